@@ -5,13 +5,13 @@ package import SwiftProtobuf
 package enum EtcdSchema {
   /// Every message, enum and service of the API, with source comments.
   package static let descriptors: Google_Protobuf_FileDescriptorSet = {
+    let extensions: SimpleExtensionMap = [
+      Google_Api_Extensions_http, Etcdrest_Extensions_call, Etcdrest_Extensions_since, Etcdrest_Extensions_value_since,
+    ]
     do {
       let text = descriptorSetBase64.withUTF8Buffer { Data($0) }
       return try Google_Protobuf_FileDescriptorSet(
-        serializedBytes: Data(base64Encoded: text) ?? Data(),
-        extensions: SimpleExtensionMap(
-          Google_Api_Extensions_http, Etcdrest_Extensions_call, Etcdrest_Extensions_since,
-          Etcdrest_Extensions_value_since))
+        serializedBytes: Data(base64Encoded: text) ?? Data(), extensions: extensions)
     } catch {
       preconditionFailure("the generated descriptor set does not parse: \(error)")
     }
