@@ -1,0 +1,54 @@
+package import Glibc
+
+/// A socket address, ready for `connect` or `bind`.
+package struct SocketAddress: Sendable {
+  package let storage: sockaddr_storage
+  package let length: socklen_t
+  package var family: Int32 { Int32(storage.ss_family) }
+
+  init(_ address: UnsafePointer<sockaddr>, length: socklen_t) {
+    var storage = sockaddr_storage()
+    withUnsafeMutableBytes(of: &storage) {
+      $0.copyMemory(from: UnsafeRawBufferPointer(start: address, count: Int(length)))
+    }
+    self.storage = storage
+    self.length = length
+  }
+
+  package func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+    withUnsafeBytes(of: storage) { body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), length) }
+  }
+
+  /// Resolves a host and port on the calling thread, which may block: for use before a server starts.
+  ///
+  /// - Returns: the addresses found, none where the name does not resolve.
+  package static func resolve(host: String, port: UInt16) -> [SocketAddress] {
+    var hints = Self.hints
+    var found: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(host, String(port), &hints, &found) == 0 else { return [] }
+    defer { freeaddrinfo(found) }
+    return list(found)
+  }
+
+  /// Reads an address in numbers; nil where `host` is a name.
+  package init?(numericHost host: String, port: UInt16) {
+    var hints = Self.hints
+    hints.ai_flags = AI_NUMERICHOST
+    var found: UnsafeMutablePointer<addrinfo>?
+    guard getaddrinfo(host, String(port), &hints, &found) == 0, let info = found else { return nil }
+    defer { freeaddrinfo(found) }
+    self.init(info.pointee.ai_addr, length: info.pointee.ai_addrlen)
+  }
+
+  static var hints: addrinfo {
+    var hints = addrinfo()
+    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    return hints
+  }
+
+  static func list(_ first: UnsafeMutablePointer<addrinfo>?) -> [SocketAddress] {
+    sequence(first: first, next: { $0?.pointee.ai_next }).prefix { $0 != nil }.compactMap { info in
+      info.map { SocketAddress($0.pointee.ai_addr, length: $0.pointee.ai_addrlen) }
+    }
+  }
+}

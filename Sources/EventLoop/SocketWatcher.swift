@@ -1,0 +1,49 @@
+internal import CLibuv
+
+/// What a socket can be ready for (libuv's `uv_poll_event`).
+package struct SocketEvents: OptionSet, Sendable {
+  package let rawValue: Int32
+  package init(rawValue: Int32) { self.rawValue = rawValue }
+
+  package static let readable = SocketEvents(rawValue: Int32(bitPattern: UV_READABLE.rawValue))
+  package static let writable = SocketEvents(rawValue: Int32(bitPattern: UV_WRITABLE.rawValue))
+  /// The peer has closed its side.
+  package static let disconnect = SocketEvents(rawValue: Int32(bitPattern: UV_DISCONNECT.rawValue))
+}
+
+/// Tells when a descriptor is ready (`uv_poll_t`). It does not own the descriptor, which must stay open until the
+/// watcher is stopped or gone.
+package final class SocketWatcher {
+  private let handle: UnsafeMutablePointer<uv_poll_t>
+  private let body: (SocketEvents) -> Void
+  private var events: SocketEvents = []
+
+  /// - Throws: ``LoopError`` where the descriptor cannot be watched.
+  package init(loop: EventLoop, descriptor: Int32, _ body: @escaping (SocketEvents) -> Void) throws(LoopError) {
+    loop.checkOnLoop()
+    self.body = body
+    handle = .allocate(capacity: 1)
+    let code = uv_poll_init(loop.raw, handle, descriptor)
+    guard code == 0 else {
+      handle.deallocate()
+      throw LoopError(code)
+    }
+    handle.pointee.data = Unmanaged.passUnretained(self).toOpaque()
+  }
+
+  deinit { closeHandle(handle) }
+
+  /// Watches for `events`, in place of those watched until now. An error on the socket shows as all of them.
+  package func watch(_ events: SocketEvents) {
+    guard events != self.events else { return }
+    self.events = events
+    guard !events.isEmpty else {
+      uv_poll_stop(handle)
+      return
+    }
+    uv_poll_start(handle, events.rawValue) { handle, status, events in
+      let watcher = Unmanaged<SocketWatcher>.fromOpaque(handle!.pointee.data).takeUnretainedValue()
+      watcher.body(status < 0 ? watcher.events : SocketEvents(rawValue: events))
+    }
+  }
+}

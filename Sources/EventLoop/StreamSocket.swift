@@ -1,0 +1,84 @@
+import Glibc
+
+/// A connected or connecting TCP socket that never blocks. Owns its descriptor.
+package final class StreamSocket {
+  package let descriptor: Int32
+  private var watcher: SocketWatcher?
+
+  /// The outcome of one read.
+  package enum ReadResult {
+    case bytes(Int)
+    case wouldBlock
+    case closed
+    case failed(LoopError)
+  }
+
+  /// Begins to connect; the socket is writable once that has ended, well or not: see ``connectError``.
+  ///
+  /// - Throws: ``LoopError`` where the connection fails at once.
+  package init(loop: EventLoop, connectingTo address: SocketAddress, onEvent: @escaping (SocketEvents) -> Void)
+    throws(LoopError)
+  {
+    descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    guard descriptor >= 0 else { throw LoopError(-errno) }
+    var one: Int32 = 1
+    // Frames are gathered by the caller: waiting for more would only add delay (tcp(7), TCP_NODELAY).
+    setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
+    let code = address.withPointer { connect(descriptor, $0, $1) }
+    if code != 0 && errno != EINPROGRESS {
+      let error = LoopError(-errno)
+      close(descriptor)
+      throw error
+    }
+    do {
+      watcher = try SocketWatcher(loop: loop, descriptor: descriptor, onEvent)
+    } catch {
+      close(descriptor)
+      throw error
+    }
+  }
+
+  deinit {
+    // The watcher must let go of the descriptor before the system may give its number to another socket.
+    watcher?.watch([])
+    close(descriptor)
+  }
+
+  package func watch(_ events: SocketEvents) { watcher?.watch(events) }
+
+  /// The error the connection attempt ended with; nil where it succeeded.
+  package var connectError: LoopError? {
+    var code: Int32 = 0
+    var length = socklen_t(MemoryLayout.size(ofValue: code))
+    getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &code, &length)
+    return code == 0 ? nil : LoopError(-code)
+  }
+
+  package func read(into buffer: UnsafeMutableRawBufferPointer) -> ReadResult {
+    while true {
+      let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
+      if count > 0 { return .bytes(count) }
+      if count == 0 { return .closed }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN: return .wouldBlock
+      case let code: return .failed(LoopError(-code))
+      }
+    }
+  }
+
+  /// Writes as much of `bytes` as the socket takes now; returns how much that was.
+  ///
+  /// - Throws: ``LoopError`` where the connection is gone.
+  package func write(_ bytes: UnsafeRawBufferPointer) throws(LoopError) -> Int {
+    while true {
+      let count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+      if count >= 0 { return count }
+      switch errno {
+      case EINTR: continue
+      case EAGAIN: return 0
+      case let code: throw LoopError(-code)
+      }
+    }
+  }
+}

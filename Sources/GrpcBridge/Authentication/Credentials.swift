@@ -1,0 +1,96 @@
+internal import COpenSSL
+
+/// A user name and password.
+package struct BasicCredentials: Sendable {
+  package let user: String
+  package let password: String
+
+  package init(user: String, password: String) {
+    self.user = user
+    self.password = password
+  }
+
+  /// The form both are hashed in, and sent in by HTTP's Basic scheme (RFC 7617, section 2): a user name has no colon.
+  package var userPass: String { "\(user):\(password)" }
+}
+
+/// Who a call is made for.
+package enum CallCredentials {
+  /// Nobody: no token is sent.
+  case none
+  /// The bearer of a token that etcd has given out.
+  case token(Token)
+  /// A user, known by the keyed hash of name and password.
+  case user(CredentialKey)
+}
+
+/// A token of etcd. One with no bytes stands for a login that etcd answered with *authentication is not enabled*.
+package final class Token: Sendable {
+  let bytes: [UInt8]
+
+  package init(_ bytes: some Sequence<UInt8>) { self.bytes = Array(bytes) }
+
+  var isEmpty: Bool { bytes.isEmpty }
+}
+
+/// A keyed hash of user and password: what is kept in their place. Equal keys mean equal credentials, so that finding a
+/// key verifies the password.
+package struct CredentialKey: Hashable, Sendable {
+  private let words: (UInt64, UInt64, UInt64, UInt64)
+
+  fileprivate init(_ words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
+
+  package static func == (left: Self, right: Self) -> Bool { left.words == right.words }
+
+  package func hash(into hasher: inout Hasher) {
+    // Any part of the keyed hash is as good as random.
+    hasher.combine(words.0)
+  }
+}
+
+/// Makes ``CredentialKey``s: HMAC-SHA-256 (RFC 2104) under a random key of this process. Belongs to one thread.
+package final class CredentialHasher {
+  /// The key of this process, drawn at first use.
+  private static let key: [UInt8] = {
+    var key = [UInt8](repeating: 0, count: 32)
+    precondition(RAND_bytes(&key, Int32(key.count)) == 1, "OpenSSL gives no random bytes")
+    return key
+  }()
+
+  private let context: OpaquePointer
+
+  package init() {
+    let algorithm = EVP_MAC_fetch(nil, "HMAC", nil)
+    context = EVP_MAC_CTX_new(algorithm)!
+    EVP_MAC_free(algorithm)
+    var digest = Array("SHA256".utf8CString)
+    let code = digest.withUnsafeMutableBufferPointer { digest in
+      var parameters = [
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.baseAddress, 0), OSSL_PARAM_construct_end(),
+      ]
+      return EVP_MAC_init(context, Self.key, Self.key.count, &parameters)
+    }
+    precondition(code == 1, "OpenSSL has no HMAC-SHA-256")
+  }
+
+  deinit { EVP_MAC_CTX_free(context) }
+
+  /// The key of `userPass`, the user name, a colon and the password.
+  package func key(for userPass: UnsafeRawBufferPointer) -> CredentialKey {
+    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    let ok = withUnsafeMutableBytes(of: &words) { output in
+      var written = 0
+      return EVP_MAC_init(context, nil, 0, nil) == 1
+        && EVP_MAC_update(context, userPass.bindMemory(to: UInt8.self).baseAddress, userPass.count) == 1
+        && EVP_MAC_final(context, output.bindMemory(to: UInt8.self).baseAddress, &written, output.count) == 1
+        && written == output.count
+    }
+    // A hash that was not made must never look like one that was.
+    precondition(ok, "HMAC-SHA-256 failed")
+    return CredentialKey(words)
+  }
+
+  package func key(for credentials: BasicCredentials) -> CredentialKey {
+    Array(credentials.userPass.utf8).withUnsafeBytes { key(for: $0) }
+  }
+}

@@ -1,0 +1,44 @@
+/// Slows down those who guess passwords: each user name and each peer address has a bucket of failures that fills up
+/// again with time. A pure state machine; the caller tells the time.
+struct LoginThrottle {
+  /// How many failures a name or an address may have at once. One is forgiven a second.
+  let burst: Double
+  /// Milliseconds after which one failure is forgiven.
+  static let forgiveness: Double = 1000
+  /// Past so many buckets those that are whole again are thrown away.
+  private static let mostBuckets = 10_000
+
+  private struct Bucket {
+    var failures: Double
+    var time: UInt64
+
+    func failures(at now: UInt64) -> Double { max(0, failures - Double(now - time) / LoginThrottle.forgiveness) }
+  }
+
+  private var users: [String: Bucket] = [:]
+  private var peers: [String: Bucket] = [:]
+
+  init(burst: Int) { self.burst = Double(burst) }
+
+  /// The seconds after which a login is to be tried again; nil where it may be tried now.
+  func retryAfter(user: String, peer: String, now: UInt64) -> Int? {
+    let failures = max(users[user]?.failures(at: now) ?? 0, peers[peer]?.failures(at: now) ?? 0)
+    return failures + 1 > burst ? Int((failures + 1 - burst).rounded(.up)) : nil
+  }
+
+  mutating func failed(user: String, peer: String, now: UInt64) {
+    Self.count(user, in: &users, now: now)
+    Self.count(peer, in: &peers, now: now)
+  }
+
+  /// Gives all names another chance, as after a change of users. Addresses keep their failures.
+  mutating func forgiveUsers() { users.removeAll() }
+
+  private static func count(_ name: String, in buckets: inout [String: Bucket], now: UInt64) {
+    if buckets.count >= mostBuckets { buckets = buckets.filter { $0.value.failures(at: now) > 0 } }
+    // Those who keep this many buckets busy at once are held back by the bound on concurrent logins.
+    if buckets.count >= mostBuckets { buckets.removeAll() }
+    let failures = buckets[name]?.failures(at: now) ?? 0
+    buckets[name] = Bucket(failures: failures + 1, time: now)
+  }
+}

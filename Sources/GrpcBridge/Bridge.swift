@@ -1,0 +1,124 @@
+package import EventLoop
+package import Logging
+
+/// One shard's way to etcd: takes calls with their credentials, sees to the token each needs, and forwards them over the
+/// shard's connection. Belongs to one loop.
+package final class Bridge {
+  /// The limits of a bridge.
+  package struct Configuration: Sendable {
+    package var channel = Channel.Configuration()
+    /// How many users' tokens are kept.
+    package var mostTokens = 10_000
+
+    package init() {}
+  }
+
+  private let loop: EventLoop
+  private let channel: Channel
+  private let authenticator: Authenticator
+  private let configuration: Configuration
+  private let hasher = CredentialHasher()
+  private var tokens: [CredentialKey: Token] = [:]
+  private var loggingIn: [CredentialKey: [Call]] = [:]
+
+  /// Makes a bridge and begins to connect.
+  package init(
+    loop: EventLoop, endpoints: [Endpoint], authenticator: Authenticator, configuration: Configuration, logger: Logger
+  ) {
+    self.loop = loop
+    self.authenticator = authenticator
+    self.configuration = configuration
+    channel = Channel(loop: loop, endpoints: endpoints, configuration: configuration.channel, logger: logger)
+    channel.owner = self
+  }
+
+  /// The key under which the bridge knows `userPass`, a user name, a colon and a password.
+  package func key(for userPass: UnsafeRawBufferPointer) -> CredentialKey { hasher.key(for: userPass) }
+
+  /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
+  /// cancels the call.
+  package func start(_ call: Call, credentials: CallCredentials) {
+    call.credentials = credentials
+    switch credentials {
+    case .none:
+      channel.send(call)
+    case .token(let token):
+      call.token = token
+      channel.send(call)
+    case .user(let key):
+      if let token = tokens[key] {
+        call.token = token
+        channel.send(call)
+      } else {
+        logIn(call, key, stale: nil)
+      }
+    }
+  }
+
+  /// Ends `call` without another word to its delegate, at etcd too.
+  package func cancel(_ call: Call) { channel.cancel(call) }
+
+  /// Holds back the rest of a response that is not read fast enough.
+  package func pause(_ call: Call) { channel.pause(call) }
+
+  /// Takes ``pause(_:)`` back.
+  package func resume(_ call: Call) { channel.resume(call) }
+
+  /// Sends what this turn of the loop has made. To be called once a turn, before the loop waits.
+  package func flush() { channel.flush() }
+
+  /// Ends all calls with an error, and the connection.
+  package func close() { channel.close() }
+
+  private func logIn(_ call: Call, _ key: CredentialKey, stale: Token?) {
+    channel.hold(call)
+    loggingIn[key, default: []].append(call)
+    guard loggingIn[key]!.count == 1 else { return }
+    let credentials = call.delegate.credentials(for: call)
+    let shard = LoopBound(self, loop: loop)
+    let peer = call.delegate.peer(of: call)
+    authenticator.login(key, credentials, stale: stale, peer: peer) { [remote = loop.remote] result in
+      remote.execute { shard.value.loggedIn(key, result) }
+    }
+  }
+
+  private func loggedIn(_ key: CredentialKey, _ result: Result<Token, GrpcStatus>) {
+    if case .success(let token) = result {
+      // Any token may go to make room: its user is asked for again when it is missed.
+      if tokens.count >= configuration.mostTokens, let victim = tokens.keys.first { tokens[victim] = nil }
+      tokens[key] = token
+    }
+    // Those that have ended in the meantime, by their deadline or their client's leave, are idle by now.
+    for call in loggingIn.removeValue(forKey: key) ?? [] where call.phase == .loggingIn {
+      switch result {
+      case .success(let token):
+        call.token = token
+        channel.send(call)
+      case .failure(let status):
+        channel.end(call, with: status)
+      }
+    }
+  }
+}
+
+extension Bridge: ChannelOwner {
+  package func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool {
+    if status.isOK {
+      if call.method.changesUsers { authenticator.usersHaveChanged() }
+      return false
+    }
+    guard case .user(let key) = call.credentials, status.asksForNewToken, !call.hasRenewedToken,
+      !call.hasReceivedMessage
+    else { return false }
+    call.hasRenewedToken = true
+    let stale = call.token
+    if let current = tokens[key], current !== stale {
+      call.token = current
+      channel.send(call)
+    } else {
+      tokens[key] = nil
+      logIn(call, key, stale: stale)
+    }
+    return true
+  }
+}

@@ -1,0 +1,128 @@
+internal import Glibc
+
+/// An RPC as the wire needs it. Made once for each RPC and kept for the life of the process.
+package final class CallMethod: Sendable {
+  /// The `:path` of its requests: memory that is never freed or changed.
+  nonisolated(unsafe) let path: UnsafeBufferPointer<UInt8>
+  /// Whether a call may be sent again though etcd may have executed it.
+  package let isRepeatable: Bool
+  /// Whether a successful call may change who can log in.
+  package let changesUsers: Bool
+
+  package init(path: String, isRepeatable: Bool, changesUsers: Bool = false) {
+    let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)
+    _ = bytes.initialize(from: path.utf8)
+    self.path = UnsafeBufferPointer(bytes)
+    self.isRepeatable = isRepeatable
+    self.changesUsers = changesUsers
+  }
+}
+
+/// A protobuf message behind the room for its gRPC prefix, in memory from `malloc`, with one owner.
+package struct CallMessage: ~Copyable {
+  /// The bytes that must be left free before the message (gRPC over HTTP/2, "Length-Prefixed-Message").
+  package static let headroom = 5
+
+  let frame: UnsafeMutableRawBufferPointer
+
+  /// Takes over `memory`, the first ``headroom`` bytes of which become the prefix of the rest.
+  package init(takingOwnershipOf memory: UnsafeMutableRawBufferPointer) {
+    precondition(memory.count >= Self.headroom)
+    frame = memory
+    memory[0] = 0
+    memory.storeBytes(of: UInt32(memory.count - Self.headroom).bigEndian, toByteOffset: 1, as: UInt32.self)
+  }
+
+  /// Copies a message that is already in memory of another kind.
+  package init(copying message: some Collection<UInt8>) {
+    let memory = UnsafeMutableRawBufferPointer(
+      start: malloc(Self.headroom + message.count)!, count: Self.headroom + message.count)
+    UnsafeMutableRawBufferPointer(rebasing: memory[Self.headroom...]).copyBytes(from: message)
+    self.init(takingOwnershipOf: memory)
+  }
+
+  deinit { free(frame.baseAddress) }
+}
+
+/// What a call's maker hears of it, on the loop of the call. Nothing may be started or cancelled from ``call(_:received:)``.
+package protocol CallDelegate: AnyObject {
+  /// The response message begins; `length` is its size in bytes.
+  func call(_ call: Call, willReceive length: Int)
+  /// Bytes of the response message, valid during the call only.
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer)
+  /// The call has ended. With an OK status the message was received whole. Nothing follows.
+  func call(_ call: Call, endedWith status: GrpcStatus)
+  /// The user and password of a call that was started with a ``CredentialKey``, asked for only where a login is needed.
+  func credentials(for call: Call) -> BasicCredentials
+  /// The address of whoever asked for the call, for the throttle of logins.
+  func peer(of call: Call) -> String
+}
+
+/// One unary call, from its start to its status. Belongs to one loop.
+package final class Call {
+  enum Phase {
+    /// Not started, or ended.
+    case idle
+    /// Waits for its user's login.
+    case loggingIn
+    /// Waits for a connection, or for its turn to be sent again.
+    case waiting
+    /// A stream of a connection.
+    case sent
+  }
+
+  package let method: CallMethod
+  let message: CallMessage
+  /// The time limit in the form of gRPC's `grpc-timeout`; empty for none.
+  let timeoutText: [UInt8]
+  /// The time limit in milliseconds; nil for none.
+  let timeout: UInt64?
+  unowned let delegate: any CallDelegate
+
+  // What follows is the business of the channel that carries the call.
+  var phase = Phase.idle
+  /// Where the channel keeps it.
+  var slot = -1
+  var deadline = UInt64.max
+  /// Until when it waits for a connection.
+  var patience = UInt64.max
+  /// Not to be sent before.
+  var notBefore: UInt64 = 0
+  var attempts = 0
+  var credentials = CallCredentials.none
+  var token: Token?
+  var hasRenewedToken = false
+  var stream = CallStream()
+
+  package init(
+    _ method: CallMethod, message: consuming CallMessage, timeout: GrpcTimeout?, delegate: any CallDelegate
+  ) {
+    self.method = method
+    self.message = message
+    self.timeout = timeout?.milliseconds
+    timeoutText = timeout?.headerValue ?? []
+    self.delegate = delegate
+  }
+
+  /// Whether response bytes have reached the delegate.
+  package var hasReceivedMessage: Bool { stream.reader.hasBegun }
+}
+
+/// The state of a call's current HTTP/2 stream.
+struct CallStream {
+  var id: Int32 = -1
+  unowned(unsafe) var connection: Connection?
+  /// How much of the request frame nghttp2 has taken.
+  var bytesTaken = 0
+  var httpStatus = 0
+  var isGrpc = false
+  var grpcStatus: Int?
+  var grpcMessage = ""
+  var reader = FrameReader()
+  /// While paused, received bytes are not given back to the flow-control window.
+  var isPaused = false
+  var unconsumed = 0
+
+  /// Whether etcd can have seen the request: a unary call is not executed before its message has come.
+  var mayBeExecuted: Bool { bytesTaken > 0 }
+}

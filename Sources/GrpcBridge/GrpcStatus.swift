@@ -1,0 +1,76 @@
+/// A gRPC status code (gRPC documentation, "Status codes and their use in gRPC").
+public enum GrpcCode: Int, Sendable, CaseIterable {
+  case ok = 0
+  case canceled = 1
+  case unknown = 2
+  case invalidArgument = 3
+  case deadlineExceeded = 4
+  case notFound = 5
+  case alreadyExists = 6
+  case permissionDenied = 7
+  case resourceExhausted = 8
+  case failedPrecondition = 9
+  case aborted = 10
+  case outOfRange = 11
+  case unimplemented = 12
+  case `internal` = 13
+  case unavailable = 14
+  case dataLoss = 15
+  case unauthenticated = 16
+}
+
+/// How a call ended.
+public struct GrpcStatus: Error, Sendable, Equatable {
+  /// Who said so.
+  public enum Origin: Sendable, Equatable {
+    /// etcd's answer to the call itself.
+    case server
+    /// etcd refused the login that the call needed.
+    case login
+    /// This client, before or instead of an answer.
+    case client
+    /// This client, which will not log the user in before so many seconds have passed.
+    case throttled(retryAfter: Int)
+  }
+
+  public var code: GrpcCode
+  public var message: String
+  public var origin: Origin
+
+  public init(_ code: GrpcCode, _ message: String = "", origin: Origin = .client) {
+    self.code = code
+    self.message = message
+    self.origin = origin
+  }
+
+  public var isOK: Bool { code == .ok }
+}
+
+extension GrpcStatus {
+  /// etcd does not accept the token of this call, though the user may well be able to get another one: the token has
+  /// expired, was lost with a restart, or was made before users, roles or the use of authentication changed.
+  ///
+  /// etcd says so before it executes anything, so that the call may be repeated, whatever it is.
+  var asksForNewToken: Bool {
+    guard origin == .server else { return false }
+    switch (code, message) {
+    case (.unauthenticated, EtcdMessage.invalidAuthToken), (.invalidArgument, EtcdMessage.authOldRevision),
+      (.invalidArgument, EtcdMessage.userEmpty):
+      return true
+    default:
+      return false
+    }
+  }
+}
+
+/// The messages of etcd that decide what happens next; the full table is part of etcd's `rpctypes`.
+package enum EtcdMessage {
+  package static let invalidAuthToken = "etcdserver: invalid auth token"
+  package static let authOldRevision = "etcdserver: revision of auth store is old"
+  package static let userEmpty = "etcdserver: user name is empty"
+  package static let authNotEnabled = "etcdserver: authentication is not enabled"
+  package static let permissionDenied = "etcdserver: permission denied"
+  package static let tooManyRequests = "etcdserver: too many requests"
+  /// Sent without etcd's prefix and as code Unknown.
+  package static let notPrimaryLessor = "not a primary lessor"
+}

@@ -1,0 +1,56 @@
+internal import CNghttp2
+
+extension CallStream {
+  /// Takes a header or trailer of the response (gRPC over HTTP/2, "Responses").
+  mutating func take(header name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
+    if name.elementsEqual(":status".utf8) {
+      httpStatus = Int(String(decoding: value, as: UTF8.self)) ?? 0
+    } else if name.elementsEqual("content-type".utf8) {
+      isGrpc = value.starts(with: "application/grpc".utf8)
+    } else if name.elementsEqual("grpc-status".utf8) {
+      grpcStatus = Int(String(decoding: value, as: UTF8.self)) ?? GrpcCode.unknown.rawValue
+    } else if name.elementsEqual("grpc-message".utf8) {
+      grpcMessage = percentDecoded(value)
+    }
+  }
+
+  /// What the call came to, once its stream was closed with the HTTP/2 error `code`.
+  func status(closedWith code: UInt32) -> GrpcStatus {
+    if let number = grpcStatus {
+      let known = GrpcCode(rawValue: number) ?? .unknown
+      guard known == .ok else { return GrpcStatus(known, grpcMessage, origin: .server) }
+      guard reader.isComplete else { return GrpcStatus(.internal, "etcd answered OK without a whole message") }
+      return GrpcStatus(.ok, origin: .server)
+    }
+    if httpStatus != 0 && (httpStatus != 200 || !isGrpc) {
+      return GrpcStatus(Self.code(forHTTPStatus: httpStatus), "the upstream answered HTTP \(httpStatus), not gRPC")
+    }
+    let name = String(cString: nghttp2_http2_strerror(code))
+    return GrpcStatus(Self.code(forHTTP2Error: code), "the upstream ended the call without a gRPC status (\(name))")
+  }
+
+  /// gRPC documentation, "HTTP to gRPC Status Code Mapping".
+  private static func code(forHTTPStatus status: Int) -> GrpcCode {
+    switch status {
+    case 400: .internal
+    case 401: .unauthenticated
+    case 403: .permissionDenied
+    case 404: .unimplemented
+    case 429, 502, 503, 504: .unavailable
+    default: .unknown
+    }
+  }
+
+  /// gRPC over HTTP/2, "Errors": the codes of RST_STREAM.
+  private static func code(forHTTP2Error code: UInt32) -> GrpcCode {
+    switch code {
+    case NGHTTP2_REFUSED_STREAM.rawValue: .unavailable
+    case NGHTTP2_CANCEL.rawValue: .canceled
+    case NGHTTP2_ENHANCE_YOUR_CALM.rawValue: .resourceExhausted
+    case NGHTTP2_INADEQUATE_SECURITY.rawValue: .permissionDenied
+    default: .internal
+    }
+  }
+
+  static func isRefused(_ code: UInt32) -> Bool { code == NGHTTP2_REFUSED_STREAM.rawValue }
+}

@@ -1,0 +1,242 @@
+package import EventLoop
+package import Logging
+
+/// What a channel asks of its owner.
+package protocol ChannelOwner: AnyObject {
+  /// Offers the owner a call that ended with `status`, before its delegate hears of it. The owner answers true where it
+  /// sees to the call itself, by holding it or sending it again.
+  func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool
+}
+
+/// Calls over one connection at a time to one of several members: connects and reconnects, keeps calls waiting for a
+/// connection, watches their deadlines, and repeats those that may be repeated. Belongs to one loop.
+package final class Channel {
+  /// The limits of a channel, in milliseconds.
+  package struct Configuration: Sendable {
+    /// How long a connection may take to become ready, and how long a call waits for one.
+    package var dialTimeout: UInt64 = 2000
+
+    package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
+  }
+
+  /// How often deadlines are looked at, in milliseconds, while there are calls. etcd watches each deadline itself and
+  /// more exactly: this one is for a member that does not answer.
+  private static let tick: UInt64 = 25
+  /// A repeatable call is sent at most this often, so far apart (clientv3's retry policy: 25 ms, give or take 10 %).
+  private static let mostAttempts = 100
+  private static let retryWait = 23...27
+
+  package weak var owner: (any ChannelOwner)?
+  let readBuffer: UnsafeMutableRawBufferPointer
+  private let loop: EventLoop
+  private let endpoints: [Endpoint]
+  private let configuration: Configuration
+  private let logger: Logger
+  private var calls = ContiguousArray<Call>()
+  private var connection: Connection?
+  private var draining: [Connection] = []
+  private var nextEndpoint = 0
+  private var backoff = Backoff()
+  private var readySince: UInt64 = 0
+  /// Why there is no connection.
+  private var trouble = "not connected yet"
+  private var isClosed = false
+  private var isTicking = false
+  private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
+  private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
+
+  /// Makes a channel and begins to connect.
+  package init(loop: EventLoop, endpoints: [Endpoint], configuration: Configuration, logger: Logger) {
+    precondition(!endpoints.isEmpty)
+    self.loop = loop
+    self.endpoints = endpoints
+    self.configuration = configuration
+    self.logger = logger
+    readBuffer = .allocate(byteCount: 131_072, alignment: 16)
+    nextEndpoint = Int.random(in: 0..<endpoints.count)
+    redial.start(after: 0)
+  }
+
+  deinit { readBuffer.deallocate() }
+
+  package var isReady: Bool { connection?.state == .ready }
+
+  // MARK: - Calls
+
+  /// Sends `call`, or keeps it until there is a connection.
+  package func send(_ call: Call) {
+    take(call)
+    call.phase = .waiting
+    call.notBefore = 0
+    call.patience = loop.now + configuration.dialTimeout
+    submit(call)
+  }
+
+  /// Watches over the deadline of `call` while its owner prepares it.
+  package func hold(_ call: Call) {
+    take(call)
+    call.phase = .loggingIn
+  }
+
+  /// Ends `call` without another word to its delegate. A call that is not under way is left alone.
+  package func cancel(_ call: Call) {
+    guard call.slot >= 0 else { return }
+    call.stream.connection?.reset(call)
+    drop(call)
+  }
+
+  /// Ends `call` from this side and tells its delegate.
+  package func end(_ call: Call, with status: GrpcStatus) {
+    guard call.slot >= 0 else { return }
+    call.stream.connection?.reset(call)
+    drop(call)
+    call.delegate.call(call, endedWith: status)
+  }
+
+  /// Stops giving the window of a call's stream back: the member sends at most a window more.
+  package func pause(_ call: Call) { call.stream.isPaused = true }
+
+  /// Takes ``pause(_:)`` back.
+  package func resume(_ call: Call) {
+    guard call.stream.isPaused else { return }
+    if let connection = call.stream.connection { connection.resume(call) } else { call.stream.isPaused = false }
+  }
+
+  /// Sends what this turn of the loop has made. To be called once a turn, before the loop waits.
+  package func flush() {
+    connection?.flush()
+    for connection in draining { connection.flush() }
+  }
+
+  /// Ends all calls and all connections, for good.
+  package func close() {
+    isClosed = true
+    for call in calls { end(call, with: GrpcStatus(.unavailable, "the gateway is shutting down")) }
+    redial.stop()
+    deadlines.stop()
+    for connection in draining { connection.fail("closed") }
+    connection?.fail("closed")
+  }
+
+  private func take(_ call: Call) {
+    guard call.slot < 0 else { return }
+    call.slot = calls.count
+    calls.append(call)
+    if call.deadline == .max, let timeout = call.timeout { call.deadline = loop.now + timeout }
+    if !isTicking {
+      isTicking = true
+      deadlines.start(after: Self.tick, every: Self.tick)
+    }
+  }
+
+  private func drop(_ call: Call) {
+    let last = calls.removeLast()
+    if last !== call {
+      calls[call.slot] = last
+      last.slot = call.slot
+    }
+    call.slot = -1
+    call.phase = .idle
+  }
+
+  private func submit(_ call: Call) {
+    guard let connection, connection.state == .ready else { return }
+    do {
+      call.attempts += 1
+      try connection.submit(call)
+      call.phase = .sent
+    } catch {
+      // Stream numbers are used up or the peer has said goodbye: the next connection takes the call.
+      logger.debug("the connection takes no more calls", metadata: ["reason": "\(error)"])
+      connectionIsDraining(connection)
+    }
+  }
+
+  /// A call's stream has ended. The call goes on where it may be repeated, else its delegate hears of it.
+  func ended(_ call: Call, _ status: GrpcStatus, isUnexecuted: Bool) {
+    call.phase = .idle
+    if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
+      call.phase = .waiting
+      call.notBefore = call.attempts == 1 && isUnexecuted ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
+      call.patience = loop.now + configuration.dialTimeout
+      if call.notBefore == 0 { submit(call) }
+      return
+    }
+    if owner?.channel(self, takesBack: call, after: status) == true { return }
+    drop(call)
+    call.delegate.call(call, endedWith: status)
+  }
+
+  private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
+    guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
+    return isUnexecuted || (status.code == .unavailable && call.method.isRepeatable)
+  }
+
+  private func lookAtDeadlines() {
+    let now = loop.now
+    // Backwards, as the call at hand may go and the last one take its place.
+    for index in calls.indices.reversed() where index < calls.count {
+      let call = calls[index]
+      if now >= call.deadline {
+        end(call, with: GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms"))
+      } else if call.phase == .waiting {
+        if isReady {
+          if now >= call.notBefore { submit(call) }
+        } else if now >= call.patience {
+          end(call, with: GrpcStatus(.unavailable, "no connection to etcd: \(trouble)"))
+        }
+      }
+    }
+    if calls.isEmpty {
+      isTicking = false
+      deadlines.stop()
+    }
+  }
+
+  // MARK: - Connections
+
+  private func dial() {
+    guard connection == nil, !isClosed else { return }
+    let connection = Connection(
+      loop: loop, endpoint: endpoints[nextEndpoint % endpoints.count], channel: self)
+    self.connection = connection
+    connection.start(timeout: configuration.dialTimeout)
+  }
+
+  func connectionIsReady(_ connection: Connection) {
+    logger.debug("connected", metadata: ["endpoint": "\(connection.endpoint)"])
+    readySince = loop.now
+    for call in calls where call.phase == .waiting && call.notBefore <= loop.now { submit(call) }
+  }
+
+  func connectionIsDraining(_ connection: Connection) {
+    guard connection === self.connection else { return }
+    self.connection = nil
+    draining.append(connection)
+    redial.start(after: 0)
+  }
+
+  func connectionEnded(_ connection: Connection, reason: String) {
+    let wasCurrent = connection === self.connection
+    if wasCurrent {
+      self.connection = nil
+      trouble = "\(connection.endpoint.authority): \(reason)"
+      if !isClosed {
+        logger.debug("no connection", metadata: ["endpoint": "\(connection.endpoint)", "reason": "\(reason)"])
+        // A connection that has served for a while earns its endpoint a quick return.
+        if readySince > 0 && loop.now - readySince > UInt64(Backoff.most) { backoff.reset() }
+        readySince = 0
+        nextEndpoint += 1
+        redial.start(after: backoff.wait())
+      }
+    } else {
+      draining.removeAll { $0 === connection }
+    }
+    for call in calls where call.stream.connection === connection {
+      call.stream.connection = nil
+      ended(
+        call, GrpcStatus(.unavailable, "the connection to \(connection.endpoint.authority) was lost: \(reason)"),
+        isUnexecuted: !call.stream.mayBeExecuted)
+    }
+  }
+}

@@ -1,0 +1,220 @@
+internal import CNghttp2
+
+/// The client side of an HTTP/2 connection: one `nghttp2_session`, without its socket.
+///
+/// Follows the nghttp2 API reference. Its rule that nothing may be received or sent from within a callback is kept by
+/// construction: callbacks only report to the ``Connection``, which pumps the socket from its loop.
+final class HTTP2Session {
+  private let raw: OpaquePointer
+  /// The connection owns this session and outlives it.
+  private unowned(unsafe) let connection: Connection
+  private let authority: [UInt8]
+
+  /// A stream's window: how much of one answer may be under way to us.
+  static let streamWindow: Int32 = 1 << 20
+  /// The connection's window, so wide that one stream held back by its reader does not hold back the others.
+  static let connectionWindow: Int32 = 1 << 24
+
+  init(connection: Connection, authority: String) {
+    self.connection = connection
+    self.authority = Array(authority.utf8)
+    var callbacks: OpaquePointer?
+    var options: OpaquePointer?
+    var session: OpaquePointer?
+    nghttp2_session_callbacks_new(&callbacks)
+    nghttp2_session_callbacks_set_on_header_callback(callbacks, onHeader)
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onDataChunk)
+    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onStreamClose)
+    nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onFrame)
+    nghttp2_option_new(&options)
+    // Windows open only as the readers of the answers read.
+    nghttp2_option_set_no_auto_window_update(options, 1)
+    let code = nghttp2_session_client_new2(
+      &session, callbacks, Unmanaged.passUnretained(connection).toOpaque(), options)
+    nghttp2_option_del(options)
+    nghttp2_session_callbacks_del(callbacks)
+    guard code == 0, let session else { fatalError("nghttp2_session_client_new2: out of memory") }
+    raw = session
+    let settings = [
+      nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0),
+      nghttp2_settings_entry(
+        settings_id: Int32(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE.rawValue), value: UInt32(Self.streamWindow)),
+    ]
+    nghttp2_submit_settings(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), settings, settings.count)
+    nghttp2_session_set_local_window_size(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, Self.connectionWindow)
+  }
+
+  deinit { nghttp2_session_del(raw) }
+
+  /// Whether the session has nothing left to say or to hear, as after a GOAWAY and the end of the last stream.
+  var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
+
+  /// Takes bytes that came from the peer.
+  ///
+  /// - Throws: ``HTTP2Error`` where the connection is beyond repair.
+  func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
+    let code = nghttp2_session_mem_recv(raw, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
+    if code < 0 { throw HTTP2Error(code: Int32(code)) }
+  }
+
+  /// The next bytes for the peer, valid until the next call; nil where there are none.
+  ///
+  /// - Throws: ``HTTP2Error`` where the connection is beyond repair.
+  func nextOutput() throws(HTTP2Error) -> UnsafeRawBufferPointer? {
+    var data: UnsafePointer<UInt8>?
+    let count = nghttp2_session_mem_send(raw, &data)
+    if count < 0 { throw HTTP2Error(code: Int32(count)) }
+    return count == 0 ? nil : UnsafeRawBufferPointer(start: data, count: count)
+  }
+
+  /// Opens a stream for `call`. The caller keeps the call alive until its stream is closed, reset or abandoned.
+  ///
+  /// - Throws: ``HTTP2Error`` where the connection takes no more streams.
+  func submit(_ call: Call) throws(HTTP2Error) {
+    var body = nghttp2_data_provider()
+    body.read_callback = readMessage
+    let context = Unmanaged.passUnretained(call).toOpaque()
+    body.source.ptr = context
+    let id = call.timeoutText.withUnsafeBufferPointer { timeout in
+      authority.withUnsafeBufferPointer { authority in
+        withToken(of: call) { token in
+          withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: 10) { headers in
+            var count = 0
+            func add(_ name: StaticString, _ value: UnsafeBufferPointer<UInt8>, keptBy flags: UInt32) {
+              headers.initializeElement(
+                at: count,
+                to: nghttp2_nv(
+                  name: UnsafeMutablePointer(mutating: name.utf8Start),
+                  value: UnsafeMutablePointer(mutating: value.baseAddress ?? name.utf8Start),
+                  namelen: name.utf8CodeUnitCount, valuelen: value.count, flags: UInt8(flags)))
+              count += 1
+            }
+            func add(_ name: StaticString, _ value: StaticString) {
+              add(
+                name, UnsafeBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount), keptBy: immortal)
+            }
+            add(":method", "POST")
+            add(":scheme", "http")
+            add(":path", call.method.path, keptBy: immortal)
+            add(":authority", authority, keptBy: immortalName)
+            add("te", "trailers")
+            add("content-type", "application/grpc")
+            add("user-agent", "etcd-rest")
+            // Where this is present etcd never takes the common name of our client certificate for the user.
+            add("grpcgateway-accept", "application/json")
+            if !timeout.isEmpty { add("grpc-timeout", timeout, keptBy: immortalName) }
+            if let token { add("token", token, keptBy: immortalName) }
+            return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
+          }
+        }
+      }
+    }
+    if id < 0 { throw HTTP2Error(code: id) }
+    call.stream = CallStream()
+    call.stream.id = id
+    call.stream.connection = connection
+  }
+
+  /// Ends a call's stream from our side and forgets the call.
+  func reset(_ call: Call, code: UInt32 = NGHTTP2_CANCEL.rawValue) {
+    forget(call)
+    nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), call.stream.id, code)
+  }
+
+  fileprivate func forget(_ call: Call) {
+    nghttp2_session_set_stream_user_data(raw, call.stream.id, nil)
+    call.stream.connection = nil
+  }
+
+  /// The call whose stream this is; nil once the call was reset.
+  fileprivate func call(ofStream id: Int32) -> Call? {
+    nghttp2_session_get_stream_user_data(raw, id).map { Unmanaged<Call>.fromOpaque($0).takeUnretainedValue() }
+  }
+
+  /// Gives `count` received bytes back to the stream's window.
+  func consume(_ count: Int, ofStream id: Int32) { nghttp2_session_consume_stream(raw, id, count) }
+
+  fileprivate func consumeForConnection(_ count: Int) { nghttp2_session_consume_connection(raw, count) }
+}
+
+/// An error of the nghttp2 library.
+struct HTTP2Error: Error, CustomStringConvertible {
+  let code: Int32
+  var description: String { String(cString: nghttp2_strerror(code)) }
+}
+
+private let immortalName = NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue
+private let immortal = NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue | NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue
+
+private func withToken<Result>(of call: Call, _ body: (UnsafeBufferPointer<UInt8>?) -> Result) -> Result {
+  guard let token = call.token, !token.isEmpty else { return body(nil) }
+  return token.bytes.withUnsafeBufferPointer { body($0) }
+}
+
+// MARK: - Callbacks: recover the object, call one method
+
+private func connection(_ context: UnsafeMutableRawPointer?) -> Connection {
+  Unmanaged<Connection>.fromOpaque(context!).takeUnretainedValue()
+}
+
+private func readMessage(
+  _: OpaquePointer?, _ id: Int32, _ buffer: UnsafeMutablePointer<UInt8>?, _ capacity: Int,
+  _ flags: UnsafeMutablePointer<UInt32>?, _ source: UnsafeMutablePointer<nghttp2_data_source>?,
+  _: UnsafeMutableRawPointer?
+) -> Int {
+  let call = Unmanaged<Call>.fromOpaque(source!.pointee.ptr).takeUnretainedValue()
+  let frame = call.message.frame
+  let count = min(capacity, frame.count - call.stream.bytesTaken)
+  buffer!.update(
+    from: frame.baseAddress!.advanced(by: call.stream.bytesTaken).assumingMemoryBound(to: UInt8.self), count: count)
+  call.stream.bytesTaken += count
+  if call.stream.bytesTaken == frame.count { flags!.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+  return count
+}
+
+private func onHeader(
+  _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ name: UnsafePointer<UInt8>?, _ nameLength: Int,
+  _ value: UnsafePointer<UInt8>?, _ valueLength: Int, _: UInt8, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  guard let call = connection(context).session.call(ofStream: frame!.pointee.hd.stream_id) else { return 0 }
+  call.stream.take(
+    header: UnsafeBufferPointer(start: name, count: nameLength),
+    value: UnsafeBufferPointer(start: value, count: valueLength))
+  return 0
+}
+
+private func onDataChunk(
+  _: OpaquePointer?, _: UInt8, _ id: Int32, _ data: UnsafePointer<UInt8>?, _ length: Int,
+  _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  let connection = connection(context)
+  connection.session.consumeForConnection(length)
+  guard let call = connection.session.call(ofStream: id) else { return 0 }
+  connection.received(UnsafeRawBufferPointer(start: data, count: length), for: call)
+  return 0
+}
+
+private func onStreamClose(
+  _: OpaquePointer?, _ id: Int32, _ code: UInt32, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  let connection = connection(context)
+  guard let call = connection.session.call(ofStream: id) else { return 0 }
+  connection.session.forget(call)
+  connection.streamClosed(of: call, code: code)
+  return 0
+}
+
+private func onFrame(
+  _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+  let header = frame!.pointee.hd
+  switch UInt32(header.type) {
+  case NGHTTP2_SETTINGS.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
+    connection(context).receivedSettings()
+  case NGHTTP2_GOAWAY.rawValue:
+    connection(context).receivedGoAway()
+  default:
+    break
+  }
+  return 0
+}
