@@ -15,6 +15,23 @@ package struct SocketAddress: Sendable {
     self.length = length
   }
 
+  /// The address a socket is bound to (`getsockname`).
+  package init(localOf descriptor: Int32) {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout.size(ofValue: storage))
+    withUnsafeMutableBytes(of: &storage) {
+      _ = getsockname(descriptor, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), &length)
+    }
+    self.storage = storage
+    self.length = length
+  }
+
+  /// The port of an IPv4 or IPv6 address.
+  package var port: UInt16 {
+    // Both kinds keep it in the same place (ip(7), ipv6(7)).
+    withUnsafeBytes(of: storage) { UInt16(bigEndian: $0.load(fromByteOffset: 2, as: UInt16.self)) }
+  }
+
   package func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
     withUnsafeBytes(of: storage) { body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), length) }
   }

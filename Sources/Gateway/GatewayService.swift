@@ -1,0 +1,55 @@
+import EventLoop
+import GrpcBridge
+import Logging
+import ServiceLifecycle
+
+/// The gateway as a whole: its shards, each on its thread, and the authenticator between them.
+final class GatewayService: Service {
+  /// How long requests under way may take to finish when the gateway is told to stop, in milliseconds.
+  let patience: UInt64
+  /// Where the gateway listens, with the port it got.
+  let address: ListenAddress
+  private let shards: [LoopBound<Shard>]
+  private let loops: [EventLoop.Remote]
+  private let threads: [LoopThread]
+  private let authenticator: Authenticator
+
+  /// Opens the sockets and starts the threads: requests are served from here on.
+  ///
+  /// - Throws: `ListenAddress.Failure` or `LoopError`, each with one clear line.
+  init(
+    listen: ListenAddress, shards count: Int, settings: GatewaySettings, logins: Authenticator.Configuration,
+    patience: UInt64, logger: Logger
+  ) throws {
+    self.patience = patience
+    let routes = try RouteTable()
+    let (sockets, address) = try listen.listen(count: count)
+    self.address = address
+    authenticator = try Authenticator(
+      endpoints: settings.endpoints, channel: settings.bridge.channel, configuration: logins, logger: logger)
+    var shards: [LoopBound<Shard>] = []
+    var loops: [EventLoop.Remote] = []
+    var threads: [LoopThread] = []
+    for (index, socket) in sockets.enumerated() {
+      let loop = try EventLoop()
+      let shard = try Shard(
+        loop: loop, listener: socket, settings: settings, routes: routes, authenticator: authenticator, logger: logger)
+      shards.append(LoopBound(shard, loop: loop))
+      loops.append(loop.remote)
+      threads.append(LoopThread(name: "etcd-rest \(index)", running: LoopBound(loop, loop: loop)))
+    }
+    self.shards = shards
+    self.loops = loops
+    self.threads = threads
+  }
+
+  /// Serves until the process is told to stop; then finishes what is under way.
+  func run() async throws {
+    try? await gracefulShutdown()
+    for (shard, loop) in zip(shards, loops) {
+      loop.execute { [patience] in shard.value.drain(patience: patience) }
+    }
+    for thread in threads { thread.join() }
+    authenticator.close()
+  }
+}

@@ -1,0 +1,48 @@
+internal import CMicrohttpd
+import EventLoop
+import Glibc
+
+/// A client's connection, from accept to close. libmicrohttpd pays no attention to a connection while its request is
+/// suspended: this object watches the socket, so that a client who leaves is noticed at once.
+final class ClientConnection {
+  private var watcher: SocketWatcher?
+  private(set) var isGone = false
+  unowned(unsafe) var exchange: Exchange?
+
+  init(loop: EventLoop, descriptor: Int32) {
+    // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
+    watcher = try? SocketWatcher(loop: loop, descriptor: descriptor) { [unowned self] _ in
+      watcher?.watch([])
+      isGone = true
+      exchange?.clientIsGone()
+    }
+    watcher?.watch(.disconnect)
+  }
+
+  /// Lets go of the socket, which is about to be closed.
+  func close() {
+    watcher?.watch([])
+    watcher = nil
+  }
+}
+
+/// The client's address without its port, as text.
+func peerAddress(of connection: OpaquePointer) -> String {
+  guard let address = connection_address(connection) else { return "" }
+  var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+  switch Int32(address.pointee.sa_family) {
+  case AF_INET:
+    address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
+      var host = $0.pointee.sin_addr
+      inet_ntop(AF_INET, &host, &text, socklen_t(text.count))
+    }
+  case AF_INET6:
+    address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
+      var host = $0.pointee.sin6_addr
+      inet_ntop(AF_INET6, &host, &text, socklen_t(text.count))
+    }
+  default:
+    return "local"
+  }
+  return String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+}

@@ -1,0 +1,191 @@
+internal import CMicrohttpd
+import GrpcBridge
+import Transcoding
+
+/// One request and its answer, between libmicrohttpd and a ``RequestHandler``. Belongs to its shard's loop.
+///
+/// Invariant of the pointers: libmicrohttpd keeps the connection, and with it the bytes of ``head``, until it has told of
+/// the request's completion, upon which the exchange is released.
+final class Exchange {
+  private enum State {
+    case receiving
+    /// The handler has been told of the end of the request and is still being asked for its answer.
+    case asking
+    /// The answer is awaited, the connection suspended.
+    case suspended
+    /// The answer was given and is being sent.
+    case answered
+    /// The answer is a stream, and the connection suspended until there is more of it.
+    case starved
+    /// The client has left.
+    case abandoned
+  }
+
+  let head: RequestHead
+  private let connection: OpaquePointer
+  private let client: ClientConnection
+  private unowned let server: HTTPServer
+  private var handler: (any RequestHandler)?
+  private var state = State.receiving
+  private var bodyCount: UInt64 = 0
+  private var status: UInt32 = 0
+  private var response: OpaquePointer?
+
+  init(_ connection: OpaquePointer, head: RequestHead, client: ClientConnection, server: HTTPServer) {
+    self.connection = connection
+    self.head = head
+    self.client = client
+    self.server = server
+    client.exchange = self
+  }
+
+  deinit {
+    if let response { MHD_destroy_response(response) }
+  }
+
+  /// The client's address, as text without a port.
+  var peer: String { peerAddress(of: connection) }
+
+  // MARK: - From libmicrohttpd
+
+  /// The head has come.
+  func begin() -> MHD_Result {
+    if head.size > server.limits.headerBytes {
+      respond(
+        .error(
+          431, .invalidArgument,
+          "the request's headers are larger than \(server.limits.headerBytes) bytes (--max-header-bytes)"))
+      return queue()
+    }
+    if let length = head.contentLength, length > UInt64(server.limits.requestBytes) {
+      respond(tooLarge)
+      return queue()
+    }
+    handler = server.route(self)
+    return .YES
+  }
+
+  /// A piece of the body has come.
+  func receive(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
+    bodyCount += UInt64(bytes.count)
+    let limit = UInt64(server.limits.requestBytes)
+    if bodyCount <= limit {
+      handler?.received(bytes, isWhole: head.contentLength == UInt64(bytes.count))
+    } else if bodyCount > limit * HTTPServer.Limits.excess {
+      return .NO
+    }
+    return .YES
+  }
+
+  /// The request is complete, or libmicrohttpd goes on after a suspension.
+  func proceed() -> MHD_Result {
+    guard state == .receiving else { return queue() }
+    state = .asking
+    if bodyCount > UInt64(server.limits.requestBytes) { respond(tooLarge) } else { handler?.receivedEnd() }
+    guard state == .asking else { return queue() }
+    state = .suspended
+    MHD_suspend_connection(connection)
+    return .YES
+  }
+
+  /// Hands the answer to libmicrohttpd; without one the connection is closed.
+  private func queue() -> MHD_Result {
+    guard let response else { return .NO }
+    self.response = nil
+    let result = MHD_queue_response(connection, status, response)
+    MHD_destroy_response(response)
+    return result
+  }
+
+  /// libmicrohttpd asks for more of a streamed answer (`MHD_ContentReaderCallback`).
+  fileprivate func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+    switch handler?.read(into: buffer) ?? .broken {
+    case .bytes(let count):
+      return count
+    case .notYet:
+      state = .starved
+      MHD_suspend_connection(connection)
+      return 0
+    case .end:
+      handler = nil
+      return -1  // MHD_CONTENT_READER_END_OF_STREAM
+    case .broken:
+      handler = nil
+      return -2  // MHD_CONTENT_READER_END_WITH_ERROR
+    }
+  }
+
+  /// libmicrohttpd has finished with the request, well or not.
+  func completed() {
+    client.exchange = nil
+    abandon()
+  }
+
+  /// The client has closed its side. Where libmicrohttpd is at work on the connection it finds out by itself.
+  func clientIsGone() {
+    guard state == .suspended || state == .starved else { return }
+    abandon()
+    server.resume(connection)
+  }
+
+  private func abandon() {
+    state = .abandoned
+    handler?.clientIsGone()
+    handler = nil
+  }
+
+  // MARK: - From the handler
+
+  /// Answers with a response that is whole.
+  func respond(_ answer: consuming HTTPResponse) {
+    let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
+    let body = answer.body.release()
+    handler = nil
+    self.answer(
+      status, contentType, headers,
+      MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
+  }
+
+  /// Answers with a stream that is read from the handler.
+  func respond(streaming status: UInt32, contentType: StaticString, headers: HTTPResponse.Headers) {
+    let size = UInt64.max  // MHD_SIZE_UNKNOWN
+    answer(
+      status, contentType, headers,
+      MHD_create_response_from_callback(
+        size, 65_536,
+        { context, _, buffer, capacity in
+          Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
+            .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity))
+        }, Unmanaged.passUnretained(self).toOpaque(), nil))
+  }
+
+  /// There is more to read of a streamed answer, or it has come to its end.
+  func streamIsReadable() {
+    guard state == .starved else { return }
+    state = .answered
+    server.resume(connection)
+  }
+
+  private func answer(
+    _ status: UInt32, _ contentType: StaticString, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
+  ) {
+    let wasSuspended = state == .suspended
+    precondition(wasSuspended || state == .asking || state == .receiving, "a request was answered twice")
+    state = .answered
+    self.status = status
+    self.response = response
+    MHD_add_response_header(response, "Content-Type", contentType.cString)
+    for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
+    if wasSuspended { server.resume(connection) }
+  }
+
+  private var tooLarge: HTTPResponse {
+    .error(
+      413, .resourceExhausted,
+      "the request body is larger than \(server.limits.requestBytes) bytes (--max-request-bytes)")
+  }
+}
+
+extension StaticString {
+  fileprivate var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
+}

@@ -1,0 +1,184 @@
+internal import CMicrohttpd
+import EventLoop
+import Glibc
+
+/// One shard's HTTP/1.1 server: a libmicrohttpd daemon that is driven by the shard's loop. Belongs to that loop.
+///
+/// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon waits in an epoll set of its own, which
+/// the loop watches. Inside it is edge-triggered: after each run, and each time a connection is resumed, it must run again
+/// for as long as it says that it has work to do.
+final class HTTPServer {
+  /// The limits of a server.
+  struct Limits: Sendable {
+    /// A body may be this large, in bytes.
+    var requestBytes = 2 << 20
+    /// The request line and headers may be this large together, in bytes.
+    var headerBytes = 16 << 10
+    /// How many connections may be open.
+    var connections = 10_000
+    /// After how many seconds without a request, or without progress of one, a connection is closed.
+    var idleTimeout = 120
+
+    /// A body of unknown length is read to its end, so that the client hears of the limit, until it is this many times
+    /// the limit.
+    static let excess: UInt64 = 8
+    /// What libmicrohttpd may use for the headers and buffers of a connection: as much as it takes from `malloc` (more
+    /// would be mapped and unmapped for each connection), and enough to read headers that are over the limit.
+    static let connectionMemory = 32 << 10
+  }
+
+  let limits: Limits
+  let route: (Exchange) -> any RequestHandler
+  private let loop: EventLoop
+  private var daemon: OpaquePointer!
+  private var watcher: SocketWatcher?
+  private var needsRun = true
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
+  /// How many requests are under way.
+  private(set) var exchangeCount = 0
+
+  /// Serves connections that come in on `listener`.
+  ///
+  /// - Parameters:
+  ///   - listener: a listening socket, which the server takes over.
+  ///   - route: makes the handler of each request.
+  init(loop: EventLoop, listener: Int32, limits: Limits, route: @escaping (Exchange) -> any RequestHandler) throws {
+    self.loop = loop
+    self.limits = limits
+    self.route = route
+    let context = Unmanaged.passUnretained(self).toOpaque()
+    let options = [
+      MHD_OptionItem(option: MHD_OPTION_LISTEN_SOCKET, value: Int(listener), ptr_value: nil),
+      MHD_OptionItem(option: MHD_OPTION_CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
+      MHD_OptionItem(option: MHD_OPTION_CONNECTION_TIMEOUT, value: limits.idleTimeout, ptr_value: nil),
+      MHD_OptionItem(option: MHD_OPTION_CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),
+      MHD_OptionItem(
+        option: MHD_OPTION_NOTIFY_COMPLETED, value: unsafeBitCast(completed, to: Int.self), ptr_value: context),
+      MHD_OptionItem(
+        option: MHD_OPTION_NOTIFY_CONNECTION, value: unsafeBitCast(connectionChanged, to: Int.self),
+        ptr_value: context),
+      // Keys and paths are arbitrary bytes: nobody but the router decodes them.
+      MHD_OptionItem(
+        option: MHD_OPTION_UNESCAPE_CALLBACK, value: unsafeBitCast(keepEscapes, to: Int.self), ptr_value: nil),
+      MHD_OptionItem(option: MHD_OPTION_END, value: 0, ptr_value: nil),
+    ]
+    daemon = start_daemon(MHD_USE_EPOLL.rawValue | MHD_ALLOW_SUSPEND_RESUME.rawValue, access, context, options)
+    guard daemon != nil else { throw LoopError(-errno) }
+    watcher = try SocketWatcher(loop: loop, descriptor: daemon_epoll_descriptor(daemon)) { [unowned self] _ in
+      needsRun = true
+    }
+    watcher?.watch(.readable)
+  }
+
+  /// Lets libmicrohttpd work if it has something to do; answers whether it has more.
+  func turn() -> Bool {
+    if needsRun {
+      needsRun = false
+      MHD_run(daemon)
+    }
+    var timeout: MHD_UNSIGNED_LONG_LONG = 0
+    if MHD_get_timeout(daemon, &timeout) == .YES {
+      if timeout == 0 {
+        needsRun = true
+      } else if !timer.isActive {
+        // Timeouts only ever move back, so that a timer already set is early at worst.
+        timer.start(after: UInt64(timeout))
+      }
+    }
+    return needsRun
+  }
+
+  /// Stops accepting connections; those that are open go on.
+  func stopListening() {
+    let listener = MHD_quiesce_daemon(daemon)
+    if listener >= 0 { close(listener) }
+  }
+
+  /// Closes all connections. No exchange may be suspended.
+  func stop() {
+    timer.stop()
+    watcher?.watch([])
+    watcher = nil
+    MHD_stop_daemon(daemon)
+  }
+
+  func resume(_ connection: OpaquePointer) {
+    MHD_resume_connection(connection)
+    needsRun = true
+  }
+
+  // MARK: - From libmicrohttpd
+
+  fileprivate func begin(_ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>)
+    -> Exchange
+  {
+    exchangeCount += 1
+    let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
+    return Exchange(
+      connection, head: RequestHead(connection, path: path, method: method), client: client, server: self)
+  }
+
+  fileprivate func ended(_ exchange: Exchange) {
+    exchangeCount -= 1
+    exchange.completed()
+  }
+
+  fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
+    ClientConnection(loop: loop, descriptor: connection_descriptor(connection))
+  }
+}
+
+// MARK: - Callbacks: recover the object, call one method
+
+private typealias AccessHandler = @convention(c) (
+  UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafePointer<CChar>?,
+  UnsafePointer<CChar>?, UnsafeMutablePointer<Int>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+) -> MHD_Result
+
+/// `MHD_AccessHandlerCallback`. The context of a request is its exchange, retained until it is completed.
+private let access: AccessHandler = { server, connection, path, method, _, body, size, context in
+  if let exchange = context!.pointee {
+    let exchange = Unmanaged<Exchange>.fromOpaque(exchange).takeUnretainedValue()
+    let count = size!.pointee
+    guard count > 0 else { return exchange.proceed() }
+    size!.pointee = 0
+    return exchange.receive(UnsafeRawBufferPointer(start: body, count: count))
+  }
+  let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
+  let exchange = server.begin(connection!, path: path!, method: method!)
+  context!.pointee = Unmanaged.passRetained(exchange).toOpaque()
+  return exchange.begin()
+}
+
+/// `MHD_RequestCompletedCallback`.
+private let completed:
+  @convention(c) (
+    UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+    MHD_RequestTerminationCode
+  ) -> Void = { server, _, context, _ in
+    guard let exchange = context!.pointee else { return }
+    context!.pointee = nil
+    Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
+      .ended(Unmanaged<Exchange>.fromOpaque(exchange).takeRetainedValue())
+  }
+
+/// `MHD_NotifyConnectionCallback`. The context of a socket is its client, retained until the socket is closed.
+private let connectionChanged:
+  @convention(c) (
+    UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+    MHD_ConnectionNotificationCode
+  ) -> Void = { server, connection, context, change in
+    if change == MHD_CONNECTION_NOTIFY_STARTED {
+      let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
+      context!.pointee = Unmanaged.passRetained(server.connectionBegan(connection!)).toOpaque()
+    } else if let client = context!.pointee {
+      context!.pointee = nil
+      Unmanaged<ClientConnection>.fromOpaque(client).takeRetainedValue().close()
+    }
+  }
+
+/// `UnescapeCallback`.
+private let keepEscapes:
+  @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<CChar>?) -> Int = { _, _, text in
+    strlen(text!)
+  }

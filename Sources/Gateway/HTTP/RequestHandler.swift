@@ -1,0 +1,29 @@
+/// What answers a request. Made when the head has come; it hears of the body, of its end, and of a client who leaves.
+///
+/// It answers through its ``Exchange`` from `receivedEnd` on, once: with a whole response, or with a stream that
+/// libmicrohttpd reads from it.
+protocol RequestHandler: AnyObject {
+  /// A piece of the body; `isWhole` where there was and will be no other.
+  func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool)
+  /// The request is complete.
+  func receivedEnd()
+  /// More of the answer that was begun as a stream.
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead
+  /// The client has left before the answer was complete. Nothing more is to be said.
+  func clientIsGone()
+}
+
+extension RequestHandler {
+  func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {}
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead { .broken }
+}
+
+/// What there is to read of a streamed answer.
+enum StreamRead {
+  case bytes(Int)
+  /// Nothing now; the handler calls ``Exchange/streamIsReadable()`` when there is.
+  case notYet
+  case end
+  /// The rest will never come: the connection is cut, so that the client sees that the answer is not whole.
+  case broken
+}

@@ -1,0 +1,74 @@
+internal import CMicrohttpd
+import Glibc
+
+/// The bytes of a header value, in the memory of the connection: valid until the request is completed.
+typealias HeaderValue = UnsafeBufferPointer<UInt8>
+
+/// What the gateway looks at of a request's head.
+///
+/// Its pointers are into libmicrohttpd's memory of the connection, which lives until the request is completed.
+struct RequestHead {
+  /// The path as it was sent, without the query and not decoded.
+  let path: UnsafeBufferPointer<UInt8>
+  let method: HTTPMethod
+  var authorization: HeaderValue?
+  var prefer: HeaderValue?
+  var grpcTimeout: HeaderValue?
+  var requestTimeout: HeaderValue?
+  var contentLength: UInt64?
+  var hasContentEncoding = false
+  /// The size of the request line and all headers, in bytes.
+  let size: Int
+
+  init(_ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>) {
+    self.path = UnsafeRawBufferPointer(start: path, count: strlen(path)).bindMemory(to: UInt8.self)
+    self.method = HTTPMethod(method)
+    size = request_header_size(connection)
+    withUnsafeMutablePointer(to: &self) { head in
+      _ = MHD_get_connection_values_n(connection, .HEADER_KIND, { context, _, name, nameSize, value, valueSize in
+        let head = context!.assumingMemoryBound(to: RequestHead.self)
+        head.pointee.take(name!, nameSize, UnsafeRawBufferPointer(start: value, count: valueSize))
+        return .YES
+      }, head)
+    }
+  }
+
+  private mutating func take(_ name: UnsafePointer<CChar>, _ nameSize: Int, _ value: UnsafeRawBufferPointer) {
+    func isNamed(_ other: StaticString) -> Bool {
+      strncasecmp(name, UnsafeRawPointer(other.utf8Start).assumingMemoryBound(to: CChar.self), nameSize) == 0
+    }
+    let value = value.bindMemory(to: UInt8.self)
+    switch nameSize {
+    case 6 where isNamed("prefer"): prefer = value
+    case 12 where isNamed("grpc-timeout"): grpcTimeout = value
+    case 13 where isNamed("authorization"): authorization = value
+    case 14 where isNamed("content-length"): contentLength = UInt64(String(decoding: value, as: UTF8.self))
+    case 15 where isNamed("request-timeout"): requestTimeout = value
+    case 16 where isNamed("content-encoding"):
+      hasContentEncoding = !String(decoding: value, as: UTF8.self).lowercased().allSatisfy { $0 == " " }
+        && String(decoding: value, as: UTF8.self).lowercased() != "identity"
+    default: break
+    }
+  }
+}
+
+/// The methods the gateway knows (RFC 9110, section 9).
+enum HTTPMethod: String {
+  case get = "GET"
+  case head = "HEAD"
+  case post = "POST"
+  case other = ""
+
+  init(_ text: UnsafePointer<CChar>) {
+    self =
+      if strcmp(text, "POST") == 0 {
+        .post
+      } else if strcmp(text, "GET") == 0 {
+        .get
+      } else if strcmp(text, "HEAD") == 0 {
+        .head
+      } else {
+        .other
+      }
+  }
+}

@@ -1,0 +1,147 @@
+import EtcdSchema
+import GrpcBridge
+import SwiftProtobuf
+
+/// The paths that tell how etcd and the gateway are, shaped as etcd's own.
+///
+/// None needs a right at etcd. A linearizable read agrees with a quorum before it looks at permissions, so that an answer
+/// that denies it proves as much as one that grants it.
+enum Probe: String, CaseIterable {
+  /// The versions of etcd and its cluster, by which clients choose the prefix of their paths.
+  case version = "/version"
+  /// Whether etcd serves linearizable reads and has no alarm, as JSON.
+  case health = "/health"
+  /// Whether the gateway itself is alive: a restart of the gateway would not bring etcd back.
+  case livez = "/livez"
+  /// Whether etcd serves linearizable reads through this gateway.
+  case readyz = "/readyz"
+}
+
+/// Answers a probe by one or two calls without credentials.
+final class ProbeHandler: RequestHandler, CallDelegate {
+  /// How long etcd may take, in milliseconds.
+  private static let timeout = GrpcTimeout(milliseconds: 5000)
+  private static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: false)
+  private static let status = CallMethod(path: "/etcdserverpb.Maintenance/Status", isRepeatable: false)
+
+  private let probe: Probe
+  private unowned let exchange: Exchange
+  private unowned let shard: Shard
+  private var call: Call?
+  private var response: [UInt8] = []
+  private var triesIdentity = false
+
+  init(_ probe: Probe, exchange: Exchange, shard: Shard) {
+    self.probe = probe
+    self.exchange = exchange
+    self.shard = shard
+  }
+
+  func receivedEnd() {
+    switch probe {
+    case .livez: exchange.respond(.text(200, "ok\n"))
+    case .version: askStatus()
+    case .health, .readyz: askRange()
+    }
+  }
+
+  func clientIsGone() {
+    if let call { shard.bridge.cancel(call) }
+  }
+
+  private func askRange() {
+    let request = Etcdserverpb_RangeRequest.with {
+      $0.key = Data("health".utf8)
+      $0.limit = 1
+      $0.keysOnly = true
+      $0.serializable = exchange.query("serializable") == "true"
+    }
+    start(Self.range, request, credentials: .none)
+  }
+
+  private func askStatus() {
+    var credentials = CallCredentials.none
+    if triesIdentity, let identity = shard.identity { credentials = .user(identity.key) }
+    start(Self.status, Etcdserverpb_StatusRequest(), credentials: credentials)
+  }
+
+  private func start(_ method: CallMethod, _ request: some Message, credentials: CallCredentials) {
+    response = []
+    // Serialising these messages cannot fail.
+    let message: [UInt8] = (try? request.serializedBytes()) ?? []
+    let call = Call(method, message: CallMessage(copying: message), timeout: Self.timeout, delegate: self)
+    self.call = call
+    shard.bridge.start(call, credentials: credentials)
+  }
+
+  // MARK: - What etcd says
+
+  func call(_ call: Call, willReceive length: Int) {}
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }
+  func credentials(for call: Call) -> BasicCredentials { shard.identity!.credentials }
+  func peer(of call: Call) -> String { exchange.peer }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    let isDenied = status.deniesRights
+    if call.method === Self.status && isDenied && shard.identity != nil && !triesIdentity {
+      triesIdentity = true
+      return askStatus()
+    }
+    switch probe {
+    case .livez: break
+    case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady(status.message))
+    case .health where call.method === Self.range:
+      if status.isOK || isDenied { askStatus() } else { exchange.respond(health(failing: "RANGE ERROR:\(status.message)")) }
+    case .health: exchange.respond(health(failing: status.isOK ? alarm() : nil))
+    case .version: exchange.respond(status.isOK ? version() : .error(status, hadCredentials: true))
+    }
+  }
+
+  private func ready() -> HTTPResponse {
+    .text(200, exchange.query("verbose") == nil ? "ok\n" : "[+]linearizable_read ok\nok\n")
+  }
+
+  private func notReady(_ reason: String) -> HTTPResponse {
+    .text(503, "[-]linearizable_read failed: \(reason)\nreadyz check failed\n")
+  }
+
+  private func health(failing reason: String?) -> HTTPResponse {
+    var body = ByteBuffer()
+    body.append(reason == nil ? "{\"health\":\"true\",\"reason\":" : "{\"health\":\"false\",\"reason\":")
+    body.appendJSONString(reason ?? "")
+    body.append("}")
+    return HTTPResponse(status: reason == nil ? 200 : 503, body: body)
+  }
+
+  /// The alarm that `Status` tells of, unless the request excludes it. Where `Status` is denied nothing is known of alarms.
+  private func alarm() -> String? {
+    guard let status = try? Etcdserverpb_StatusResponse(serializedBytes: response) else { return nil }
+    let excluded = exchange.query("exclude")
+    let alarms = ["NOSPACE", "CORRUPT"].filter { name in
+      name != excluded && status.errors.contains { $0.contains("alarm:\(name)") }
+    }
+    return alarms.first.map { "ALARM \($0)" }
+  }
+
+  private func version() -> HTTPResponse {
+    let version = (try? Etcdserverpb_StatusResponse(serializedBytes: response))?.version ?? ""
+    // gRPC does not tell the cluster's version: that of a cluster whose members are all of the same minor version.
+    let cluster = version.split(separator: ".").prefix(2).joined(separator: ".") + ".0"
+    return HTTPResponse(status: 200, text: "{\"etcdserver\":\"\(version)\",\"etcdcluster\":\"\(cluster)\"}")
+  }
+}
+
+extension GrpcStatus {
+  /// Whether etcd was able to answer but did not want to.
+  fileprivate var deniesRights: Bool {
+    origin != .client
+      && (code == .permissionDenied || code == .unauthenticated
+        || (code == .invalidArgument && message == EtcdMessage.userEmpty))
+  }
+}
+
+extension HTTPResponse {
+  fileprivate static func text(_ status: UInt32, _ text: String) -> HTTPResponse {
+    HTTPResponse(status: status, contentType: "text/plain; charset=utf-8", text: text)
+  }
+}

@@ -1,0 +1,91 @@
+import EtcdSchema
+import Glibc
+import GrpcBridge
+import Transcoding
+
+/// What the gateway serves under which path. Made once, read by all shards.
+struct RouteTable: Sendable {
+  enum Route: Sendable {
+    case rpc(RpcRoute)
+    case probe(Probe)
+    /// An RPC with a stream of requests or responses.
+    case stream(EtcdSchema.Method)
+
+    /// The methods a path takes, as the `Allow` header names them (RFC 9110, section 10.2.1).
+    var allow: String {
+      switch self {
+      case .rpc, .stream: "POST"
+      case .probe: "GET, HEAD"
+      }
+    }
+
+    func takes(_ method: HTTPMethod) -> Bool {
+      switch self {
+      case .rpc, .stream: method == .post
+      case .probe: method == .get || method == .head
+      }
+    }
+  }
+
+  /// A path as libmicrohttpd has it. Those in the table are in memory that is never freed; others live as long as their
+  /// request.
+  private struct Path: Hashable, @unchecked Sendable {
+    let bytes: UnsafeBufferPointer<UInt8>
+
+    static func == (left: Path, right: Path) -> Bool {
+      left.bytes.count == right.bytes.count
+        && memcmp(left.bytes.baseAddress!, right.bytes.baseAddress!, left.bytes.count) == 0
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(bytes: UnsafeRawBufferPointer(bytes)) }
+  }
+
+  /// The prefixes etcd has had for its v3 API: clients of 3.2 and 3.3 still ask for the older ones.
+  private static let prefixes = ["/v3/", "/v3beta/", "/v3alpha/"]
+
+  private var routes: [Path: Route] = [:]
+
+  /// - Throws: where the schema names a message that it does not have.
+  init() throws {
+    let schema = try Schema(EtcdSchema.descriptors)
+    for method in EtcdSchema.methods where !method.httpPaths.isEmpty {
+      let route: Route = method.isUnary ? .rpc(try RpcRoute(method, schema: schema)) : .stream(method)
+      for path in method.httpPaths {
+        for prefix in Self.prefixes { add(prefix + path.dropFirst(Self.prefixes[0].count), route) }
+      }
+    }
+    for probe in Probe.allCases { add(probe.rawValue, .probe(probe)) }
+  }
+
+  private mutating func add(_ path: String, _ route: Route) {
+    let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)
+    _ = bytes.initialize(from: path.utf8)
+    routes[Path(bytes: UnsafeBufferPointer(bytes))] = route
+  }
+
+  subscript(path: UnsafeBufferPointer<UInt8>) -> Route? { path.isEmpty ? nil : routes[Path(bytes: path)] }
+}
+
+/// A unary RPC, with all that is needed to carry it between HTTP and gRPC.
+final class RpcRoute: Sendable {
+  let method: CallMethod
+  let request: Schema.Message
+  let response: Schema.Message
+  /// Whether a call waits for another client by design, so that no default deadline may cut it.
+  let waits: Bool
+  /// Whether this is the login itself, the answers of which are etcd's.
+  let isAuthenticate: Bool
+
+  init(_ method: EtcdSchema.Method, schema: Schema) throws {
+    guard let request = schema.message(method.request), let response = schema.message(method.response) else {
+      throw SchemaError(description: "\(method.grpcPath) is about messages that the schema does not have")
+    }
+    self.request = request
+    self.response = response
+    self.method = CallMethod(
+      path: method.grpcPath, isRepeatable: method.isRepeatable,
+      changesUsers: method.service == "etcdserverpb.Auth" && !method.isRepeatable)
+    waits = method.waits
+    isAuthenticate = method.grpcPath == "/etcdserverpb.Auth/Authenticate"
+  }
+}

@@ -1,0 +1,190 @@
+import Glibc
+import GrpcBridge
+import Transcoding
+
+/// Carries one request to a unary RPC and its answer back.
+final class RpcHandler: RequestHandler {
+  /// An answer up to this size is sent whole, with its length; a larger one as it comes.
+  private static let mostWhole = 64 << 10
+  /// While more than this is waiting for the client, etcd is held back.
+  private static let highWater = 256 << 10
+
+  private let route: RpcRoute
+  private unowned let exchange: Exchange
+  private unowned let shard: Shard
+  /// The body as far as it has come, unless it came in one piece.
+  private var body = ByteBuffer()
+  /// The request message, behind the room for its gRPC prefix.
+  private var message = ByteBuffer()
+  private var fault: TranscodingError?
+  private var hasMessage = false
+  private var call: Call?
+  private var hadCredentials = false
+  private var usesIdentity = false
+
+  // The answer.
+  private var json = ByteBuffer()
+  private var transcoder: ProtobufToJSON?
+  private var isStreaming = false
+  private var isEnded = false
+  private var isBroken = false
+  /// How much of `json` was read.
+  private var readCount = 0
+
+  init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
+    self.route = route
+    self.exchange = exchange
+    self.shard = shard
+  }
+
+  // MARK: - The request
+
+  func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
+    // Transcoded where it lies: a body in one piece is never copied.
+    if isWhole { transcode(bytes) } else { body.append(bytes) }
+  }
+
+  private func transcode(_ bytes: UnsafeRawBufferPointer) {
+    hasMessage = true
+    message.reserveCapacity(CallMessage.headroom + bytes.count)
+    message.appendZeros(CallMessage.headroom)
+    do throws(TranscodingError) {
+      _ = try JSONToProtobuf.encode(bytes, as: route.request, strict: isStrict, into: &message)
+    } catch {
+      fault = error
+    }
+  }
+
+  private var isStrict: Bool { exchange.head.prefer.map(Preference.isStrict) ?? false }
+
+  func receivedEnd() {
+    if !hasMessage { body.withUnsafeBytes { transcode($0) } }
+    body.removeAll()
+    if let fault { return exchange.respond(.error(400, .invalidArgument, "the request body: \(fault)")) }
+    let timeout: GrpcTimeout?
+    do {
+      timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: route.waits)
+    } catch {
+      return exchange.respond(.error(400, .invalidArgument, error.description))
+    }
+    let credentials: CallCredentials
+    switch RequestCredentials(exchange.head.authorization, bridge: shard.bridge) {
+    case .user(let key): credentials = .user(key)
+    case .token(let token): credentials = .token(token)
+    case .invalid(let reason):
+      return exchange.respond(.error(401, .unauthenticated, reason, headers: HTTPResponse.challenge))
+    case .none:
+      usesIdentity = shard.identity != nil
+      credentials = shard.identity.map { .user($0.key) } ?? .none
+    }
+    if case .none = credentials { hadCredentials = false } else { hadCredentials = true }
+    let memory = swapOut(&message).release()
+    let call = Call(
+      route.method, message: CallMessage(takingOwnershipOf: memory), timeout: timeout, delegate: self)
+    self.call = call
+    shard.bridge.start(call, credentials: route.isAuthenticate ? .none : credentials)
+  }
+
+  func clientIsGone() {
+    if let call { shard.bridge.cancel(call) }
+  }
+
+  // MARK: - The answer
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
+    let count = min(buffer.count, json.count - readCount)
+    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
+    json.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[readCount..<readCount + count])) }
+    readCount += count
+    if readCount == json.count {
+      json.removeAll(keepingCapacity: true)
+      readCount = 0
+      if let call, !isEnded { shard.bridge.resume(call) }
+    }
+    return .bytes(count)
+  }
+
+  private func respond(with status: GrpcStatus) {
+    guard status.isOK else { return exchange.respond(.error(status, hadCredentials: hadCredentials)) }
+    var response = HTTPResponse(status: 200, body: swapOut(&json))
+    response.headers = headers
+    exchange.respond(response)
+  }
+
+  private var headers: HTTPResponse.Headers {
+    isStrict ? [("Preference-Applied", "handling=strict")] : []
+  }
+
+  private func breakOff(_ reason: String) {
+    guard let call else { return }
+    shard.bridge.cancel(call)
+    shard.logger.error("an answer of etcd is not understood", metadata: ["reason": "\(reason)"])
+    finish(GrpcStatus(.internal, "an answer of etcd is not understood: \(reason)"))
+  }
+
+  private func finish(_ status: GrpcStatus) {
+    guard isStreaming else { return respond(with: status) }
+    isEnded = true
+    isBroken = !status.isOK
+    exchange.streamIsReadable()
+  }
+}
+
+extension RpcHandler: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    transcoder = ProtobufToJSON(route.response)
+    json.reserveCapacity(min(length, Self.mostWhole) * 2 + 64)
+    guard length > Self.mostWhole else { return }
+    isStreaming = true
+    exchange.respond(streaming: 200, contentType: "application/json", headers: headers)
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    do throws(TranscodingError) {
+      try transcoder?.push(bytes, into: &json)
+    } catch {
+      fault = error
+    }
+    guard isStreaming else { return }
+    if json.count - readCount > Self.highWater { shard.bridge.pause(call) }
+    exchange.streamIsReadable()
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    var status = status
+    if status.isOK {
+      do throws(TranscodingError) {
+        if let fault { throw fault }
+        try transcoder?.finish(into: &json)
+      } catch {
+        status = GrpcStatus(.internal, "an answer of etcd is not understood: \(error)")
+        shard.logger.error("\(status.message)")
+      }
+    }
+    finish(status)
+  }
+
+  func credentials(for call: Call) -> BasicCredentials {
+    if usesIdentity, let identity = shard.identity { return identity.credentials }
+    return RequestCredentials.basicCredentials(exchange.head.authorization)
+  }
+
+  func peer(of call: Call) -> String { exchange.peer }
+}
+
+/// Takes the buffer out and leaves an empty one.
+private func swapOut(_ buffer: inout ByteBuffer) -> ByteBuffer {
+  var taken = ByteBuffer()
+  swap(&taken, &buffer)
+  return taken
+}
+
+/// The preferences of a request that the gateway honours (RFC 7240).
+enum Preference {
+  /// Whether `handling=strict` (RFC 7240, section 4.4) is among the preferences.
+  static func isStrict(_ header: HeaderValue) -> Bool {
+    String(decoding: header, as: UTF8.self).lowercased().split(separator: ",").contains { preference in
+      preference.split(separator: ";").first?.filter { $0 != " " && $0 != "\"" } == "handling=strict"
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import GrpcBridge
+
+extension GrpcCode {
+  /// The HTTP status of a gRPC status, as etcd's own gateway has it.
+  var httpStatus: UInt32 {
+    switch self {
+    case .ok: 200
+    case .canceled: 499
+    case .unknown: 500
+    case .invalidArgument: 400
+    case .deadlineExceeded: 504
+    case .notFound: 404
+    case .alreadyExists: 409
+    case .permissionDenied: 403
+    case .unauthenticated: 401
+    case .resourceExhausted: 429
+    case .failedPrecondition: 400
+    case .aborted: 409
+    case .outOfRange: 400
+    case .unimplemented: 501
+    case .internal: 500
+    case .unavailable: 503
+    case .dataLoss: 500
+    }
+  }
+}
+
+extension GrpcStatus {
+  /// The HTTP status, and the headers that belong to it.
+  ///
+  /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
+  func httpStatus(hadCredentials: Bool) -> (status: UInt32, headers: HTTPResponse.Headers) {
+    switch (origin, code, message) {
+    case (.login, _, _): (401, HTTPResponse.challenge)
+    case (.throttled(let seconds), _, _): (429, [("Retry-After", "\(seconds)")])
+    // Known to etcd as errors of other kinds, but sent with code Unknown.
+    case (.server, _, EtcdMessage.tooManyRequests): (429, [("Retry-After", "1")])
+    case (.server, .unknown, EtcdMessage.notPrimaryLessor): (503, [("Retry-After", "1")])
+    case (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials: (401, HTTPResponse.challenge)
+    case (_, .unauthenticated, _): (401, HTTPResponse.challenge)
+    default: (code.httpStatus, [])
+    }
+  }
+}
+
+extension HTTPResponse {
+  /// Asks for a user and password (RFC 7617, section 2).
+  static let challenge: Headers = [("WWW-Authenticate", "Basic realm=\"etcd\", charset=\"UTF-8\"")]
+
+  /// The answer to a call that ended with an error.
+  static func error(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {
+    let (code, headers) = status.httpStatus(hadCredentials: hadCredentials)
+    return .error(code, status.code, status.message, headers: headers)
+  }
+}

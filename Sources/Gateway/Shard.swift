@@ -1,0 +1,102 @@
+import EventLoop
+import GrpcBridge
+import Logging
+
+/// What all shards of a gateway share: read only.
+struct GatewaySettings: Sendable {
+  var endpoints: [Endpoint]
+  var http = HTTPServer.Limits()
+  var timeLimits = TimeLimits()
+  var bridge = Bridge.Configuration()
+  /// Who makes the requests that come without credentials.
+  var identity: BasicCredentials?
+}
+
+/// The unit of scale: one thread with one loop that owns a listening socket, its HTTP/1.1 server and its connection to
+/// etcd. A request lives and dies on the shard that accepted it; nothing it needs is shared with another.
+final class Shard {
+  /// The user that requests without credentials are made for.
+  struct Identity {
+    let key: CredentialKey
+    let credentials: BasicCredentials
+  }
+
+  let settings: GatewaySettings
+  let bridge: Bridge
+  let identity: Identity?
+  let logger: Logger
+  private let loop: EventLoop
+  private let routes: RouteTable
+  private var server: HTTPServer!
+  private var drainTimer: LoopTimer?
+
+  /// - Parameter listener: a listening socket, which the shard takes over.
+  init(
+    loop: EventLoop, listener: Int32, settings: GatewaySettings, routes: RouteTable, authenticator: Authenticator,
+    logger: Logger
+  ) throws {
+    self.loop = loop
+    self.settings = settings
+    self.routes = routes
+    self.logger = logger
+    bridge = Bridge(
+      loop: loop, endpoints: settings.endpoints, authenticator: authenticator, configuration: settings.bridge,
+      logger: logger)
+    let bridge = bridge
+    identity = settings.identity.map { Identity(key: bridge.key(for: $0), credentials: $0) }
+    server = try HTTPServer(loop: loop, listener: listener, limits: settings.http) { [unowned self] in route($0) }
+    loop.beforeWaiting { [unowned self] in turn() }
+  }
+
+  /// Runs once a turn of the loop, before it waits: what has come in since is served, and what that made goes out in one
+  /// write.
+  private func turn() {
+    repeat { bridge.flush() } while server.turn()
+    bridge.flush()
+  }
+
+  private func route(_ exchange: Exchange) -> any RequestHandler {
+    let head = exchange.head
+    guard let route = routes[head.path] else {
+      return FixedHandler(exchange, 404, .notFound, "Not Found")
+    }
+    guard route.takes(head.method) else {
+      return FixedHandler(
+        exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", route.allow)])
+    }
+    if head.hasContentEncoding {
+      return FixedHandler(
+        exchange, 415, .invalidArgument, "the request body must not be compressed",
+        headers: [("Accept-Encoding", "identity")])
+    }
+    switch route {
+    case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
+    case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
+    case .stream(let method):
+      return FixedHandler(exchange, 501, .unimplemented, "\(method.name) is a stream, which is not served yet")
+    }
+  }
+
+  // MARK: - The end
+
+  /// Takes no more connections, lets requests under way finish for up to `patience` milliseconds, and ends the loop.
+  func drain(patience: UInt64) {
+    loop.checkOnLoop()
+    guard drainTimer == nil else { return }
+    server.stopListening()
+    let end = loop.now + patience
+    drainTimer = LoopTimer(loop: loop) { [unowned self] in
+      if server.exchangeCount == 0 || loop.now >= end { close() }
+    }
+    drainTimer?.start(after: 0, every: 20)
+  }
+
+  private func close() {
+    drainTimer = nil
+    // Ends every call, so that every suspended request is answered before its connection is closed.
+    bridge.close()
+    while server.turn() {}
+    server.stop()
+    loop.stop()
+  }
+}
