@@ -54,8 +54,8 @@ package nonisolated struct Etcdserverpb_RangeRequest: Sendable {
   /// The direction of the sort.
   package var sortOrder: Etcdserverpb_RangeRequest.SortOrder = .none
 
-  /// What to sort by. For anything but the key set `sort_order` too: without it, `limit` takes the first keys of the
-  /// range and only these are sorted. Any order but ascending by key makes etcd read the whole range first.
+  /// What to sort by. For anything but the key set `sort_order` too: without it a `limit` makes etcd sort only the first
+  /// keys of the range. Any order but ascending by key makes etcd read the whole range first.
   package var sortTarget: Etcdserverpb_RangeRequest.SortTarget = .key
 
   /// Whether the member may answer from its own data without asking the others: faster, and possible without a leader,

@@ -37,7 +37,7 @@ package nonisolated struct V3electionpb_CampaignRequest: Sendable {
   package var name: Data = Data()
 
   /// The ID of the lease to hold the leadership by. With 0, etcd grants one of 60 seconds, which ends unless the caller
-  /// renews it; the response names it.
+  /// renews it; the response names it. An ID that is not known fails with `Unknown`.
   package var lease: Int64 = 0
 
   /// What the candidate wants to be known by when it leads, such as its address.

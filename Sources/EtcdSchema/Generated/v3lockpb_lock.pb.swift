@@ -37,7 +37,7 @@ package nonisolated struct V3lockpb_LockRequest: Sendable {
   package var name: Data = Data()
 
   /// The ID of the lease to hold the lock by. With 0, etcd grants one of 60 seconds that nobody renews: the lock is lost
-  /// when they have passed.
+  /// when they have passed. An ID that is not known fails with `Unknown`.
   package var lease: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
