@@ -51,7 +51,11 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
-    .testTarget(name: "EtcdSchemaTests", dependencies: ["EtcdSchema"], swiftSettings: settings),
+    .testTarget(
+      name: "EtcdSchemaTests",
+      dependencies: ["EtcdSchema", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      resources: [.copy("etcd-api.tsv")],
+      swiftSettings: settings),
     .testTarget(name: "TranscodingTests", dependencies: ["EtcdSchema", "Transcoding"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]

@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// Users, roles and permissions of etcd's access control, as etcd keeps them.
+
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
@@ -25,11 +27,14 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// How a user may log in.
 package nonisolated struct Authpb_UserAddOptions: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Whether the user has no password. Such a user cannot log in with `Authenticate`, only by a client certificate whose
+  /// common name is the user's name.
   package var noPassword: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -37,17 +42,22 @@ package nonisolated struct Authpb_UserAddOptions: Sendable {
   package init() {}
 }
 
+/// A user as etcd stores it; no call returns one.
 package nonisolated struct Authpb_User: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The name of the user.
   package var name: Data = Data()
 
+  /// The bcrypt hash of the password; empty for a user without one.
   package var password: Data = Data()
 
+  /// The names of the roles the user holds.
   package var roles: [String] = []
 
+  /// How the user may log in.
   package var options: Authpb_UserAddOptions {
     get {_options ?? Authpb_UserAddOptions()}
     set {_options = newValue}
@@ -64,23 +74,36 @@ package nonisolated struct Authpb_User: Sendable {
   fileprivate var _options: Authpb_UserAddOptions? = nil
 }
 
+/// The right to read or write a key or a range of keys.
 package nonisolated struct Authpb_Permission: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// What is allowed.
   package var permType: Authpb_Permission.TypeEnum = .read
 
+  /// The key, or the first key of the range. A grant must not leave it empty; a single zero byte is the smallest key.
+  /// It is empty only in the permission of the role `root`, which covers every key.
   package var key: Data = Data()
 
+  /// The first key after the range: empty for `key` alone, a single zero byte for every key from `key` on,
+  /// `key` with its last byte raised by one for every key that starts with `key`.
   package var rangeEnd: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// What a permission allows.
   package nonisolated enum TypeEnum: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
+
+    /// Reading and watching. As the zero value, it is left out of the JSON.
     case read // = 0
+
+    /// Putting and deleting.
     case write // = 1
+
+    /// Both reading and writing.
     case readwrite // = 2
     case UNRECOGNIZED(Int)
 
@@ -118,13 +141,16 @@ package nonisolated struct Authpb_Permission: Sendable {
   package init() {}
 }
 
+/// A role as etcd stores it; no call returns one.
 package nonisolated struct Authpb_Role: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The name of the role. `root` is built in and may do everything.
   package var name: Data = Data()
 
+  /// What the role allows.
   package var keyPermission: [Authpb_Permission] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// The members of the etcd cluster: list, add, change, promote and remove them.
+
 package import SwiftProtobuf
 
 // If the compiler emits an error on this type, it is because this file
@@ -20,19 +22,25 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// A member of the cluster.
 package nonisolated struct Etcdserverpb_Member: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the member, unique in the cluster.
   package var id: UInt64 = 0
 
+  /// The name given to the member when it was started; empty as long as it has never been.
   package var name: String = String()
 
+  /// The URLs under which the other members reach it.
   package var peerUrls: [String] = []
 
+  /// The URLs under which clients reach it; empty as long as it has never been started.
   package var clientUrls: [String] = []
 
+  /// Whether it is a learner: it receives all data but does not vote, and answers few calls of clients.
   package var isLearner: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -40,13 +48,16 @@ package nonisolated struct Etcdserverpb_Member: Sendable {
   package init() {}
 }
 
+/// The member to add.
 package nonisolated struct Etcdserverpb_MemberAddRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The URLs under which the other members will reach it, such as `http://10.0.0.4:2380`.
   package var peerUrls: [String] = []
 
+  /// Whether to add it as a learner, which does not count for the quorum until it is promoted.
   package var isLearner: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -54,11 +65,13 @@ package nonisolated struct Etcdserverpb_MemberAddRequest: Sendable {
   package init() {}
 }
 
+/// The member added.
 package nonisolated struct Etcdserverpb_MemberAddResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -68,6 +81,7 @@ package nonisolated struct Etcdserverpb_MemberAddResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The new member, with the ID etcd chose for it.
   package var member: Etcdserverpb_Member {
     get {_member ?? Etcdserverpb_Member()}
     set {_member = newValue}
@@ -77,6 +91,7 @@ package nonisolated struct Etcdserverpb_MemberAddResponse: Sendable {
   /// Clears the value of `member`. Subsequent reads from it will return its default value.
   package mutating func clearMember() {self._member = nil}
 
+  /// All members, the new one included.
   package var members: [Etcdserverpb_Member] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -87,11 +102,13 @@ package nonisolated struct Etcdserverpb_MemberAddResponse: Sendable {
   fileprivate var _member: Etcdserverpb_Member? = nil
 }
 
+/// The member to remove.
 package nonisolated struct Etcdserverpb_MemberRemoveRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the member.
   package var id: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -99,11 +116,13 @@ package nonisolated struct Etcdserverpb_MemberRemoveRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a removal.
 package nonisolated struct Etcdserverpb_MemberRemoveResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -113,6 +132,7 @@ package nonisolated struct Etcdserverpb_MemberRemoveResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The members that remain.
   package var members: [Etcdserverpb_Member] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -122,13 +142,16 @@ package nonisolated struct Etcdserverpb_MemberRemoveResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// The member to change.
 package nonisolated struct Etcdserverpb_MemberUpdateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the member.
   package var id: UInt64 = 0
 
+  /// All its peer URLs from now on; the old ones are forgotten.
   package var peerUrls: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -136,11 +159,13 @@ package nonisolated struct Etcdserverpb_MemberUpdateRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a change.
 package nonisolated struct Etcdserverpb_MemberUpdateResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -150,6 +175,7 @@ package nonisolated struct Etcdserverpb_MemberUpdateResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// All members after the change.
   package var members: [Etcdserverpb_Member] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -159,11 +185,14 @@ package nonisolated struct Etcdserverpb_MemberUpdateResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// How to list the members.
 package nonisolated struct Etcdserverpb_MemberListRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Whether the list must be up to date, for which the member that answers asks the leader. By default it answers from
+  /// what it knows, even without a leader.
   package var linearizable: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -171,11 +200,13 @@ package nonisolated struct Etcdserverpb_MemberListRequest: Sendable {
   package init() {}
 }
 
+/// All members.
 package nonisolated struct Etcdserverpb_MemberListResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -185,6 +216,7 @@ package nonisolated struct Etcdserverpb_MemberListResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The members.
   package var members: [Etcdserverpb_Member] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -194,11 +226,13 @@ package nonisolated struct Etcdserverpb_MemberListResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// The learner to promote.
 package nonisolated struct Etcdserverpb_MemberPromoteRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the member.
   package var id: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -206,11 +240,13 @@ package nonisolated struct Etcdserverpb_MemberPromoteRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a promotion.
 package nonisolated struct Etcdserverpb_MemberPromoteResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -220,6 +256,7 @@ package nonisolated struct Etcdserverpb_MemberPromoteResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// All members after the promotion.
   package var members: [Etcdserverpb_Member] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

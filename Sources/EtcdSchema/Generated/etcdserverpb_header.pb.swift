@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// What every response of etcd says about the cluster that gave it.
+
 package import SwiftProtobuf
 
 // If the compiler emits an error on this type, it is because this file
@@ -20,17 +22,24 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// Who answered, and at which revision.
 package nonisolated struct Etcdserverpb_ResponseHeader: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the cluster.
   package var clusterID: UInt64 = 0
 
+  /// The ID of the member that answered.
   package var memberID: UInt64 = 0
 
+  /// The newest revision of the key-value store when the call was answered, even where an older one was read.
+  /// Every write raises it by one. Membership calls do not fill it in. In a progress notification of a watch it is the
+  /// revision up to which all events have been delivered.
   package var revision: Int64 = 0
 
+  /// The raft term of the member that answered: a number that rises with every election of a leader.
   package var raftTerm: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

@@ -8,6 +8,12 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// Keys and values: read, write and delete them, many at once in a transaction, and forget their history.
+///
+/// Wherever a message has `key` and `range_end`, the two name a range of keys in byte order, the end excluded:
+/// an empty `range_end` means `key` alone, a single zero byte (`\0`) every key from `key` on, and `key` with its last
+/// byte raised by one every key that starts with `key`. Both set to `\0` is the whole store.
+
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
@@ -25,43 +31,68 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// Which keys to read, and how.
 package nonisolated struct Etcdserverpb_RangeRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The key to read, or the first key of the range. It must not be empty.
   package var key: Data = Data()
 
+  /// The first key after the range: empty for `key` alone, `\0` for every key from `key` on, `key` with its last byte
+  /// raised by one for every key that starts with `key`.
   package var rangeEnd: Data = Data()
 
+  /// The most keys to return; 0 is no limit. It is applied after the revision filters and, if `sort_order` is set, after
+  /// the sort.
   package var limit: Int64 = 0
 
+  /// The revision to read at; 0 or less is the newest.
   package var revision: Int64 = 0
 
+  /// The direction of the sort.
   package var sortOrder: Etcdserverpb_RangeRequest.SortOrder = .none
 
+  /// What to sort by. For anything but the key set `sort_order` too: without it a `limit` makes etcd sort only the first
+  /// keys of the range. Any order but ascending by key makes etcd read the whole range first.
   package var sortTarget: Etcdserverpb_RangeRequest.SortTarget = .key
 
+  /// Whether the member may answer from its own data without asking the others: faster, and possible without a leader,
+  /// but perhaps out of date. The default, false, always returns the latest completed write.
   package var serializable: Bool = false
 
+  /// Whether to leave out the values.
   package var keysOnly: Bool = false
 
+  /// Whether to return nothing but `count`.
   package var countOnly: Bool = false
 
+  /// Leaves out keys last put before this revision; 0 is no bound.
   package var minModRevision: Int64 = 0
 
+  /// Leaves out keys last put after this revision; 0 is no bound.
   package var maxModRevision: Int64 = 0
 
+  /// Leaves out keys created before this revision; 0 is no bound.
   package var minCreateRevision: Int64 = 0
 
+  /// Leaves out keys created after this revision; 0 is no bound.
   package var maxCreateRevision: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// The direction of a sort.
   package nonisolated enum SortOrder: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
+
+    /// None asked for. Keys come in the order of the store, ascending by key; another sort target is sorted ascending.
     case none // = 0
+
+    /// Smallest first.
     case ascend // = 1
+
+    /// Largest first.
     case descend // = 2
     case UNRECOGNIZED(Int)
 
@@ -96,12 +127,23 @@ package nonisolated struct Etcdserverpb_RangeRequest: Sendable {
 
   }
 
+  /// What to sort by.
   package nonisolated enum SortTarget: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
+
+    /// The key, byte by byte.
     case key // = 0
+
+    /// The version: how often the key was put since its creation.
     case version // = 1
+
+    /// The revision of the creation.
     case create // = 2
+
+    /// The revision of the latest put.
     case mod // = 3
+
+    /// The value, byte by byte.
     case value // = 4
     case UNRECOGNIZED(Int)
 
@@ -145,11 +187,13 @@ package nonisolated struct Etcdserverpb_RangeRequest: Sendable {
   package init() {}
 }
 
+/// The keys found.
 package nonisolated struct Etcdserverpb_RangeResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -159,10 +203,14 @@ package nonisolated struct Etcdserverpb_RangeResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The keys, in the order asked for; empty if none was found or only a count was wanted.
   package var kvs: [Mvccpb_KeyValue] = []
 
+  /// Whether `limit` cut the answer short. To go on, ask from the last key returned with a zero byte appended, at the
+  /// same revision.
   package var more: Bool = false
 
+  /// How many keys the range has. Neither `limit` nor a revision filter lowers it.
   package var count: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -172,21 +220,53 @@ package nonisolated struct Etcdserverpb_RangeResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// A chunk of a streamed range.
+package nonisolated struct Etcdserverpb_RangeStreamResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The next keys of the range, in order. Only the last chunk carries `header`, `more` and `count`.
+  package var rangeResponse: Etcdserverpb_RangeResponse {
+    get {_rangeResponse ?? Etcdserverpb_RangeResponse()}
+    set {_rangeResponse = newValue}
+  }
+  /// Returns true if `rangeResponse` has been explicitly set.
+  package var hasRangeResponse: Bool {self._rangeResponse != nil}
+  /// Clears the value of `rangeResponse`. Subsequent reads from it will return its default value.
+  package mutating func clearRangeResponse() {self._rangeResponse = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _rangeResponse: Etcdserverpb_RangeResponse? = nil
+}
+
+/// A key to set.
 package nonisolated struct Etcdserverpb_PutRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The key. It must not be empty.
   package var key: Data = Data()
 
+  /// The value; may be empty.
   package var value: Data = Data()
 
+  /// The ID of the lease to attach the key to; 0 attaches none and detaches the key from the one it had.
   package var lease: Int64 = 0
 
+  /// Whether to return the key as it was before. This needs the permission to read it.
   package var prevKv: Bool = false
 
+  /// Whether to keep the value and change only the lease. `value` must then be empty, and the key must exist, or the
+  /// call fails with `InvalidArgument`.
   package var ignoreValue: Bool = false
 
+  /// Whether to keep the lease and change only the value. `lease` must then be 0, and the key must exist, or the call
+  /// fails with `InvalidArgument`.
   package var ignoreLease: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -194,11 +274,13 @@ package nonisolated struct Etcdserverpb_PutRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a put.
 package nonisolated struct Etcdserverpb_PutResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered; `revision` is that of the put.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -208,6 +290,7 @@ package nonisolated struct Etcdserverpb_PutResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The key as it was before, if `prev_kv` asked for it; absent for a new key.
   package var prevKv: Mvccpb_KeyValue {
     get {_prevKv ?? Mvccpb_KeyValue()}
     set {_prevKv = newValue}
@@ -225,15 +308,20 @@ package nonisolated struct Etcdserverpb_PutResponse: Sendable {
   fileprivate var _prevKv: Mvccpb_KeyValue? = nil
 }
 
+/// Which keys to delete.
 package nonisolated struct Etcdserverpb_DeleteRangeRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The key to delete, or the first key of the range. It must not be empty.
   package var key: Data = Data()
 
+  /// The first key after the range: empty for `key` alone, `\0` for every key from `key` on, `key` with its last byte
+  /// raised by one for every key that starts with `key`.
   package var rangeEnd: Data = Data()
 
+  /// Whether to return the deleted keys. This needs the permission to read them.
   package var prevKv: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -241,11 +329,13 @@ package nonisolated struct Etcdserverpb_DeleteRangeRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a deletion.
 package nonisolated struct Etcdserverpb_DeleteRangeResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered; `revision` is that of the deletion.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -255,8 +345,10 @@ package nonisolated struct Etcdserverpb_DeleteRangeResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// How many keys were deleted.
   package var deleted: Int64 = 0
 
+  /// The deleted keys with their values, if `prev_kv` asked for them.
   package var prevKvs: [Mvccpb_KeyValue] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -266,13 +358,16 @@ package nonisolated struct Etcdserverpb_DeleteRangeResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// One operation of a transaction. One without a member set is refused with `InvalidArgument`.
 package nonisolated struct Etcdserverpb_RequestOp: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// What to do.
   package var request: Etcdserverpb_RequestOp.OneOf_Request? = nil
 
+  /// Read keys. The read sees the writes that stand before it in the list.
   package var requestRange: Etcdserverpb_RangeRequest {
     get {
       if case .requestRange(let v)? = request {return v}
@@ -281,6 +376,7 @@ package nonisolated struct Etcdserverpb_RequestOp: Sendable {
     set {request = .requestRange(newValue)}
   }
 
+  /// Set a key.
   package var requestPut: Etcdserverpb_PutRequest {
     get {
       if case .requestPut(let v)? = request {return v}
@@ -289,6 +385,7 @@ package nonisolated struct Etcdserverpb_RequestOp: Sendable {
     set {request = .requestPut(newValue)}
   }
 
+  /// Delete keys.
   package var requestDeleteRange: Etcdserverpb_DeleteRangeRequest {
     get {
       if case .requestDeleteRange(let v)? = request {return v}
@@ -297,6 +394,7 @@ package nonisolated struct Etcdserverpb_RequestOp: Sendable {
     set {request = .requestDeleteRange(newValue)}
   }
 
+  /// Do a transaction within the transaction. Its conditions are tested before anything is written.
   package var requestTxn: Etcdserverpb_TxnRequest {
     get {
       if case .requestTxn(let v)? = request {return v}
@@ -307,10 +405,15 @@ package nonisolated struct Etcdserverpb_RequestOp: Sendable {
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// What to do.
   package nonisolated enum OneOf_Request: Equatable, Sendable {
+    /// Read keys. The read sees the writes that stand before it in the list.
     case requestRange(Etcdserverpb_RangeRequest)
+    /// Set a key.
     case requestPut(Etcdserverpb_PutRequest)
+    /// Delete keys.
     case requestDeleteRange(Etcdserverpb_DeleteRangeRequest)
+    /// Do a transaction within the transaction. Its conditions are tested before anything is written.
     case requestTxn(Etcdserverpb_TxnRequest)
 
   }
@@ -318,13 +421,16 @@ package nonisolated struct Etcdserverpb_RequestOp: Sendable {
   package init() {}
 }
 
+/// The outcome of one operation of a transaction.
 package nonisolated struct Etcdserverpb_ResponseOp: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The response of the same kind as the operation.
   package var response: Etcdserverpb_ResponseOp.OneOf_Response? = nil
 
+  /// The keys read.
   package var responseRange: Etcdserverpb_RangeResponse {
     get {
       if case .responseRange(let v)? = response {return v}
@@ -333,6 +439,7 @@ package nonisolated struct Etcdserverpb_ResponseOp: Sendable {
     set {response = .responseRange(newValue)}
   }
 
+  /// The outcome of the put.
   package var responsePut: Etcdserverpb_PutResponse {
     get {
       if case .responsePut(let v)? = response {return v}
@@ -341,6 +448,7 @@ package nonisolated struct Etcdserverpb_ResponseOp: Sendable {
     set {response = .responsePut(newValue)}
   }
 
+  /// The outcome of the deletion.
   package var responseDeleteRange: Etcdserverpb_DeleteRangeResponse {
     get {
       if case .responseDeleteRange(let v)? = response {return v}
@@ -349,6 +457,7 @@ package nonisolated struct Etcdserverpb_ResponseOp: Sendable {
     set {response = .responseDeleteRange(newValue)}
   }
 
+  /// The outcome of the inner transaction.
   package var responseTxn: Etcdserverpb_TxnResponse {
     get {
       if case .responseTxn(let v)? = response {return v}
@@ -359,10 +468,15 @@ package nonisolated struct Etcdserverpb_ResponseOp: Sendable {
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// The response of the same kind as the operation.
   package nonisolated enum OneOf_Response: Equatable, Sendable {
+    /// The keys read.
     case responseRange(Etcdserverpb_RangeResponse)
+    /// The outcome of the put.
     case responsePut(Etcdserverpb_PutResponse)
+    /// The outcome of the deletion.
     case responseDeleteRange(Etcdserverpb_DeleteRangeResponse)
+    /// The outcome of the inner transaction.
     case responseTxn(Etcdserverpb_TxnResponse)
 
   }
@@ -370,19 +484,28 @@ package nonisolated struct Etcdserverpb_ResponseOp: Sendable {
   package init() {}
 }
 
+/// A condition on a key, or on every key of a range.
+///
+/// It reads: the `target` of `key` is `result` than, or to, the given value. A key that does not exist has version,
+/// revisions and lease 0, so `version` equal to 0 says that there is no such key; no condition on its value holds.
 package nonisolated struct Etcdserverpb_Compare: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// How the key must relate to the given value.
   package var result: Etcdserverpb_Compare.CompareResult = .equal
 
+  /// What of the key to compare. It decides which member of the union counts.
   package var target: Etcdserverpb_Compare.CompareTarget = .version
 
+  /// The key, or the first key of the range. It must not be empty.
   package var key: Data = Data()
 
+  /// The value to compare with. A member that does not belong to `target` counts as 0, or as empty.
   package var targetUnion: Etcdserverpb_Compare.OneOf_TargetUnion? = nil
 
+  /// For the target `VERSION`: a number of puts.
   package var version: Int64 {
     get {
       if case .version(let v)? = targetUnion {return v}
@@ -391,6 +514,7 @@ package nonisolated struct Etcdserverpb_Compare: Sendable {
     set {targetUnion = .version(newValue)}
   }
 
+  /// For the target `CREATE`: a revision.
   package var createRevision: Int64 {
     get {
       if case .createRevision(let v)? = targetUnion {return v}
@@ -399,6 +523,7 @@ package nonisolated struct Etcdserverpb_Compare: Sendable {
     set {targetUnion = .createRevision(newValue)}
   }
 
+  /// For the target `MOD`: a revision.
   package var modRevision: Int64 {
     get {
       if case .modRevision(let v)? = targetUnion {return v}
@@ -407,6 +532,7 @@ package nonisolated struct Etcdserverpb_Compare: Sendable {
     set {targetUnion = .modRevision(newValue)}
   }
 
+  /// For the target `VALUE`: the bytes of a value.
   package var value: Data {
     get {
       if case .value(let v)? = targetUnion {return v}
@@ -415,6 +541,7 @@ package nonisolated struct Etcdserverpb_Compare: Sendable {
     set {targetUnion = .value(newValue)}
   }
 
+  /// For the target `LEASE`: the ID of a lease.
   package var lease: Int64 {
     get {
       if case .lease(let v)? = targetUnion {return v}
@@ -423,24 +550,41 @@ package nonisolated struct Etcdserverpb_Compare: Sendable {
     set {targetUnion = .lease(newValue)}
   }
 
+  /// The first key after the range: empty for `key` alone, `\0` for every key from `key` on, `key` with its last byte
+  /// raised by one for every key that starts with `key`. The condition must hold for each key there is.
   package var rangeEnd: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// The value to compare with. A member that does not belong to `target` counts as 0, or as empty.
   package nonisolated enum OneOf_TargetUnion: Equatable, Sendable {
+    /// For the target `VERSION`: a number of puts.
     case version(Int64)
+    /// For the target `CREATE`: a revision.
     case createRevision(Int64)
+    /// For the target `MOD`: a revision.
     case modRevision(Int64)
+    /// For the target `VALUE`: the bytes of a value.
     case value(Data)
+    /// For the target `LEASE`: the ID of a lease.
     case lease(Int64)
 
   }
 
+  /// How the key must relate to the given value.
   package nonisolated enum CompareResult: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
+
+    /// The same.
     case equal // = 0
+
+    /// The key's is larger. Values compare byte by byte.
     case greater // = 1
+
+    /// The key's is smaller. Values compare byte by byte.
     case less // = 2
+
+    /// Not the same.
     case notEqual // = 3
     case UNRECOGNIZED(Int)
 
@@ -478,12 +622,23 @@ package nonisolated struct Etcdserverpb_Compare: Sendable {
 
   }
 
+  /// What of the key to compare.
   package nonisolated enum CompareTarget: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
+
+    /// How often it was put since its creation.
     case version // = 0
+
+    /// The revision of its creation.
     case create // = 1
+
+    /// The revision of its latest put.
     case mod // = 2
+
+    /// Its value.
     case value // = 3
+
+    /// The ID of its lease.
     case lease // = 4
     case UNRECOGNIZED(Int)
 
@@ -527,15 +682,19 @@ package nonisolated struct Etcdserverpb_Compare: Sendable {
   package init() {}
 }
 
+/// Conditions, and what to do if they hold and if not.
 package nonisolated struct Etcdserverpb_TxnRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The conditions. All must hold for `success` to be done; no conditions always hold.
   package var compare: [Etcdserverpb_Compare] = []
 
+  /// What to do, in order, if all conditions hold.
   package var success: [Etcdserverpb_RequestOp] = []
 
+  /// What to do, in order, if a condition does not hold.
   package var failure: [Etcdserverpb_RequestOp] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -543,11 +702,13 @@ package nonisolated struct Etcdserverpb_TxnRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a transaction.
 package nonisolated struct Etcdserverpb_TxnResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered; `revision` is that of the transaction's writes, if it wrote.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -557,8 +718,10 @@ package nonisolated struct Etcdserverpb_TxnResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// Whether all conditions held.
   package var succeeded: Bool = false
 
+  /// The outcomes of the operations that were done, in their order.
   package var responses: [Etcdserverpb_ResponseOp] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -568,13 +731,17 @@ package nonisolated struct Etcdserverpb_TxnResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// How much history to forget.
 package nonisolated struct Etcdserverpb_CompactionRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The first revision to keep. It must be newer than that of the last compaction.
   package var revision: Int64 = 0
 
+  /// Whether to wait until the old revisions are removed from the database of the member that answers. By default the
+  /// call returns once they can no longer be read, and the removal goes on in the background.
   package var physical: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -582,11 +749,13 @@ package nonisolated struct Etcdserverpb_CompactionRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a compaction.
 package nonisolated struct Etcdserverpb_CompactionResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -601,27 +770,6 @@ package nonisolated struct Etcdserverpb_CompactionResponse: Sendable {
   package init() {}
 
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
-}
-
-package nonisolated struct Etcdserverpb_RangeStreamResponse: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var rangeResponse: Etcdserverpb_RangeResponse {
-    get {_rangeResponse ?? Etcdserverpb_RangeResponse()}
-    set {_rangeResponse = newValue}
-  }
-  /// Returns true if `rangeResponse` has been explicitly set.
-  package var hasRangeResponse: Bool {self._rangeResponse != nil}
-  /// Clears the value of `rangeResponse`. Subsequent reads from it will return its default value.
-  package mutating func clearRangeResponse() {self._rangeResponse = nil}
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-
-  fileprivate var _rangeResponse: Etcdserverpb_RangeResponse? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -770,6 +918,40 @@ nonisolated extension Etcdserverpb_RangeResponse: SwiftProtobuf.Message, SwiftPr
     if lhs.kvs != rhs.kvs {return false}
     if lhs.more != rhs.more {return false}
     if lhs.count != rhs.count {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Etcdserverpb_RangeStreamResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".RangeStreamResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}range_response\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._rangeResponse) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._rangeResponse {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdserverpb_RangeStreamResponse, rhs: Etcdserverpb_RangeStreamResponse) -> Bool {
+    if lhs._rangeResponse != rhs._rangeResponse {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1424,40 +1606,6 @@ nonisolated extension Etcdserverpb_CompactionResponse: SwiftProtobuf.Message, Sw
 
   package static func ==(lhs: Etcdserverpb_CompactionResponse, rhs: Etcdserverpb_CompactionResponse) -> Bool {
     if lhs._header != rhs._header {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Etcdserverpb_RangeStreamResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".RangeStreamResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}range_response\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._rangeResponse) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._rangeResponse {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Etcdserverpb_RangeStreamResponse, rhs: Etcdserverpb_RangeStreamResponse) -> Bool {
-    if lhs._rangeResponse != rhs._rangeResponse {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// Leases: keys that vanish when nobody speaks up for them any more.
+
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
@@ -25,13 +27,17 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// The lease wanted.
 package nonisolated struct Etcdserverpb_LeaseGrantRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// How long the lease lives without a renewal, in seconds; at most 9,000,000,000. etcd raises a time that is too
+  /// short, by default to 2 seconds (one and a half election timeouts).
   package var ttl: Int64 = 0
 
+  /// The ID the lease shall have; 0 lets etcd choose.
   package var id: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -39,11 +45,13 @@ package nonisolated struct Etcdserverpb_LeaseGrantRequest: Sendable {
   package init() {}
 }
 
+/// The lease granted.
 package nonisolated struct Etcdserverpb_LeaseGrantResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -53,10 +61,13 @@ package nonisolated struct Etcdserverpb_LeaseGrantResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The ID of the lease: the one asked for, or etcd's choice.
   package var id: Int64 = 0
 
+  /// How long the lease lives without a renewal, in seconds; perhaps longer than asked for.
   package var ttl: Int64 = 0
 
+  /// Unused: etcd reports failures as errors of the call.
   package var error: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -66,11 +77,13 @@ package nonisolated struct Etcdserverpb_LeaseGrantResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// Which lease to end.
 package nonisolated struct Etcdserverpb_LeaseRevokeRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the lease.
   package var id: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -78,11 +91,13 @@ package nonisolated struct Etcdserverpb_LeaseRevokeRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a revocation.
 package nonisolated struct Etcdserverpb_LeaseRevokeResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered; `revision` is the newest after the keys were deleted.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -99,58 +114,13 @@ package nonisolated struct Etcdserverpb_LeaseRevokeResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
-package nonisolated struct Etcdserverpb_LeaseCheckpoint: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var id: Int64 = 0
-
-  package var remainingTtl: Int64 = 0
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct Etcdserverpb_LeaseCheckpointRequest: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var checkpoints: [Etcdserverpb_LeaseCheckpoint] = []
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-}
-
-package nonisolated struct Etcdserverpb_LeaseCheckpointResponse: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var header: Etcdserverpb_ResponseHeader {
-    get {_header ?? Etcdserverpb_ResponseHeader()}
-    set {_header = newValue}
-  }
-  /// Returns true if `header` has been explicitly set.
-  package var hasHeader: Bool {self._header != nil}
-  /// Clears the value of `header`. Subsequent reads from it will return its default value.
-  package mutating func clearHeader() {self._header = nil}
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-
-  fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
-}
-
+/// Which lease to renew.
 package nonisolated struct Etcdserverpb_LeaseKeepAliveRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the lease.
   package var id: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -158,11 +128,13 @@ package nonisolated struct Etcdserverpb_LeaseKeepAliveRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of one renewal.
 package nonisolated struct Etcdserverpb_LeaseKeepAliveResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and the revision just before the renewal.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -172,8 +144,10 @@ package nonisolated struct Etcdserverpb_LeaseKeepAliveResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The ID of the lease, as in the request.
   package var id: Int64 = 0
 
+  /// How long the lease lives from now without another renewal, in seconds; 0 if there is no such lease (any more).
   package var ttl: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -183,13 +157,16 @@ package nonisolated struct Etcdserverpb_LeaseKeepAliveResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// Which lease to tell about.
 package nonisolated struct Etcdserverpb_LeaseTimeToLiveRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the lease.
   package var id: Int64 = 0
 
+  /// Whether to list the keys of the lease.
   package var keys: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -197,11 +174,13 @@ package nonisolated struct Etcdserverpb_LeaseTimeToLiveRequest: Sendable {
   package init() {}
 }
 
+/// What is known of a lease.
 package nonisolated struct Etcdserverpb_LeaseTimeToLiveResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -211,12 +190,16 @@ package nonisolated struct Etcdserverpb_LeaseTimeToLiveResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The ID of the lease, as in the request.
   package var id: Int64 = 0
 
+  /// How long the lease has left, in whole seconds, rounded down; -1 if there is no such lease (any more).
   package var ttl: Int64 = 0
 
+  /// How long the lease lives after each renewal, in seconds; 0 if there is no such lease.
   package var grantedTtl: Int64 = 0
 
+  /// The keys of the lease, if asked for.
   package var keys: [Data] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -226,23 +209,24 @@ package nonisolated struct Etcdserverpb_LeaseTimeToLiveResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
-package nonisolated struct Etcdserverpb_LeaseStatus: Sendable {
+/// Nothing: all leases are listed.
+package nonisolated struct Etcdserverpb_LeaseLeasesRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
-
-  package var id: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 }
 
+/// All leases.
 package nonisolated struct Etcdserverpb_LeaseLeasesResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -252,6 +236,7 @@ package nonisolated struct Etcdserverpb_LeaseLeasesResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The leases that have not ended.
   package var leases: [Etcdserverpb_LeaseStatus] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -261,14 +246,72 @@ package nonisolated struct Etcdserverpb_LeaseLeasesResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
-package nonisolated struct Etcdserverpb_LeaseLeasesRequest: Sendable {
+/// A lease in a list.
+package nonisolated struct Etcdserverpb_LeaseStatus: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the lease.
+  package var id: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+}
+
+/// The time one lease has left, as etcd's leader records it for its successors. Members use it among themselves only.
+package nonisolated struct Etcdserverpb_LeaseCheckpoint: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The ID of the lease.
+  package var id: Int64 = 0
+
+  /// How long the lease has left, in seconds.
+  package var remainingTtl: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// The times leases have left, to be recorded. Members use it among themselves only.
+package nonisolated struct Etcdserverpb_LeaseCheckpointRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// One entry for each lease.
+  package var checkpoints: [Etcdserverpb_LeaseCheckpoint] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// The outcome of recording. Members use it among themselves only.
+package nonisolated struct Etcdserverpb_LeaseCheckpointResponse: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Who answered, and at which revision.
+  package var header: Etcdserverpb_ResponseHeader {
+    get {_header ?? Etcdserverpb_ResponseHeader()}
+    set {_header = newValue}
+  }
+  /// Returns true if `header` has been explicitly set.
+  package var hasHeader: Bool {self._header != nil}
+  /// Clears the value of `header`. Subsequent reads from it will return its default value.
+  package mutating func clearHeader() {self._header = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -417,105 +460,6 @@ nonisolated extension Etcdserverpb_LeaseRevokeResponse: SwiftProtobuf.Message, S
   }
 
   package static func ==(lhs: Etcdserverpb_LeaseRevokeResponse, rhs: Etcdserverpb_LeaseRevokeResponse) -> Bool {
-    if lhs._header != rhs._header {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Etcdserverpb_LeaseCheckpoint: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".LeaseCheckpoint"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ID\0\u{3}remaining_TTL\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularInt64Field(value: &self.id) }()
-      case 2: try { try decoder.decodeSingularInt64Field(value: &self.remainingTtl) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.id != 0 {
-      try visitor.visitSingularInt64Field(value: self.id, fieldNumber: 1)
-    }
-    if self.remainingTtl != 0 {
-      try visitor.visitSingularInt64Field(value: self.remainingTtl, fieldNumber: 2)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Etcdserverpb_LeaseCheckpoint, rhs: Etcdserverpb_LeaseCheckpoint) -> Bool {
-    if lhs.id != rhs.id {return false}
-    if lhs.remainingTtl != rhs.remainingTtl {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Etcdserverpb_LeaseCheckpointRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".LeaseCheckpointRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}checkpoints\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.checkpoints) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if !self.checkpoints.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.checkpoints, fieldNumber: 1)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Etcdserverpb_LeaseCheckpointRequest, rhs: Etcdserverpb_LeaseCheckpointRequest) -> Bool {
-    if lhs.checkpoints != rhs.checkpoints {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Etcdserverpb_LeaseCheckpointResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".LeaseCheckpointResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._header) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._header {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Etcdserverpb_LeaseCheckpointResponse, rhs: Etcdserverpb_LeaseCheckpointResponse) -> Bool {
     if lhs._header != rhs._header {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
@@ -685,31 +629,20 @@ nonisolated extension Etcdserverpb_LeaseTimeToLiveResponse: SwiftProtobuf.Messag
   }
 }
 
-nonisolated extension Etcdserverpb_LeaseStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".LeaseStatus"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ID\0")
+nonisolated extension Etcdserverpb_LeaseLeasesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LeaseLeasesRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularInt64Field(value: &self.id) }()
-      default: break
-      }
-    }
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    if self.id != 0 {
-      try visitor.visitSingularInt64Field(value: self.id, fieldNumber: 1)
-    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Etcdserverpb_LeaseStatus, rhs: Etcdserverpb_LeaseStatus) -> Bool {
-    if lhs.id != rhs.id {return false}
+  package static func ==(lhs: Etcdserverpb_LeaseLeasesRequest, rhs: Etcdserverpb_LeaseLeasesRequest) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -754,20 +687,130 @@ nonisolated extension Etcdserverpb_LeaseLeasesResponse: SwiftProtobuf.Message, S
   }
 }
 
-nonisolated extension Etcdserverpb_LeaseLeasesRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".LeaseLeasesRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+nonisolated extension Etcdserverpb_LeaseStatus: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LeaseStatus"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ID\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.id) }()
+      default: break
+      }
+    }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.id != 0 {
+      try visitor.visitSingularInt64Field(value: self.id, fieldNumber: 1)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Etcdserverpb_LeaseLeasesRequest, rhs: Etcdserverpb_LeaseLeasesRequest) -> Bool {
+  package static func ==(lhs: Etcdserverpb_LeaseStatus, rhs: Etcdserverpb_LeaseStatus) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Etcdserverpb_LeaseCheckpoint: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LeaseCheckpoint"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}ID\0\u{3}remaining_TTL\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularInt64Field(value: &self.id) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.remainingTtl) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.id != 0 {
+      try visitor.visitSingularInt64Field(value: self.id, fieldNumber: 1)
+    }
+    if self.remainingTtl != 0 {
+      try visitor.visitSingularInt64Field(value: self.remainingTtl, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdserverpb_LeaseCheckpoint, rhs: Etcdserverpb_LeaseCheckpoint) -> Bool {
+    if lhs.id != rhs.id {return false}
+    if lhs.remainingTtl != rhs.remainingTtl {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Etcdserverpb_LeaseCheckpointRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LeaseCheckpointRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}checkpoints\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.checkpoints) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.checkpoints.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.checkpoints, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdserverpb_LeaseCheckpointRequest, rhs: Etcdserverpb_LeaseCheckpointRequest) -> Bool {
+    if lhs.checkpoints != rhs.checkpoints {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Etcdserverpb_LeaseCheckpointResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".LeaseCheckpointResponse"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._header) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._header {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdserverpb_LeaseCheckpointResponse, rhs: Etcdserverpb_LeaseCheckpointResponse) -> Bool {
+    if lhs._header != rhs._header {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// Watches: be told of every change of a key or a range of keys.
+
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
@@ -25,13 +27,16 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// A message to the watch stream. One without a member set is ignored.
 package nonisolated struct Etcdserverpb_WatchRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// What to do.
   package var requestUnion: Etcdserverpb_WatchRequest.OneOf_RequestUnion? = nil
 
+  /// Create a watch.
   package var createRequest: Etcdserverpb_WatchCreateRequest {
     get {
       if case .createRequest(let v)? = requestUnion {return v}
@@ -40,6 +45,7 @@ package nonisolated struct Etcdserverpb_WatchRequest: Sendable {
     set {requestUnion = .createRequest(newValue)}
   }
 
+  /// Cancel a watch.
   package var cancelRequest: Etcdserverpb_WatchCancelRequest {
     get {
       if case .cancelRequest(let v)? = requestUnion {return v}
@@ -48,6 +54,7 @@ package nonisolated struct Etcdserverpb_WatchRequest: Sendable {
     set {requestUnion = .cancelRequest(newValue)}
   }
 
+  /// Ask how far the watches of this stream have come.
   package var progressRequest: Etcdserverpb_WatchProgressRequest {
     get {
       if case .progressRequest(let v)? = requestUnion {return v}
@@ -58,9 +65,13 @@ package nonisolated struct Etcdserverpb_WatchRequest: Sendable {
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// What to do.
   package nonisolated enum OneOf_RequestUnion: Equatable, Sendable {
+    /// Create a watch.
     case createRequest(Etcdserverpb_WatchCreateRequest)
+    /// Cancel a watch.
     case cancelRequest(Etcdserverpb_WatchCancelRequest)
+    /// Ask how far the watches of this stream have come.
     case progressRequest(Etcdserverpb_WatchProgressRequest)
 
   }
@@ -68,32 +79,49 @@ package nonisolated struct Etcdserverpb_WatchRequest: Sendable {
   package init() {}
 }
 
+/// Which keys to watch, and from when.
 package nonisolated struct Etcdserverpb_WatchCreateRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The key to watch, or the first key of the range. Empty is `\0`, the smallest key there is.
   package var key: Data = Data()
 
+  /// The first key after the range: empty for `key` alone, `\0` for every key from `key` on, `key` with its last byte
+  /// raised by one for every key that starts with `key`. An end that is not after `key` cancels the watch at once.
   package var rangeEnd: Data = Data()
 
+  /// The first revision to tell of; 0 is from now on. Earlier changes are delivered first, later revisions are waited
+  /// for. If the revision has been compacted, the watch is cancelled with `compact_revision` set.
   package var startRevision: Int64 = 0
 
+  /// Whether to send a response without events now and then while nothing changes, so that the client knows a recent
+  /// revision to resume from. The interval is etcd's: 10 minutes unless configured otherwise.
   package var progressNotify: Bool = false
 
+  /// The kinds of event to leave out.
   package var filters: [Etcdserverpb_WatchCreateRequest.FilterType] = []
 
+  /// Whether each event carries the key as it was before.
   package var prevKv: Bool = false
 
+  /// The ID of the watch within this stream; 0 lets etcd choose. An ID in use cancels the new watch.
   package var watchID: Int64 = 0
 
+  /// Whether a response larger than etcd's limit of a request (1.5 MiB by default) may be split into several.
   package var fragment: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// A kind of event to leave out.
   package nonisolated enum FilterType: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
+
+    /// Leave out puts.
     case noput // = 0
+
+    /// Leave out deletions.
     case nodelete // = 1
     case UNRECOGNIZED(Int)
 
@@ -128,11 +156,14 @@ package nonisolated struct Etcdserverpb_WatchCreateRequest: Sendable {
   package init() {}
 }
 
+/// Which watch to cancel.
 package nonisolated struct Etcdserverpb_WatchCancelRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The ID of the watch. One that is not known is ignored. After the response that confirms the cancellation, the watch
+  /// sends nothing more.
   package var watchID: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -140,11 +171,28 @@ package nonisolated struct Etcdserverpb_WatchCancelRequest: Sendable {
   package init() {}
 }
 
+/// A wish to know how far the watches of this stream have come.
+///
+/// Answered by a response without events whose `header.revision` is the revision up to which every watch of the stream
+/// has delivered its events, with `watch_id` -1 where it speaks for all of them. It may take a while if a watch lags
+/// behind.
+package nonisolated struct Etcdserverpb_WatchProgressRequest: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// News of one watch: its creation, its end, its progress or events.
 package nonisolated struct Etcdserverpb_WatchResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -154,18 +202,27 @@ package nonisolated struct Etcdserverpb_WatchResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The ID of the watch; the first of a stream is 0, which JSON leaves out. -1 where a watch could not be created, and
+  /// for progress of all watches.
   package var watchID: Int64 = 0
 
+  /// Whether this confirms the creation of the watch. If `canceled` is set too, the creation failed.
   package var created: Bool = false
 
+  /// Whether the watch has ended. Nothing more comes under this ID.
   package var canceled: Bool = false
 
+  /// Where a watch ended because it asked for compacted revisions: the oldest revision that can still be watched.
+  /// Otherwise 0.
   package var compactRevision: Int64 = 0
 
+  /// Why the watch ended, if etcd ended it.
   package var cancelReason: String = String()
 
+  /// Whether the next response of the watch continues this one.
   package var fragment: Bool = false
 
+  /// The changes, in the order in which they happened. Empty in all other kinds of response.
   package var events: [Mvccpb_Event] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -173,16 +230,6 @@ package nonisolated struct Etcdserverpb_WatchResponse: Sendable {
   package init() {}
 
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
-}
-
-package nonisolated struct Etcdserverpb_WatchProgressRequest: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -372,6 +419,25 @@ nonisolated extension Etcdserverpb_WatchCancelRequest: SwiftProtobuf.Message, Sw
   }
 }
 
+nonisolated extension Etcdserverpb_WatchProgressRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".WatchProgressRequest"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdserverpb_WatchProgressRequest, rhs: Etcdserverpb_WatchProgressRequest) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".WatchResponse"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}header\0\u{3}watch_id\0\u{1}created\0\u{1}canceled\0\u{3}compact_revision\0\u{3}cancel_reason\0\u{1}fragment\0\u{2}\u{4}events\0")
@@ -436,25 +502,6 @@ nonisolated extension Etcdserverpb_WatchResponse: SwiftProtobuf.Message, SwiftPr
     if lhs.cancelReason != rhs.cancelReason {return false}
     if lhs.fragment != rhs.fragment {return false}
     if lhs.events != rhs.events {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Etcdserverpb_WatchProgressRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".WatchProgressRequest"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Etcdserverpb_WatchProgressRequest, rhs: Etcdserverpb_WatchProgressRequest) -> Bool {
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

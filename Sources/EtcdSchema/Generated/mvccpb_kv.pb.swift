@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// What etcd stores and what it tells watchers: a key with its value and history, and a change of it.
+
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
@@ -25,21 +27,28 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// A key, its value, and when it came to be, as of one revision.
 package nonisolated struct Mvccpb_KeyValue: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The key: any bytes, never empty. In JSON, as every field of bytes, in base64.
   package var key: Data = Data()
 
+  /// The revision at which the key was created; a deleted key that is put again counts as newly created.
   package var createRevision: Int64 = 0
 
+  /// The revision of the latest put of the key.
   package var modRevision: Int64 = 0
 
+  /// How many puts the key has had since its creation: 1 after the first. A deletion starts the count over.
   package var version: Int64 = 0
 
+  /// The value: any bytes. Absent from a range with `keys_only`, and where it is empty.
   package var value: Data = Data()
 
+  /// The ID of the lease the key is attached to; 0 where there is none. The key is deleted when its lease ends.
   package var lease: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -47,13 +56,17 @@ package nonisolated struct Mvccpb_KeyValue: Sendable {
   package init() {}
 }
 
+/// One change of one key.
 package nonisolated struct Mvccpb_Event: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// What happened. Absent in JSON for a put.
   package var type: Mvccpb_Event.EventType = .put
 
+  /// The key after the change. For a deletion only `key` and `mod_revision`, the revision of the deletion, are filled
+  /// in.
   package var kv: Mvccpb_KeyValue {
     get {_kv ?? Mvccpb_KeyValue()}
     set {_kv = newValue}
@@ -63,6 +76,8 @@ package nonisolated struct Mvccpb_Event: Sendable {
   /// Clears the value of `kv`. Subsequent reads from it will return its default value.
   package mutating func clearKv() {self._kv = nil}
 
+  /// The key before the change, where the watch asked for `prev_kv`.
+  /// Absent for a key that did not exist, and where the earlier revision has been compacted.
   package var prevKv: Mvccpb_KeyValue {
     get {_prevKv ?? Mvccpb_KeyValue()}
     set {_prevKv = newValue}
@@ -74,9 +89,14 @@ package nonisolated struct Mvccpb_Event: Sendable {
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  /// What happened to a key.
   package nonisolated enum EventType: SwiftProtobuf.Enum, Swift.CaseIterable {
     package typealias RawValue = Int
+
+    /// The key was created or got a new value. As the zero value, it is left out of the JSON.
     case put // = 0
+
+    /// The key was deleted, by a request or because its lease ended.
     case delete // = 1
     case UNRECOGNIZED(Int)
 

@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// Elections: of many candidates, one leads, and all can see who.
+
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
@@ -25,15 +27,20 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// A candidacy.
 package nonisolated struct V3electionpb_CampaignRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The name of the election. Its keys are this name, a slash and the ID of a lease in hexadecimal.
   package var name: Data = Data()
 
+  /// The ID of the lease to hold the leadership by. With 0, etcd grants one of 60 seconds, which ends unless the caller
+  /// renews it; the response names it. An ID that is not known fails with `Unknown`.
   package var lease: Int64 = 0
 
+  /// What the candidate wants to be known by when it leads, such as its address.
   package var value: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -41,11 +48,13 @@ package nonisolated struct V3electionpb_CampaignRequest: Sendable {
   package init() {}
 }
 
+/// An election won.
 package nonisolated struct V3electionpb_CampaignResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and the revision at which the candidacy began.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -55,6 +64,7 @@ package nonisolated struct V3electionpb_CampaignResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The proof of leadership, needed to proclaim and to resign.
   package var leader: V3electionpb_LeaderKey {
     get {_leader ?? V3electionpb_LeaderKey()}
     set {_leader = newValue}
@@ -72,17 +82,23 @@ package nonisolated struct V3electionpb_CampaignResponse: Sendable {
   fileprivate var _leader: V3electionpb_LeaderKey? = nil
 }
 
+/// A proof of leadership, good as long as `key` exists and was created at `rev`.
 package nonisolated struct V3electionpb_LeaderKey: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The name of the election.
   package var name: Data = Data()
 
+  /// The key that stands for the leadership. A transaction can test for it to make sure that the leadership is still
+  /// held.
   package var key: Data = Data()
 
+  /// The revision at which `key` was created.
   package var rev: Int64 = 0
 
+  /// The ID of the lease that holds the leadership.
   package var lease: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -90,11 +106,13 @@ package nonisolated struct V3electionpb_LeaderKey: Sendable {
   package init() {}
 }
 
+/// The election to look at.
 package nonisolated struct V3electionpb_LeaderRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The name of the election.
   package var name: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -102,11 +120,13 @@ package nonisolated struct V3electionpb_LeaderRequest: Sendable {
   package init() {}
 }
 
+/// A leader.
 package nonisolated struct V3electionpb_LeaderResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -116,6 +136,7 @@ package nonisolated struct V3electionpb_LeaderResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The leader's key and the value it wants to be known by.
   package var kv: Mvccpb_KeyValue {
     get {_kv ?? Mvccpb_KeyValue()}
     set {_kv = newValue}
@@ -133,11 +154,13 @@ package nonisolated struct V3electionpb_LeaderResponse: Sendable {
   fileprivate var _kv: Mvccpb_KeyValue? = nil
 }
 
+/// The leadership to give up.
 package nonisolated struct V3electionpb_ResignRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The proof of leadership that the campaign answered with. It must be there.
   package var leader: V3electionpb_LeaderKey {
     get {_leader ?? V3electionpb_LeaderKey()}
     set {_leader = newValue}
@@ -154,11 +177,13 @@ package nonisolated struct V3electionpb_ResignRequest: Sendable {
   fileprivate var _leader: V3electionpb_LeaderKey? = nil
 }
 
+/// The outcome of giving up leadership.
 package nonisolated struct V3electionpb_ResignResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -175,11 +200,13 @@ package nonisolated struct V3electionpb_ResignResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// The leader's new value.
 package nonisolated struct V3electionpb_ProclaimRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The proof of leadership that the campaign answered with. It must be there.
   package var leader: V3electionpb_LeaderKey {
     get {_leader ?? V3electionpb_LeaderKey()}
     set {_leader = newValue}
@@ -189,6 +216,7 @@ package nonisolated struct V3electionpb_ProclaimRequest: Sendable {
   /// Clears the value of `leader`. Subsequent reads from it will return its default value.
   package mutating func clearLeader() {self._leader = nil}
 
+  /// What the leader wants to be known by from now on.
   package var value: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -198,11 +226,13 @@ package nonisolated struct V3electionpb_ProclaimRequest: Sendable {
   fileprivate var _leader: V3electionpb_LeaderKey? = nil
 }
 
+/// The outcome of a proclamation.
 package nonisolated struct V3electionpb_ProclaimResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered; `revision` is that of the new value.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}

@@ -8,6 +8,8 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
+/// Locks that are held by leases, so that they cannot outlive their holder.
+
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
 #else
@@ -25,13 +27,17 @@ fileprivate nonisolated struct _GeneratedWithProtocGenSwiftVersion: SwiftProtobu
   typealias Version = _2
 }
 
+/// The lock wanted.
 package nonisolated struct V3lockpb_LockRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The name of the lock. Its keys are this name, a slash and the ID of a lease in hexadecimal.
   package var name: Data = Data()
 
+  /// The ID of the lease to hold the lock by. With 0, etcd grants one of 60 seconds that nobody renews: the lock is lost
+  /// when they have passed. An ID that is not known fails with `Unknown`.
   package var lease: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -39,11 +45,13 @@ package nonisolated struct V3lockpb_LockRequest: Sendable {
   package init() {}
 }
 
+/// The lock granted.
 package nonisolated struct V3lockpb_LockResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
@@ -53,6 +61,8 @@ package nonisolated struct V3lockpb_LockResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
+  /// The key that stands for holding the lock, as long as it exists. It is needed to release the lock, and a transaction
+  /// can test for it to make sure that the lock is still held.
   package var key: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -62,11 +72,13 @@ package nonisolated struct V3lockpb_LockResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
+/// The lock to release.
 package nonisolated struct V3lockpb_UnlockRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The key that the lock was granted with.
   package var key: Data = Data()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -74,11 +86,13 @@ package nonisolated struct V3lockpb_UnlockRequest: Sendable {
   package init() {}
 }
 
+/// The outcome of a release.
 package nonisolated struct V3lockpb_UnlockResponse: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// Who answered, and at which revision.
   package var header: Etcdserverpb_ResponseHeader {
     get {_header ?? Etcdserverpb_ResponseHeader()}
     set {_header = newValue}
