@@ -1,0 +1,96 @@
+/// Base64 (RFC 4648), from memory to memory.
+enum Base64 {
+  /// How many characters `count` bytes take, with padding.
+  @inline(__always)
+  static func encodedCount(_ count: Int) -> Int { (count + 2) / 3 * 4 }
+
+  /// Writes `count` bytes in the standard alphabet, padded, as `encodedCount(count)` characters.
+  static func encode(_ source: UnsafePointer<UInt8>, _ count: Int, to target: UnsafeMutablePointer<UInt8>) {
+    let alphabet = standardAlphabet.utf8Start
+    @inline(__always) func character(_ bits: UInt64, _ shift: UInt64) -> UInt64 {
+      UInt64(alphabet[Int(truncatingIfNeeded: (bits &>> shift) & 0x3f)])
+    }
+    var from = UnsafeRawPointer(source)
+    var to = UnsafeMutableRawPointer(target)
+    var left = count
+    // Six bytes at a time, read as eight of which the last two are not used, and written as one word.
+    while left >= 8 {
+      let bits = UInt64(bigEndian: from.loadUnaligned(as: UInt64.self))
+      let low = character(bits, 58) | character(bits, 52) << 8 | character(bits, 46) << 16 | character(bits, 40) << 24
+      let high = character(bits, 34) | character(bits, 28) << 8 | character(bits, 22) << 16 | character(bits, 16) << 24
+      to.storeBytes(of: (low | high << 32).littleEndian, as: UInt64.self)
+      from += 6
+      to += 8
+      left -= 6
+    }
+    while left > 0 {
+      let bytes = from.assumingMemoryBound(to: UInt8.self)
+      let bits =
+        UInt64(bytes[0]) << 16 | (left > 1 ? UInt64(bytes[1]) << 8 : 0) | (left > 2 ? UInt64(bytes[2]) : 0)
+      let padding = UInt64(UInt8(ascii: "="))
+      let low = character(bits, 18) | character(bits, 12) << 8
+      let high = (left > 1 ? character(bits, 6) : padding) << 16 | (left > 2 ? character(bits, 0) : padding) << 24
+      to.storeBytes(of: UInt32(truncatingIfNeeded: low | high).littleEndian, as: UInt32.self)
+      from += 3
+      to += 4
+      left -= 3
+    }
+  }
+
+  /// How many bytes a text decodes to if it is valid, and how many of its characters are not padding; nil if no text of
+  /// this shape is. Both with and without padding is fine, bits beyond the last byte are ignored.
+  @inline(__always)
+  static func shape(_ text: UnsafePointer<UInt8>, _ count: Int) -> (decoded: Int, characters: Int)? {
+    var characters = count
+    if count & 3 == 0 && count > 0 && text[count - 1] == UInt8(ascii: "=") {
+      characters -= text[count - 2] == UInt8(ascii: "=") ? 2 : 1
+    }
+    guard characters & 3 != 1 else { return nil }
+    return (characters &>> 2 &* 3 &+ (characters & 3 == 0 ? 0 : characters & 3 &- 1), characters)
+  }
+
+  /// Decodes `count` characters of either alphabet (padding is not among them); false if one is of neither.
+  /// Writes nothing beyond the decoded bytes, and never before having read what it overwrites: the target may be the
+  /// source.
+  static func decode(_ source: UnsafePointer<UInt8>, _ count: Int, to target: UnsafeMutablePointer<UInt8>) -> Bool {
+    let values = Self.values
+    @inline(__always) func value(_ character: UInt8) -> UInt32 { UInt32(values[Int(character)]) }
+    var from = source
+    var to = target
+    var left = count
+    var invalid: UInt32 = 0
+    // Values of six bits never set the top bits that mark an invalid character, so one test at the end will do.
+    while left >= 4 {
+      let (a, b, c, d) = (value(from[0]), value(from[1]), value(from[2]), value(from[3]))
+      invalid |= a | b | c | d
+      let bits = a << 18 | b << 12 | c << 6 | d
+      to[0] = UInt8(truncatingIfNeeded: bits >> 16)
+      to[1] = UInt8(truncatingIfNeeded: bits >> 8)
+      to[2] = UInt8(truncatingIfNeeded: bits)
+      from += 4
+      to += 3
+      left -= 4
+    }
+    if left > 1 {
+      let (a, b, c) = (value(from[0]), value(from[1]), left > 2 ? value(from[2]) : 0)
+      invalid |= a | b | c
+      let bits = a << 18 | b << 12 | c << 6
+      to[0] = UInt8(truncatingIfNeeded: bits >> 16)
+      if left > 2 { to[1] = UInt8(truncatingIfNeeded: bits >> 8) }
+    }
+    return invalid < 0x40
+  }
+
+  private static let standardAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+  private static let urlAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+  /// The six bits that a character stands for, or 0xff. Written once, never freed.
+  private nonisolated(unsafe) static let values: UnsafePointer<UInt8> = {
+    let values = UnsafeMutablePointer<UInt8>.allocate(capacity: 256)
+    values.initialize(repeating: 0xff, count: 256)
+    for alphabet in [standardAlphabet, urlAlphabet] {
+      for value in 0..<64 { values[Int(alphabet.utf8Start[value])] = UInt8(value) }
+    }
+    return UnsafePointer(values)
+  }()
+}

@@ -1,0 +1,388 @@
+/// JSON text to the protobuf wire format, in one pass from one buffer to the other.
+///
+/// Follows protobuf's JSON mapping (ProtoJSON): either name of a field, base64 in either alphabet, padded or not,
+/// integers as numbers or strings and with exponents, enums as names or numbers, `null` for a field that is not set.
+/// Unknown fields and unknown enum names are ignored unless handled strictly. A field that occurs twice, or two fields
+/// of one oneof, are errors. Fields are written in the order in which they stand in the JSON; zero values of fields
+/// without presence are left out; repeated numbers are packed.
+///
+/// The output is at most eleven times as long as the input (a packed list of the number -1), and at most
+/// `JSONReader.maximumDepth` times of the input's bytes are moved: a message's length is written before it, in one byte
+/// unless it turns out to be longer, so each byte may move once for each level that it is nested in.
+package enum JSONToProtobuf {
+  /// Appends the encoding of the first value of `json` to `output`. No input, or nothing but white space, stands for
+  /// the empty message.
+  ///
+  /// After an error `output` holds what was written so far: `truncate` it.
+  ///
+  /// - Parameters:
+  ///   - strict: Whether unknown fields, unknown enum names and bytes after the value are errors.
+  ///   - sequence: Whether more values may follow, so that bytes after the value are no error even if `strict`.
+  /// - Returns: How many bytes of `json` the value took, with the white space before it.
+  /// - Throws: `TranscodingError`; `isIncomplete` where `json` may be the beginning of a valid value.
+  package static func encode(
+    _ json: UnsafeRawBufferPointer, as message: Schema.Message, strict: Bool, sequence: Bool = false,
+    into output: inout ByteBuffer
+  ) throws(TranscodingError) -> Int {
+    guard let start = json.baseAddress else { return 0 }
+    var encoder = JSONEncoder(
+      reader: JSONReader(start.assumingMemoryBound(to: UInt8.self), json.count), strict: strict)
+    do {
+      return try encoder.document(message.table, sequence: sequence, into: &output)
+    } catch {
+      throw TranscodingError(reason: error.reason, path: encoder.path, offset: error.offset)
+    }
+  }
+}
+
+/// One document on its way.
+private struct JSONEncoder {
+  var reader: JSONReader
+  let strict: Bool
+  /// Of the field at fault; put together while a fault travels up.
+  var path = ""
+
+  mutating func document(
+    _ table: UnsafePointer<MessageTable>, sequence: Bool, into output: inout ByteBuffer
+  ) throws(Fault) -> Int {
+    guard reader.skipWhiteSpace() else { return reader.offset }
+    try message(table, into: &output)
+    let count = reader.offset
+    if strict && !sequence && reader.skipWhiteSpace() { throw reader.fault(.trailingBytes) }
+    return count
+  }
+
+  private mutating func message(
+    _ table: UnsafePointer<MessageTable>, into output: inout ByteBuffer
+  ) throws(Fault) {
+    guard try reader.peek() == UInt8(ascii: "{") else { throw reader.fault(.expectedObject) }
+    // Which fields have occurred, and which of them with a value other than `null`.
+    var seen: UInt64 = 0
+    var set: UInt64 = 0
+    var more = try reader.beginObject()
+    while more {
+      let name = try reader.memberName()
+      if let field = lookUp(name, in: table, scratch: &output) {
+        guard seen & field.pointee.bit == 0 else { throw fault(.duplicateField, field, name) }
+        seen |= field.pointee.bit
+        if try reader.peek() == UInt8(ascii: "n") {
+          try reader.literal("null")
+        } else {
+          guard set & field.pointee.exclusive == 0 else { throw fault(.oneofAlreadySet, field, name) }
+          set |= field.pointee.bit
+          do {
+            if field.pointee.isRepeated {
+              try array(field, into: &output)
+            } else {
+              try value(field, isElement: false, into: &output)
+            }
+          } catch {
+            prepend(field.pointee.name)
+            throw error
+          }
+        }
+      } else {
+        guard !strict else {
+          prepend(name.excerpt)
+          throw reader.fault(.unknownField, at: name.start - 1)
+        }
+        try reader.skipValue()
+      }
+      more = try reader.nextMember()
+    }
+  }
+
+  @inline(__always)
+  private func lookUp(
+    _ name: JSONText, in table: UnsafePointer<MessageTable>, scratch output: inout ByteBuffer
+  ) -> UnsafePointer<FieldTable>? {
+    guard name.hasEscapes else { return table.pointee.field(named: name.start, name.count) }
+    // The free end of the output serves as scratch space.
+    let target = output.reserve(name.count)
+    return table.pointee.field(named: target, name.unescape(to: target))
+  }
+
+  // MARK: Values
+
+  private mutating func array(
+    _ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer
+  ) throws(Fault) {
+    guard try reader.peek() == UInt8(ascii: "[") else { throw reader.fault(.expectedArray) }
+    guard try reader.beginArray() else { return }
+    let start = output.count
+    let isPacked = field.pointee.isPacked
+    let mark = isPacked ? beginLength(field, in: &output) : 0
+    var index = 0
+    repeat {
+      do {
+        try value(field, isElement: true, into: &output)
+      } catch {
+        prepend("[\(index)]")
+        throw error
+      }
+      index += 1
+    } while try reader.nextElement()
+    guard isPacked else { return }
+    if output.count == mark {
+      // Nothing but unknown enum names.
+      output.truncate(to: start)
+    } else {
+      endLength(mark, in: &output)
+    }
+  }
+
+  @inline(__always)
+  private mutating func value(
+    _ field: UnsafePointer<FieldTable>, isElement: Bool, into output: inout ByteBuffer
+  ) throws(Fault) {
+    switch field.pointee.kind {
+    case .bytes: try bytes(field, isElement: isElement, into: &output)
+    case .string: try string(field, isElement: isElement, into: &output)
+    case .message:
+      let mark = beginLength(field, in: &output)
+      try message(field.pointee.message.unsafelyUnwrapped, into: &output)
+      endLength(mark, in: &output)
+    default:
+      guard let number = try scalar(field, scratch: &output) else { return }
+      write(number, field, isElement: isElement, into: &output)
+    }
+  }
+
+  private mutating func bytes(
+    _ field: UnsafePointer<FieldTable>, isElement: Bool, into output: inout ByteBuffer
+  ) throws(Fault) {
+    let text = try string()
+    guard !text.hasEscapes else { return try escapedBytes(text, field, isElement: isElement, into: &output) }
+    guard let (decoded, characters) = Base64.shape(text.start, text.count) else {
+      throw reader.fault(.invalidBase64, at: text.start - 1)
+    }
+    guard decoded > 0 || isElement || field.pointee.hasPresence else { return }
+    let target = beginBytes(decoded, field, in: &output)
+    guard Base64.decode(text.start, characters, to: target) else {
+      throw reader.fault(.invalidBase64, at: text.start - 1)
+    }
+    output.commit(decoded)
+  }
+
+  /// Base64 of which some characters are escaped, such as the slash by PHP.
+  private mutating func escapedBytes(
+    _ text: JSONText, _ field: UnsafePointer<FieldTable>, isElement: Bool, into output: inout ByteBuffer
+  ) throws(Fault) {
+    let mark = beginLength(field, in: &output)
+    let target = output.reserve(text.count)
+    let count = text.unescape(to: target)
+    guard let (decoded, characters) = Base64.shape(target, count), Base64.decode(target, characters, to: target)
+    else { throw reader.fault(.invalidBase64, at: text.start - 1) }
+    output.commit(decoded)
+    endLength(mark, in: &output)
+  }
+
+  private mutating func string(
+    _ field: UnsafePointer<FieldTable>, isElement: Bool, into output: inout ByteBuffer
+  ) throws(Fault) {
+    let text = try string()
+    if text.hasEscapes {
+      let mark = beginLength(field, in: &output)
+      output.commit(text.unescape(to: output.reserve(text.count)))
+      endLength(mark, in: &output)
+    } else if text.count > 0 || isElement || field.pointee.hasPresence {
+      beginBytes(text.count, field, in: &output).update(from: text.start, count: text.count)
+      output.commit(text.count)
+    }
+  }
+
+  private mutating func string() throws(Fault) -> JSONText {
+    guard try reader.peek() == UInt8(ascii: "\"") else { throw reader.fault(.expectedString) }
+    return try reader.text()
+  }
+
+  /// The bits of a number, bool or enum as the wire has them; nil for an unknown enum name that is ignored.
+  private mutating func scalar(
+    _ field: UnsafePointer<FieldTable>, scratch output: inout ByteBuffer
+  ) throws(Fault) -> UInt64? {
+    switch field.pointee.kind {
+    case .bool: return try bool() ? 1 : 0
+    case .int64, .sfixed64: return UInt64(bitPattern: try integer(scratch: &output))
+    case .uint64, .fixed64: return try integer(scratch: &output)
+    case .int32: return UInt64(bitPattern: Int64(try integer(Int32.self, scratch: &output)))
+    case .sfixed32: return UInt64(UInt32(bitPattern: try integer(scratch: &output)))
+    case .uint32, .fixed32: return UInt64(try integer(UInt32.self, scratch: &output))
+    case .sint32: return Self.zigZag(Int64(try integer(Int32.self, scratch: &output)))
+    case .sint64: return Self.zigZag(try integer(scratch: &output))
+    default: return try enumeration(field, scratch: &output)
+    }
+  }
+
+  private static func zigZag(_ value: Int64) -> UInt64 { UInt64(bitPattern: value << 1 ^ value >> 63) }
+
+  private mutating func bool() throws(Fault) -> Bool {
+    switch try reader.peek() {
+    case UInt8(ascii: "t"):
+      try reader.literal("true")
+      return true
+    case UInt8(ascii: "f"):
+      try reader.literal("false")
+      return false
+    default: throw reader.fault(.expectedBool)
+    }
+  }
+
+  @inline(__always)
+  private mutating func integer<T: FixedWidthInteger>(
+    _: T.Type = T.self, scratch output: inout ByteBuffer
+  ) throws(Fault) -> T {
+    let first = try reader.peek()
+    let start = reader.cursor
+    let number: DecimalInteger?
+    if first == UInt8(ascii: "\"") {
+      number = Self.integer(in: try reader.text(), scratch: &output)
+    } else if first &- 0x30 < 10 || first == UInt8(ascii: "-") {
+      number = try reader.number()
+    } else {
+      throw reader.fault(.expectedInteger)
+    }
+    guard let value: T = number?.exactly() else { throw reader.fault(.expectedInteger, at: start) }
+    return value
+  }
+
+  /// The integer that a string holds: exactly a JSON number.
+  private static func integer(in text: JSONText, scratch output: inout ByteBuffer) -> DecimalInteger? {
+    var number = JSONReader(text.start, text.count)
+    var count = text.count
+    if text.hasEscapes {
+      let target = output.reserve(text.count)
+      count = text.unescape(to: target)
+      number = JSONReader(target, count)
+    }
+    do {
+      let value = try number.number()
+      return number.offset == count ? value : nil
+    } catch {
+      return nil
+    }
+  }
+
+  private mutating func enumeration(
+    _ field: UnsafePointer<FieldTable>, scratch output: inout ByteBuffer
+  ) throws(Fault) -> UInt64? {
+    let first = try reader.peek()
+    let start = reader.cursor
+    if first &- 0x30 < 10 || first == UInt8(ascii: "-") {
+      guard let value: Int32 = try reader.number()?.exactly() else { throw reader.fault(.expectedEnum, at: start) }
+      return UInt64(bitPattern: Int64(value))
+    }
+    guard first == UInt8(ascii: "\"") else { throw reader.fault(.expectedEnum) }
+    let text = try reader.text()
+    let enumeration = field.pointee.enumeration.unsafelyUnwrapped
+    var name = (start: text.start, count: text.count)
+    if text.hasEscapes {
+      let target = output.reserve(text.count)
+      name = (UnsafePointer(target), text.unescape(to: target))
+    }
+    if let value = enumeration.pointee.value(named: name.start, name.count) {
+      return UInt64(bitPattern: Int64(value.pointee.number))
+    }
+    if let value: Int32 = Self.integer(in: text, scratch: &output)?.exactly() {
+      return UInt64(bitPattern: Int64(value))
+    }
+    guard !strict else { throw reader.fault(.unknownEnumValue, at: start) }
+    return nil
+  }
+
+  // MARK: Wire format
+
+  @inline(__always)
+  private func write(
+    _ number: UInt64, _ field: UnsafePointer<FieldTable>, isElement: Bool, into output: inout ByteBuffer
+  ) {
+    guard number != 0 || isElement || field.pointee.hasPresence else { return }
+    // At most eight bytes of tag, of which some may count, and ten of number.
+    let target = output.reserve(24)
+    var count = isElement ? 0 : Self.writeTag(field, to: target)
+    switch field.pointee.wireType {
+    case .fixed32:
+      UnsafeMutableRawPointer(target + count).storeBytes(
+        of: UInt32(truncatingIfNeeded: number).littleEndian, as: UInt32.self)
+      count += 4
+    case .fixed64:
+      UnsafeMutableRawPointer(target + count).storeBytes(of: number.littleEndian, as: UInt64.self)
+      count += 8
+    default: count += Self.writeVarint(number, to: target + count)
+    }
+    output.commit(count)
+  }
+
+  /// Writes the tag and the length of a field of `count` bytes, and returns where those go: write and commit them.
+  @inline(__always)
+  private func beginBytes(
+    _ count: Int, _ field: UnsafePointer<FieldTable>, in output: inout ByteBuffer
+  ) -> UnsafeMutablePointer<UInt8> {
+    let target = output.reserve(count + 24)
+    let tagCount = Self.writeTag(field, to: target)
+    let lengthCount = Self.writeVarint(UInt64(truncatingIfNeeded: count), to: target + tagCount)
+    output.commit(tagCount + lengthCount)
+    return target + tagCount + lengthCount
+  }
+
+  /// Writes the tag of a field whose length is not known yet, and room for the length; returns where its bytes start.
+  @inline(__always)
+  private func beginLength(_ field: UnsafePointer<FieldTable>, in output: inout ByteBuffer) -> Int {
+    let target = output.reserve(24)
+    let tagCount = Self.writeTag(field, to: target)
+    output.commit(tagCount + 1)
+    return output.count
+  }
+
+  /// Fills in the length of what was written since the mark, which moves if the length takes more than a byte.
+  @inline(__always)
+  private func endLength(_ mark: Int, in output: inout ByteBuffer) {
+    let count = output.count - mark
+    guard count >= 0x80 else {
+      output.pointer(at: mark - 1).pointee = UInt8(truncatingIfNeeded: count)
+      return
+    }
+    let more = (64 - count.leadingZeroBitCount + 6) / 7 - 1
+    _ = output.reserve(more)
+    let start = output.pointer(at: mark)
+    (start + more).update(from: start, count: count)
+    output.commit(more)
+    _ = Self.writeVarint(UInt64(truncatingIfNeeded: count), to: start - 1)
+  }
+
+  /// Writes eight bytes, of which the returned number count.
+  @inline(__always)
+  private static func writeTag(
+    _ field: UnsafePointer<FieldTable>, to target: UnsafeMutablePointer<UInt8>
+  ) -> Int {
+    UnsafeMutableRawPointer(target).storeBytes(of: field.pointee.tag.littleEndian, as: UInt64.self)
+    return field.pointee.tagCount
+  }
+
+  @inline(__always)
+  private static func writeVarint(_ value: UInt64, to target: UnsafeMutablePointer<UInt8>) -> Int {
+    var rest = value
+    var count = 0
+    while rest >= 0x80 {
+      target[count] = UInt8(truncatingIfNeeded: rest) | 0x80
+      rest >>= 7
+      count &+= 1
+    }
+    target[count] = UInt8(truncatingIfNeeded: rest)
+    return count &+ 1
+  }
+
+  // MARK: Faults
+
+  @inline(never)
+  private mutating func prepend(_ component: String) {
+    path = path.isEmpty ? component : component + (path.utf8.first == UInt8(ascii: "[") ? "" : ".") + path
+  }
+
+  @inline(never)
+  private mutating func fault(
+    _ reason: TranscodingError.Reason, _ field: UnsafePointer<FieldTable>, _ name: JSONText
+  ) -> Fault {
+    prepend(field.pointee.name)
+    return reader.fault(reason, at: name.start - 1)
+  }
+}

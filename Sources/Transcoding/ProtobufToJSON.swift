@@ -1,0 +1,353 @@
+/// The protobuf wire format to JSON, as it arrives: a push parser that takes the message in pieces of any size and puts
+/// out all the JSON that is known.
+///
+/// Follows protobuf's JSON mapping (ProtoJSON) as etcd's own gateway uses it: names as in the `.proto` file, zero values
+/// left out unless the field has presence, 64-bit integers as strings, bytes as padded base64, enums by name (by number
+/// where there is none), no white space. Unknown fields, and known ones of another wire type, are skipped.
+///
+/// What is out cannot be taken back, so members stand in the order of the wire. Serializers write fields in the order of
+/// their numbers and each field once, which is all that is understood: where a field comes a second time, a repeated one
+/// after other fields, or a second field of a oneof (protobuf has the last one win, or merges them), the message is
+/// refused.
+///
+/// It holds no more of the input than one incomplete number or character; bytes and strings of any length pass through.
+package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
+  /// How deep messages may nest, the outermost and skipped groups included.
+  static let maximumDepth = 64
+
+  // Invariant (and why it is Sendable): memory for `maximumDepth` frames that only this value refers to; those of the
+  // messages in progress, `depth` of them, are initialised.
+  private let frames: UnsafeMutablePointer<Frame>
+  private var depth = 1
+  /// How many bytes of the message have been dealt with.
+  private var position = 0
+  private var state = State.field
+  /// Where the packed, bytes, string or skipped field in progress ends.
+  private var contentEnd = 0
+  private var packed: UnsafePointer<FieldTable>?
+  /// The field that a fault is about.
+  private var culprit: UnsafePointer<FieldTable>?
+  private var hasStarted = false
+  /// The beginning of something too short to be dealt with, and room for the rest of it.
+  private var carry = InlineArray<32, UInt8>(repeating: 0)
+  private var carryCount = 0
+
+  private enum State { case field, packed, bytes, string, skipped }
+
+  /// A message, or a group that is skipped, in progress.
+  private struct Frame {
+    /// Null in a group.
+    var table: UnsafePointer<MessageTable>?
+    /// The position at which it must end; unknown for the outermost message.
+    var end = Int.max
+    /// The field of the surrounding message that this is the value of.
+    var field: UnsafePointer<FieldTable>?
+    var group: UInt32 = 0
+    /// The fields that have occurred.
+    var seen: UInt64 = 0
+    /// The repeated field whose array is open, and the index of its last element.
+    var array: UnsafePointer<FieldTable>?
+    var index = 0
+    var isFirst = true
+  }
+
+  /// A converter of one message, or of one after the other, of this type.
+  package init(_ message: Schema.Message) {
+    frames = .allocate(capacity: Self.maximumDepth)
+    frames.initialize(to: Frame(table: message.table))
+  }
+
+  deinit { frames.deallocate() }
+
+  /// Takes the next bytes of the message and appends to `output` the JSON that they make.
+  ///
+  /// - Throws: `TranscodingError` if the bytes are not of such a message; the converter is of no further use then.
+  package mutating func push(
+    _ bytes: UnsafeRawBufferPointer, into output: inout ByteBuffer
+  ) throws(TranscodingError) {
+    guard !bytes.isEmpty else { return }
+    start(&output)
+    let first = bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
+    let end = first + bytes.count
+    do {
+      let rest = try resume(first, end, into: &output)
+      guard carryCount == 0 else { return }
+      let stop = try run(rest, end, once: false, into: &output)
+      carryCount = end - stop
+      for index in 0..<carryCount { carry[index] = stop[index] }
+    } catch {
+      throw located(error)
+    }
+  }
+
+  /// Completes the document. The converter is then ready for the next message of the type.
+  ///
+  /// - Throws: `TranscodingError` if the message is cut short; the converter is of no further use then.
+  package mutating func finish(into output: inout ByteBuffer) throws(TranscodingError) {
+    start(&output)
+    guard carryCount == 0, depth == 1, state == .field else {
+      throw located(Fault(reason: .unexpectedEnd, offset: position + carryCount))
+    }
+    closeArray(&output)
+    output.append(UInt8(ascii: "}"))
+    let table = frames[0].table
+    frames[0] = Frame(table: table)
+    position = 0
+    hasStarted = false
+  }
+
+  private mutating func start(_ output: inout ByteBuffer) {
+    guard !hasStarted else { return }
+    hasStarted = true
+    output.append(UInt8(ascii: "{"))
+  }
+
+  /// Completes what was carried over with the first of the new bytes; returns where the rest of them start.
+  private mutating func resume(
+    _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
+  ) throws(Fault) -> UnsafePointer<UInt8> {
+    let next = start
+    while carryCount > 0 {
+      let old = carryCount
+      let added = min(carry.count - old, end - next)
+      for index in 0..<added { carry[old + index] = next[index] }
+      // A copy, because what runs may not hold a pointer into the value that it changes.
+      let bytes = carry
+      let taken = try bytes.span.withUnsafeBufferPointer { bytes throws(Fault) in
+        let first = bytes.baseAddress.unsafelyUnwrapped
+        return try run(first, first + old + added, once: true, into: &output) - first
+      }
+      if taken == 0 {
+        // Nothing that is dealt with at once is as long as the carry.
+        carryCount = old + added
+        return end
+      }
+      guard taken < old else {
+        carryCount = 0
+        return next + (taken - old)
+      }
+      // An invalid byte of a string; the ones after it may be fine.
+      for index in taken..<old { carry[index - taken] = carry[index] }
+      carryCount = old - taken
+    }
+    return next
+  }
+
+  // MARK: The parser
+
+  /// Deals with as much as is complete, or with the first such thing if `once`; returns where it stopped.
+  private mutating func run(
+    _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, once: Bool, into output: inout ByteBuffer
+  ) throws(Fault) -> UnsafePointer<UInt8> {
+    var at = start
+    while true {
+      switch state {
+      case .field:
+        while position == frames[depth - 1].end { try endMessage(&output) }
+        guard at < end, let next = try field(at, end, into: &output) else { return at }
+        position += next - at
+        at = next
+      case .packed:
+        guard position < contentEnd else {
+          state = .field
+          continue
+        }
+        guard at < end, let next = try element(at, end, into: &output) else { return at }
+        position += next - at
+        at = next
+      case .bytes, .string, .skipped:
+        let next = moreContent(at, end, into: &output)
+        position += next - at
+        at = next
+        guard position == contentEnd else { return at }
+        if state != .skipped { output.append(UInt8(ascii: "\"")) }
+        state = .field
+      }
+      if once && at > start { return at }
+    }
+  }
+
+  /// Deals with a field: all of a number, the head of anything else. Null if it is not complete.
+  @inline(__always)
+  private mutating func field(
+    _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
+  ) throws(Fault) -> UnsafePointer<UInt8>? {
+    let frame = frames + (depth - 1)
+    let room = frame.pointee.end - position
+    var input = WireReader(start, room < end - start ? start + room : end, position, isCut: room > end - start)
+    guard let tag = try input.varint() else { return nil }
+    let number = tag >> 3
+    guard number > 0, number < 1 << 29, let wireType = WireType(rawValue: UInt8(truncatingIfNeeded: tag & 7)) else {
+      throw Fault(reason: .malformedTag, offset: position)
+    }
+    let field = frame.pointee.table?.pointee.field(number: UInt32(truncatingIfNeeded: number))
+
+    switch wireType {
+    case .varint, .fixed32, .fixed64:
+      guard let raw = try input.number(wireType) else { return nil }
+      if let field, field.pointee.wireType == wireType { try scalar(raw, field, into: &output) }
+    case .lengthDelimited:
+      guard let length = try input.varint() else { return nil }
+      let head = input.at - start
+      guard length <= UInt64(Int32.max), Int(length) <= room - head else {
+        throw Fault(reason: .overrun, offset: position)
+      }
+      contentEnd = position + head + Int(length)
+      try beginContent(field, from: position + head, into: &output)
+    case .startGroup:
+      // Of messages of proto3 no group is part: it is skipped.
+      try push(Frame(table: nil, end: frame.pointee.end, group: UInt32(truncatingIfNeeded: number)))
+    case .endGroup:
+      guard frame.pointee.table == nil, frame.pointee.group == number else {
+        throw Fault(reason: .unmatchedGroup, offset: position)
+      }
+      depth -= 1
+    }
+    return input.at
+  }
+
+  /// Deals with an element of a packed field. Null if it is not complete.
+  private mutating func element(
+    _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
+  ) throws(Fault) -> UnsafePointer<UInt8>? {
+    let field = packed.unsafelyUnwrapped
+    let room = contentEnd - position
+    var input = WireReader(start, room < end - start ? start + room : end, position, isCut: room > end - start)
+    guard let raw = try input.number(field.pointee.wireType) else { return nil }
+    try scalar(raw, field, into: &output)
+    return input.at
+  }
+
+  /// Puts out a number, bool or enum.
+  @inline(__always)
+  private mutating func scalar(
+    _ raw: UInt64, _ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer
+  ) throws(Fault) {
+    if JSONWriter.isZero(raw, field.pointee.kind) && !field.pointee.hasPresence && !field.pointee.isRepeated {
+      try mark(field)
+    } else {
+      try beginValue(field, into: &output)
+      JSONWriter.scalar(raw, field, to: &output)
+    }
+  }
+
+  /// Prepares for what lies between here and `contentEnd`.
+  @inline(__always)
+  private mutating func beginContent(
+    _ field: UnsafePointer<FieldTable>?, from contentStart: Int, into output: inout ByteBuffer
+  ) throws(Fault) {
+    state = .skipped
+    guard let field else { return }
+    switch field.pointee.kind {
+    case .message:
+      try beginValue(field, into: &output)
+      try push(Frame(table: field.pointee.message, end: contentEnd, field: field))
+      output.append(UInt8(ascii: "{"))
+      state = .field
+    case .string, .bytes:
+      guard contentEnd > contentStart || field.pointee.hasPresence || field.pointee.isRepeated else {
+        return try mark(field)
+      }
+      try beginValue(field, into: &output)
+      output.append(UInt8(ascii: "\""))
+      state = field.pointee.kind == .string ? .string : .bytes
+    default:
+      guard field.pointee.isRepeated else { return }
+      packed = field
+      state = .packed
+    }
+  }
+
+  /// Passes on as much of a string, bytes or something skipped as is there; returns where it stopped, which is at most
+  /// three bytes before the end.
+  @inline(__always)
+  private func moreContent(
+    _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
+  ) -> UnsafePointer<UInt8> {
+    let room = contentEnd - position
+    let isEnd = room <= end - start
+    let stop = isEnd ? start + room : end
+    switch state {
+    case .string: return JSONWriter.text(start, stop, isEnd: isEnd, to: &output)
+    case .bytes:
+      let count = isEnd ? room : (stop - start) / 3 * 3
+      Base64.encode(start, count, to: output.reserve(Base64.encodedCount(count)))
+      output.commit(Base64.encodedCount(count))
+      return start + count
+    default: return stop
+    }
+  }
+
+  // MARK: Structure
+
+  /// Notes that a field has occurred.
+  @inline(__always)
+  private mutating func mark(_ field: UnsafePointer<FieldTable>) throws(Fault) {
+    let frame = frames + (depth - 1)
+    if frame.pointee.seen & field.pointee.exclusive != 0 { throw repeated(field, in: frame.pointee) }
+    frame.pointee.seen |= field.pointee.bit
+  }
+
+  @inline(never)
+  private mutating func repeated(_ field: UnsafePointer<FieldTable>, in frame: Frame) -> Fault {
+    culprit = field
+    let isSame = frame.seen & field.pointee.bit != 0
+    return Fault(reason: isSame ? .duplicateField : .oneofAlreadySet, offset: position)
+  }
+
+  /// Puts out what stands before a value: the name, or the comma after the element before.
+  @inline(__always)
+  private mutating func beginValue(_ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer) throws(Fault) {
+    let frame = frames + (depth - 1)
+    if frame.pointee.array == field {
+      frame.pointee.index += 1
+      output.append(UInt8(ascii: ","))
+      return
+    }
+    try mark(field)
+    closeArray(&output)
+    JSONWriter.label(field, isFirst: frame.pointee.isFirst, to: &output)
+    frame.pointee.isFirst = false
+    guard field.pointee.isRepeated else { return }
+    frame.pointee.array = field
+    frame.pointee.index = 0
+    output.append(UInt8(ascii: "["))
+  }
+
+  @inline(__always)
+  private func closeArray(_ output: inout ByteBuffer) {
+    guard frames[depth - 1].array != nil else { return }
+    frames[depth - 1].array = nil
+    output.append(UInt8(ascii: "]"))
+  }
+
+  @inline(__always)
+  private mutating func push(_ frame: Frame) throws(Fault) {
+    guard depth < Self.maximumDepth else { throw Fault(reason: .tooDeep, offset: position) }
+    (frames + depth).initialize(to: frame)
+    depth += 1
+  }
+
+  private mutating func endMessage(_ output: inout ByteBuffer) throws(Fault) {
+    guard frames[depth - 1].table != nil else { throw Fault(reason: .unmatchedGroup, offset: position) }
+    closeArray(&output)
+    output.append(UInt8(ascii: "}"))
+    depth -= 1
+  }
+
+  // MARK: Faults
+
+  @inline(never)
+  private func located(_ fault: Fault) -> TranscodingError {
+    var path = ""
+    func append(_ field: UnsafePointer<FieldTable>, _ index: Int?) {
+      path += (path.isEmpty ? "" : ".") + field.pointee.name
+      if field.pointee.isRepeated, let index { path += "[\(index)]" }
+    }
+    for level in 1..<depth {
+      if let field = frames[level].field { append(field, frames[level - 1].index) }
+    }
+    if let culprit { append(culprit, nil) }
+    return TranscodingError(reason: fault.reason, path: path, offset: fault.offset)
+  }
+}

@@ -1,0 +1,56 @@
+/// Why a document could not be transcoded, and where.
+package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvertible {
+  package enum Reason: String, Sendable {
+    // Either direction.
+    case unexpectedEnd = "unexpected end of input"
+    case tooDeep = "nested too deeply"
+    case duplicateField = "the field occurs twice"
+    case oneofAlreadySet = "another field of the same oneof is already set"
+
+    // JSON.
+    case unexpectedCharacter = "unexpected character"
+    case expectedObject = "expected an object"
+    case expectedArray = "expected an array"
+    case expectedString = "expected a string"
+    case expectedBool = "expected true or false"
+    case expectedInteger = "expected an integer within the range of the field"
+    case expectedEnum = "expected the name or the number of an enum value"
+    case invalidBase64 = "not valid base64"
+    case invalidUTF8 = "not valid UTF-8"
+    case invalidEscape = "not a valid escape sequence"
+    case loneSurrogate = "half of a surrogate pair"
+    case controlCharacter = "a control character in a string must be escaped"
+
+    // JSON, handled strictly.
+    case unknownField = "unknown field"
+    case unknownEnumValue = "unknown enum value"
+    case trailingBytes = "unexpected bytes after the value"
+
+    // Wire format.
+    case malformedVarint = "a varint is too long"
+    case malformedTag = "not a valid field tag"
+    case unmatchedGroup = "the end of a group without its start"
+    case overrun = "a field is longer than what it is part of"
+  }
+
+  package let reason: Reason
+
+  /// The field, such as `success[0].request_put.key`; empty where the fault is in no field.
+  package let path: String
+
+  /// How many bytes of the input precede the fault.
+  package let offset: Int
+
+  /// Whether the input is merely cut short: what is there may be the start of a valid document.
+  package var isIncomplete: Bool { reason == .unexpectedEnd }
+
+  package var description: String {
+    "\(path.isEmpty ? "" : "\(path): ")\(reason.rawValue) (at byte \(offset))"
+  }
+}
+
+/// What travels up the transcoders' own stack: trivial, so that the success path carries no reference.
+struct Fault: Error {
+  let reason: TranscodingError.Reason
+  let offset: Int
+}
