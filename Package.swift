@@ -51,8 +51,12 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
+    // What integration tests share: etcd and gateway processes, a raw HTTP client.
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(name: "EtcdSchemaTests", dependencies: ["EtcdSchema"], swiftSettings: settings),
     .testTarget(name: "TranscodingTests", dependencies: ["EtcdSchema", "Transcoding"], swiftSettings: settings),
+    .testTarget(
+      name: "GatewayTests", dependencies: ["EtcdSchema", "Gateway", "TestSupport"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

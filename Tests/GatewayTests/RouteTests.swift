@@ -1,0 +1,3 @@
+import EtcdSchema
+import TestSupport
+import Testing
