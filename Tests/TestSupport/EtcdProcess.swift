@@ -61,6 +61,13 @@ package final class EtcdProcess: Sendable {
     }
   }
 
+  /// Returns when etcd answers at all: a member that is no voter yet is not healthy.
+  package func awaitAnswers(within limit: Duration = .seconds(30)) async throws {
+    _ = try await eventually("answer of etcd at \(url)", within: limit) {
+      try? await http.post("/v3/maintenance/status", timeout: .seconds(5))
+    }
+  }
+
   /// Ends etcd in good order (SIGTERM). The data and the ports stay for `start`.
   package func stop() async throws {
     guard let child = process.withLock({ $0 }) else { return }
