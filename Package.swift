@@ -11,7 +11,6 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
@@ -46,17 +45,20 @@ let package = Package(
       dependencies: [
         "CMicrohttpd", "EtcdSchema", "EventLoop", "GrpcBridge", "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
+    // What integration tests share: etcd and gateway processes, a raw HTTP client.
+    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(
       name: "EtcdSchemaTests",
       dependencies: ["EtcdSchema", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
       resources: [.copy("etcd-api.tsv")],
       swiftSettings: settings),
     .testTarget(name: "TranscodingTests", dependencies: ["EtcdSchema", "Transcoding"], swiftSettings: settings),
+    .testTarget(
+      name: "GatewayTests", dependencies: ["EtcdSchema", "Gateway", "TestSupport"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,160 @@
+import Foundation
+import Synchronization
+
+/// A member of etcd, of a test's own. See `withEtcd` and `withEtcdCluster`.
+package final class EtcdProcess: Sendable {
+  package let version: EtcdVersion
+  package let name: String
+  /// Where clients connect: `http://127.0.0.1:PORT`; etcd's own JSON gateway is there too.
+  package let url: String
+  package let peerURL: String
+  private let arguments: [String]
+  private let directory: String
+  private let process = Mutex<ChildProcess?>(nil)
+
+  init(_ version: EtcdVersion, name: String, directory: String, ports: [UInt16], arguments: [String]) {
+    self.version = version
+    self.name = name
+    self.directory = directory
+    self.arguments = arguments
+    url = "http://127.0.0.1:\(ports[0])"
+    peerURL = "http://127.0.0.1:\(ports[1])"
+  }
+
+  /// Calls of etcd's own HTTP side: its JSON gateway, `/health`, `/metrics`.
+  package var http: HTTPClient { HTTPClient(url) }
+  package var pid: Int32? { process.withLock { $0?.pid } }
+  /// What etcd has logged so far.
+  package var log: String { process.withLock { $0?.errorOutput } ?? "" }
+
+  // MARK: Life
+
+  /// Starts etcd, on the data it left if it ran before, and returns when it is healthy (so it has a leader).
+  /// - Throws: `TestSupportError` with the end of etcd's log; `isPortTaken` tells a failed bind.
+  package func start(within limit: Duration = .seconds(30)) async throws {
+    try await launch()
+    try await awaitHealth(within: limit)
+  }
+
+  /// Starts etcd and returns at once.
+  package func launch() async throws {
+    let commonArguments = [
+      "--name", name, "--data-dir", "\(directory)/data",
+      "--listen-client-urls", url, "--advertise-client-urls", url,
+      "--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL,
+      "--logger", "zap", "--log-outputs", "stderr", "--bcrypt-cost", "4",
+    ]
+    let noSync = version == .v3_4 ? [] : ["--unsafe-no-fsync"]
+    let child = try await ChildProcess.start(
+      try version.program("etcd"), commonArguments + noSync + arguments,
+      output: "\(directory)/output", error: "\(directory)/log")
+    process.withLock { $0 = child }
+  }
+
+  /// Returns when `/health` says so.
+  package func awaitHealth(within limit: Duration = .seconds(30)) async throws {
+    _ = try await eventually("healthy etcd at \(url)", within: limit) { () -> Bool? in
+      if let exit = process.withLock({ $0?.exited }) {
+        throw TestSupportError("etcd ended (\(exit)): \(log.suffix(600))")
+      }
+      return (try? await http.get("/health", timeout: .seconds(5)))?.status == 200 ? true : nil
+    }
+  }
+
+  /// Returns when etcd answers at all: a member that is no voter yet is not healthy.
+  package func awaitAnswers(within limit: Duration = .seconds(30)) async throws {
+    _ = try await eventually("answer of etcd at \(url)", within: limit) {
+      try? await http.post("/v3/maintenance/status", timeout: .seconds(5))
+    }
+  }
+
+  /// Ends etcd in good order (SIGTERM). The data and the ports stay for `start`.
+  package func stop() async throws {
+    guard let child = process.withLock({ $0 }) else { return }
+    child.signal(SIGTERM)
+    _ = try await child.exit(within: .seconds(20))
+  }
+
+  /// Ends etcd at once (SIGKILL). The data and the ports stay for `start`.
+  package func kill() async {
+    await process.withLock { $0 }?.killAndWait()
+  }
+
+  /// Ends etcd in good order and starts it again on the same data and ports.
+  package func restart() async throws {
+    try await stop()
+    try await start()
+  }
+
+  /// Freezes etcd (SIGSTOP): its sockets stay open and nothing answers.
+  package func pause() {
+    process.withLock { $0 }?.signal(SIGSTOP)
+  }
+
+  /// Lets a frozen etcd go on (SIGCONT).
+  package func resume() {
+    process.withLock { $0 }?.signal(SIGCONT)
+  }
+
+  /// Whether the last start failed because somebody else has one of the ports.
+  var isPortTaken: Bool { log.contains("address already in use") }
+
+  // MARK: Looking and arranging
+
+  /// The sum of a metric's samples that carry all of `labels`; zero before the first.
+  ///
+  /// How often etcd was asked to log someone in:
+  /// `metric("grpc_server_started_total", ["grpc_method": "Authenticate"])`.
+  package func metric(_ name: String, _ labels: [String: String] = [:]) async throws -> Double {
+    let response = try await http.get("/metrics")
+    guard response.status == 200 else { throw TestSupportError("GET /metrics: \(response)") }
+    return response.text.split(separator: "\n").reduce(0) { sum, line in
+      guard let blank = line.lastIndex(of: " "), line.prefix(while: { $0 != "{" && $0 != " " }) == name,
+        labels.allSatisfy({ line.contains("\($0.key)=\"\($0.value)\"") })
+      else { return sum }
+      return sum + (Double(line[line.index(after: blank)...]) ?? 0)
+    }
+  }
+
+  /// How many calls of a method etcd has been sent, by gRPC or its own gateway.
+  package func callsStarted(of method: String) async throws -> Int {
+    Int(try await metric("grpc_server_started_total", ["grpc_method": method]))
+  }
+
+  /// Calls etcd's own JSON gateway and expects success.
+  @discardableResult
+  package func call(_ path: String, _ body: JSON = [:], token: String? = nil) async throws -> JSON {
+    let response = try await http.post(path, body, headers: token.map { [("Authorization", $0)] } ?? [])
+    guard response.status == 200 else { throw TestSupportError("\(path) \(body): \(response)") }
+    return try response.json
+  }
+
+  /// Adds the user and the role root and switches authentication on.
+  package func enableAuth(rootPassword: String) async throws {
+    try await call("/v3/auth/user/add", ["name": "root", "password": .string(rootPassword)])
+    try await call("/v3/auth/role/add", ["name": "root"])
+    try await call("/v3/auth/user/grant", ["user": "root", "role": "root"])
+    try await call("/v3/auth/enable")
+  }
+
+  /// A token of etcd's for a user.
+  package func token(user: String, password: String) async throws -> String {
+    let response = try await call("/v3/auth/authenticate", ["name": .string(user), "password": .string(password)])
+    guard let token = response["token"]?.string else { throw TestSupportError("no token in \(response)") }
+    return token
+  }
+
+  /// Runs etcdctl of the same version against this member and returns its output.
+  /// - Throws: `TestSupportError` with what it says where it fails.
+  @discardableResult
+  package func etcdctl(_ arguments: String...) async throws -> String {
+    let files = "\(directory)/etcdctl-\(UInt64.random(in: 0 ... .max))"
+    let child = try await ChildProcess.start(
+      try version.program("etcdctl"), ["--endpoints", url] + arguments, environment: ["ETCDCTL_API": "3"],
+      output: files + ".out", error: files + ".err")
+    guard await child.exit() == .code(0) else {
+      throw TestSupportError("etcdctl \(arguments.joined(separator: " ")): \(child.errorOutput)")
+    }
+    return child.output
+  }
+}

@@ -1,0 +1,74 @@
+import Foundation
+
+/// A response as it came over the wire.
+package struct HTTPResponse: Sendable {
+  package var head: HTTPHead
+  package var body: [UInt8]
+
+  package var status: Int { head.status }
+  package var text: String { String(decoding: body, as: UTF8.self) }
+
+  /// The body as JSON.
+  /// - Throws: `DecodingError` if it is none.
+  package var json: JSON { get throws { try JSON(parsing: body) } }
+
+  /// The `code` of an error; nil where the body has none.
+  package var code: Int? { (try? json)?["code"]?.number.map { Int($0) } }
+  /// The `message` of an error; nil where the body has none.
+  package var message: String? { (try? json)?["message"]?.string }
+
+  /// The first header of that name, whatever its case.
+  package subscript(header name: String) -> String? { head[name] }
+}
+
+extension HTTPResponse: CustomStringConvertible {
+  package var description: String { "\(status) \(text)" }
+}
+
+/// Status line and headers of a response (RFC 9112, section 4 and 5).
+package struct HTTPHead: Sendable {
+  package var status: Int
+  package var reason: String
+  /// In the order and the spelling of the wire.
+  package var headers: [(name: String, value: String)]
+
+  /// The first header of that name, whatever its case.
+  package subscript(name: String) -> String? {
+    headers.first { $0.name.lowercased() == name.lowercased() }?.value
+  }
+
+  /// Parses the lines before the empty one, strictly: a server under test must not be helped.
+  init(parsing text: String) throws {
+    var lines = text.components(separatedBy: "\r\n")[...]
+    let statusLine = lines.popFirst() ?? ""
+    let parts = statusLine.split(separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+    guard parts.count == 3, parts[0] == "HTTP/1.1" || parts[0] == "HTTP/1.0", let status = Int(parts[1]) else {
+      throw HTTPFailure.malformed("status line \(statusLine)")
+    }
+    self.status = status
+    reason = String(parts[2])
+    headers = try lines.map { line in
+      guard let colon = line.firstIndex(of: ":"), colon != line.startIndex else {
+        throw HTTPFailure.malformed("header \(line)")
+      }
+      let value = line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+      return (String(line[..<colon]), value)
+    }
+  }
+}
+
+/// Why there is no (whole) response.
+package enum HTTPFailure: Error, Equatable {
+  /// Nothing came in time.
+  case timedOut
+  /// The peer closed the connection before the response was complete.
+  case closed
+  /// The peer reset the connection.
+  case reset
+  /// The peer refused the connection.
+  case refused
+  /// This side has closed the connection.
+  case closedHere
+  /// What came is not HTTP.
+  case malformed(String)
+}
