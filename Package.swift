@@ -51,8 +51,9 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: settings),
-    // What integration tests share: etcd and gateway processes, a raw HTTP client.
-    .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: settings),
+    // What integration tests share: etcd and gateway processes, a raw HTTP client, a scripted gRPC server.
+    .target(name: "TestSupport", dependencies: ["CNghttp2"], path: "Tests/TestSupport", swiftSettings: settings),
+    .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"], swiftSettings: settings),
     .testTarget(name: "EtcdSchemaTests", dependencies: ["EtcdSchema"], swiftSettings: settings),
     .testTarget(name: "TranscodingTests", dependencies: ["EtcdSchema", "Transcoding"], swiftSettings: settings),
     .testTarget(
