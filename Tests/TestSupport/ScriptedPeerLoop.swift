@@ -1,0 +1,130 @@
+import Foundation
+
+/// The peer's thread: one `poll` over the port, the connections and the wake-up, until told to stop.
+///
+/// Made and used on that thread only.
+final class ScriptedPeerLoop {
+  private let listener: PeerListener
+  private let settings: ScriptedPeer.Settings
+  private let script: ScriptedPeer.Script
+  private let shared: ScriptedPeerState
+  /// The open connections that speak HTTP/2, by number.
+  private var connections: [Int: ScriptedPeerConnection] = [:]
+  /// The sockets of connections that are to be met with silence; never polled.
+  private var silent: [Int: Int32] = [:]
+  /// How many streams came, by path.
+  private var attempts: [String: Int] = [:]
+
+  init(
+    listener: PeerListener, settings: ScriptedPeer.Settings, script: @escaping ScriptedPeer.Script,
+    shared: ScriptedPeerState
+  ) {
+    self.listener = listener
+    self.settings = settings
+    self.script = script
+    self.shared = shared
+  }
+
+  func run() {
+    while true {
+      let deadline = shared.settleWaiters()
+      poll(until: deadline)
+      for command in shared.takeCommands() {
+        if case .stop = command { return stop() }
+        perform(command)
+      }
+      for connection in connections.values where connection.isFinished { connections[connection.number] = nil }
+    }
+  }
+
+  private func poll(until deadline: ContinuousClock.Instant?) {
+    let open = Array(connections.values)
+    var polled = [pollfd(fd: shared.wakeUp, events: Int16(POLLIN), revents: 0)]
+    polled.append(pollfd(fd: listener.socket ?? -1, events: Int16(POLLIN), revents: 0))
+    polled += open.map { connection in
+      pollfd(fd: connection.socket, events: Int16(POLLIN | (connection.hasOutput ? POLLOUT : 0)), revents: 0)
+    }
+    Glibc.poll(&polled, nfds_t(polled.count), milliseconds(until: deadline))
+    for (connection, result) in zip(open, polled.dropFirst(2)) where result.revents != 0 {
+      connection.turn()
+    }
+    if polled[1].revents != 0 { acceptAll() }
+  }
+
+  private func milliseconds(until deadline: ContinuousClock.Instant?) -> Int32 {
+    guard let deadline else { return -1 }
+    let left = max(.zero, deadline - .now)
+    return Int32(clamping: Int(left / .milliseconds(1)) + 1)
+  }
+
+  private func acceptAll() {
+    while let socket = listener.accept() {
+      let connection = ScriptedPeer.Connection(opened: .now)
+      let number = shared.update { $0.open(connection: connection) }
+      switch settings.welcome(number) {
+      case .serve:
+        connections[number] = ScriptedPeerConnection(
+          number: number, socket: socket, settings: settings, shared: shared,
+          script: { [unowned self] in answer($0) })
+      case .silence:
+        silent[number] = socket
+      case .close:
+        finish(number: number, socket: socket)
+      case .bytes(let bytes):
+        _ = send(socket, bytes, bytes.count, Int32(MSG_NOSIGNAL))
+        finish(number: number, socket: socket)
+      }
+    }
+  }
+
+  /// Counts the stream and asks the script.
+  private func answer(_ call: ScriptedPeer.Call) -> ScriptedPeer.Answer {
+    attempts[call.path, default: 0] += 1
+    return script(
+      ScriptedPeer.Call(
+        connection: call.connection, stream: call.stream, attempt: attempts[call.path] ?? 0, headers: call.headers,
+        message: call.message))
+  }
+
+  private func perform(_ command: ScriptedPeerState.Command) {
+    switch command {
+    case .goAway(let number, let lastStream, let code):
+      for connection in selected(number) { connection.goAway(lastStream: lastStream, code: code) }
+    case .close(let number, let abruptly):
+      for connection in selected(number) { connection.close(abruptly: abruptly) }
+      for (silentNumber, socket) in silent where number == nil || number == silentNumber {
+        if abruptly { makeCloseAbrupt(socket) }
+        silent[silentNumber] = nil
+        finish(number: silentNumber, socket: socket)
+      }
+    case .listen(true):
+      do { try listener.listen() } catch { preconditionFailure("the peer's own port: \(error)") }
+    case .listen(false):
+      listener.close()
+    case .limitStreams(let limit):
+      for connection in connections.values { connection.limitStreams(to: limit) }
+    case .resume(let number, let stream):
+      connections[number]?.resume(stream: stream)
+    case .stop:
+      break
+    }
+  }
+
+  private func selected(_ number: Int?) -> [ScriptedPeerConnection] {
+    guard let number else { return Array(connections.values) }
+    return connections[number].map { [$0] } ?? []
+  }
+
+  private func finish(number: Int, socket: Int32) {
+    _ = Glibc.close(socket)
+    let now = ContinuousClock.now
+    shared.update { $0.close(connection: number, at: now, byClient: false) }
+  }
+
+  private func stop() {
+    listener.close()
+    for connection in connections.values { connection.close(abruptly: false) }
+    for (number, socket) in silent { finish(number: number, socket: socket) }
+    shared.stop()
+  }
+}
