@@ -16,8 +16,8 @@ test: ## check, then run all tests, the unit tests under AddressSanitizer, and t
 	@scripts/install-system-packages test
 	@scripts/install-etcd
 	scripts/check
-	swift test --skip-build
-	swift test --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)'
+	swift test --skip-build --disable-xctest
+	swift test --disable-xctest --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)'
 	scripts/fuzz 20
 unit_tests = ^(EtcdSchema|Transcoding|EventLoop|GrpcBridge|Gateway)Tests\.
 
