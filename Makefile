@@ -1,0 +1,44 @@
+# etcd-rest: what there is to make. Each target installs the system packages it needs first (apt; sudo where not root).
+
+help: ## say what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+
+run: ## start a local etcd (root's password: rootpw) and the gateway on 127.0.0.1:8379
+	@scripts/install-system-packages run
+	swift build -c release --product etcd-rest
+	@exec "$$(swift build -c release --show-bin-path)/etcd-rest" dev --listen 127.0.0.1:8379 --auth rootpw
+
+build: ## build the release binary
+	@scripts/install-system-packages build
+	swift build -c release --product etcd-rest
+
+test: ## check, then run all tests, the unit tests under AddressSanitizer, and the fuzzers for a moment
+	@scripts/install-system-packages test
+	@scripts/install-etcd
+	scripts/check
+	swift test --skip-build --disable-xctest
+	swift test --disable-xctest --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)'
+	scripts/fuzz 20
+unit_tests = ^(EtcdSchema|Transcoding|EventLoop|GrpcBridge|Gateway)Tests\.
+
+fuzz: ## run the fuzzers, SECONDS each (default 300)
+	@scripts/install-system-packages build
+	scripts/fuzz $(or $(SECONDS),300)
+
+bench: ## measure beside etcd's own gateway and the speed of light; ARGUMENTS="--record --workloads range,put"
+	@scripts/install-system-packages bench
+	@scripts/install-etcd
+	swift build -c release --product etcd-rest
+	Benchmarks/run $(ARGUMENTS)
+
+generate: ## rewrite the generated code from the .proto files
+	@scripts/install-system-packages generate
+	scripts/generate
+
+format: ## format the Swift files
+	scripts/format
+
+clean: ## remove everything that was built
+	rm -rf .build .build-*
+
+.PHONY: help run build test fuzz bench generate format clean
