@@ -12,7 +12,7 @@ package final class EventLoop {
   let raw: UnsafeMutablePointer<uv_loop_t>
   package let remote: Remote
   private var hooks: [PrepareHook] = []
-  private var running = true
+  private var running = false
 
   /// - Throws: ``LoopError`` where the system grants no further descriptors.
   package init() throws(LoopError) {
@@ -41,6 +41,7 @@ package final class EventLoop {
   /// Serves events on the calling thread until ``stop()``.
   package func run() {
     remote.owner.store(currentThread, ordering: .relaxed)
+    running = true
     while running {
       uv_run(raw, UV_RUN_DEFAULT)
     }

@@ -35,6 +35,10 @@ package final class Bridge {
   /// The key under which the bridge knows `userPass`, a user name, a colon and a password.
   package func key(for userPass: UnsafeRawBufferPointer) -> CredentialKey { hasher.key(for: userPass) }
 
+  package func key(for credentials: BasicCredentials) -> CredentialKey {
+    Array("\(credentials.user):\(credentials.password)".utf8).withUnsafeBytes { key(for: $0) }
+  }
+
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.
   package func start(_ call: Call, credentials: CallCredentials) {

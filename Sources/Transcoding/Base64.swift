@@ -1,5 +1,5 @@
 /// Base64 (RFC 4648), from memory to memory.
-enum Base64 {
+package enum Base64 {
   /// How many characters `count` bytes take, with padding.
   @inline(__always)
   static func encodedCount(_ count: Int) -> Int { (count + 2) / 3 * 4 }
@@ -79,6 +79,17 @@ enum Base64 {
       if left > 2 { to[1] = UInt8(truncatingIfNeeded: bits >> 8) }
     }
     return invalid < 0x40
+  }
+
+  /// Decodes `text`, of either alphabet, with or without padding.
+  ///
+  /// - Returns: how many bytes were written; nil where `text` is not base64 or `target` has no room for what it says.
+  package static func decode(_ text: UnsafeBufferPointer<UInt8>, into target: UnsafeMutableRawBufferPointer) -> Int? {
+    guard let source = text.baseAddress, let bytes = target.baseAddress, let shape = shape(source, text.count),
+      shape.decoded <= target.count,
+      decode(source, shape.characters, to: bytes.assumingMemoryBound(to: UInt8.self))
+    else { return nil }
+    return shape.decoded
   }
 
   private static let standardAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"

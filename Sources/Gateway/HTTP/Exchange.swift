@@ -46,6 +46,16 @@ final class Exchange {
   /// The client's address, as text without a port.
   var peer: String { peerAddress(of: connection) }
 
+  /// The value of a query parameter, as it was sent; empty where it has none, nil where it is not there.
+  func query(_ name: String) -> String? {
+    var value: UnsafePointer<CChar>?
+    var size = 0
+    guard
+      MHD_lookup_connection_value_n(connection, .GET_ARGUMENT_KIND, name, name.utf8.count, &value, &size) == .YES
+    else { return nil }
+    return value.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: size), as: UTF8.self) } ?? ""
+  }
+
   // MARK: - From libmicrohttpd
 
   /// The head has come.

@@ -48,19 +48,19 @@ final class HTTPServer {
     self.route = route
     let context = Unmanaged.passUnretained(self).toOpaque()
     let options = [
-      MHD_OptionItem(option: MHD_OPTION_LISTEN_SOCKET, value: Int(listener), ptr_value: nil),
-      MHD_OptionItem(option: MHD_OPTION_CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
-      MHD_OptionItem(option: MHD_OPTION_CONNECTION_TIMEOUT, value: limits.idleTimeout, ptr_value: nil),
-      MHD_OptionItem(option: MHD_OPTION_CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),
+      MHD_OptionItem(option: .LISTEN_SOCKET, value: Int(listener), ptr_value: nil),
+      MHD_OptionItem(option: .CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
+      MHD_OptionItem(option: .CONNECTION_TIMEOUT, value: limits.idleTimeout, ptr_value: nil),
+      MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),
       MHD_OptionItem(
-        option: MHD_OPTION_NOTIFY_COMPLETED, value: unsafeBitCast(completed, to: Int.self), ptr_value: context),
+        option: .NOTIFY_COMPLETED, value: unsafeBitCast(completed, to: Int.self), ptr_value: context),
       MHD_OptionItem(
-        option: MHD_OPTION_NOTIFY_CONNECTION, value: unsafeBitCast(connectionChanged, to: Int.self),
+        option: .NOTIFY_CONNECTION, value: unsafeBitCast(connectionChanged, to: Int.self),
         ptr_value: context),
       // Keys and paths are arbitrary bytes: nobody but the router decodes them.
       MHD_OptionItem(
-        option: MHD_OPTION_UNESCAPE_CALLBACK, value: unsafeBitCast(keepEscapes, to: Int.self), ptr_value: nil),
-      MHD_OptionItem(option: MHD_OPTION_END, value: 0, ptr_value: nil),
+        option: .UNESCAPE_CALLBACK, value: unsafeBitCast(keepEscapes, to: Int.self), ptr_value: nil),
+      MHD_OptionItem(option: .END, value: 0, ptr_value: nil),
     ]
     daemon = start_daemon(MHD_USE_EPOLL.rawValue | MHD_ALLOW_SUSPEND_RESUME.rawValue, access, context, options)
     guard daemon != nil else { throw LoopError(-errno) }
@@ -76,7 +76,7 @@ final class HTTPServer {
       needsRun = false
       MHD_run(daemon)
     }
-    var timeout: MHD_UNSIGNED_LONG_LONG = 0
+    var timeout: CUnsignedLongLong = 0
     if MHD_get_timeout(daemon, &timeout) == .YES {
       if timeout == 0 {
         needsRun = true
@@ -168,7 +168,7 @@ private let connectionChanged:
     UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
     MHD_ConnectionNotificationCode
   ) -> Void = { server, connection, context, change in
-    if change == MHD_CONNECTION_NOTIFY_STARTED {
+    if change == .CONNECTION_NOTIFY_STARTED {
       let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
       context!.pointee = Unmanaged.passRetained(server.connectionBegan(connection!)).toOpaque()
     } else if let client = context!.pointee {

@@ -1,6 +1,8 @@
 import EtcdSchema
+import Foundation
 import GrpcBridge
 import SwiftProtobuf
+import Transcoding
 
 /// The paths that tell how etcd and the gateway are, shaped as etcd's own.
 ///
@@ -117,10 +119,10 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   private func alarm() -> String? {
     guard let status = try? Etcdserverpb_StatusResponse(serializedBytes: response) else { return nil }
     let excluded = exchange.query("exclude")
-    let alarms = ["NOSPACE", "CORRUPT"].filter { name in
+    let raised = ["NOSPACE", "CORRUPT"].first { (name: String) in
       name != excluded && status.errors.contains { $0.contains("alarm:\(name)") }
     }
-    return alarms.first.map { "ALARM \($0)" }
+    return raised.map { "ALARM \($0)" }
   }
 
   private func version() -> HTTPResponse {

@@ -45,11 +45,11 @@ struct RouteTable: Sendable {
 
   private var routes: [Path: Route] = [:]
 
-  /// - Throws: where the schema names a message that it does not have.
+  /// - Throws: `SchemaError` where the generated descriptors are broken.
   init() throws {
     let schema = try Schema(EtcdSchema.descriptors)
     for method in EtcdSchema.methods where !method.httpPaths.isEmpty {
-      let route: Route = method.isUnary ? .rpc(try RpcRoute(method, schema: schema)) : .stream(method)
+      let route: Route = method.isUnary ? .rpc(RpcRoute(method, schema: schema)) : .stream(method)
       for path in method.httpPaths {
         for prefix in Self.prefixes { add(prefix + path.dropFirst(Self.prefixes[0].count), route) }
       }
@@ -76,9 +76,9 @@ final class RpcRoute: Sendable {
   /// Whether this is the login itself, the answers of which are etcd's.
   let isAuthenticate: Bool
 
-  init(_ method: EtcdSchema.Method, schema: Schema) throws {
+  init(_ method: EtcdSchema.Method, schema: Schema) {
     guard let request = schema.message(method.request), let response = schema.message(method.response) else {
-      throw SchemaError(description: "\(method.grpcPath) is about messages that the schema does not have")
+      preconditionFailure("\(method.grpcPath) is about messages that the schema does not have")
     }
     self.request = request
     self.response = response

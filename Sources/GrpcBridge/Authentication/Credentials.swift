@@ -9,9 +9,6 @@ package struct BasicCredentials: Sendable {
     self.user = user
     self.password = password
   }
-
-  /// The form both are hashed in, and sent in by HTTP's Basic scheme (RFC 7617, section 2): a user name has no colon.
-  package var userPass: String { "\(user):\(password)" }
 }
 
 /// Who a call is made for.
@@ -88,9 +85,5 @@ package final class CredentialHasher {
     // A hash that was not made must never look like one that was.
     precondition(ok, "HMAC-SHA-256 failed")
     return CredentialKey(words)
-  }
-
-  package func key(for credentials: BasicCredentials) -> CredentialKey {
-    Array(credentials.userPass.utf8).withUnsafeBytes { key(for: $0) }
   }
 }

@@ -1,0 +1,54 @@
+import ArgumentParser
+import GrpcBridge
+import Logging
+
+/// A span of time on the command line: `30s`, `500ms`, `5m`, `1h`; a bare number is seconds.
+struct TimeSpan: ExpressibleByArgument, Sendable {
+  let milliseconds: UInt64
+
+  init(milliseconds: UInt64) { self.milliseconds = milliseconds }
+
+  init?(argument: String) {
+    let units: [(suffix: String, milliseconds: Double)] = [
+      ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("", 1000),
+    ]
+    guard let unit = units.first(where: { argument.hasSuffix($0.suffix) }),
+      let number = Double(argument.dropLast(unit.suffix.count)), number >= 0, number < 1e9
+    else { return nil }
+    milliseconds = UInt64(number * unit.milliseconds)
+  }
+}
+
+/// One or more endpoints, separated by commas.
+struct EndpointList: ExpressibleByArgument, Sendable {
+  let endpoints: [Endpoint]
+
+  init(endpoints: [Endpoint]) { self.endpoints = endpoints }
+
+  /// - Throws: the error of the first endpoint that is none.
+  init(_ text: String) throws {
+    let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
+    endpoints = try parts.map { try Endpoint($0) }
+  }
+
+  init?(argument: String) {
+    guard let list = try? EndpointList(argument) else { return nil }
+    self = list
+  }
+}
+
+extension ListenAddress: ExpressibleByArgument {
+  init?(argument: String) { self.init(argument) }
+}
+
+/// How much to log.
+struct LogLevel: ExpressibleByArgument, Sendable {
+  let level: Logger.Level
+
+  init(_ level: Logger.Level) { self.level = level }
+
+  init?(argument: String) {
+    guard let level = Logger.Level(rawValue: argument) else { return nil }
+    self.level = level
+  }
+}

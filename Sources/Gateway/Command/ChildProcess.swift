@@ -1,0 +1,138 @@
+import Foundation
+import Glibc
+import Synchronization
+
+/// A child process that cannot outlive this one: the kernel kills it when the thread that started it ends (prctl(2),
+/// PR_SET_PDEATHSIG, by way of setpriv(1)), and that thread does nothing but wait for it.
+///
+/// It runs in a process group of its own, so that Ctrl-C on the terminal reaches it through us, in our order.
+final class ChildProcess: Sendable {
+  private struct State {
+    var pid: pid_t = 0
+    /// How it ended, in words.
+    var status: String?
+    var wasStopped = false
+    var waiters: [CheckedContinuation<String, Never>] = []
+  }
+
+  private let state = Mutex(State())
+  private let ended = DispatchSemaphore(value: 0)
+  private let log: String
+
+  /// How long it may take to end before it is killed, in seconds.
+  private static let patience = 5.0
+
+  /// - Parameter folder: a folder that is removed once the process has ended.
+  /// - Throws: `EtcdChild.Failure` where the program does not start.
+  init(_ program: String, _ arguments: [String], removing folder: String?) throws {
+    var template = Array("\(FileManager.default.temporaryDirectory.path)/etcd-rest-log-XXXXXX".utf8CString)
+    let output = mkstemp(&template)
+    log = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    defer { close(output) }
+    let started = DispatchSemaphore(value: 0)
+    let words = ["setpriv", "--pdeathsig", "KILL", program] + arguments
+    let thread = Thread { [self] in
+      var child: pid_t = 0
+      let code = Self.spawn(words, output: output, &child)
+      state.withLock {
+        $0.pid = child
+        if code != 0 { $0.status = String(cString: strerror(code)) }
+      }
+      started.signal()
+      guard code == 0 else { return }
+      finish(Self.wait(for: child), removing: folder)
+    }
+    thread.name = "etcd-rest child"
+    thread.start()
+    started.wait()
+    if let status { throw EtcdChild.Failure(description: "\(program) does not start: \(status)") }
+  }
+
+  /// How it ended, in words; nil while it runs.
+  var status: String? { state.withLock { $0.status } }
+
+  var wasStopped: Bool { state.withLock { $0.wasStopped } }
+
+  /// The end of what it wrote.
+  var lastWords: String {
+    let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
+    return text.split(separator: "\n").suffix(3).joined(separator: "\n")
+  }
+
+  /// Waits for its end.
+  func exit() async -> String {
+    await withCheckedContinuation { continuation in
+      let status = state.withLock { state in
+        if state.status == nil { state.waiters.append(continuation) }
+        return state.status
+      }
+      if let status { continuation.resume(returning: status) }
+    }
+  }
+
+  /// Asks it to end.
+  func stop() {
+    state.withLock { state in
+      state.wasStopped = true
+      // The pid is ours until it was waited for, which sets the status under this lock.
+      if state.status == nil { kill(state.pid, SIGTERM) }
+    }
+  }
+
+  /// Makes it end.
+  func stopAndWait() {
+    stop()
+    if ended.wait(timeout: .now() + Self.patience) == .timedOut {
+      state.withLock { state in
+        if state.status == nil { kill(state.pid, SIGKILL) }
+      }
+      ended.wait()
+    }
+    // Whoever asks next finds it ended as well.
+    ended.signal()
+    unlink(log)
+  }
+
+  private func finish(_ status: String, removing folder: String?) {
+    let waiters = state.withLock { state in
+      state.status = status
+      defer { state.waiters = [] }
+      return state.waiters
+    }
+    if let folder { try? FileManager.default.removeItem(atPath: folder) }
+    for waiter in waiters { waiter.resume(returning: status) }
+    ended.signal()
+  }
+
+  private static func spawn(_ words: [String], output: Int32, _ child: inout pid_t) -> Int32 {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+    posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    sigaddset(&signals, SIGPIPE)
+    sigaddset(&signals, SIGTERM)
+    sigaddset(&signals, SIGINT)
+    posix_spawnattr_setsigdefault(&attributes, &signals)
+    posix_spawnattr_setpgroup(&attributes, 0)
+    posix_spawnattr_setflags(
+      &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
+    defer { arguments.forEach { free($0) } }
+    return posix_spawnp(&child, words[0], &actions, &attributes, &arguments, environ)
+  }
+
+  private static func wait(for child: pid_t) -> String {
+    var status: Int32 = 0
+    while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+    let signal = status & 0x7F
+    return signal == 0 ? "exit code \(status >> 8 & 0xFF)" : "signal \(signal)"
+  }
+}

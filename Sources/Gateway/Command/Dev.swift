@@ -1,0 +1,57 @@
+import ArgumentParser
+import Glibc
+import GrpcBridge
+import Logging
+import ServiceLifecycle
+
+/// `etcd-rest dev`.
+struct Dev: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Start an etcd of its own and serve it: nothing else is needed to try things out.",
+    discussion: "The etcd listens on free ports of the loopback interface and ends with the gateway.")
+
+  @Option(help: "Where etcd keeps its data. (default: a temporary folder, removed at exit)")
+  var dataDir: String?
+
+  @Option(help: "The etcd program. (default: the etcd found in PATH)")
+  var etcd: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Turns authentication on, with a user root that has this password.", valueName: "root-password"))
+  var auth: String?
+
+  @OptionGroup var options: ServeOptions
+
+  func run() async throws {
+    let environment = CommandEnvironment()
+    var configuration = try ServeConfiguration(options, endpoints: [])
+    let auth = auth ?? environment["auth"]
+    let etcd = try EtcdChild.start(
+      program: etcd ?? environment["etcd"] ?? "etcd", dataDirectory: dataDir ?? environment["data-dir"])
+    do {
+      configuration.settings.endpoints = [etcd.endpoint]
+      try DevSetup(endpoint: etcd.endpoint, logger: configuration.logger).run(rootPassword: auth, child: etcd)
+      let gateway = try GatewayService(configuration)
+      gateway.announce()
+      explain(gateway, auth: auth, etcd: etcd)
+      try await runServices([etcd, gateway], logger: configuration.logger)
+    } catch {
+      etcd.stop()
+      throw error
+    }
+  }
+
+  private func explain(_ gateway: GatewayService, auth: String?, etcd: EtcdChild) {
+    let user = auth.map { "-u 'root:\($0)' " } ?? ""
+    let url = "http://\(gateway.address)"
+    say(
+      """
+      etcd \(etcd.version) is at \(etcd.endpoint), its data in \(etcd.dataDirectory)
+      Try (keys and values are base64; these are foo and bar):
+        curl \(user)\(url)/v3/kv/put -d '{"key":"Zm9v","value":"YmFy"}'
+        curl \(user)\(url)/v3/kv/range -d '{"key":"Zm9v"}'
+        curl \(user)\(url)/v3/kv/deleterange -d '{"key":"Zm9v"}'
+      """)
+  }
+}

@@ -1,0 +1,112 @@
+import EventLoop
+import Foundation
+import Glibc
+import GrpcBridge
+import ServiceLifecycle
+import Synchronization
+
+/// An etcd that runs as a child of this process and never outlives it.
+final class EtcdChild: Service {
+  /// Why there is no etcd, or no longer one, in one line.
+  struct Failure: Error, CustomStringConvertible {
+    let description: String
+  }
+
+  let endpoint: Endpoint
+  let dataDirectory: String
+  /// What etcd says of its version.
+  let version: String
+  private let isTemporary: Bool
+  private let process: ChildProcess
+
+  private init(endpoint: Endpoint, dataDirectory: String, version: String, isTemporary: Bool, process: ChildProcess) {
+    self.endpoint = endpoint
+    self.dataDirectory = dataDirectory
+    self.version = version
+    self.isTemporary = isTemporary
+    self.process = process
+  }
+
+  /// Starts etcd on free loopback ports; it may not serve yet.
+  ///
+  /// - Throws: ``Failure`` where the program is not there or does not start.
+  static func start(program: String, dataDirectory: String?) throws -> EtcdChild {
+    guard let path = find(program) else {
+      throw Failure(description: "there is no program '\(program)': install etcd, or name it with --etcd PATH")
+    }
+    let version = try self.version(of: path)
+    let directory = try dataDirectory ?? temporaryDirectory()
+    let client = try freePort()
+    let peer = try freePort()
+    let process = try ChildProcess(
+      path,
+      [
+        "--name", "dev", "--data-dir", directory, "--listen-client-urls", "http://127.0.0.1:\(client)",
+        "--advertise-client-urls", "http://127.0.0.1:\(client)", "--listen-peer-urls", "http://127.0.0.1:\(peer)",
+        "--initial-advertise-peer-urls", "http://127.0.0.1:\(peer)", "--initial-cluster",
+        "dev=http://127.0.0.1:\(peer)", "--log-level", "warn",
+      ], removing: dataDirectory == nil ? directory : nil)
+    return EtcdChild(
+      endpoint: try Endpoint("127.0.0.1:\(client)"), dataDirectory: directory, version: version,
+      isTemporary: dataDirectory == nil, process: process)
+  }
+
+  /// Watches over etcd until the process is told to stop.
+  ///
+  /// - Throws: ``Failure`` with etcd's last words where it ends by itself.
+  func run() async throws {
+    let status = await cancelWhenGracefulShutdown { [process] in
+      await withTaskCancellationHandler {
+        await process.exit()
+      } onCancel: {
+        process.stop()
+      }
+    }
+    let wasStopped = process.wasStopped
+    stop()
+    if !wasStopped { throw failure(status) }
+  }
+
+  /// Why etcd is not there any more; nil while it is.
+  var ended: Failure? { process.status.map { failure($0) } }
+
+  /// Ends etcd and removes its data if they were temporary. May be called again.
+  func stop() { process.stopAndWait() }
+
+  private func failure(_ status: String) -> Failure {
+    Failure(description: "etcd ended (\(status)): \(process.lastWords)")
+  }
+
+  private static func find(_ program: String) -> String? {
+    if program.contains("/") { return access(program, X_OK) == 0 ? program : nil }
+    let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
+    return path.split(separator: ":").map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
+  }
+
+  private static func version(of path: String) throws -> String {
+    let process = Process()
+    let output = Pipe()
+    process.executableURL = URL(fileURLWithPath: path)
+    process.arguments = ["--version"]
+    process.standardOutput = output
+    try process.run()
+    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    return text.split(separator: "\n").first?.split(separator: " ").last.map(String.init) ?? "of unknown version"
+  }
+
+  private static func temporaryDirectory() throws -> String {
+    var template = Array("\(FileManager.default.temporaryDirectory.path)/etcd-rest-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else {
+      throw Failure(description: "no temporary folder: \(String(cString: strerror(errno)))")
+    }
+    return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
+  /// A port that nobody has at the moment. Should somebody take it before etcd does, etcd says so and ends.
+  private static func freePort() throws -> UInt16 {
+    let (sockets, address) = try ListenAddress(host: "127.0.0.1", port: 0).listen(count: 1)
+    sockets.forEach { close($0) }
+    return address.port
+  }
+}

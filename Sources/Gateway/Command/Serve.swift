@@ -1,0 +1,78 @@
+import ArgumentParser
+import Glibc
+import GrpcBridge
+import Logging
+import ServiceLifecycle
+
+/// `etcd-rest serve`.
+struct Serve: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Serve an etcd over HTTP and JSON.",
+    discussion: """
+      Every flag may also stand in the environment: --dial-timeout is ETCD_REST_DIAL_TIMEOUT. Times are written as \
+      30s, 500ms, 5m or 1h.
+      """)
+
+  @Option(
+    help: ArgumentHelp(
+      "Where etcd serves, as http://HOST:PORT or HOST:PORT; several are separated by commas. "
+        + "(default: http://127.0.0.1:2379)", valueName: "url,..."))
+  var endpoints: String?
+
+  @OptionGroup var options: ServeOptions
+
+  func run() async throws {
+    let text = endpoints ?? CommandEnvironment()["endpoints"] ?? "http://127.0.0.1:2379"
+    let list = try endpointList(text)
+    let configuration = try ServeConfiguration(options, endpoints: list.endpoints)
+    let gateway = try GatewayService(configuration)
+    gateway.announce()
+    try await runServices([gateway], logger: configuration.logger)
+  }
+
+  private func endpointList(_ text: String) throws -> EndpointList {
+    do {
+      return try EndpointList(text)
+    } catch {
+      throw ValidationError("\(error)")
+    }
+  }
+}
+
+extension GatewayService {
+  convenience init(_ configuration: ServeConfiguration) throws {
+    prepareProcess()
+    try self.init(
+      listen: configuration.listen, shards: configuration.shards, settings: configuration.settings,
+      logins: configuration.logins, patience: configuration.patience, logger: configuration.logger)
+  }
+
+  /// Says where the gateway serves, on standard output.
+  func announce() { say("etcd-rest \(EtcdRest.version) is serving on http://\(address)") }
+}
+
+/// Runs services until one fails or the process is told to stop (SIGTERM, SIGINT); stops them in reverse order.
+func runServices(_ services: [any Service], logger: Logger) async throws {
+  var quiet = logger
+  quiet.logLevel = max(logger.logLevel, .warning)
+  try await ServiceGroup(
+    configuration: ServiceGroupConfiguration(
+      services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+  ).run()
+}
+
+/// Writes a line to standard output at once, even where that is a pipe.
+func say(_ line: String) {
+  let bytes = Array((line + "\n").utf8)
+  _ = write(STDOUT_FILENO, bytes, bytes.count)
+}
+
+/// Raises the limit on open descriptors as far as it goes, and lets writes to a closed pipe fail instead of killing the
+/// process.
+private func prepareProcess() {
+  signal(SIGPIPE, SIG_IGN)
+  var limit = rlimit()
+  guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+  limit.rlim_cur = limit.rlim_max
+  setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+}

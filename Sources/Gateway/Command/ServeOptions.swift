@@ -1,0 +1,149 @@
+import ArgumentParser
+import Configuration
+import Glibc
+import GrpcBridge
+import Logging
+
+/// The flags that say how to serve, each of which may also stand in the environment.
+struct ServeOptions: ParsableArguments {
+  @Option(help: "Where to listen, as HOST:PORT; port 0 takes a free one. (default: 127.0.0.1:8379)")
+  var listen: ListenAddress?
+
+  @Option(
+    name: [.long, .customLong("username")],
+    help: ArgumentHelp(
+      "Who makes requests that come without credentials. By default nobody does. Without a password it is read from "
+        + "ETCD_REST_PASSWORD, or asked for on the terminal.", valueName: "name[:password]"))
+  var user: String?
+
+  @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
+  var shards: Int?
+
+  @Option(help: "The largest request body, in bytes. (default: 2097152)")
+  var maxRequestBytes: Int?
+
+  @Option(help: "The largest request line and headers together, in bytes, up to 24576. (default: 16384)")
+  var maxHeaderBytes: Int?
+
+  @Option(help: "How many client connections may be open. (default: 10000)")
+  var maxConnections: Int?
+
+  @Option(help: "When to close a connection without a request or without progress. (default: 2m)")
+  var idleTimeout: TimeSpan?
+
+  @Option(help: "How long to wait for a connection to etcd, then 503. (default: 2s)")
+  var dialTimeout: TimeSpan?
+
+  @Option(help: "How long a call may take, unless its client says otherwise. Lock and campaign wait on. (default: 30s)")
+  var requestTimeout: TimeSpan?
+
+  @Option(help: "The most a client may ask for by Grpc-Timeout or Request-Timeout. (default: 10m)")
+  var maxRequestTimeout: TimeSpan?
+
+  @Option(help: "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)")
+  var shutdownTimeout: TimeSpan?
+
+  @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
+  var maxLogins: Int?
+
+  @Option(
+    help: """
+      How many failed logins a user name or a client address may have before it is slowed down; one is forgiven a \
+      second. (default: 10)
+      """)
+  var maxLoginFailures: Int?
+
+  @Option(help: "How many users' tokens to keep. (default: 10000)")
+  var maxTokens: Int?
+
+  @Option(help: "How much to log: trace, debug, info, notice, warning, error, critical. (default: info)")
+  var logLevel: LogLevel?
+}
+
+/// The environment, under the names of the flags: `--dial-timeout` is `ETCD_REST_DIAL_TIMEOUT`.
+struct CommandEnvironment {
+  private let config = ConfigReader(provider: EnvironmentVariablesProvider()).scoped(to: "etcd.rest")
+
+  /// The value of a flag: as given, else from the environment, else the default.
+  ///
+  /// - Throws: `ValidationError` where the environment has what the flag does not take.
+  func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String, default standard: Value) throws -> Value {
+    if let given { return given }
+    guard let text = self[flag] else { return standard }
+    guard let value = Value(argument: text) else {
+      let name = "ETCD_REST_" + flag.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+      throw ValidationError("\(name): '\(text)' is not a value that --\(flag) takes")
+    }
+    return value
+  }
+
+  subscript(flag: String) -> String? { config.string(forKey: ConfigKey(stringLiteral: flag)) }
+}
+
+/// What the flags and the environment come to.
+struct ServeConfiguration {
+  var listen: ListenAddress
+  let shards: Int
+  var settings: GatewaySettings
+  let logins: Authenticator.Configuration
+  let patience: UInt64
+  let logger: Logger
+
+  /// - Throws: `ValidationError` with one line that names the flag and what it takes.
+  init(_ options: ServeOptions, endpoints: [Endpoint]) throws {
+    let environment = CommandEnvironment()
+    func number(_ given: Int?, _ flag: String, default standard: Int, in range: ClosedRange<Int>) throws -> Int {
+      let value = try environment.value(given, flag, default: standard)
+      guard range.contains(value) else {
+        throw ValidationError("--\(flag) must be from \(range.lowerBound) to \(range.upperBound), not \(value)")
+      }
+      return value
+    }
+    func time(_ given: TimeSpan?, _ flag: String, default seconds: UInt64) throws -> UInt64 {
+      let span = try environment.value(given, flag, default: TimeSpan(milliseconds: seconds * 1000))
+      guard span.milliseconds > 0 else { throw ValidationError("--\(flag) must be more than 0") }
+      return span.milliseconds
+    }
+
+    listen = try environment.value(options.listen, "listen", default: ListenAddress(host: "127.0.0.1", port: 8379))
+    shards = try number(options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
+    var settings = GatewaySettings(endpoints: endpoints)
+    settings.http.requestBytes = try number(
+      options.maxRequestBytes, "max-request-bytes", default: 2 << 20, in: 1...(1 << 30))
+    settings.http.headerBytes = try number(
+      options.maxHeaderBytes, "max-header-bytes", default: 16 << 10, in: 256...(24 << 10))
+    settings.http.connections =
+      (try number(options.maxConnections, "max-connections", default: 10_000, in: 1...1_000_000) + shards - 1) / shards
+    settings.http.idleTimeout = Int((try time(options.idleTimeout, "idle-timeout", default: 120) + 999) / 1000)
+    settings.bridge.channel.dialTimeout = try time(options.dialTimeout, "dial-timeout", default: 2)
+    settings.timeLimits = TimeLimits(
+      standard: try time(options.requestTimeout, "request-timeout", default: 30),
+      most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
+    settings.identity = try Self.identity(options, environment)
+
+    var logins = Authenticator.Configuration()
+    logins.mostConcurrentLogins = try number(options.maxLogins, "max-logins", default: 4, in: 1...1000)
+    logins.mostFailures = try number(options.maxLoginFailures, "max-login-failures", default: 10, in: 1...1_000_000)
+    logins.mostTokens = try number(options.maxTokens, "max-tokens", default: 10_000, in: 1...10_000_000)
+    settings.bridge.mostTokens = logins.mostTokens
+    self.logins = logins
+    self.settings = settings
+    patience = try time(options.shutdownTimeout, "shutdown-timeout", default: 10)
+
+    var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
+    logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
+    self.logger = logger
+  }
+
+  private static func identity(_ options: ServeOptions, _ environment: CommandEnvironment) throws -> BasicCredentials? {
+    guard let text = options.user ?? environment["user"] ?? environment["username"] else { return nil }
+    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    guard !parts[0].isEmpty else { throw ValidationError("--user needs a name, as in NAME:PASSWORD") }
+    if parts.count == 2 { return BasicCredentials(user: parts[0], password: parts[1]) }
+    if let password = environment["password"] { return BasicCredentials(user: parts[0], password: password) }
+    guard isatty(STDIN_FILENO) == 1, let typed = getpass("Password of \(parts[0]): ") else {
+      throw ValidationError("--user has no password: give NAME:PASSWORD, or set ETCD_REST_PASSWORD")
+    }
+    return BasicCredentials(user: parts[0], password: String(cString: typed))
+  }
+}
