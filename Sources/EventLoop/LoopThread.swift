@@ -17,12 +17,14 @@ package struct LoopThread: Sendable {
   package init(name: String, running loop: LoopBound<EventLoop>) {
     var thread = pthread_t()
     let start = Unmanaged.passRetained(Start(name: name, loop: loop))
-    let code = pthread_create(&thread, nil, { context in
-      let start = Unmanaged<Start>.fromOpaque(context!).takeRetainedValue()
-      name_this_thread(start.name)
-      start.loop.value.run()
-      return nil
-    }, start.toOpaque())
+    let code = pthread_create(
+      &thread, nil,
+      { context in
+        let start = Unmanaged<Start>.fromOpaque(context!).takeRetainedValue()
+        name_this_thread(start.name)
+        start.loop.value.run()
+        return nil
+      }, start.toOpaque())
     precondition(code == 0, "no thread for \(name): \(String(cString: strerror(code)))")
     self.thread = thread
   }

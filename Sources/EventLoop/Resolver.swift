@@ -16,11 +16,13 @@ extension EventLoop {
     // The request keeps itself alive until libuv answers it; its `raw` never moves, being a class's stored property.
     let context = Unmanaged.passRetained(request)
     request.raw.data = context.toOpaque()
-    let code = uv_getaddrinfo(raw, &request.raw, { raw, status, info in
-      let request = Unmanaged<Request>.fromOpaque(raw!.pointee.data).takeRetainedValue()
-      defer { uv_freeaddrinfo(info) }
-      request.completion(status == 0 ? .success(SocketAddress.list(info)) : .failure(LoopError(status)))
-    }, host, String(port), &hints)
+    let code = uv_getaddrinfo(
+      raw, &request.raw,
+      { raw, status, info in
+        let request = Unmanaged<Request>.fromOpaque(raw!.pointee.data).takeRetainedValue()
+        defer { uv_freeaddrinfo(info) }
+        request.completion(status == 0 ? .success(SocketAddress.list(info)) : .failure(LoopError(status)))
+      }, host, String(port), &hints)
     if code != 0 {
       context.release()
       completion(.failure(LoopError(code)))

@@ -15,12 +15,15 @@ package struct SocketEvents: OptionSet, Sendable {
 /// watcher is stopped or gone.
 package final class SocketWatcher {
   private let handle: UnsafeMutablePointer<uv_poll_t>
+  // The handle is part of the loop, which must not go before it.
+  private let loop: EventLoop
   private let body: (SocketEvents) -> Void
   private var events: SocketEvents = []
 
   /// - Throws: ``LoopError`` where the descriptor cannot be watched.
   package init(loop: EventLoop, descriptor: Int32, _ body: @escaping (SocketEvents) -> Void) throws(LoopError) {
     loop.checkOnLoop()
+    self.loop = loop
     self.body = body
     handle = .allocate(capacity: 1)
     let code = uv_poll_init(loop.raw, handle, descriptor)

@@ -106,7 +106,8 @@ struct ServeConfiguration {
     }
 
     listen = try environment.value(options.listen, "listen", default: ListenAddress(host: "127.0.0.1", port: 8379))
-    shards = try number(options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
+    shards = try number(
+      options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
     var settings = GatewaySettings(endpoints: endpoints)
     settings.http.requestBytes = try number(
       options.maxRequestBytes, "max-request-bytes", default: 2 << 20, in: 1...(1 << 30))

@@ -48,7 +48,7 @@ extension ByteBuffer {
         append(byte)
       case 0..<0x20:
         append("\\u00".utf8)
-        append((byte < 16 ? "0" : "") .utf8)
+        append((byte < 16 ? "0" : "").utf8)
         append(String(byte, radix: 16).utf8)
       default:
         append(byte)

@@ -130,10 +130,11 @@ final class HTTPServer {
 
 // MARK: - Callbacks: recover the object, call one method
 
-private typealias AccessHandler = @convention(c) (
-  UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafePointer<CChar>?,
-  UnsafePointer<CChar>?, UnsafeMutablePointer<Int>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
-) -> MHD_Result
+private typealias AccessHandler =
+  @convention(c) (
+    UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafePointer<CChar>?,
+    UnsafePointer<CChar>?, UnsafeMutablePointer<Int>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+  ) -> MHD_Result
 
 /// `MHD_AccessHandlerCallback`. The context of a request is its exchange, retained until it is completed.
 private let access: AccessHandler = { server, connection, path, method, _, body, size, context in

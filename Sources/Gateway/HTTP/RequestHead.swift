@@ -25,11 +25,13 @@ struct RequestHead {
     self.method = HTTPMethod(method)
     size = request_header_size(connection)
     withUnsafeMutablePointer(to: &self) { head in
-      _ = MHD_get_connection_values_n(connection, .HEADER_KIND, { context, _, name, nameSize, value, valueSize in
-        let head = context!.assumingMemoryBound(to: RequestHead.self)
-        head.pointee.take(name!, nameSize, UnsafeRawBufferPointer(start: value, count: valueSize))
-        return .YES
-      }, head)
+      _ = MHD_get_connection_values_n(
+        connection, .HEADER_KIND,
+        { context, _, name, nameSize, value, valueSize in
+          let head = context!.assumingMemoryBound(to: RequestHead.self)
+          head.pointee.take(name!, nameSize, UnsafeRawBufferPointer(start: value, count: valueSize))
+          return .YES
+        }, head)
     }
   }
 
@@ -45,7 +47,8 @@ struct RequestHead {
     case 14 where isNamed("content-length"): contentLength = UInt64(String(decoding: value, as: UTF8.self))
     case 15 where isNamed("request-timeout"): requestTimeout = value
     case 16 where isNamed("content-encoding"):
-      hasContentEncoding = !String(decoding: value, as: UTF8.self).lowercased().allSatisfy { $0 == " " }
+      hasContentEncoding =
+        !String(decoding: value, as: UTF8.self).lowercased().allSatisfy { $0 == " " }
         && String(decoding: value, as: UTF8.self).lowercased() != "identity"
     default: break
     }

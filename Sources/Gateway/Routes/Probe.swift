@@ -93,7 +93,11 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     case .livez: break
     case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady(status.message))
     case .health where call.method === Self.range:
-      if status.isOK || isDenied { askStatus() } else { exchange.respond(health(failing: "RANGE ERROR:\(status.message)")) }
+      if status.isOK || isDenied {
+        askStatus()
+      } else {
+        exchange.respond(health(failing: "RANGE ERROR:\(status.message)"))
+      }
     case .health: exchange.respond(health(failing: status.isOK ? alarm() : nil))
     case .version: exchange.respond(status.isOK ? version() : .error(status, hadCredentials: true))
     }

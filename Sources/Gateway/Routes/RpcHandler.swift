@@ -94,7 +94,9 @@ final class RpcHandler: RequestHandler {
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
     let count = min(buffer.count, json.count - readCount)
     guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
-    json.withUnsafeBytes { buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[readCount..<readCount + count])) }
+    json.withUnsafeBytes {
+      buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[readCount..<readCount + count]))
+    }
     readCount += count
     if readCount == json.count {
       json.removeAll(keepingCapacity: true)

@@ -45,7 +45,7 @@ extension GrpcStatus {
 
 extension HTTPResponse {
   /// Asks for a user and password (RFC 7617, section 2).
-  static let challenge: Headers = [("WWW-Authenticate", "Basic realm=\"etcd\", charset=\"UTF-8\"")]
+  static let challenge: Headers = [("WWW-Authenticate", "Basic realm=\"etcd\"")]
 
   /// The answer to a call that ended with an error.
   static func error(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {

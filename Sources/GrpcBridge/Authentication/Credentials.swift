@@ -60,13 +60,14 @@ package final class CredentialHasher {
     let algorithm = EVP_MAC_fetch(nil, "HMAC", nil)
     context = EVP_MAC_CTX_new(algorithm)!
     EVP_MAC_free(algorithm)
-    var digest = Array("SHA256".utf8CString)
-    let code = digest.withUnsafeMutableBufferPointer { digest in
-      var parameters = [
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.baseAddress, 0), OSSL_PARAM_construct_end(),
-      ]
-      return EVP_MAC_init(context, Self.key, Self.key.count, &parameters)
-    }
+    // OpenSSL keeps pointers to both texts until they are read: they are ones that never go.
+    let name: StaticString = "digest"
+    let digest: StaticString = "SHA256"
+    var parameters = [
+      OSSL_PARAM_construct_utf8_string(name.cString, UnsafeMutablePointer(mutating: digest.cString), 0),
+      OSSL_PARAM_construct_end(),
+    ]
+    let code = EVP_MAC_init(context, Self.key, Self.key.count, &parameters)
     precondition(code == 1, "OpenSSL has no HMAC-SHA-256")
   }
 
@@ -86,4 +87,8 @@ package final class CredentialHasher {
     precondition(ok, "HMAC-SHA-256 failed")
     return CredentialKey(words)
   }
+}
+
+extension StaticString {
+  fileprivate var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
 }

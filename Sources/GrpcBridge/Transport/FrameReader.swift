@@ -27,7 +27,9 @@ struct FrameReader {
       report(.begin(length: missing))
     }
     guard !input.isEmpty else { return }
-    guard input.count <= missing else { return report(.violation("more than one message in the answer to a unary call")) }
+    guard input.count <= missing else {
+      return report(.violation("more than one message in the answer to a unary call"))
+    }
     missing -= input.count
     report(.bytes(input))
   }
