@@ -33,7 +33,9 @@ final class ScriptedPeerState: Sendable {
 
   init() throws {
     var ends: [Int32] = [-1, -1]
-    guard socketpair(AF_UNIX, nonBlockingStream, 0, &ends) == 0 else { throw TestSupportError(systemCall: "socketpair") }
+    guard socketpair(AF_UNIX, nonBlockingStream, 0, &ends) == 0 else {
+      throw TestSupportError(systemCall: "socketpair")
+    }
     (wakeUp, waker) = (ends[0], ends[1])
   }
 
