@@ -25,15 +25,20 @@ final class GatewayService: Service {
     let routes = try RouteTable()
     let (sockets, address) = try listen.listen(count: count)
     self.address = address
+    // All connections go to the same members: one shard's reports of them will do.
+    var quiet = logger
+    if quiet.logLevel > .debug { quiet.logLevel = .error }
     authenticator = try Authenticator(
-      endpoints: settings.endpoints, channel: settings.bridge.channel, configuration: logins, logger: logger)
+      endpoints: settings.endpoints, channel: settings.bridge.channel, configuration: logins, logger: logger,
+      channelLogger: quiet)
     var shards: [LoopBound<Shard>] = []
     var loops: [EventLoop.Remote] = []
     var threads: [LoopThread] = []
     for (index, socket) in sockets.enumerated() {
       let loop = try EventLoop()
       let shard = try Shard(
-        loop: loop, listener: socket, settings: settings, routes: routes, authenticator: authenticator, logger: logger)
+        loop: loop, listener: socket, settings: settings, routes: routes, authenticator: authenticator,
+        logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
       loops.append(loop.remote)
       threads.append(LoopThread(name: "etcd-rest \(index)", running: LoopBound(loop, loop: loop)))

@@ -70,10 +70,14 @@ private final class SerialCalls: CallDelegate {
 
   /// - Parameter trouble: why there is no use in waiting any longer.
   init(endpoint: Endpoint, patience: UInt64, logger: Logger, trouble: @escaping () -> EtcdChild.Failure?) throws {
+    var logger = logger
+    // That etcd is not there at once is to be expected.
+    logger.logLevel = max(logger.logLevel, .error)
     loop = try EventLoop()
     self.trouble = trouble
     channel = Channel(
-      loop: loop, endpoints: [endpoint], configuration: Channel.Configuration(dialTimeout: patience), logger: logger)
+      loop: loop, endpoints: [endpoint], configuration: Channel.Configuration(dialTimeout: patience),
+      logger: logger)
     loop.beforeWaiting { [unowned channel] in channel.flush() }
   }
 

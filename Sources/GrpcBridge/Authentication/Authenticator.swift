@@ -29,13 +29,17 @@ package final class Authenticator: Sendable {
 
   /// Starts the thread and the connection.
   ///
+  /// - Parameters:
+  ///   - logger: hears of refused logins.
+  ///   - channelLogger: hears of the connection.
   /// - Throws: `LoopError` where the system grants no further descriptors.
   package init(
-    endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration, logger: Logger
+    endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration, logger: Logger,
+    channelLogger: Logger
   ) throws {
     let loop = try EventLoop()
     let desk = LoginDesk(
-      loop: loop, channel: Channel(loop: loop, endpoints: endpoints, configuration: channel, logger: logger),
+      loop: loop, channel: Channel(loop: loop, endpoints: endpoints, configuration: channel, logger: channelLogger),
       configuration: configuration, logger: logger)
     self.loop = LoopBound(loop, loop: loop)
     self.desk = LoopBound(desk, loop: loop)

@@ -40,6 +40,8 @@ package final class Channel {
   private var readySince: UInt64 = 0
   /// Why there is no connection.
   private var trouble = "not connected yet"
+  /// Whether the lack of a connection has been reported.
+  private var isTroubled = false
   private var isClosed = false
   private var isTicking = false
   private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
@@ -204,7 +206,8 @@ package final class Channel {
   }
 
   func connectionIsReady(_ connection: Connection) {
-    logger.debug("connected", metadata: ["endpoint": "\(connection.endpoint)"])
+    logger.log(level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(connection.endpoint)"])
+    isTroubled = false
     readySince = loop.now
     for call in calls where call.phase == .waiting && call.notBefore <= loop.now { submit(call) }
   }
@@ -222,7 +225,10 @@ package final class Channel {
       self.connection = nil
       trouble = "\(connection.endpoint.authority): \(reason)"
       if !isClosed {
-        logger.debug("no connection", metadata: ["endpoint": "\(connection.endpoint)", "reason": "\(reason)"])
+        logger.log(
+          level: isTroubled ? .debug : .warning, "no connection to etcd",
+          metadata: ["endpoint": "\(connection.endpoint)", "reason": "\(reason)"])
+        isTroubled = true
         // A connection that has served for a while earns its endpoint a quick return.
         if readySince > 0 && loop.now - readySince > UInt64(Backoff.most) { backoff.reset() }
         readySince = 0
