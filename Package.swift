@@ -52,7 +52,10 @@ let package = Package(
       ],
       swiftSettings: settings),
     .testTarget(name: "EtcdSchemaTests", dependencies: ["EtcdSchema"], swiftSettings: settings),
-    .testTarget(name: "TranscodingTests", dependencies: ["EtcdSchema", "Transcoding"], swiftSettings: settings),
+    .testTarget(
+      name: "TranscodingTests",
+      dependencies: ["EtcdSchema", "Transcoding", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
