@@ -60,7 +60,10 @@ let package = Package(
       dependencies: ["EtcdSchema", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
       resources: [.copy("etcd-api.tsv")],
       swiftSettings: settings),
-    .testTarget(name: "TranscodingTests", dependencies: ["EtcdSchema", "Transcoding"], swiftSettings: settings),
+    .testTarget(
+      name: "TranscodingTests",
+      dependencies: ["EtcdSchema", "Transcoding", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      swiftSettings: settings),
     .testTarget(
       name: "GatewayTests", dependencies: ["EtcdSchema", "Gateway", "TestSupport"], swiftSettings: settings),
   ],
