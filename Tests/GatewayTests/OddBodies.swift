@@ -35,7 +35,6 @@ enum OddBodies {
     Request("/v3/kv/txn", #"{"success":"x"}"#),
     Request("/v3/kv/txn", #"{"success":[{}]}"#),
     Request("/v3/kv/txn", #"{"success":[{"request_range":null}]}"#),
-    Request("/v3/kv/txn", #"{"compare":[{"key":"YQ==","version":"1","value":null}]}"#),
     Request("/v3/kv/txn", #"{"compare":[{"key":"YQ==","target":"LEASE","lease":"1"}]}"#),
     Request("/v3/lease/grant", #"{"TTL":"600","ID":"9"}"#),
     Request("/v3/lease/grant", #"{"ttl":"600","ID":"10"}"#),

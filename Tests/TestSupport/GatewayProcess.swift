@@ -77,7 +77,7 @@ package func withGateway<Value>(
       return try await finally {
         let value = try await body(gateway)
         if let exit = gateway.process.exited {
-          throw TestSupportError("etcd-rest ended (\(exit)) during the test: \(gateway.log.suffix(2000))")
+          throw TestSupportError("etcd-rest ended (\(exit)) during the test: \(gateway.log.suffix(4000))")
         }
         try await gateway.stop()
         return value
