@@ -136,7 +136,6 @@ enum RouteTable {
     .ok("/v3/auth/user/add", ["name": "other", "password": "x"]),
     .error(
       "/v3/auth/user/add", ["name": "guest", "password": "x"], 400, 9, "etcdserver: user name already exists"),
-    .error("/v3/auth/user/add", [:], 400, 3, "etcdserver: user name is empty"),
     .ok("/v3/auth/user/list", [:], ["users": ["guest", "other", "root"]]),
     .ok("/v3/auth/user/changepw", ["name": "guest", "password": "guestpw"]),
     .error(

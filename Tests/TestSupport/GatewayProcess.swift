@@ -31,8 +31,11 @@ package final class GatewayProcess: Sendable {
   static func start(
     _ arguments: [String], environment: [String: String], in directory: String
   ) async throws -> GatewayProcess {
+    // Should it crash, its log has the reason and the guilty thread, without pages of registers and images.
+    let backtrace = "color=no,registers=none,images=none,threads=crashed,limit=16,sanitize=yes"
     let process = try await ChildProcess.start(
-      try program, arguments, environment: environment, output: "\(directory)/output", error: "\(directory)/log")
+      try program, arguments, environment: environment.merging(["SWIFT_BACKTRACE": backtrace]) { given, _ in given },
+      output: "\(directory)/output", error: "\(directory)/log")
     do {
       let url = try await eventually("line saying where etcd-rest is serving", within: .seconds(20)) {
         if let url = servingURL(in: process.output) { return url }
@@ -53,7 +56,7 @@ package final class GatewayProcess: Sendable {
   package func stop(within limit: Duration = .seconds(10)) async throws {
     process.signal(SIGTERM)
     let exit = try await process.exit(within: limit)
-    guard exit == .code(0) else { throw TestSupportError("etcd-rest ended (\(exit)) on SIGTERM: \(log.suffix(2000))") }
+    guard exit == .code(0) else { throw TestSupportError("etcd-rest ended (\(exit)) on SIGTERM: \(log.suffix(4000))") }
   }
 }
 
@@ -74,7 +77,7 @@ package func withGateway<Value>(
       return try await finally {
         let value = try await body(gateway)
         if let exit = gateway.process.exited {
-          throw TestSupportError("etcd-rest ended (\(exit)) during the test: \(gateway.log.suffix(2000))")
+          throw TestSupportError("etcd-rest ended (\(exit)) during the test: \(gateway.log.suffix(4000))")
         }
         try await gateway.stop()
         return value

@@ -5,6 +5,11 @@ package struct HTTPResponse: Sendable {
   package var head: HTTPHead
   package var body: [UInt8]
 
+  package init(head: HTTPHead, body: [UInt8]) {
+    self.head = head
+    self.body = body
+  }
+
   package var status: Int { head.status }
   package var text: String { String(decoding: body, as: UTF8.self) }
 

@@ -1,0 +1,154 @@
+import TestSupport
+
+/// Where the gateway answers otherwise than the one inside etcd 3.4.23 and 3.5.1, on purpose.
+///
+/// What is not here must be equal: status, `code`, `message` and the JSON of a success. The text of an error about
+/// malformed JSON is our own, so that only its status and code are compared.
+enum DeliberateDifferences {
+  /// A difference that shows in one certain request.
+  struct Sample: Sendable {
+    var request: Request
+    /// The statuses of the stock gateway and of ours.
+    var stock: Int
+    var ours: Int
+    var reason: String
+    /// Versions whose gateway cannot be asked, because the request kills etcd.
+    var notAsked: [EtcdVersion] = []
+  }
+
+  static let samples: [Sample] = json + http
+
+  /// What our answer to a request must be like, given stock's: the differences that a rule describes.
+  /// - Parameter hasToken: whether the request carried a token.
+  /// - Returns: nil where the two have nothing to do with each other.
+  static func expected(_ stock: Answer, path: String, of version: EtcdVersion, hasToken: Bool) -> Answer? {
+    // 3.4 checks a token that comes with a login, and refuses the login for it; we send a login without any.
+    if hasToken && path == "/v3/auth/authenticate" && stock.code == 16 { return nil }
+    var answer = stock
+    // 3.4's gateway says 412 for FailedPrecondition; 3.5 and later say 400, as gRPC's own mapping does.
+    if version == .v3_4 && stock.code == 9 { answer.status = 400 }
+    // Who has not said who they are is asked to: 401 with a challenge, so that browsers and curl log in.
+    if !hasToken && stock.message == "etcdserver: user name is empty" && stock.code == 3 { answer.status = 401 }
+    return answer
+  }
+
+  // MARK: JSON in: 3.4 and 3.5.1 parse with jsonpb, we as the protojson of 3.5.30 and later
+
+  private static let json: [Sample] =
+    accepted(
+      "an unknown name of an enum is ignored, as an unknown field is",
+      #""sort_order":"NOPE""#, #""sort_order":"ascend""#)
+    + accepted(
+      "a number is a 64-bit integer if its value is one, however it is written",
+      #""limit":1e2"#, #""limit":1.0"#, #""limit":10e-1"#, #""limit":"5.0""#, #""limit":"1e1""#, #""limit":"\u0035""#)
+    + accepted(
+      "the number of an enum may be a string or have a fraction of zero", #""sort_order":"1""#, #""sort_order":1.0"#)
+    + accepted("base64 may lack its padding or use the URL alphabet", #""range_end":"Yg""#, #""range_end":"-_8=""#)
+    + refused("a number in a string has nothing around it", #""limit":" 5""#, #""limit":"5 ""#, #""limit":"null""#)
+    + refused("base64 has no line breaks", #""range_end":"Yg\n==""#)
+    + refused("bytes are base64, not an array of numbers", #""range_end":[89]"#)
+    + refused(
+      "a field given twice is a mistake", #""limit":1,"limit":2"#, #""range_end":"Yg==","rangeEnd":"Yg==""#)
+    + refused("a document is UTF-8", #""x":"\ud800""#)
+    + refused(
+      "nesting ends at 64 levels", #""x":"# + String(repeating: "[", count: 100) + String(repeating: "]", count: 100))
+    + [
+      Sample(
+        request: Request("/v3/kv/range", bytes: Array(#"{"key":"YQ==","x":""#.utf8) + [0xff] + Array(#""}"#.utf8)),
+        stock: 200, ours: 400, reason: "a document is UTF-8"),
+      Sample(
+        request: Request(
+          "/v3/kv/txn", #"{"success":[{"request_range":{"key":"YQ=="},"request_put":{"key":"YQ=="}}]}"#),
+        stock: 200, ours: 400, reason: "two members of one oneof are a mistake"),
+      Sample(
+        request: Request("/v3/kv/txn", #"{"compare":[{"key":"YQ==","version":"1","mod_revision":"1"}]}"#),
+        stock: 200, ours: 400, reason: "two members of one oneof are a mistake"),
+      Sample(
+        request: Request("/v3/kv/txn", #"{"compare":[null]}"#), stock: 400, ours: 400,
+        reason: "null is no element of a list; it ends 3.4", notAsked: [.v3_4]),
+    ]
+
+  private static func accepted(_ reason: String, _ members: String...) -> [Sample] {
+    members.map { Sample(request: .range(with: $0), stock: 400, ours: 200, reason: reason) }
+  }
+
+  private static func refused(_ reason: String, _ members: String...) -> [Sample] {
+    members.map { Sample(request: .range(with: $0), stock: 200, ours: 400, reason: reason) }
+  }
+
+  // MARK: HTTP
+
+  private static let http: [Sample] = [
+    Sample(
+      request: Request("/v3/maintenance/hashkv", "{}"), stock: 404, ours: 200,
+      reason: "every unary method has a route; 3.4 and 3.5.1 forgot this one"),
+    Sample(
+      request: Request("/v3alpha/kv/range", #"{"key":"YQ=="}"#), stock: 404, ours: 200,
+      reason: "clients of 3.2 ask for /v3alpha"),
+    Sample(
+      request: Request("/v3/kv/range", #"{"key":"YQ=="}"#, headers: [("Content-Encoding", "gzip")]), stock: 200,
+      ours: 415, reason: "a coding we do not undo is not ignored"),
+    Sample(
+      request: Request("/v3//kv/range", #"{"key":"YQ=="}"#), stock: 301, ours: 404,
+      reason: "curl and most clients turn a redirected POST into a GET, which is refused in turn"),
+    Sample(
+      request: Request("/livez", method: "GET"), stock: 404, ours: 200,
+      reason: "probes of later versions work with old ones"),
+    Sample(
+      request: Request("/readyz", method: "GET"), stock: 404, ours: 200,
+      reason: "probes of later versions work with old ones"),
+  ]
+}
+
+/// A request to be sent to both gateways.
+struct Request: Sendable, CustomStringConvertible {
+  var method = "POST"
+  var path: String
+  var headers: [(String, String)] = []
+  var body: [UInt8]?
+
+  init(_ path: String, _ body: String, headers: [(String, String)] = []) {
+    self.init(path, bytes: Array(body.utf8), headers: headers)
+  }
+
+  init(_ path: String, bytes: [UInt8], headers: [(String, String)] = []) {
+    self.path = path
+    self.headers = headers
+    body = bytes
+  }
+
+  init(_ path: String, method: String) {
+    self.path = path
+    self.method = method
+  }
+
+  /// A range of one key with more members in its body.
+  static func range(with members: String) -> Request {
+    Request("/v3/kv/range", #"{"key":"YQ==",\#(members)}"#)
+  }
+
+  var description: String {
+    let text = body.map { String(decoding: $0, as: UTF8.self) } ?? ""
+    return "\(method) \(path) \(text.count > 300 ? text.prefix(300) + "…" : text)"
+  }
+}
+
+/// What the two gateways' responses are compared by.
+struct Answer: Sendable {
+  var status: Int
+  var code: Int?
+  var message: String?
+  /// The JSON of a success, without what differs between any two clusters.
+  var json: JSON?
+
+  /// - Parameter anyMessage: whether the text of an error may differ.
+  func isLike(_ other: Answer, anyMessage: Bool) -> Bool {
+    status == other.status && code == other.code && json == other.json && (anyMessage || message == other.message)
+  }
+}
+
+extension HTTPConnection {
+  func send(_ request: Request) async throws -> HTTPResponse {
+    try await self.request(request.method, request.path, headers: request.headers, body: request.body)
+  }
+}
