@@ -1,4 +1,4 @@
-import Foundation
+import FoundationEssentials
 package import SwiftProtobuf
 
 /// etcd's v3 API as data, read from the descriptor set that `scripts/generate` makes of the `.proto` files.

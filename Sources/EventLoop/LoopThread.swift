@@ -4,6 +4,40 @@ import Glibc
 /// An identifier of the calling thread.
 var currentThread: UInt { UInt(pthread_self()) }
 
+/// Starts a thread of the system that runs `body`.
+///
+/// - Parameters:
+///   - name: shown by the system's tools, its first 15 bytes.
+/// - Returns: what `pthread_join` takes; a thread that nobody joins is to be detached.
+private func startThread(name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+  final class Start {
+    let name: String
+    let body: @Sendable () -> Void
+
+    init(name: String, body: @escaping @Sendable () -> Void) {
+      self.name = name
+      self.body = body
+    }
+  }
+  var thread = pthread_t()
+  let start = Unmanaged.passRetained(Start(name: name, body: body))
+  let code = pthread_create(
+    &thread, nil,
+    { context in
+      let start = Unmanaged<Start>.fromOpaque(context!).takeRetainedValue()
+      name_this_thread(start.name)
+      start.body()
+      return nil
+    }, start.toOpaque())
+  precondition(code == 0, "no thread for \(name): \(String(cString: strerror(code)))")
+  return thread
+}
+
+/// Runs `body`, which may block, on a thread of its own that ends with it.
+package func detachThread(name: String, _ body: @escaping @Sendable () -> Void) {
+  pthread_detach(startThread(name: name, body))
+}
+
 /// A thread that serves a loop.
 package struct LoopThread: Sendable {
   private let thread: pthread_t
@@ -15,30 +49,9 @@ package struct LoopThread: Sendable {
   ///   - name: shown by the system's tools, its first 15 bytes.
   ///   - loop: a loop that does not run yet.
   package init(name: String, running loop: LoopBound<EventLoop>) {
-    var thread = pthread_t()
-    let start = Unmanaged.passRetained(Start(name: name, loop: loop))
-    let code = pthread_create(
-      &thread, nil,
-      { context in
-        let start = Unmanaged<Start>.fromOpaque(context!).takeRetainedValue()
-        name_this_thread(start.name)
-        start.loop.value.run()
-        return nil
-      }, start.toOpaque())
-    precondition(code == 0, "no thread for \(name): \(String(cString: strerror(code)))")
-    self.thread = thread
+    thread = startThread(name: name) { loop.value.run() }
   }
 
   /// Waits until the loop has ended. To be called once.
   package func join() { pthread_join(thread, nil) }
-
-  private final class Start {
-    let name: String
-    let loop: LoopBound<EventLoop>
-
-    init(name: String, loop: LoopBound<EventLoop>) {
-      self.name = name
-      self.loop = loop
-    }
-  }
 }

@@ -1,4 +1,6 @@
-import Foundation
+import Dispatch
+import EventLoop
+import FoundationEssentials
 import Glibc
 import Synchronization
 
@@ -31,7 +33,7 @@ final class ChildProcess: Sendable {
     defer { close(output) }
     let started = DispatchSemaphore(value: 0)
     let words = ["setpriv", "--pdeathsig", "KILL", program] + arguments
-    let thread = Thread { [self] in
+    detachThread(name: "etcd-rest child") { [self] in
       var child: pid_t = 0
       let code = Self.spawn(words, output: output, &child)
       state.withLock {
@@ -42,8 +44,6 @@ final class ChildProcess: Sendable {
       guard code == 0 else { return }
       finish(Self.wait(for: child), removing: folder)
     }
-    thread.name = "etcd-rest child"
-    thread.start()
     started.wait()
     if let status { throw EtcdChild.Failure(description: "\(program) does not start: \(status)") }
   }

@@ -31,10 +31,11 @@ struct Dev: AsyncParsableCommand {
       program: etcd ?? environment["etcd"] ?? "etcd", dataDirectory: dataDir ?? environment["data-dir"])
     do {
       configuration.settings.endpoints = [etcd.endpoint]
-      try DevSetup(endpoint: etcd.endpoint, logger: configuration.logger).run(rootPassword: auth, child: etcd)
+      let version = try DevSetup(endpoint: etcd.endpoint, logger: configuration.logger)
+        .run(rootPassword: auth, child: etcd)
       let gateway = try GatewayService(configuration)
       gateway.announce()
-      explain(gateway, auth: auth, etcd: etcd)
+      explain(gateway, auth: auth, etcd: etcd, version: version)
       try await runServices([etcd, gateway], logger: configuration.logger)
     } catch {
       etcd.stop()
@@ -42,12 +43,12 @@ struct Dev: AsyncParsableCommand {
     }
   }
 
-  private func explain(_ gateway: GatewayService, auth: String?, etcd: EtcdChild) {
+  private func explain(_ gateway: GatewayService, auth: String?, etcd: EtcdChild, version: String) {
     let user = auth.map { "-u 'root:\($0)' " } ?? ""
     let url = "http://\(gateway.address)"
     say(
       """
-      etcd \(etcd.version) is at \(etcd.endpoint), its data in \(etcd.dataDirectory)
+      etcd \(version) is at \(etcd.endpoint), its data in \(etcd.dataDirectory)
       Try (keys and values are base64; these are foo and bar):
         curl \(user)\(url)/v3/kv/put -d '{"key":"Zm9v","value":"YmFy"}'
         curl \(user)\(url)/v3/kv/range -d '{"key":"Zm9v"}'

@@ -1,6 +1,6 @@
 import EtcdSchema
 import EventLoop
-import Foundation
+import FoundationEssentials
 import GrpcBridge
 import Logging
 import SwiftProtobuf
@@ -12,14 +12,20 @@ struct DevSetup {
   let endpoint: Endpoint
   let logger: Logger
 
+  /// - Returns: etcd's version; empty where it does not tell.
   /// - Throws: `EtcdChild.Failure` where etcd does not come up, or has another root password already.
-  func run(rootPassword: String?, child: EtcdChild) throws {
+  func run(rootPassword: String?, child: EtcdChild) throws -> String {
     let calls = try SerialCalls(endpoint: endpoint, patience: Self.patience, logger: logger) { child.ended }
     defer { calls.close() }
     let range = Etcdserverpb_RangeRequest.with { $0.key = Data("health".utf8) }
     let status = try calls.call("etcdserverpb.KV/Range", range)
-    guard let password = rootPassword else { return }
-    if status.message == EtcdMessage.userEmpty { return try checkPassword(password, calls) }
+    _ = try calls.call("etcdserverpb.Maintenance/Status", Etcdserverpb_StatusRequest())
+    let version = try Etcdserverpb_StatusResponse(serializedBytes: calls.response).version
+    guard let password = rootPassword else { return version }
+    if status.message == EtcdMessage.userEmpty {
+      try checkPassword(password, calls)
+      return version
+    }
     for (method, request) in steps(password) {
       let status = try calls.call(method, request)
       // Data that were kept may have some of it already.
@@ -27,6 +33,7 @@ struct DevSetup {
         throw EtcdChild.Failure(description: "authentication was not enabled: \(method): \(status.message)")
       }
     }
+    return version
   }
 
   private func steps(_ password: String) -> [(String, any Message)] {
@@ -67,6 +74,7 @@ private final class SerialCalls: CallDelegate {
   private let channel: Channel
   private let trouble: () -> EtcdChild.Failure?
   private var status: GrpcStatus?
+  private(set) var response: [UInt8] = []
 
   /// - Parameter trouble: why there is no use in waiting any longer.
   init(endpoint: Endpoint, patience: UInt64, logger: Logger, trouble: @escaping () -> EtcdChild.Failure?) throws {
@@ -83,6 +91,7 @@ private final class SerialCalls: CallDelegate {
 
   func call(_ method: String, _ request: some Message) throws -> GrpcStatus {
     status = nil
+    response = []
     let message: [UInt8] = try request.serializedBytes()
     let call = Call(
       CallMethod(path: "/" + method, isRepeatable: false), message: CallMessage(copying: message),
@@ -106,7 +115,7 @@ private final class SerialCalls: CallDelegate {
   func close() { channel.close() }
 
   func call(_ call: Call, willReceive length: Int) {}
-  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }
   func call(_ call: Call, endedWith status: GrpcStatus) {
     self.status = status
     loop.stop()

@@ -1,5 +1,5 @@
 import EventLoop
-import Foundation
+import FoundationEssentials
 import Glibc
 import GrpcBridge
 import ServiceLifecycle
@@ -14,16 +14,11 @@ final class EtcdChild: Service {
 
   let endpoint: Endpoint
   let dataDirectory: String
-  /// What etcd says of its version.
-  let version: String
-  private let isTemporary: Bool
   private let process: ChildProcess
 
-  private init(endpoint: Endpoint, dataDirectory: String, version: String, isTemporary: Bool, process: ChildProcess) {
+  private init(endpoint: Endpoint, dataDirectory: String, process: ChildProcess) {
     self.endpoint = endpoint
     self.dataDirectory = dataDirectory
-    self.version = version
-    self.isTemporary = isTemporary
     self.process = process
   }
 
@@ -34,7 +29,6 @@ final class EtcdChild: Service {
     guard let path = find(program) else {
       throw Failure(description: "there is no program '\(program)': install etcd, or name it with --etcd PATH")
     }
-    let version = try self.version(of: path)
     let directory = try dataDirectory ?? temporaryDirectory()
     let client = try freePort()
     let peer = try freePort()
@@ -46,9 +40,7 @@ final class EtcdChild: Service {
         "--initial-advertise-peer-urls", "http://127.0.0.1:\(peer)", "--initial-cluster",
         "dev=http://127.0.0.1:\(peer)", "--log-level", "warn",
       ], removing: dataDirectory == nil ? directory : nil)
-    return EtcdChild(
-      endpoint: try Endpoint("127.0.0.1:\(client)"), dataDirectory: directory, version: version,
-      isTemporary: dataDirectory == nil, process: process)
+    return EtcdChild(endpoint: try Endpoint("127.0.0.1:\(client)"), dataDirectory: directory, process: process)
   }
 
   /// Watches over etcd until the process is told to stop.
@@ -81,18 +73,6 @@ final class EtcdChild: Service {
     if program.contains("/") { return access(program, X_OK) == 0 ? program : nil }
     let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
     return path.split(separator: ":").map { "\($0)/\(program)" }.first { access($0, X_OK) == 0 }
-  }
-
-  private static func version(of path: String) throws -> String {
-    let process = Process()
-    let output = Pipe()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = ["--version"]
-    process.standardOutput = output
-    try process.run()
-    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    return text.split(separator: "\n").first?.split(separator: " ").last.map(String.init) ?? "of unknown version"
   }
 
   private static func temporaryDirectory() throws -> String {

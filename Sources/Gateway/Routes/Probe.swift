@@ -1,5 +1,5 @@
 import EtcdSchema
-import Foundation
+import FoundationEssentials
 import GrpcBridge
 import SwiftProtobuf
 import Transcoding
