@@ -28,7 +28,13 @@ import Testing
         let learner = try #require(added.member(at: "member.ID"))
         try await joining.launch()
         try await joining.awaitAnswers()
-        try await withGateway([joining.url]) { gateway in try await run(RouteTable.learner, etcd, gateway) }
+        try await withGateway([joining.url]) { gateway in
+          // All at once: each is repeated for seconds, since another member might answer.
+          try await withThrowingTaskGroup { group in
+            for call in RouteTable.learner { group.addTask { try await run([call], etcd, gateway) } }
+            try await group.waitForAll()
+          }
+        }
         try await withGateway([etcd.url]) { gateway in
           try await run(RouteTable.pair, etcd, gateway, variables: ["learner": learner])
         }
@@ -59,7 +65,7 @@ import Testing
     let connection = try await HTTPConnection.connect(to: gateway.url)
     for call in calls {
       let response = try await eventually("readiness for \(call.path)", every: .milliseconds(50)) {
-        if call.path.hasPrefix("/v3/cluster/") { try await settleMembership(etcd) }
+        if call.path.hasPrefix("/v3/cluster/member/") { try await settleMembership(etcd) }
         let response = try await connection.post(call.path, call.body.replacing(variables), user: call.user)
         return call.isPatient && response.status != 200 ? nil : response
       }

@@ -76,7 +76,7 @@ package func withGateway<Value>(
       let gateway = try await GatewayProcess.start(serve + arguments, environment: environment, in: directory)
       return try await finally {
         let value = try await body(gateway)
-        if let exit = gateway.process.exited {
+        if let exit = gateway.process.exited, exit != .code(0) {
           throw TestSupportError("etcd-rest ended (\(exit)) during the test: \(gateway.log.suffix(4000))")
         }
         try await gateway.stop()
@@ -84,6 +84,24 @@ package func withGateway<Value>(
       } cleanup: {
         await gateway.process.killAndWait()
       }
+    }
+  }
+}
+
+/// Runs `etcd-rest` with these arguments until it ends by itself.
+/// - Throws: `TestSupportError` where it does not end, after it was killed.
+package func runGateway(
+  _ arguments: [String], environment: [String: String] = [:], within limit: Duration = .seconds(10)
+) async throws -> (exit: ChildProcess.Exit, output: String, errorOutput: String) {
+  try await withTemporaryDirectory { directory in
+    let process = try await ChildProcess.start(
+      try GatewayProcess.program, arguments, environment: environment, output: "\(directory)/output",
+      error: "\(directory)/log")
+    return try await finally {
+      let exit = try await process.exit(within: limit)
+      return (exit, process.output, process.errorOutput)
+    } cleanup: {
+      await process.killAndWait()
     }
   }
 }

@@ -1,0 +1,86 @@
+import Glibc
+import TestSupport
+import Testing
+
+/// How `etcd-rest serve` starts and ends as a process.
+@Suite struct LifecycleTests {
+  /// Nothing listens there: port 1 is below all that are given out.
+  private static let nowhere = "http://127.0.0.1:1"
+
+  @Test(arguments: [SIGTERM, SIGINT])
+  func aSignalAtAnyTimeIsACleanEnd(_ signal: Int32) async throws {
+    // The first moment after it says that it serves is the one at which a supervisor may already want it to stop.
+    for _ in 0..<10 {
+      try await withGateway([Self.nowhere]) { gateway in
+        gateway.process.signal(signal)
+        let exit = try await gateway.process.exit(within: .seconds(5))
+        #expect(exit == .code(0))
+      }
+    }
+  }
+
+  @Test func idleConnectionsDoNotHoldUpTheEnd() async throws {
+    try await withEtcdAndGateway(.v3_5) { _, gateway in
+      let idle = try await HTTPConnection.connect(to: gateway.url)
+      #expect(try await idle.post("/v3/kv/range", ["key": "YQ=="]).status == 200)
+      let silent = try await HTTPConnection.connect(to: gateway.url)
+      try await gateway.stop(within: .seconds(2))
+      try await idle.receiveClose()
+      try await silent.receiveClose()
+    }
+  }
+
+  @Test func requestsUnderWayAreFinishedFirst() async throws {
+    try await withEtcdAndGateway(.v3_5) { etcd, gateway in
+      let holder = HTTPClient(etcd.url)
+      let key = try #require(try await holder.post("/v3/lock/lock", ["name": "bA=="]).json["key"])
+      async let granted = gateway.http.post("/v3/lock/lock", ["name": "bA=="])
+      _ = try await eventually("second lock at etcd") { try await etcd.callsStarted(of: "Lock") == 2 ? true : nil }
+      gateway.process.signal(SIGTERM)
+      _ = try await eventually("end of listening") { () -> Bool? in
+        do {
+          _ = try await gateway.http.get("/livez")
+          return nil
+        } catch is HTTPFailure {
+          return true
+        }
+      }
+      #expect(try await holder.post("/v3/lock/unlock", ["key": key]).status == 200)
+      #expect(try await granted.status == 200)
+      let exit = try await gateway.process.exit(within: .seconds(5))
+      #expect(exit == .code(0))
+    }
+  }
+
+  @Test func patienceWithRequestsUnderWayEnds() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shutdown-timeout", "300ms"]) { etcd, gateway in
+      #expect(try await gateway.http.post("/v3/lock/lock", ["name": "bA=="]).status == 200)
+      let waiting = try await HTTPConnection.connect(to: gateway.url)
+      async let lock = waiting.post("/v3/lock/lock", ["name": "bA=="])
+      _ = try await eventually("second lock at etcd") { try await etcd.callsStarted(of: "Lock") == 2 ? true : nil }
+      try await gateway.stop(within: .seconds(5))
+      // An answer that says so or a closed connection; but not a lock.
+      let status = try? await lock.status
+      #expect(status != 200)
+    }
+  }
+
+  @Test func whatCannotBeServedIsOneClearLine() async throws {
+    try await withGateway([Self.nowhere]) { gateway in
+      let address = String(gateway.url.dropFirst("http://".count))
+      for (arguments, hint) in [
+        (["--listen", address], address), (["--listen", "nonsense"], "nonsense"),
+        (["--endpoints", "ftp://x"], "ftp://x"), (["--endpoints", "http://127.0.0.1:0x1"], "0x1"),
+        (["--request-timeout", "soon"], "soon"),
+      ] {
+        let listen = arguments[0] == "--listen" ? [] : ["--listen", "127.0.0.1:0"]
+        let (exit, output, errorOutput) = try await runGateway(["serve"] + listen + arguments)
+        #expect(exit != .code(0), "\(arguments)")
+        if case .signal = exit { Issue.record("\(arguments): crashed: \(errorOutput)") }
+        #expect(output.isEmpty, "\(arguments)")
+        let errors = errorOutput.split(separator: "\n").filter { $0.lowercased().hasPrefix("error") }
+        #expect(errors.count == 1 && errors[0].contains(hint), "\(arguments): \(errorOutput)")
+      }
+    }
+  }
+}
