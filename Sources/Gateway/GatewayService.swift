@@ -9,6 +9,7 @@ final class GatewayService: Service {
   let patience: UInt64
   /// Where the gateway listens, with the port it got.
   let address: ListenAddress
+  private let greeting: String
   private let shards: [LoopBound<Shard>]
   private let loops: [EventLoop.Remote]
   private let threads: [LoopThread]
@@ -19,12 +20,13 @@ final class GatewayService: Service {
   /// - Throws: `ListenAddress.Failure` or `LoopError`, each with one clear line.
   init(
     listen: ListenAddress, shards count: Int, settings: GatewaySettings, logins: Authenticator.Configuration,
-    patience: UInt64, logger: Logger
+    patience: UInt64, logger: Logger, greeting: (ListenAddress) -> String
   ) throws {
     self.patience = patience
     let routes = try RouteTable()
     let (sockets, address) = try listen.listen(count: count)
     self.address = address
+    self.greeting = greeting(address)
     // All connections go to the same members: one shard's reports of them will do.
     var quiet = logger
     if quiet.logLevel > .debug { quiet.logLevel = .error }
@@ -50,6 +52,8 @@ final class GatewayService: Service {
 
   /// Serves until the process is told to stop; then finishes what is under way.
   func run() async throws {
+    // Said only now that a signal ends the gateway in good order.
+    say(greeting)
     try? await gracefulShutdown()
     for (shard, loop) in zip(shards, loops) {
       loop.execute { [patience] in shard.value.drain(patience: patience) }

@@ -29,6 +29,7 @@ final class Shard {
   private let routes: RouteTable
   private var server: HTTPServer!
   private var drainTimer: LoopTimer?
+  private var isClosed = false
 
   /// - Parameter listener: a listening socket, which the shard takes over.
   init(
@@ -51,6 +52,7 @@ final class Shard {
   /// Runs once a turn of the loop, before it waits: what has come in since is served, and what that made goes out in one
   /// write.
   private func turn() {
+    guard !isClosed else { return }
     repeat { bridge.flush() } while server.turn()
     bridge.flush()
   }
@@ -96,6 +98,7 @@ final class Shard {
     // Ends every call, so that every suspended request is answered before its connection is closed.
     bridge.close()
     while server.turn() {}
+    isClosed = true
     server.stop()
     loop.stop()
   }

@@ -50,7 +50,7 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
   }
 
   /// `HOST:PORT`, with brackets around an IPv6 address (RFC 3986, section 3.2).
-  public var authority: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+  public var authority: String { host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
   public var description: String { "http://\(authority)" }
 }

@@ -55,7 +55,8 @@ extension GrpcStatus {
     guard origin == .server else { return false }
     switch (code, message) {
     case (.unauthenticated, EtcdMessage.invalidAuthToken), (.invalidArgument, EtcdMessage.authOldRevision),
-      (.invalidArgument, EtcdMessage.userEmpty):
+      (.invalidArgument, EtcdMessage.userEmpty), (.unknown, EtcdMessage.rawInvalidAuthToken),
+      (.unknown, EtcdMessage.rawUserEmpty):
       return true
     default:
       return false
@@ -68,6 +69,13 @@ package enum EtcdMessage {
   package static let invalidAuthToken = "etcdserver: invalid auth token"
   package static let authOldRevision = "etcdserver: revision of auth store is old"
   package static let userEmpty = "etcdserver: user name is empty"
+  /// What `Hash` and `Defragment` say, whose errors etcd sends as they are, with code Unknown.
+  static let rawInvalidAuthToken = "auth: invalid auth token"
+  package static let rawUserEmpty = "auth: user name is empty"
+  /// What waiting calls say, with code Unknown, where their deadline passed.
+  static let rawDeadlineExceeded = "context deadline exceeded"
+  /// Sent by a learner for what it will not do before it is promoted.
+  static let notSupportedForLearner = "etcdserver: rpc not supported for learner"
   package static let authNotEnabled = "etcdserver: authentication is not enabled"
   package static let permissionDenied = "etcdserver: permission denied"
   package static let tooManyRequests = "etcdserver: too many requests"

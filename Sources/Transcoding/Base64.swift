@@ -55,15 +55,16 @@ package enum Base64 {
   static func decode(_ source: UnsafePointer<UInt8>, _ count: Int, to target: UnsafeMutablePointer<UInt8>) -> Bool {
     let values = Self.values
     @inline(__always) func value(_ character: UInt8) -> UInt32 { UInt32(values[Int(character)]) }
+    @inline(__always) func sextet(_ value: UInt32, _ shift: UInt32) -> UInt32 { (value & 0x3f) << shift }
     var from = source
     var to = target
     var left = count
-    var invalid: UInt32 = 0
-    // Values of six bits never set the top bits that mark an invalid character, so one test at the end will do.
+    var marks: UInt32 = 0
+    // The marks above the six bits gather, so one test at the end will do.
     while left >= 4 {
       let (a, b, c, d) = (value(from[0]), value(from[1]), value(from[2]), value(from[3]))
-      invalid |= a | b | c | d
-      let bits = a << 18 | b << 12 | c << 6 | d
+      marks |= a | b | c | d
+      let bits = sextet(a, 18) | sextet(b, 12) | sextet(c, 6) | sextet(d, 0)
       to[0] = UInt8(truncatingIfNeeded: bits >> 16)
       to[1] = UInt8(truncatingIfNeeded: bits >> 8)
       to[2] = UInt8(truncatingIfNeeded: bits)
@@ -73,12 +74,12 @@ package enum Base64 {
     }
     if left > 1 {
       let (a, b, c) = (value(from[0]), value(from[1]), left > 2 ? value(from[2]) : 0)
-      invalid |= a | b | c
-      let bits = a << 18 | b << 12 | c << 6
+      marks |= a | b | c
+      let bits = sextet(a, 18) | sextet(b, 12) | sextet(c, 6)
       to[0] = UInt8(truncatingIfNeeded: bits >> 16)
       if left > 2 { to[1] = UInt8(truncatingIfNeeded: bits >> 8) }
     }
-    return invalid < 0x40
+    return marks & Self.invalid != Self.invalid
   }
 
   /// Decodes `text`, of either alphabet, with or without padding.
@@ -95,12 +96,16 @@ package enum Base64 {
   private static let standardAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
   private static let urlAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-  /// The six bits that a character stands for, or 0xff. Written once, never freed.
+  /// The mark of a character that is in neither alphabet: those of both.
+  private static let invalid: UInt32 = 0xc0
+
+  /// The six bits that a character stands for, and a mark above them where it is of one alphabet only: a text that has
+  /// characters of both is invalid. Written once, never freed.
   private nonisolated(unsafe) static let values: UnsafePointer<UInt8> = {
     let values = UnsafeMutablePointer<UInt8>.allocate(capacity: 256)
-    values.initialize(repeating: 0xff, count: 256)
-    for alphabet in [standardAlphabet, urlAlphabet] {
-      for value in 0..<64 { values[Int(alphabet.utf8Start[value])] = UInt8(value) }
+    values.initialize(repeating: UInt8(invalid), count: 256)
+    for (alphabet, mark) in [(standardAlphabet, UInt8(0x40)), (urlAlphabet, UInt8(0x80))] {
+      for value in 0..<64 { values[Int(alphabet.utf8Start[value])] = UInt8(value) | (value < 62 ? 0 : mark) }
     }
     return UnsafePointer(values)
   }()

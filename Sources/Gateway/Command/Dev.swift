@@ -33,9 +33,7 @@ struct Dev: AsyncParsableCommand {
       configuration.settings.endpoints = [etcd.endpoint]
       let version = try DevSetup(endpoint: etcd.endpoint, logger: configuration.logger)
         .run(rootPassword: auth, child: etcd)
-      let gateway = try GatewayService(configuration)
-      gateway.announce()
-      explain(gateway, auth: auth, etcd: etcd, version: version)
+      let gateway = try GatewayService(configuration) { url in advice(url, auth: auth, etcd: etcd, version: version) }
       try await runServices([etcd, gateway], logger: configuration.logger)
     } catch {
       etcd.stop()
@@ -43,16 +41,15 @@ struct Dev: AsyncParsableCommand {
     }
   }
 
-  private func explain(_ gateway: GatewayService, auth: String?, etcd: EtcdChild, version: String) {
+  private func advice(_ url: String, auth: String?, etcd: EtcdChild, version: String) -> String {
     let user = auth.map { "-u 'root:\($0)' " } ?? ""
-    let url = "http://\(gateway.address)"
-    say(
-      """
+    return """
+
       etcd \(version) is at \(etcd.endpoint), its data in \(etcd.dataDirectory)
       Try (keys and values are base64; these are foo and bar):
         curl \(user)\(url)/v3/kv/put -d '{"key":"Zm9v","value":"YmFy"}'
         curl \(user)\(url)/v3/kv/range -d '{"key":"Zm9v"}'
         curl \(user)\(url)/v3/kv/deleterange -d '{"key":"Zm9v"}'
-      """)
+      """
   }
 }

@@ -26,7 +26,6 @@ struct Serve: AsyncParsableCommand {
     let list = try endpointList(text)
     let configuration = try ServeConfiguration(options, endpoints: list.endpoints)
     let gateway = try GatewayService(configuration)
-    gateway.announce()
     try await runServices([gateway], logger: configuration.logger)
   }
 
@@ -40,15 +39,14 @@ struct Serve: AsyncParsableCommand {
 }
 
 extension GatewayService {
-  convenience init(_ configuration: ServeConfiguration) throws {
+  /// - Parameter advice: what to say after where the gateway serves, given its URL.
+  convenience init(_ configuration: ServeConfiguration, advice: (String) -> String = { _ in "" }) throws {
     prepareProcess()
     try self.init(
       listen: configuration.listen, shards: configuration.shards, settings: configuration.settings,
-      logins: configuration.logins, patience: configuration.patience, logger: configuration.logger)
+      logins: configuration.logins, patience: configuration.patience, logger: configuration.logger
+    ) { address in "etcd-rest \(EtcdRest.version) is serving on http://\(address)" + advice("http://\(address)") }
   }
-
-  /// Says where the gateway serves, on standard output.
-  func announce() { say("etcd-rest \(EtcdRest.version) is serving on http://\(address)") }
 }
 
 /// Runs services until one fails or the process is told to stop (SIGTERM, SIGINT); stops them in reverse order.

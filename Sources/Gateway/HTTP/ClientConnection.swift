@@ -5,16 +5,20 @@ import Glibc
 /// A client's connection, from accept to close. libmicrohttpd pays no attention to a connection while its request is
 /// suspended: this object watches the socket, so that a client who leaves is noticed at once.
 final class ClientConnection {
+  /// A client that has closed its side may still read: it gets its answer if that comes within so many milliseconds.
+  private static let grace: UInt64 = 500
+
   private var watcher: SocketWatcher?
-  private(set) var isGone = false
+  private var timer: LoopTimer?
+  /// The request under way. It takes itself out before it goes.
   unowned(unsafe) var exchange: Exchange?
 
   init(loop: EventLoop, descriptor: Int32) {
     // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
     watcher = try? SocketWatcher(loop: loop, descriptor: descriptor) { [unowned self] _ in
       watcher?.watch([])
-      isGone = true
-      exchange?.clientIsGone()
+      timer = LoopTimer(loop: loop) { [unowned self] in exchange?.clientIsGone() }
+      timer?.start(after: Self.grace, every: Self.grace)
     }
     watcher?.watch(.disconnect)
   }
@@ -23,6 +27,7 @@ final class ClientConnection {
   func close() {
     watcher?.watch([])
     watcher = nil
+    timer = nil
   }
 }
 

@@ -60,6 +60,10 @@ final class Exchange {
 
   /// The head has come.
   func begin() -> MHD_Result {
+    if let fault = head.framingFault {
+      respond(.error(400, .invalidArgument, fault, headers: [("Connection", "close")]))
+      return queue()
+    }
     if head.size > server.limits.headerBytes {
       respond(
         .error(

@@ -49,6 +49,8 @@ final class HTTPServer {
     let context = Unmanaged.passUnretained(self).toOpaque()
     let options = [
       MHD_OptionItem(option: .LISTEN_SOCKET, value: Int(listener), ptr_value: nil),
+      // No request without a Host header, and no other laxity of an HTTP/1.1 client (RFC 9112, section 3.2).
+      MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: 1, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_TIMEOUT, value: limits.idleTimeout, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),

@@ -12,7 +12,7 @@ struct ListenAddress: Sendable, CustomStringConvertible {
     var host = text[..<colon]
     if host.hasPrefix("[") && host.hasSuffix("]") {
       host = host.dropFirst().dropLast()
-    } else if host.contains(":") {
+    } else if host.utf8.contains(UInt8(ascii: ":")) {
       return nil
     }
     self.host = host.isEmpty ? "0.0.0.0" : String(host)
@@ -24,7 +24,7 @@ struct ListenAddress: Sendable, CustomStringConvertible {
     self.port = port
   }
 
-  var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+  var description: String { host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)" }
 
   /// Why an address cannot be listened on, in one line.
   struct Failure: Error, CustomStringConvertible {

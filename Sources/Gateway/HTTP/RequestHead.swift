@@ -17,6 +17,9 @@ struct RequestHead {
   var requestTimeout: HeaderValue?
   var contentLength: UInt64?
   var hasContentEncoding = false
+  /// Why the extent of the body is not certain (RFC 9112, section 6.3), which is how requests are smuggled past a proxy.
+  var framingFault: String?
+  private var isChunked = false
   /// The size of the request line and all headers, in bytes.
   let size: Int
 
@@ -44,12 +47,18 @@ struct RequestHead {
     case 6 where isNamed("prefer"): prefer = value
     case 12 where isNamed("grpc-timeout"): grpcTimeout = value
     case 13 where isNamed("authorization"): authorization = value
-    case 14 where isNamed("content-length"): contentLength = UInt64(String(decoding: value, as: UTF8.self))
+    case 14 where isNamed("content-length"):
+      if contentLength != nil || isChunked { framingFault = "the request has more than one length" }
+      contentLength = UInt64(String(decoding: value, as: UTF8.self))
+    case 17 where isNamed("transfer-encoding"):
+      if contentLength != nil || isChunked { framingFault = "the request has more than one length" }
+      isChunked = true
+      if String(decoding: value, as: UTF8.self).lowercased() != "chunked" {
+        framingFault = "the only transfer encoding that is understood is chunked"
+      }
     case 15 where isNamed("request-timeout"): requestTimeout = value
     case 16 where isNamed("content-encoding"):
-      hasContentEncoding =
-        !String(decoding: value, as: UTF8.self).lowercased().allSatisfy { $0 == " " }
-        && String(decoding: value, as: UTF8.self).lowercased() != "identity"
+      hasContentEncoding = String(decoding: value, as: UTF8.self).lowercased() != "identity"
     default: break
     }
   }

@@ -36,7 +36,9 @@ extension GrpcStatus {
     // Known to etcd as errors of other kinds, but sent with code Unknown.
     case (.server, _, EtcdMessage.tooManyRequests): (429, [("Retry-After", "1")])
     case (.server, .unknown, EtcdMessage.notPrimaryLessor): (503, [("Retry-After", "1")])
-    case (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials: (401, HTTPResponse.challenge)
+    case (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials,
+      (.server, .unknown, EtcdMessage.rawUserEmpty) where !hadCredentials:
+      (401, HTTPResponse.challenge)
     case (_, .unauthenticated, _): (401, HTTPResponse.challenge)
     default: (code.httpStatus, [])
     }

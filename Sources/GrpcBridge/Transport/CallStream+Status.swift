@@ -17,7 +17,8 @@ extension CallStream {
   /// What the call came to, once its stream was closed with the HTTP/2 error `code`.
   func status(closedWith code: UInt32) -> GrpcStatus {
     if let number = grpcStatus {
-      let known = GrpcCode(rawValue: number) ?? .unknown
+      var known = GrpcCode(rawValue: number) ?? .unknown
+      if known == .unknown && grpcMessage == EtcdMessage.rawDeadlineExceeded { known = .deadlineExceeded }
       guard known == .ok else { return GrpcStatus(known, grpcMessage, origin: .server) }
       guard reader.isComplete else { return GrpcStatus(.internal, "etcd answered OK without a whole message") }
       return GrpcStatus(.ok, origin: .server)

@@ -171,7 +171,9 @@ package final class Channel {
 
   private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
     guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
-    return isUnexecuted || (status.code == .unavailable && call.method.isRepeatable)
+    if isUnexecuted { return true }
+    return status.code == .unavailable && call.method.isRepeatable
+      && status.message != EtcdMessage.notSupportedForLearner
   }
 
   private func lookAtDeadlines() {
