@@ -120,7 +120,7 @@ struct DevTests {
     let run = try await CommandRun.etcdRest("dev", "--listen", "127.0.0.1:0", "--etcd", "/no/such/etcd")
     run.expectRefusal(naming: "/no/such/etcd")
     let wrong = try await CommandRun.etcdRest("dev", "--listen", "127.0.0.1:0", "--etcd", "/bin/false")
-    wrong.expectRefusal(naming: "etcd ended")
+    wrong.expectRefusal(naming: "exit code 1")
   }
 
   @Test func aPortInUseLeavesNothing() async throws {

@@ -1,5 +1,6 @@
 import EtcdSchema
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -110,6 +111,36 @@ struct UpstreamCredentialTests {
       }
       #expect(peer.record.streams(of: RpcPath.put).count == 100)
       #expect(peer.record.streams(of: RpcPath.authenticate).count == 2)
+    }
+  }
+
+  /// A shard that slept through a renewal is not to be given a token that has gone stale as well.
+  @Test func everyShardRecoversFromTwoRestartsOfEtcd() async throws {
+    let firstGood = Mutex(1)
+    try await withScriptedEtcd(
+      gateway: ["--shards", "2"],
+      script: { call in
+        let number = call.headers["token"].flatMap { Int($0.dropFirst("ann.".count)) } ?? 0
+        return firstGood.withLock { number >= $0 } ? .put : .failure(16, "etcdserver: invalid auth token")
+      }
+    ) { peer, gateway in
+      var connections: [HTTPConnection] = []
+      for _ in 0..<10 { connections.append(try await HTTPConnection.connect(to: gateway.url)) }
+      func put(on connection: HTTPConnection) async throws {
+        expectStatus(200, try await connection.post("/v3/kv/put", key, user: "ann:secret"))
+      }
+      func loseTokens() {
+        let known = peer.record.streams(of: RpcPath.authenticate).count
+        firstGood.withLock { $0 = known + 1 }
+      }
+      for connection in connections { try await put(on: connection) }
+      // Half of them are with the other shard than the first one is.
+      for connection in connections.dropFirst() {
+        loseTokens()
+        try await put(on: connections[0])
+        loseTokens()
+        try await put(on: connection)
+      }
     }
   }
 
