@@ -67,7 +67,11 @@ let package = Package(
       dependencies: ["EtcdSchema", "Transcoding", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
       swiftSettings: settings),
     .testTarget(
-      name: "GatewayTests", dependencies: ["EtcdSchema", "Gateway", "TestSupport"], swiftSettings: settings),
+      name: "GatewayTests",
+      dependencies: [
+        "EtcdSchema", "Gateway", "TestSupport", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -40,8 +40,14 @@ final class PeerSession {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, onData)
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, onFrame)
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, onStreamClose)
-    let created = nghttp2_session_server_new(&session, callbacks, Unmanaged.passUnretained(self).toOpaque())
-    precondition(created == 0, "nghttp2_session_server_new: out of memory")
+    var options: OpaquePointer?
+    nghttp2_option_new(&options)
+    defer { nghttp2_option_del(options) }
+    // As etcd does, the peer puts up with any number of streams that are opened and reset.
+    nghttp2_option_set_stream_reset_rate_limit(options, 1_000_000, 1_000_000)
+    let context = Unmanaged.passUnretained(self).toOpaque()
+    let created = nghttp2_session_server_new2(&session, callbacks, context, options)
+    precondition(created == 0, "nghttp2_session_server_new2: out of memory")
   }
 
   deinit { nghttp2_session_del(session) }

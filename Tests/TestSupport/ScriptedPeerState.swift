@@ -128,7 +128,8 @@ extension ScriptedPeer.Record {
     connections.indices.map { index in
       let paths = streams(on: index).map { "\($0.path)\($0.reset.map { " reset \($0.code)" } ?? "")" }
       let shown = paths.count > 20 ? paths.prefix(20) + ["… \(paths.count) in all"] : paths[...]
-      return "connection \(index)\(connections[index].closed == nil ? "" : " (closed)"): "
+      let open = streams(on: index).count { $0.closed == nil }
+      return "connection \(index)\(connections[index].closed == nil ? "" : " (closed)"), \(open) open: "
         + shown.joined(separator: ", ")
     }.joined(separator: "; ")
   }

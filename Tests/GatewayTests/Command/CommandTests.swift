@@ -1,0 +1,186 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The command line of `etcd-rest serve`.
+@Suite(.timeLimit(.minutes(1)))
+struct CommandTests {
+  @Test func helpTeaches() async throws {
+    let help = try await CommandRun.etcdRest("--help")
+    #expect(help.exit == .code(0))
+    for word in ["serve", "dev", "curl", "--version"] { #expect(help.output.contains(word), "\(word)") }
+    let serve = try await CommandRun.etcdRest("serve", "--help")
+    #expect(serve.exit == .code(0))
+    let flags = [
+      "--listen", "--endpoints", "--user", "--username", "--shards", "--max-request-bytes", "--dial-timeout",
+      "--request-timeout", "--log-level", "ETCD_REST_", "127.0.0.1:8379", "http://127.0.0.1:2379",
+    ]
+    for flag in flags { #expect(serve.output.contains(flag), "\(flag)") }
+    let dev = try await CommandRun.etcdRest("dev", "--help")
+    #expect(dev.exit == .code(0))
+    for flag in ["--listen", "--data-dir", "--etcd", "--auth"] { #expect(dev.output.contains(flag), "\(flag)") }
+  }
+
+  @Test func theVersionIsANumber() async throws {
+    let version = try await CommandRun.etcdRest("--version")
+    #expect(version.exit == .code(0))
+    #expect(version.output.contains(/\b\d+\.\d+\.\d+/), "\(version.output)")
+  }
+
+  @Test(arguments: [
+    (["serve", "--frobnicate"], "--frobnicate"),
+    (["frobnicate"], "frobnicate"),
+    (["serve", "--listen", "127.0.0.1"], "127.0.0.1"),
+    (["serve", "--listen", "127.0.0.1:99999"], "99999"),
+    (["serve", "--listen", "no.such.host.invalid:0"], "no.such.host.invalid"),
+    (["serve", "--listen", "192.0.2.1:0"], "192.0.2.1"),
+    (["serve", "--endpoints", "ftp://127.0.0.1:1"], "ftp"),
+    (["serve", "--endpoints", "http://"], "http://"),
+    (["serve", "--endpoints", "http://127.0.0.1:99999"], "99999"),
+    (["serve", "--endpoints", "http://127.0.0.1:2379/v3"], "/v3"),
+    (["serve", "--endpoints", "127.0.0.1:2379,"], "endpoint"),
+    (["serve", "--endpoints", ""], "endpoint"),
+    (["serve", "--shards", "0"], "shards"),
+    (["serve", "--shards", "many"], "many"),
+    (["serve", "--request-timeout", "soon"], "soon"),
+    (["serve", "--dial-timeout", "-1s"], "dial-timeout"),
+    (["serve", "--max-request-bytes", "-1"], "max-request-bytes"),
+    (["serve", "--log-level", "loud"], "loud"),
+    (["serve", "--user", ":password"], "user"),
+    (["serve", "--user", "ann"], "password"),
+  ])
+  func whatItDoesNotUnderstandItRefuses(arguments: [String], word: String) async throws {
+    let run = try await CommandRun.etcdRest(arguments)
+    run.expectRefusal(naming: word)
+  }
+
+  @Test(arguments: [
+    ["ETCD_REST_SHARDS": "many"], ["ETCD_REST_ENDPOINTS": "ftp://127.0.0.1:1"], ["ETCD_REST_LISTEN": "nowhere"],
+    ["ETCD_REST_REQUEST_TIMEOUT": "soon"],
+  ])
+  func whatItDoesNotUnderstandOfTheEnvironmentItRefuses(environment: [String: String]) async throws {
+    let standard = ["ETCD_REST_LISTEN": "127.0.0.1:0"]
+    let run = try await CommandRun.etcdRest("serve", environment: standard.merging(environment) { $1 })
+    run.expectRefusal(naming: environment.values.first ?? "")
+  }
+
+  @Test func aPortInUseIsRefused() async throws {
+    let peer = try ScriptedPeer { _ in .hang }
+    let run = try await CommandRun.etcdRest("serve", "--listen", "127.0.0.1:\(peer.port)")
+    run.expectRefusal(naming: "\(peer.port)")
+    #expect(run.errorOutput.lowercased().contains("in use"), "\(run.errorOutput)")
+  }
+
+  @Test func aPortOfAnotherGatewayIsRefused() async throws {
+    try await withScriptedEtcd(script: { _ in .range }) { _, gateway in
+      let address = gateway.url.replacing("http://", with: "")
+      let run = try await CommandRun.etcdRest("serve", "--listen", address)
+      run.expectRefusal(naming: address)
+    }
+  }
+
+  @Test func anEtcdThatIsDownIsAWarningAndReadinessFollowsIt() async throws {
+    try await withEtcd(.v3_5) { etcd in
+      try await etcd.stop()
+      try await withGateway([etcd.url], ["--dial-timeout", "500ms"]) { gateway in
+        expectStatus(200, try await gateway.http.get("/livez"))
+        expectStatus(503, try await gateway.http.get("/readyz"))
+        _ = try await eventually("warning that names the endpoint") {
+          gateway.log.contains("warning") && gateway.log.contains(etcd.url.replacing("http://", with: "")) ? true : nil
+        }
+        try await etcd.start()
+        _ = try await eventually("readiness") { try await gateway.http.get("/readyz").status == 200 ? true : nil }
+        try await etcd.stop()
+        expectStatus(503, try await gateway.http.get("/readyz"))
+        expectStatus(200, try await gateway.http.get("/livez"))
+      }
+    }
+  }
+
+  @Test func flagsMayStandInTheEnvironment() async throws {
+    let peer = try ScriptedPeer { call in
+      call.path == RpcPath.authenticate ? .failure(9, "etcdserver: authentication is not enabled") : .put
+    }
+    let environment = [
+      "ETCD_REST_LISTEN": "127.0.0.1:0", "ETCD_REST_ENDPOINTS": peer.endpoint, "ETCD_REST_SHARDS": "1",
+      "ETCD_REST_REQUEST_TIMEOUT": "5s", "ETCD_REST_MAX_REQUEST_BYTES": "100", "ETCD_REST_USER": "ann",
+      "ETCD_REST_PASSWORD": "annpw",
+    ]
+    try await withServing([try GatewayProcess.program, "serve"], environment: environment) { process, http in
+      #expect(!http.url.hasSuffix(":0"))
+      expectStatus(200, try await http.post("/v3/kv/put", ["key": "YQ=="]))
+      expectError(try await http.post("/v3/kv/put", String(repeating: " ", count: 101)), 413)
+      #expect(peer.record.streams(of: RpcPath.put).map(\.timeoutMilliseconds) == [5000])
+      #expect(peer.record.streams(of: RpcPath.authenticate).count == 1)
+      process.signal(SIGTERM)
+      #expect(try await process.exit(within: .seconds(10)) == .code(0))
+    }
+  }
+
+  @Test(arguments: [SIGTERM, SIGINT])
+  func requestsUnderWayAreFinishedWhenItIsToldToStop(signal: Int32) async throws {
+    let gate = ScriptedPeer.Gate()
+    let peer = try ScriptedPeer { _ in ScriptedPeer.Answer.put.after(gate) }
+    try await withServing(try serve(peer)) { process, http in
+      let idle = try await HTTPConnection.connect(to: http.url)
+      async let response = http.post("/v3/kv/put", ["key": "YQ=="])
+      try await peer.wait(for: "the call") { $0.streams.count == 1 }
+      process.signal(signal)
+      _ = try await eventually("closed port") { () -> Bool? in
+        do {
+          try await HTTPConnection.connect(to: http.url).close()
+          return nil
+        } catch HTTPFailure.refused {
+          return true
+        } catch HTTPFailure.reset {
+          // Taken by the kernel, then lost with the port: not the proof that the port is closed.
+          return nil
+        }
+      }
+      #expect(process.exited == nil)
+      gate.open()
+      expectStatus(200, try await response)
+      #expect(try await process.exit(within: .seconds(5)) == .code(0))
+      try await idle.receiveClose()
+    }
+  }
+
+  @Test(arguments: [SIGTERM, SIGINT])
+  func itCanBeToldToStopAsSoonAsItSaysThatItServes(signal: Int32) async throws {
+    let peer = try ScriptedPeer { _ in .hang }
+    for _ in 0..<5 {
+      try await withServing(try serve(peer)) { process, _ in
+        process.signal(signal)
+        let exit = try await process.exit(within: .seconds(5))
+        #expect(exit == .code(0))
+      }
+    }
+  }
+
+  @Test func aConnectionWithoutARequestDoesNotHoldItUp() async throws {
+    let peer = try ScriptedPeer { _ in .hang }
+    try await withServing(try serve(peer)) { process, http in
+      let idle = try await HTTPConnection.connect(to: http.url)
+      let used = try await HTTPConnection.connect(to: http.url)
+      expectStatus(200, try await used.get("/livez"))
+      process.signal(SIGTERM)
+      #expect(try await process.exit(within: .seconds(5)) == .code(0))
+      for connection in [idle, used] { try await connection.receiveClose() }
+    }
+  }
+
+  @Test func requestsThatDoNotEndDoNotHoldItUp() async throws {
+    let peer = try ScriptedPeer { _ in .hang }
+    try await withServing(try serve(peer) + ["--shutdown-timeout", "500ms"]) { process, http in
+      let connection = try await HTTPConnection.connect(to: http.url)
+      try await connection.send("POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+      try await peer.wait(for: "the call") { $0.streams.count == 1 }
+      process.signal(SIGTERM)
+      #expect(try await process.exit(within: .seconds(5)) == .code(0))
+    }
+  }
+
+  private func serve(_ peer: ScriptedPeer) throws -> [String] {
+    [try GatewayProcess.program, "serve", "--listen", "127.0.0.1:0", "--endpoints", peer.endpoint]
+  }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Guessing passwords: slow for who guesses, of no consequence to others.
+@Suite(.timeLimit(.minutes(1)))
+struct ThrottledLoginTests {
+  @Test(arguments: EtcdVersion.allCases)
+  func whoGuessesIsHeldBackAndNobodyElse(_ version: EtcdVersion) async throws {
+    try await withAuth(version) { fixture, gateway in
+      try await fixture.addUser("ben", password: "benpw")
+      try await fixture.addUser("cleo", password: "cleopw")
+      expectStatus(200, try await gateway.get("ben:benpw"))
+      let before = try await fixture.logins()
+      let refusal = try await guess("ann", at: gateway, times: 60)
+      let cost = try await fixture.logins() - before
+      #expect(cost < 40, "60 guesses cost \(cost) Authenticate calls")
+      expectError(refusal, 429, code: 8)
+      #expect(refusal[header: "Retry-After"].flatMap { Int($0) } ?? 0 > 0)
+      // Who is logged in already goes on from the same address, and others log in from another one.
+      expectStatus(200, try await gateway.get("ben:benpw"))
+      #expect(try await statusFromElsewhere("cleo:cleopw", gateway) == "200")
+      // The name is held back from everywhere, the right password included: else 429 would tell it from a wrong one.
+      #expect(try await statusFromElsewhere("ann:guess", gateway) == "429")
+    }
+  }
+
+  @Test func whoGuessesNamesIsHeldBackByAddress() async throws {
+    try await withAuth(.v3_5) { fixture, gateway in
+      let before = try await fixture.logins()
+      var refusals = 0
+      for number in 0..<60 where try await gateway.get("user\(number):guess").status == 429 { refusals += 1 }
+      #expect(refusals > 20)
+      let cost = try await fixture.logins() - before
+      #expect(cost < 40, "60 guesses cost \(cost) Authenticate calls")
+      #expect(try await statusFromElsewhere("ann:annpw", gateway) == "200")
+    }
+  }
+
+  @Test func manyWrongPasswordsAtOnceAreHeldBackToo() async throws {
+    try await withAuth(.v3_4) { fixture, gateway in
+      expectStatus(200, try await gateway.get(AuthFixture.root))
+      let before = try await fixture.logins()
+      let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+        for number in 0..<200 { group.addTask { try await gateway.get("ann:guess\(number)").status } }
+        expectStatus(200, try await gateway.get(AuthFixture.root))
+        return try await group.reduce(into: [:]) { $0[$1, default: 0] += 1 }
+      }
+      #expect(Set(statuses.keys).isSubset(of: [401, 429]), "\(statuses)")
+      let cost = try await fixture.logins() - before
+      #expect(cost < 60, "200 guesses cost \(cost) Authenticate calls")
+    }
+  }
+
+  /// Tries wrong passwords one after another until one is refused without etcd being asked, at most so many.
+  private func guess(_ user: String, at gateway: GatewayProcess, times: Int) async throws -> HTTPResponse {
+    var last = try await gateway.get("\(user):guess0")
+    for number in 1..<times {
+      last = try await gateway.get("\(user):guess\(number)")
+      if last.status != 429 { expectChallenge(last) }
+    }
+    return last
+  }
+
+  /// The status of a call from another loopback address than that of all the tests' own connections.
+  private func statusFromElsewhere(_ user: String, _ gateway: GatewayProcess) async throws -> String {
+    try await withTemporaryDirectory { directory in
+      let curl = try await ChildProcess.start(
+        "/usr/bin/curl",
+        [
+          "-s", "--interface", "127.0.0.2", "-u", user, "-d", #"{"key":"YQ=="}"#, "-o", "/dev/null", "-w",
+          "%{http_code}", "--max-time", "10", gateway.url + "/v3/kv/range",
+        ], output: "\(directory)/out", error: "\(directory)/err")
+      _ = await curl.exit()
+      return curl.output
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The gateway after very many requests: as it was after many.
+@Suite(.timeLimit(.minutes(3)))
+struct EnduranceTests {
+  private static let connections = 8
+  private static let pipelined = 50
+
+  @Test func memoryAndDescriptorsStayWhereTheyWere() async throws {
+    try await withAuth(.v3_5) { _, gateway in
+      try await serve(10_000, gateway)
+      let (memory, descriptors) = try await settled(gateway)
+      try await serve(90_000, gateway)
+      let (laterMemory, laterDescriptors) = try await settled(gateway)
+      #expect(laterDescriptors <= descriptors, "\(descriptors) descriptors became \(laterDescriptors)")
+      #expect(laterMemory - memory < 3 << 20, "\(memory) bytes became \(laterMemory)")
+    }
+  }
+
+  /// Clients that leave in the midst of a call leave nothing behind either.
+  @Test func brokenConnectionsLeaveNothingBehind() async throws {
+    try await withScriptedEtcd(script: { _ in .hang }) { peer, gateway in
+      let request = "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+      func leave(_ count: Int) async throws {
+        for _ in 0..<count / 50 {
+          let clients = try await withThrowingTaskGroup(of: HTTPConnection.self) { group in
+            for _ in 0..<50 {
+              group.addTask {
+                let connection = try await HTTPConnection.connect(to: gateway.url)
+                try await connection.send(request)
+                return connection
+              }
+            }
+            return try await group.reduce(into: []) { $0.append($1) }
+          }
+          for (index, client) in clients.enumerated() {
+            if index % 2 == 0 { await client.close() } else { await client.reset() }
+          }
+        }
+        // Some left before their call was sent; those that were sent have been reset.
+        try await peer.wait(for: "the end of all streams", within: .seconds(20)) { record in
+          record.streams.allSatisfy { $0.closed != nil }
+        }
+      }
+      try await leave(500)
+      let (memory, descriptors) = try await settled(gateway)
+      try await leave(2000)
+      let (laterMemory, laterDescriptors) = try await settled(gateway)
+      #expect(laterDescriptors <= descriptors, "\(descriptors) descriptors became \(laterDescriptors)")
+      #expect(laterMemory - memory < 3 << 20, "\(memory) bytes became \(laterMemory)")
+    }
+  }
+
+  /// Memory and descriptors once the clients' connections are closed on the gateway's side as well.
+  private func settled(_ gateway: GatewayProcess) async throws -> (memory: Int, descriptors: Int) {
+    var last = gateway.process.openDescriptors
+    var stableSince = ContinuousClock.now
+    let descriptors = try await eventually("steady number of descriptors") { () -> Int? in
+      let now = gateway.process.openDescriptors
+      if now != last { stableSince = .now }
+      last = now
+      return ContinuousClock.now - stableSince > .milliseconds(300) ? now : nil
+    }
+    return (gateway.process.residentBytes, descriptors)
+  }
+
+  /// Sends requests of several kinds, each connection a batch at a time.
+  private func serve(_ count: Int, _ gateway: GatewayProcess) async throws {
+    let kinds = [
+      request("POST", "/v3/kv/range", #"{"key":"YQ=="}"#, status: 200),
+      request("POST", "/v3/kv/range", #"{"key":"YQ==","range_end":"Yg=="}"#, status: 200),
+      request("POST", "/v3/kv/range", #"{"key":7}"#, status: 400),
+      request("POST", "/v3/lease/timetolive", #"{"ID":"1"}"#, status: 200),
+      request("GET", "/nowhere", "", status: 404),
+    ]
+    let batch = (0..<Self.pipelined).map { kinds[$0 % kinds.count] }
+    let bytes = batch.flatMap(\.bytes)
+    try await withThrowingTaskGroup { group in
+      for _ in 0..<Self.connections {
+        group.addTask {
+          let connection = try await HTTPConnection.connect(to: gateway.url)
+          for _ in 0..<count / Self.connections / Self.pipelined {
+            try await connection.send(bytes)
+            for request in batch {
+              let response = try await connection.receive()
+              if response.status != request.status { expectStatus(request.status, response) }
+            }
+          }
+          await connection.close()
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  private func request(_ method: String, _ path: String, _ body: String, status: Int) -> (bytes: [UInt8], status: Int) {
+    let head =
+      "\(method) \(path) HTTP/1.1\r\nHost: x\r\nAuthorization: Basic \("ann:annpw".base64)\r\n"
+      + (method == "POST" ? "Content-Length: \(body.utf8.count)\r\n" : "")
+    return (Array("\(head)\r\n\(body)".utf8), status)
+  }
+}

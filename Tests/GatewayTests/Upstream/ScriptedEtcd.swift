@@ -1,0 +1,96 @@
+import EtcdSchema
+import Foundation
+import SwiftProtobuf
+import TestSupport
+import Testing
+
+/// `:path`s of the calls that scripts answer.
+enum RpcPath {
+  static let authenticate = "/etcdserverpb.Auth/Authenticate"
+  static let range = "/etcdserverpb.KV/Range"
+  static let put = "/etcdserverpb.KV/Put"
+  static let lock = "/v3lockpb.Lock/Lock"
+  static let campaign = "/v3electionpb.Election/Campaign"
+}
+
+/// Runs `body` with a gateway of one shard in front of a peer that logs everyone in and leaves the rest to `script`.
+///
+/// The n-th login of all gives NAME the token `NAME.n`.
+func withScriptedEtcd(
+  _ settings: ScriptedPeer.Settings = .init(), gateway arguments: [String] = [],
+  script: @escaping ScriptedPeer.Script, body: (ScriptedPeer, GatewayProcess) async throws -> Void
+) async throws {
+  let peer = try ScriptedPeer(settings: settings) { call in
+    call.path == RpcPath.authenticate ? logIn(call) : script(call)
+  }
+  try await withGateway([peer.endpoint], ["--shards", "1"] + arguments) { gateway in
+    do {
+      try await body(peer, gateway)
+    } catch {
+      // A gateway that crashed says more than the connections it lost.
+      if let exit = gateway.process.exited {
+        let log = gateway.log.split(separator: "\n").prefix { !$0.hasPrefix("*** ") }.suffix(40)
+        Issue.record("the gateway ended (\(exit)): \(log.joined(separator: "\n"))")
+      }
+      throw error
+    }
+  }
+}
+
+private func logIn(_ call: ScriptedPeer.Call) -> ScriptedPeer.Answer {
+  guard let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: call.message) else {
+    return .failure(13, "not an AuthenticateRequest")
+  }
+  return .message(Etcdserverpb_AuthenticateResponse.with { $0.token = "\(request.name).\(call.attempt)" })
+}
+
+extension ScriptedPeer.Answer {
+  /// One message and status OK.
+  static func message(_ message: some SwiftProtobuf.Message) -> Self {
+    .message(message.wireBytes)
+  }
+
+  /// The answer to a put.
+  static let put = message(Etcdserverpb_PutResponse.with { $0.header.revision = 7 })
+  /// The answer to a range that finds nothing.
+  static let range = message(Etcdserverpb_RangeResponse.with { $0.header.revision = 7 })
+}
+
+extension SwiftProtobuf.Message {
+  /// The message on the wire; the schema has no required fields that could be missing.
+  var wireBytes: [UInt8] { (try? serializedBytes()) ?? [] }
+}
+
+extension ScriptedPeer.Stream {
+  /// The `grpc-timeout` in milliseconds (gRPC over HTTP/2, "Timeout").
+  var timeoutMilliseconds: Double? {
+    guard let text = headers["grpc-timeout"], let value = Double(text.dropLast()) else { return nil }
+    let units: [Character: Double] = ["H": 3_600_000, "M": 60_000, "S": 1000, "m": 1, "u": 0.001, "n": 0.000_001]
+    return text.last.flatMap { units[$0] }.map { $0 * value }
+  }
+}
+
+/// Expects the gateway's one shape of errors.
+func expectError(
+  _ response: HTTPResponse, _ status: Int, code: Int? = nil, message: String? = nil,
+  sourceLocation: SourceLocation = #_sourceLocation
+) {
+  #expect(response.status == status, "\(response)", sourceLocation: sourceLocation)
+  #expect(response.message != nil, "\(response)", sourceLocation: sourceLocation)
+  #expect((try? response.json)?["error"]?.string == response.message, "\(response)", sourceLocation: sourceLocation)
+  if let code { #expect(response.code == code, "\(response)", sourceLocation: sourceLocation) }
+  if let message { #expect(response.message == message, "\(response)", sourceLocation: sourceLocation) }
+  #expect(response[header: "Content-Type"]?.hasPrefix("application/json") == true, sourceLocation: sourceLocation)
+}
+
+/// Expects 401 and the challenge that makes browsers and curl ask for a password.
+func expectChallenge(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
+  expectError(response, 401, sourceLocation: sourceLocation)
+  let challenge = response[header: "WWW-Authenticate"] ?? ""
+  #expect(challenge.hasPrefix("Basic realm=\"etcd\""), "\(challenge)", sourceLocation: sourceLocation)
+}
+
+/// Expects a status and shows the whole answer where it is another.
+func expectStatus(_ status: Int, _ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
+  #expect(response.status == status, "\(response)", sourceLocation: sourceLocation)
+}
