@@ -86,8 +86,8 @@ package final class Bridge {
     }
   }
 
-  private func loggedIn(_ key: CredentialKey, _ result: Result<Token, GrpcStatus>) {
-    if case .success(let token) = result {
+  private func loggedIn(_ key: CredentialKey, _ result: Result<(token: Token, isFresh: Bool), GrpcStatus>) {
+    if case .success((let token, _)) = result {
       // Any token may go to make room: its user is asked for again when it is missed.
       if tokens.count >= configuration.mostTokens, let victim = tokens.keys.first { tokens[victim] = nil }
       tokens[key] = token
@@ -95,8 +95,9 @@ package final class Bridge {
     // Those that have ended in the meantime, by their deadline or their client's leave, are idle by now.
     for call in loggingIn.removeValue(forKey: key) ?? [] where call.phase == .loggingIn {
       switch result {
-      case .success(let token):
+      case .success((let token, let isFresh)):
         call.token = token
+        call.hasFreshToken = isFresh
         channel.send(call)
       case .failure(let status):
         channel.end(call, with: status)
@@ -111,10 +112,11 @@ extension Bridge: ChannelOwner {
       if call.method.changesUsers { authenticator.usersHaveChanged() }
       return false
     }
-    guard case .user(let key) = call.credentials, status.asksForNewToken, !call.hasRenewedToken,
-      !call.hasReceivedMessage
+    guard case .user(let key) = call.credentials, status.asksForNewToken, !call.hasFreshToken,
+      call.renewals < Call.mostRenewals, !call.hasReceivedMessage
     else { return false }
-    call.hasRenewedToken = true
+    // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.
+    call.renewals += 1
     let stale = call.token
     if let current = tokens[key], current !== stale {
       call.token = current

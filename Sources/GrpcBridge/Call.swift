@@ -91,7 +91,11 @@ package final class Call {
   var attempts = 0
   var credentials = CallCredentials.none
   var token: Token?
-  var hasRenewedToken = false
+  /// Whether the token was fetched for this very call.
+  var hasFreshToken = false
+  /// How often the call was sent again with another token.
+  var renewals = 0
+  static let mostRenewals = 4
   var stream = CallStream()
 
   package init(

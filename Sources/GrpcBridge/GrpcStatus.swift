@@ -70,7 +70,8 @@ package enum EtcdMessage {
   package static let authOldRevision = "etcdserver: revision of auth store is old"
   package static let userEmpty = "etcdserver: user name is empty"
   /// What `Hash` and `Defragment` say, whose errors etcd sends as they are, with code Unknown.
-  static let rawInvalidAuthToken = "auth: invalid auth token"
+  package static let rawInvalidAuthToken = "auth: invalid auth token"
+  package static let rawPermissionDenied = "auth: permission denied"
   package static let rawUserEmpty = "auth: user name is empty"
   /// What waiting calls say, with code Unknown, where their deadline passed.
   static let rawDeadlineExceeded = "context deadline exceeded"

@@ -124,7 +124,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     guard let status = try? Etcdserverpb_StatusResponse(serializedBytes: response) else { return nil }
     let excluded = exchange.query("exclude")
     let raised = ["NOSPACE", "CORRUPT"].first { (name: String) in
-      name != excluded && status.errors.contains { $0.contains("alarm:\(name)") }
+      name != excluded && status.errors.contains { $0.split(separator: " ").contains("alarm:\(name)") }
     }
     return raised.map { "ALARM \($0)" }
   }

@@ -17,7 +17,8 @@ enum RequestCredentials {
       return
     }
     guard let space = header.firstIndex(of: UInt8(ascii: " ")) else {
-      self = Self.token(header)
+      let isScheme = Self.isScheme(header[...], "basic") || Self.isScheme(header[...], "bearer")
+      self = isScheme ? .invalid("there is nothing after the authorization scheme") : Self.token(header)
       return
     }
     let value = UnsafeBufferPointer(rebasing: header[header.index(after: space)...])

@@ -39,6 +39,8 @@ extension GrpcStatus {
     case (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials,
       (.server, .unknown, EtcdMessage.rawUserEmpty) where !hadCredentials:
       (401, HTTPResponse.challenge)
+    case (.server, .unknown, EtcdMessage.rawInvalidAuthToken): (401, HTTPResponse.challenge)
+    case (.server, .unknown, EtcdMessage.rawPermissionDenied): (403, [])
     case (_, .unauthenticated, _): (401, HTTPResponse.challenge)
     default: (code.httpStatus, [])
     }

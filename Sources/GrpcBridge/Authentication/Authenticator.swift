@@ -22,6 +22,9 @@ package final class Authenticator: Sendable {
     package init() {}
   }
 
+  /// What came of a login: a token, and whether it was fetched for this very question or is one that was known.
+  typealias LoginReply = @Sendable (Result<(token: Token, isFresh: Bool), GrpcStatus>) -> Void
+
   private let loop: LoopBound<EventLoop>
   private let desk: LoopBound<LoginDesk>
   private let remote: EventLoop.Remote
@@ -56,7 +59,7 @@ package final class Authenticator: Sendable {
   ///   - reply: called on the authenticator's thread.
   func login(
     _ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String,
-    reply: @escaping @Sendable (Result<Token, GrpcStatus>) -> Void
+    reply: @escaping LoginReply
   ) {
     remote.execute { [desk] in desk.value.login(key, credentials, stale: stale, peer: peer, reply: reply) }
   }

@@ -5,8 +5,6 @@ import SwiftProtobuf
 
 /// The state of the ``Authenticator``, on its thread: one login at a time for each user and password, however many ask.
 final class LoginDesk {
-  typealias Reply = @Sendable (Result<Token, GrpcStatus>) -> Void
-
   private enum Entry {
     case underWay(Login)
     case token(Token)
@@ -33,13 +31,13 @@ final class LoginDesk {
     loop.beforeWaiting { [unowned channel] in channel.flush() }
   }
 
-  func login(_ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String, reply: @escaping Reply)
+  func login(_ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String, reply: @escaping Authenticator.LoginReply)
   {
     switch entries[key] {
     case .underWay(let login):
       return login.replies.append(reply)
     case .token(let token) where token !== stale:
-      return reply(.success(token))
+      return reply(.success((token, isFresh: false)))
     case .refused(let status, let end) where loop.now < end:
       return reply(.failure(status))
     default:
@@ -137,7 +135,7 @@ final class LoginDesk {
       entries[login.key] = .refused(status, until: loop.now + configuration.failureMemory)
     case .failure: entries[login.key] = nil
     }
-    for reply in login.replies { reply(result) }
+    for reply in login.replies { reply(result.map { ($0, isFresh: true) }) }
   }
 }
 
@@ -146,7 +144,7 @@ private final class Login: CallDelegate {
   let key: CredentialKey
   let credentials: BasicCredentials
   let peer: String
-  var replies: [LoginDesk.Reply] = []
+  var replies: [Authenticator.LoginReply] = []
   var call: Call?
   private(set) var response: [UInt8] = []
   private unowned let desk: LoginDesk

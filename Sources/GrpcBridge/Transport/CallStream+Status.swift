@@ -14,6 +14,9 @@ extension CallStream {
     }
   }
 
+  /// Whether the response is one of gRPC, as far as its headers say (gRPC over HTTP/2, "Responses").
+  var carriesMessages: Bool { httpStatus == 200 && isGrpc }
+
   /// What the call came to, once its stream was closed with the HTTP/2 error `code`.
   func status(closedWith code: UInt32) -> GrpcStatus {
     if let number = grpcStatus {
@@ -23,7 +26,7 @@ extension CallStream {
       guard reader.isComplete else { return GrpcStatus(.internal, "etcd answered OK without a whole message") }
       return GrpcStatus(.ok, origin: .server)
     }
-    if httpStatus != 0 && (httpStatus != 200 || !isGrpc) {
+    if httpStatus != 0 && !carriesMessages {
       return GrpcStatus(Self.code(forHTTPStatus: httpStatus), "the upstream answered HTTP \(httpStatus), not gRPC")
     }
     let name = String(cString: nghttp2_http2_strerror(code))

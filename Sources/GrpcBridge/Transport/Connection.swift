@@ -176,14 +176,19 @@ final class Connection {
     } else {
       call.stream.unconsumed += bytes.count
     }
+    // The body of an answer that is not gRPC is not for the delegate: its status says what there is to say.
+    guard call.stream.carriesMessages else { return }
     var violation: String?
-    call.stream.reader.read(bytes) { event in
+    // Taken out while it reads, because the delegate may pause the stream.
+    var reader = call.stream.reader
+    reader.read(bytes) { event in
       switch event {
       case .begin(let length): call.delegate.call(call, willReceive: length)
       case .bytes(let bytes): call.delegate.call(call, received: bytes)
       case .violation(let text): violation = text
       }
     }
+    call.stream.reader = reader
     if let violation {
       session.reset(call)
       channel.ended(call, GrpcStatus(.internal, "broken answer of the upstream: \(violation)"), isUnexecuted: false)
