@@ -7,7 +7,7 @@ public func fuzzRequest(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let strict = encode(input, strict: true)
   if let output = strict.output { require(lenient.output == output, "strict and lenient differ") }
   guard let wire = lenient.output else { return 0 }
-  require(wire.count <= 11 * count + 1, "the output is too long: \(wire.count)")
+  require(wire.count <= 4 * count, "the output is too long: \(wire.count)")
 
   guard let json = decode(wire).output else { fatalError("what was written cannot be read: \(decode(wire))") }
   let again = encode(json, strict: true)

@@ -6,9 +6,9 @@
 /// of one oneof, are errors. Fields are written in the order in which they stand in the JSON; zero values of fields
 /// without presence are left out; repeated numbers are packed.
 ///
-/// The output is at most eleven times as long as the input (a packed list of the number -1), and at most
-/// `JSONReader.maximumDepth` times of the input's bytes are moved: a message's length is written before it, in one byte
-/// unless it turns out to be longer, so each byte may move once for each level that it is nested in.
+/// The output is at most four times as long as the input: of the three characters `-1,` of a list become ten bytes.
+/// A message's length stands before it, in one byte that is set aside; where it takes more, the message moves up. So a
+/// byte moves at most once for each level that it is nested in, of which there are `JSONReader.maximumDepth` at most.
 package enum JSONToProtobuf {
   /// Appends the encoding of the first value of `json` to `output`. No input, or nothing but white space, stands for
   /// the empty message.

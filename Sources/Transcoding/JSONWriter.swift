@@ -3,10 +3,20 @@ enum JSONWriter {
   /// Appends a field's name and colon, after a comma unless it is the object's first.
   @inline(__always)
   static func label(_ field: UnsafePointer<FieldTable>, isFirst: Bool, to output: inout ByteBuffer) {
-    let label = field.pointee.label
-    let skipped = isFirst ? 1 : 0
-    let count = label.count &- skipped
-    output.reserve(count).update(from: label.start + skipped, count: count)
+    text(field.pointee.label, from: isFirst ? 1 : 0, to: &output)
+  }
+
+  @inline(__always)
+  private static func text(_ text: TableText, from first: Int, to output: inout ByteBuffer) {
+    let count = text.count &- first
+    let target = output.reserve(max(count, TableText.padding))
+    if count <= TableText.padding {
+      // Of a fixed number of bytes, most of which count: cheaper than a call.
+      let bytes = UnsafeRawPointer(text.start + first).loadUnaligned(as: SIMD32<UInt8>.self)
+      UnsafeMutableRawPointer(target).storeBytes(of: bytes, as: SIMD32<UInt8>.self)
+    } else {
+      target.update(from: text.start + first, count: count)
+    }
     output.commit(count)
   }
 
@@ -24,9 +34,7 @@ enum JSONWriter {
     default:
       let number = Int32(truncatingIfNeeded: raw)
       if let value = field.pointee.enumeration.unsafelyUnwrapped.pointee.value(number: number) {
-        let quoted = value.pointee.quoted
-        output.reserve(quoted.count).update(from: quoted.start, count: quoted.count)
-        output.commit(quoted.count)
+        text(value.pointee.quoted, from: 0, to: &output)
       } else {
         plain(Int64(number), to: &output)
       }

@@ -85,8 +85,10 @@ enum WireType: UInt8 {
 
 // MARK: Tables: what the transcoders walk
 
-/// Bytes that live for ever.
+/// Bytes that live for ever, with `padding` readable ones after them.
 struct TableText {
+  static let padding = 32
+
   let start: UnsafePointer<UInt8>
   let count: Int
 

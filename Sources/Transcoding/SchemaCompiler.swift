@@ -122,6 +122,7 @@ struct SchemaCompiler {
 
   private static func text(_ string: String) -> TableText {
     let bytes = Array(string.utf8)
-    return TableText(start: array(bytes), count: bytes.count)
+    let padded = bytes + [UInt8](repeating: 0, count: TableText.padding)
+    return TableText(start: array(padded), count: bytes.count)
   }
 }
