@@ -51,9 +51,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
-      swiftSettings: settings,
-      // Without it Foundation and ICU are loaded, which nothing here uses: a quarter of the idle memory.
-      linkerSettings: [.unsafeFlags(["-Xlinker", "--as-needed"], .when(platforms: [.linux]))]),
+      swiftSettings: settings),
     // What integration tests share: etcd and gateway processes, a raw HTTP client, a scripted gRPC server.
     .target(name: "TestSupport", dependencies: ["CNghttp2"], path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"], swiftSettings: settings),

@@ -2,25 +2,30 @@ import FoundationEssentials
 package import SwiftProtobuf
 
 /// etcd's v3 API as data, read from the descriptor set that `scripts/generate` makes of the `.proto` files.
-package enum EtcdSchema {
+///
+/// Reading takes about a millisecond, and the descriptors a megabyte: whoever needs them keeps what it makes of them.
+package struct EtcdSchema: Sendable {
   /// Every message, enum and service of the API, with source comments.
-  package static let descriptors: Google_Protobuf_FileDescriptorSet = {
+  package let descriptors: Google_Protobuf_FileDescriptorSet
+
+  /// Every RPC, in the order of the `.proto` files.
+  package let methods: [Method]
+
+  package init() {
     let extensions: SimpleExtensionMap = [
       Google_Api_Extensions_http, Etcdrest_Extensions_call, Etcdrest_Extensions_since, Etcdrest_Extensions_value_since,
     ]
     do {
       let text = descriptorSetBase64.withUTF8Buffer { Data($0) }
-      return try Google_Protobuf_FileDescriptorSet(
+      descriptors = try Google_Protobuf_FileDescriptorSet(
         serializedBytes: Data(base64Encoded: text) ?? Data(), extensions: extensions)
     } catch {
       preconditionFailure("the generated descriptor set does not parse: \(error)")
     }
-  }()
-
-  /// Every RPC, in the order of the `.proto` files.
-  package static let methods: [Method] = descriptors.file.flatMap { file in
-    file.service.flatMap { service in
-      service.method.map { Method($0, service: "\(file.package).\(service.name)") }
+    methods = descriptors.file.flatMap { file in
+      file.service.flatMap { service in
+        service.method.map { Method($0, service: "\(file.package).\(service.name)") }
+      }
     }
   }
 }

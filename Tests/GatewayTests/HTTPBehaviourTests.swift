@@ -23,7 +23,7 @@ import Testing
   @Test func wrongMethodsAre405WithAllow() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
-      for path in EtcdSchema.methods.filter(\.isUnary).flatMap(\.httpPaths) {
+      for path in EtcdSchema().methods.filter(\.isUnary).flatMap(\.httpPaths) {
         let response = try await connection.get(path)
         expectError(response, 405, code: 12, "GET \(path)")
         #expect(response[header: "Allow"] == "POST", "\(path)")

@@ -4,7 +4,7 @@ import Testing
 
 @Suite struct RouteTests {
   @Test func everyUnaryRouteIsCalledWithASuccessAndAnError() {
-    let routes = Set(EtcdSchema.methods.filter(\.isUnary).flatMap(\.httpPaths))
+    let routes = Set(EtcdSchema().methods.filter(\.isUnary).flatMap(\.httpPaths))
     #expect(routes.count > 40)
     #expect(Set(RouteTable.all.filter(\.isSuccess).map(\.path)) == routes)
     let withError = Set(RouteTable.all.filter { !$0.isSuccess }.map(\.path))
@@ -50,7 +50,7 @@ import Testing
       #expect(put.status == 200, "\(put)")
       let range = try await connection.post("\(prefix)/kv/range", ["key": "YQ=="])
       #expect(try range.json["count"] == "1", "\(range)")
-      for path in EtcdSchema.methods.filter(\.isUnary).flatMap(\.httpPaths) {
+      for path in EtcdSchema().methods.filter(\.isUnary).flatMap(\.httpPaths) {
         let response = try await connection.post(prefix + path.dropFirst("/v3".count), "[]")
         #expect(response.status == 400 && response.code == 3, "\(path): \(response)")
       }

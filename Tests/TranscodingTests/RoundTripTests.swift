@@ -11,7 +11,7 @@ import Testing
   static let rounds: UInt64 = 25
 
   @Test func everyMessageOfTheSchemaIsTested() {
-    let names = EtcdSchema.descriptors.file.filter { $0.package != "google.protobuf" }
+    let names = EtcdSchema().descriptors.file.filter { $0.package != "google.protobuf" }
       .flatMap { file in file.messageType.map { "\(file.package).\($0.name)" } }
     #expect(Set(generatedMessages.map { $0.protoMessageName }) == Set(names))
   }

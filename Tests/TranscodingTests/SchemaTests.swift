@@ -7,7 +7,7 @@ import Testing
 @Suite struct SchemaTests {
   @Test func everyFieldIsFoundByNumberAndByEitherName() throws {
     let schema = try etcd.get()
-    for file in EtcdSchema.descriptors.file where file.package != "google.protobuf" {
+    for file in EtcdSchema().descriptors.file where file.package != "google.protobuf" {
       for type in file.messageType {
         let table = try #require(schema.message("\(file.package).\(type.name)")).table.pointee
         #expect(table.fieldCount == type.field.count)

@@ -4,7 +4,7 @@ import Testing
 @testable import Transcoding
 
 /// The API's own tables.
-let etcd = Result { try Schema(EtcdSchema.descriptors) }
+let etcd = Result { try Schema(EtcdSchema().descriptors) }
 
 func message(_ name: String) throws -> Schema.Message {
   try #require(try etcd.get().message(name), "no such message: \(name)")

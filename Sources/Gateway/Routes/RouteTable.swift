@@ -47,8 +47,9 @@ struct RouteTable: Sendable {
 
   /// - Throws: `SchemaError` where the generated descriptors are broken.
   init() throws {
-    let schema = try Schema(EtcdSchema.descriptors)
-    for method in EtcdSchema.methods where !method.httpPaths.isEmpty {
+    let etcd = EtcdSchema()
+    let schema = try Schema(etcd.descriptors)
+    for method in etcd.methods where !method.httpPaths.isEmpty {
       let route: Route = method.isUnary ? .rpc(RpcRoute(method, schema: schema)) : .stream(method)
       for path in method.httpPaths {
         for prefix in Self.prefixes { add(prefix + path.dropFirst(Self.prefixes[0].count), route) }
