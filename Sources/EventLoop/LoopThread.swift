@@ -55,3 +55,6 @@ package struct LoopThread: Sendable {
   /// Waits until the loop has ended. To be called once.
   package func join() { pthread_join(thread, nil) }
 }
+
+/// Gives memory that is free back to the system, of all threads (malloc_trim(3)). Takes up to milliseconds.
+package func returnFreeMemory() { malloc_trim(0) }

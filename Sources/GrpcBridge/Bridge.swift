@@ -97,7 +97,7 @@ package final class Bridge {
       switch result {
       case .success((let token, let isFresh)):
         call.token = token
-        call.hasFreshToken = isFresh
+        call.hasFreshToken = isFresh && call.renewals > 0
         channel.send(call)
       case .failure(let status):
         channel.end(call, with: status)

@@ -91,7 +91,7 @@ package final class Call {
   var attempts = 0
   var credentials = CallCredentials.none
   var token: Token?
-  /// Whether the token was fetched for this very call.
+  /// Whether etcd gave out the token after it had refused another one for this call.
   var hasFreshToken = false
   /// How often the call was sent again with another token.
   var renewals = 0

@@ -27,6 +27,13 @@ enum DeliberateDifferences {
     var answer = stock
     // 3.4's gateway says 412 for FailedPrecondition; 3.5 and later say 400, as gRPC's own mapping does.
     if version == .v3_4 && stock.code == 9 { answer.status = 400 }
+    // Hash and Defragment pass their errors on with code Unknown; what they say is 401 and 403 all the same.
+    switch (stock.code, stock.message) {
+    case (2, "auth: invalid auth token"): answer.status = 401
+    case (2, "auth: user name is empty") where !hasToken: answer.status = 401
+    case (2, "auth: permission denied"): answer.status = 403
+    default: break
+    }
     // Who has not said who they are is asked to: 401 with a challenge, so that browsers and curl log in.
     if !hasToken && stock.message == "etcdserver: user name is empty" && stock.code == 3 { answer.status = 401 }
     return answer

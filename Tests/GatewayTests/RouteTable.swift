@@ -179,8 +179,8 @@ enum RouteTable {
     .error("/v3/auth/user/list", [:], 403, 7, "etcdserver: permission denied", user: guest),
     .error("/v3/auth/role/list", [:], 403, 7, "etcdserver: permission denied", user: guest),
     .error("/v3/auth/disable", [:], 403, 7, "etcdserver: permission denied", user: guest),
-    .error("/v3/maintenance/hash", [:], 500, 2, "auth: permission denied", user: guest),
-    .error("/v3/maintenance/defragment", [:], 500, 2, "auth: permission denied", user: guest),
+    .error("/v3/maintenance/hash", [:], 403, 2, "auth: permission denied", user: guest),
+    .error("/v3/maintenance/defragment", [:], 403, 2, "auth: permission denied", user: guest),
     .ok("/v3/auth/disable", [:], [:], user: root),
   ]
 

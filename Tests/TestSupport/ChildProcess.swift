@@ -124,6 +124,15 @@ extension ChildProcess {
     (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count) ?? 0
   }
 
+  /// Whether every thread has stopped (state `T`), or there is none left.
+  package var isFrozen: Bool {
+    let threads = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+    return threads.allSatisfy { thread in
+      let state = text(of: "/proc/\(pid)/task/\(thread)/stat").split(separator: ")").last?.split(separator: " ").first
+      return state == nil || state == "T"
+    }
+  }
+
   /// Processor time of all threads so far, user and system.
   package var processorTime: Duration {
     // The name, in parentheses, may hold blanks; the fields after it are numbered from 3, and 14 and 15 are wanted.

@@ -86,9 +86,11 @@ package final class EtcdProcess: Sendable {
     try await start()
   }
 
-  /// Freezes etcd (SIGSTOP): its sockets stay open and nothing answers.
+  /// Freezes etcd (SIGSTOP): its sockets stay open and nothing answers. Returns once all its threads have stopped.
   package func pause() {
-    process.withLock { $0 }?.signal(SIGSTOP)
+    guard let process = process.withLock({ $0 }) else { return }
+    process.signal(SIGSTOP)
+    while !process.isFrozen { sched_yield() }
   }
 
   /// Lets a frozen etcd go on (SIGCONT).

@@ -18,9 +18,15 @@ final class ClientConnection {
     watcher = try? SocketWatcher(loop: loop, descriptor: descriptor) { [unowned self] _ in
       watcher?.watch([])
       timer = LoopTimer(loop: loop) { [unowned self] in exchange?.clientIsGone() }
-      timer?.start(after: Self.grace, every: Self.grace)
+      timer?.start(after: Self.canRead(descriptor) ? Self.grace : 0, every: Self.grace)
     }
     watcher?.watch(.disconnect)
+  }
+
+  /// Whether the client has closed only its sending side: a reset shows as an error and a hang-up (poll(2)).
+  private static func canRead(_ descriptor: Int32) -> Bool {
+    var state = pollfd(fd: descriptor, events: 0, revents: 0)
+    return poll(&state, 1, 0) == 0
   }
 
   /// Lets go of the socket, which is about to be closed.

@@ -33,7 +33,14 @@ final class HTTPServer {
   private var daemon: OpaquePointer!
   private var watcher: SocketWatcher?
   private var needsRun = true
+  // Later, because libmicrohttpd frees a connection only after it has told of its end.
+  private lazy var trimTimer = LoopTimer(loop: loop) { returnFreeMemory() }
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
+  private var connectionCount = 0
+  private var connectionsSinceTrim = 0
+  /// After this many connections, the memory of those that are gone is given back once there are none: the allocator
+  /// keeps what the largest crowd took, in pieces that no single free gives back (malloc_trim(3)).
+  private static let crowd = 1000
   /// How many requests are under way.
   private(set) var exchangeCount = 0
 
@@ -126,7 +133,18 @@ final class HTTPServer {
   }
 
   fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
-    ClientConnection(loop: loop, descriptor: connection_descriptor(connection))
+    connectionCount += 1
+    connectionsSinceTrim += 1
+    return ClientConnection(loop: loop, descriptor: connection_descriptor(connection))
+  }
+
+  fileprivate func connectionEnded(_ client: ClientConnection) {
+    client.close()
+    connectionCount -= 1
+    if connectionCount == 0 && connectionsSinceTrim >= Self.crowd {
+      connectionsSinceTrim = 0
+      trimTimer.start(after: 100)
+    }
   }
 }
 
@@ -171,12 +189,12 @@ private let connectionChanged:
     UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
     MHD_ConnectionNotificationCode
   ) -> Void = { server, connection, context, change in
+    let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
     if change == .CONNECTION_NOTIFY_STARTED {
-      let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
       context!.pointee = Unmanaged.passRetained(server.connectionBegan(connection!)).toOpaque()
     } else if let client = context!.pointee {
       context!.pointee = nil
-      Unmanaged<ClientConnection>.fromOpaque(client).takeRetainedValue().close()
+      server.connectionEnded(Unmanaged<ClientConnection>.fromOpaque(client).takeRetainedValue())
     }
   }
 
