@@ -40,13 +40,20 @@ package final class SocketWatcher {
   package func watch(_ events: SocketEvents) {
     guard events != self.events else { return }
     self.events = events
+    start()
+  }
+
+  private func start() {
     guard !events.isEmpty else {
       uv_poll_stop(handle)
       return
     }
     uv_poll_start(handle, events.rawValue) { handle, status, events in
       let watcher = Unmanaged<SocketWatcher>.fromOpaque(handle!.pointee.data).takeUnretainedValue()
-      watcher.body(status < 0 ? watcher.events : SocketEvents(rawValue: events))
+      guard status < 0 else { return watcher.body(SocketEvents(rawValue: events)) }
+      // libuv has stopped watching, but there may be bytes to read before the error: it is seen again until it was read.
+      watcher.start()
+      watcher.body(watcher.events)
     }
   }
 }

@@ -53,8 +53,10 @@ final class Shard {
   /// write.
   private func turn() {
     guard !isClosed else { return }
-    repeat { bridge.flush() } while server.turn()
-    bridge.flush()
+    repeat {
+      while server.turn() {}
+      bridge.flush()
+    } while server.needsRun
   }
 
   private func route(_ exchange: Exchange) -> any RequestHandler {

@@ -32,7 +32,8 @@ final class HTTPServer {
   private let loop: EventLoop
   private var daemon: OpaquePointer!
   private var watcher: SocketWatcher?
-  private var needsRun = true
+  /// Whether libmicrohttpd has something to do before the loop may wait.
+  private(set) var needsRun = true
   // Later, because libmicrohttpd frees a connection only after it has told of its end.
   private lazy var trimTimer = LoopTimer(loop: loop) { returnFreeMemory() }
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }

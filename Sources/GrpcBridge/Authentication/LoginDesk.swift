@@ -31,8 +31,10 @@ final class LoginDesk {
     loop.beforeWaiting { [unowned channel] in channel.flush() }
   }
 
-  func login(_ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String, reply: @escaping Authenticator.LoginReply)
-  {
+  func login(
+    _ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String,
+    reply: @escaping Authenticator.LoginReply
+  ) {
     switch entries[key] {
     case .underWay(let login):
       return login.replies.append(reply)

@@ -208,7 +208,8 @@ package final class Channel {
   }
 
   func connectionIsReady(_ connection: Connection) {
-    logger.log(level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(connection.endpoint)"])
+    logger.log(
+      level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(connection.endpoint)"])
     isTroubled = false
     readySince = loop.now
     for call in calls where call.phase == .waiting && call.notBefore <= loop.now { submit(call) }
