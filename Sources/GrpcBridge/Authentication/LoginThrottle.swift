@@ -18,6 +18,8 @@ struct LoginThrottle {
   private var users: [String: Bucket] = [:]
   private var peers: [String: Bucket] = [:]
 
+  var bucketCount: Int { users.count + peers.count }
+
   init(burst: Int) { self.burst = Double(burst) }
 
   /// The seconds after which a login is to be tried again; nil where it may be tried now.

@@ -3,14 +3,17 @@ internal import CNghttp2
 extension CallStream {
   /// Takes a header or trailer of the response (gRPC over HTTP/2, "Responses").
   mutating func take(header name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
-    if name.elementsEqual(":status".utf8) {
+    switch name.count {
+    case 7 where name.elementsEqual(":status".utf8):
       httpStatus = Int(String(decoding: value, as: UTF8.self)) ?? 0
-    } else if name.elementsEqual("content-type".utf8) {
+    case 12 where name.elementsEqual("content-type".utf8):
       isGrpc = value.starts(with: "application/grpc".utf8)
-    } else if name.elementsEqual("grpc-status".utf8) {
+    case 11 where name.elementsEqual("grpc-status".utf8):
       grpcStatus = Int(String(decoding: value, as: UTF8.self)) ?? GrpcCode.unknown.rawValue
-    } else if name.elementsEqual("grpc-message".utf8) {
+    case 12 where name.elementsEqual("grpc-message".utf8):
       grpcMessage = percentDecoded(value)
+    default:
+      break
     }
   }
 
