@@ -30,6 +30,9 @@ final class Shard {
   private var server: HTTPServer!
   private var drainTimer: LoopTimer?
   private var isClosed = false
+  /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's answers
+  /// waiting.
+  private static let mostRuns = 16
 
   /// - Parameter listener: a listening socket, which the shard takes over.
   init(
@@ -53,10 +56,13 @@ final class Shard {
   /// write.
   private func turn() {
     guard !isClosed else { return }
+    var runs = 0
     repeat {
-      while server.turn() {}
+      server.turn()
       bridge.flush()
-    } while server.needsRun
+      runs += 1
+    } while server.needsRun && runs < Self.mostRuns
+    if server.needsRun { server.comeBack() }
   }
 
   private func route(_ exchange: Exchange) -> any RequestHandler {
@@ -87,7 +93,7 @@ final class Shard {
   func drain(patience: UInt64) {
     loop.checkOnLoop()
     guard drainTimer == nil else { return }
-    server.stopListening()
+    server.beginDraining()
     let end = loop.now + patience
     drainTimer = LoopTimer(loop: loop) { [unowned self] in
       if server.exchangeCount == 0 || loop.now >= end { close() }
@@ -97,9 +103,13 @@ final class Shard {
 
   private func close() {
     drainTimer = nil
-    // Ends every call, so that every suspended request is answered before its connection is closed.
+    // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.
     bridge.close()
-    while server.turn() {}
+    var runs = 0
+    repeat {
+      server.turn()
+      runs += 1
+    } while server.needsRun && runs < Self.mostRuns
     isClosed = true
     server.stop()
     loop.stop()

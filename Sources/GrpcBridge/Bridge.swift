@@ -59,6 +59,33 @@ package final class Bridge {
     }
   }
 
+  /// Starts `call`, an `Authenticate` that a client makes itself: over the authenticator's connection and within its
+  /// limits, so that it is no way around them.
+  package func startLogin(_ call: Call) {
+    guard !channel.isClosed else { return channel.send(call) }
+    channel.hold(call)
+    let shard = LoopBound((bridge: self, call: call), loop: loop)
+    authenticator.authenticate(
+      Array(call.message.frame.dropFirst(CallMessage.headroom)), peer: call.delegate.peer(of: call)
+    ) {
+      [remote = loop.remote] result in
+      remote.execute { shard.value.bridge.answered(shard.value.call, result) }
+    }
+  }
+
+  private func answered(_ call: Call, _ result: Result<[UInt8], GrpcStatus>) {
+    // It may have ended in the meantime, by its deadline or its client's leave.
+    guard call.phase == .loggingIn else { return }
+    switch result {
+    case .success(let message):
+      call.delegate.call(call, willReceive: message.count)
+      message.withUnsafeBytes { call.delegate.call(call, received: $0) }
+      channel.end(call, with: GrpcStatus(.ok, origin: .server))
+    case .failure(let status):
+      channel.end(call, with: status)
+    }
+  }
+
   /// Ends `call` without another word to its delegate, at etcd too.
   package func cancel(_ call: Call) { channel.cancel(call) }
 
@@ -75,6 +102,8 @@ package final class Bridge {
   package func close() { channel.close() }
 
   private func logIn(_ call: Call, _ key: CredentialKey, stale: Token?) {
+    // A closed channel takes no calls: it ends them.
+    guard !channel.isClosed else { return channel.send(call) }
     channel.hold(call)
     loggingIn[key, default: []].append(call)
     guard loggingIn[key]!.count == 1 else { return }

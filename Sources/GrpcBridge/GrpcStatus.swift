@@ -78,7 +78,6 @@ package enum EtcdMessage {
   /// Sent by a learner for what it will not do before it is promoted.
   static let notSupportedForLearner = "etcdserver: rpc not supported for learner"
   package static let authNotEnabled = "etcdserver: authentication is not enabled"
-  package static let permissionDenied = "etcdserver: permission denied"
   package static let tooManyRequests = "etcdserver: too many requests"
   /// Sent without etcd's prefix and as code Unknown.
   package static let notPrimaryLessor = "not a primary lessor"

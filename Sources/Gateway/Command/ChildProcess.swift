@@ -19,7 +19,8 @@ final class ChildProcess: Sendable {
 
   private let state = Mutex(State())
   private let ended = DispatchSemaphore(value: 0)
-  private let log: String
+  /// What it writes: a file without a name, so that none is left behind.
+  private let log: Int32
 
   /// How long it may take to end before it is killed, in seconds.
   private static let patience = 5.0
@@ -28,9 +29,10 @@ final class ChildProcess: Sendable {
   /// - Throws: `EtcdChild.Failure` where the program does not start.
   init(_ program: String, _ arguments: [String], removing folder: String?) throws {
     var template = Array("\(FileManager.default.temporaryDirectory.path)/etcd-rest-log-XXXXXX".utf8CString)
-    let output = mkstemp(&template)
-    log = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    defer { close(output) }
+    log = mkstemp(&template)
+    unlink(template)
+    _ = fcntl(log, F_SETFD, FD_CLOEXEC)
+    let output = log
     let started = DispatchSemaphore(value: 0)
     let words = ["setpriv", "--pdeathsig", "KILL", program] + arguments
     detachThread(name: "etcd-rest child") { [self] in
@@ -42,7 +44,7 @@ final class ChildProcess: Sendable {
       }
       started.signal()
       guard code == 0 else { return }
-      finish(Self.wait(for: child), removing: folder)
+      finish(child, removing: folder)
     }
     started.wait()
     if let status { throw EtcdChild.Failure(description: "\(program) does not start: \(status)") }
@@ -55,8 +57,12 @@ final class ChildProcess: Sendable {
 
   /// The end of what it wrote.
   var lastWords: String {
-    let text = (try? String(contentsOfFile: log, encoding: .utf8)) ?? ""
-    return text.split(separator: "\n").suffix(3).joined(separator: "\n")
+    let most = 65_536
+    let end = lseek(log, 0, SEEK_END)
+    let bytes = [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
+      count = max(0, pread(log, buffer.baseAddress, most, max(0, end - most)))
+    }
+    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").suffix(3).joined(separator: "\n")
   }
 
   /// Waits for its end.
@@ -74,7 +80,7 @@ final class ChildProcess: Sendable {
   func stop() {
     state.withLock { state in
       state.wasStopped = true
-      // The pid is ours until it was waited for, which sets the status under this lock.
+      // The pid is ours until it is reaped, under this lock.
       if state.status == nil { kill(state.pid, SIGTERM) }
     }
   }
@@ -90,14 +96,19 @@ final class ChildProcess: Sendable {
     }
     // Whoever asks next finds it ended as well.
     ended.signal()
-    unlink(log)
   }
 
-  private func finish(_ status: String, removing folder: String?) {
-    let waiters = state.withLock { state in
+  deinit { close(log) }
+
+  private func finish(_ child: pid_t, removing folder: String?) {
+    // The process is left unreaped until the lock is held: until then nobody else gets its number.
+    var info = siginfo_t()
+    while waitid(P_PID, id_t(child), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
+    let (status, waiters) = state.withLock { state in
+      let status = Self.reap(child)
       state.status = status
       defer { state.waiters = [] }
-      return state.waiters
+      return (status, state.waiters)
     }
     if let folder { try? FileManager.default.removeItem(atPath: folder) }
     for waiter in waiters { waiter.resume(returning: status) }
@@ -126,10 +137,16 @@ final class ChildProcess: Sendable {
       &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
     defer { arguments.forEach { free($0) } }
-    return posix_spawnp(&child, words[0], &actions, &attributes, &arguments, environ)
+    // etcd takes ETCD_… variables for its flags, and writes those it does not know, ours among them, to its log.
+    var environment: [UnsafeMutablePointer<CChar>?] =
+      ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("ETCD_") }.map { strdup("\($0.key)=\($0.value)") }
+      + [nil]
+    defer { environment.forEach { free($0) } }
+    return posix_spawnp(&child, words[0], &actions, &attributes, &arguments, &environment)
   }
 
-  private static func wait(for child: pid_t) -> String {
+  /// How `child` ended, in words.
+  private static func reap(_ child: pid_t) -> String {
     var status: Int32 = 0
     while waitpid(child, &status, 0) < 0 && errno == EINTR {}
     let signal = status & 0x7F

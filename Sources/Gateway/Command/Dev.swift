@@ -42,7 +42,10 @@ struct Dev: AsyncParsableCommand {
   }
 
   private func advice(_ url: String, auth: String?, etcd: EtcdChild, version: String) -> String {
-    let user = auth.map { "-u 'root:\($0)' " } ?? ""
+    let user =
+      auth.map { password in
+        "-u 'root:\(password.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#))' "
+      } ?? ""
     return """
 
       etcd \(version) is at \(etcd.endpoint), its data in \(etcd.dataDirectory)

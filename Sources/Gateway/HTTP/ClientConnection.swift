@@ -37,7 +37,8 @@ final class ClientConnection {
   }
 }
 
-/// The client's address without its port, as text.
+/// The client's address without its port, as text; of an IPv6 address the part that is a customer's own (RFC 6177), as
+/// within it anybody has any number of addresses.
 func peerAddress(of connection: OpaquePointer) -> String {
   guard let address = connection_address(connection) else { return "" }
   var text = [CChar](repeating: 0, count: Int(INET6_ADDRSTRLEN))
@@ -50,6 +51,9 @@ func peerAddress(of connection: OpaquePointer) -> String {
   case AF_INET6:
     address.withMemoryRebound(to: sockaddr_in6.self, capacity: 1) {
       var host = $0.pointee.sin6_addr
+      withUnsafeMutableBytes(of: &host) { bytes in
+        for index in 8..<16 { bytes[index] = 0 }
+      }
       inet_ntop(AF_INET6, &host, &text, socklen_t(text.count))
     }
   default:

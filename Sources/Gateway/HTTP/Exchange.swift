@@ -60,7 +60,7 @@ final class Exchange {
 
   /// The head has come.
   func begin() -> MHD_Result {
-    if let fault = head.framingFault {
+    if let fault = head.fault {
       respond(.error(400, .invalidArgument, fault, headers: [("Connection", "close")]))
       return queue()
     }
@@ -189,6 +189,7 @@ final class Exchange {
     self.status = status
     self.response = response
     MHD_add_response_header(response, "Content-Type", contentType.cString)
+    if server.isDraining { MHD_add_response_header(response, "Connection", "close") }
     for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
     if wasSuspended { server.resume(connection) }
   }

@@ -37,6 +37,8 @@ final class HTTPServer {
   // Later, because libmicrohttpd frees a connection only after it has told of its end.
   private lazy var trimTimer = LoopTimer(loop: loop) { returnFreeMemory() }
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
+  /// Whether every answer is the last of its connection.
+  private(set) var isDraining = false
   private var connectionCount = 0
   private var connectionsSinceTrim = 0
   /// After this many connections, the memory of those that are gone is given back once there are none: the allocator
@@ -80,8 +82,8 @@ final class HTTPServer {
     watcher?.watch(.readable)
   }
 
-  /// Lets libmicrohttpd work if it has something to do; answers whether it has more.
-  func turn() -> Bool {
+  /// Lets libmicrohttpd work if it has something to do. Where ``needsRun`` is true after that, it has more.
+  func turn() {
     if needsRun {
       needsRun = false
       MHD_run(daemon)
@@ -95,11 +97,14 @@ final class HTTPServer {
         timer.start(after: UInt64(timeout))
       }
     }
-    return needsRun
   }
 
-  /// Stops accepting connections; those that are open go on.
-  func stopListening() {
+  /// Goes on in the next turn, before which the loop serves everything else that is ready.
+  func comeBack() { timer.start(after: 0) }
+
+  /// Stops accepting connections; each that is open is closed after its next answer.
+  func beginDraining() {
+    isDraining = true
     let listener = MHD_quiesce_daemon(daemon)
     if listener >= 0 { close(listener) }
   }

@@ -12,13 +12,15 @@ struct RequestHead {
   let path: UnsafeBufferPointer<UInt8>
   let method: HTTPMethod
   var authorization: HeaderValue?
-  var prefer: HeaderValue?
+  /// Whether the client asks for strict handling of its input (`Prefer: handling=strict`, RFC 7240).
+  var isStrict = false
   var grpcTimeout: HeaderValue?
   var requestTimeout: HeaderValue?
   var contentLength: UInt64?
   var hasContentEncoding = false
-  /// Why the extent of the body is not certain (RFC 9112, section 6.3), which is how requests are smuggled past a proxy.
-  var framingFault: String?
+  /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
+  /// section 6.3).
+  var fault: String?
   private var isChunked = false
   /// The size of the request line and all headers, in bytes.
   let size: Int
@@ -44,17 +46,20 @@ struct RequestHead {
     }
     let value = value.bindMemory(to: UInt8.self)
     switch nameSize {
-    case 6 where isNamed("prefer"): prefer = value
+    case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
     case 12 where isNamed("grpc-timeout"): grpcTimeout = value
-    case 13 where isNamed("authorization"): authorization = value
+    case 13 where isNamed("authorization"):
+      // Whoever looked at the request before us may have looked at the other one.
+      if authorization != nil { fault = "the request has more than one Authorization header" }
+      authorization = value
     case 14 where isNamed("content-length"):
-      if contentLength != nil || isChunked { framingFault = "the request has more than one length" }
+      if contentLength != nil || isChunked { fault = "the request has more than one length" }
       contentLength = UInt64(String(decoding: value, as: UTF8.self))
     case 17 where isNamed("transfer-encoding"):
-      if contentLength != nil || isChunked { framingFault = "the request has more than one length" }
+      if contentLength != nil || isChunked { fault = "the request has more than one length" }
       isChunked = true
       if String(decoding: value, as: UTF8.self).lowercased() != "chunked" {
-        framingFault = "the only transfer encoding that is understood is chunked"
+        fault = "the only transfer encoding that is understood is chunked"
       }
     case 15 where isNamed("request-timeout"): requestTimeout = value
     case 16 where isNamed("content-encoding"):
@@ -82,5 +87,15 @@ enum HTTPMethod: String {
       } else {
         .other
       }
+  }
+}
+
+/// The preferences of a request that the gateway honours (RFC 7240).
+enum Preference {
+  /// Whether `handling=strict` (RFC 7240, section 4.4) is among the preferences.
+  static func isStrict(_ header: HeaderValue) -> Bool {
+    String(decoding: header, as: UTF8.self).lowercased().split(separator: ",").contains { preference in
+      preference.split(separator: ";").first?.filter { $0 != " " && $0 != "\"" } == "handling=strict"
+    }
   }
 }

@@ -85,7 +85,8 @@ final class RpcRoute: Sendable {
     self.response = response
     self.method = CallMethod(
       path: method.grpcPath, isRepeatable: method.isRepeatable,
-      changesUsers: method.service == "etcdserverpb.Auth" && !method.isRepeatable)
+      changesUsers: method.service == "etcdserverpb.Auth" && !method.isRepeatable
+        && !["Authenticate", "AuthStatus"].contains(method.name))
     waits = method.waits
     isAuthenticate = method.grpcPath == "/etcdserverpb.Auth/Authenticate"
   }

@@ -49,13 +49,11 @@ final class RpcHandler: RequestHandler {
     message.reserveCapacity(CallMessage.headroom + bytes.count)
     message.appendZeros(CallMessage.headroom)
     do throws(TranscodingError) {
-      _ = try JSONToProtobuf.encode(bytes, as: route.request, strict: isStrict, into: &message)
+      _ = try JSONToProtobuf.encode(bytes, as: route.request, strict: exchange.head.isStrict, into: &message)
     } catch {
       fault = error
     }
   }
-
-  private var isStrict: Bool { exchange.head.prefer.map(Preference.isStrict) ?? false }
 
   func receivedEnd() {
     if !hasMessage { body.withUnsafeBytes { transcode($0) } }
@@ -82,7 +80,11 @@ final class RpcHandler: RequestHandler {
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: memory), timeout: timeout, delegate: self)
     self.call = call
-    shard.bridge.start(call, credentials: route.isAuthenticate ? .none : credentials)
+    if route.isAuthenticate {
+      shard.bridge.startLogin(call)
+    } else {
+      shard.bridge.start(call, credentials: credentials)
+    }
   }
 
   func clientIsGone() {
@@ -102,6 +104,12 @@ final class RpcHandler: RequestHandler {
       json.removeAll(keepingCapacity: true)
       readCount = 0
       if let call, !isEnded { shard.bridge.resume(call) }
+    } else if readCount > Self.highWater {
+      // A reader that keeps pace without ever catching up must not make us keep what it has read.
+      var rest = ByteBuffer(capacity: json.count - readCount)
+      json.withUnsafeBytes { rest.append(UnsafeRawBufferPointer(rebasing: $0[readCount...])) }
+      json = rest
+      readCount = 0
     }
     return .bytes(count)
   }
@@ -114,14 +122,7 @@ final class RpcHandler: RequestHandler {
   }
 
   private var headers: HTTPResponse.Headers {
-    isStrict ? [("Preference-Applied", "handling=strict")] : []
-  }
-
-  private func breakOff(_ reason: String) {
-    guard let call else { return }
-    shard.bridge.cancel(call)
-    shard.logger.error("an answer of etcd is not understood", metadata: ["reason": "\(reason)"])
-    finish(GrpcStatus(.internal, "an answer of etcd is not understood: \(reason)"))
+    exchange.head.isStrict ? [("Preference-Applied", "handling=strict")] : []
   }
 
   private func finish(_ status: GrpcStatus) {
@@ -142,6 +143,8 @@ extension RpcHandler: CallDelegate {
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    // What follows a fault cannot be understood; the call's end tells of it.
+    guard fault == nil else { return }
     do throws(TranscodingError) {
       try transcoder?.push(bytes, into: &json)
     } catch {
@@ -179,14 +182,4 @@ private func swapOut(_ buffer: inout ByteBuffer) -> ByteBuffer {
   var taken = ByteBuffer()
   swap(&taken, &buffer)
   return taken
-}
-
-/// The preferences of a request that the gateway honours (RFC 7240).
-enum Preference {
-  /// Whether `handling=strict` (RFC 7240, section 4.4) is among the preferences.
-  static func isStrict(_ header: HeaderValue) -> Bool {
-    String(decoding: header, as: UTF8.self).lowercased().split(separator: ",").contains { preference in
-      preference.split(separator: ";").first?.filter { $0 != " " && $0 != "\"" } == "handling=strict"
-    }
-  }
 }

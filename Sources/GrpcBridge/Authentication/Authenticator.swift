@@ -64,6 +64,14 @@ package final class Authenticator: Sendable {
     remote.execute { [desk] in desk.value.login(key, credentials, stale: stale, peer: peer, reply: reply) }
   }
 
+  /// Passes an `AuthenticateRequest` of a client on, within the same limits; `reply` gets etcd's answer as it is, on the
+  /// authenticator's thread.
+  func authenticate(
+    _ message: [UInt8], peer: String, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
+  ) {
+    remote.execute { [desk] in desk.value.authenticate(message, peer: peer, reply: reply) }
+  }
+
   /// Forgets refused logins: users have changed.
   func usersHaveChanged() {
     remote.execute { [desk] in desk.value.usersHaveChanged() }

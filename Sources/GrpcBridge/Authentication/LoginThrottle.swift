@@ -15,8 +15,10 @@ struct LoginThrottle {
     func failures(at now: UInt64) -> Double { max(0, failures - Double(now - time) / LoginThrottle.forgiveness) }
   }
 
-  private var users: [String: Bucket] = [:]
-  private var peers: [String: Bucket] = [:]
+  // By the hash of the name (keyed, of this process), which is short whatever the name: two names in one bucket are only
+  // slowed down together.
+  private var users: [Int: Bucket] = [:]
+  private var peers: [Int: Bucket] = [:]
 
   var bucketCount: Int { users.count + peers.count }
 
@@ -24,19 +26,19 @@ struct LoginThrottle {
 
   /// The seconds after which a login is to be tried again; nil where it may be tried now.
   func retryAfter(user: String, peer: String, now: UInt64) -> Int? {
-    let failures = max(users[user]?.failures(at: now) ?? 0, peers[peer]?.failures(at: now) ?? 0)
+    let failures = max(users[user.hashValue]?.failures(at: now) ?? 0, peers[peer.hashValue]?.failures(at: now) ?? 0)
     return failures + 1 > burst ? Int((failures + 1 - burst).rounded(.up)) : nil
   }
 
   mutating func failed(user: String, peer: String, now: UInt64) {
-    Self.count(user, in: &users, now: now)
-    Self.count(peer, in: &peers, now: now)
+    Self.count(user.hashValue, in: &users, now: now)
+    Self.count(peer.hashValue, in: &peers, now: now)
   }
 
   /// Gives all names another chance, as after a change of users. Addresses keep their failures.
   mutating func forgiveUsers() { users.removeAll() }
 
-  private static func count(_ name: String, in buckets: inout [String: Bucket], now: UInt64) {
+  private static func count(_ name: Int, in buckets: inout [Int: Bucket], now: UInt64) {
     if buckets.count >= mostBuckets { buckets = buckets.filter { $0.value.failures(at: now) > 0 } }
     // Those who keep this many buckets busy at once are held back by the bound on concurrent logins.
     if buckets.count >= mostBuckets { buckets.removeAll() }

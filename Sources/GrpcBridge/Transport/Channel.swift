@@ -42,7 +42,7 @@ package final class Channel {
   private var trouble = "not connected yet"
   /// Whether the lack of a connection has been reported.
   private var isTroubled = false
-  private var isClosed = false
+  private(set) var isClosed = false
   private var isTicking = false
   private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
@@ -68,6 +68,7 @@ package final class Channel {
   /// Sends `call`, or keeps it until there is a connection.
   package func send(_ call: Call) {
     take(call)
+    guard !isClosed else { return end(call, with: Self.closed) }
     call.phase = .waiting
     call.notBefore = 0
     call.patience = loop.now + configuration.dialTimeout
@@ -113,12 +114,14 @@ package final class Channel {
   /// Ends all calls and all connections, for good.
   package func close() {
     isClosed = true
-    for call in calls { end(call, with: GrpcStatus(.unavailable, "the gateway is shutting down")) }
+    for call in calls { end(call, with: Self.closed) }
     redial.stop()
     deadlines.stop()
     for connection in draining { connection.fail("closed") }
     connection?.fail("closed")
   }
+
+  private static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
 
   private func take(_ call: Call) {
     guard call.slot < 0 else { return }
@@ -207,6 +210,9 @@ package final class Channel {
     connection.start(timeout: configuration.dialTimeout)
   }
 
+  /// Whether the connection has been of use for longer than a peer needs that turns everybody away.
+  private var hasServed: Bool { readySince > 0 && loop.now - readySince > UInt64(Backoff.most) }
+
   func connectionIsReady(_ connection: Connection) {
     logger.log(
       level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(connection.endpoint)"])
@@ -219,7 +225,7 @@ package final class Channel {
     guard connection === self.connection else { return }
     self.connection = nil
     draining.append(connection)
-    redial.start(after: 0)
+    redial.start(after: hasServed ? 0 : backoff.wait())
   }
 
   func connectionEnded(_ connection: Connection, reason: String) {
@@ -233,7 +239,7 @@ package final class Channel {
           metadata: ["endpoint": "\(connection.endpoint)", "reason": "\(reason)"])
         isTroubled = true
         // A connection that has served for a while earns its endpoint a quick return.
-        if readySince > 0 && loop.now - readySince > UInt64(Backoff.most) { backoff.reset() }
+        if hasServed { backoff.reset() }
         readySince = 0
         nextEndpoint += 1
         redial.start(after: backoff.wait())

@@ -220,6 +220,9 @@ private struct WriteBuffer {
     if start == bytes.count {
       bytes.removeAll(keepingCapacity: true)
       start = 0
+    } else if start >= Self.goodSize {
+      bytes.removeSubrange(..<start)
+      start = 0
     }
   }
 }
