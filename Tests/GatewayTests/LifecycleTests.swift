@@ -65,6 +65,27 @@ import Testing
     }
   }
 
+  /// Clients that always have the next request ready, some of which wait at etcd when the patience is over.
+  @Test func theEndComesUnderLoadToo() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shutdown-timeout", "300ms"]) { etcd, gateway in
+      #expect(try await gateway.http.post("/v3/lock/lock", ["name": "bA=="]).status == 200)
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for number in 0..<20 {
+          group.addTask {
+            guard let client = try? await HTTPConnection.connect(to: gateway.url) else { return }
+            while let response = try? await client.post("/v3/kv/range", ["key": "YQ=="], user: "u\(number):x") {
+              #expect([200, 503].contains(response.status))
+            }
+          }
+          group.addTask { _ = try? await gateway.http.post("/v3/lock/lock", ["name": "bA=="]) }
+        }
+        _ = try await eventually("locks at etcd") { try await etcd.callsStarted(of: "Lock") == 21 ? true : nil }
+        // `stop` makes sure of a clean end: no library has aborted.
+        try await gateway.stop(within: .seconds(5))
+      }
+    }
+  }
+
   @Test func whatCannotBeServedIsOneClearLine() async throws {
     try await withGateway([Self.nowhere]) { gateway in
       let address = String(gateway.url.dropFirst("http://".count))

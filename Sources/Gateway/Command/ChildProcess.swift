@@ -55,14 +55,15 @@ final class ChildProcess: Sendable {
 
   var wasStopped: Bool { state.withLock { $0.wasStopped } }
 
-  /// The end of what it wrote.
+  /// The last line it wrote.
   var lastWords: String {
     let most = 65_536
     let end = lseek(log, 0, SEEK_END)
     let bytes = [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
       count = max(0, pread(log, buffer.baseAddress, most, max(0, end - most)))
     }
-    return String(decoding: bytes, as: UTF8.self).split(separator: "\n").suffix(3).joined(separator: "\n")
+    return bytes.split(separator: UInt8(ascii: "\n")).last.map { String(decoding: $0, as: UTF8.self) }
+      ?? "it said nothing"
   }
 
   /// Waits for its end.

@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -49,6 +50,53 @@ struct ThrottledLoginTests {
       #expect(Set(statuses.keys).isSubset(of: [401, 429]), "\(statuses)")
       let cost = try await fixture.logins() - before
       #expect(cost < 60, "200 guesses cost \(cost) Authenticate calls")
+    }
+  }
+
+  /// The route of `Authenticate` is no way around the throttle, and its success no way to be forgiven.
+  @Test func guessingByAuthenticateIsHeldBackToo() async throws {
+    try await withAuth(.v3_5) { fixture, gateway in
+      try await fixture.addUser("ben", password: "benpw")
+      func authenticate(_ name: String, _ password: String) async throws -> HTTPResponse {
+        try await gateway.http.post(
+          "/v3/auth/authenticate", ["name": .string(name), "password": .string(password)])
+      }
+      let before = try await fixture.logins()
+      var refused = 0
+      for number in 0..<40 {
+        let guess = try await authenticate("ann", "guess\(number)")
+        #expect([400, 429].contains(guess.status))
+        if guess.status == 429 { refused += 1 }
+        if number < 5 { expectStatus(200, try await authenticate("ben", "benpw")) }
+      }
+      #expect(refused > 10)
+      let cost = try await fixture.logins() - before
+      #expect(cost < 35, "40 guesses cost \(cost) Authenticate calls")
+    }
+  }
+
+  /// Who has been let in before is let in again, though somebody else guesses at the same name.
+  @Test func renewalIsNotHeldBackByGuesses() async throws {
+    let firstGood = Mutex(1)
+    try await withScriptedEtcd(
+      script: { call in
+        let number = call.headers["token"].flatMap { Int($0.dropFirst("ann.".count)) } ?? 0
+        return firstGood.withLock { number >= $0 } ? .range : .failure(16, "etcdserver: invalid auth token")
+      },
+      logIn: { call, password in
+        password == "good" ? nil : .failure(3, "etcdserver: authentication failed, invalid user ID or password")
+      }
+    ) { peer, gateway in
+      let body: JSON = ["key": "YQ=="]
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", body, user: "ann:good"))
+      var refused = 0
+      for number in 0..<15 where try await gateway.http.post("/v3/kv/range", body, user: "ann:\(number)").status == 429
+      {
+        refused += 1
+      }
+      #expect(refused > 0)
+      firstGood.withLock { $0 = 2 }
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", body, user: "ann:good"))
     }
   }
 

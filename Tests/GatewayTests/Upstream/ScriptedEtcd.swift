@@ -18,10 +18,12 @@ enum RpcPath {
 /// The n-th login of all gives NAME the token `NAME.n`.
 func withScriptedEtcd(
   _ settings: ScriptedPeer.Settings = .init(), gateway arguments: [String] = [],
-  script: @escaping ScriptedPeer.Script, body: (ScriptedPeer, GatewayProcess) async throws -> Void
+  script: @escaping ScriptedPeer.Script,
+  logIn refusal: @escaping @Sendable (ScriptedPeer.Call, String) -> ScriptedPeer.Answer? = { _, _ in nil },
+  body: (ScriptedPeer, GatewayProcess) async throws -> Void
 ) async throws {
   let peer = try ScriptedPeer(settings: settings) { call in
-    call.path == RpcPath.authenticate ? logIn(call) : script(call)
+    call.path == RpcPath.authenticate ? logIn(call, refusal) : script(call)
   }
   try await withGateway([peer.endpoint], ["--shards", "1"] + arguments) { gateway in
     do {
@@ -37,10 +39,13 @@ func withScriptedEtcd(
   }
 }
 
-private func logIn(_ call: ScriptedPeer.Call) -> ScriptedPeer.Answer {
+private func logIn(
+  _ call: ScriptedPeer.Call, _ refusal: (ScriptedPeer.Call, String) -> ScriptedPeer.Answer?
+) -> ScriptedPeer.Answer {
   guard let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: call.message) else {
     return .failure(13, "not an AuthenticateRequest")
   }
+  if let answer = refusal(call, request.password) { return answer }
   return .message(Etcdserverpb_AuthenticateResponse.with { $0.token = "\(request.name).\(call.attempt)" })
 }
 

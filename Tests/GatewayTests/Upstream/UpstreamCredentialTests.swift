@@ -16,13 +16,15 @@ struct UpstreamCredentialTests {
           expectStatus(200, try await gateway.http.post("/v3/kv/range", key, user: user))
         }
       }
+      let login: JSON = ["name": "ann", "password": "1"]
+      expectStatus(200, try await gateway.http.post("/v3/auth/authenticate", login, user: "ann:1"))
       let record = peer.record
       let authConnections = Set(record.streams(of: RpcPath.authenticate).map(\.connection))
       #expect(authConnections.count == 1)
       for stream in record.streams where authConnections.contains(stream.connection) {
         #expect(stream.path == RpcPath.authenticate)
       }
-      #expect(record.streams(of: RpcPath.authenticate).count == 3)
+      #expect(record.streams(of: RpcPath.authenticate).count == 4)
       #expect(record.streams(of: RpcPath.range).count == 12)
     }
   }
