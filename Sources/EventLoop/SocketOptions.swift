@@ -1,9 +1,11 @@
 import Glibc
 
 /// Makes the system notice a peer that has vanished without a word (tcp(7)): a connection that is idle for 15 s is probed
-/// every 5 s, and given up, with an error, after three probes, or once sent bytes were not acknowledged for 30 s. Sockets
-/// accepted by a listening socket inherit this.
-package func noticeVanishedPeers(_ descriptor: Int32) {
+/// every 5 s, and given up, with an error, after three probes. Sockets accepted by a listening socket inherit this.
+///
+/// - Parameter patience: after how many milliseconds to give up where the peer does not take what is sent, too; nil leaves
+///   that to whoever sends.
+package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
   func set(_ level: Int32, _ option: Int32, _ value: Int32) {
     var value = value
     setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout.size(ofValue: value)))
@@ -12,5 +14,5 @@ package func noticeVanishedPeers(_ descriptor: Int32) {
   set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 15)
   set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 5)
   set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
-  set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, 30_000)
+  if let patience { set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, patience) }
 }

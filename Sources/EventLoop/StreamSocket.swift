@@ -24,7 +24,7 @@ package final class StreamSocket {
     var one: Int32 = 1
     // Frames are gathered by the caller: waiting for more would only add delay (tcp(7), TCP_NODELAY).
     setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
-    noticeVanishedPeers(descriptor)
+    noticeVanishedPeer(descriptor, patience: 30_000)
     let code = address.withPointer { connect(descriptor, $0, $1) }
     if code != 0 && errno != EINPROGRESS {
       let error = LoopError(-errno)

@@ -66,7 +66,7 @@ struct ListenAddress: Sendable, CustomStringConvertible {
     if sharing {
       setsockopt(descriptor, SOL_SOCKET, SO_REUSEPORT, &one, socklen_t(MemoryLayout.size(ofValue: one)))
     }
-    noticeVanishedPeers(descriptor)
+    noticeVanishedPeer(descriptor)
     guard address.withPointer({ bind(descriptor, $0, $1) }) == 0, Glibc.listen(descriptor, 1024) == 0 else {
       let error = failure()
       close(descriptor)
