@@ -115,6 +115,7 @@ package final class Call {
 /// The state of a call's current HTTP/2 stream.
 struct CallStream {
   var id: Int32 = -1
+  /// The connection forgets the call, and takes itself out here, before it goes.
   unowned(unsafe) var connection: Connection?
   /// How much of the request frame nghttp2 has taken.
   var bytesTaken = 0

@@ -70,11 +70,8 @@ struct RequestHead {
 }
 
 /// The methods the gateway knows (RFC 9110, section 9).
-enum HTTPMethod: String {
-  case get = "GET"
-  case head = "HEAD"
-  case post = "POST"
-  case other = ""
+enum HTTPMethod {
+  case get, head, post, other
 
   init(_ text: UnsafePointer<CChar>) {
     self =
