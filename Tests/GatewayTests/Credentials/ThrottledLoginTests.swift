@@ -21,8 +21,14 @@ struct ThrottledLoginTests {
       // Who is logged in already goes on from the same address, and others log in from another one.
       expectStatus(200, try await gateway.get("ben:benpw"))
       #expect(try await statusFromElsewhere("cleo:cleopw", gateway) == "200")
-      // The name is held back from everywhere, the right password included: else 429 would tell it from a wrong one.
-      #expect(try await statusFromElsewhere("ann:guess", gateway) == "429")
+      // The name is held back from everywhere. A failure is forgiven a second, so each try from elsewhere follows one from
+      // here, and there are too few of them for the other address to be held back for itself.
+      var statuses: Set<String> = []
+      for number in 0..<8 where !statuses.contains("429") {
+        _ = try await gateway.get("ann:again\(number)")
+        statuses.insert(try await statusFromElsewhere("ann:guess", gateway))
+      }
+      #expect(statuses.contains("429"))
     }
   }
 
