@@ -6,9 +6,7 @@ import ServiceLifecycle
 /// The gateway as a whole: its shards, each on its thread, and the authenticator between them.
 final class GatewayService: Service {
   /// How long requests under way may take to finish when the gateway is told to stop, in milliseconds.
-  let patience: UInt64
-  /// Where the gateway listens, with the port it got.
-  let address: ListenAddress
+  private let patience: UInt64
   private let greeting: String
   private let shards: [LoopBound<Shard>]
   private let loops: [EventLoop.Remote]
@@ -25,7 +23,6 @@ final class GatewayService: Service {
     self.patience = patience
     let routes = try RouteTable()
     let (sockets, address) = try listen.listen(count: count)
-    self.address = address
     self.greeting = greeting(address)
     // All connections go to the same members: one shard's reports of them will do.
     var quiet = logger

@@ -105,11 +105,7 @@ final class Shard {
     drainTimer = nil
     // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.
     bridge.close()
-    var runs = 0
-    repeat {
-      server.turn()
-      runs += 1
-    } while server.needsRun && runs < Self.mostRuns
+    turn()
     isClosed = true
     server.stop()
     loop.stop()

@@ -62,8 +62,7 @@ package final class Bridge {
   /// Starts `call`, an `Authenticate` that a client makes itself: over the authenticator's connection and within its
   /// limits, so that it is no way around them.
   package func startLogin(_ call: Call) {
-    guard !channel.isClosed else { return channel.send(call) }
-    channel.hold(call)
+    guard channel.hold(call) else { return }
     let shard = LoopBound((bridge: self, call: call), loop: loop)
     authenticator.authenticate(
       Array(call.message.frame.dropFirst(CallMessage.headroom)), peer: call.delegate.peer(of: call)
@@ -102,9 +101,7 @@ package final class Bridge {
   package func close() { channel.close() }
 
   private func logIn(_ call: Call, _ key: CredentialKey, stale: Token?) {
-    // A closed channel takes no calls: it ends them.
-    guard !channel.isClosed else { return channel.send(call) }
-    channel.hold(call)
+    guard channel.hold(call) else { return }
     loggingIn[key, default: []].append(call)
     guard loggingIn[key]!.count == 1 else { return }
     let credentials = call.delegate.credentials(for: call)

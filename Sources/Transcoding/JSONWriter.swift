@@ -147,3 +147,16 @@ enum JSONWriter {
     }
   }
 }
+
+extension ByteBuffer {
+  /// Appends `text` as a JSON string: in quotes, and escaped as the strings of a document are.
+  package mutating func appendJSONString(_ text: String) {
+    append(UInt8(ascii: "\""))
+    var text = text
+    text.withUTF8 { bytes in
+      guard let start = bytes.baseAddress else { return }
+      _ = JSONWriter.text(start, start + bytes.count, isEnd: true, to: &self)
+    }
+    append(UInt8(ascii: "\""))
+  }
+}

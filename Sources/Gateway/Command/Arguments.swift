@@ -1,5 +1,4 @@
 import ArgumentParser
-import GrpcBridge
 import Logging
 
 /// A span of time on the command line: `30s`, `500ms`, `5m`, `1h`; a bare number is seconds.
@@ -16,24 +15,6 @@ struct TimeSpan: ExpressibleByArgument, Sendable {
       let number = Double(argument.dropLast(unit.suffix.count)), number >= 0, number < 1e9
     else { return nil }
     milliseconds = UInt64(number * unit.milliseconds)
-  }
-}
-
-/// One or more endpoints, separated by commas.
-struct EndpointList: ExpressibleByArgument, Sendable {
-  let endpoints: [Endpoint]
-
-  init(endpoints: [Endpoint]) { self.endpoints = endpoints }
-
-  /// - Throws: the error of the first endpoint that is none.
-  init(_ text: String) throws {
-    let parts = text.split(separator: ",", omittingEmptySubsequences: false).map { $0.filter { $0 != " " } }
-    endpoints = try parts.map { try Endpoint($0) }
-  }
-
-  init?(argument: String) {
-    guard let list = try? EndpointList(argument) else { return nil }
-    self = list
   }
 }
 

@@ -23,15 +23,17 @@ struct Serve: AsyncParsableCommand {
 
   func run() async throws {
     let text = endpoints ?? CommandEnvironment()["endpoints"] ?? "http://127.0.0.1:2379"
-    let list = try endpointList(text)
-    let configuration = try ServeConfiguration(options, endpoints: list.endpoints)
+    let configuration = try ServeConfiguration(options, endpoints: Self.list(text))
     let gateway = try GatewayService(configuration)
     try await runServices([gateway], logger: configuration.logger)
   }
 
-  private func endpointList(_ text: String) throws -> EndpointList {
+  /// - Throws: `ValidationError` with the fault of the first endpoint that is none.
+  private static func list(_ text: String) throws -> [Endpoint] {
     do {
-      return try EndpointList(text)
+      return try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+        try Endpoint(part.filter { $0 != " " })
+      }
     } catch {
       throw ValidationError("\(error)")
     }

@@ -82,7 +82,7 @@ struct CommandEnvironment {
 
 /// What the flags and the environment come to.
 struct ServeConfiguration {
-  var listen: ListenAddress
+  let listen: ListenAddress
   let shards: Int
   var settings: GatewaySettings
   let logins: Authenticator.Configuration

@@ -36,24 +36,3 @@ struct HTTPResponse: ~Copyable {
     return response
   }
 }
-
-extension ByteBuffer {
-  /// Appends `text` in quotes, escaped (RFC 8259, section 7).
-  mutating func appendJSONString(_ text: String) {
-    append(UInt8(ascii: "\""))
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-        append(UInt8(ascii: "\\"))
-        append(byte)
-      case 0..<0x20:
-        append("\\u00".utf8)
-        append((byte < 16 ? "0" : "").utf8)
-        append(String(byte, radix: 16).utf8)
-      default:
-        append(byte)
-      }
-    }
-    append(UInt8(ascii: "\""))
-  }
-}

@@ -42,7 +42,7 @@ struct RequestHead {
 
   private mutating func take(_ name: UnsafePointer<CChar>, _ nameSize: Int, _ value: UnsafeRawBufferPointer) {
     func isNamed(_ other: StaticString) -> Bool {
-      strncasecmp(name, UnsafeRawPointer(other.utf8Start).assumingMemoryBound(to: CChar.self), nameSize) == 0
+      strncasecmp(name, other.cString, nameSize) == 0
     }
     let value = value.bindMemory(to: UInt8.self)
     switch nameSize {

@@ -42,7 +42,7 @@ package final class Channel {
   private var trouble = "not connected yet"
   /// Whether the lack of a connection has been reported.
   private var isTroubled = false
-  private(set) var isClosed = false
+  private var isClosed = false
   private var isTicking = false
   private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
@@ -67,8 +67,7 @@ package final class Channel {
 
   /// Sends `call`, or keeps it until there is a connection.
   package func send(_ call: Call) {
-    take(call)
-    guard !isClosed else { return end(call, with: Self.closed) }
+    guard take(call) else { return }
     call.phase = .waiting
     call.notBefore = 0
     call.patience = loop.now + configuration.dialTimeout
@@ -76,9 +75,12 @@ package final class Channel {
   }
 
   /// Watches over the deadline of `call` while its owner prepares it.
-  package func hold(_ call: Call) {
-    take(call)
+  ///
+  /// - Returns: whether the channel takes calls; a closed one has ended this one.
+  func hold(_ call: Call) -> Bool {
+    guard take(call) else { return false }
     call.phase = .loggingIn
+    return true
   }
 
   /// Ends `call` without another word to its delegate. A call that is not under way is left alone.
@@ -123,8 +125,14 @@ package final class Channel {
 
   private static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
 
-  private func take(_ call: Call) {
-    guard call.slot < 0 else { return }
+  /// Keeps `call` until it ends. A closed channel takes none: it ends them, and answers false.
+  private func take(_ call: Call) -> Bool {
+    guard !isClosed else {
+      drop(call)
+      call.delegate.call(call, endedWith: Self.closed)
+      return false
+    }
+    guard call.slot < 0 else { return true }
     call.slot = calls.count
     calls.append(call)
     if call.deadline == .max, let timeout = call.timeout { call.deadline = loop.now + timeout }
@@ -132,9 +140,11 @@ package final class Channel {
       isTicking = true
       deadlines.start(after: Self.tick, every: Self.tick)
     }
+    return true
   }
 
   private func drop(_ call: Call) {
+    guard call.slot >= 0 else { return }
     let last = calls.removeLast()
     if last !== call {
       calls[call.slot] = last
