@@ -82,8 +82,8 @@ final class Shard {
     switch route {
     case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
-    case .stream(let method):
-      return FixedHandler(exchange, 501, .unimplemented, "\(method.name) is a stream, which is not served yet")
+    case .stream:
+      return FixedHandler(exchange, 501, .unimplemented, "streams are not served yet")
     }
   }
 

@@ -85,6 +85,12 @@ package final class Bridge {
     }
   }
 
+  /// Sends another message of a stream, after those before it.
+  package func send(_ message: consuming CallMessage, on call: Call) { fatalError("not there yet") }
+
+  /// Says that no more messages of a stream follow (gRPC over HTTP/2, "EOS").
+  package func finishSending(_ call: Call) { fatalError("not there yet") }
+
   /// Ends `call` without another word to its delegate, at etcd too.
   package func cancel(_ call: Call) { channel.cancel(call) }
 

@@ -8,13 +8,21 @@ package final class CallMethod: Sendable {
   package let isRepeatable: Bool
   /// Whether a successful call may change who can log in.
   package let changesUsers: Bool
+  /// Whether requests or responses are a stream: such calls go over a connection of their own.
+  package let isStream: Bool
+  /// Whether a member without a leader is to end the stream (etcd's metadata `hasleader`).
+  package let requiresLeader: Bool
 
-  package init(path: String, isRepeatable: Bool, changesUsers: Bool = false) {
+  package init(
+    path: String, isRepeatable: Bool, changesUsers: Bool = false, isStream: Bool = false, requiresLeader: Bool = false
+  ) {
     let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)
     _ = bytes.initialize(from: path.utf8)
     self.path = UnsafeBufferPointer(bytes)
     self.isRepeatable = isRepeatable
     self.changesUsers = changesUsers
+    self.isStream = isStream
+    self.requiresLeader = requiresLeader
   }
 }
 
@@ -50,12 +58,18 @@ package protocol CallDelegate: AnyObject {
   func call(_ call: Call, willReceive length: Int)
   /// Bytes of the response message, valid during the call only.
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer)
-  /// The call has ended. With an OK status the message was received whole. Nothing follows.
+  /// The response message is complete. Of a stream, another one may follow.
+  func callReceivedMessage(_ call: Call)
+  /// The call has ended. With an OK status every message was received whole. Nothing follows.
   func call(_ call: Call, endedWith status: GrpcStatus)
   /// The user and password of a call that was started with a ``CredentialKey``, asked for only where a login is needed.
   func credentials(for call: Call) -> BasicCredentials
   /// The address of whoever asked for the call, for the throttle of logins.
   func peer(of call: Call) -> String
+}
+
+extension CallDelegate {
+  package func callReceivedMessage(_ call: Call) {}
 }
 
 /// One unary call, from its start to its status. Belongs to one loop.

@@ -9,7 +9,7 @@ struct RouteTable: Sendable {
     case rpc(RpcRoute)
     case probe(Probe)
     /// An RPC with a stream of requests or responses.
-    case stream(EtcdSchema.Method)
+    case stream(RpcRoute)
 
     /// The methods a path takes, as the `Allow` header names them (RFC 9110, section 10.2.1).
     var allow: String {
@@ -50,7 +50,8 @@ struct RouteTable: Sendable {
     let etcd = EtcdSchema()
     let schema = try Schema(etcd.descriptors)
     for method in etcd.methods where !method.httpPaths.isEmpty {
-      let route: Route = method.isUnary ? .rpc(RpcRoute(method, schema: schema)) : .stream(method)
+      let rpc = RpcRoute(method, schema: schema)
+      let route: Route = method.isUnary ? .rpc(rpc) : .stream(rpc)
       for path in method.httpPaths {
         for prefix in Self.prefixes { add(prefix + path.dropFirst(Self.prefixes[0].count), route) }
       }
@@ -67,8 +68,21 @@ struct RouteTable: Sendable {
   subscript(path: UnsafeBufferPointer<UInt8>) -> Route? { path.isEmpty ? nil : routes[Path(bytes: path)] }
 }
 
-/// A unary RPC, with all that is needed to carry it between HTTP and gRPC.
+/// An RPC, with all that is needed to carry it between HTTP and gRPC.
 final class RpcRoute: Sendable {
+  /// How clients' calls become calls to etcd.
+  enum Kind {
+    /// Each is a call of its own, with one request and one response.
+    case unary
+    /// Each is a call of its own, with one request and a stream of responses.
+    case serverStream
+    /// Many share a stream, on which each asks for its own watches.
+    case watch
+    /// Many share a stream, on which each renews its own leases.
+    case leaseKeepAlive
+  }
+
+  let kind: Kind
   let method: CallMethod
   let request: Schema.Message
   let response: Schema.Message
@@ -83,10 +97,17 @@ final class RpcRoute: Sendable {
     }
     self.request = request
     self.response = response
+    kind =
+      switch method.grpcPath {
+      case "/etcdserverpb.Watch/Watch": .watch
+      case "/etcdserverpb.Lease/LeaseKeepAlive": .leaseKeepAlive
+      default: method.isUnary ? .unary : .serverStream
+      }
     self.method = CallMethod(
       path: method.grpcPath, isRepeatable: method.isRepeatable,
       changesUsers: method.service == "etcdserverpb.Auth" && !method.isRepeatable
-        && !["Authenticate", "AuthStatus"].contains(method.name))
+        && !["Authenticate", "AuthStatus"].contains(method.name),
+      isStream: !method.isUnary, requiresLeader: !method.isUnary && method.name != "Snapshot")
     waits = method.waits
     isAuthenticate = method.grpcPath == "/etcdserverpb.Auth/Authenticate"
   }

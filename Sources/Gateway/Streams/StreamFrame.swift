@@ -1,0 +1,53 @@
+import Transcoding
+
+/// One message of a stream, encoded once and sent to any number of clients: a line of JSON and, around it, the framing of
+/// an HTTP/1.1 chunk (RFC 9112, section 7.1).
+///
+/// Its bytes never change once it is made, so that the queues of many sockets refer to them.
+final class StreamFrame: Sendable {
+  /// Room for the chunk's length in up to eight digits and the line end after it.
+  private static let headroom = 10
+  private static let tail: StaticString = "\n\r\n"
+
+  private let bytes: ByteBuffer
+  private let chunkStart: Int
+
+  /// Makes a frame of the one JSON value that `write` appends.
+  init<E: Error>(_ write: (inout ByteBuffer) throws(E) -> Void) throws(E) {
+    var bytes = ByteBuffer()
+    bytes.appendZeros(Self.headroom)
+    try write(&bytes)
+    // The chunk is the JSON and a line feed.
+    var length = bytes.count - Self.headroom + 1
+    bytes.append(Self.tail)
+    var start = Self.headroom - 2
+    bytes.withUnsafeMutableBytes {
+      $0[start] = UInt8(ascii: "\r")
+      $0[start + 1] = UInt8(ascii: "\n")
+      repeat {
+        start -= 1
+        let digit = UInt8(length & 15)
+        $0[start] = digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") - 10 + digit
+        length >>= 4
+      } while length > 0
+    }
+    chunkStart = start
+    self.bytes = bytes
+  }
+
+  /// An empty line, which a client that asked for heartbeats gets while there is nothing else.
+  static let heartbeat = StreamFrame { _ in }
+
+  /// The JSON, without its line end.
+  func withJSON<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3])) }
+  }
+
+  /// The JSON and a line feed as one chunk of a body.
+  func withChunk<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[chunkStart...])) }
+  }
+
+  /// The size of the chunk in bytes.
+  var chunkCount: Int { bytes.count - chunkStart }
+}

@@ -1,0 +1,17 @@
+import GrpcBridge
+
+extension Shard {
+  /// The session of one client's stream, whichever way its messages travel.
+  ///
+  /// - Parameter timeout: the time limit of the whole stream; nil for none.
+  func session(
+    for route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, timeout: GrpcTimeout?
+  ) -> any StreamSession {
+    switch route.kind {
+    case .unary: fatalError("not there yet")
+    case .serverStream: fatalError("not there yet")
+    case .watch: fatalError("not there yet")
+    case .leaseKeepAlive: fatalError("not there yet")
+    }
+  }
+}

@@ -1,0 +1,45 @@
+import GrpcBridge
+import Transcoding
+
+/// Where the answers of a stream go: the body of an HTTP response, a line of JSON each, or a WebSocket, a text message each.
+/// Belongs to its shard's loop.
+protocol StreamSink: AnyObject {
+  /// How many bytes wait for the client to take them.
+  var backlog: Int { get }
+  /// The client's address, for the throttle of logins.
+  var peer: String { get }
+
+  /// Queues one message: `{"result":…}`, or over a WebSocket also the answer to a unary call.
+  func send(_ frame: StreamFrame)
+  /// Ends the stream as a success, after what is queued. Nothing more may be sent.
+  func finish()
+  /// Ends the stream with an error, after what is queued. Before the first frame of an HTTP response it decides the
+  /// HTTP status; later it is a frame of its own. Nothing more may be sent.
+  func fail(_ status: GrpcStatus)
+}
+
+/// What one client's stream is about. Made when the first request message is known to be good; hears of requests and of
+/// the client, and answers through its sink. After it has called `finish` or `fail` it hears nothing more.
+protocol StreamSession: AnyObject {
+  /// A request message of the client's, encoded as protobuf behind `CallMessage.headroom` bytes of room.
+  func receive(_ message: consuming ByteBuffer)
+  /// The client will send no more requests: the end of an HTTP request's body. A WebSocket has no such end.
+  func receiveEnd()
+  /// The sink's backlog has fallen to nothing.
+  func sinkHasRoom()
+  /// The stream is over for a reason of the client's or of the gateway's: whatever is under way at etcd ends. Nothing more
+  /// may be sent.
+  func cancel()
+}
+
+/// Who asks for a stream, kept for as long as it is open: after a member's restart the user has to be logged in again.
+struct StreamCredentials {
+  let credentials: CallCredentials
+  /// The user and password of ``CallCredentials/user(_:)``.
+  let basic: BasicCredentials?
+
+  /// Whether the request came with credentials, of whatever kind.
+  var isSomebody: Bool {
+    if case .none = credentials { false } else { true }
+  }
+}
