@@ -9,6 +9,8 @@ package final class Bridge {
     package var channel = Channel.Configuration()
     /// How many users' tokens are kept.
     package var mostTokens = 10_000
+    /// How often, in milliseconds, etcd is asked how far it is, for the sake of quiet watches.
+    package var watchProgressInterval: UInt64 = 60_000
 
     package init() {}
   }
@@ -18,6 +20,11 @@ package final class Bridge {
   private let authenticator: Authenticator
   private let configuration: Configuration
   private let hasher = CredentialHasher()
+  /// The watches of all clients.
+  package private(set) lazy var watches = WatchHub(
+    loop: loop, carrier: self, patience: configuration.channel.dialTimeout,
+    progressInterval: configuration.watchProgressInterval, logger: logger)
+  private let logger: Logger
   private var tokens: [CredentialKey: Token] = [:]
   private var loggingIn: [CredentialKey: [Call]] = [:]
 
@@ -28,6 +35,7 @@ package final class Bridge {
     self.loop = loop
     self.authenticator = authenticator
     self.configuration = configuration
+    self.logger = logger
     channel = Channel(loop: loop, endpoints: endpoints, configuration: configuration.channel, logger: logger)
     channel.owner = self
   }
@@ -136,6 +144,10 @@ package final class Bridge {
       }
     }
   }
+}
+
+extension Bridge: WatchCarrier {
+  func leaveMember() { fatalError("not there yet") }
 }
 
 extension Bridge: ChannelOwner {

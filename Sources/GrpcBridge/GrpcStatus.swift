@@ -64,6 +64,17 @@ extension GrpcStatus {
   }
 }
 
+extension GrpcStatus {
+  /// Whether what failed may well succeed if it is tried again a little later.
+  var isPassing: Bool {
+    if case .throttled = origin { return true }
+    switch code {
+    case .unavailable, .internal, .deadlineExceeded: return true
+    default: return false
+    }
+  }
+}
+
 /// The messages of etcd that decide what happens next; the full table is part of etcd's `rpctypes`.
 package enum EtcdMessage {
   package static let invalidAuthToken = "etcdserver: invalid auth token"
@@ -77,6 +88,11 @@ package enum EtcdMessage {
   static let rawDeadlineExceeded = "context deadline exceeded"
   /// Sent by a learner for what it will not do before it is promoted.
   static let notSupportedForLearner = "etcdserver: rpc not supported for learner"
+  /// Said by a member that has lost its cluster.
+  static let noLeader = "etcdserver: no leader"
+  package static let permissionDenied = "etcdserver: permission denied"
+  /// What etcd says of a watch that it does not create for a lack of rights, or of a good token.
+  static let mayBeTokens = [permissionDenied, invalidAuthToken, authOldRevision, userEmpty]
   package static let authNotEnabled = "etcdserver: authentication is not enabled"
   package static let tooManyRequests = "etcdserver: too many requests"
   /// Sent without etcd's prefix and as code Unknown.

@@ -12,7 +12,7 @@ package struct BasicCredentials: Sendable {
 }
 
 /// Who a call is made for.
-package enum CallCredentials {
+package enum CallCredentials: Hashable {
   /// Nobody: no token is sent.
   case none
   /// The bearer of a token that etcd has given out.
@@ -22,12 +22,15 @@ package enum CallCredentials {
 }
 
 /// A token of etcd. One with no bytes stands for a login that etcd answered with *authentication is not enabled*.
-package final class Token: Sendable {
+package final class Token: Sendable, Hashable {
   let bytes: [UInt8]
 
   package init(_ bytes: some Sequence<UInt8>) { self.bytes = Array(bytes) }
 
   var isEmpty: Bool { bytes.isEmpty }
+
+  package static func == (left: Token, right: Token) -> Bool { left.bytes == right.bytes }
+  package func hash(into hasher: inout Hasher) { hasher.combine(bytes) }
 }
 
 /// A keyed hash of user and password: what is kept in their place. Equal keys mean equal credentials, so that finding a

@@ -1,0 +1,185 @@
+internal import EtcdSchema
+internal import SwiftProtobuf
+
+/// What a client's watches have to tell. Everything may be called back from here.
+package protocol WatchClientDelegate: AnyObject {
+  /// A response for the watch that the client knows as `watchID`; -1 for one that never came to be and for progress of
+  /// the whole stream. `asFragments`: the client has asked to put fragments together itself.
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64, asFragments: Bool)
+  /// Nothing follows: the client's watches cannot go on.
+  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus)
+  /// The user and password, where the client was made with a ``CredentialKey``.
+  func credentials(for client: WatchClient) -> BasicCredentials
+}
+
+/// One client's stream of watches: it takes `WatchRequest`s and gives `WatchResponse`s as an etcd Watch stream of its own
+/// would. Beneath it watches are shared with other clients of the same user, and go on when a member goes.
+///
+/// Belongs to a bridge's loop. Whoever makes it keeps it and calls ``cancel()`` before letting it go.
+package final class WatchClient {
+  package let peer: String
+  let credentials: CallCredentials
+  unowned let delegate: any WatchClientDelegate
+  private unowned let hub: WatchHub
+  private var watches: [Watch] = []
+  private var nextID: Int64 = 0
+  private var isPaused = false
+  /// Whether an answer about progress is owed to the client.
+  private(set) var awaitsProgress = false
+  private var isOver = false
+
+  init(hub: WatchHub, credentials: CallCredentials, peer: String, delegate: any WatchClientDelegate) {
+    self.hub = hub
+    self.credentials = credentials
+    self.peer = peer
+    self.delegate = delegate
+  }
+
+  private var stream: WatchStream { hub.stream(for: self) }
+
+  /// Whether any watch is left.
+  package var hasWatches: Bool { !watches.isEmpty }
+
+  // MARK: - From the client
+
+  /// Does what an encoded `WatchRequest` asks for. An empty one asks for nothing.
+  ///
+  /// - Throws: ``GrpcStatus`` where the bytes are none.
+  package func receive(_ request: UnsafeRawBufferPointer) throws(GrpcStatus) {
+    let message: Etcdserverpb_WatchRequest
+    do {
+      message = try Etcdserverpb_WatchRequest(serializedBytes: Array(request))
+    } catch {
+      throw GrpcStatus(.internal, "a watch request that is none: \(error)")
+    }
+    switch message.requestUnion {
+    case .createRequest(let request): create(request)
+    case .cancelRequest(let request): cancel(request.watchID)
+    case .progressRequest: requestProgress()
+    case nil: break
+    }
+  }
+
+  private func create(_ request: Etcdserverpb_WatchCreateRequest) {
+    var id = request.watchID
+    if id == 0 {
+      while watches.contains(where: { $0.id == nextID }) { nextID += 1 }
+      id = nextID
+      nextID += 1
+    } else if watches.contains(where: { $0.id == id }) {
+      // As etcd puts it.
+      let refusal = WatchResponse.refused(
+        header: stream.lastHeader, reason: "mvcc: duplicate watch ID provided on the WatchStream")
+      return delegate.watchClient(self, received: refusal, watchID: -1, asFragments: false)
+    }
+    let watch = Watch(id, client: self, request)
+    watches.append(watch)
+    if !isPaused { stream.attach(watch) }
+  }
+
+  private func cancel(_ id: Int64) {
+    guard let index = watches.firstIndex(where: { $0.id == id }) else { return }
+    let watch = watches.remove(at: index)
+    let stream = stream
+    stream.detach(watch)
+    delegate.watchClient(
+      self, received: .canceled(header: stream.lastHeader), watchID: id, asFragments: watch.wantsFragments)
+    if watches.isEmpty { stream.closeIfUnused() }
+  }
+
+  private func requestProgress() {
+    awaitsProgress = true
+    if !watches.isEmpty && !isPaused { stream.requestProgress() }
+  }
+
+  /// Takes no more responses for now: watches leave those they share, and know where to go on.
+  package func pause() {
+    guard !isPaused, !isOver else { return }
+    isPaused = true
+    let stream = stream
+    for watch in watches { stream.detach(watch) }
+  }
+
+  /// Takes ``pause()`` back: nothing is missed, and nothing comes twice.
+  package func resume() {
+    guard isPaused, !isOver else { return }
+    isPaused = false
+    guard !watches.isEmpty else { return }
+    let stream = stream
+    for watch in watches { stream.attach(watch) }
+    if awaitsProgress { stream.requestProgress() }
+  }
+
+  /// Ends all watches without another word to the delegate.
+  package func cancel() {
+    guard !isOver else { return }
+    isOver = true
+    hub.remove(self, watches)
+    watches = []
+  }
+
+  // MARK: - From the stream
+
+  /// A watch of the client has ended by itself.
+  func ended(_ watch: Watch) {
+    watch.feed?.remove(watch)
+    watches.removeAll { $0 === watch }
+  }
+
+  func received(_ response: WatchResponse, of watch: Watch, as id: Int64) {
+    guard !isOver else { return }
+    delegate.watchClient(self, received: response, watchID: id, asFragments: watch.wantsFragments)
+  }
+
+  func progressed(_ response: WatchResponse) {
+    // A client that is not up to date with its own watches asks again when it goes on.
+    guard awaitsProgress, !isPaused, !isOver else { return }
+    awaitsProgress = false
+    delegate.watchClient(self, received: response, watchID: -1, asFragments: false)
+  }
+
+  func ended(with status: GrpcStatus) {
+    guard !isOver else { return }
+    cancel()
+    delegate.watchClient(self, endedWith: status)
+  }
+}
+
+/// One watch of one client.
+final class Watch {
+  /// What the client knows it by.
+  let id: Int64
+  unowned let client: WatchClient
+  let spec: WatchSpec
+  let startRevision: Int64
+  let wantsProgress: Bool
+  let wantsFragments: Bool
+  /// Whether the client has been told that the watch was created.
+  var isCreated = false
+  /// What it reads now, and where it stands among the readers.
+  var feed: WatchFeed?
+  var slot = 0
+  /// The client knows of every event up to here. While it reads a feed the feed may be further.
+  var position: Int64 = 0
+
+  init(_ id: Int64, client: WatchClient, _ request: Etcdserverpb_WatchCreateRequest) {
+    self.id = id
+    self.client = client
+    startRevision = request.startRevision
+    wantsProgress = request.progressNotify
+    wantsFragments = request.fragment
+    var common = request
+    common.watchID = 0
+    common.startRevision = 0
+    // For everybody: progress keeps the position of a quiet watch young, and fragments keep memory small.
+    common.progressNotify = true
+    common.fragment = true
+    let encoded: [UInt8] = (try? common.serializedBytes()) ?? []
+    spec = WatchSpec(range: WatchRange(key: Array(request.key), end: Array(request.rangeEnd)), request: encoded)
+  }
+
+  func pass(_ response: WatchResponse) { client.received(response, of: self, as: id) }
+
+  /// etcd knows no ID of a watch that it did not create.
+  func passRefusal(_ response: WatchResponse) { client.received(response, of: self, as: -1) }
+}

@@ -1,0 +1,182 @@
+/// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a watcher.
+struct WatchSpec: Hashable {
+  let range: WatchRange
+  /// The request, encoded.
+  let request: [UInt8]
+}
+
+/// The keys of a watch, as the client gave them.
+struct WatchRange: Hashable {
+  let key: [UInt8]
+  let end: [UInt8]
+}
+
+/// One watcher at etcd and everybody who reads it.
+///
+/// It goes through any number of upstream watchers, one after the other: each begins at the revision after ``position``,
+/// so that no event is missed and none comes twice.
+final class WatchFeed {
+  enum State {
+    /// To be created upstream.
+    case waiting
+    /// etcd's answer to the creation is awaited.
+    case creating
+    /// etcd has refused it; whether rightly so is being found out.
+    case doubtful
+    /// etcd knows it under this watch ID.
+    case live(Int64)
+    case ended
+  }
+
+  let spec: WatchSpec
+  var state = State.waiting
+  /// When it was made, in milliseconds of the loop's clock.
+  let birth: UInt64
+  /// Where it begins; 0 for now.
+  let startRevision: Int64
+  /// Whether etcd has ever created it.
+  private(set) var wasCreated = false
+  /// Every event up to this revision has been passed on.
+  private(set) var position: Int64 = 0
+  /// How often etcd has refused it since it was last created.
+  var denials = 0
+  private var assembler = WatchAssembler()
+  /// The revision of etcd when it created the watcher. Once something after that has come, all before it has.
+  private var creationRevision: Int64 = 0
+  private var isCaughtUp = false
+  /// The revision that etcd named when it was last asked for progress.
+  private var progressMark: Int64 = 0
+
+  /// Everybody who reads it. While a response is being passed on, those who leave are replaced by nil.
+  private(set) var readers = ContiguousArray<Watch?>()
+  private(set) var readerCount = 0
+  /// The reader that a response is being passed on to, and where the readers behind it stand.
+  private var delivering: (slot: Int, position: Int64)?
+
+  init(_ spec: WatchSpec, startRevision: Int64, birth: UInt64) {
+    self.spec = spec
+    self.startRevision = startRevision
+    self.birth = birth
+  }
+
+  /// Where the next upstream watcher has to begin; 0 for now.
+  var nextRevision: Int64 { wasCreated ? position + 1 : startRevision }
+
+  // MARK: - Readers
+
+  func add(_ watch: Watch) {
+    watch.feed = self
+    watch.slot = readers.count
+    readers.append(watch)
+    readerCount += 1
+  }
+
+  /// Takes a reader out, who then knows up to where it has read.
+  func remove(_ watch: Watch) {
+    if let delivering, watch.slot > delivering.slot {
+      watch.position = max(watch.position, delivering.position)
+    } else if wasCreated {
+      watch.position = max(watch.position, position)
+    }
+    watch.feed = nil
+    readerCount -= 1
+    if delivering != nil {
+      readers[watch.slot] = nil
+    } else {
+      let last = readers.removeLast()!
+      if last !== watch {
+        readers[watch.slot] = last
+        last.slot = watch.slot
+      }
+    }
+  }
+
+  /// Calls `body` for every reader, each of whom may leave meanwhile.
+  private func deliver(from position: Int64, _ body: (Watch) -> Void) {
+    let count = readers.count
+    for slot in 0..<count {
+      delivering = (slot, position)
+      if let watch = readers[slot] { body(watch) }
+    }
+    delivering = nil
+    guard readerCount < readers.count else { return }
+    readers.removeAll { $0 == nil }
+    for slot in readers.indices { readers[slot]!.slot = slot }
+  }
+
+  // MARK: - From etcd
+
+  /// A new upstream watcher has been created.
+  func created(_ message: WatchMessage) {
+    state = .live(message.watchID)
+    denials = 0
+    assembler = WatchAssembler()
+    creationRevision = message.revision
+    isCaughtUp = nextRevision == 0 || nextRevision > message.revision
+    progressMark = 0
+    if !wasCreated {
+      wasCreated = true
+      position = startRevision == 0 ? message.revision : startRevision - 1
+    }
+    let response = WatchResponse(header: message.header, control: message.control)
+    deliver(from: position) { watch in
+      guard !watch.isCreated else { return }
+      watch.isCreated = true
+      watch.pass(response)
+    }
+  }
+
+  /// Events or a progress notification have come.
+  func received(_ message: WatchMessage) {
+    guard !message.events.isEmpty || message.isFragment else {
+      // etcd sends these behind all events up to the header's revision, on the same way.
+      isCaughtUp = true
+      let old = position
+      position = max(position, message.revision)
+      let response = WatchResponse(header: message.header)
+      return deliver(from: old) { watch in
+        if watch.wantsProgress && message.revision >= watch.position { watch.pass(response) }
+      }
+    }
+    guard let response = assembler.take(message) else { return }
+    let old = position
+    position = max(position, response.lastRevision)
+    if position > creationRevision { isCaughtUp = true }
+    deliver(from: old) { watch in
+      let seen = max(watch.position, old)
+      if seen < response.firstRevision {
+        watch.pass(response)
+      } else if let rest = response.dropping(through: seen) {
+        watch.pass(rest)
+      }
+    }
+  }
+
+  /// etcd was asked for progress, a good while after it was last asked, and has named `revision`.
+  ///
+  /// Older members may send this answer ahead of events that are on their way (etcd issue 15220): so what moves the
+  /// position is the answer before, all events up to which have come by now. A watcher that has not caught up with
+  /// the revision of its creation is left alone, because the answer says nothing of it.
+  func progressed(to revision: Int64) {
+    guard isCaughtUp else { return }
+    position = max(position, progressMark)
+    progressMark = revision
+  }
+
+  /// The last answer about progress is too old to be relied on.
+  func forgetProgress() { progressMark = 0 }
+
+  /// The watch is over: every reader is told so, and has it no more.
+  func end(with message: WatchMessage) {
+    state = .ended
+    let response = WatchResponse(header: message.header, control: message.control)
+    // Whoever was told of the creation is not told of a second one that has failed.
+    let news =
+      message.isCreated
+      ? WatchResponse.refused(header: message.header, asCreated: false, reason: message.cancelReason) : response
+    deliver(from: position) { watch in
+      if watch.isCreated { watch.pass(news) } else { watch.passRefusal(response) }
+      watch.client.ended(watch)
+    }
+  }
+}

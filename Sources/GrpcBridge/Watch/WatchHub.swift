@@ -1,0 +1,64 @@
+import EventLoop
+import Logging
+
+/// What carries the calls of watches: the ``Bridge``.
+protocol WatchCarrier: AnyObject {
+  func start(_ call: Call, credentials: CallCredentials)
+  func send(_ message: consuming CallMessage, on call: Call)
+  func cancel(_ call: Call)
+  /// Takes new streams to another member than the present one, which has no leader.
+  func leaveMember()
+}
+
+/// All watches of one loop, by user.
+package final class WatchHub {
+  let loop: EventLoop
+  unowned let carrier: any WatchCarrier
+  /// How long, in milliseconds, a new watch may wait for a connection.
+  let patience: UInt64
+  /// How often, in milliseconds, etcd is asked how far it is, so that quiet watches go on from there.
+  let progressInterval: UInt64
+  let logger: Logger
+  private var streams: [CallCredentials: WatchStream] = [:]
+  private(set) var isClosed = false
+
+  init(loop: EventLoop, carrier: any WatchCarrier, patience: UInt64, progressInterval: UInt64, logger: Logger) {
+    self.loop = loop
+    self.carrier = carrier
+    self.patience = patience
+    self.progressInterval = progressInterval
+    self.logger = logger
+  }
+
+  /// Opens a stream of watches for one client.
+  ///
+  /// - Parameter peer: the address of the client, for the throttle of logins.
+  package func open(
+    credentials: CallCredentials, peer: String, delegate: any WatchClientDelegate
+  ) -> WatchClient {
+    let client = WatchClient(hub: self, credentials: credentials, peer: peer, delegate: delegate)
+    stream(for: client).add(client)
+    return client
+  }
+
+  func stream(for client: WatchClient) -> WatchStream {
+    if let stream = streams[client.credentials] { return stream }
+    let stream = WatchStream(hub: self, credentials: client.credentials)
+    streams[client.credentials] = stream
+    return stream
+  }
+
+  func remove(_ client: WatchClient, _ watches: [Watch]) {
+    guard let stream = streams[client.credentials] else { return }
+    for watch in watches { stream.detach(watch) }
+    stream.remove(client)
+  }
+
+  func forget(_ stream: WatchStream) { streams[stream.credentials] = nil }
+
+  /// Ends all watches with `status`, and those to come with their first failure.
+  func close(_ status: GrpcStatus) {
+    isClosed = true
+    for stream in Array(streams.values) { stream.fail(status) }
+  }
+}

@@ -1,0 +1,77 @@
+/// A `WatchResponse` as etcd sent it, taken apart as far as sharing and resuming watches needs: field numbers are those of
+/// etcd's `rpc.proto` and `kv.proto`.
+struct WatchMessage {
+  /// An event's whole field within ``bytes``.
+  struct Event {
+    let range: Range<Int>
+    let revision: Int64
+  }
+
+  let bytes: [UInt8]
+  /// The content of the response header.
+  private(set) var header: [UInt8] = []
+  /// The header's revision.
+  private(set) var revision: Int64 = 0
+  private(set) var watchID: Int64 = 0
+  private(set) var isCreated = false
+  private(set) var isCanceled = false
+  private(set) var cancelReason = ""
+  /// Whether more events of the same response follow in the next message.
+  private(set) var isFragment = false
+  /// All fields besides header, watch ID, fragment and events, as they are.
+  private(set) var control: [UInt8] = []
+  private(set) var events: [Event] = []
+
+  /// - Throws: `WireScanner.Malformed` where the bytes are no such message.
+  init(_ bytes: [UInt8]) throws(WireScanner.Malformed) {
+    self.bytes = bytes
+    var fault: WireScanner.Malformed?
+    bytes.withUnsafeBytes { bytes in
+      do throws(WireScanner.Malformed) { try parse(bytes) } catch { fault = error }
+    }
+    if let fault { throw fault }
+  }
+
+  private mutating func parse(_ bytes: UnsafeRawBufferPointer) throws(WireScanner.Malformed) {
+    var fields = WireScanner(bytes, in: 0..<bytes.count)
+    while let field = try fields.next() {
+      switch field.number {
+      case 1:
+        header = Array(bytes[field.content])
+        revision = try Self.number(3, of: bytes, in: field.content)
+      case 2: watchID = Int64(bitPattern: field.value)
+      case 7: isFragment = field.value != 0
+      case 11: events.append(Event(range: field.whole, revision: try Self.revision(ofEvent: field.content, bytes)))
+      default:
+        switch field.number {
+        case 3: isCreated = field.value != 0
+        case 4: isCanceled = field.value != 0
+        case 6: cancelReason = String(decoding: bytes[field.content], as: UTF8.self)
+        default: break
+        }
+        control += bytes[field.whole]
+      }
+    }
+  }
+
+  /// `Event.kv.mod_revision`: of a deletion, the revision of the deletion.
+  private static func revision(
+    ofEvent range: Range<Int>, _ bytes: UnsafeRawBufferPointer
+  ) throws(WireScanner.Malformed) -> Int64 {
+    var fields = WireScanner(bytes, in: range)
+    while let field = try fields.next() {
+      if field.number == 2 { return try number(3, of: bytes, in: field.content) }
+    }
+    throw WireScanner.Malformed()
+  }
+
+  private static func number(
+    _ number: Int, of bytes: UnsafeRawBufferPointer, in range: Range<Int>
+  ) throws(WireScanner.Malformed) -> Int64 {
+    var fields = WireScanner(bytes, in: range)
+    while let field = try fields.next() {
+      if field.number == number { return Int64(bitPattern: field.value) }
+    }
+    return 0
+  }
+}

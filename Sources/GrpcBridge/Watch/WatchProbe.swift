@@ -1,0 +1,48 @@
+internal import EtcdSchema
+internal import SwiftProtobuf
+
+/// Finds out whether a user may read a range, with a token that is good: what etcd 3.4 says of a watch is *permission
+/// denied* for a stale token too.
+///
+/// Asks for a revision that will never be. etcd looks at the rights first: one who has them hears that the revision is of
+/// the future, at no cost.
+final class WatchProbe {
+  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
+  private static let timeout = GrpcTimeout(milliseconds: 5000)
+
+  private let range: WatchRange
+  private unowned let stream: WatchStream
+  private let answer: (WatchProbe, GrpcStatus) -> Void
+  private var call: Call?
+
+  init(_ range: WatchRange, stream: WatchStream, answer: @escaping (WatchProbe, GrpcStatus) -> Void) {
+    self.range = range
+    self.stream = stream
+    self.answer = answer
+  }
+
+  func start(on carrier: any WatchCarrier, credentials: CallCredentials) {
+    var request = Etcdserverpb_RangeRequest()
+    request.key = .init(range.key.isEmpty ? [0] : range.key)
+    request.rangeEnd = .init(range.end)
+    request.revision = .max
+    request.limit = 1
+    request.serializable = true
+    let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
+    let call = Call(Self.method, message: CallMessage(copying: bytes), timeout: Self.timeout, delegate: self)
+    self.call = call
+    carrier.start(call, credentials: credentials)
+  }
+
+  func cancel(on carrier: any WatchCarrier) {
+    if let call { carrier.cancel(call) }
+  }
+}
+
+extension WatchProbe: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {}
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
+  func call(_ call: Call, endedWith status: GrpcStatus) { answer(self, status) }
+  func credentials(for call: Call) -> BasicCredentials { stream.credentials(for: call) }
+  func peer(of call: Call) -> String { stream.peer(of: call) }
+}

@@ -1,0 +1,144 @@
+/// What a watch has to tell: one object for all readers of the same watch.
+///
+/// It is immutable but for what its readers render of it, which is kept here so that it is made once. Belongs to one loop.
+package final class WatchResponse {
+  /// An event's end within ``events`` and its revision.
+  struct Mark {
+    let end: Int
+    let revision: Int64
+  }
+
+  /// The content of the response header as etcd sent it.
+  let header: [UInt8]
+  /// The fields between watch ID and events: `created`, `canceled`, `compact_revision`, `cancel_reason`.
+  private let control: [UInt8]
+  /// The events, in the order of their revisions, of each revision all or none.
+  private let events: [UInt8]
+  private let marks: [Mark]
+  /// Whether more events of the same response of etcd's follow.
+  private let isPart: Bool
+  private var renderings: [(watchID: Int64, asFragments: Bool, object: AnyObject)] = []
+
+  init(header: [UInt8], control: [UInt8] = [], events: [UInt8] = [], marks: [Mark] = [], isPart: Bool = false) {
+    self.header = header
+    self.control = control
+    self.events = events
+    self.marks = marks
+    self.isPart = isPart
+  }
+
+  /// The answer to a client's cancellation.
+  static func canceled(header: [UInt8]) -> WatchResponse { end(header, asCreated: false, reason: "") }
+
+  /// The news that a watch is not to be.
+  static func refused(header: [UInt8], asCreated: Bool = true, reason: String) -> WatchResponse {
+    end(header, asCreated: asCreated, reason: reason)
+  }
+
+  private static func end(_ header: [UInt8], asCreated: Bool, reason: String) -> WatchResponse {
+    var control: [UInt8] = []
+    if asCreated { control.append(field: 3, varint: 1) }
+    control.append(field: 4, varint: 1)
+    if !reason.isEmpty {
+      control.append(6 << 3 | 2)
+      control.append(varint: UInt64(reason.utf8.count))
+      control += reason.utf8
+    }
+    return WatchResponse(header: header, control: control)
+  }
+
+  var hasEvents: Bool { !marks.isEmpty }
+  /// The revisions of the first and the last event.
+  var firstRevision: Int64 { marks.first?.revision ?? 0 }
+  var lastRevision: Int64 { marks.last?.revision ?? 0 }
+
+  /// The events after `revision` alone; nil where there are none.
+  func dropping(through revision: Int64) -> WatchResponse? {
+    guard let first = marks.firstIndex(where: { $0.revision > revision }) else { return nil }
+    guard first > 0 else { return self }
+    let start = marks[first - 1].end
+    return WatchResponse(
+      header: header, control: control, events: Array(events[start...]),
+      marks: marks[first...].map { Mark(end: $0.end - start, revision: $0.revision) }, isPart: isPart)
+  }
+
+  /// What a reader with these wishes makes of the response: made by the first of them, and kept for the others.
+  ///
+  /// - Parameters:
+  ///   - watchID: the ID by which the reader's client knows the watch.
+  ///   - asFragments: whether the client puts fragments together itself.
+  package func rendering<Object: AnyObject>(watchID: Int64, asFragments: Bool, make: () -> Object) -> Object {
+    for known in renderings where known.watchID == watchID && known.asFragments == asFragments {
+      return unsafeDowncast(known.object, to: Object.self)
+    }
+    let object = make()
+    renderings.append((watchID, asFragments, object))
+    return object
+  }
+
+  /// Passes on the encoded `WatchResponse`, in pieces.
+  package func encoded(watchID: Int64, asFragments: Bool, _ body: (UnsafeRawBufferPointer) -> Void) {
+    var start: [UInt8] = []
+    // Of a part that looks whole, nobody may think that it goes as far as what follows.
+    let header = isPart && !asFragments ? headerOfPart : header
+    start.append(1 << 3 | 2)
+    start.append(varint: UInt64(header.count))
+    start += header
+    start.append(field: 2, varint: UInt64(bitPattern: watchID))
+    start += control
+    if isPart && asFragments { start.append(field: 7, varint: 1) }
+    start.withUnsafeBytes(body)
+    if !events.isEmpty { events.withUnsafeBytes(body) }
+  }
+
+  /// The header with the last event's revision in place of etcd's current one.
+  private var headerOfPart: [UInt8] {
+    var result: [UInt8] = []
+    header.withUnsafeBytes { bytes in
+      var fields = WireScanner(bytes, in: 0..<bytes.count)
+      while let field = try? fields.next() {
+        if field.number == 3 {
+          result.append(field: 3, varint: UInt64(bitPattern: lastRevision))
+        } else {
+          result += bytes[field.whole]
+        }
+      }
+    }
+    return result
+  }
+}
+
+/// Makes the responses of one watch out of etcd's messages.
+///
+/// etcd is asked to send large responses in fragments, so that no message is larger than it has to be. They are cut at
+/// the ends of revisions, each part being a response of its own: only a revision is ever put together. So memory is
+/// bounded by the largest transaction, and after a break a watch goes on with the revision after the last whole one.
+struct WatchAssembler {
+  /// The events of a revision that may go on in the next fragment.
+  private var tail: [UInt8] = []
+  private var tailMarks: [WatchResponse.Mark] = []
+
+  /// - Returns: the events whose revisions are complete; nil while there are none.
+  mutating func take(_ message: WatchMessage) -> WatchResponse? {
+    var events = tail
+    var marks = tailMarks
+    tail = []
+    tailMarks = []
+    for event in message.events {
+      events += message.bytes[event.range]
+      marks.append(.init(end: events.count, revision: event.revision))
+    }
+    if message.isFragment, let last = marks.last {
+      let whole = marks.firstIndex { $0.revision == last.revision }!
+      let end = whole > 0 ? marks[whole - 1].end : 0
+      tail = Array(events[end...])
+      tailMarks = marks[whole...].map { .init(end: $0.end - end, revision: $0.revision) }
+      marks.removeSubrange(whole...)
+      events.removeSubrange(end...)
+    }
+    guard !marks.isEmpty else { return nil }
+    return WatchResponse(
+      header: message.header, control: message.control, events: events, marks: marks,
+      isPart: message.isFragment)
+  }
+}
