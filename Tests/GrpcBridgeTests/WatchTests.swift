@@ -1,0 +1,348 @@
+import EtcdSchema
+import EventLoop
+import Foundation
+import Testing
+
+@testable import GrpcBridge
+
+/// Sharing, merging and resuming of watches, against an etcd whose every step the test decides.
+@Suite struct WatchTests {
+  let etcd: SimulatedEtcd
+
+  init() throws { etcd = try SimulatedEtcd() }
+
+  private var watchers: Int { etcd.streams.reduce(0) { $0 + $1.watchers.count } }
+
+  @Test func identicalWatchesShareOneWatcherAndOneResponse() throws {
+    let listeners = (0..<50).map { _ in WatchListener(etcd) }
+    for listener in listeners { listener.create("a") }
+    etcd.settle()
+    #expect(watchers == 1)
+    // The first asks for itself; the others have gathered behind it.
+    #expect(etcd.creations == 2)
+    #expect(listeners.allSatisfy { $0.created.map(\.header.revision) == [1] })
+    etcd.put("a")
+    etcd.settle()
+    #expect(listeners.allSatisfy { $0.revisions == [2] })
+    #expect(Set(listeners.map { $0.objects.last! }).count == 1)
+  }
+
+  @Test func differentWatchesAndUsersShareNothing() throws {
+    let listeners = [
+      WatchListener(etcd), WatchListener(etcd, credentials: .token(Token("t".utf8))), WatchListener(etcd),
+      WatchListener(etcd),
+    ]
+    listeners[0].create("a")
+    listeners[1].create("a")
+    listeners[2].create("b")
+    listeners[3].send {
+      $0.createRequest.key = Data("a".utf8)
+      $0.createRequest.prevKv = true
+    }
+    etcd.settle()
+    #expect(etcd.streams.count == 2)
+    #expect(watchers == 4)
+  }
+
+  @Test func aLaterWatchStartsExactlyAtItsOwnCreation() throws {
+    let first = WatchListener(etcd)
+    first.create("a")
+    etcd.settle()
+    // On its way to the first when the second is created.
+    etcd.put("a")
+    let second = WatchListener(etcd)
+    second.create("a")
+    let stream = etcd.streams[0]
+    etcd.takeRequest(stream)
+    etcd.put("a")
+    etcd.sendAnswer(stream)
+    etcd.settle()
+    #expect(first.revisions == [2, 3])
+    #expect(second.created.map(\.header.revision) == [2])
+    #expect(second.revisions == [3])
+    #expect(watchers == 1)
+  }
+
+  @Test func aWatchThatIsBehindCatchesUpBeforeItJoins() throws {
+    for _ in 0..<5 { etcd.put("a") }
+    let now = WatchListener(etcd)
+    now.create("a")
+    etcd.settle()
+    let late = WatchListener(etcd)
+    late.create("a", from: 2)
+    let stream = etcd.streams[0]
+    etcd.takeRequest(stream)
+    etcd.sendAnswer(stream)
+    etcd.put("a")
+    etcd.sendEvents(stream, watcher: 0)
+    #expect(watchers == 2)
+    etcd.sendEvents(stream, watcher: 1, atMost: 3)
+    #expect(late.revisions == [2, 3, 4])
+    etcd.settle()
+    #expect(late.revisions == [2, 3, 4, 5, 6, 7])
+    #expect(now.revisions == [7])
+    #expect(watchers == 1)
+    etcd.put("a")
+    etcd.settle()
+    #expect(late.revisions.last == 8 && now.revisions == [7, 8])
+  }
+
+  @Test func aBrokenStreamIsResumedAfterTheLastEvent() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    etcd.settle()
+    etcd.put("a")
+    etcd.settle()
+    etcd.put("a")
+    etcd.fail(etcd.streams[0])
+    etcd.put("a")
+    etcd.turn()
+    #expect(etcd.streams[0].requests.map(\.createRequest.startRevision) == [3])
+    etcd.settle()
+    #expect(listener.revisions == [2, 3, 4])
+    #expect(listener.created.count == 1)
+  }
+
+  @Test func aWatchThatEtcdHasNotAnsweredBeginsAnew() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    etcd.takeRequest(etcd.streams[0])
+    etcd.fail(etcd.streams[0])
+    etcd.put("a")
+    etcd.settle()
+    #expect(listener.created.map(\.header.revision) == [2])
+    #expect(listener.revisions == [])
+  }
+
+  @Test func compactionEndsAWatch() throws {
+    for _ in 0..<5 { etcd.put("a") }
+    etcd.compacted = 4
+    let listener = WatchListener(etcd)
+    listener.create("a", from: 2)
+    etcd.settle()
+    #expect(listener.responses.map(\.canceled) == [false, true])
+    #expect(listener.responses.last?.compactRevision == 4)
+    #expect(!listener.client.hasWatches)
+    #expect(etcd.streams.isEmpty)
+  }
+
+  @Test func aFailureThatWillNotPassEndsAllWatches() throws {
+    let listeners = [WatchListener(etcd), WatchListener(etcd)]
+    for listener in listeners { listener.create("a") }
+    etcd.fail(etcd.streams[0], GrpcStatus(.unauthenticated, "etcdserver: invalid auth token", origin: .server))
+    #expect(listeners.allSatisfy { $0.status?.code == .unauthenticated })
+  }
+
+  @Test func aPausedClientMissesNothing() throws {
+    let slow = WatchListener(etcd)
+    let fast = WatchListener(etcd)
+    for listener in [slow, fast] { listener.create("a") }
+    etcd.settle()
+    slow.onResponse = { [unowned slow] in slow.client.pause() }
+    for _ in 0..<5 {
+      etcd.put("a")
+      etcd.settle()
+    }
+    #expect(slow.revisions == [2])
+    #expect(fast.revisions == [2, 3, 4, 5, 6])
+    for _ in 0..<10 {
+      slow.client.resume()
+      etcd.settle()
+    }
+    #expect(slow.revisions == [2, 3, 4, 5, 6])
+    slow.onResponse = {}
+    slow.client.resume()
+    etcd.put("a")
+    etcd.settle()
+    #expect(slow.revisions == fast.revisions)
+    #expect(watchers == 1)
+  }
+
+  @Test func twoWatchesOfOneClientThatPausesBetweenThemEachGetAll() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    listener.create("a")
+    etcd.settle()
+    #expect(listener.created.map(\.watchID) == [0, 1])
+    listener.onResponse = { [unowned listener] in listener.client.pause() }
+    etcd.put("a")
+    etcd.settle()
+    #expect(listener.revisions == [2])
+    listener.client.resume()
+    etcd.settle()
+    #expect(listener.revisions == [2, 2])
+    #expect(listener.responses.suffix(2).map(\.watchID).sorted() == [0, 1])
+  }
+
+  @Test func fragmentsArePassedOnByWholeRevisions() throws {
+    let joined = WatchListener(etcd)
+    let parts = WatchListener(etcd)
+    joined.create("a")
+    parts.create("a", fragments: true)
+    etcd.settle()
+    etcd.put("a", "a")
+    etcd.put("a", "a", "a")
+    etcd.put("a")
+    for index in etcd.streams[0].watchers.indices { etcd.sendEvents(etcd.streams[0], watcher: index, inFragments: true) }
+    #expect(joined.revisions == [2, 2, 3, 3, 3, 4])
+    #expect(parts.revisions == joined.revisions)
+    let news = joined.responses.dropFirst()
+    #expect(news.map { $0.events.map(\.kv.modRevision) } == [[2, 2], [3, 3, 3, 4]] || news.count == 3)
+    #expect(news.allSatisfy { !$0.fragment && $0.header.revision >= $0.events.last!.kv.modRevision })
+    // A part that looks whole says no more than it has.
+    #expect(news.dropLast().allSatisfy { $0.header.revision == $0.events.last!.kv.modRevision })
+    #expect(parts.responses.dropFirst().map(\.fragment) == news.dropLast().map { _ in true } + [false])
+  }
+
+  @Test func aBreakWithinAFragmentedRevisionRepeatsNothing() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a", fragments: true)
+    etcd.settle()
+    etcd.put("a", "a", "a")
+    let stream = etcd.streams[0]
+    var fragment = Etcdserverpb_WatchResponse()
+    fragment.header = etcd.header
+    fragment.fragment = true
+    fragment.events = [.with { $0.kv.modRevision = 2 }]
+    etcd.send(fragment, on: stream)
+    #expect(listener.revisions == [])
+    etcd.fail(stream)
+    etcd.settle()
+    #expect(listener.revisions == [2, 2, 2])
+  }
+
+  @Test func aRefusalIsCheckedBeforeItIsBelieved() throws {
+    var hasher = CredentialHasher()
+    _ = withUnsafeMutablePointer(to: &hasher) { $0 }
+    let key = Array("u:p".utf8).withUnsafeBytes { hasher.key(for: $0) }
+    let listener = WatchListener(etcd, credentials: .user(key))
+    etcd.mayWatch = false
+    listener.create("a")
+    etcd.settle()
+    #expect(listener.responses.isEmpty)
+    // The token was stale: with another one the watch is created.
+    let probe = try #require(etcd.probes.first)
+    etcd.probes = []
+    etcd.mayWatch = true
+    probe.delegate.call(probe, endedWith: GrpcStatus(.outOfRange, origin: .server))
+    etcd.settle()
+    #expect(listener.created.count == 1)
+    etcd.put("a")
+    etcd.settle()
+    #expect(listener.revisions == [2])
+
+    // Now the right is gone for good, which shows when the watch has to be created again.
+    etcd.mayWatch = false
+    etcd.fail(etcd.streams[0])
+    etcd.settle()
+    let second = try #require(etcd.probes.first)
+    etcd.probes = []
+    second.delegate.call(second, endedWith: GrpcStatus(.permissionDenied, origin: .server))
+    #expect(listener.responses.last?.canceled == true)
+    #expect(listener.responses.last?.created == false)
+    #expect(listener.responses.last?.cancelReason == "etcdserver: permission denied")
+    #expect(!listener.client.hasWatches)
+  }
+
+  @Test func aClientThatLeavesLeavesNothing() throws {
+    var listeners = (0..<4).map { _ in WatchListener(etcd) }
+    for listener in listeners { listener.create("a") }
+    etcd.settle()
+    listeners.removeFirst(3)
+    etcd.settle()
+    #expect(watchers == 1)
+    listeners = []
+    #expect(etcd.streams.isEmpty)
+  }
+
+  @Test func aCancelledWatchIsConfirmedAndTheOthersGoOn() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    listener.create("b")
+    etcd.settle()
+    listener.send { $0.cancelRequest.watchID = 0 }
+    #expect(listener.responses.last?.canceled == true && listener.responses.last?.watchID == 0)
+    etcd.put("a")
+    etcd.put("b")
+    etcd.settle()
+    #expect(listener.revisions == [3])
+    #expect(watchers == 1)
+    listener.send { $0.createRequest.watchID = 1 }
+    #expect(listener.responses.last?.canceled == true && listener.responses.last?.watchID == -1)
+  }
+
+  @Test func progressIsAnsweredToWhoAsked() throws {
+    let asker = WatchListener(etcd)
+    let other = WatchListener(etcd)
+    for listener in [asker, other] { listener.create("a") }
+    etcd.put("b")
+    etcd.settle()
+    asker.send { $0.progressRequest = .init() }
+    etcd.settle()
+    #expect(asker.responses.last?.watchID == -1 && asker.responses.last?.header.revision == 2)
+    #expect(other.responses.count == 1)
+  }
+
+  /// Whatever comes before whatever: each watch gets each event after its creation once, and in order.
+  @Test(arguments: 0..<40) func nothingIsLostInAnyOrderOfThings(seed: UInt64) throws {
+    var random = Seeded(seed)
+    var listeners: [(listener: WatchListener, key: String, start: Int64)] = []
+    for _ in 0..<600 {
+      let stream = etcd.streams.randomElement(using: &random)
+      switch Int.random(in: 0..<20, using: &random) {
+      case 0..<4: etcd.put(["a", "b"].randomElement(using: &random)!)
+      case 4: etcd.put("a", "a", "b")
+      case 5..<8: if let stream { etcd.takeRequest(stream) }
+      case 8..<11: if let stream { etcd.sendAnswer(stream) }
+      case 11..<15:
+        guard let stream, let index = stream.watchers.indices.randomElement(using: &random) else { continue }
+        etcd.sendEvents(
+          stream, watcher: index, atMost: Int.random(in: 1...4, using: &random),
+          inFragments: Bool.random(using: &random))
+      case 15:
+        if let stream, Int.random(in: 0..<3, using: &random) == 0 { etcd.fail(stream) }
+        etcd.turn()
+      case 16, 17:
+        guard listeners.count < 12 else { continue }
+        let listener = WatchListener(etcd)
+        let key = ["a", "b"].randomElement(using: &random)!
+        let start = Bool.random(using: &random) ? 0 : Int64.random(in: 1...etcd.revision + 2, using: &random)
+        listener.create(key, from: start, fragments: Bool.random(using: &random))
+        listeners.append((listener, key, start))
+      case 18: listeners.randomElement(using: &random)?.listener.client.pause()
+      default:
+        listeners.randomElement(using: &random)?.listener.client.resume()
+        if Int.random(in: 0..<10, using: &random) == 0, !listeners.isEmpty {
+          listeners.remove(at: Int.random(in: 0..<listeners.count, using: &random))
+        }
+      }
+    }
+    for (listener, _, _) in listeners { listener.client.resume() }
+    etcd.settle()
+    etcd.put("a", "b")
+    etcd.settle()
+    for (listener, key, start) in listeners {
+      #expect(listener.status == nil)
+      try #require(listener.created.count == 1)
+      let first = start == 0 ? listener.created[0].header.revision + 1 : start
+      #expect(listener.revisions == etcd.events.filter { $0.key == key && $0.revision >= first }.map(\.revision))
+    }
+    // In the end one watcher is left of each watch.
+    #expect(watchers == Set(listeners.map(\.key)).count)
+  }
+}
+
+/// Random numbers that are the same in every run (SplitMix64).
+struct Seeded: RandomNumberGenerator {
+  private var state: UInt64
+
+  init(_ seed: UInt64) { state = seed }
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
