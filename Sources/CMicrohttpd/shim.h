@@ -27,3 +27,7 @@ static inline void *connection_context(struct MHD_Connection *connection) {
 static inline size_t request_header_size(struct MHD_Connection *connection) {
   return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
 }
+
+static inline enum MHD_Result close_upgraded(struct MHD_UpgradeResponseHandle *handle) {
+  return MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
+}

@@ -8,6 +8,7 @@ struct GatewaySettings: Sendable {
   var http = HTTPServer.Limits()
   var timeLimits = TimeLimits()
   var bridge = Bridge.Configuration()
+  var streams = StreamLimits()
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
 }
@@ -27,6 +28,7 @@ final class Shard {
   let logger: Logger
   private let loop: EventLoop
   private let routes: RouteTable
+  private let sockets: ClientSockets
   private var server: HTTPServer!
   private var drainTimer: LoopTimer?
   private var isClosed = false
@@ -48,7 +50,10 @@ final class Shard {
       logger: logger)
     let bridge = bridge
     identity = settings.identity.map { Identity(key: bridge.key(for: $0), credentials: $0) }
-    server = try HTTPServer(loop: loop, listener: listener, limits: settings.http) { [unowned self] in route($0) }
+    sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
+    server = try HTTPServer(loop: loop, listener: listener, limits: settings.http, sockets: sockets) {
+      [unowned self] in route($0)
+    }
     loop.beforeWaiting { [unowned self] in turn() }
   }
 
@@ -62,6 +67,9 @@ final class Shard {
       bridge.flush()
       runs += 1
     } while server.needsRun && runs < Self.mostRuns
+    sockets.flush()
+    // A client that has caught up lets etcd go on.
+    bridge.flush()
     if server.needsRun { server.comeBack() }
   }
 
@@ -96,7 +104,7 @@ final class Shard {
     server.beginDraining()
     let end = loop.now + patience
     drainTimer = LoopTimer(loop: loop) { [unowned self] in
-      if server.exchangeCount == 0 || loop.now >= end { close() }
+      if (server.exchangeCount == 0 && sockets.count == 0) || loop.now >= end { close() }
     }
     drainTimer?.start(after: 0, every: 20)
   }

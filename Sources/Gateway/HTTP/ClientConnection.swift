@@ -12,6 +12,8 @@ final class ClientConnection {
   private var timer: LoopTimer?
   /// The request under way. It takes itself out before it goes.
   unowned(unsafe) var exchange: Exchange?
+  /// The connection's future, where it is taken over once libmicrohttpd is done with it.
+  var takeover: Takeover?
 
   init(loop: EventLoop, descriptor: Int32) {
     // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
@@ -35,6 +37,29 @@ final class ClientConnection {
     watcher = nil
     timer = nil
   }
+}
+
+/// A connection that is about to change hands.
+struct Takeover {
+  let socket: ClientSocket
+  /// A second descriptor of the connection, -1 where the system grants none: libmicrohttpd closes the first.
+  let descriptor: Int32
+  /// What the client has sent beyond its request.
+  var received: [UInt8] = []
+
+  init(_ socket: ClientSocket, of connection: OpaquePointer, received: [UInt8] = []) {
+    self.socket = socket
+    descriptor = fcntl(connection_descriptor(connection), F_DUPFD_CLOEXEC, 0)
+    self.received = received
+  }
+
+  /// A connection that broke before it could change hands.
+  init(gone socket: ClientSocket) {
+    self.socket = socket
+    descriptor = -1
+  }
+
+  func complete() { socket.open(descriptor, received: received) }
 }
 
 /// The client's address without its port, as text; of an IPv6 address the part that is a customer's own (RFC 6177), as

@@ -30,6 +30,8 @@ final class Exchange {
   private var bodyCount: UInt64 = 0
   private var status: UInt32 = 0
   private var response: OpaquePointer?
+  /// Where the connection goes once libmicrohttpd has let go of it.
+  private var successor: ClientSocket?
 
   init(_ connection: OpaquePointer, head: RequestHead, client: ClientConnection, server: HTTPServer) {
     self.connection = connection
@@ -104,6 +106,11 @@ final class Exchange {
 
   /// Hands the answer to libmicrohttpd; without one the connection is closed.
   private func queue() -> MHD_Result {
+    if let successor, status == 0 {
+      self.successor = nil
+      client.takeover = Takeover(successor, of: connection)
+      return .NO
+    }
     guard let response else { return .NO }
     self.response = nil
     let result = MHD_queue_response(connection, status, response)
@@ -132,7 +139,22 @@ final class Exchange {
   /// libmicrohttpd has finished with the request, well or not.
   func completed() {
     client.exchange = nil
+    if let successor {
+      // The connection broke before it could change hands.
+      self.successor = nil
+      server.hasGone(successor)
+    }
     abandon()
+  }
+
+  /// libmicrohttpd has sent the 101 and hands out the socket (`MHD_UpgradeHandler`).
+  fileprivate func upgraded(_ received: UnsafeRawBufferPointer, _ handle: OpaquePointer) {
+    if let successor {
+      self.successor = nil
+      client.takeover = Takeover(successor, of: connection, received: Array(received))
+    }
+    _ = close_upgraded(handle)
+    server.needsRunSoon()
   }
 
   /// The client has closed its side. Where libmicrohttpd is at work on the connection it finds out by itself.
@@ -180,17 +202,52 @@ final class Exchange {
     server.resume(connection)
   }
 
+  /// Takes the connection over, in place of an answer by libmicrohttpd.
+  ///
+  /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` hears if the connection breaks
+  ///   before it has changed hands.
+  func takeOver(delegate: any ClientSocketDelegate) -> ClientSocket {
+    settle(status: 0, response: nil, successor: ClientSocket(server.sockets, delegate: delegate))
+  }
+
+  /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).
+  ///
+  /// - Parameter headers: those of the answer besides `Connection` and `Date`; `Upgrade` must be among them.
+  /// - Returns: the socket, to which messages of that protocol are sent. `delegate` hears if the connection breaks before it
+  ///   has changed hands. What the client had sent after its request is heard of as the first that is read, whether or not
+  ///   the socket reads.
+  func upgrade(headers: HTTPResponse.Headers, delegate: any ClientSocketDelegate) -> ClientSocket {
+    let response = MHD_create_response_for_upgrade(
+      { _, _, exchange, received, count, _, handle in
+        Unmanaged<Exchange>.fromOpaque(exchange!).takeUnretainedValue()
+          .upgraded(UnsafeRawBufferPointer(start: received, count: count), handle!)
+      }, nil)
+    for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
+    return settle(status: 101, response: response, successor: ClientSocket(server.sockets, delegate: delegate))
+  }
+
+  private func settle(status: UInt32, response: OpaquePointer?, successor: ClientSocket) -> ClientSocket {
+    self.successor = successor
+    handler = nil
+    settle(status, response)
+    return successor
+  }
+
   private func answer(
     _ status: UInt32, _ contentType: StaticString, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
   ) {
+    MHD_add_response_header(response, "Content-Type", contentType.cString)
+    if server.isDraining { MHD_add_response_header(response, "Connection", "close") }
+    for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
+    settle(status, response)
+  }
+
+  private func settle(_ status: UInt32, _ response: OpaquePointer?) {
     let wasSuspended = state == .suspended
     precondition(wasSuspended || state == .asking || state == .receiving, "a request was answered twice")
     state = .answered
     self.status = status
     self.response = response
-    MHD_add_response_header(response, "Content-Type", contentType.cString)
-    if server.isDraining { MHD_add_response_header(response, "Connection", "close") }
-    for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
     if wasSuspended { server.resume(connection) }
   }
 

@@ -28,6 +28,8 @@ final class HTTPServer {
   }
 
   let limits: Limits
+  /// The connections that have been taken over.
+  let sockets: ClientSockets
   let route: (Exchange) -> any RequestHandler
   private let loop: EventLoop
   private var daemon: OpaquePointer!
@@ -46,15 +48,22 @@ final class HTTPServer {
   private static let crowd = 1000
   /// How many requests are under way.
   private(set) var exchangeCount = 0
+  /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
+  private var takeovers: [Takeover] = []
 
   /// Serves connections that come in on `listener`.
   ///
   /// - Parameters:
   ///   - listener: a listening socket, which the server takes over.
+  ///   - sockets: where connections go that are taken over from libmicrohttpd.
   ///   - route: makes the handler of each request.
-  init(loop: EventLoop, listener: Int32, limits: Limits, route: @escaping (Exchange) -> any RequestHandler) throws {
+  init(
+    loop: EventLoop, listener: Int32, limits: Limits, sockets: ClientSockets,
+    route: @escaping (Exchange) -> any RequestHandler
+  ) throws {
     self.loop = loop
     self.limits = limits
+    self.sockets = sockets
     self.route = route
     let context = Unmanaged.passUnretained(self).toOpaque()
     let options = [
@@ -74,7 +83,10 @@ final class HTTPServer {
         option: .UNESCAPE_CALLBACK, value: unsafeBitCast(keepEscapes, to: Int.self), ptr_value: nil),
       MHD_OptionItem(option: .END, value: 0, ptr_value: nil),
     ]
-    daemon = start_daemon(MHD_USE_EPOLL.rawValue | MHD_ALLOW_SUSPEND_RESUME.rawValue, access, context, options)
+    // "Turbo" leaves out the shutdown(2) before a socket is closed, which would reach connections that are taken over
+    // through their second descriptor.
+    let flags = [MHD_USE_EPOLL, MHD_ALLOW_SUSPEND_RESUME, MHD_ALLOW_UPGRADE, MHD_USE_TURBO]
+    daemon = start_daemon(flags.reduce(0) { $0 | $1.rawValue }, access, context, options)
     guard daemon != nil else { throw LoopError(-errno) }
     watcher = try SocketWatcher(loop: loop, descriptor: daemon_epoll_descriptor(daemon)) { [unowned self] _ in
       needsRun = true
@@ -87,6 +99,7 @@ final class HTTPServer {
     if needsRun {
       needsRun = false
       MHD_run(daemon)
+      completeTakeovers()
     }
     var timeout: CUnsignedLongLong = 0
     if MHD_get_timeout(daemon, &timeout) == .YES {
@@ -97,6 +110,13 @@ final class HTTPServer {
         timer.start(after: UInt64(timeout))
       }
     }
+  }
+
+  private func completeTakeovers() {
+    guard !takeovers.isEmpty else { return }
+    let ready = takeovers
+    takeovers = []
+    for takeover in ready { takeover.complete() }
   }
 
   /// Goes on in the next turn, before which the loop serves everything else that is ready.
@@ -115,12 +135,20 @@ final class HTTPServer {
     watcher?.watch([])
     watcher = nil
     MHD_stop_daemon(daemon)
+    completeTakeovers()
+    sockets.close()
   }
 
   func resume(_ connection: OpaquePointer) {
     MHD_resume_connection(connection)
     needsRun = true
   }
+
+  /// Lets libmicrohttpd work again before the loop waits.
+  func needsRunSoon() { needsRun = true }
+
+  /// Tells a socket, once libmicrohttpd is done for now, that it will never get its connection.
+  func hasGone(_ socket: ClientSocket) { takeovers.append(Takeover(gone: socket)) }
 
   // MARK: - From libmicrohttpd
 
@@ -146,6 +174,7 @@ final class HTTPServer {
 
   fileprivate func connectionEnded(_ client: ClientConnection) {
     client.close()
+    if let takeover = client.takeover { takeovers.append(takeover) }
     connectionCount -= 1
     if connectionCount == 0 && connectionsSinceTrim >= Self.crowd {
       connectionsSinceTrim = 0

@@ -1,0 +1,367 @@
+import EventLoop
+import Glibc
+
+/// What the owner of a ``ClientSocket`` hears of it, on its shard's loop, and never from inside a method of the socket.
+protocol ClientSocketDelegate: AnyObject {
+  /// The client has sent bytes, valid during the call only. Heard only where the socket was told to read.
+  func socket(_ socket: ClientSocket, received bytes: UnsafeRawBufferPointer)
+  /// All that was queued is with the system.
+  func socketHasRoom(_ socket: ClientSocket)
+  /// The client's system has taken nothing for the stall limit though there is something to take. The owner may end the
+  /// socket; else it hears of it again after another limit.
+  func socketHasStalled(_ socket: ClientSocket)
+  /// The client has left, or the connection could not be taken over. Nothing follows.
+  func socketIsGone(_ socket: ClientSocket)
+}
+
+extension ClientSocketDelegate {
+  func socket(_ socket: ClientSocket, received bytes: UnsafeRawBufferPointer) {}
+}
+
+/// A client's connection that was taken over from libmicrohttpd. Belongs to its shard's loop.
+///
+/// It is made before the connection is: what is queued until then goes out with the first flush. Until it is closed, the
+/// socket keeps itself and its delegate alive. An idle one is this object, a watcher, and nothing else.
+final class ClientSocket {
+  /// Bytes on their way to the client.
+  ///
+  /// Invariant: they belong to `owner` and neither move nor change as long as it lives.
+  private struct Piece {
+    let owner: AnyObject
+    let bytes: UnsafeRawBufferPointer
+  }
+
+  /// Where the socket is between its making and its end.
+  private enum Phase {
+    /// libmicrohttpd still has the connection.
+    case awaited
+    case open
+    /// What is queued goes out, then nothing more.
+    case finishing
+    /// All was sent and the sending side is closed: the client has yet to close its own, as a system that closes a
+    /// connection with unread bytes resets it, upon which the client may lose what it has not read.
+    case lingering
+    case closed
+  }
+
+  /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it is not
+  /// gone. One that has closed both sides answers whatever is sent with a reset.
+  static let grace: UInt64 = 500
+  /// How long a client that has got everything may take to close, in milliseconds.
+  private static let lingerLimit: UInt64 = 2000
+  /// How many pieces go to the system at once.
+  private static let mostPieces = 16
+
+  private unowned let sockets: ClientSockets
+  private var delegate: (any ClientSocketDelegate)?
+  private var descriptor: Int32 = -1
+  private var phase = Phase.awaited
+  private var watcher: SocketWatcher?
+  /// Where `sockets` keeps it.
+  var slot = -1
+
+  private var queue: [Piece] = []
+  /// How many pieces of the queue were sent, and how many bytes of the next one.
+  private var sentPieces = 0
+  private var sentBytes = 0
+  /// How many bytes wait for the system to take them.
+  private(set) var backlog = 0
+
+  /// Whether it is among those that are flushed at the end of the turn.
+  var isDirty = false
+  /// Whether it is among those that are looked at from time to time.
+  var isAttended = false
+  /// Whether the system takes no more for now.
+  private var isBlocked = false
+  private var hasHalfClosed = false
+  private var reads = false
+
+  /// How many bytes the system has taken, and how many of them the client's system had taken when that was last looked at.
+  private var takenCount = 0
+  private var confirmedCount = 0
+  /// When the client's system was last seen to take something, or had nothing to take.
+  private var lastProgress: UInt64 = 0
+  /// When to look again, and when to cut at the latest.
+  private(set) var nextLook: UInt64 = 0
+  private var deadline = UInt64.max
+
+  init(_ sockets: ClientSockets, delegate: any ClientSocketDelegate) {
+    self.sockets = sockets
+    self.delegate = delegate
+  }
+
+  // MARK: - From its owner
+
+  /// Queues bytes that belong to `owner` and neither move nor change as long as it lives: they are not copied.
+  func send(_ bytes: UnsafeRawBufferPointer, of owner: AnyObject) {
+    guard phase == .awaited || phase == .open, !bytes.isEmpty else { return }
+    queue.append(Piece(owner: owner, bytes: bytes))
+    backlog += bytes.count
+    if phase == .open && !isBlocked { sockets.flushLater(self) }
+  }
+
+  /// Begins to read what the client sends; it is heard of by ``ClientSocketDelegate/socket(_:received:)``.
+  func startReading() {
+    reads = true
+    updateWatch()
+  }
+
+  /// Leaves what the client sends with the system, which holds it back before long.
+  func pauseReading() {
+    reads = false
+    updateWatch()
+  }
+
+  /// Drops all that is queued but the rest of a piece of which some was sent.
+  func dropQueue() {
+    let isPartial = sentBytes > 0
+    queue = isPartial ? [queue[sentPieces]] : []
+    sentPieces = 0
+    backlog = isPartial ? queue[0].bytes.count - sentBytes : 0
+  }
+
+  /// Closes the connection in good order once all that is queued was sent. The delegate hears nothing more.
+  ///
+  /// - Parameter limit: when to cut the connection at the latest, in milliseconds; by default the client has time for as
+  ///   long as it does not stall.
+  func finish(within limit: UInt64? = nil) {
+    guard phase == .awaited || phase == .open else { return }
+    if let limit { deadline = sockets.loop.now + limit }
+    guard phase == .open else {
+      phase = .finishing
+      return
+    }
+    phase = .finishing
+    reads = false
+    if backlog == 0 { linger() } else { look(after: 0) }
+  }
+
+  /// Ends the connection now, in such a way that the client cannot take a part for the whole: with a reset. The delegate
+  /// hears nothing more.
+  func cut() {
+    guard phase != .closed else { return }
+    if phase != .awaited {
+      var reset = linger_t(l_onoff: 1, l_linger: 0)
+      setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout.size(ofValue: reset)))
+    }
+    close()
+  }
+
+  // MARK: - From the server
+
+  /// libmicrohttpd has let go of the connection.
+  ///
+  /// - Parameters:
+  ///   - descriptor: the connection, which the socket takes over; -1 where there is none.
+  ///   - received: what the client had sent beyond its request.
+  func open(_ descriptor: Int32, received: [UInt8] = []) {
+    guard descriptor >= 0 else { return vanish() }
+    self.descriptor = descriptor
+    guard phase != .closed else {
+      phase = .open
+      return cut()
+    }
+    let isFinishing = phase == .finishing
+    phase = .open
+    do {
+      watcher = try SocketWatcher(loop: sockets.loop, descriptor: descriptor) { [unowned self] in ready($0) }
+    } catch {
+      return vanish()
+    }
+    // Each turn's frames leave in one write: nothing is gained by waiting for more (tcp(7)).
+    set(Int32(TCP_NODELAY), 1)
+    set(Int32(TCP_CORK), 0)
+    sockets.add(self)
+    updateWatch()
+    if !received.isEmpty { received.withUnsafeBytes { delegate?.socket(self, received: $0) } }
+    if isFinishing { finish() }
+    if phase != .closed && backlog > 0 { sockets.flushLater(self) }
+  }
+
+  private func set(_ option: Int32, _ value: Int32) {
+    var value = value
+    setsockopt(descriptor, Int32(IPPROTO_TCP), option, &value, socklen_t(MemoryLayout.size(ofValue: value)))
+  }
+
+  /// Sends as much of the queue as the system takes.
+  func flush() {
+    guard phase == .open || phase == .finishing, !isBlocked else { return }
+    while backlog > 0 {
+      let count = write()
+      guard count >= 0 else {
+        if errno == EINTR { continue }
+        guard errno == EAGAIN else { return vanish() }
+        isBlocked = true
+        break
+      }
+      advance(by: count)
+    }
+    // What the client's system does not confirm in time is a stall, too.
+    look(after: sockets.lookInterval)
+    updateWatch()
+    guard backlog == 0 else { return }
+    if phase == .finishing { linger() } else { delegate?.socketHasRoom(self) }
+  }
+
+  private func write() -> Int {
+    withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.mostPieces) { vectors in
+      var count = 0
+      var offset = sentBytes
+      for piece in queue[sentPieces...].prefix(Self.mostPieces) {
+        let start = UnsafeMutableRawPointer(mutating: piece.bytes.baseAddress! + offset)
+        vectors.initializeElement(at: count, to: iovec(iov_base: start, iov_len: piece.bytes.count - offset))
+        count += 1
+        offset = 0
+      }
+      var message = msghdr()
+      message.msg_iov = vectors.baseAddress
+      message.msg_iovlen = count
+      return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+    }
+  }
+
+  private func advance(by count: Int) {
+    if takenCount == confirmedCount { lastProgress = sockets.loop.now }
+    takenCount += count
+    backlog -= count
+    sentBytes += count
+    guard backlog > 0 else {
+      queue = []
+      sentPieces = 0
+      sentBytes = 0
+      return
+    }
+    while sentBytes >= queue[sentPieces].bytes.count {
+      sentBytes -= queue[sentPieces].bytes.count
+      sentPieces += 1
+    }
+    // What was sent is let go of, but not one by one.
+    if sentPieces >= Self.mostPieces * 4 {
+      queue.removeFirst(sentPieces)
+      sentPieces = 0
+    }
+  }
+
+  // MARK: - From the system
+
+  private func updateWatch() {
+    guard phase != .awaited, phase != .closed else { return }
+    var events: SocketEvents = []
+    if isBlocked { events.insert(.writable) }
+    if reads || phase == .lingering { events.insert(.readable) }
+    if !hasHalfClosed { events.insert(.disconnect) }
+    watcher?.watch(events)
+  }
+
+  private func ready(_ events: SocketEvents) {
+    if events.contains(.writable) && isBlocked {
+      isBlocked = false
+      sockets.flushLater(self)
+    }
+    if events.contains(.readable) && (reads || phase == .lingering) { return read() }
+    guard events.contains(.disconnect) else { return updateWatch() }
+    if Self.canRead(descriptor) {
+      hasHalfClosed = true
+      if phase == .lingering { return close() }
+      confirm()
+      lastProgress = sockets.loop.now
+      look(after: Self.grace)
+      updateWatch()
+    } else {
+      vanish()
+    }
+  }
+
+  /// Whether the client has closed only its sending side: a reset shows as an error and a hang-up (poll(2)).
+  private static func canRead(_ descriptor: Int32) -> Bool {
+    var state = pollfd(fd: descriptor, events: 0, revents: 0)
+    return poll(&state, 1, 0) == 0
+  }
+
+  private func read() {
+    let count = recv(descriptor, sockets.scratch.baseAddress, sockets.scratch.count, 0)
+    switch count {
+    case 1...:
+      guard phase == .open else { return }
+      delegate?.socket(self, received: UnsafeRawBufferPointer(rebasing: sockets.scratch[..<count]))
+    case 0: vanish()
+    default:
+      if errno != EAGAIN && errno != EINTR { vanish() }
+    }
+  }
+
+  // MARK: - What takes time
+
+  private func look(after delay: UInt64) {
+    nextLook = min(isAttended ? nextLook : .max, sockets.loop.now + delay)
+    sockets.attend(self)
+  }
+
+  /// Takes note of what the client's system has taken; whether that was anything.
+  @discardableResult
+  private func confirm() -> Bool {
+    // How many bytes the client's system has not acknowledged (tcp(7), SIOCOUTQ).
+    var waiting: Int32 = 0
+    guard ioctl(descriptor, UInt(TIOCOUTQ), &waiting) == 0 else { return false }
+    let confirmed = takenCount - Int(waiting)
+    defer { confirmedCount = confirmed }
+    return confirmed > confirmedCount
+  }
+
+  /// Looks whether the socket has run out of time. False where it needs no more looking after.
+  func lookAgain() -> Bool {
+    guard phase != .closed else { return false }
+    let now = sockets.loop.now
+    if confirm() { lastProgress = now }
+    if now >= deadline {
+      if phase == .lingering { close() } else { cut() }
+      return false
+    }
+    if hasHalfClosed && now - lastProgress >= Self.grace {
+      if phase == .open { vanish() } else { cut() }
+      return false
+    }
+    let isIdle = backlog == 0 && confirmedCount == takenCount
+    if !isIdle && now - lastProgress >= sockets.stallLimit {
+      lastProgress = now
+      if phase == .open { delegate?.socketHasStalled(self) } else { cut() }
+      if phase == .closed { return false }
+    }
+    let hasLimit = hasHalfClosed || deadline != .max
+    nextLook = now + (hasLimit ? ClientSockets.tick : sockets.lookInterval)
+    return hasLimit || !isIdle
+  }
+
+  private func linger() {
+    phase = .lingering
+    if hasHalfClosed { return close() }
+    shutdown(descriptor, Int32(SHUT_WR))
+    deadline = min(deadline, sockets.loop.now + Self.lingerLimit)
+    look(after: ClientSockets.tick)
+    updateWatch()
+  }
+
+  /// The client is gone, or as good as gone.
+  private func vanish() {
+    let delegate = phase == .open || phase == .awaited ? delegate : nil
+    close()
+    delegate?.socketIsGone(self)
+  }
+
+  private func close() {
+    let wasAwaited = phase == .awaited
+    phase = .closed
+    queue = []
+    backlog = 0
+    sentPieces = 0
+    sentBytes = 0
+    watcher?.watch([])
+    watcher = nil
+    if descriptor >= 0 { Glibc.close(descriptor) }
+    descriptor = -1
+    if !wasAwaited { sockets.remove(self) }
+    delegate = nil
+  }
+}
+
+private typealias linger_t = linger

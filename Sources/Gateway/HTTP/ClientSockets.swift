@@ -1,0 +1,107 @@
+import EventLoop
+import Glibc
+
+/// All connections of a shard that were taken over from libmicrohttpd. Belongs to the shard's loop.
+final class ClientSockets {
+  /// How often time limits are looked at, in milliseconds, while there are any.
+  static let tick: UInt64 = 250
+  /// How many sockets are flushed in one turn of the loop: thousands that read the same must not hold up other requests.
+  private static let mostFlushes = 256
+
+  let loop: EventLoop
+  /// After how many milliseconds without progress a client has stalled.
+  let stallLimit: UInt64
+  /// How often to look whether a client makes progress.
+  let lookInterval: UInt64
+  /// What is read goes here first: one buffer for all, as it is passed on at once.
+  let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+
+  private var open: [ClientSocket] = []
+  private var dirty: [ClientSocket] = []
+  private var flushedCount = 0
+  private var attended: [ClientSocket] = []
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
+  private lazy var nextTurn = LoopTimer(loop: loop) {}
+
+  init(loop: EventLoop, stallLimit: UInt64) {
+    self.loop = loop
+    self.stallLimit = stallLimit
+    lookInterval = max(Self.tick, stallLimit / 4)
+  }
+
+  deinit { scratch.deallocate() }
+
+  /// How many are open, those included that are being closed in good order.
+  var count: Int { open.count }
+
+  /// Sends what is queued. To be called once a turn, before the loop waits.
+  func flush() {
+    let end = min(dirty.count, flushedCount + Self.mostFlushes)
+    while flushedCount < end {
+      let socket = dirty[flushedCount]
+      flushedCount += 1
+      socket.isDirty = false
+      socket.flush()
+    }
+    if flushedCount == dirty.count {
+      dirty.removeAll(keepingCapacity: dirty.count <= Self.mostFlushes)
+      flushedCount = 0
+    } else {
+      nextTurn.start(after: 0)
+    }
+  }
+
+  /// Ends all connections at once.
+  func close() {
+    while let socket = open.last { socket.cut() }
+    timer.stop()
+    attended = []
+    dirty = []
+    flushedCount = 0
+  }
+
+  // MARK: - From the sockets
+
+  func add(_ socket: ClientSocket) {
+    socket.slot = open.count
+    open.append(socket)
+  }
+
+  func remove(_ socket: ClientSocket) {
+    guard socket.slot >= 0 else { return }
+    let last = open.removeLast()
+    if last !== socket {
+      open[socket.slot] = last
+      last.slot = socket.slot
+    }
+    socket.slot = -1
+  }
+
+  func flushLater(_ socket: ClientSocket) {
+    guard !socket.isDirty else { return }
+    socket.isDirty = true
+    dirty.append(socket)
+  }
+
+  /// Looks at the socket when its time has come.
+  func attend(_ socket: ClientSocket) {
+    guard !socket.isAttended else { return }
+    socket.isAttended = true
+    attended.append(socket)
+    if !timer.isActive { timer.start(after: Self.tick, every: Self.tick) }
+  }
+
+  private func look() {
+    let now = loop.now
+    // Those that are attended to from here on come behind those that stay.
+    let sockets = attended
+    attended = []
+    var left: [ClientSocket] = []
+    for socket in sockets {
+      socket.isAttended = socket.nextLook > now || socket.lookAgain()
+      if socket.isAttended { left.append(socket) }
+    }
+    attended = left + attended
+    if attended.isEmpty { timer.stop() }
+  }
+}
