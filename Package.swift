@@ -52,8 +52,11 @@ let package = Package(
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
-    // What integration tests share: etcd and gateway processes, a raw HTTP client, a scripted gRPC server.
-    .target(name: "TestSupport", dependencies: ["CNghttp2"], path: "Tests/TestSupport", swiftSettings: settings),
+    // What integration tests share: etcd and gateway processes, raw HTTP and WebSocket clients, a scripted gRPC server.
+    .systemLibrary(name: "CNamespaces", path: "Tests/CNamespaces"),
+    .target(
+      name: "TestSupport", dependencies: ["CNamespaces", "CNghttp2", "COpenSSL"], path: "Tests/TestSupport",
+      swiftSettings: settings),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: settings),
     .testTarget(
       name: "GrpcBridgeTests", dependencies: ["EtcdSchema", "EventLoop", "GrpcBridge", "TestSupport"],

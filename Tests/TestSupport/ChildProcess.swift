@@ -143,7 +143,7 @@ extension ChildProcess {
 }
 
 /// Forks and executes `command` without this process's ignored signals and signal mask; descriptors are close-on-exec here.
-private func spawn(_ command: [String], _ variables: [String], output: String, error: String) throws -> pid_t {
+func spawn(_ command: [String], _ variables: [String], output: String, error: String) throws -> pid_t {
   var actions = posix_spawn_file_actions_t()
   posix_spawn_file_actions_init(&actions)
   defer { posix_spawn_file_actions_destroy(&actions) }

@@ -29,11 +29,21 @@ package actor HTTPConnection {
   }
 
   /// Connects to `http://HOST:PORT`.
-  package static func connect(to url: String, timeout: Duration = .seconds(10)) async throws -> HTTPConnection {
+  /// - Parameter network: where the client is; nil for the network of this process.
+  package static func connect(
+    to url: String, in network: NetworkNamespace? = nil, timeout: Duration = .seconds(10)
+  ) async throws -> HTTPConnection {
     guard let parts = URL(string: url), let host = parts.host, let port = parts.port else {
       throw TestSupportError("\(url) is not http://HOST:PORT")
     }
-    let connection = HTTPConnection(descriptor: try openSocket(host: host, port: port), authority: "\(host):\(port)")
+    let descriptor =
+      if let network {
+        // A socket belongs for good to the namespace of the thread that opened it.
+        try await network.inside { try openSocket(host: host, port: port) }
+      } else {
+        try openSocket(host: host, port: port)
+      }
+    let connection = HTTPConnection(descriptor: descriptor, authority: "\(host):\(port)")
     try await connection.finishConnecting(.now + timeout)
     return connection
   }
@@ -70,6 +80,16 @@ package actor HTTPConnection {
   /// Sends text as it is; line ends are the caller's.
   package func send(_ text: String, timeout: Duration = .seconds(30)) async throws {
     try await send(Array(text.utf8), timeout: timeout)
+  }
+
+  /// Exactly so many bytes.
+  /// - Throws: `HTTPFailure.closed` where the connection ends before.
+  package func receive(exactly count: Int, timeout: Duration = .seconds(10)) async throws -> [UInt8] {
+    let deadline = ContinuousClock.now + timeout
+    while inbox.count - position < count {
+      if try await !fill(deadline) { throw HTTPFailure.closed }
+    }
+    return take(count)
   }
 
   /// Everything up to the end of the connection.
@@ -124,11 +144,20 @@ package actor HTTPConnection {
     _ method: String, _ path: String, headers: [(String, String)] = [], body: [UInt8]? = nil,
     timeout: Duration = .seconds(30)
   ) async throws -> HTTPResponse {
+    try await sendRequest(method, path, headers: headers, body: body, timeout: timeout)
+    return try await receive(toHead: method == "HEAD", timeout: timeout)
+  }
+
+  /// Sends one request and does not wait for its response.
+  /// - Parameter body: sent with its `Content-Length` unless nil.
+  package func sendRequest(
+    _ method: String, _ path: String, headers: [(String, String)] = [], body: [UInt8]? = nil,
+    timeout: Duration = .seconds(30)
+  ) async throws {
     var head = "\(method) \(path) HTTP/1.1\r\nHost: \(authority)\r\n"
     for (name, value) in headers { head += "\(name): \(value)\r\n" }
     if let body { head += "Content-Length: \(body.count)\r\n" }
     try await send(Array((head + "\r\n").utf8) + (body ?? []), timeout: timeout)
-    return try await receive(toHead: method == "HEAD", timeout: timeout)
   }
 
   /// Receives one whole response; interim ones (1xx) are passed over.
@@ -235,6 +264,11 @@ package actor HTTPConnection {
   private func fill(_ deadline: ContinuousClock.Instant) async throws -> Bool {
     while true {
       guard descriptor >= 0 else { throw HTTPFailure.closedHere }
+      // A stream's last part has hardly ever come whole, so the inbox would never be empty.
+      if position > 1 << 20 {
+        inbox.removeFirst(position)
+        position = 0
+      }
       let space = 64 * 1024
       var count = 0
       let bytes = [UInt8](unsafeUninitializedCapacity: space) { buffer, initialized in

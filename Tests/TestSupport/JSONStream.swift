@@ -1,0 +1,89 @@
+/// The response to a stream's request over HTTP/1.1: lines of JSON, as the gateway inside etcd sends them.
+///
+/// It is strict: a message has to be one line, and the line one chunk of its own (RFC 9112, section 7.1).
+package actor JSONStream {
+  /// For closing, resetting or half-closing, and for its socket options.
+  package nonisolated let connection: HTTPConnection
+  private var receivedHead: HTTPHead?
+  /// Empty lines that have come so far.
+  package private(set) var heartbeats = 0
+
+  private init(_ connection: HTTPConnection) {
+    self.connection = connection
+  }
+
+  /// Connects and posts a stream's request; the response is for the calls below.
+  /// - Parameters:
+  ///   - body: the requests, one after another.
+  ///   - user: `NAME:PASSWORD` for `Authorization: Basic`.
+  ///   - network: where the client is; nil for the network of this process.
+  ///   - receiveBuffer: the size of the kernel's buffer in bytes, so that a client that does not read is felt early.
+  package static func open(
+    _ url: String, _ path: String, _ body: String, user: String? = nil, headers: [(String, String)] = [],
+    in network: NetworkNamespace? = nil, receiveBuffer: Int32? = nil
+  ) async throws -> JSONStream {
+    let connection = try await HTTPConnection.connect(to: url, in: network)
+    if let receiveBuffer { await connection.setReceiveBuffer(bytes: receiveBuffer) }
+    try await connection.sendRequest("POST", path, headers: headers + basic(user), body: Array(body.utf8))
+    return JSONStream(connection)
+  }
+
+  /// The head of the response, once it has come: with the first message, as a rule.
+  package func head(timeout: Duration = .seconds(30)) async throws -> HTTPHead {
+    if let receivedHead { return receivedHead }
+    let head = try await connection.receiveHead(timeout: timeout)
+    receivedHead = head
+    return head
+  }
+
+  /// The next line, with its line feed and whatever it says; nil at the proper end of the response.
+  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` where a chunk is not one line.
+  package func nextLine(timeout: Duration = .seconds(30)) async throws -> [UInt8]? {
+    let head = try await head(timeout: timeout)
+    guard head.status == 200 else {
+      throw HTTPFailure.malformed("\(try await response(timeout: timeout)) is no stream")
+    }
+    guard let chunk = try await connection.receivePart(timeout: timeout) else { return nil }
+    guard chunk.firstIndex(of: UInt8(ascii: "\n")) == chunk.count - 1 else {
+      throw HTTPFailure.malformed("a chunk is not one line: \(String(decoding: chunk.prefix(1000), as: UTF8.self))")
+    }
+    return chunk
+  }
+
+  /// The next message, `{"result":…}` or `{"error":…}`, past all heartbeats; nil at the proper end of the response.
+  /// - Throws: as `nextLine`; `HTTPFailure.timedOut` where nothing but heartbeats comes.
+  package func nextMessage(timeout: Duration = .seconds(30)) async throws -> JSON? {
+    let deadline = ContinuousClock.now + timeout
+    while let line = try await nextLine(timeout: deadline - .now) {
+      if line.count > 1 { return try JSON(parsing: line) }
+      heartbeats += 1
+    }
+    return nil
+  }
+
+  /// The next result; nil at the proper end of the response.
+  /// - Throws: as `nextMessage`; `TestSupportError` for an error.
+  package func next(timeout: Duration = .seconds(30)) async throws -> JSON? {
+    guard let message = try await nextMessage(timeout: timeout) else { return nil }
+    guard let result = message["result"] else { throw TestSupportError("\(message) is no result") }
+    return result
+  }
+
+  /// The whole response, for one that is expected to end by itself: an error, say.
+  package func response(timeout: Duration = .seconds(30)) async throws -> HTTPResponse {
+    let head = try await head(timeout: timeout)
+    var body: [UInt8] = []
+    while let part = try await connection.receivePart(timeout: timeout) { body += part }
+    return HTTPResponse(head: head, body: body)
+  }
+
+  /// Leaves with FIN.
+  package func close() async {
+    await connection.close()
+  }
+
+  /// Leaves with RST.
+  package func reset() async {
+    await connection.reset()
+  }
+}
