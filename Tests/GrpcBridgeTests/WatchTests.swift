@@ -183,7 +183,9 @@ import Testing
     etcd.put("a", "a")
     etcd.put("a", "a", "a")
     etcd.put("a")
-    for index in etcd.streams[0].watchers.indices { etcd.sendEvents(etcd.streams[0], watcher: index, inFragments: true) }
+    for index in etcd.streams[0].watchers.indices {
+      etcd.sendEvents(etcd.streams[0], watcher: index, inFragments: true)
+    }
     #expect(joined.revisions == [2, 2, 3, 3, 3, 4])
     #expect(parts.revisions == joined.revisions)
     let news = joined.responses.dropFirst()

@@ -10,7 +10,7 @@ extension Shard {
     switch route.kind {
     case .unary: fatalError("not there yet")
     case .serverStream: fatalError("not there yet")
-    case .watch: fatalError("not there yet")
+    case .watch: return WatchSession(route, sink: sink, credentials: credentials, shard: self)
     case .leaseKeepAlive: fatalError("not there yet")
     }
   }

@@ -42,21 +42,23 @@ package final class WatchClient {
 
   // MARK: - From the client
 
-  /// Does what an encoded `WatchRequest` asks for. An empty one asks for nothing.
+  /// Does what an encoded `WatchRequest` asks for.
   ///
-  /// - Throws: ``GrpcStatus`` where the bytes are none.
+  /// - Throws: ``GrpcStatus`` where it asks for nothing.
   package func receive(_ request: UnsafeRawBufferPointer) throws(GrpcStatus) {
     let message: Etcdserverpb_WatchRequest
     do {
       message = try Etcdserverpb_WatchRequest(serializedBytes: Array(request))
     } catch {
-      throw GrpcStatus(.internal, "a watch request that is none: \(error)")
+      throw GrpcStatus(.invalidArgument, "not a watch request: \(error)")
     }
     switch message.requestUnion {
     case .createRequest(let request): create(request)
     case .cancelRequest(let request): cancel(request.watchID)
     case .progressRequest: requestProgress()
-    case nil: break
+    case nil:
+      throw GrpcStatus(
+        .invalidArgument, "a watch request needs one of create_request, cancel_request and progress_request")
     }
   }
 
@@ -150,7 +152,7 @@ final class Watch {
   /// What the client knows it by.
   let id: Int64
   unowned let client: WatchClient
-  let spec: WatchSpec
+  var spec: WatchSpec
   let startRevision: Int64
   let wantsProgress: Bool
   let wantsFragments: Bool

@@ -66,6 +66,8 @@ final class WatchFeed {
 
   func add(_ watch: Watch) {
     watch.feed = self
+    // Equal, but with memory that is shared with the other readers.
+    watch.spec = spec
     watch.slot = readers.count
     readers.append(watch)
     readerCount += 1
@@ -175,8 +177,8 @@ final class WatchFeed {
       message.isCreated
       ? WatchResponse.refused(header: message.header, asCreated: false, reason: message.cancelReason) : response
     deliver(from: position) { watch in
-      if watch.isCreated { watch.pass(news) } else { watch.passRefusal(response) }
       watch.client.ended(watch)
+      if watch.isCreated { watch.pass(news) } else { watch.passRefusal(response) }
     }
   }
 }

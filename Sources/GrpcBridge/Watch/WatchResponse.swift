@@ -67,11 +67,13 @@ package final class WatchResponse {
   /// - Parameters:
   ///   - watchID: the ID by which the reader's client knows the watch.
   ///   - asFragments: whether the client puts fragments together itself.
-  package func rendering<Object: AnyObject>(watchID: Int64, asFragments: Bool, make: () -> Object) -> Object {
+  package func rendering<Object: AnyObject, Fault: Error>(
+    watchID: Int64, asFragments: Bool, make: () throws(Fault) -> Object
+  ) throws(Fault) -> Object {
     for known in renderings where known.watchID == watchID && known.asFragments == asFragments {
       return unsafeDowncast(known.object, to: Object.self)
     }
-    let object = make()
+    let object = try make()
     renderings.append((watchID, asFragments, object))
     return object
   }

@@ -1,0 +1,96 @@
+import GrpcBridge
+import Transcoding
+
+/// The watches of one client.
+final class WatchSession: StreamSession {
+  private let route: RpcRoute
+  private unowned let sink: any StreamSink
+  private unowned let shard: Shard
+  private let credentials: StreamCredentials
+  private var client: WatchClient!
+  private var hasAllRequests = false
+  private var isOver = false
+
+  init(_ route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, shard: Shard) {
+    self.route = route
+    self.sink = sink
+    self.credentials = credentials
+    self.shard = shard
+    client = shard.bridge.watches.open(credentials: credentials.credentials, peer: sink.peer, delegate: self)
+  }
+
+  func receive(_ message: consuming ByteBuffer) {
+    guard !isOver else { return }
+    do throws(GrpcStatus) {
+      try message.withUnsafeBytes { bytes throws(GrpcStatus) in
+        try client.receive(UnsafeRawBufferPointer(rebasing: bytes[CallMessage.headroom...]))
+      }
+    } catch {
+      end(error)
+    }
+  }
+
+  func receiveEnd() {
+    hasAllRequests = true
+    finishIfDone()
+  }
+
+  func sinkHasRoom() { client.resume() }
+
+  func cancel() {
+    isOver = true
+    client.cancel()
+  }
+
+  private func end(_ status: GrpcStatus) {
+    guard !isOver else { return }
+    cancel()
+    sink.fail(status)
+  }
+
+  /// Ends a stream on which nothing more can come: etcd's own gateway leaves it open for ever.
+  private func finishIfDone() {
+    guard hasAllRequests, !isOver, !client.hasWatches else { return }
+    cancel()
+    sink.finish()
+  }
+}
+
+extension WatchSession: WatchClientDelegate {
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64, asFragments: Bool) {
+    do throws(TranscodingError) {
+      let frame = try response.rendering(watchID: watchID, asFragments: asFragments) { () throws(TranscodingError) in
+        try render(response, watchID, asFragments)
+      }
+      sink.send(frame)
+    } catch {
+      shard.logger.error("a watch response of etcd is not understood: \(error)")
+      return end(GrpcStatus(.internal, "a watch response of etcd is not understood: \(error)"))
+    }
+    if sink.backlog > shard.settings.streams.backlog { client.pause() }
+    finishIfDone()
+  }
+
+  private func render(
+    _ response: WatchResponse, _ watchID: Int64, _ asFragments: Bool
+  ) throws(TranscodingError) -> StreamFrame {
+    try StreamFrame { json throws(TranscodingError) in
+      var transcoder = ProtobufToJSON(route.response)
+      var fault: TranscodingError?
+      json.append("{\"result\":")
+      response.encoded(watchID: watchID, asFragments: asFragments) { piece in
+        guard fault == nil else { return }
+        do throws(TranscodingError) { try transcoder.push(piece, into: &json) } catch { fault = error }
+      }
+      if let fault { throw fault }
+      try transcoder.finish(into: &json)
+      json.append(UInt8(ascii: "}"))
+    }
+  }
+
+  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(status) }
+
+  func credentials(for client: WatchClient) -> BasicCredentials {
+    credentials.basic ?? BasicCredentials(user: "", password: "")
+  }
+}
