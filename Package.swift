@@ -55,7 +55,13 @@ let package = Package(
     // What integration tests share: etcd and gateway processes, a raw HTTP client, a scripted gRPC server.
     .target(name: "TestSupport", dependencies: ["CNghttp2"], path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: settings),
-    .testTarget(name: "GrpcBridgeTests", dependencies: ["GrpcBridge"], swiftSettings: settings),
+    .testTarget(
+      name: "GrpcBridgeTests",
+      dependencies: [
+        "EtcdSchema", "EventLoop", "GrpcBridge", "TestSupport", .product(name: "Logging", package: "swift-log"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      swiftSettings: settings),
     .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "EtcdSchemaTests",
