@@ -59,7 +59,11 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: settings),
     .testTarget(
-      name: "GrpcBridgeTests", dependencies: ["EtcdSchema", "EventLoop", "GrpcBridge", "TestSupport"],
+      name: "GrpcBridgeTests",
+      dependencies: [
+        "EtcdSchema", "EventLoop", "GrpcBridge", "TestSupport", .product(name: "Logging", package: "swift-log"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
       swiftSettings: settings),
     .testTarget(name: "TestSupportTests", dependencies: ["TestSupport"], swiftSettings: settings),
     .testTarget(

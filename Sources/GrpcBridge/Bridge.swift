@@ -1,8 +1,9 @@
 package import EventLoop
 package import Logging
 
-/// One shard's way to etcd: takes calls with their credentials, sees to the token each needs, and forwards them over the
-/// shard's connection. Belongs to one loop.
+/// One shard's way to etcd: takes calls with their credentials, sees to the token each needs, and forwards them. Unary
+/// calls share one connection and streams another, so that large answers do not hold up the events of a watch. Belongs to
+/// one loop.
 package final class Bridge {
   /// The limits of a bridge.
   package struct Configuration: Sendable {
@@ -16,7 +17,12 @@ package final class Bridge {
   }
 
   private let loop: EventLoop
+  private let endpoints: [Endpoint]
+  private let logger: Logger
+  /// For unary calls.
   private let channel: Channel
+  /// For streams; nil until there is one.
+  private var streams: Channel?
   private let authenticator: Authenticator
   private let configuration: Configuration
   private let hasher = CredentialHasher()
@@ -24,17 +30,17 @@ package final class Bridge {
   package private(set) lazy var watches = WatchHub(
     loop: loop, carrier: self, patience: configuration.channel.dialTimeout,
     progressInterval: configuration.watchProgressInterval, logger: logger)
-  private let logger: Logger
   private var tokens: [CredentialKey: Token] = [:]
   private var loggingIn: [CredentialKey: [Call]] = [:]
 
-  /// Makes a bridge and begins to connect.
+  /// Makes a bridge and begins to connect. Streams get their connection when the first one is started.
   package init(
     loop: EventLoop, endpoints: [Endpoint], authenticator: Authenticator, configuration: Configuration, logger: Logger
   ) {
     self.loop = loop
     self.authenticator = authenticator
     self.configuration = configuration
+    self.endpoints = endpoints
     self.logger = logger
     channel = Channel(loop: loop, endpoints: endpoints, configuration: configuration.channel, logger: logger)
     channel.owner = self
@@ -49,8 +55,12 @@ package final class Bridge {
 
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.
-  package func start(_ call: Call, credentials: CallCredentials) {
+  ///
+  /// - Parameter refused: an earlier stream of the same user, on which etcd has said in a message that its token is no
+  ///   longer good; this call gets another one. What etcd says in a status is seen to without being asked.
+  package func start(_ call: Call, credentials: CallCredentials, insteadOf refused: Call? = nil) {
     call.credentials = credentials
+    let channel = channel(for: call)
     switch credentials {
     case .none:
       channel.send(call)
@@ -58,13 +68,26 @@ package final class Bridge {
       call.token = token
       channel.send(call)
     case .user(let key):
-      if let token = tokens[key] {
+      if let token = tokens[key], token !== refused?.token {
         call.token = token
         channel.send(call)
       } else {
-        logIn(call, key, stale: nil)
+        tokens[key] = nil
+        logIn(call, key, stale: refused?.token)
       }
     }
+  }
+
+  private func channel(for call: Call) -> Channel {
+    // A closed channel ends whatever it is given: no other one is made for that.
+    guard call.method.isStream, !channel.isClosed else { return channel }
+    if let streams { return streams }
+    var logger = logger
+    logger[metadataKey: "connection"] = "streams"
+    let streams = Channel(loop: loop, endpoints: endpoints, configuration: configuration.channel, logger: logger)
+    streams.owner = self
+    self.streams = streams
+    return streams
   }
 
   /// Starts `call`, an `Authenticate` that a client makes itself: over the authenticator's connection and within its
@@ -87,35 +110,47 @@ package final class Bridge {
     case .success(let message):
       call.delegate.call(call, willReceive: message.count)
       message.withUnsafeBytes { call.delegate.call(call, received: $0) }
+      call.delegate.callReceivedMessage(call)
       channel.end(call, with: GrpcStatus(.ok, origin: .server))
     case .failure(let status):
       channel.end(call, with: status)
     }
   }
 
-  /// Sends another message of a stream, after those before it.
-  package func send(_ message: consuming CallMessage, on call: Call) { fatalError("not there yet") }
+  /// Sends another message of a stream, after those before it. Before the stream is on the wire, and while etcd takes
+  /// nothing, messages wait in memory. After the end of the call, or of its messages, nothing is sent.
+  package func send(_ message: consuming CallMessage, on call: Call) { channel(for: call).send(message, on: call) }
 
-  /// Says that no more messages of a stream follow (gRPC over HTTP/2, "EOS").
-  package func finishSending(_ call: Call) { fatalError("not there yet") }
+  /// Says that no more messages of a stream follow (gRPC over HTTP/2, "EOS"). The answers go on.
+  package func finishSending(_ call: Call) { channel(for: call).finishSending(call) }
 
   /// Ends `call` without another word to its delegate, at etcd too.
-  package func cancel(_ call: Call) { channel.cancel(call) }
+  package func cancel(_ call: Call) { channel(for: call).cancel(call) }
 
-  /// Holds back the rest of a response that is not read fast enough.
-  package func pause(_ call: Call) { channel.pause(call) }
+  /// Holds back the rest of a response that is not read fast enough: etcd sends up to 1 MiB more of it, which is passed on.
+  package func pause(_ call: Call) { channel(for: call).pause(call) }
 
   /// Takes ``pause(_:)`` back.
-  package func resume(_ call: Call) { channel.resume(call) }
+  package func resume(_ call: Call) { channel(for: call).resume(call) }
 
   /// Sends what this turn of the loop has made. To be called once a turn, before the loop waits.
-  package func flush() { channel.flush() }
+  package func flush() {
+    // A connection that turns out to be lost may make a delegate start something on the other one.
+    repeat {
+      channel.flush()
+      streams?.flush()
+    } while channel.needsFlush || streams?.needsFlush == true
+  }
 
-  /// Ends all calls with an error, and the connection.
-  package func close() { channel.close() }
+  /// Ends all calls with an error, and the connections.
+  package func close() {
+    watches.close(Channel.closed)
+    channel.close()
+    streams?.close()
+  }
 
   private func logIn(_ call: Call, _ key: CredentialKey, stale: Token?) {
-    guard channel.hold(call) else { return }
+    guard channel(for: call).hold(call) else { return }
     loggingIn[key, default: []].append(call)
     guard loggingIn[key]!.count == 1 else { return }
     let credentials = call.delegate.credentials(for: call)
@@ -138,16 +173,16 @@ package final class Bridge {
       case .success((let token, let isFresh)):
         call.token = token
         call.hasFreshToken = isFresh && call.renewals > 0
-        channel.send(call)
+        channel(for: call).send(call)
       case .failure(let status):
-        channel.end(call, with: status)
+        channel(for: call).end(call, with: status)
       }
     }
   }
 }
 
 extension Bridge: WatchCarrier {
-  func leaveMember() { fatalError("not there yet") }
+  func leaveMember() { streams?.leave() }
 }
 
 extension Bridge: ChannelOwner {

@@ -52,7 +52,11 @@ package struct CallMessage: ~Copyable {
   deinit { free(frame.baseAddress) }
 }
 
-/// What a call's maker hears of it, on the loop of the call. Nothing may be started or cancelled from ``call(_:received:)``.
+/// What a call's maker hears of it, on the loop of the call.
+///
+/// From within each of these methods the ``Bridge`` may be asked for anything, on this call or on others: after
+/// ``Bridge/cancel(_:)`` nothing more is heard of a call, not even of bytes that have come already, and its delegate may
+/// go. ``Bridge/pause(_:)`` holds back the member, not what has come.
 package protocol CallDelegate: AnyObject {
   /// The response message begins; `length` is its size in bytes.
   func call(_ call: Call, willReceive length: Int)
@@ -72,7 +76,7 @@ extension CallDelegate {
   package func callReceivedMessage(_ call: Call) {}
 }
 
-/// One unary call, from its start to its status. Belongs to one loop.
+/// One call, unary or a stream, from its start to its status. Belongs to one loop.
 package final class Call {
   enum Phase {
     /// Not started, or ended.
@@ -86,7 +90,10 @@ package final class Call {
   }
 
   package let method: CallMethod
+  /// The request, or the first one of a stream.
   let message: CallMessage
+  /// All requests of a stream; nil for a unary call.
+  let requests: RequestStream?
   /// The time limit in the form of gRPC's `grpc-timeout`; empty for none.
   let timeoutText: [UInt8]
   /// The time limit in milliseconds; nil for none.
@@ -95,8 +102,10 @@ package final class Call {
 
   // What follows is the business of the channel that carries the call.
   var phase = Phase.idle
-  /// Where the channel keeps it.
+  /// Where the channel keeps it; negative where it does not.
   var slot = -1
+  /// Whether the channel keeps it among those that its clock has to look at.
+  var isWatched = false
   var deadline = UInt64.max
   /// Until when it waits for a connection.
   var patience = UInt64.max
@@ -110,19 +119,26 @@ package final class Call {
   /// How often the call was sent again with another token.
   var renewals = 0
   static let mostRenewals = 4
-  var stream = CallStream()
+  var stream: CallStream
 
+  /// Makes a call that is to be started with ``Bridge/start(_:credentials:)``. A stream takes further messages until
+  /// ``Bridge/finishSending(_:)``.
+  ///
+  /// - Parameter delegate: not kept alive by the call; needed until the call has ended or was cancelled.
   package init(
     _ method: CallMethod, message: consuming CallMessage, timeout: GrpcTimeout?, delegate: any CallDelegate
   ) {
     self.method = method
+    requests = method.isStream ? RequestStream() : nil
+    requests?.append(message.frame)
     self.message = message
+    stream = CallStream(of: method)
     self.timeout = timeout?.milliseconds
     timeoutText = timeout?.headerValue ?? []
     self.delegate = delegate
   }
 
-  /// Whether response bytes have reached the delegate.
+  /// Whether response bytes have reached the delegate: from then on the call is not repeated.
   package var hasReceivedMessage: Bool { stream.reader.hasBegun }
 }
 
@@ -131,17 +147,21 @@ struct CallStream {
   var id: Int32 = -1
   /// The connection forgets the call, and takes itself out here, before it goes.
   unowned(unsafe) var connection: Connection?
-  /// How much of the request frame nghttp2 has taken.
+  /// How much of the requests nghttp2 has taken.
   var bytesTaken = 0
   var httpStatus = 0
   var isGrpc = false
   var grpcStatus: Int?
   var grpcMessage = ""
-  var reader = FrameReader()
+  var reader: FrameReader
+  /// Whether nghttp2 waits to be told of further requests.
+  var isDeferred = false
   /// While paused, received bytes are not given back to the flow-control window.
   var isPaused = false
   var unconsumed = 0
 
-  /// Whether etcd can have seen the request: a unary call is not executed before its message has come.
+  init(of method: CallMethod) { reader = FrameReader(takesMany: method.isStream) }
+
+  /// Whether etcd can have seen a request: nothing is executed before its message has come.
   var mayBeExecuted: Bool { bytesTaken > 0 }
 }

@@ -32,7 +32,10 @@ package final class Channel {
   private let endpoints: [Endpoint]
   private let configuration: Configuration
   private let logger: Logger
-  private var calls = ContiguousArray<Call>()
+  /// The calls that wait, or that have a deadline: the clock runs while there are any.
+  private var watched = CallList()
+  /// The others: those on the wire, or at a login, for as long as it takes.
+  private var resting = CallList()
   private var connection: Connection?
   private var draining: [Connection] = []
   private var nextEndpoint = 0
@@ -42,7 +45,7 @@ package final class Channel {
   private var trouble = "not connected yet"
   /// Whether the lack of a connection has been reported.
   private var isTroubled = false
-  private var isClosed = false
+  private(set) var isClosed = false
   private var isTicking = false
   private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
@@ -67,8 +70,7 @@ package final class Channel {
 
   /// Sends `call`, or keeps it until there is a connection.
   package func send(_ call: Call) {
-    guard take(call) else { return }
-    call.phase = .waiting
+    guard take(call, as: .waiting) else { return }
     call.notBefore = 0
     call.patience = loop.now + configuration.dialTimeout
     submit(call)
@@ -78,9 +80,22 @@ package final class Channel {
   ///
   /// - Returns: whether the channel takes calls; a closed one has ended this one.
   func hold(_ call: Call) -> Bool {
-    guard take(call) else { return false }
-    call.phase = .loggingIn
-    return true
+    take(call, as: .loggingIn)
+  }
+
+  /// Sends another message of a stream that has not ended.
+  func send(_ message: consuming CallMessage, on call: Call) {
+    guard call.slot >= 0, let requests = call.requests, !requests.isFinished else { return }
+    if call.hasReceivedMessage { requests.release(upTo: call.stream.bytesTaken) }
+    requests.append(message.frame)
+    call.stream.connection?.hasMoreToSend(call)
+  }
+
+  /// Ends the messages of a stream.
+  func finishSending(_ call: Call) {
+    guard call.slot >= 0, let requests = call.requests, !requests.isFinished else { return }
+    requests.isFinished = true
+    call.stream.connection?.hasMoreToSend(call)
   }
 
   /// Ends `call` without another word to its delegate. A call that is not under way is left alone.
@@ -113,45 +128,61 @@ package final class Channel {
     for connection in draining { connection.flush() }
   }
 
+  /// Whether ``flush()`` has anything to do.
+  package var needsFlush: Bool { connection?.needsFlush == true || draining.contains { $0.needsFlush } }
+
+  /// Takes the calls to come to the next member: this one is of no use for now. What is under way goes on.
+  func leave() {
+    guard endpoints.count > 1, let connection, connection.state == .ready else { return }
+    nextEndpoint += 1
+    connection.leave()
+  }
+
   /// Ends all calls and all connections, for good.
   package func close() {
     isClosed = true
-    for call in calls { end(call, with: Self.closed) }
+    for call in watched.calls + resting.calls { end(call, with: Self.closed) }
     redial.stop()
     deadlines.stop()
     for connection in draining { connection.fail("closed") }
     connection?.fail("closed")
   }
 
-  private static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
+  static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
 
   /// Keeps `call` until it ends. A closed channel takes none: it ends them, and answers false.
-  private func take(_ call: Call) -> Bool {
+  private func take(_ call: Call, as phase: Call.Phase) -> Bool {
     guard !isClosed else {
       drop(call)
       call.delegate.call(call, endedWith: Self.closed)
       return false
     }
-    guard call.slot < 0 else { return true }
-    call.slot = calls.count
-    calls.append(call)
     if call.deadline == .max, let timeout = call.timeout { call.deadline = loop.now + timeout }
-    if !isTicking {
-      isTicking = true
-      deadlines.start(after: Self.tick, every: Self.tick)
-    }
+    enter(phase, call)
     return true
   }
 
   private func drop(_ call: Call) {
-    guard call.slot >= 0 else { return }
-    let last = calls.removeLast()
-    if last !== call {
-      calls[call.slot] = last
-      last.slot = call.slot
-    }
-    call.slot = -1
     call.phase = .idle
+    guard call.slot >= 0 else { return }
+    if call.isWatched { watched.remove(call) } else { resting.remove(call) }
+  }
+
+  /// Moves `call` to another phase, and to the list it then belongs to.
+  private func enter(_ phase: Call.Phase, _ call: Call) {
+    call.phase = phase
+    let isWatched = phase == .waiting || call.deadline != .max
+    if call.slot >= 0 {
+      guard isWatched != call.isWatched else { return }
+      if call.isWatched { watched.remove(call) } else { resting.remove(call) }
+    }
+    call.isWatched = isWatched
+    guard isWatched else { return resting.add(call) }
+    watched.add(call)
+    if !isTicking {
+      isTicking = true
+      deadlines.start(after: Self.tick, every: Self.tick)
+    }
   }
 
   private func submit(_ call: Call) {
@@ -159,7 +190,7 @@ package final class Channel {
     do {
       call.attempts += 1
       try connection.submit(call)
-      call.phase = .sent
+      enter(.sent, call)
     } catch {
       // Stream numbers are used up or the peer has said goodbye: the next connection takes the call.
       logger.debug("the connection takes no more calls", metadata: ["reason": "\(error)"])
@@ -169,9 +200,8 @@ package final class Channel {
 
   /// A call's stream has ended. The call goes on where it may be repeated, else its delegate hears of it.
   func ended(_ call: Call, _ status: GrpcStatus, isUnexecuted: Bool) {
-    call.phase = .idle
     if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
-      call.phase = .waiting
+      enter(.waiting, call)
       call.notBefore = call.attempts == 1 && isUnexecuted ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
       call.patience = loop.now + configuration.dialTimeout
       if call.notBefore == 0 { submit(call) }
@@ -192,8 +222,8 @@ package final class Channel {
   private func lookAtDeadlines() {
     let now = loop.now
     // Backwards, as the call at hand may go and the last one take its place.
-    for index in calls.indices.reversed() where index < calls.count {
-      let call = calls[index]
+    for index in watched.calls.indices.reversed() where index < watched.calls.count {
+      let call = watched.calls[index]
       if now >= call.deadline {
         end(call, with: GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms"))
       } else if call.phase == .waiting {
@@ -204,7 +234,7 @@ package final class Channel {
         }
       }
     }
-    if calls.isEmpty {
+    if watched.isEmpty {
       isTicking = false
       deadlines.stop()
     }
@@ -228,7 +258,7 @@ package final class Channel {
       level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(connection.endpoint)"])
     isTroubled = false
     readySince = loop.now
-    for call in calls where call.phase == .waiting && call.notBefore <= loop.now { submit(call) }
+    for call in watched.calls where call.phase == .waiting && call.notBefore <= loop.now { submit(call) }
   }
 
   func connectionIsDraining(_ connection: Connection) {
@@ -257,7 +287,7 @@ package final class Channel {
     } else {
       draining.removeAll { $0 === connection }
     }
-    for call in calls where call.stream.connection === connection {
+    for call in watched.calls + resting.calls where call.stream.connection === connection {
       call.stream.connection = nil
       ended(
         call, GrpcStatus(.unavailable, "the connection to \(connection.endpoint.authority) was lost: \(reason)"),

@@ -21,6 +21,8 @@ final class Connection {
   private var socket: StreamSocket?
   private var output = WriteBuffer()
   private var hasOutput = true
+  /// The streams that have further requests to send, by their numbers: one that has gone in the meantime is not found.
+  private var resuming: [Int32] = []
   private var timer: LoopTimer?
 
   init(loop: EventLoop, endpoint: Endpoint, channel: Channel) {
@@ -99,10 +101,17 @@ final class Connection {
     }
   }
 
+  /// Whether ``flush()`` has anything to do.
+  var needsFlush: Bool { hasOutput && state != .connecting && socket != nil }
+
   /// Sends what there is to send, in as few writes as the socket takes.
   func flush() {
     guard hasOutput, state != .connecting, let socket else { return }
     hasOutput = false
+    if !resuming.isEmpty {
+      for id in resuming { session.resumeSending(onStream: id) }
+      resuming.removeAll(keepingCapacity: true)
+    }
     do {
       while true {
         while output.count < WriteBuffer.goodSize, let bytes = try session.nextOutput() { output.append(bytes) }
@@ -119,6 +128,13 @@ final class Connection {
 
   private func closeIfFinished() {
     if state == .draining && session.isFinished { fail("the peer went away") }
+  }
+
+  /// Takes no new calls and closes after the last one that it has.
+  func leave() {
+    session.sayGoodbye()
+    hasOutput = true
+    receivedGoAway()
   }
 
   /// Ends the connection; calls that are still on it end with `reason`.
@@ -142,6 +158,14 @@ final class Connection {
 
   func reset(_ call: Call) {
     session.reset(call)
+    hasOutput = true
+  }
+
+  /// Takes notice of further requests of a call, or of their end.
+  func hasMoreToSend(_ call: Call) {
+    guard call.stream.isDeferred else { return }
+    call.stream.isDeferred = false
+    resuming.append(call.stream.id)
     hasOutput = true
   }
 
@@ -178,20 +202,19 @@ final class Connection {
     }
     // The body of an answer that is not gRPC is not for the delegate: its status says what there is to say.
     guard call.stream.carriesMessages else { return }
-    var violation: String?
-    // Taken out while it reads, because the delegate may pause the stream.
-    var reader = call.stream.reader
-    reader.read(bytes) { event in
+    var bytes = bytes
+    while let event = call.stream.reader.next(&bytes) {
       switch event {
       case .begin(let length): call.delegate.call(call, willReceive: length)
       case .bytes(let bytes): call.delegate.call(call, received: bytes)
-      case .violation(let text): violation = text
+      case .end: call.delegate.callReceivedMessage(call)
+      case .violation(let text):
+        session.reset(call)
+        return channel.ended(
+          call, GrpcStatus(.internal, "broken answer of the upstream: \(text)"), isUnexecuted: false)
       }
-    }
-    call.stream.reader = reader
-    if let violation {
-      session.reset(call)
-      channel.ended(call, GrpcStatus(.internal, "broken answer of the upstream: \(violation)"), isUnexecuted: false)
+      // The delegate may have cancelled the call.
+      guard call.stream.connection === self else { return }
     }
   }
 

@@ -1,36 +1,55 @@
 /// Reads the length-prefixed messages of a gRPC response from bytes that come in pieces (gRPC over HTTP/2,
-/// "Length-Prefixed-Message"). A pure state machine for a unary response: at most one message.
+/// "Length-Prefixed-Message"). A pure state machine that is asked for one event after the other, so that whoever hears of
+/// an event may do what it likes with the call before the next one.
 struct FrameReader {
   enum Event {
     case begin(length: Int)
     case bytes(UnsafeRawBufferPointer)
+    case end
     case violation(String)
   }
 
+  /// Whether any number of messages may come, as in a stream, or one at most.
+  private let takesMany: Bool
   private var prefix: (UInt8, UInt8, UInt8, UInt8, UInt8) = (0, 0, 0, 0, 0)
   private var prefixCount = 0
   private var missing = 0
+  private var isInMessage = false
+  /// Whether a message has begun, the first or a later one.
+  private(set) var hasBegun = false
 
-  var hasBegun: Bool { prefixCount == 5 }
-  var isComplete: Bool { hasBegun && missing == 0 }
+  init(takesMany: Bool) { self.takesMany = takesMany }
 
-  /// Takes `input` and reports what is in it.
-  mutating func read(_ input: UnsafeRawBufferPointer, _ report: (Event) -> Void) {
-    var input = input
+  /// Whether the response may end here: after a message and not within one, or in a stream before any.
+  var isComplete: Bool { !isInMessage && prefixCount == 0 && (hasBegun || takesMany) }
+
+  /// Takes the next event out of `input`; nil where more bytes are needed. To be asked until then: the end of a message
+  /// is an event of its own. Nothing may be asked after a violation.
+  mutating func next(_ input: inout UnsafeRawBufferPointer) -> Event? {
+    if isInMessage {
+      guard missing > 0 else {
+        isInMessage = false
+        prefixCount = 0
+        return .end
+      }
+      guard !input.isEmpty else { return nil }
+      let bytes = UnsafeRawBufferPointer(rebasing: input.prefix(missing))
+      input = UnsafeRawBufferPointer(rebasing: input.dropFirst(bytes.count))
+      missing -= bytes.count
+      return .bytes(bytes)
+    }
+    guard !input.isEmpty else { return nil }
+    guard takesMany || !hasBegun else { return .violation("more than one message in the answer to a unary call") }
     while prefixCount < 5, let byte = input.first {
       withUnsafeMutableBytes(of: &prefix) { $0[prefixCount] = byte }
       prefixCount += 1
       input = UnsafeRawBufferPointer(rebasing: input.dropFirst())
-      guard prefixCount == 5 else { continue }
-      guard prefix.0 == 0 else { return report(.violation("a compressed message, though none was asked for")) }
-      missing = withUnsafeBytes(of: prefix) { Int($0.loadUnaligned(fromByteOffset: 1, as: UInt32.self).bigEndian) }
-      report(.begin(length: missing))
     }
-    guard !input.isEmpty else { return }
-    guard input.count <= missing else {
-      return report(.violation("more than one message in the answer to a unary call"))
-    }
-    missing -= input.count
-    report(.bytes(input))
+    guard prefixCount == 5 else { return nil }
+    guard prefix.0 == 0 else { return .violation("a compressed message, though none was asked for") }
+    missing = withUnsafeBytes(of: prefix) { Int($0.loadUnaligned(fromByteOffset: 1, as: UInt32.self).bigEndian) }
+    isInMessage = true
+    hasBegun = true
+    return .begin(length: missing)
   }
 }

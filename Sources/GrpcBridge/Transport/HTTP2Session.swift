@@ -9,11 +9,15 @@ final class HTTP2Session {
   /// The connection owns this session and outlives it.
   private unowned(unsafe) let connection: Connection
   private let authority: [UInt8]
+  /// Whether a call that may end before its requests do was sent.
+  fileprivate private(set) var carriesStreams = false
 
   /// A stream's window: how much of one answer may be under way to us.
   static let streamWindow: Int32 = 1 << 20
   /// The connection's window, so wide that one stream held back by its reader does not hold back the others.
   static let connectionWindow: Int32 = 1 << 24
+  /// The version of etcd's API that its metrics count our streams under, as clientv3's.
+  private static let apiVersion: StaticString = "3.5"
 
   init(connection: Connection, authority: String) {
     self.connection = connection
@@ -72,13 +76,13 @@ final class HTTP2Session {
   /// - Throws: ``HTTP2Error`` where the connection takes no more streams.
   func submit(_ call: Call) throws(HTTP2Error) {
     var body = nghttp2_data_provider()
-    body.read_callback = readMessage
+    if call.requests == nil { body.read_callback = readMessage } else { body.read_callback = readMessages }
     let context = Unmanaged.passUnretained(call).toOpaque()
     body.source.ptr = context
     let id = call.timeoutText.withUnsafeBufferPointer { timeout in
       authority.withUnsafeBufferPointer { authority in
         withToken(of: call) { token in
-          withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: 10) { headers in
+          withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: 12) { headers in
             var count = 0
             func add(_ name: StaticString, _ value: UnsafeBufferPointer<UInt8>, keptBy flags: UInt32) {
               headers.initializeElement(
@@ -102,6 +106,8 @@ final class HTTP2Session {
             add("user-agent", "etcd-rest")
             // Where this is present etcd never takes the common name of our client certificate for the user.
             add("grpcgateway-accept", "application/json")
+            if call.method.isStream { add("client-api-version", Self.apiVersion) }
+            if call.method.requiresLeader { add("hasleader", "true") }
             if !timeout.isEmpty { add("grpc-timeout", timeout, keptBy: immortalName) }
             if let token { add("token", token, keptBy: immortalName) }
             return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
@@ -110,7 +116,8 @@ final class HTTP2Session {
       }
     }
     if id < 0 { throw HTTP2Error(code: id) }
-    call.stream = CallStream()
+    if call.method.isStream { carriesStreams = true }
+    call.stream = CallStream(of: call.method)
     call.stream.id = id
     call.stream.connection = connection
   }
@@ -119,6 +126,17 @@ final class HTTP2Session {
   func reset(_ call: Call, code: UInt32 = NGHTTP2_CANCEL.rawValue) {
     forget(call)
     nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), call.stream.id, code)
+  }
+
+  /// Says that there are further requests for a stream that waited for them. Not to be called from within a callback.
+  func resumeSending(onStream id: Int32) { nghttp2_session_resume_data(raw, id) }
+
+  /// Whether we have sent all there was to send on a stream.
+  fileprivate func hasSentEnd(onStream id: Int32) -> Bool { nghttp2_session_get_stream_local_close(raw, id) == 1 }
+
+  /// Tells the peer that no more streams follow (RFC 9113, section 6.8).
+  func sayGoodbye() {
+    nghttp2_submit_goaway(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, NGHTTP2_NO_ERROR.rawValue, nil, 0)
   }
 
   fileprivate func forget(_ call: Call) {
@@ -172,6 +190,27 @@ private func readMessage(
   return count
 }
 
+private func readMessages(
+  _: OpaquePointer?, _ id: Int32, _ buffer: UnsafeMutablePointer<UInt8>?, _ capacity: Int,
+  _ flags: UnsafeMutablePointer<UInt32>?, _ source: UnsafeMutablePointer<nghttp2_data_source>?,
+  _: UnsafeMutableRawPointer?
+) -> Int {
+  let call = Unmanaged<Call>.fromOpaque(source!.pointee.ptr).takeUnretainedValue()
+  let requests = call.requests!
+  let count = requests.read(
+    into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity), from: call.stream.bytesTaken)
+  call.stream.bytesTaken += count
+  let isAtEnd = requests.count(from: call.stream.bytesTaken) == 0
+  if call.hasReceivedMessage { requests.release(upTo: call.stream.bytesTaken) }
+  if isAtEnd && requests.isFinished {
+    flags!.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+  } else if count == 0 {
+    call.stream.isDeferred = true
+    return Int(NGHTTP2_ERR_DEFERRED.rawValue)
+  }
+  return count
+}
+
 private func onHeader(
   _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ name: UnsafePointer<UInt8>?, _ nameLength: Int,
   _ value: UnsafePointer<UInt8>?, _ valueLength: Int, _: UInt8, _ context: UnsafeMutableRawPointer?
@@ -208,6 +247,17 @@ private func onFrame(
   _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   let header = frame!.pointee.hd
+  let session = connection(context).session!
+  if session.carriesStreams, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0,
+    header.type == NGHTTP2_HEADERS.rawValue || header.type == NGHTTP2_DATA.rawValue,
+    let call = session.call(ofStream: header.stream_id), !session.hasSentEnd(onStream: header.stream_id)
+  {
+    // The response is whole though more requests might follow. As nothing will read them, the stream is closed (RFC 9113,
+    // section 8.1); nghttp2 would wait for the end of the requests.
+    session.reset(call, code: NGHTTP2_NO_ERROR.rawValue)
+    connection(context).streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
+    return 0
+  }
   switch UInt32(header.type) {
   case NGHTTP2_SETTINGS.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
     connection(context).receivedSettings()

@@ -1,0 +1,164 @@
+import EventLoop
+import GrpcBridge
+import Logging
+import Synchronization
+import TestSupport
+
+/// A bridge on a thread of its own, which a test reaches into.
+final class BridgeFixture: Sendable {
+  let peer: ScriptedPeer
+  let bridge: LoopBound<Bridge>
+  private let loop: LoopBound<EventLoop>
+  private let remote: EventLoop.Remote
+  private let thread: LoopThread
+  private let authenticator: Authenticator
+
+  init(_ peer: ScriptedPeer) throws {
+    self.peer = peer
+    let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    let endpoints = [try Endpoint(peer.endpoint)]
+    authenticator = try Authenticator(
+      endpoints: endpoints, channel: .init(), configuration: .init(), logger: logger, channelLogger: logger)
+    let loop = try EventLoop()
+    let bridge = Bridge(
+      loop: loop, endpoints: endpoints, authenticator: authenticator, configuration: .init(), logger: logger)
+    loop.beforeWaiting { [unowned bridge] in bridge.flush() }
+    self.loop = LoopBound(loop, loop: loop)
+    self.bridge = LoopBound(bridge, loop: loop)
+    remote = loop.remote
+    thread = LoopThread(name: "bridge", running: self.loop)
+  }
+
+  /// Runs `body` on the bridge's thread.
+  func run<Result: Sendable>(_ body: @escaping @Sendable (Bridge) -> Result) async -> Result {
+    await withCheckedContinuation { continuation in
+      remote.execute { [bridge] in continuation.resume(returning: body(bridge.value)) }
+    }
+  }
+
+  /// Starts a call with these messages, all in one turn of the loop.
+  ///
+  /// - Parameters:
+  ///   - refused: a call whose token is to be replaced.
+  ///   - reaction: called on the loop at the end of each message, with how many there were.
+  func start(
+    _ method: CallMethod, _ messages: [[UInt8]], user: BasicCredentials? = nil, timeout: UInt64? = nil,
+    insteadOf refused: RecordedCall? = nil, reaction: @escaping RecordedCall.Reaction = { _, _, _ in }
+  ) async -> RecordedCall {
+    await run { [bridge, loop] _ in
+      let recorded = RecordedCall(bridge: bridge, user: user, reaction: reaction)
+      let call = Call(
+        method, message: CallMessage(copying: messages[0]), timeout: timeout.map { GrpcTimeout(milliseconds: $0) },
+        delegate: recorded)
+      recorded.call = LoopBound(call, loop: loop.value)
+      bridge.value.start(
+        call, credentials: user.map { .user(bridge.value.key(for: $0)) } ?? .none, insteadOf: refused?.call?.value)
+      for message in messages.dropFirst() { bridge.value.send(CallMessage(copying: message), on: call) }
+      return recorded
+    }
+  }
+
+  /// Runs `body` with a call on its loop.
+  func with(_ recorded: RecordedCall, _ body: @escaping @Sendable (Bridge, Call) -> Void) async {
+    await run { body($0, recorded.call!.value) }
+  }
+
+  func stop() {
+    remote.execute { [bridge, loop] in
+      bridge.value.close()
+      loop.value.stop()
+    }
+    thread.join()
+    authenticator.close()
+  }
+}
+
+/// Runs `body` with a bridge to a peer that follows `script`.
+func withBridge(
+  _ settings: ScriptedPeer.Settings = .init(), script: @escaping ScriptedPeer.Script,
+  body: (BridgeFixture) async throws -> Void
+) async throws {
+  let fixture = try BridgeFixture(ScriptedPeer(settings: settings, script: script))
+  defer { fixture.stop() }
+  try await body(fixture)
+}
+
+/// A call that keeps what it hears.
+final class RecordedCall: CallDelegate, Sendable {
+  typealias Reaction = @Sendable (Bridge, Call, Int) -> Void
+
+  private struct State {
+    var call: LoopBound<Call>?
+    var messages: [[UInt8]] = []
+    var isInMessage = false
+    var status: GrpcStatus?
+    var ends = 0
+  }
+
+  private let state = Mutex(State())
+  private let bridge: LoopBound<Bridge>
+  private let user: BasicCredentials?
+  private let reaction: Reaction
+
+  init(bridge: LoopBound<Bridge>, user: BasicCredentials?, reaction: @escaping Reaction) {
+    self.bridge = bridge
+    self.user = user
+    self.reaction = reaction
+  }
+
+  var call: LoopBound<Call>? {
+    get { state.withLock { $0.call } }
+    set { state.withLock { $0.call = newValue } }
+  }
+
+  /// The messages, the last one as far as it has come.
+  var messages: [[UInt8]] { state.withLock { $0.messages } }
+  /// How often the delegate was told of the end.
+  var ends: Int { state.withLock { $0.ends } }
+  private var status: GrpcStatus? { state.withLock { $0.status } }
+  private var completeCount: Int { state.withLock { $0.messages.count - ($0.isInMessage ? 1 : 0) } }
+
+  /// Waits until so many messages have come whole.
+  func messages(_ count: Int) async throws -> [[UInt8]] {
+    try await eventually("\(count) messages") { completeCount >= count ? messages : nil }
+  }
+
+  /// Waits for the end.
+  func end() async throws -> GrpcStatus { try await eventually("end of the call") { status } }
+
+  func call(_ call: Call, willReceive length: Int) {
+    state.withLock {
+      precondition(!$0.isInMessage)
+      $0.isInMessage = true
+      $0.messages.append([])
+    }
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    state.withLock { $0.messages[$0.messages.count - 1] += bytes }
+  }
+
+  func callReceivedMessage(_ call: Call) {
+    let count = state.withLock {
+      $0.isInMessage = false
+      return $0.messages.count
+    }
+    reaction(bridge.value, call, count)
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    state.withLock {
+      $0.status = status
+      $0.ends += 1
+    }
+  }
+
+  func credentials(for call: Call) -> BasicCredentials { user ?? BasicCredentials(user: "", password: "") }
+  func peer(of call: Call) -> String { "test" }
+}
+
+extension CallMethod {
+  static let stream = CallMethod(path: "/test/Stream", isRepeatable: false, isStream: true, requiresLeader: true)
+  static let repeatableStream = CallMethod(path: "/test/Repeatable", isRepeatable: true, isStream: true)
+  static let unary = CallMethod(path: "/test/Unary", isRepeatable: false)
+}
