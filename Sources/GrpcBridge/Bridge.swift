@@ -55,10 +55,7 @@ package final class Bridge {
 
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.
-  ///
-  /// - Parameter refused: an earlier stream of the same user, on which etcd has said in a message that its token is no
-  ///   longer good; this call gets another one. What etcd says in a status is seen to without being asked.
-  package func start(_ call: Call, credentials: CallCredentials, insteadOf refused: Call? = nil) {
+  package func start(_ call: Call, credentials: CallCredentials) {
     call.credentials = credentials
     let channel = channel(for: call)
     switch credentials {
@@ -68,12 +65,11 @@ package final class Bridge {
       call.token = token
       channel.send(call)
     case .user(let key):
-      if let token = tokens[key], token !== refused?.token {
+      if let token = tokens[key] {
         call.token = token
         channel.send(call)
       } else {
-        tokens[key] = nil
-        logIn(call, key, stale: refused?.token)
+        logIn(call, key, stale: nil)
       }
     }
   }

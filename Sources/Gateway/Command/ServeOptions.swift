@@ -40,6 +40,12 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "The most a client may ask for by Grpc-Timeout or Request-Timeout. (default: 10m)")
   var maxRequestTimeout: TimeSpan?
 
+  @Option(
+    help: """
+      How often to ask etcd how far it is, so that a watch without events can go on after any compaction. (default: 1m)
+      """)
+  var watchProgressInterval: TimeSpan?
+
   @Option(help: "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)")
   var shutdownTimeout: TimeSpan?
 
@@ -120,6 +126,8 @@ struct ServeConfiguration {
     settings.timeLimits = TimeLimits(
       standard: try time(options.requestTimeout, "request-timeout", default: 30),
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
+    settings.bridge.watchProgressInterval = try time(
+      options.watchProgressInterval, "watch-progress-interval", default: 60)
     settings.identity = try Self.identity(options, environment)
 
     var logins = Authenticator.Configuration()

@@ -9,8 +9,10 @@ extension Shard {
   ) -> any StreamSession {
     switch route.kind {
     case .unary: fatalError("not there yet")
-    case .serverStream: fatalError("not there yet")
-    case .watch: return WatchSession(route, sink: sink, credentials: credentials, shard: self)
+    case .serverStream:
+      ServerStreamSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
+    case .watch:
+      WatchSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
     case .leaseKeepAlive: fatalError("not there yet")
     }
   }

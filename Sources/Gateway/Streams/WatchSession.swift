@@ -1,3 +1,4 @@
+import EventLoop
 import GrpcBridge
 import Transcoding
 
@@ -10,13 +11,22 @@ final class WatchSession: StreamSession {
   private var client: WatchClient!
   private var hasAllRequests = false
   private var isOver = false
+  private var deadline: LoopTimer?
 
-  init(_ route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, shard: Shard) {
+  /// - Parameter timeout: how long the whole stream may take; nil for any time.
+  init(
+    _ route: RpcRoute, sink: any StreamSink, shard: Shard, credentials: StreamCredentials, timeout: GrpcTimeout?
+  ) {
     self.route = route
     self.sink = sink
     self.credentials = credentials
     self.shard = shard
     client = shard.bridge.watches.open(credentials: credentials.credentials, peer: sink.peer, delegate: self)
+    guard let timeout else { return }
+    deadline = LoopTimer(loop: shard.loop) { [unowned self] in
+      end(GrpcStatus(.deadlineExceeded, "the time limit of \(timeout.milliseconds) ms has passed"))
+    }
+    deadline?.start(after: timeout.milliseconds)
   }
 
   func receive(_ message: consuming ByteBuffer) {
@@ -39,6 +49,7 @@ final class WatchSession: StreamSession {
 
   func cancel() {
     isOver = true
+    deadline = nil
     client.cancel()
   }
 

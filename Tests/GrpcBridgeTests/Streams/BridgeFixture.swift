@@ -38,12 +38,10 @@ final class BridgeFixture: Sendable {
 
   /// Starts a call with these messages, all in one turn of the loop.
   ///
-  /// - Parameters:
-  ///   - refused: a call whose token is to be replaced.
-  ///   - reaction: called on the loop at the end of each message, with how many there were.
+  /// - Parameter reaction: called on the loop at the end of each message, with how many there were.
   func start(
     _ method: CallMethod, _ messages: [[UInt8]], user: BasicCredentials? = nil, timeout: UInt64? = nil,
-    insteadOf refused: RecordedCall? = nil, reaction: @escaping RecordedCall.Reaction = { _, _, _ in }
+    reaction: @escaping RecordedCall.Reaction = { _, _, _ in }
   ) async -> RecordedCall {
     await run { [bridge, loop] _ in
       let recorded = RecordedCall(bridge: bridge, user: user, reaction: reaction)
@@ -51,8 +49,7 @@ final class BridgeFixture: Sendable {
         method, message: CallMessage(copying: messages[0]), timeout: timeout.map { GrpcTimeout(milliseconds: $0) },
         delegate: recorded)
       recorded.call = LoopBound(call, loop: loop.value)
-      bridge.value.start(
-        call, credentials: user.map { .user(bridge.value.key(for: $0)) } ?? .none, insteadOf: refused?.call?.value)
+      bridge.value.start(call, credentials: user.map { .user(bridge.value.key(for: $0)) } ?? .none)
       for message in messages.dropFirst() { bridge.value.send(CallMessage(copying: message), on: call) }
       return recorded
     }

@@ -9,7 +9,9 @@ import Testing
   private static let messages: [[UInt8]] = [[1], [2, 2], []]
 
   @Test func aRefusedStreamIsRepeatedWithAllMessages() async throws {
-    try await withBridge { $0.attempt < 3 ? .refused : .messages([[9]]) } body: { fixture in
+    try await withBridge {
+      $0.attempt < 3 ? .refused : .messages([[9]])
+    } body: { fixture in
       let call = await fixture.start(.stream, Self.messages)
       #expect(try await call.end().isOK)
       #expect(call.messages == [[9]])
@@ -41,7 +43,9 @@ import Testing
   }
 
   @Test func aLostConnectionIsRepeatedWhereThatIsAllowed() async throws {
-    try await withBridge { $0.attempt == 1 ? [.close(abruptly: false)] : .messages([[9]]) } body: { fixture in
+    try await withBridge {
+      $0.attempt == 1 ? [.close(abruptly: false)] : .messages([[9]])
+    } body: { fixture in
       let call = await fixture.start(.repeatableStream, Self.messages)
       #expect(try await call.end().isOK)
       #expect(fixture.peer.record.streams.map(\.messages) == [Self.messages, Self.messages])
@@ -81,25 +85,6 @@ import Testing
       let streams = fixture.peer.record.streams(of: "/test/Stream")
       #expect(streams.map { $0.headers["token"] } == ["token.1", "token.2"])
       #expect(streams.last?.messages == Self.messages)
-    }
-  }
-
-  @Test func aTokenThatAMessageRefusesIsReplaced() async throws {
-    try await withBridge { call in
-      guard call.path == "/etcdserverpb.Auth/Authenticate" else { return .messages([[9]]) }
-      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
-      return .message((try? response.serializedBytes()) ?? [])
-    } body: { fixture in
-      let ann = BasicCredentials(user: "ann", password: "secret")
-      let first = await fixture.start(.stream, Self.messages, user: ann)
-      #expect(try await first.end().isOK)
-      let second = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
-      #expect(try await second.end().isOK)
-      // The first one's token is no news any more.
-      let third = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
-      #expect(try await third.end().isOK)
-      let tokens = fixture.peer.record.streams(of: "/test/Stream").map { $0.headers["token"] }
-      #expect(tokens == ["token.1", "token.2", "token.2"])
     }
   }
 

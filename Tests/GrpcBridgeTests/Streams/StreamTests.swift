@@ -36,7 +36,9 @@ import Testing
   }
 
   @Test func aStreamMayEndWithoutMessages() async throws {
-    try await withBridge { _ in .messages([]) } body: { fixture in
+    try await withBridge { _ in
+      .messages([])
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]])
       await fixture.with(call) { $0.finishSending($1) }
       #expect(try await call.end().isOK)
@@ -53,7 +55,9 @@ import Testing
   }
 
   @Test func theServersEndClosesTheRequestsToo() async throws {
-    try await withBridge { _ in .messages([[1]], status: 7, text: "enough") } body: { fixture in
+    try await withBridge { _ in
+      .messages([[1]], status: 7, text: "enough")
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]])
       #expect(try await call.end() == GrpcStatus(.permissionDenied, "enough", origin: .server))
       let record = try await fixture.peer.wait(for: "the end of the stream") { $0.streams[0].closed != nil }
@@ -66,7 +70,9 @@ import Testing
   }
 
   @Test func streamsHaveAConnectionOfTheirOwnOnceTheyNeedOne() async throws {
-    try await withBridge { _ in .message([1]) } body: { fixture in
+    try await withBridge { _ in
+      .message([1])
+    } body: { fixture in
       let unary = await fixture.start(.unary, [[1]])
       #expect(try await unary.end().isOK)
       // The authenticator's and the one for unary calls.
@@ -110,7 +116,9 @@ import Testing
   }
 
   @Test func aDeadlineEndsAStream() async throws {
-    try await withBridge { _ in [.headers(.grpcResponse), .data(grpcFrame([1]))] } body: { fixture in
+    try await withBridge { _ in
+      [.headers(.grpcResponse), .data(grpcFrame([1]))]
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]], timeout: 50)
       #expect(try await call.end().code == .deadlineExceeded)
       try await fixture.peer.wait(for: "a reset") { $0.streams[0].reset?.code == HTTP2Error.cancel }
@@ -126,7 +134,9 @@ import Testing
   ]
 
   @Test func itSendsAndEnds() async throws {
-    try await withBridge { _ in Self.twoMessages } body: { fixture in
+    try await withBridge { _ in
+      Self.twoMessages
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]]) { bridge, call, count in
         bridge.send(CallMessage(copying: [UInt8(count)]), on: call)
         if count == 2 { bridge.finishSending(call) }
@@ -138,7 +148,9 @@ import Testing
   }
 
   @Test func afterItCancelsItHearsNothing() async throws {
-    try await withBridge { _ in Self.twoMessages } body: { fixture in
+    try await withBridge { _ in
+      Self.twoMessages
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]]) { bridge, call, _ in bridge.cancel(call) }
       try await fixture.peer.wait(for: "a reset") { $0.streams.first?.reset?.code == HTTP2Error.cancel }
       // Another stream is answered after all that the first one was sent.
@@ -150,7 +162,9 @@ import Testing
   }
 
   @Test func itEndsTheBridge() async throws {
-    try await withBridge { _ in Self.twoMessages } body: { fixture in
+    try await withBridge { _ in
+      Self.twoMessages
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]]) { bridge, _, _ in bridge.close() }
       #expect(try await call.end().code == .unavailable)
       #expect(call.messages == [[1]])
