@@ -33,11 +33,12 @@ final class GatewayService: Service {
     var shards: [LoopBound<Shard>] = []
     var loops: [EventLoop.Remote] = []
     var threads: [LoopThread] = []
+    let streamCount = StreamCount(most: settings.streams.most)
     for (index, socket) in sockets.enumerated() {
       let loop = try EventLoop()
       let shard = try Shard(
         loop: loop, listener: socket, settings: settings, routes: routes, authenticator: authenticator,
-        logger: index == 0 ? logger : quiet)
+        streamCount: streamCount, logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
       loops.append(loop.remote)
       threads.append(LoopThread(name: "etcd-rest \(index)", running: LoopBound(loop, loop: loop)))

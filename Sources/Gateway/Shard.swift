@@ -29,6 +29,8 @@ final class Shard {
   private let loop: EventLoop
   private let routes: RouteTable
   private let sockets: ClientSockets
+  /// The streams that are open.
+  let streams: OpenStreams
   private var server: HTTPServer!
   private var drainTimer: LoopTimer?
   private var isClosed = false
@@ -36,10 +38,12 @@ final class Shard {
   /// waiting.
   private static let mostRuns = 16
 
-  /// - Parameter listener: a listening socket, which the shard takes over.
+  /// - Parameters:
+  ///   - listener: a listening socket, which the shard takes over.
+  ///   - streamCount: counts the streams of all shards.
   init(
     loop: EventLoop, listener: Int32, settings: GatewaySettings, routes: RouteTable, authenticator: Authenticator,
-    logger: Logger
+    streamCount: StreamCount, logger: Logger
   ) throws {
     self.loop = loop
     self.settings = settings
@@ -51,6 +55,7 @@ final class Shard {
     let bridge = bridge
     identity = settings.identity.map { Identity(key: bridge.key(for: $0), credentials: $0) }
     sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
+    streams = OpenStreams(loop: loop, count: streamCount)
     server = try HTTPServer(loop: loop, listener: listener, limits: settings.http, sockets: sockets) {
       [unowned self] in route($0)
     }
@@ -90,18 +95,18 @@ final class Shard {
     switch route {
     case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
-    case .stream:
-      return FixedHandler(exchange, 501, .unimplemented, "streams are not served yet")
+    case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
     }
   }
 
   // MARK: - The end
 
-  /// Takes no more connections, lets requests under way finish for up to `patience` milliseconds, and ends the loop.
+  /// Takes no more connections, ends streams that have no end of their own, lets requests under way finish for up to `patience` milliseconds, and ends the loop.
   func drain(patience: UInt64) {
     loop.checkOnLoop()
     guard drainTimer == nil else { return }
     server.beginDraining()
+    streams.stop()
     let end = loop.now + patience
     drainTimer = LoopTimer(loop: loop) { [unowned self] in
       if (server.exchangeCount == 0 && sockets.count == 0) || loop.now >= end { close() }

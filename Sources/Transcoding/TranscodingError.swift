@@ -41,6 +41,11 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
   /// How many bytes of the input precede the fault.
   package let offset: Int
 
+  /// The same fault in a larger input, where so many bytes precede the document.
+  package func preceded(by count: Int) -> TranscodingError {
+    TranscodingError(reason: reason, path: path, offset: offset + count)
+  }
+
   /// Whether the input is merely cut short: what is there may be the start of a valid document.
   package var isIncomplete: Bool { reason == .unexpectedEnd }
 

@@ -113,11 +113,14 @@ final class ClientSocket {
   }
 
   /// Drops all that is queued but the rest of a piece of which some was sent.
-  func dropQueue() {
+  ///
+  /// - Returns: whether anything was ever sent.
+  func dropQueue() -> Bool {
     let isPartial = sentBytes > 0
     queue = isPartial ? [queue[sentPieces]] : []
     sentPieces = 0
     backlog = isPartial ? queue[0].bytes.count - sentBytes : 0
+    return takenCount > 0
   }
 
   /// Closes the connection in good order once all that is queued was sent. The delegate hears nothing more.

@@ -152,13 +152,14 @@ final class HTTPServer {
 
   // MARK: - From libmicrohttpd
 
-  fileprivate func begin(_ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>)
-    -> Exchange
-  {
+  fileprivate func begin(
+    _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
+  ) -> Exchange {
     exchangeCount += 1
     let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
     return Exchange(
-      connection, head: RequestHead(connection, path: path, method: method), client: client, server: self)
+      connection, head: RequestHead(connection, path: path, method: method, version: version), client: client,
+      server: self)
   }
 
   fileprivate func ended(_ exchange: Exchange) {
@@ -192,7 +193,7 @@ private typealias AccessHandler =
   ) -> MHD_Result
 
 /// `MHD_AccessHandlerCallback`. The context of a request is its exchange, retained until it is completed.
-private let access: AccessHandler = { server, connection, path, method, _, body, size, context in
+private let access: AccessHandler = { server, connection, path, method, version, body, size, context in
   if let exchange = context!.pointee {
     let exchange = Unmanaged<Exchange>.fromOpaque(exchange).takeUnretainedValue()
     let count = size!.pointee
@@ -201,7 +202,7 @@ private let access: AccessHandler = { server, connection, path, method, _, body,
     return exchange.receive(UnsafeRawBufferPointer(start: body, count: count))
   }
   let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
-  let exchange = server.begin(connection!, path: path!, method: method!)
+  let exchange = server.begin(connection!, path: path!, method: method!, version: version!)
   context!.pointee = Unmanaged.passRetained(exchange).toOpaque()
   return exchange.begin()
 }

@@ -21,11 +21,16 @@ struct RequestHead {
   /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
   /// section 6.3).
   var fault: String?
+  /// Whether the client knows of HTTP/1.0 only, and so not of chunks.
+  let isHTTP10: Bool
   private var isChunked = false
   /// The size of the request line and all headers, in bytes.
   let size: Int
 
-  init(_ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>) {
+  init(
+    _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
+  ) {
+    isHTTP10 = strcmp(version, "HTTP/1.0") == 0
     self.path = UnsafeRawBufferPointer(start: path, count: strlen(path)).bindMemory(to: UInt8.self)
     self.method = HTTPMethod(method)
     size = request_header_size(connection)

@@ -88,6 +88,8 @@ final class RpcRoute: Sendable {
   let response: Schema.Message
   /// Whether a call waits for another client by design, so that no default deadline may cut it.
   let waits: Bool
+  /// Whether this is a stream that goes on for as long as its client wants.
+  let isEndless: Bool
   /// Whether this is the login itself, the answers of which are etcd's.
   let isAuthenticate: Bool
 
@@ -103,11 +105,12 @@ final class RpcRoute: Sendable {
       case "/etcdserverpb.Lease/LeaseKeepAlive": .leaseKeepAlive
       default: method.isUnary ? .unary : .serverStream
       }
+    isEndless = !method.isUnary && method.name != "Snapshot"
     self.method = CallMethod(
       path: method.grpcPath, isRepeatable: method.isRepeatable,
       changesUsers: method.service == "etcdserverpb.Auth" && !method.isRepeatable
         && !["Authenticate", "AuthStatus"].contains(method.name),
-      isStream: !method.isUnary, requiresLeader: !method.isUnary && method.name != "Snapshot")
+      isStream: !method.isUnary, requiresLeader: isEndless)
     waits = method.waits
     isAuthenticate = method.grpcPath == "/etcdserverpb.Auth/Authenticate"
   }

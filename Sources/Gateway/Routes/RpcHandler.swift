@@ -19,8 +19,7 @@ final class RpcHandler: RequestHandler {
   private var fault: TranscodingError?
   private var hasMessage = false
   private var call: Call?
-  private var hadCredentials = false
-  private var usesIdentity = false
+  private var caller: Caller?
 
   // The answer.
   private var json = ByteBuffer()
@@ -58,24 +57,16 @@ final class RpcHandler: RequestHandler {
   func receivedEnd() {
     if !hasMessage { body.withUnsafeBytes { transcode($0) } }
     body.removeAll()
-    if let fault { return exchange.respond(.error(400, .invalidArgument, "the request body: \(fault)")) }
+    let caller: Caller
     let timeout: GrpcTimeout?
-    do {
+    do throws(Refusal) {
+      if let fault { throw .badRequest("the request body: \(fault)") }
       timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: route.waits)
+      caller = try Caller(exchange.head.authorization, shard: shard)
     } catch {
-      return exchange.respond(.error(400, .invalidArgument, error.description))
+      return exchange.respond(.error(error))
     }
-    let credentials: CallCredentials
-    switch RequestCredentials(exchange.head.authorization, bridge: shard.bridge) {
-    case .user(let key): credentials = .user(key)
-    case .token(let token): credentials = .token(token)
-    case .invalid(let reason):
-      return exchange.respond(.error(401, .unauthenticated, reason, headers: HTTPResponse.challenge))
-    case .none:
-      usesIdentity = shard.identity != nil
-      credentials = shard.identity.map { .user($0.key) } ?? .none
-    }
-    if case .none = credentials { hadCredentials = false } else { hadCredentials = true }
+    self.caller = caller
     let memory = swapOut(&message).release()
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: memory), timeout: timeout, delegate: self)
@@ -83,7 +74,7 @@ final class RpcHandler: RequestHandler {
     if route.isAuthenticate {
       shard.bridge.startLogin(call)
     } else {
-      shard.bridge.start(call, credentials: credentials)
+      shard.bridge.start(call, credentials: caller.credentials)
     }
   }
 
@@ -115,7 +106,9 @@ final class RpcHandler: RequestHandler {
   }
 
   private func respond(with status: GrpcStatus) {
-    guard status.isOK else { return exchange.respond(.error(status, hadCredentials: hadCredentials)) }
+    guard status.isOK else {
+      return exchange.respond(.error(status, hadCredentials: caller?.isSomebody == true))
+    }
     var response = HTTPResponse(status: 200, body: swapOut(&json))
     response.headers = headers
     exchange.respond(response)
@@ -170,8 +163,7 @@ extension RpcHandler: CallDelegate {
   }
 
   func credentials(for call: Call) -> BasicCredentials {
-    if usesIdentity, let identity = shard.identity { return identity.credentials }
-    return RequestCredentials.basicCredentials(exchange.head.authorization)
+    caller!.basicCredentials(exchange.head.authorization, shard: shard)
   }
 
   func peer(of call: Call) -> String { exchange.peer }

@@ -12,31 +12,26 @@ struct TimeLimits: Sendable {
     self.most = GrpcTimeout(milliseconds: most)
   }
 
-  /// A header that is not a time limit, and why.
-  struct HeaderError: Error, CustomStringConvertible {
-    let description: String
-  }
-
   /// The limit of one call: what the client asks for by `Grpc-Timeout` (as gRPC writes it: `100m`, `5S`, `1H`) or by
   /// `Request-Timeout` (seconds, such as `5` or `0.5`), up to the most that is allowed; else the standard. A call that
   /// waits for another client has no limit but the one its client asks for.
   ///
-  /// - Throws: ``HeaderError`` where a header is there and is none of this.
-  func limit(of head: RequestHead, waits: Bool) throws(HeaderError) -> GrpcTimeout? {
+  /// - Throws: ``Refusal`` where a header is there and is none of this.
+  func limit(of head: RequestHead, waits: Bool) throws(Refusal) -> GrpcTimeout? {
     guard let asked = try Self.asked(by: head) else { return waits ? nil : standard }
     return waits || asked.milliseconds < most.milliseconds ? asked : most
   }
 
-  private static func asked(by head: RequestHead) throws(HeaderError) -> GrpcTimeout? {
+  private static func asked(by head: RequestHead) throws(Refusal) -> GrpcTimeout? {
     if let header = head.grpcTimeout {
       guard let timeout = GrpcTimeout(headerValue: header) else {
-        throw HeaderError(description: "Grpc-Timeout: expected up to 8 digits and one of H, M, S, m, u, n")
+        throw .badRequest("Grpc-Timeout: expected up to 8 digits and one of H, M, S, m, u, n")
       }
       return timeout
     }
     if let header = head.requestTimeout {
       guard let seconds = Double(String(decoding: header, as: UTF8.self)), seconds > 0, seconds < 1e9 else {
-        throw HeaderError(description: "Request-Timeout: expected a number of seconds above 0")
+        throw .badRequest("Request-Timeout: expected a number of seconds above 0")
       }
       return GrpcTimeout(milliseconds: max(1, UInt64(seconds * 1000)))
     }

@@ -12,11 +12,15 @@ final class StreamFrame: Sendable {
   private let bytes: ByteBuffer
   private let chunkStart: Int
 
-  /// Makes a frame of the one JSON value that `write` appends.
-  init<E: Error>(_ write: (inout ByteBuffer) throws(E) -> Void) throws(E) {
+  /// A buffer for the one JSON value of a frame that is made by ``init(finishing:)``.
+  static func begin() -> ByteBuffer {
     var bytes = ByteBuffer()
-    bytes.appendZeros(Self.headroom)
-    try write(&bytes)
+    bytes.appendZeros(headroom)
+    return bytes
+  }
+
+  /// Makes a frame of a buffer that came from ``begin()`` and to which one JSON value was appended.
+  init(finishing bytes: consuming ByteBuffer) {
     // The chunk is the JSON and a line feed.
     var length = bytes.count - Self.headroom + 1
     bytes.append(Self.tail)
@@ -35,19 +39,28 @@ final class StreamFrame: Sendable {
     self.bytes = bytes
   }
 
+  /// Makes a frame of the one JSON value that `write` appends.
+  convenience init<E: Error>(_ write: (inout ByteBuffer) throws(E) -> Void) throws(E) {
+    var bytes = Self.begin()
+    try write(&bytes)
+    self.init(finishing: bytes)
+  }
+
   /// An empty line, which a client that asked for heartbeats gets while there is nothing else.
   static let heartbeat = StreamFrame { _ in }
 
-  /// The JSON, without its line end.
-  func withJSON<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-    bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3])) }
+  /// The JSON and a line feed as one chunk of a body. The bytes live, where they are, as long as the frame.
+  var chunk: UnsafeRawBufferPointer {
+    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[chunkStart...]) }
   }
 
-  /// The JSON and a line feed as one chunk of a body.
-  func withChunk<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-    bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[chunkStart...])) }
+  /// The JSON and a line feed. The bytes live, where they are, as long as the frame.
+  var line: UnsafeRawBufferPointer {
+    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 2]) }
   }
 
-  /// The size of the chunk in bytes.
-  var chunkCount: Int { bytes.count - chunkStart }
+  /// The JSON alone. The bytes live, where they are, as long as the frame.
+  var json: UnsafeRawBufferPointer {
+    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3]) }
+  }
 }

@@ -9,7 +9,8 @@ extension Shard {
   ) -> any StreamSession {
     switch route.kind {
     case .unary: fatalError("not there yet")
-    case .serverStream: fatalError("not there yet")
+    case .serverStream:
+      return ServerStreamSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
     case .watch: return WatchSession(route, sink: sink, credentials: credentials, shard: self)
     case .leaseKeepAlive: fatalError("not there yet")
     }

@@ -1,0 +1,25 @@
+import GrpcBridge
+
+/// Why a request is answered with an error without asking etcd.
+struct Refusal: Error {
+  let status: UInt32
+  let code: GrpcCode
+  let message: String
+  let headers: HTTPResponse.Headers
+
+  init(_ status: UInt32, _ code: GrpcCode, _ message: String, headers: HTTPResponse.Headers = []) {
+    self.status = status
+    self.code = code
+    self.message = message
+    self.headers = headers
+  }
+
+  /// The request cannot be understood.
+  static func badRequest(_ message: String) -> Refusal { Refusal(400, .invalidArgument, message) }
+}
+
+extension HTTPResponse {
+  static func error(_ refusal: Refusal) -> HTTPResponse {
+    .error(refusal.status, refusal.code, refusal.message, headers: refusal.headers)
+  }
+}

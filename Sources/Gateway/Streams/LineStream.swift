@@ -1,0 +1,177 @@
+import Glibc
+import GrpcBridge
+import Transcoding
+
+/// The answer of a stream over plain HTTP: a line of JSON for each message, each a chunk of its own. Belongs to its
+/// shard's loop.
+///
+/// The connection is taken over when the first line is sent. Until then an error is an ordinary response.
+final class LineStream: StreamSink {
+  private enum State {
+    /// The request is libmicrohttpd's, and so is the exchange alive.
+    case waiting
+    case open(ClientSocket)
+    case ended
+  }
+
+  private unowned let exchange: Exchange
+  private let isEndless: Bool
+  private let isChunked: Bool
+  private let isStrict: Bool
+  private let hadCredentials: Bool
+  let peer: String
+  /// What the stream is about; nil once that has ended.
+  var session: (any StreamSession)?
+  private var state = State.waiting
+  private var place: OpenStreams.Place?
+
+  /// - Parameters:
+  ///   - isEndless: whether the stream ends when the gateway is told to stop, rather than by itself.
+  ///   - hadCredentials: whether the request came with credentials.
+  init(_ exchange: Exchange, isEndless: Bool, hadCredentials: Bool) {
+    self.exchange = exchange
+    self.isEndless = isEndless
+    self.hadCredentials = hadCredentials
+    isChunked = !exchange.head.isHTTP10
+    isStrict = exchange.head.isStrict
+    peer = exchange.peer
+  }
+
+  /// Takes its place among the open streams.
+  ///
+  /// - Throws: what to tell the client where there is none.
+  func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(Refusal) {
+    place = try streams.admit(self, heartbeat: heartbeat)
+  }
+
+  var isEnded: Bool {
+    if case .ended = state { true } else { false }
+  }
+
+  // MARK: - From the session
+
+  var backlog: Int {
+    if case .open(let socket) = state { socket.backlog } else { 0 }
+  }
+
+  func send(_ frame: StreamFrame) {
+    guard let socket = begin() else { return }
+    socket.send(isChunked ? frame.chunk : frame.line, of: frame)
+    place?.hasSent()
+  }
+
+  func finish() {
+    guard let socket = begin() else { return }
+    end(socket, within: nil)
+  }
+
+  func fail(_ status: GrpcStatus) {
+    guard case .waiting = state else {
+      send(.error(status, hadCredentials: hadCredentials))
+      return finish()
+    }
+    state = .ended
+    session = nil
+    exchange.respond(.error(status, hadCredentials: hadCredentials))
+  }
+
+  /// The socket, to which the head of the response was sent if nothing was before.
+  private func begin() -> ClientSocket? {
+    switch state {
+    case .ended: return nil
+    case .open(let socket): return socket
+    case .waiting:
+      let socket = exchange.takeOver(delegate: self)
+      state = .open(socket)
+      let head = SocketBytes(head)
+      socket.send(head.bytes, of: head)
+      return socket
+    }
+  }
+
+  private func end(_ socket: ClientSocket, within limit: UInt64?) {
+    state = .ended
+    session = nil
+    if isChunked { socket.send(SocketBytes.lastChunk.bytes, of: SocketBytes.lastChunk) }
+    socket.finish(within: limit)
+  }
+
+  private var head: String {
+    // A proxy is to pass each line on as it comes: neither gather them (nginx's X-Accel-Buffering) nor compress them
+    // (RFC 9111, section 5.2.2.6).
+    """
+    HTTP/1.1 200 OK\r
+    Date: \(httpDate())\r
+    Content-Type: application/json\r
+    Cache-Control: no-store, no-transform\r
+    X-Accel-Buffering: no\r
+    Connection: close\r
+    \(isStrict ? "Preference-Applied: handling=strict\r\n" : "")\(isChunked ? "Transfer-Encoding: chunked\r\n" : "")\r
+
+    """
+  }
+
+  // MARK: - From the handler
+
+  /// The client has left before anything was sent.
+  func clientIsGone() {
+    state = .ended
+    session?.cancel()
+    session = nil
+  }
+}
+
+extension LineStream: ClientSocketDelegate {
+  func socketHasRoom(_ socket: ClientSocket) { session?.sinkHasRoom() }
+
+  func socketHasStalled(_ socket: ClientSocket) {
+    // How long a client that comes back to life has to take the error and what was on its way before.
+    let patience: UInt64 = 5000
+    session?.cancel()
+    guard socket.dropQueue() else { return socket.cut() }
+    send(.error(GrpcStatus(.resourceExhausted, "the client does not read (--stall-timeout)"), hadCredentials: true))
+    end(socket, within: patience)
+  }
+
+  func socketIsGone(_ socket: ClientSocket) { clientIsGone() }
+}
+
+extension LineStream: OpenStream {
+  func gatewayStops() {
+    guard isEndless, let session else { return }
+    session.cancel()
+    fail(GrpcStatus(.unavailable, OpenStreams.stopping))
+  }
+
+  func beat() { send(.heartbeat) }
+}
+
+/// Bytes that sockets send.
+final class SocketBytes: Sendable {
+  static let lastChunk = SocketBytes("0\r\n\r\n")
+
+  private let buffer: ByteBuffer
+
+  init(_ text: String) {
+    var buffer = ByteBuffer(capacity: text.utf8.count)
+    buffer.append(text.utf8)
+    self.buffer = buffer
+  }
+
+  init(_ bytes: consuming ByteBuffer) { buffer = bytes }
+
+  /// They live, where they are, as long as the object.
+  var bytes: UnsafeRawBufferPointer { buffer.withUnsafeBytes { $0 } }
+}
+
+/// The time as HTTP has it (RFC 9110, section 5.6.7).
+private func httpDate() -> String {
+  var now = time(nil)
+  var parts = tm()
+  gmtime_r(&now, &parts)
+  return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) { text in
+    // The process never sets a locale: names of days and months are English.
+    strftime(text.baseAddress!, text.count, "%a, %d %b %Y %H:%M:%S GMT", &parts)
+    return String(cString: text.baseAddress!)
+  }
+}

@@ -1,0 +1,120 @@
+import EventLoop
+import Synchronization
+
+/// A client's stream of whichever kind, as the shard sees it. Belongs to its shard's loop.
+protocol OpenStream: AnyObject {
+  /// The gateway is about to stop: a stream that has no end of its own ends now.
+  func gatewayStops()
+  /// Nothing was sent for as long as the client wants to be without a sign of life.
+  func beat()
+}
+
+/// How many streams are open, of all shards.
+final class StreamCount: Sendable {
+  private let most: Int
+  private let count = Atomic(0)
+
+  init(most: Int) { self.most = most }
+
+  /// Counts one more; false where there are as many as there may be.
+  fileprivate func enter() -> Bool {
+    if count.wrappingAdd(1, ordering: .relaxed).newValue <= most { return true }
+    leave()
+    return false
+  }
+
+  fileprivate func leave() { count.wrappingSubtract(1, ordering: .relaxed) }
+}
+
+/// The streams of one shard. Belongs to its loop.
+final class OpenStreams {
+  /// The place of one stream among the open ones, which it has for as long as it keeps this.
+  final class Place {
+    private let streams: OpenStreams
+    fileprivate unowned let stream: any OpenStream
+    fileprivate var index: Int
+    /// After how many milliseconds without anything sent to beat; 0 for never.
+    private let interval: UInt64
+    fileprivate var nextBeat = UInt64.max
+
+    fileprivate init(_ streams: OpenStreams, stream: any OpenStream, index: Int, heartbeat interval: UInt64) {
+      self.streams = streams
+      self.stream = stream
+      self.index = index
+      self.interval = interval
+      hasSent()
+    }
+
+    deinit { streams.remove(index, beats: interval > 0) }
+
+    /// Puts the next beat off: the client has just been sent something.
+    func hasSent() {
+      if interval > 0 { nextBeat = streams.loop.now + interval }
+    }
+  }
+
+  /// How late a beat may be, in milliseconds.
+  private static let tick: UInt64 = 250
+
+  private let loop: EventLoop
+  private let count: StreamCount
+  // Unowned: a place takes itself out before it goes.
+  private var places: [Unmanaged<Place>] = []
+  private var beatingCount = 0
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in beat() }
+  private var isStopping = false
+
+  init(loop: EventLoop, count: StreamCount) {
+    self.loop = loop
+    self.count = count
+  }
+
+  /// Takes in a stream that begins.
+  ///
+  /// - Parameter heartbeat: after how many milliseconds without anything sent to call `beat`; nil for never.
+  /// - Throws: what to tell the client where there can be no more streams.
+  func admit(_ stream: any OpenStream, heartbeat: UInt64?) throws(Refusal) -> Place {
+    if isStopping { throw Refusal(503, .unavailable, Self.stopping, headers: [("Retry-After", "1")]) }
+    guard count.enter() else {
+      throw Refusal(
+        503, .unavailable, "as many streams are open as there may be (--max-streams)", headers: [("Retry-After", "5")])
+    }
+    let place = Place(self, stream: stream, index: places.count, heartbeat: heartbeat ?? 0)
+    places.append(Unmanaged.passUnretained(place))
+    if heartbeat != nil {
+      beatingCount += 1
+      if beatingCount == 1 { timer.start(after: Self.tick, every: Self.tick) }
+    }
+    return place
+  }
+
+  /// Ends all streams that have no end of their own, and lets none begin.
+  func stop() {
+    isStopping = true
+    for place in places.map({ $0.takeUnretainedValue() }) { place.stream.gatewayStops() }
+  }
+
+  /// What a client is told whose stream ends for that reason.
+  static let stopping = "the gateway is stopping"
+
+  private func remove(_ index: Int, beats: Bool) {
+    let last = places.removeLast()
+    if index < places.count {
+      places[index] = last
+      last.takeUnretainedValue().index = index
+    }
+    count.leave()
+    if beats {
+      beatingCount -= 1
+      if beatingCount == 0 { timer.stop() }
+    }
+  }
+
+  private func beat() {
+    let now = loop.now
+    for place in places.map({ $0.takeUnretainedValue() }) where place.nextBeat <= now {
+      place.stream.beat()
+      place.hasSent()
+    }
+  }
+}
