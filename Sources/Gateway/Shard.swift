@@ -95,6 +95,7 @@ final class Shard {
     switch route {
     case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
+    case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
     }
   }

@@ -183,8 +183,12 @@ final class Exchange {
   }
 
   /// Answers with a stream that is read from the handler.
-  func respond(streaming status: UInt32, contentType: StaticString, headers: HTTPResponse.Headers) {
-    let size = UInt64.max  // MHD_SIZE_UNKNOWN
+  ///
+  /// - Parameter length: how many bytes that will be, for the client to know; nil where nobody knows.
+  func respond(
+    streaming status: UInt32, contentType: StaticString, length: UInt64? = nil, headers: HTTPResponse.Headers
+  ) {
+    let size = length ?? .max  // MHD_SIZE_UNKNOWN
     answer(
       status, contentType, headers,
       MHD_create_response_from_callback(
