@@ -40,7 +40,7 @@ final class SnapshotHandler: RequestHandler {
     do throws(Refusal) {
       timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: true)
       caller = try Caller(exchange.head.authorization, shard: shard)
-      place = try shard.streams.admit(self, heartbeat: nil)
+      place = try shard.streams.admit(self, heartbeat: nil, timeout: nil)
     } catch {
       return exchange.respond(.error(error))
     }
@@ -160,4 +160,5 @@ extension SnapshotHandler: CallDelegate {
 extension SnapshotHandler: OpenStream {
   func gatewayStops() {}
   func beat() {}
+  func expire() {}
 }

@@ -40,7 +40,7 @@ final class StreamHandler: RequestHandler {
     let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
     let credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
     let stream = LineStream(exchange, isEndless: route.isEndless, hadCredentials: credentials.isSomebody)
-    try stream.enter(shard.streams, heartbeat: heartbeat)
+    try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     self.stream = stream
     let session = shard.session(for: route, sink: stream, credentials: credentials, timeout: timeout)
     stream.session = session
