@@ -10,16 +10,16 @@ struct WebSocketCloseCode: RawRepresentable, Hashable, Sendable {
   static let protocolError = Self(rawValue: 1002)
   /// A message of a kind that is not understood: a binary one.
   static let unsupportedData = Self(rawValue: 1003)
-  /// Stands for a close frame without a code; never sent.
-  static let none = Self(rawValue: 1005)
   /// A message that is not what its kind says: a text that is not UTF-8, or not the JSON of a request.
   static let invalidData = Self(rawValue: 1007)
   /// A reason of no other code's: credentials that do not suffice, a client that does not read.
   static let policyViolation = Self(rawValue: 1008)
   /// The message is larger than the limit.
   static let tooLarge = Self(rawValue: 1009)
-  /// The call ended with an error.
+  /// The stream ended with an error.
   static let internalError = Self(rawValue: 1011)
+  /// It ended for something that will pass: etcd or a leader is away, or too much is asked for (of IANA's registry).
+  static let tryAgainLater = Self(rawValue: 1013)
 
   /// Whether a peer may send the code: one that the RFC or the registry it founds (IANA, "WebSocket Close Code Number")
   /// defines for the wire, or one of those left to libraries and applications.
