@@ -9,6 +9,8 @@ struct GatewaySettings: Sendable {
   var timeLimits = TimeLimits()
   var bridge = Bridge.Configuration()
   var streams = StreamLimits()
+  /// Whose pages may open WebSockets.
+  var origins = AllowedOrigins()
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
 }
@@ -26,7 +28,7 @@ final class Shard {
   let bridge: Bridge
   let identity: Identity?
   let logger: Logger
-  let loop: EventLoop
+  private let loop: EventLoop
   private let routes: RouteTable
   private let sockets: ClientSockets
   /// The streams that are open.
@@ -83,6 +85,9 @@ final class Shard {
     guard let route = routes[head.path] else {
       return FixedHandler(exchange, 404, .notFound, "Not Found")
     }
+    if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
+      return WebSocketHandler(rpc, exchange: exchange, shard: self)
+    }
     guard route.takes(head.method) else {
       return FixedHandler(
         exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", route.allow)])
@@ -95,6 +100,7 @@ final class Shard {
     switch route {
     case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
+    case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
     }
   }

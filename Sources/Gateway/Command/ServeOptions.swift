@@ -28,6 +28,15 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "How many client connections may be open. (default: 10000)")
   var maxConnections: Int?
 
+  @Option(help: "How many streams may be open, WebSockets included. (default: 20000)")
+  var maxStreams: Int?
+
+  @Option(help: "How many bytes of a stream may wait for its client before etcd is held back. (default: 262144)")
+  var streamBacklog: Int?
+
+  @Option(help: "When to cut a stream whose client takes nothing though there is something to take. (default: 1m)")
+  var stallTimeout: TimeSpan?
+
   @Option(help: "When to close a connection without a request or without progress. (default: 2m)")
   var idleTimeout: TimeSpan?
 
@@ -48,6 +57,12 @@ struct ServeOptions: ParsableArguments {
 
   @Option(help: "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)")
   var shutdownTimeout: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "The origins whose pages may open WebSockets, besides the gateway's own, as https://HOST[:PORT]; several are "
+        + "separated by commas, and * stands for all. (default: none)", valueName: "origin,..."))
+  var cors: AllowedOrigins?
 
   @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
   var maxLogins: Int?
@@ -122,12 +137,17 @@ struct ServeConfiguration {
     settings.http.connections =
       (try number(options.maxConnections, "max-connections", default: 10_000, in: 1...1_000_000) + shards - 1) / shards
     settings.http.idleTimeout = Int((try time(options.idleTimeout, "idle-timeout", default: 120) + 999) / 1000)
+    settings.streams = StreamLimits(
+      most: try number(options.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
+      backlog: try number(options.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),
+      stallTimeout: try time(options.stallTimeout, "stall-timeout", default: 60))
     settings.bridge.channel.dialTimeout = try time(options.dialTimeout, "dial-timeout", default: 2)
     settings.timeLimits = TimeLimits(
       standard: try time(options.requestTimeout, "request-timeout", default: 30),
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
     settings.bridge.watchProgressInterval = try time(
       options.watchProgressInterval, "watch-progress-interval", default: 60)
+    settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
     settings.identity = try Self.identity(options, environment)
 
     var logins = Authenticator.Configuration()

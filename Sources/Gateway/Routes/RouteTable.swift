@@ -10,12 +10,23 @@ struct RouteTable: Sendable {
     case probe(Probe)
     /// An RPC with a stream of requests or responses.
     case stream(RpcRoute)
+    /// The database as a file.
+    case snapshot(RpcRoute)
 
     /// The methods a path takes, as the `Allow` header names them (RFC 9110, section 10.2.1).
     var allow: String {
       switch self {
       case .rpc, .stream: "POST"
       case .probe: "GET, HEAD"
+      case .snapshot: "GET"
+      }
+    }
+
+    /// What is called; nil for a probe.
+    var rpc: RpcRoute? {
+      switch self {
+      case .rpc(let rpc), .stream(let rpc): rpc
+      case .probe: nil
       }
     }
 
@@ -23,6 +34,7 @@ struct RouteTable: Sendable {
       switch self {
       case .rpc, .stream: method == .post
       case .probe: method == .get || method == .head
+      case .snapshot: method == .get
       }
     }
   }
@@ -55,6 +67,7 @@ struct RouteTable: Sendable {
       for path in method.httpPaths {
         for prefix in Self.prefixes { add(prefix + path.dropFirst(Self.prefixes[0].count), route) }
       }
+      if method.grpcPath == "/etcdserverpb.Maintenance/Snapshot" { add("/snapshot", .snapshot(rpc)) }
     }
     for probe in Probe.allCases { add(probe.rawValue, .probe(probe)) }
   }

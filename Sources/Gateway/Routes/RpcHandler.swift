@@ -6,8 +6,6 @@ import Transcoding
 final class RpcHandler: RequestHandler {
   /// An answer up to this size is sent whole, with its length; a larger one as it comes.
   private static let mostWhole = 64 << 10
-  /// While more than this is waiting for the client, etcd is held back.
-  private static let highWater = 256 << 10
 
   private let route: RpcRoute
   private unowned let exchange: Exchange
@@ -22,13 +20,11 @@ final class RpcHandler: RequestHandler {
   private var caller: Caller?
 
   // The answer.
-  private var json = ByteBuffer()
+  private var json = UnreadBytes()
   private var transcoder: ProtobufToJSON?
   private var isStreaming = false
   private var isEnded = false
   private var isBroken = false
-  /// How much of `json` was read.
-  private var readCount = 0
 
   init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
     self.route = route
@@ -67,9 +63,10 @@ final class RpcHandler: RequestHandler {
       return exchange.respond(.error(error))
     }
     self.caller = caller
-    let memory = swapOut(&message).release()
+    var request = ByteBuffer()
+    swap(&request, &message)
     let call = Call(
-      route.method, message: CallMessage(takingOwnershipOf: memory), timeout: timeout, delegate: self)
+      route.method, message: CallMessage(takingOwnershipOf: request.release()), timeout: timeout, delegate: self)
     self.call = call
     if route.isAuthenticate {
       shard.bridge.startLogin(call)
@@ -85,23 +82,9 @@ final class RpcHandler: RequestHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let count = min(buffer.count, json.count - readCount)
+    let count = json.read(into: buffer)
     guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
-    json.withUnsafeBytes {
-      buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[readCount..<readCount + count]))
-    }
-    readCount += count
-    if readCount == json.count {
-      json.removeAll(keepingCapacity: true)
-      readCount = 0
-      if let call, !isEnded { shard.bridge.resume(call) }
-    } else if readCount > Self.highWater {
-      // A reader that keeps pace without ever catching up must not make us keep what it has read.
-      var rest = ByteBuffer(capacity: json.count - readCount)
-      json.withUnsafeBytes { rest.append(UnsafeRawBufferPointer(rebasing: $0[readCount...])) }
-      json = rest
-      readCount = 0
-    }
+    if json.count == 0, let call, !isEnded { shard.bridge.resume(call) }
     return .bytes(count)
   }
 
@@ -109,7 +92,7 @@ final class RpcHandler: RequestHandler {
     guard status.isOK else {
       return exchange.respond(.error(status, hadCredentials: caller?.isSomebody == true))
     }
-    var response = HTTPResponse(status: 200, body: swapOut(&json))
+    var response = HTTPResponse(status: 200, body: json.takeAll())
     response.headers = headers
     exchange.respond(response)
   }
@@ -129,7 +112,7 @@ final class RpcHandler: RequestHandler {
 extension RpcHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     transcoder = ProtobufToJSON(route.response)
-    json.reserveCapacity(min(length, Self.mostWhole) * 2 + 64)
+    json.buffer.reserveCapacity(min(length, Self.mostWhole) * 2 + 64)
     guard length > Self.mostWhole else { return }
     isStreaming = true
     exchange.respond(streaming: 200, contentType: "application/json", headers: headers)
@@ -139,12 +122,12 @@ extension RpcHandler: CallDelegate {
     // What follows a fault cannot be understood; the call's end tells of it.
     guard fault == nil else { return }
     do throws(TranscodingError) {
-      try transcoder?.push(bytes, into: &json)
+      try transcoder?.push(bytes, into: &json.buffer)
     } catch {
       fault = error
     }
     guard isStreaming else { return }
-    if json.count - readCount > Self.highWater { shard.bridge.pause(call) }
+    if json.isFull { shard.bridge.pause(call) }
     exchange.streamIsReadable()
   }
 
@@ -153,7 +136,7 @@ extension RpcHandler: CallDelegate {
     if status.isOK {
       do throws(TranscodingError) {
         if let fault { throw fault }
-        try transcoder?.finish(into: &json)
+        try transcoder?.finish(into: &json.buffer)
       } catch {
         status = GrpcStatus(.internal, "an answer of etcd is not understood: \(error)")
         shard.logger.error("\(status.message)")
@@ -167,11 +150,4 @@ extension RpcHandler: CallDelegate {
   }
 
   func peer(of call: Call) -> String { exchange.peer }
-}
-
-/// Takes the buffer out and leaves an empty one.
-private func swapOut(_ buffer: inout ByteBuffer) -> ByteBuffer {
-  var taken = ByteBuffer()
-  swap(&taken, &buffer)
-  return taken
 }

@@ -40,8 +40,8 @@ final class LineStream: StreamSink {
   /// Takes its place among the open streams.
   ///
   /// - Throws: what to tell the client where there is none.
-  func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(Refusal) {
-    place = try streams.admit(self, heartbeat: heartbeat)
+  func enter(_ streams: OpenStreams, heartbeat: UInt64?, timeout: UInt64?) throws(Refusal) {
+    place = try streams.admit(self, heartbeat: heartbeat, timeout: timeout)
   }
 
   var isEnded: Bool {
@@ -138,9 +138,15 @@ extension LineStream: ClientSocketDelegate {
 
 extension LineStream: OpenStream {
   func gatewayStops() {
-    guard isEndless, let session else { return }
+    if isEndless { stop(GrpcStatus(.unavailable, OpenStreams.stopping)) }
+  }
+
+  func expire() { stop(GrpcStatus(.deadlineExceeded, "the time limit of the stream has passed")) }
+
+  private func stop(_ status: GrpcStatus) {
+    guard let session else { return }
     session.cancel()
-    fail(GrpcStatus(.unavailable, OpenStreams.stopping))
+    fail(status)
   }
 
   func beat() { send(.heartbeat) }

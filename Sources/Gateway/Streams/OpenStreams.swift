@@ -7,6 +7,8 @@ protocol OpenStream: AnyObject {
   func gatewayStops()
   /// Nothing was sent for as long as the client wants to be without a sign of life.
   func beat()
+  /// The time is up that the client has set for the whole stream.
+  func expire()
 }
 
 /// How many streams are open, of all shards.
@@ -36,16 +38,21 @@ final class OpenStreams {
     /// After how many milliseconds without anything sent to beat; 0 for never.
     private let interval: UInt64
     fileprivate var nextBeat = UInt64.max
+    fileprivate var end = UInt64.max
+    fileprivate var isTimed: Bool { interval > 0 || end < .max }
 
-    fileprivate init(_ streams: OpenStreams, stream: any OpenStream, index: Int, heartbeat interval: UInt64) {
+    fileprivate init(
+      _ streams: OpenStreams, stream: any OpenStream, index: Int, heartbeat: UInt64?, timeout: UInt64?
+    ) {
       self.streams = streams
       self.stream = stream
       self.index = index
-      self.interval = interval
+      interval = heartbeat ?? 0
+      if let timeout { end = streams.loop.now + timeout }
       hasSent()
     }
 
-    deinit { streams.remove(index, beats: interval > 0) }
+    deinit { streams.remove(self) }
 
     /// Puts the next beat off: the client has just been sent something.
     func hasSent() {
@@ -53,15 +60,15 @@ final class OpenStreams {
     }
   }
 
-  /// How late a beat may be, in milliseconds.
+  /// How late a beat or an end may be, in milliseconds.
   private static let tick: UInt64 = 250
 
   private let loop: EventLoop
   private let count: StreamCount
   // Unowned: a place takes itself out before it goes.
   private var places: [Unmanaged<Place>] = []
-  private var beatingCount = 0
-  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in beat() }
+  private var timedCount = 0
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in lookAtTheTime() }
   private var isStopping = false
 
   init(loop: EventLoop, count: StreamCount) {
@@ -71,19 +78,21 @@ final class OpenStreams {
 
   /// Takes in a stream that begins.
   ///
-  /// - Parameter heartbeat: after how many milliseconds without anything sent to call `beat`; nil for never.
+  /// - Parameters:
+  ///   - heartbeat: after how many milliseconds without anything sent to call `beat`; nil for never.
+  ///   - timeout: after how many milliseconds to call `expire`; nil for never.
   /// - Throws: what to tell the client where there can be no more streams.
-  func admit(_ stream: any OpenStream, heartbeat: UInt64?) throws(Refusal) -> Place {
+  func admit(_ stream: any OpenStream, heartbeat: UInt64?, timeout: UInt64?) throws(Refusal) -> Place {
     if isStopping { throw Refusal(503, .unavailable, Self.stopping, headers: [("Retry-After", "1")]) }
     guard count.enter() else {
       throw Refusal(
         503, .unavailable, "as many streams are open as there may be (--max-streams)", headers: [("Retry-After", "5")])
     }
-    let place = Place(self, stream: stream, index: places.count, heartbeat: heartbeat ?? 0)
+    let place = Place(self, stream: stream, index: places.count, heartbeat: heartbeat, timeout: timeout)
     places.append(Unmanaged.passUnretained(place))
-    if heartbeat != nil {
-      beatingCount += 1
-      if beatingCount == 1 { timer.start(after: Self.tick, every: Self.tick) }
+    if place.isTimed {
+      timedCount += 1
+      if timedCount == 1 { timer.start(after: Self.tick, every: Self.tick) }
     }
     return place
   }
@@ -91,30 +100,34 @@ final class OpenStreams {
   /// Ends all streams that have no end of their own, and lets none begin.
   func stop() {
     isStopping = true
+    // Held while the list changes.
     for place in places.map({ $0.takeUnretainedValue() }) { place.stream.gatewayStops() }
   }
 
   /// What a client is told whose stream ends for that reason.
   static let stopping = "the gateway is stopping"
 
-  private func remove(_ index: Int, beats: Bool) {
+  private func remove(_ place: Place) {
     let last = places.removeLast()
-    if index < places.count {
-      places[index] = last
-      last.takeUnretainedValue().index = index
+    if place.index < places.count {
+      places[place.index] = last
+      last.takeUnretainedValue().index = place.index
     }
     count.leave()
-    if beats {
-      beatingCount -= 1
-      if beatingCount == 0 { timer.stop() }
-    }
+    guard place.isTimed else { return }
+    timedCount -= 1
+    if timedCount == 0 { timer.stop() }
   }
 
-  private func beat() {
+  private func lookAtTheTime() {
     let now = loop.now
-    for place in places.map({ $0.takeUnretainedValue() }) where place.nextBeat <= now {
-      place.stream.beat()
-      place.hasSent()
+    for place in places.map({ $0.takeUnretainedValue() }) {
+      if place.end <= now {
+        place.stream.expire()
+      } else if place.nextBeat <= now {
+        place.stream.beat()
+        place.hasSent()
+      }
     }
   }
 }

@@ -8,11 +8,10 @@ extension Shard {
     for route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, timeout: GrpcTimeout?
   ) -> any StreamSession {
     switch route.kind {
-    case .unary: fatalError("not there yet")
+    case .unary: preconditionFailure("a unary call is no stream: RpcHandler and UnarySession make it")
     case .serverStream:
-      ServerStreamSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
-    case .watch:
-      WatchSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
+      return ServerStreamSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
+    case .watch: return WatchSession(route, sink: sink, shard: self, credentials: credentials)
     case .leaseKeepAlive: fatalError("not there yet")
     }
   }

@@ -1,4 +1,3 @@
-import EventLoop
 import GrpcBridge
 import Transcoding
 
@@ -11,22 +10,13 @@ final class WatchSession: StreamSession {
   private var client: WatchClient!
   private var hasAllRequests = false
   private var isOver = false
-  private var deadline: LoopTimer?
 
-  /// - Parameter timeout: how long the whole stream may take; nil for any time.
-  init(
-    _ route: RpcRoute, sink: any StreamSink, shard: Shard, credentials: StreamCredentials, timeout: GrpcTimeout?
-  ) {
+  init(_ route: RpcRoute, sink: any StreamSink, shard: Shard, credentials: StreamCredentials) {
     self.route = route
     self.sink = sink
     self.credentials = credentials
     self.shard = shard
     client = shard.bridge.watches.open(credentials: credentials.credentials, peer: sink.peer, delegate: self)
-    guard let timeout else { return }
-    deadline = LoopTimer(loop: shard.loop) { [unowned self] in
-      end(GrpcStatus(.deadlineExceeded, "the time limit of \(timeout.milliseconds) ms has passed"))
-    }
-    deadline?.start(after: timeout.milliseconds)
   }
 
   func receive(_ message: consuming ByteBuffer) {
@@ -49,7 +39,6 @@ final class WatchSession: StreamSession {
 
   func cancel() {
     isOver = true
-    deadline = nil
     client.cancel()
   }
 

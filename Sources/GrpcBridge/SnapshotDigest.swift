@@ -1,0 +1,34 @@
+internal import COpenSSL
+
+/// The SHA-256 (FIPS 180-4) of bytes that come piece by piece, such as those of a snapshot, the last 32 bytes of which
+/// are that of all others.
+package struct SnapshotDigest: ~Copyable {
+  /// The size of the digest, in bytes.
+  package static let size = 32
+
+  // Owned by this value alone.
+  private let context: OpaquePointer
+
+  package init() {
+    guard let context = EVP_MD_CTX_new(), EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1 else {
+      preconditionFailure("OpenSSL has no SHA-256")
+    }
+    self.context = context
+  }
+
+  deinit { EVP_MD_CTX_free(context) }
+
+  package mutating func update(_ bytes: UnsafeRawBufferPointer) {
+    let code = EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
+    precondition(code == 1, "SHA-256 failed")
+  }
+
+  /// Ends the digest: nothing may follow.
+  package mutating func finish() -> [UInt8] {
+    [UInt8](unsafeUninitializedCapacity: Self.size) { output, count in
+      let code = EVP_DigestFinal_ex(context, output.baseAddress, nil)
+      precondition(code == 1, "SHA-256 failed")
+      count = Self.size
+    }
+  }
+}
