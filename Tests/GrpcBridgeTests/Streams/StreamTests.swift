@@ -13,7 +13,7 @@ import Testing
       ]
     } body: { fixture in
       let call = await fixture.start(.stream, [[10], [], [11]])
-      #expect(try await call.messages(1) == [[1]])
+      _ = try await call.messages(1)
       let headers = fixture.peer.record.streams[0].headers
       #expect(headers["hasleader"] == "true")
       #expect(headers["client-api-version"] != nil)
@@ -29,7 +29,8 @@ import Testing
       #expect(call.ends == 0)
 
       second.open()
-      #expect(try await call.end() == GrpcStatus(.ok, origin: .server))
+      let end = try await call.end()
+      #expect(end == GrpcStatus(.ok, origin: .server))
       #expect(call.messages == [[1], [], [2, 3]])
       #expect(call.ends == 1)
     }
@@ -55,7 +56,8 @@ import Testing
   @Test func theServersEndClosesTheRequestsToo() async throws {
     try await withBridge { _ in .messages([[1]], status: 7, text: "enough") } body: { fixture in
       let call = await fixture.start(.stream, [[1]])
-      #expect(try await call.end() == GrpcStatus(.permissionDenied, "enough", origin: .server))
+      let end = try await call.end()
+      #expect(end == GrpcStatus(.permissionDenied, "enough", origin: .server))
       let record = try await fixture.peer.wait(for: "the end of the stream") { $0.streams[0].closed != nil }
       #expect(record.streams[0].reset?.code == HTTP2Error.noError)
       // Said too late: there is nobody to say it to.
