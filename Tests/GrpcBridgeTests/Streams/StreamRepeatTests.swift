@@ -13,7 +13,7 @@ import Testing
       $0.attempt < 3 ? .refused : .messages([[9]])
     } body: { fixture in
       let call = await fixture.start(.stream, Self.messages)
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
       #expect(call.messages == [[9]])
       let streams = fixture.peer.record.streams
       #expect(streams.count == 3)
@@ -38,7 +38,7 @@ import Testing
         $0.streams.count == 2 && $0.streams[1].messages == [[1], [2], [3]] && $0.streams[1].halfClosed
       }
       answer.open()
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
     }
   }
 
@@ -47,7 +47,7 @@ import Testing
       $0.attempt == 1 ? [.close(abruptly: false)] : .messages([[9]])
     } body: { fixture in
       let call = await fixture.start(.repeatableStream, Self.messages)
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
       #expect(fixture.peer.record.streams.map(\.messages) == [Self.messages, Self.messages])
 
       let other = await fixture.start(.stream, Self.messages)
@@ -81,10 +81,29 @@ import Testing
     } body: { fixture in
       let call = await fixture.start(
         .stream, Self.messages, user: BasicCredentials(user: "ann", password: "secret"))
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
       let streams = fixture.peer.record.streams(of: "/test/Stream")
       #expect(streams.map { $0.headers["token"] } == ["token.1", "token.2"])
       #expect(streams.last?.messages == Self.messages)
+    }
+  }
+
+  @Test func aTokenThatAMessageRefusesIsReplaced() async throws {
+    try await withBridge { call in
+      guard call.path == "/etcdserverpb.Auth/Authenticate" else { return .messages([[9]]) }
+      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
+      return .message((try? response.serializedBytes()) ?? [])
+    } body: { fixture in
+      let ann = BasicCredentials(user: "ann", password: "secret")
+      let first = await fixture.start(.stream, Self.messages, user: ann)
+      try await first.expectEnd(.ok)
+      let second = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
+      try await second.expectEnd(.ok)
+      // The first one's token is no news any more.
+      let third = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
+      try await third.expectEnd(.ok)
+      let tokens = fixture.peer.record.streams(of: "/test/Stream").map { $0.headers["token"] }
+      #expect(tokens == ["token.1", "token.2", "token.2"])
     }
   }
 
@@ -101,11 +120,11 @@ import Testing
       _ = try await old.messages(1)
       try await fixture.peer.wait(for: "another connection") { $0.connections.count == 4 }
       let new = await fixture.start(.stream, [[2]])
-      #expect(try await new.end().isOK)
+      try await new.expectEnd(.ok)
       await fixture.with(old) { $0.send(CallMessage(copying: [3]), on: $1) }
       try await fixture.peer.wait(for: "a later message") { $0.streams[0].messages == [[1], [3]] }
       gate.open()
-      #expect(try await old.end().isOK)
+      try await old.expectEnd(.ok)
       #expect(old.messages == [[8], [9]])
       let record = fixture.peer.record
       #expect(record.streams.count == 2)
