@@ -1,12 +1,13 @@
 import EventLoop
 
-/// Keeps the leases of any number of clients alive over one LeaseKeepAlive stream for each user: etcd answers each request
-/// with one response, in order, so that clients need no stream of their own. Belongs to one loop.
+/// Keeps the leases of any number of clients alive over one LeaseKeepAlive stream for each user: etcd answers each
+/// request with one response, in order, so that clients need no stream of their own. Belongs to one loop.
 ///
-/// What etcd leaves unanswered when a stream breaks is asked again on another one: to keep a lease alive twice does no harm.
+/// What etcd leaves unanswered when a stream breaks is asked again on another one: to keep a lease alive twice does no
+/// harm.
 package final class LeaseKeeper {
-  /// How long, in milliseconds, etcd may owe answers without giving any before its stream is given up. More than etcd takes
-  /// to give up by itself where it finds no leader (7 s by default).
+  /// How long, in milliseconds, etcd may owe answers without giving any before its stream is given up. More than etcd
+  /// takes to give up by itself where it finds no leader (7 s by default).
   static let mostSilence: UInt64 = 15_000
   /// How exactly deadlines are kept, in milliseconds.
   private static let tick: UInt64 = 25

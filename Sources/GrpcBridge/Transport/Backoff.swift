@@ -14,8 +14,8 @@ struct Backoff {
     next = first
   }
 
-  /// Between attempts to connect (gRPC documentation, "Connection Backoff Protocol", with waits as short as a local member
-  /// deserves).
+  /// Between attempts to connect (gRPC documentation, "Connection Backoff Protocol", with waits as short as a local
+  /// member deserves).
   static let connection = Backoff(first: 50, most: 1000, factor: 1.6)
   /// Between streams that take each other's place, as clientv3's.
   static let stream = Backoff(first: 1, most: 100, factor: 1.25)

@@ -1,6 +1,6 @@
 /// Reads the length-prefixed messages of a gRPC response from bytes that come in pieces (gRPC over HTTP/2,
-/// "Length-Prefixed-Message"). A pure state machine that is asked for one event after the other, so that whoever hears of
-/// an event may do what it likes with the call before the next one.
+/// "Length-Prefixed-Message"). A pure state machine that is asked for one event after the other, so that whoever hears
+/// of an event may do what it likes with the call before the next one.
 struct FrameReader {
   enum Event {
     case begin(length: Int)

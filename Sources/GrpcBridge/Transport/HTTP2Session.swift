@@ -252,8 +252,8 @@ private func onFrame(
     header.type == NGHTTP2_HEADERS.rawValue || header.type == NGHTTP2_DATA.rawValue,
     let call = session.call(ofStream: header.stream_id), !session.hasSentEnd(onStream: header.stream_id)
   {
-    // The response is whole though more requests might follow. As nothing will read them, the stream is closed (RFC 9113,
-    // section 8.1); nghttp2 would wait for the end of the requests.
+    // The response is whole though more requests might follow. As nothing will read them, the stream is closed (RFC
+    // 9113, section 8.1); nghttp2 would wait for the end of the requests.
     session.reset(call, code: NGHTTP2_NO_ERROR.rawValue)
     connection(context).streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
     return 0

@@ -8,7 +8,7 @@ import Testing
 /// The clock of a channel runs only for those who need it.
 @Suite struct ChannelClockTests {
   /// A channel on a loop that the test turns itself.
-  private struct Rig: ~Copyable {
+  private struct Rig {
     let peer: ScriptedPeer
     let loop: EventLoop
     let channel: Channel

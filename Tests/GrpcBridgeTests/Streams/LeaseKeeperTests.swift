@@ -30,7 +30,9 @@ import Testing
 
   @Test func clientsShareAStreamAndAWrite() async throws {
     let gate = ScriptedPeer.Gate()
-    try await withBridge { _ in .init([.wait(gate)] + Self.answers(3, 1, 2)) } body: { fixture in
+    try await withBridge { _ in
+      .init([.wait(gate)] + Self.answers(3, 1, 2))
+    } body: { fixture in
       let answers = await fixture.keepAlive([1, 2, 3, 2])
       let record = try await fixture.peer.wait(for: "three requests") { $0.streams.first?.messages.count == 3 }
       #expect(Set(record.streams[0].messages) == Set([1, 2, 3].map { Self.request($0) }))
@@ -106,7 +108,9 @@ import Testing
 
   @Test func aDeadlineEndsAWishAndNotTheStream() async throws {
     let gate = ScriptedPeer.Gate()
-    try await withBridge { _ in .init([.wait(gate)] + Self.answers(1, 2)) } body: { fixture in
+    try await withBridge { _ in
+      .init([.wait(gate)] + Self.answers(1, 2))
+    } body: { fixture in
       let impatient = await fixture.keepAlive([1], timeout: 30)
       let patient = await fixture.keepAlive([2])
       let result = try await impatient[0].result()
@@ -121,7 +125,9 @@ import Testing
   }
 
   @Test func theDeadlineTellsWhatFailedBefore() async throws {
-    try await withBridge { _ in .failure(14, "etcdserver: no leader") } body: { fixture in
+    try await withBridge { _ in
+      .failure(14, "etcdserver: no leader")
+    } body: { fixture in
       let result = try await fixture.keepAlive([1], timeout: 100)[0].result()
       let text = "etcd did not answer within 100 ms; what failed before: etcdserver: no leader"
       #expect(result == .failure(GrpcStatus(.deadlineExceeded, text)))
@@ -148,7 +154,9 @@ import Testing
   @Test func anIdleStreamIsEndedProperlyAndTheNextOneServes() async throws {
     var configuration = Bridge.Configuration()
     configuration.leaseStreamIdle = 30
-    try await withBridge(.init(), configuration) { _ in .init(Self.answers(1)) } body: { fixture in
+    try await withBridge(.init(), configuration) { _ in
+      .init(Self.answers(1))
+    } body: { fixture in
       _ = try await fixture.keepAlive([1])[0].result()
       let record = try await fixture.peer.wait(for: "the end of the requests") { $0.streams.first?.halfClosed == true }
       #expect(record.streams[0].reset == nil)
@@ -186,7 +194,9 @@ import Testing
   }
 
   @Test func theEndOfTheBridgeEndsAll() async throws {
-    try await withBridge { _ in .hang } body: { fixture in
+    try await withBridge { _ in
+      .hang
+    } body: { fixture in
       let answers = await fixture.keepAlive([1])
       try await fixture.peer.wait(for: "a request") { $0.streams.first?.messages.count == 1 }
       await fixture.run { $0.close() }
