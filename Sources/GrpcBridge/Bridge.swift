@@ -12,6 +12,8 @@ package final class Bridge {
     package var mostTokens = 10_000
     /// How often, in milliseconds, etcd is asked how far it is, for the sake of quiet watches.
     package var watchProgressInterval: UInt64 = 60_000
+    /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
+    package var leaseStreamIdle: UInt64 = 60_000
 
     package init() {}
   }
@@ -30,6 +32,9 @@ package final class Bridge {
   package private(set) lazy var watches = WatchHub(
     loop: loop, carrier: self, patience: configuration.channel.dialTimeout,
     progressInterval: configuration.watchProgressInterval, logger: logger)
+  /// The keepalives of all clients.
+  package private(set) lazy var leases = LeaseKeeper(
+    loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle)
   private var tokens: [CredentialKey: Token] = [:]
   private var loggingIn: [CredentialKey: [Call]] = [:]
 
@@ -55,10 +60,13 @@ package final class Bridge {
 
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.
-  ///
-  /// - Parameter refused: an earlier stream of the same user, on which etcd has said in a message that its token is no
-  ///   longer good; this call gets another one. What etcd says in a status is seen to without being asked.
-  package func start(_ call: Call, credentials: CallCredentials, insteadOf refused: Call? = nil) {
+  package func start(_ call: Call, credentials: CallCredentials) {
+    start(call, credentials: credentials, insteadOf: nil)
+  }
+
+  /// Starts `call` with another token than `refused`, an earlier stream of the same user, went with: etcd has said that it
+  /// is no longer good, after the stream had been of use. Where etcd says so at once the bridge sees to it by itself.
+  func start(_ call: Call, credentials: CallCredentials, insteadOf refused: Call?) {
     call.credentials = credentials
     let channel = channel(for: call)
     switch credentials {
@@ -137,14 +145,16 @@ package final class Bridge {
   package func flush() {
     // A connection that turns out to be lost may make a delegate start something on the other one.
     repeat {
+      leases.flush()
       channel.flush()
       streams?.flush()
-    } while channel.needsFlush || streams?.needsFlush == true
+    } while channel.needsFlush || streams?.needsFlush == true || leases.needsFlush
   }
 
   /// Ends all calls with an error, and the connections.
   package func close() {
     watches.close(Channel.closed)
+    leases.close()
     channel.close()
     streams?.close()
   }

@@ -1,16 +1,31 @@
-/// The waits between attempts to connect: exponential, with jitter so that many clients do not come back at once
-/// (gRPC documentation, "Connection Backoff Protocol", with waits as short as a local member deserves).
+/// The waits between attempts: exponential, with jitter so that many clients do not come back at once.
 struct Backoff {
-  static let first: Double = 50
-  static let most: Double = 1000
-  private var next = first
+  /// In milliseconds.
+  let first: Double
+  /// In milliseconds.
+  let most: Double
+  let factor: Double
+  private var next: Double
+
+  private init(first: Double, most: Double, factor: Double) {
+    self.first = first
+    self.most = most
+    self.factor = factor
+    next = first
+  }
+
+  /// Between attempts to connect (gRPC documentation, "Connection Backoff Protocol", with waits as short as a local member
+  /// deserves).
+  static let connection = Backoff(first: 50, most: 1000, factor: 1.6)
+  /// Between streams that take each other's place, as clientv3's.
+  static let stream = Backoff(first: 1, most: 100, factor: 1.25)
 
   /// How many milliseconds to wait now.
   mutating func wait() -> UInt64 {
     let wait = next * Double.random(in: 0.8...1.2)
-    next = min(next * 1.6, Self.most)
-    return UInt64(wait)
+    next = min(next * factor, most)
+    return UInt64(wait.rounded(.up))
   }
 
-  mutating func reset() { next = Self.first }
+  mutating func reset() { next = first }
 }

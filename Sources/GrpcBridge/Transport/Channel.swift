@@ -39,14 +39,15 @@ package final class Channel {
   private var connection: Connection?
   private var draining: [Connection] = []
   private var nextEndpoint = 0
-  private var backoff = Backoff()
+  private var backoff = Backoff.connection
   private var readySince: UInt64 = 0
   /// Why there is no connection.
   private var trouble = "not connected yet"
   /// Whether the lack of a connection has been reported.
   private var isTroubled = false
   private(set) var isClosed = false
-  private var isTicking = false
+  /// Whether the clock runs.
+  private(set) var isTicking = false
   private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
 
@@ -251,7 +252,7 @@ package final class Channel {
   }
 
   /// Whether the connection has been of use for longer than a peer needs that turns everybody away.
-  private var hasServed: Bool { readySince > 0 && loop.now - readySince > UInt64(Backoff.most) }
+  private var hasServed: Bool { readySince > 0 && loop.now - readySince > UInt64(backoff.most) }
 
   func connectionIsReady(_ connection: Connection) {
     logger.log(

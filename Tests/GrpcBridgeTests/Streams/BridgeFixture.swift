@@ -1,8 +1,10 @@
 import EventLoop
-import GrpcBridge
 import Logging
 import Synchronization
 import TestSupport
+import Testing
+
+@testable import GrpcBridge
 
 /// A bridge on a thread of its own, which a test reaches into.
 final class BridgeFixture: Sendable {
@@ -12,8 +14,10 @@ final class BridgeFixture: Sendable {
   private let remote: EventLoop.Remote
   private let thread: LoopThread
   private let authenticator: Authenticator
+  /// Delegates have to outlive their calls.
+  private let calls = Mutex<[RecordedCall]>([])
 
-  init(_ peer: ScriptedPeer) throws {
+  init(_ peer: ScriptedPeer, _ configuration: Bridge.Configuration) throws {
     self.peer = peer
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let endpoints = [try Endpoint(peer.endpoint)]
@@ -21,7 +25,7 @@ final class BridgeFixture: Sendable {
       endpoints: endpoints, channel: .init(), configuration: .init(), logger: logger, channelLogger: logger)
     let loop = try EventLoop()
     let bridge = Bridge(
-      loop: loop, endpoints: endpoints, authenticator: authenticator, configuration: .init(), logger: logger)
+      loop: loop, endpoints: endpoints, authenticator: authenticator, configuration: configuration, logger: logger)
     loop.beforeWaiting { [unowned bridge] in bridge.flush() }
     self.loop = LoopBound(loop, loop: loop)
     self.bridge = LoopBound(bridge, loop: loop)
@@ -45,8 +49,9 @@ final class BridgeFixture: Sendable {
     _ method: CallMethod, _ messages: [[UInt8]], user: BasicCredentials? = nil, timeout: UInt64? = nil,
     insteadOf refused: RecordedCall? = nil, reaction: @escaping RecordedCall.Reaction = { _, _, _ in }
   ) async -> RecordedCall {
+    let recorded = RecordedCall(bridge: bridge, user: user, reaction: reaction)
+    calls.withLock { $0.append(recorded) }
     await run { [bridge, loop] _ in
-      let recorded = RecordedCall(bridge: bridge, user: user, reaction: reaction)
       let call = Call(
         method, message: CallMessage(copying: messages[0]), timeout: timeout.map { GrpcTimeout(milliseconds: $0) },
         delegate: recorded)
@@ -54,9 +59,12 @@ final class BridgeFixture: Sendable {
       bridge.value.start(
         call, credentials: user.map { .user(bridge.value.key(for: $0)) } ?? .none, insteadOf: refused?.call?.value)
       for message in messages.dropFirst() { bridge.value.send(CallMessage(copying: message), on: call) }
-      return recorded
     }
+    return recorded
   }
+
+  /// Makes a value of the bridge's thread fit to be held by the test's.
+  func bind<Value>(_ value: Value) -> LoopBound<Value> { LoopBound(value, loop: loop.value) }
 
   /// Runs `body` with a call on its loop.
   func with(_ recorded: RecordedCall, _ body: @escaping @Sendable (Bridge, Call) -> Void) async {
@@ -75,10 +83,11 @@ final class BridgeFixture: Sendable {
 
 /// Runs `body` with a bridge to a peer that follows `script`.
 func withBridge(
-  _ settings: ScriptedPeer.Settings = .init(), script: @escaping ScriptedPeer.Script,
+  _ settings: ScriptedPeer.Settings = .init(), _ configuration: Bridge.Configuration = .init(),
+  script: @escaping ScriptedPeer.Script,
   body: (BridgeFixture) async throws -> Void
 ) async throws {
-  let fixture = try BridgeFixture(ScriptedPeer(settings: settings, script: script))
+  let fixture = try BridgeFixture(ScriptedPeer(settings: settings, script: script), configuration)
   defer { fixture.stop() }
   try await body(fixture)
 }
@@ -125,6 +134,11 @@ final class RecordedCall: CallDelegate, Sendable {
 
   /// Waits for the end.
   func end() async throws -> GrpcStatus { try await eventually("end of the call") { status } }
+
+  func expectEnd(_ code: GrpcCode, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+    let status = try await end()
+    #expect(status.code == code, "\(status)", sourceLocation: sourceLocation)
+  }
 
   func call(_ call: Call, willReceive length: Int) {
     state.withLock {

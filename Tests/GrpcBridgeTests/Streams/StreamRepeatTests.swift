@@ -11,7 +11,7 @@ import Testing
   @Test func aRefusedStreamIsRepeatedWithAllMessages() async throws {
     try await withBridge { $0.attempt < 3 ? .refused : .messages([[9]]) } body: { fixture in
       let call = await fixture.start(.stream, Self.messages)
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
       #expect(call.messages == [[9]])
       let streams = fixture.peer.record.streams
       #expect(streams.count == 3)
@@ -36,14 +36,14 @@ import Testing
         $0.streams.count == 2 && $0.streams[1].messages == [[1], [2], [3]] && $0.streams[1].halfClosed
       }
       answer.open()
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
     }
   }
 
   @Test func aLostConnectionIsRepeatedWhereThatIsAllowed() async throws {
     try await withBridge { $0.attempt == 1 ? [.close(abruptly: false)] : .messages([[9]]) } body: { fixture in
       let call = await fixture.start(.repeatableStream, Self.messages)
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
       #expect(fixture.peer.record.streams.map(\.messages) == [Self.messages, Self.messages])
 
       let other = await fixture.start(.stream, Self.messages)
@@ -77,7 +77,7 @@ import Testing
     } body: { fixture in
       let call = await fixture.start(
         .stream, Self.messages, user: BasicCredentials(user: "ann", password: "secret"))
-      #expect(try await call.end().isOK)
+      try await call.expectEnd(.ok)
       let streams = fixture.peer.record.streams(of: "/test/Stream")
       #expect(streams.map { $0.headers["token"] } == ["token.1", "token.2"])
       #expect(streams.last?.messages == Self.messages)
@@ -92,12 +92,12 @@ import Testing
     } body: { fixture in
       let ann = BasicCredentials(user: "ann", password: "secret")
       let first = await fixture.start(.stream, Self.messages, user: ann)
-      #expect(try await first.end().isOK)
+      try await first.expectEnd(.ok)
       let second = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
-      #expect(try await second.end().isOK)
+      try await second.expectEnd(.ok)
       // The first one's token is no news any more.
       let third = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
-      #expect(try await third.end().isOK)
+      try await third.expectEnd(.ok)
       let tokens = fixture.peer.record.streams(of: "/test/Stream").map { $0.headers["token"] }
       #expect(tokens == ["token.1", "token.2", "token.2"])
     }
@@ -116,11 +116,11 @@ import Testing
       _ = try await old.messages(1)
       try await fixture.peer.wait(for: "another connection") { $0.connections.count == 4 }
       let new = await fixture.start(.stream, [[2]])
-      #expect(try await new.end().isOK)
+      try await new.expectEnd(.ok)
       await fixture.with(old) { $0.send(CallMessage(copying: [3]), on: $1) }
       try await fixture.peer.wait(for: "a later message") { $0.streams[0].messages == [[1], [3]] }
       gate.open()
-      #expect(try await old.end().isOK)
+      try await old.expectEnd(.ok)
       #expect(old.messages == [[8], [9]])
       let record = fixture.peer.record
       #expect(record.streams.count == 2)

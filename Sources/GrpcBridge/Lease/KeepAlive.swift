@@ -1,0 +1,33 @@
+/// One client's wish to keep a lease alive, from ``LeaseKeeper/keepAlive(_:credentials:basic:peer:timeout:answer:)`` to its
+/// answer. Belongs to one loop.
+package final class KeepAlive {
+  /// Hears the bytes of etcd's `LeaseKeepAliveResponse`, or why there is none; once at most.
+  package typealias Answer = (Result<[UInt8], GrpcStatus>) -> Void
+
+  /// When it is given up, by the loop's clock.
+  let deadline: UInt64
+  private let timeout: UInt64
+  private var answer: Answer?
+
+  init(timeout: UInt64, deadline: UInt64, answer: @escaping Answer) {
+    self.timeout = timeout
+    self.deadline = deadline
+    self.answer = answer
+  }
+
+  /// Whether nobody waits for the answer any more.
+  var isOver: Bool { answer == nil }
+
+  /// Forgets the wish; its answer is never called. What was sent to etcd cannot be taken back and does no harm.
+  package func cancel() { answer = nil }
+
+  func finish(_ result: Result<[UInt8], GrpcStatus>) { answer.take()?(result) }
+
+  /// Ends the wish at its deadline.
+  ///
+  /// - Parameter trouble: what went wrong with the stream before, if anything.
+  func expire(after trouble: GrpcStatus?) {
+    let reason = trouble.map { "; what failed before: \($0.message)" } ?? ""
+    finish(.failure(GrpcStatus(.deadlineExceeded, "etcd did not answer within \(timeout) ms\(reason)")))
+  }
+}

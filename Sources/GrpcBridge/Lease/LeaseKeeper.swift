@@ -1,0 +1,117 @@
+import EventLoop
+
+/// Keeps the leases of any number of clients alive over one LeaseKeepAlive stream for each user: etcd answers each request
+/// with one response, in order, so that clients need no stream of their own. Belongs to one loop.
+///
+/// What etcd leaves unanswered when a stream breaks is asked again on another one: to keep a lease alive twice does no harm.
+package final class LeaseKeeper {
+  /// How long, in milliseconds, etcd may owe answers without giving any before its stream is given up. More than etcd takes
+  /// to give up by itself where it finds no leader (7 s by default).
+  static let mostSilence: UInt64 = 15_000
+  /// How exactly deadlines are kept, in milliseconds.
+  private static let tick: UInt64 = 25
+
+  let loop: EventLoop
+  unowned let bridge: Bridge
+  /// How long, in milliseconds, a stream that nobody asks anything is kept.
+  let idleLimit: UInt64
+  private var streams: [CallCredentials: LeaseStream] = [:]
+  /// Streams that take no more requests and whose end is awaited.
+  private var finishing: [LeaseStream] = []
+  /// Streams that have something to send.
+  private var pending: [LeaseStream] = []
+  private var isClosed = false
+  /// When the timer fires.
+  private var wakeTime = UInt64.max
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
+
+  init(loop: EventLoop, bridge: Bridge, idleLimit: UInt64) {
+    self.loop = loop
+    self.bridge = bridge
+    self.idleLimit = idleLimit
+  }
+
+  /// Asks etcd to keep a lease alive.
+  ///
+  /// - Parameters:
+  ///   - lease: the ID of the lease.
+  ///   - credentials: who asks.
+  ///   - basic: the user and password of ``CallCredentials/user(_:)``, kept while the user's stream is open.
+  ///   - peer: the client's address, for the throttle of logins.
+  ///   - timeout: after how many milliseconds the answer is an error.
+  ///   - answer: called once, later, unless the wish is cancelled. After the bridge was closed it is called at once.
+  package func keepAlive(
+    _ lease: Int64, credentials: CallCredentials, basic: BasicCredentials?, peer: String, timeout: UInt64,
+    answer: @escaping KeepAlive.Answer
+  ) -> KeepAlive {
+    let (sum, overflows) = loop.now.addingReportingOverflow(timeout)
+    let keepAlive = KeepAlive(timeout: timeout, deadline: overflows ? .max : sum, answer: answer)
+    guard !isClosed else {
+      keepAlive.finish(.failure(Channel.closed))
+      return keepAlive
+    }
+    let stream: LeaseStream
+    if let known = streams[credentials] {
+      stream = known
+    } else {
+      stream = LeaseStream(keeper: self, credentials: credentials, basic: basic, peer: peer)
+      streams[credentials] = stream
+    }
+    stream.add(keepAlive, lease: lease)
+    wake(at: keepAlive.deadline)
+    return keepAlive
+  }
+
+  /// Whether ``flush()`` has anything to do.
+  var needsFlush: Bool { !pending.isEmpty }
+
+  /// Asks what was wished for in this turn of the loop.
+  func flush() {
+    let batch = pending
+    pending.removeAll(keepingCapacity: true)
+    for stream in batch { stream.send() }
+  }
+
+  /// Ends everything with an error.
+  func close() {
+    isClosed = true
+    timer.stop()
+    let all = Array(streams.values) + finishing
+    streams = [:]
+    finishing = []
+    pending = []
+    for stream in all { stream.close(Channel.closed) }
+  }
+
+  // MARK: - For the streams
+
+  /// Has the stream send at the end of this turn.
+  func hasToSend(_ stream: LeaseStream) { pending.append(stream) }
+
+  /// Keeps a stream until its end that takes no more requests.
+  func finishes(_ stream: LeaseStream) {
+    streams[stream.credentials] = nil
+    finishing.append(stream)
+  }
+
+  func ended(_ stream: LeaseStream) {
+    if streams[stream.credentials] === stream { streams[stream.credentials] = nil }
+    finishing.removeAll { $0 === stream }
+  }
+
+  /// Has all streams looked at no later than at `time`.
+  func wake(at time: UInt64) {
+    guard time < wakeTime, !isClosed else { return }
+    wakeTime = time
+    timer.start(after: time > loop.now ? time - loop.now : 0)
+  }
+
+  private func look() {
+    wakeTime = .max
+    let now = loop.now
+    var next = UInt64.max
+    for stream in Array(streams.values) + finishing { next = min(next, stream.look(at: now)) }
+    // Deadlines that are close together are one event.
+    if next < .max { wake(at: max(next, now + Self.tick)) }
+  }
+}

@@ -1,0 +1,77 @@
+import EventLoop
+import Logging
+import TestSupport
+import Testing
+
+@testable import GrpcBridge
+
+/// The clock of a channel runs only for those who need it.
+@Suite struct ChannelClockTests {
+  /// A channel on a loop that the test turns itself.
+  private struct Rig: ~Copyable {
+    let peer: ScriptedPeer
+    let loop: EventLoop
+    let channel: Channel
+
+    init(script: @escaping ScriptedPeer.Script) throws {
+      peer = try ScriptedPeer(script: script)
+      loop = try EventLoop()
+      channel = Channel(
+        loop: loop, endpoints: [try Endpoint(peer.endpoint)], configuration: .init(),
+        logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+      loop.beforeWaiting { [unowned channel] in channel.flush() }
+    }
+
+    /// Turns the loop until `condition` holds, looked at every few milliseconds.
+    func run(until condition: @escaping () -> Bool) {
+      let timer = LoopTimer(loop: loop) { [loop] in
+        if condition() { loop.stop() }
+      }
+      timer.start(after: 0, every: 2)
+      loop.run()
+    }
+  }
+
+  private final class Silent: CallDelegate {
+    var status: GrpcStatus?
+
+    func call(_ call: Call, willReceive length: Int) {}
+    func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
+    func call(_ call: Call, endedWith status: GrpcStatus) { self.status = status }
+    func credentials(for call: Call) -> BasicCredentials { BasicCredentials(user: "", password: "") }
+    func peer(of call: Call) -> String { "test" }
+  }
+
+  @Test func itStopsForAStreamOnTheWire() throws {
+    let rig = try Rig { _ in .hang }
+    let delegate = Silent()
+    let stream = Call(.stream, message: CallMessage(copying: [1]), timeout: nil, delegate: delegate)
+    rig.channel.send(stream)
+    // It waits for a connection, and not for ever.
+    #expect(rig.channel.isTicking)
+    let channel = rig.channel
+    rig.run { stream.phase == .sent && !channel.isTicking }
+
+    let limited = Call(
+      .stream, message: CallMessage(copying: [1]), timeout: GrpcTimeout(milliseconds: 40), delegate: delegate)
+    rig.channel.send(limited)
+    #expect(rig.channel.isTicking)
+    rig.run { delegate.status != nil && !channel.isTicking }
+    #expect(delegate.status?.code == .deadlineExceeded)
+    #expect(stream.phase == .sent)
+    rig.channel.close()
+    #expect(stream.phase == .idle)
+  }
+
+  @Test func itRunsWhileAStreamWaitsToBeRepeated() throws {
+    let rig = try Rig { $0.attempt < 3 ? .refused : .messages([]) }
+    let delegate = Silent()
+    let stream = Call(.stream, message: CallMessage(copying: [1]), timeout: nil, delegate: delegate)
+    rig.channel.send(stream)
+    let channel = rig.channel
+    rig.run { delegate.status != nil && !channel.isTicking }
+    #expect(delegate.status?.code == .ok)
+    #expect(stream.attempts == 3)
+    rig.channel.close()
+  }
+}
