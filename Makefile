@@ -23,7 +23,7 @@ test: ## check, then run all tests, the unit tests under AddressSanitizer, and t
 	swift test --disable-xctest --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)'
 	scripts/fuzz 20
 # Those that test our own code in one process: what GatewayTests tests is another one.
-unit_tests = ^(EtcdSchema|Transcoding|EventLoop|GrpcBridge)Tests\.
+unit_tests = ^((EtcdSchema|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.WebSocket(Protocol|Handshake)Tests)(\.|/)
 
 fuzz: ## run the fuzzers, SECONDS each (default 300)
 	@scripts/install-system-packages build

@@ -22,6 +22,8 @@ let package = Package(
     .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+    // It comes without a pkg-config file.
+    .systemLibrary(name: "CWslay", providers: [.apt(["libwslay-dev"])]),
 
     .target(
       name: "EtcdSchema",
@@ -44,7 +46,7 @@ let package = Package(
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "CMicrohttpd", "EtcdSchema", "EventLoop", "GrpcBridge", "Transcoding",
+        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdSchema", "EventLoop", "GrpcBridge", "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Logging", package: "swift-log"),

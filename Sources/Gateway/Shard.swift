@@ -9,6 +9,8 @@ struct GatewaySettings: Sendable {
   var timeLimits = TimeLimits()
   var bridge = Bridge.Configuration()
   var streams = StreamLimits()
+  /// Whose pages may open WebSockets.
+  var origins = AllowedOrigins()
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
 }
@@ -82,6 +84,9 @@ final class Shard {
     let head = exchange.head
     guard let route = routes[head.path] else {
       return FixedHandler(exchange, 404, .notFound, "Not Found")
+    }
+    if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
+      return WebSocketHandler(rpc, exchange: exchange, shard: self)
     }
     guard route.takes(head.method) else {
       return FixedHandler(

@@ -33,3 +33,7 @@ struct LogLevel: ExpressibleByArgument, Sendable {
     self.level = level
   }
 }
+
+extension AllowedOrigins: ExpressibleByArgument {
+  init?(argument: String) { self.init(argument) }
+}

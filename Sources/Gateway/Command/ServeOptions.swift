@@ -49,8 +49,20 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "The most a client may ask for by Grpc-Timeout or Request-Timeout. (default: 10m)")
   var maxRequestTimeout: TimeSpan?
 
+  @Option(
+    help: """
+      How often to ask etcd how far it is, so that a watch without events can go on after any compaction. (default: 1m)
+      """)
+  var watchProgressInterval: TimeSpan?
+
   @Option(help: "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)")
   var shutdownTimeout: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "The origins whose pages may open WebSockets, besides the gateway's own, as https://HOST[:PORT]; several are "
+        + "separated by commas, and * stands for all. (default: none)", valueName: "origin,..."))
+  var cors: AllowedOrigins?
 
   @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
   var maxLogins: Int?
@@ -133,6 +145,9 @@ struct ServeConfiguration {
     settings.timeLimits = TimeLimits(
       standard: try time(options.requestTimeout, "request-timeout", default: 30),
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
+    settings.bridge.watchProgressInterval = try time(
+      options.watchProgressInterval, "watch-progress-interval", default: 60)
+    settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
     settings.identity = try Self.identity(options, environment)
 
     var logins = Authenticator.Configuration()

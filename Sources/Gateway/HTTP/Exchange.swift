@@ -58,6 +58,24 @@ final class Exchange {
     return value.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: size), as: UTF8.self) } ?? ""
   }
 
+  /// All headers of the request, as they were sent.
+  var headers: [(name: String, value: String)] {
+    var headers: [(name: String, value: String)] = []
+    withUnsafeMutablePointer(to: &headers) { headers in
+      _ = MHD_get_connection_values_n(
+        connection, .HEADER_KIND,
+        { headers, _, name, nameSize, value, valueSize in
+          headers!.assumingMemoryBound(to: [(name: String, value: String)].self).pointee.append(
+            (
+              String(decoding: UnsafeRawBufferPointer(start: name, count: nameSize), as: UTF8.self),
+              String(decoding: UnsafeRawBufferPointer(start: value, count: valueSize), as: UTF8.self)
+            ))
+          return .YES
+        }, headers)
+    }
+    return headers
+  }
+
   // MARK: - From libmicrohttpd
 
   /// The head has come.

@@ -22,17 +22,23 @@ struct HTTPResponse: ~Copyable {
     self.contentType = contentType
   }
 
-  /// The one shape of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later ones
-  /// `message`, and the gRPC code.
+  /// An error: ``Transcoding/ByteBuffer/appendError(_:_:)``.
   static func error(_ status: UInt32, _ code: GrpcCode, _ message: String, headers: Headers = []) -> HTTPResponse {
     var response = HTTPResponse(status: status, body: ByteBuffer(capacity: 64 + message.utf8.count * 2))
-    response.body.append("{\"error\":")
-    response.body.appendJSONString(message)
-    response.body.append(",\"message\":")
-    response.body.appendJSONString(message)
-    response.body.append(",\"code\":")
-    response.body.append("\(code.rawValue)}".utf8)
+    response.body.appendError(code, message)
     response.headers = headers
     return response
+  }
+}
+
+extension ByteBuffer {
+  /// The one shape of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later ones
+  /// `message`, and the gRPC code.
+  mutating func appendError(_ code: GrpcCode, _ message: String) {
+    append("{\"error\":")
+    appendJSONString(message)
+    append(",\"message\":")
+    appendJSONString(message)
+    append(",\"code\":\(code.rawValue)}".utf8)
   }
 }

@@ -18,6 +18,8 @@ struct RequestHead {
   var requestTimeout: HeaderValue?
   var contentLength: UInt64?
   var hasContentEncoding = false
+  /// Whether the client would rather go on as a WebSocket.
+  var asksForWebSocket = false
   /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
   /// section 6.3).
   var fault: String?
@@ -52,6 +54,8 @@ struct RequestHead {
     let value = value.bindMemory(to: UInt8.self)
     switch nameSize {
     case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
+    case 7 where isNamed("upgrade"):
+      asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
     case 12 where isNamed("grpc-timeout"): grpcTimeout = value
     case 13 where isNamed("authorization"):
       // Whoever looked at the request before us may have looked at the other one.

@@ -22,6 +22,14 @@ struct RouteTable: Sendable {
       }
     }
 
+    /// What is called; nil for a probe.
+    var rpc: RpcRoute? {
+      switch self {
+      case .rpc(let rpc), .stream(let rpc): rpc
+      case .probe: nil
+      }
+    }
+
     func takes(_ method: HTTPMethod) -> Bool {
       switch self {
       case .rpc, .stream: method == .post

@@ -1,16 +1,17 @@
 import Transcoding
 
 /// One message of a stream, encoded once and sent to any number of clients: a line of JSON and, around it, the framing of
-/// an HTTP/1.1 chunk (RFC 9112, section 7.1).
+/// an HTTP/1.1 chunk (RFC 9112, section 7.1); beside it the header that makes the JSON a WebSocket's text message.
 ///
 /// Its bytes never change once it is made, so that the queues of many sockets refer to them.
 final class StreamFrame: Sendable {
-  /// Room for the chunk's length in up to eight digits and the line end after it.
-  private static let headroom = 10
+  /// Room for the header of a WebSocket's frame, for the chunk's length in up to eight digits and the line end after it.
+  private static let headroom = WebSocketHeader.mostBytes + 10
   private static let tail: StaticString = "\n\r\n"
 
   private let bytes: ByteBuffer
   private let chunkStart: Int
+  private let messageHeaderCount: Int
 
   /// A buffer for the one JSON value of a frame that is made by ``init(finishing:)``.
   static func begin() -> ByteBuffer {
@@ -35,6 +36,8 @@ final class StreamFrame: Sendable {
         length >>= 4
       } while length > 0
     }
+    let count = bytes.count - Self.headroom - Self.tail.utf8CodeUnitCount
+    messageHeaderCount = bytes.withUnsafeMutableBytes { WebSocketHeader.write(.text, count: count, to: $0) }
     chunkStart = start
     self.bytes = bytes
   }
@@ -62,5 +65,10 @@ final class StreamFrame: Sendable {
   /// The JSON alone. The bytes live, where they are, as long as the frame.
   var json: UnsafeRawBufferPointer {
     bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3]) }
+  }
+
+  /// What stands before ``json`` in a WebSocket's text message. The bytes live, where they are, as long as the frame.
+  var messageHeader: UnsafeRawBufferPointer {
+    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[..<messageHeaderCount]) }
   }
 }

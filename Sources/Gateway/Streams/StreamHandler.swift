@@ -4,9 +4,6 @@ import Transcoding
 /// Begins a stream that a client asks for by plain HTTP: reads the whole request, as HTTP/1.1 clients send all of theirs
 /// before they read, and lets a ``LineStream`` answer.
 final class StreamHandler: RequestHandler {
-  /// How often a client may want a sign of life, in milliseconds.
-  private static let heartbeats: ClosedRange<UInt64> = 1000...3_600_000
-
   private let route: RpcRoute
   private unowned let exchange: Exchange
   private unowned let shard: Shard
@@ -36,7 +33,7 @@ final class StreamHandler: RequestHandler {
     let ends = try encode(into: &messages)
     body.removeAll()
     let head = exchange.head
-    let heartbeat = try heartbeat()
+    let heartbeat = try exchange.heartbeat()
     let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
     let credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
     let stream = LineStream(exchange, isEndless: route.isEndless, hadCredentials: credentials.isSomebody)
@@ -87,9 +84,17 @@ final class StreamHandler: RequestHandler {
       json[start...].contains { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 }
     }
   }
+}
 
-  private func heartbeat() throws(Refusal) -> UInt64? {
-    guard let text = exchange.query("heartbeat") else { return nil }
+extension Exchange {
+  /// How often a client may want a sign of life, in milliseconds.
+  private static let heartbeats: ClosedRange<UInt64> = 1000...3_600_000
+
+  /// How often, in milliseconds, the client wants a sign of life (`?heartbeat=15s`); nil for never.
+  ///
+  /// - Throws: ``Refusal`` where the parameter is no such time.
+  func heartbeat() throws(Refusal) -> UInt64? {
+    guard let text = query("heartbeat") else { return nil }
     guard let span = TimeSpan(argument: text), Self.heartbeats.contains(span.milliseconds) else {
       throw .badRequest("heartbeat: expected a time from 1s to 1h, not '\(text)'")
     }

@@ -8,10 +8,10 @@ extension Shard {
     for route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, timeout: GrpcTimeout?
   ) -> any StreamSession {
     switch route.kind {
-    case .unary: fatalError("not there yet")
+    case .unary: preconditionFailure("a unary call is no stream: RpcHandler and UnarySession make it")
     case .serverStream:
       return ServerStreamSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
-    case .watch: return WatchSession(route, sink: sink, credentials: credentials, shard: self)
+    case .watch: return WatchSession(route, sink: sink, shard: self, credentials: credentials)
     case .leaseKeepAlive: return KeepAliveSession(route, sink: sink, credentials: credentials, shard: self)
     }
   }

@@ -11,7 +11,7 @@ final class WatchSession: StreamSession {
   private var hasAllRequests = false
   private var isOver = false
 
-  init(_ route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, shard: Shard) {
+  init(_ route: RpcRoute, sink: any StreamSink, shard: Shard, credentials: StreamCredentials) {
     self.route = route
     self.sink = sink
     self.credentials = credentials

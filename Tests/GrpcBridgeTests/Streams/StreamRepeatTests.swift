@@ -9,7 +9,9 @@ import Testing
   private static let messages: [[UInt8]] = [[1], [2, 2], []]
 
   @Test func aRefusedStreamIsRepeatedWithAllMessages() async throws {
-    try await withBridge { $0.attempt < 3 ? .refused : .messages([[9]]) } body: { fixture in
+    try await withBridge {
+      $0.attempt < 3 ? .refused : .messages([[9]])
+    } body: { fixture in
       let call = await fixture.start(.stream, Self.messages)
       try await call.expectEnd(.ok)
       #expect(call.messages == [[9]])
@@ -41,7 +43,9 @@ import Testing
   }
 
   @Test func aLostConnectionIsRepeatedWhereThatIsAllowed() async throws {
-    try await withBridge { $0.attempt == 1 ? [.close(abruptly: false)] : .messages([[9]]) } body: { fixture in
+    try await withBridge {
+      $0.attempt == 1 ? [.close(abruptly: false)] : .messages([[9]])
+    } body: { fixture in
       let call = await fixture.start(.repeatableStream, Self.messages)
       try await call.expectEnd(.ok)
       #expect(fixture.peer.record.streams.map(\.messages) == [Self.messages, Self.messages])

@@ -37,7 +37,9 @@ import Testing
   }
 
   @Test func aStreamMayEndWithoutMessages() async throws {
-    try await withBridge { _ in .messages([]) } body: { fixture in
+    try await withBridge { _ in
+      .messages([])
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]])
       await fixture.with(call) { $0.finishSending($1) }
       try await call.expectEnd(.ok)
@@ -54,7 +56,9 @@ import Testing
   }
 
   @Test func theServersEndClosesTheRequestsToo() async throws {
-    try await withBridge { _ in .messages([[1]], status: 7, text: "enough") } body: { fixture in
+    try await withBridge { _ in
+      .messages([[1]], status: 7, text: "enough")
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]])
       let end = try await call.end()
       #expect(end == GrpcStatus(.permissionDenied, "enough", origin: .server))
@@ -68,7 +72,9 @@ import Testing
   }
 
   @Test func streamsHaveAConnectionOfTheirOwnOnceTheyNeedOne() async throws {
-    try await withBridge { _ in .message([1]) } body: { fixture in
+    try await withBridge { _ in
+      .message([1])
+    } body: { fixture in
       let unary = await fixture.start(.unary, [[1]])
       try await unary.expectEnd(.ok)
       // The authenticator's and the one for unary calls.
@@ -112,7 +118,9 @@ import Testing
   }
 
   @Test func aDeadlineEndsAStream() async throws {
-    try await withBridge { _ in [.headers(.grpcResponse), .data(grpcFrame([1]))] } body: { fixture in
+    try await withBridge { _ in
+      [.headers(.grpcResponse), .data(grpcFrame([1]))]
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]], timeout: 50)
       try await call.expectEnd(.deadlineExceeded)
       try await fixture.peer.wait(for: "a reset") { $0.streams[0].reset?.code == HTTP2Error.cancel }
@@ -128,7 +136,9 @@ import Testing
   ]
 
   @Test func itSendsAndEnds() async throws {
-    try await withBridge { _ in Self.twoMessages } body: { fixture in
+    try await withBridge { _ in
+      Self.twoMessages
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]]) { bridge, call, count in
         bridge.send(CallMessage(copying: [UInt8(count)]), on: call)
         if count == 2 { bridge.finishSending(call) }
@@ -140,7 +150,9 @@ import Testing
   }
 
   @Test func afterItCancelsItHearsNothing() async throws {
-    try await withBridge { _ in Self.twoMessages } body: { fixture in
+    try await withBridge { _ in
+      Self.twoMessages
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]]) { bridge, call, _ in bridge.cancel(call) }
       try await fixture.peer.wait(for: "a reset") { $0.streams.first?.reset?.code == HTTP2Error.cancel }
       // Another stream is answered after all that the first one was sent.
@@ -152,7 +164,9 @@ import Testing
   }
 
   @Test func itEndsTheBridge() async throws {
-    try await withBridge { _ in Self.twoMessages } body: { fixture in
+    try await withBridge { _ in
+      Self.twoMessages
+    } body: { fixture in
       let call = await fixture.start(.stream, [[1]]) { bridge, _, _ in bridge.close() }
       try await call.expectEnd(.unavailable)
       #expect(call.messages == [[1]])

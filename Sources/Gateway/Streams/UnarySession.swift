@@ -1,0 +1,134 @@
+import GrpcBridge
+import Transcoding
+
+/// Unary calls over a WebSocket: each message is one, answered by one message with the response's JSON, or with that of an
+/// error. One call is under way at a time; requests behind it stay with the client's system.
+///
+/// The gateway inside etcd answers in the same way, but takes one call and then cuts the connection.
+final class UnarySession: StreamSession {
+  /// An answer up to this size is sent whole; a larger one in fragments of about this size, as it comes.
+  private static let fragment = 64 << 10
+
+  private let route: RpcRoute
+  private unowned let sink: any MessageSink
+  private unowned let shard: Shard
+  private let credentials: StreamCredentials
+  private let timeout: GrpcTimeout?
+  private var call: Call?
+  private var isPaused = false
+
+  // The answer.
+  private var json = ByteBuffer()
+  private var transcoder: ProtobufToJSON?
+  private var fault: TranscodingError?
+  private var isLarge = false
+  private var hasSentPart = false
+
+  /// - Parameter timeout: the time limit of each call; nil for none.
+  init(
+    _ route: RpcRoute, sink: any MessageSink, shard: Shard, credentials: StreamCredentials, timeout: GrpcTimeout?
+  ) {
+    self.route = route
+    self.sink = sink
+    self.shard = shard
+    self.credentials = credentials
+    self.timeout = timeout
+  }
+
+  // MARK: - From the client
+
+  func receive(_ message: consuming ByteBuffer) {
+    precondition(call == nil, "a request came while none was wanted")
+    fault = nil
+    transcoder = nil
+    isLarge = false
+    hasSentPart = false
+    isPaused = false
+    let call = Call(
+      route.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: timeout, delegate: self)
+    self.call = call
+    sink.takesRequests = false
+    if route.isAuthenticate {
+      shard.bridge.startLogin(call)
+    } else {
+      shard.bridge.start(call, credentials: credentials.credentials)
+    }
+  }
+
+  func receiveEnd() {}
+
+  func sinkHasRoom() {
+    guard isPaused, let call else { return }
+    isPaused = false
+    shard.bridge.resume(call)
+  }
+
+  func cancel() {
+    if let call { shard.bridge.cancel(call) }
+    call = nil
+  }
+
+  private func takeJSON() -> ByteBuffer {
+    var taken = ByteBuffer()
+    swap(&taken, &json)
+    return taken
+  }
+}
+
+extension UnarySession: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    transcoder = ProtobufToJSON(route.response)
+    isLarge = length > Self.fragment
+    json = isLarge ? ByteBuffer() : StreamFrame.begin()
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    // What follows a fault cannot be understood; the call's end tells of it.
+    guard fault == nil else { return }
+    do throws(TranscodingError) {
+      try transcoder?.push(bytes, into: &json)
+    } catch {
+      fault = error
+    }
+    guard isLarge, json.count >= Self.fragment else { return }
+    sink.send(part: takeJSON(), isFirst: !hasSentPart, isLast: false)
+    hasSentPart = true
+    if !isPaused && sink.backlog > shard.settings.streams.backlog {
+      isPaused = true
+      shard.bridge.pause(call)
+    }
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    self.call = nil
+    var status = status
+    if status.isOK {
+      do throws(TranscodingError) {
+        if let fault { throw fault }
+        try transcoder?.finish(into: &json)
+      } catch {
+        status = GrpcStatus(.internal, "an answer of etcd is not understood: \(error)")
+        shard.logger.error("\(status.message)")
+      }
+    }
+    switch (status.isOK, isLarge) {
+    case (true, false): sink.send(StreamFrame(finishing: takeJSON()))
+    case (true, true): sink.send(part: takeJSON(), isFirst: !hasSentPart, isLast: true)
+    // Half an answer cannot be taken back.
+    case (false, _) where hasSentPart: return sink.fail(status)
+    case (false, _): sink.send(.unaryError(status))
+    }
+    sink.takesRequests = true
+  }
+
+  func credentials(for call: Call) -> BasicCredentials { credentials.basic! }
+
+  func peer(of call: Call) -> String { sink.peer }
+}
+
+extension StreamFrame {
+  /// The answer to a unary call that failed: the body that an HTTP response would have.
+  static func unaryError(_ status: GrpcStatus) -> StreamFrame {
+    StreamFrame { $0.appendError(status.code, status.message) }
+  }
+}

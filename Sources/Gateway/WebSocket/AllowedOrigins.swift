@@ -1,0 +1,57 @@
+/// The origins (RFC 6454) whose pages may open WebSockets: that of the gateway itself, and those that were listed.
+///
+/// A browser lets any page open a WebSocket to anywhere, with the user's Basic credentials where it has them, and leaves
+/// it to the server to look at where the page is from (RFC 6455, section 10.2).
+struct AllowedOrigins: Sendable {
+  /// Whether those of every origin may.
+  private var allowsAll = false
+  private var origins: Set<String> = []
+
+  /// Nobody but the same origin.
+  init() {}
+
+  /// Reads a list such as `https://a.example,http://b.example:8080`, or `*` for every origin.
+  ///
+  /// - Returns: nil where an entry is neither of these.
+  init?(_ list: String) {
+    for entry in list.split(separator: ",") {
+      let entry = entry.filter { $0 != " " }
+      if entry == "*" {
+        allowsAll = true
+      } else if let origin = Self.parts(entry), !origin.authority.isEmpty, Self.isAuthority(origin.authority) {
+        origins.insert(origin.scheme + origin.authority)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  /// Whether pages of `origin` may open a WebSocket.
+  ///
+  /// - Parameters:
+  ///   - origin: the request's `Origin` header; `null`, for pages that have none, is no origin.
+  ///   - host: its `Host` header. The scheme of the same origin may be either: TLS may end before the gateway.
+  func allow(_ origin: String, host: String) -> Bool {
+    if allowsAll { return true }
+    guard let (scheme, authority) = Self.parts(origin) else { return false }
+    return authority == Self.withoutStandardPort(host.lowercased(), scheme) || origins.contains(scheme + authority)
+  }
+
+  /// An origin's scheme with `://`, and its host with the port if that is not the scheme's own.
+  private static func parts(_ origin: String) -> (scheme: String, authority: String)? {
+    let origin = origin.lowercased()
+    for scheme in ["http://", "https://"] where origin.hasPrefix(scheme) {
+      return (scheme, withoutStandardPort(String(origin.dropFirst(scheme.count)), scheme))
+    }
+    return nil
+  }
+
+  private static func withoutStandardPort(_ authority: String, _ scheme: String) -> String {
+    let port = scheme == "http://" ? ":80" : ":443"
+    return authority.hasSuffix(port) ? String(authority.dropLast(port.count)) : authority
+  }
+
+  private static func isAuthority(_ text: String) -> Bool {
+    text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && !"/?#@\\*\"".utf8.contains($0) }
+  }
+}

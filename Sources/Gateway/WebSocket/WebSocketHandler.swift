@@ -1,0 +1,56 @@
+import GrpcBridge
+import Transcoding
+
+/// Shakes hands with a client that wants to go on as a WebSocket, and lets a ``WebSocketStream`` serve it.
+final class WebSocketHandler: RequestHandler {
+  private let route: RpcRoute
+  private unowned let exchange: Exchange
+  private unowned let shard: Shard
+  private var hasBody = false
+
+  init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
+    self.route = route
+    self.exchange = exchange
+    self.shard = shard
+  }
+
+  func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) { hasBody = true }
+
+  func receivedEnd() {
+    do throws(Refusal) {
+      try begin()
+    } catch {
+      exchange.respond(.error(error))
+    }
+  }
+
+  // Once the connection changes hands, the stream hears of it.
+  func clientIsGone() {}
+
+  private func begin() throws(Refusal) {
+    // What follows the head belongs to the WebSocket.
+    if hasBody { throw .badRequest("the request for a WebSocket has a body") }
+    let head = exchange.head
+    var handshake = WebSocketHandshake()
+    for header in exchange.headers { handshake.take(name: header.name, value: header.value) }
+    let acceptance = try handshake.accept(isHTTP10: head.isHTTP10, origins: shard.settings.origins)
+    let credentials: StreamCredentials
+    if let token = acceptance.token {
+      // A header with nothing but the token means the same.
+      credentials = try token.withUnsafeBufferPointer { token throws(Refusal) in
+        StreamCredentials(credentials: try Caller(token, shard: shard).credentials, basic: nil)
+      }
+    } else {
+      let caller = try Caller(head.authorization, shard: shard)
+      credentials = caller.streamCredentials(head.authorization, shard: shard)
+    }
+    let stream = WebSocketStream(
+      route, shard: shard, credentials: credentials,
+      timeout: try shard.settings.timeLimits.limit(of: head, waits: route.waits || route.kind != .unary),
+      isStrict: head.isStrict, peer: exchange.peer)
+    try stream.enter(shard.streams, heartbeat: try exchange.heartbeat())
+    var headers = acceptance.headers
+    if head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
+    stream.begin(exchange.upgrade(headers: headers, delegate: stream))
+  }
+}

@@ -1,0 +1,117 @@
+internal import COpenSSL
+import Transcoding
+
+/// A client's wish to go on as a WebSocket (RFC 6455, section 4.2.1), put together from the headers of its request.
+struct WebSocketHandshake {
+  /// What a good handshake comes to.
+  struct Acceptance {
+    /// For the head of the answer, besides `Connection`.
+    var headers: HTTPResponse.Headers
+    /// The token that came as a subprotocol, since browsers let scripts set no other header.
+    var token: [UInt8]?
+  }
+
+  private var keys: [String] = []
+  private var versions: [String] = []
+  private var connection: [Substring] = []
+  private var upgrade: [Substring] = []
+  private var protocols: [Substring] = []
+  private var hosts: [String] = []
+  private var origins: [String] = []
+  private var hasAuthorization = false
+
+  /// Takes note of a header. Lists that stand in several headers are one list (RFC 9110, section 5.3).
+  mutating func take(name: String, value: String) {
+    switch name.lowercased() {
+    case "connection": connection += Self.list(value)
+    case "upgrade": upgrade += Self.list(value)
+    case "sec-websocket-key": keys.append(value)
+    case "sec-websocket-version": versions.append(value)
+    case "sec-websocket-protocol": protocols += Self.list(value)
+    case "host": hosts.append(value)
+    case "origin": origins.append(value)
+    case "authorization": hasAuthorization = true
+    default: break
+    }
+  }
+
+  /// Whether an `Upgrade` header asks for a WebSocket, so that the request is not an ordinary one.
+  static func isAskedFor(by upgrade: HeaderValue) -> Bool {
+    list(String(decoding: upgrade, as: UTF8.self)).contains { isSame($0, "websocket") }
+  }
+
+  /// Looks at all that was taken.
+  ///
+  /// - Throws: ``Refusal`` where the request is not what the RFC demands, or comes from a page that may not ask.
+  func accept(isHTTP10: Bool, origins allowed: AllowedOrigins) throws(Refusal) -> Acceptance {
+    if isHTTP10 { throw .badRequest("a WebSocket needs HTTP/1.1") }
+    guard upgrade.contains(where: { Self.isSame($0, "websocket") }) else {
+      throw .badRequest("the Upgrade header does not name websocket")
+    }
+    guard connection.contains(where: { Self.isSame($0, "upgrade") }) else {
+      throw .badRequest(
+        "the Connection header does not name Upgrade; a proxy on the way may not be set up for WebSockets")
+    }
+    guard versions == ["13"] else {
+      throw Refusal(
+        426, .invalidArgument, "the only version of WebSocket that is spoken is 13",
+        headers: [("Sec-WebSocket-Version", "13")])
+    }
+    guard keys.count == 1, Self.isKey(keys[0]) else {
+      throw .badRequest("Sec-WebSocket-Key: expected the base64 of 16 bytes, once")
+    }
+    if let origin = origins.first {
+      guard origins.count == 1, allowed.allow(origin, host: hosts.first ?? "") else {
+        throw Refusal(
+          403, .permissionDenied, "pages of this origin may not open WebSockets here (--cors lists those that may)")
+      }
+    }
+    var acceptance = Acceptance(
+      headers: [("Upgrade", "websocket"), ("Sec-WebSocket-Accept", Self.answer(to: keys[0]))])
+    // Names of subprotocols are case-sensitive, and one that was offered is to be named in the answer.
+    if protocols.first == "Bearer" {
+      guard protocols.count == 2 else {
+        throw .badRequest("Sec-WebSocket-Protocol: expected one token after Bearer")
+      }
+      // Whoever looked at the request before us may have looked at the other one.
+      guard !hasAuthorization else {
+        throw .badRequest("the request has a token as its subprotocol and an Authorization header")
+      }
+      acceptance.token = Array(protocols[1].utf8)
+      acceptance.headers.append(("Sec-WebSocket-Protocol", "Bearer"))
+    }
+    return acceptance
+  }
+
+  private static func list(_ value: String) -> [Substring] {
+    value.split(separator: ",").map { element in
+      var element = element
+      while let first = element.first, first == " " || first == "\t" { element.removeFirst() }
+      while let last = element.last, last == " " || last == "\t" { element.removeLast() }
+      return element
+    }.filter { !$0.isEmpty }
+  }
+
+  private static func isSame(_ element: Substring, _ name: String) -> Bool { element.lowercased() == name }
+
+  private static func isKey(_ key: String) -> Bool {
+    // Sixteen bytes are 22 characters and the padding.
+    guard key.utf8.count == 24, key.hasSuffix("==") else { return false }
+    var bytes = [UInt8](repeating: 0, count: 18)
+    return Array(key.utf8).withUnsafeBufferPointer { text in
+      bytes.withUnsafeMutableBytes { Base64.decode(text, into: $0) }
+    } == 16
+  }
+
+  /// What proves that the key was read by somebody who knows about WebSockets (section 4.2.2, item 5.4).
+  private static func answer(to key: String) -> String {
+    let text = Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
+    var digest = [UInt8](repeating: 0, count: 20)
+    let code = EVP_Digest(text, text.count, &digest, nil, EVP_sha1(), nil)
+    precondition(code == 1, "OpenSSL has no SHA-1")
+    // 28 characters, and a zero.
+    var base64 = [UInt8](repeating: 0, count: 29)
+    EVP_EncodeBlock(&base64, digest, Int32(digest.count))
+    return String(decoding: base64.dropLast(), as: UTF8.self)
+  }
+}

@@ -1,0 +1,259 @@
+import GrpcBridge
+import Transcoding
+
+/// Where answers go that may be larger than anybody wants to keep at once, one for each request: a WebSocket.
+protocol MessageSink: StreamSink {
+  /// Whether requests are wanted now. While they are not, the client's are left with the system.
+  var takesRequests: Bool { get set }
+  /// Queues a part of a message, the first of which begins it; no other may be sent before it has ended.
+  func send(part: consuming ByteBuffer, isFirst: Bool, isLast: Bool)
+}
+
+/// A stream, or unary calls one after another, over a WebSocket: a text message for each request and for each answer.
+/// Belongs to its shard's loop.
+///
+/// Its socket keeps it alive until that is closed.
+final class WebSocketStream: MessageSink {
+  private let route: RpcRoute
+  private unowned let shard: Shard
+  private let credentials: StreamCredentials
+  private let timeout: GrpcTimeout?
+  private let isStrict: Bool
+  let peer: String
+  private lazy var webSocket = WebSocketProtocol(
+    mostMessageBytes: shard.settings.http.requestBytes, delegate: self)
+  private var socket: ClientSocket!
+  private var place: OpenStreams.Place?
+  /// What the WebSocket is about, from the first good request until it has ended.
+  private var session: (any StreamSession)?
+  private var isReading = false
+  /// Whether the client was sent a ping and has sent nothing since.
+  private var isSilent = false
+  /// Whether a message was begun of which parts are still to come.
+  private var isInMessage = false
+  /// Whether the gateway is about to stop, and the client waits for an answer that it still gets.
+  private var isStopping = false
+
+  /// - Parameter timeout: the time limit of the stream, or of each unary call; nil for none.
+  init(
+    _ route: RpcRoute, shard: Shard, credentials: StreamCredentials, timeout: GrpcTimeout?, isStrict: Bool, peer: String
+  ) {
+    self.route = route
+    self.shard = shard
+    self.credentials = credentials
+    self.timeout = timeout
+    self.isStrict = isStrict
+    self.peer = peer
+  }
+
+  /// Takes its place among the open streams.
+  ///
+  /// - Throws: what to tell the client where there is none.
+  func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(Refusal) {
+    place = try streams.admit(self, heartbeat: heartbeat)
+  }
+
+  /// Serves the client on `socket`.
+  func begin(_ socket: ClientSocket) {
+    self.socket = socket
+    updateReading()
+  }
+
+  // MARK: - To the client
+
+  var backlog: Int { socket.backlog }
+
+  var takesRequests = true {
+    didSet {
+      if takesRequests && isStopping { goAway() } else { updateReading() }
+    }
+  }
+
+  func send(_ frame: StreamFrame) {
+    guard webSocket.isOpen else { return }
+    socket.send(frame.messageHeader, of: frame)
+    socket.send(frame.json, of: frame)
+    updateReading()
+  }
+
+  func send(part: consuming ByteBuffer, isFirst: Bool, isLast: Bool) {
+    guard webSocket.isOpen else { return }
+    isInMessage = !isLast
+    var header = ByteBuffer()
+    header.appendZeros(WebSocketHeader.mostBytes)
+    let count = header.withUnsafeMutableBytes {
+      WebSocketHeader.write(isFirst ? .text : .continuation, isFinal: isLast, count: part.count, to: $0)
+    }
+    header.truncate(to: count)
+    for bytes in [SocketBytes(header), SocketBytes(part)] { socket.send(bytes.bytes, of: bytes) }
+    updateReading()
+  }
+
+  func finish() { end(.normal) }
+
+  func fail(_ status: GrpcStatus) {
+    let (http, _) = status.httpStatus(hadCredentials: credentials.isSomebody)
+    switch http {
+    case 401, 403: fail(status, .policyViolation)
+    case 429, 503: fail(status, .tryAgainLater)
+    default: fail(status, .internalError)
+    }
+  }
+
+  private func fail(_ status: GrpcStatus, _ code: WebSocketCloseCode, within limit: UInt64? = nil) {
+    // A message that has begun cannot be taken back: the client sees that it is not whole.
+    if !isInMessage { send(.error(status, hadCredentials: credentials.isSomebody)) }
+    end(code, status.message, within: limit)
+  }
+
+  private func goAway() { end(.goingAway, OpenStreams.stopping) }
+
+  private func end(_ code: WebSocketCloseCode, _ reason: String = "", within limit: UInt64? = nil) {
+    webSocket.close(code, reason)
+    leave()
+    socket.finish(within: limit)
+  }
+
+  private func leave() {
+    session = nil
+    place = nil
+  }
+
+  // MARK: - From the client
+
+  /// Reads while requests are wanted and the client takes the answers to those before.
+  private func updateReading() {
+    let reads = takesRequests && backlog <= shard.settings.streams.backlog
+    guard webSocket.isOpen, reads != isReading else { return }
+    isReading = reads
+    if reads {
+      socket.startReading()
+    } else {
+      socket.pauseReading()
+      isSilent = false
+    }
+    // Handles what has come in the meantime.
+    webSocket.takesMessages = reads
+  }
+
+  /// Encodes the request that a message has and hands it to the session. Of a stream there may be several in it, as all
+  /// messages together are one sequence of JSON values.
+  private func take(_ text: UnsafeRawBufferPointer) throws(TranscodingError) {
+    let isSequence = route.kind == .watch || route.kind == .leaseKeepAlive
+    var start = 0
+    while webSocket.isOpen {
+      let rest = UnsafeRawBufferPointer(rebasing: text[start...])
+      if isSequence && rest.isBlank { return }
+      var message = ByteBuffer(capacity: CallMessage.headroom + rest.count)
+      message.appendZeros(CallMessage.headroom)
+      do {
+        start += try JSONToProtobuf.encode(
+          rest, as: route.request, strict: isStrict, sequence: isSequence, into: &message)
+      } catch {
+        throw error.preceded(by: start)
+      }
+      receive(message)
+      if !isSequence { return }
+    }
+  }
+
+  private func receive(_ message: consuming ByteBuffer) {
+    if let session { return session.receive(message) }
+    let session: any StreamSession =
+      if route.kind == .unary {
+        UnarySession(route, sink: self, shard: shard, credentials: credentials, timeout: timeout)
+      } else {
+        shard.session(for: route, sink: self, credentials: credentials, timeout: timeout)
+      }
+    self.session = session
+    session.receive(message)
+    // There is no other request to such a stream.
+    if route.kind == .serverStream { self.session?.receiveEnd() }
+  }
+}
+
+extension WebSocketStream: WebSocketProtocolDelegate {
+  func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
+    do {
+      try take(text)
+    } catch {
+      let status = GrpcStatus(.invalidArgument, "the message: \(error)")
+      // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
+      if route.kind == .unary { return send(.unaryError(status)) }
+      session?.cancel()
+      fail(status, .invalidData)
+    }
+  }
+
+  func webSocket(_ webSocket: WebSocketProtocol, sends frame: [UInt8]) {
+    var bytes = ByteBuffer(capacity: frame.count)
+    bytes.append(frame)
+    let owner = SocketBytes(bytes)
+    socket.send(owner.bytes, of: owner)
+  }
+
+  func webSocketReceivedPong(_ webSocket: WebSocketProtocol) {}
+
+  func webSocketEnded(_ webSocket: WebSocketProtocol) {
+    session?.cancel()
+    leave()
+    socket.finish()
+  }
+}
+
+extension WebSocketStream: ClientSocketDelegate {
+  func socket(_ socket: ClientSocket, received bytes: UnsafeRawBufferPointer) {
+    isSilent = false
+    webSocket.receive(bytes)
+    updateReading()
+  }
+
+  func socketHasRoom(_ socket: ClientSocket) {
+    session?.sinkHasRoom()
+    updateReading()
+  }
+
+  func socketHasStalled(_ socket: ClientSocket) {
+    // How long a client that comes back to life has to take the error and what is queued before it.
+    let patience: UInt64 = 5000
+    session?.cancel()
+    let status = GrpcStatus(.resourceExhausted, "the client does not read (--stall-timeout)")
+    fail(status, .policyViolation, within: patience)
+  }
+
+  func socketIsGone(_ socket: ClientSocket) {
+    session?.cancel()
+    leave()
+  }
+}
+
+extension WebSocketStream: OpenStream {
+  func gatewayStops() {
+    // What has an end of its own may come to it.
+    let isBusy = route.kind == .unary ? !takesRequests : !route.isEndless && session != nil
+    guard !isBusy else {
+      isStopping = true
+      return
+    }
+    session?.cancel()
+    goAway()
+  }
+
+  func beat() {
+    // A ping behind other bytes would only tell what those tell.
+    guard webSocket.isOpen, backlog == 0 else { return }
+    if isSilent {
+      session?.cancel()
+      leave()
+      return socket.cut()
+    }
+    // The answer is not seen while nothing is read.
+    isSilent = isReading
+    webSocket.ping()
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  /// Whether there is nothing but white space (RFC 8259, section 2).
+  fileprivate var isBlank: Bool { allSatisfy { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 } }
+}
