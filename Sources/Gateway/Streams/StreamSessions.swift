@@ -12,7 +12,7 @@ extension Shard {
     case .serverStream:
       return ServerStreamSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
     case .watch: return WatchSession(route, sink: sink, shard: self, credentials: credentials)
-    case .leaseKeepAlive: fatalError("not there yet")
+    case .leaseKeepAlive: return KeepAliveSession(route, sink: sink, credentials: credentials, shard: self)
     }
   }
 }

@@ -1,0 +1,120 @@
+import EtcdSchema
+import GrpcBridge
+import Transcoding
+
+/// Keeps leases alive for one client: an answer for each request, in the order of the requests.
+final class KeepAliveSession: StreamSession {
+  /// How many requests may be under way at etcd; the others wait as what they are, a number each.
+  private static let mostAsked = 64
+  /// How many requests may wait: one that sends them without end does not read the answers either.
+  private static let mostWaiting = 1 << 18
+
+  /// A request that was passed on.
+  private final class Asked {
+    var keepAlive: KeepAlive?
+    var answer: [UInt8]?
+  }
+
+  private let route: RpcRoute
+  private unowned let sink: any StreamSink
+  private unowned let shard: Shard
+  private let credentials: StreamCredentials
+  /// Those whose answers were not sent yet, the first first.
+  private var asked: [Asked] = []
+  /// The leases of the requests that were not passed on yet.
+  private var waiting: ArraySlice<Int64> = []
+  private var hasAllRequests = false
+  private var isOver = false
+
+  init(_ route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, shard: Shard) {
+    self.route = route
+    self.sink = sink
+    self.credentials = credentials
+    self.shard = shard
+  }
+
+  func receive(_ message: consuming ByteBuffer) {
+    guard !isOver else { return }
+    let request = message.withUnsafeBytes {
+      try? Etcdserverpb_LeaseKeepAliveRequest(serializedBytes: Array($0[CallMessage.headroom...]))
+    }
+    guard let request else { return end(GrpcStatus(.internal, "a request was not encoded as it should")) }
+    guard waiting.count < Self.mostWaiting else {
+      return end(GrpcStatus(.resourceExhausted, "more than \(Self.mostWaiting) keepalives wait for their answers"))
+    }
+    waiting.append(request.id)
+    ask()
+  }
+
+  func receiveEnd() {
+    hasAllRequests = true
+    answer()
+  }
+
+  func sinkHasRoom() { ask() }
+
+  func cancel() {
+    isOver = true
+    for request in asked { request.keepAlive?.cancel() }
+    asked = []
+    waiting = []
+  }
+
+  /// Passes on as many requests as may be under way, unless their answers would only wait for the client.
+  private func ask() {
+    while !isOver, asked.count < Self.mostAsked, sink.backlog <= shard.settings.streams.backlog,
+      let lease = waiting.popFirst()
+    {
+      let request = Asked()
+      asked.append(request)
+      request.keepAlive = shard.bridge.leases.keepAlive(
+        lease, credentials: credentials.credentials, basic: credentials.basic, peer: sink.peer,
+        timeout: shard.settings.timeLimits.standard.milliseconds
+      ) { [unowned self, unowned request] in hear($0, for: request) }
+    }
+  }
+
+  private func hear(_ result: Result<[UInt8], GrpcStatus>, for request: Asked) {
+    switch result {
+    case .success(let message):
+      request.answer = message
+      answer()
+    case .failure(let status):
+      end(status)
+    }
+  }
+
+  /// Sends the answers that have come, up to the first that has not.
+  private func answer() {
+    let count = asked.prefix { $0.answer != nil }.count
+    for request in asked.prefix(count) {
+      do {
+        sink.send(try frame(request.answer ?? []))
+      } catch {
+        shard.logger.error("a keepalive's answer is not understood: \(error)")
+        return end(GrpcStatus(.internal, "a keepalive's answer is not understood: \(error)"))
+      }
+    }
+    asked.removeFirst(count)
+    ask()
+    guard hasAllRequests, !isOver, asked.isEmpty, waiting.isEmpty else { return }
+    cancel()
+    sink.finish()
+  }
+
+  private func frame(_ message: [UInt8]) throws -> StreamFrame {
+    try StreamFrame { json in
+      var transcoder = ProtobufToJSON(route.response)
+      json.append("{\"result\":")
+      try message.withUnsafeBytes { try transcoder.push($0, into: &json) }
+      try transcoder.finish(into: &json)
+      json.append("}")
+    }
+  }
+
+  private func end(_ status: GrpcStatus) {
+    guard !isOver else { return }
+    cancel()
+    sink.fail(status)
+  }
+}

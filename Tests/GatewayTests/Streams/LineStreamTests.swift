@@ -1,0 +1,298 @@
+import EtcdSchema
+import Glibc
+import TestSupport
+import Testing
+
+/// Streams over plain HTTP, whatever they are about: how they begin, what keeps them alive, and how they end.
+@Suite(.timeLimit(.minutes(5)))
+struct LineStreamTests {
+  private static let observe = "/v3/election/observe"
+  private static let election: JSON = ["name": "ZQ=="]
+
+  @Test func theHeadSaysWhatProxiesNeed() async throws {
+    try await withScriptedEtcd(script: { _ in .messages([Self.leader.wireBytes]) }) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, Self.observe, "{}")
+      let head = try await stream.head()
+      #expect(head.status == 200)
+      #expect(head["Content-Type"] == "application/json")
+      #expect(head["Transfer-Encoding"] == "chunked")
+      #expect(head["Connection"] == "close")
+      #expect(head["X-Accel-Buffering"] == "no")
+      #expect(head["Date"]?.hasSuffix(" GMT") == true)
+      #expect(try await stream.next()?["kv"]?["key"] == "bGVhZGVy")
+      #expect(try await stream.next() == nil)
+      try await stream.connection.receiveClose()
+    }
+  }
+
+  @Test func anErrorBeforeTheFirstMessageIsAnOrdinaryResponse() async throws {
+    try await withScriptedEtcd(script: { _ in .failure(8, "etcdserver: too many requests") }) { _, gateway in
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      let response = try await connection.post(Self.observe, Self.election)
+      expectError(response, 429, code: 8, message: "etcdserver: too many requests")
+      #expect(response[header: "Content-Length"] != nil)
+      // The connection goes on.
+      expectError(try await connection.post(Self.observe, Self.election), 429)
+    }
+  }
+
+  @Test func anErrorAfterTheFirstMessageIsALineAndAProperEnd() async throws {
+    let script: ScriptedPeer.Script = { _ in
+      .messages([Self.leader.wireBytes], status: 14, text: "etcdserver: leader changed")
+    }
+    try await withScriptedEtcd(script: script) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, Self.observe, "{}")
+      #expect(try await stream.next() != nil)
+      let error: JSON = [
+        "grpc_code": 14, "http_code": 503, "message": "etcdserver: leader changed", "http_status": "Service Unavailable",
+        "code": 14,
+      ]
+      #expect(try await stream.nextMessage() == ["error": error])
+      #expect(try await stream.nextMessage() == nil)
+    }
+  }
+
+  @Test(arguments: [
+    ("/v3/watch", "", "a JSON value is expected"), ("/v3/watch", " \n", "a JSON value is expected"),
+    ("/v3/watch", "{", "value 1: unexpected end of input (at byte 1)"),
+    ("/v3/watch", "{\"create_request\":{\"key\":\"YQ==\"}} []", "value 2: expected an object (at byte 35)"),
+    ("/v3/lease/keepalive", "", "a JSON value is expected"), ("/v3/lease/keepalive", "x", "value 1: "),
+    ("/v3/election/observe", "[]", "expected an object (at byte 0)"),
+  ])
+  func aBadRequestStartsNothing(_ path: String, _ body: String, _ reason: String) async throws {
+    try await withScriptedEtcd(script: { _ in .hang }) { peer, gateway in
+      let response = try await gateway.http.post(path, body)
+      expectError(response, 400, code: 3)
+      #expect(response.message?.hasPrefix("the request body: \(reason)") == true, "\(response)")
+      #expect(peer.record.streams.isEmpty)
+    }
+  }
+
+  @Test func theWayToAStreamIsThatOfAnyRequest() async throws {
+    try await withScriptedEtcd(gateway: ["--max-request-bytes", "1000"], script: { _ in .hang }) { peer, gateway in
+      let http = gateway.http
+      let wrong = try await http.get("/v3/watch")
+      expectError(wrong, 405)
+      #expect(wrong[header: "Allow"] == "POST")
+      expectError(try await http.post("/v3/watch/", "{}"), 404)
+      expectError(try await http.post("/v3/watch", String(repeating: " ", count: 2000)), 413)
+      let zipped = try await http.request("POST", "/v3/watch", headers: [("Content-Encoding", "gzip")], body: [123, 125])
+      expectError(zipped, 415)
+      let scheme = try await http.request("POST", "/v3/watch", headers: [("Authorization", "Digest x")], body: [123, 125])
+      expectChallenge(scheme)
+      #expect(peer.record.streams.isEmpty)
+    }
+  }
+
+  // MARK: - Signs of life
+
+  @Test func heartbeatsComeWhileThereIsNothingElse() async throws {
+    try await withScriptedEtcd(script: { _ in .hang }) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, Self.observe + "?heartbeat=1s", "{}")
+      // The first brings the head.
+      for _ in 0..<2 { #expect(try await stream.nextLine() == [10]) }
+    }
+  }
+
+  @Test(arguments: ["", "0s", "900ms", "61m", "soon", "-5s", "nan", "infs"])
+  func aHeartbeatOutOfBoundsIsRefused(_ text: String) async throws {
+    try await withScriptedEtcd(script: { _ in .hang }) { _, gateway in
+      let response = try await gateway.http.post(Self.observe + "?heartbeat=" + text, Self.election)
+      expectError(response, 400, code: 3, message: "heartbeat: expected a time from 1s to 1h, not '\(text)'")
+    }
+  }
+
+  @Test func clientsOfHTTP10GetLinesUntilTheEnd() async throws {
+    try await withScriptedEtcd(script: { _ in .messages([Self.leader.wireBytes], status: 5, text: "gone") }) { _, gateway in
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      try await connection.send("POST \(Self.observe) HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+      let all = String(decoding: try await connection.receiveToEnd(), as: UTF8.self)
+      #expect(!all.lowercased().contains("chunked"))
+      let lines = try #require(all.components(separatedBy: "\r\n\r\n").last).split(separator: "\n")
+      #expect(lines.count == 2, "\(all)")
+      #expect(lines.first?.hasPrefix("{\"result\":{") == true)
+      #expect(lines.last?.hasPrefix("{\"error\":{\"grpc_code\":5,") == true)
+    }
+  }
+
+  // MARK: - Limits
+
+  @Test func aTimeLimitEndsAStream() async throws {
+    try await withScriptedEtcd(script: { _ in Self.leaderThenNothing }) { peer, gateway in
+      let open = try await JSONStream.open(gateway.url, Self.observe, "{}", headers: [("Grpc-Timeout", "300m")])
+      #expect(try await open.next() != nil)
+      #expect(try await open.nextMessage()?["error"]?["code"] == 4)
+      #expect(try await open.nextMessage() == nil)
+      try await peer.wait(for: "the end of the call") { $0.streams.allSatisfy { $0.closed != nil } }
+    }
+    try await withScriptedEtcd(script: { _ in .hang }) { _, gateway in
+      let headers = [("Request-Timeout", "0.3")]
+      let response = try await gateway.http.request("POST", Self.observe, headers: headers, body: [123, 125])
+      expectError(response, 504, code: 4)
+    }
+  }
+
+  @Test func streamsBeyondTheLimitAreRefusedUntilOneEnds() async throws {
+    try await withScriptedEtcd(gateway: ["--max-streams", "2"], script: { _ in Self.leaderThenNothing }) { _, gateway in
+      let first = try await JSONStream.open(gateway.url, Self.observe, "{}")
+      let second = try await JSONStream.open(gateway.url, Self.observe, "{}")
+      #expect(try await first.next() != nil)
+      #expect(try await second.next() != nil)
+      let refused = try await gateway.http.post(Self.observe, Self.election)
+      expectError(refused, 503, code: 14)
+      #expect(refused[header: "Retry-After"] == "5")
+      #expect(try await gateway.http.get("/livez").status == 200)
+      await first.reset()
+      _ = try await eventually("place for another stream") {
+        let next = try await JSONStream.open(gateway.url, Self.observe, "{}")
+        return try await next.head().status == 200 ? true : nil
+      }
+    }
+  }
+
+  @Test func aClientThatDoesNotReadHoldsEtcdBackAndIsCutInTheEnd() async throws {
+    // 200 messages of 64 KiB each: more than the buffers of the kernel, nghttp2 and the gateway hold.
+    let message = Etcdserverpb_SnapshotResponse.with { $0.blob = .init(repeating: 7, count: 64 << 10) }.wireBytes
+    let script: ScriptedPeer.Script = { _ in .messages(Array(repeating: message, count: 400)) }
+    let arguments = ["--stall-timeout", "1s", "--stream-backlog", "100000"]
+    try await withScriptedEtcd(gateway: arguments, script: script) { peer, gateway in
+      let before = gateway.process.residentBytes
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 4096)
+      #expect(try await stream.next() != nil)
+      let record = try await peer.wait(for: "the end of the call") { $0.streams.contains { $0.closed != nil } }
+      let sent = try #require(record.streams.first).bytesSent
+      #expect(sent < 400 * message.count / 2, "\(sent) bytes were fetched for a client that does not read")
+      #expect(gateway.process.residentBytes - before < 16 << 20)
+      // What was on its way, then the error and the proper end, if the client takes it in time.
+      var last: JSON?
+      while let next = try await stream.nextMessage() { last = next }
+      #expect(last?["error"]?["code"] == 8, "\(String(describing: last))")
+    }
+  }
+
+  @Test func aClientThatNeverComesBackIsReset() async throws {
+    let message = Etcdserverpb_SnapshotResponse.with { $0.blob = .init(repeating: 7, count: 64 << 10) }.wireBytes
+    let script: ScriptedPeer.Script = { _ in .messages(Array(repeating: message, count: 400)) }
+    try await withScriptedEtcd(gateway: ["--stall-timeout", "1s"], script: script) { peer, gateway in
+      let descriptors = gateway.process.openDescriptors
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 4096)
+      #expect(try await stream.next() != nil)
+      _ = try await eventually("end of the connection", within: .seconds(20)) {
+        gateway.process.openDescriptors <= descriptors + 1 ? true : nil
+      }
+      await #expect(throws: HTTPFailure.self) {
+        while try await stream.nextMessage() != nil {}
+      }
+    }
+  }
+
+  @Test func aSlowReaderGetsEverything() async throws {
+    let blobs = (0..<100).map { index in
+      Etcdserverpb_SnapshotResponse.with {
+        $0.remainingBytes = UInt64(index)
+        $0.blob = .init(repeating: UInt8(index), count: 64 << 10)
+      }.wireBytes
+    }
+    try await withScriptedEtcd(gateway: ["--stream-backlog", "1"], script: { _ in .messages(blobs) }) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 4096)
+      for index in 0..<100 {
+        let next = try #require(try await stream.next())
+        if index > 0 { #expect(next["remaining_bytes"]?.string == "\(index)") }
+      }
+      #expect(try await stream.next() == nil)
+    }
+  }
+
+  // MARK: - Clients that leave, and the end of the gateway
+
+  enum Leave: CaseIterable {
+    case fin, rst, halfClose
+  }
+
+  @Test(arguments: Leave.allCases, [false, true])
+  func aClientThatLeavesAnIdleStreamEndsTheCall(_ leave: Leave, hasBegun: Bool) async throws {
+    let script: ScriptedPeer.Script = { _ in hasBegun ? Self.leaderThenNothing : .hang }
+    try await withScriptedEtcd(script: script) { peer, gateway in
+      let descriptors = gateway.process.openDescriptors
+      let stream = try await JSONStream.open(gateway.url, Self.observe, "{}")
+      if hasBegun { #expect(try await stream.next() != nil) }
+      try await peer.wait(for: "the call") { $0.streams.contains { $0.halfClosed } }
+      switch leave {
+      case .fin: await stream.close()
+      case .rst: await stream.reset()
+      case .halfClose: await stream.connection.finishSending()
+      }
+      let record = try await peer.wait(for: "the end of the call") { $0.streams.allSatisfy { $0.closed != nil } }
+      #expect(record.streams.first?.reset?.code == HTTP2Error.cancel)
+      // What is left is the connection to etcd.
+      _ = try await eventually("end of the connection") {
+        gateway.process.openDescriptors <= descriptors + 1 ? true : nil
+      }
+    }
+  }
+
+  @Test func aHalfClosedClientReadsAsLongAsThereIsSomething() async throws {
+    let blob = Etcdserverpb_SnapshotResponse.with { $0.blob = .init(repeating: 7, count: 64 << 10) }.wireBytes
+    try await withScriptedEtcd(script: { _ in .messages(Array(repeating: blob, count: 300)) }) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
+      await stream.connection.finishSending()
+      for _ in 0..<300 { #expect(try await stream.next() != nil) }
+      #expect(try await stream.next() == nil)
+    }
+  }
+
+  @Test func endlessStreamsEndWithTheGateway() async throws {
+    try await withScriptedEtcd(script: { $0.attempt == 1 ? Self.leaderThenNothing : .hang }) { peer, gateway in
+      let open = try await JSONStream.open(gateway.url, Self.observe, "{}")
+      #expect(try await open.next() != nil)
+      let waiting = try await JSONStream.open(gateway.url, Self.observe, "{}")
+      try await peer.wait(for: "both calls") { $0.streams.filter(\.halfClosed).count == 2 }
+      gateway.process.signal(SIGTERM)
+      let error = try await open.nextMessage()?["error"]
+      #expect(error?["code"] == 14)
+      #expect(error?["message"] == "the gateway is stopping")
+      #expect(try await open.nextMessage() == nil)
+      expectError(try await waiting.response(), 503, code: 14, message: "the gateway is stopping")
+      let exit = try await gateway.process.exit(within: .seconds(5))
+      #expect(exit == .code(0))
+    }
+  }
+
+  @Test func snapshotsGoOnForAWhileWhenTheGatewayStops() async throws {
+    let gate = ScriptedPeer.Gate()
+    let blob = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([1, 2, 3]) }.wireBytes
+    let script: ScriptedPeer.Script = { _ in
+      ScriptedPeer.Answer(
+        [.headers(.grpcResponse), .data(grpcFrame(blob)), .wait(gate), .data(grpcFrame(blob)), .trailers(.grpcStatus(0))])
+    }
+    try await withScriptedEtcd(script: script) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
+      #expect(try await stream.next()?["blob"] == "AQID")
+      gateway.process.signal(SIGTERM)
+      _ = try await eventually("end of listening") { () -> Bool? in
+        do {
+          _ = try await gateway.http.get("/livez")
+          return nil
+        } catch is HTTPFailure {
+          return true
+        }
+      }
+      gate.open()
+      #expect(try await stream.next()?["blob"] == "AQID")
+      #expect(try await stream.next() == nil)
+      await stream.close()
+      let exit = try await gateway.process.exit(within: .seconds(5))
+      #expect(exit == .code(0))
+    }
+  }
+
+  // MARK: - What scripts answer
+
+  private static let leader = V3electionpb_LeaderResponse.with {
+    $0.kv.key = .init("leader".utf8)
+    $0.kv.value = .init("me".utf8)
+  }
+
+  private static let leaderThenNothing = ScriptedPeer.Answer(
+    [.headers(.grpcResponse), .data(grpcFrame(leader.wireBytes))])
+}
