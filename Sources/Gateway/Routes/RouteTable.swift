@@ -22,11 +22,11 @@ struct RouteTable: Sendable {
       }
     }
 
-    /// What is called; nil for a probe.
+    /// What may be called over a WebSocket, too; nil for what is no RPC of etcd's.
     var rpc: RpcRoute? {
       switch self {
       case .rpc(let rpc), .stream(let rpc): rpc
-      case .probe: nil
+      case .probe, .snapshot: nil
       }
     }
 

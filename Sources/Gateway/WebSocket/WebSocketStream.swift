@@ -50,7 +50,9 @@ final class WebSocketStream: MessageSink {
   ///
   /// - Throws: what to tell the client where there is none.
   func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(Refusal) {
-    place = try streams.admit(self, heartbeat: heartbeat)
+    // Of unary calls each has its own time.
+    let limit = route.kind == .unary ? nil : timeout?.milliseconds
+    place = try streams.admit(self, heartbeat: heartbeat, timeout: limit)
   }
 
   /// Serves the client on `socket`.
@@ -237,6 +239,11 @@ extension WebSocketStream: OpenStream {
     }
     session?.cancel()
     goAway()
+  }
+
+  func expire() {
+    session?.cancel()
+    fail(GrpcStatus(.deadlineExceeded, "the time limit of the stream has passed"))
   }
 
   func beat() {
