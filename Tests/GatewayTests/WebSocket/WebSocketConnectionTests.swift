@@ -121,9 +121,10 @@ import Testing
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let puts = try await WebSocketClient.connect(gateway.url, "/v3/kv/put")
       let value = String(repeating: "A", count: count / 4 * 4)
-      try await puts.send(["key": "YQ==", "value": .string(value)])
+      let put: JSON = ["key": "YQ==", "value": .string(value)]
+      try await puts.send(put)
       #expect(try await puts.receiveJSON()["header"] != nil)
-      try await puts.send(["key": "YQ==", "value": .string(value)].description, inFragmentsOf: 5000)
+      try await puts.send(put.description, inFragmentsOf: 5000)
       #expect(try await puts.receiveJSON()["header"] != nil)
       let ranges = try await WebSocketClient.connect(gateway.url, Self.path)
       try await ranges.send(Self.get)
