@@ -62,7 +62,7 @@ final class LineStream: StreamSink {
 
   func finish() {
     guard let socket = begin() else { return }
-    end(socket, within: nil)
+    end(socket)
   }
 
   func fail(_ status: GrpcStatus) {
@@ -89,11 +89,11 @@ final class LineStream: StreamSink {
     }
   }
 
-  private func end(_ socket: ClientSocket, within limit: UInt64?) {
+  private func end(_ socket: ClientSocket) {
     state = .ended
     session = nil
     if isChunked { socket.send(SocketBytes.lastChunk.bytes, of: SocketBytes.lastChunk) }
-    socket.finish(within: limit)
+    socket.finish()
   }
 
   private var head: String {
@@ -125,12 +125,11 @@ extension LineStream: ClientSocketDelegate {
   func socketHasRoom(_ socket: ClientSocket) { session?.sinkHasRoom() }
 
   func socketHasStalled(_ socket: ClientSocket) {
-    // How long a client that comes back to life has to take the error and what was on its way before.
-    let patience: UInt64 = 5000
     session?.cancel()
     guard socket.dropQueue() else { return socket.cut() }
     send(.error(GrpcStatus(.resourceExhausted, "the client does not read (--stall-timeout)"), hadCredentials: true))
-    end(socket, within: patience)
+    // A client that comes back to life may take the rest of the last frame and the error; if it stalls again it is cut.
+    end(socket)
   }
 
   func socketIsGone(_ socket: ClientSocket) { clientIsGone() }

@@ -44,7 +44,8 @@ struct LineStreamTests {
       let stream = try await JSONStream.open(gateway.url, Self.observe, "{}")
       #expect(try await stream.next() != nil)
       let error: JSON = [
-        "grpc_code": 14, "http_code": 503, "message": "etcdserver: leader changed", "http_status": "Service Unavailable",
+        "grpc_code": 14, "http_code": 503, "message": "etcdserver: leader changed",
+        "http_status": "Service Unavailable",
         "code": 14,
       ]
       #expect(try await stream.nextMessage() == ["error": error])
@@ -76,9 +77,11 @@ struct LineStreamTests {
       #expect(wrong[header: "Allow"] == "POST")
       expectError(try await http.post("/v3/watch/", "{}"), 404)
       expectError(try await http.post("/v3/watch", String(repeating: " ", count: 2000)), 413)
-      let zipped = try await http.request("POST", "/v3/watch", headers: [("Content-Encoding", "gzip")], body: [123, 125])
+      let zipped = try await http.request(
+        "POST", "/v3/watch", headers: [("Content-Encoding", "gzip")], body: [123, 125])
       expectError(zipped, 415)
-      let scheme = try await http.request("POST", "/v3/watch", headers: [("Authorization", "Digest x")], body: [123, 125])
+      let scheme = try await http.request(
+        "POST", "/v3/watch", headers: [("Authorization", "Digest x")], body: [123, 125])
       expectChallenge(scheme)
       #expect(peer.record.streams.isEmpty)
     }
@@ -103,7 +106,8 @@ struct LineStreamTests {
   }
 
   @Test func clientsOfHTTP10GetLinesUntilTheEnd() async throws {
-    try await withScriptedEtcd(script: { _ in .messages([Self.leader.wireBytes], status: 5, text: "gone") }) { _, gateway in
+    try await withScriptedEtcd(script: { _ in .messages([Self.leader.wireBytes], status: 5, text: "gone") }) {
+      _, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       try await connection.send("POST \(Self.observe) HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
       let all = String(decoding: try await connection.receiveToEnd(), as: UTF8.self)
@@ -263,7 +267,10 @@ struct LineStreamTests {
     let blob = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([1, 2, 3]) }.wireBytes
     let script: ScriptedPeer.Script = { _ in
       ScriptedPeer.Answer(
-        [.headers(.grpcResponse), .data(grpcFrame(blob)), .wait(gate), .data(grpcFrame(blob)), .trailers(.grpcStatus(0))])
+        [
+          .headers(.grpcResponse), .data(grpcFrame(blob)), .wait(gate), .data(grpcFrame(blob)),
+          .trailers(.grpcStatus(0)),
+        ])
     }
     try await withScriptedEtcd(script: script) { _, gateway in
       let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
