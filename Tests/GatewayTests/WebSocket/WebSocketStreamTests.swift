@@ -68,7 +68,8 @@ import Testing
         count += blob.count
         size = size ?? (blob.count + (Int(result["remaining_bytes"]?.string ?? "0") ?? 0))
       }
-      #expect(count > 0 && count == size)
+      // Of etcd's own count, the digest at the end is no part.
+      #expect(count > 0 && size.map { count - $0 } == 32, "\(count) of \(size ?? 0) bytes")
     }
   }
 
@@ -87,7 +88,7 @@ import Testing
     let limits = ["--stall-timeout", "1s", "--stream-backlog", "65536", "--shards", "1"]
     try await withEtcdAndGateway(.v3_5, gateway: limits) { etcd, gateway in
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
-      await socket.connection.setReceiveBuffer(bytes: 4096)
+      await socket.connection.setReceiveBuffer(bytes: 128 << 10)
       try await socket.send(["create_request": ["key": "YQ=="]])
       #expect(try await socket.receiveJSON()["result"]?["created"] == true)
       let value = String(repeating: "x", count: 1 << 20).base64
