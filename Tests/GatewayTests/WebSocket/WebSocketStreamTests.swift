@@ -84,24 +84,6 @@ import Testing
     }
   }
 
-  @Test func aClientThatDoesNotReadIsCut() async throws {
-    let limits = ["--stall-timeout", "1s", "--stream-backlog", "65536", "--shards", "1"]
-    try await withEtcdAndGateway(.v3_5, gateway: limits) { etcd, gateway in
-      let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
-      await socket.connection.setReceiveBuffer(bytes: 128 << 10)
-      try await socket.send(["create_request": ["key": "YQ=="]])
-      #expect(try await socket.receiveJSON()["result"]?["created"] == true)
-      let value = String(repeating: "x", count: 1 << 20).base64
-      for _ in 0..<8 { try await etcd.call("/v3/kv/put", ["key": "YQ==", "value": .string(value)]) }
-      _ = try await eventually("end of the watcher") { try await etcd.watchers() == 0 ? true : nil }
-      // What was queued, whole, then the reason.
-      var last = try await socket.receiveJSON()
-      while last["result"] != nil { last = try await socket.receiveJSON() }
-      #expect(last["error"]?["message"]?.string == "the client does not read (--stall-timeout)", "\(last)")
-      #expect(try await socket.receiveClose() == 1008)
-    }
-  }
-
   @Test func aStreamMayHaveATimeLimit() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch", headers: [("Grpc-Timeout", "500m")])
