@@ -95,7 +95,9 @@ import Testing
   @Test func aLargeAnswerComesInFragmentsAndNoFasterThanItIsRead() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
       let value = String(repeating: "x", count: 1 << 20).base64
-      for index in 0..<40 { try await etcd.call("/v3/kv/put", ["key": .string("k\(index)".base64), "value": .string(value)]) }
+      for index in 0..<40 {
+        try await etcd.call("/v3/kv/put", ["key": .string("k\(index)".base64), "value": .string(value)])
+      }
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/kv/range")
       await socket.connection.setReceiveBuffer(bytes: 64 << 10)
       let before = gateway.process.residentBytes

@@ -20,8 +20,7 @@ import Testing
     return try handshake.accept(isHTTP10: isHTTP10, origins: try #require(AllowedOrigins(origins)))
   }
 
-  private func status(_ changes: [(String, String?)], isHTTP10: Bool = false, origins: String = "") -> UInt32
-  {
+  private func status(_ changes: [(String, String?)], isHTTP10: Bool = false, origins: String = "") -> UInt32 {
     do {
       _ = try accept(changes, isHTTP10: isHTTP10, origins: origins)
       return 101
