@@ -91,7 +91,8 @@ package enum EtcdMessage {
   /// Said by a member that has lost its cluster.
   static let noLeader = "etcdserver: no leader"
   package static let permissionDenied = "etcdserver: permission denied"
-  /// What etcd says of a watch that it does not create for a lack of rights, or of a good token.
+  /// How ends what etcd says of a watch that it does not create for a lack of rights, or of a good token: before it
+  /// stands the error's code as text.
   static let mayBeTokens = [permissionDenied, invalidAuthToken, authOldRevision, userEmpty]
   package static let authNotEnabled = "etcdserver: authentication is not enabled"
   package static let tooManyRequests = "etcdserver: too many requests"

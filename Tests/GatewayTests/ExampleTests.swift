@@ -2,33 +2,31 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of `docs/streams.md`, as they stand there.
+/// The examples of `docs/streams.md` and of the README's section about streams, as they stand there.
 @Suite(.timeLimit(.minutes(10)))
 struct ExampleTests {
-  @Test func thePageHasExamplesInEveryLanguage() throws {
-    let examples = try Example.all(in: page)
+  @Test func thereAreExamplesInEveryLanguage() throws {
+    let examples = try Example.all()
     #expect(Set(examples.map(\.language)) == Set(Example.commands.keys))
-    for tool in ["curl -sN", "fetch(", "import requests", "import websockets", "curl -sOJ"] {
+    for tool in ["curl -fN", "curl -sN", "fetch(", "import requests", "import websockets", "curl -fsOJ"] {
       #expect(examples.contains { $0.code.contains(tool) }, "\(tool)")
     }
   }
 
   @Test(arguments: EtcdVersion.allCases)
-  func theyDoWhatThePageSays(version: EtcdVersion) async throws {
-    for example in try Example.all(in: page) {
+  func theyDoWhatIsSaid(version: EtcdVersion) async throws {
+    for example in try Example.all() {
       // Each has an etcd of its own, so that its revisions are those of the page.
       try await withAuth(version) { _, gateway in
         let run = try await example.run(at: gateway.url, version)
-        let place = "streams.md, line \(example.line): \(run.output)\(run.errorOutput)"
-        #expect(run.exit == .code(0), "\(place)")
+        let report = "\(example.place): \(run.output)\(run.errorOutput)"
+        #expect(run.exit == .code(0), "\(report)")
         if let output = example.output {
-          #expect(Self.comparable(run.output) == Self.comparable(output), "\(place)")
+          #expect(Self.comparable(run.output) == Self.comparable(output), "\(report)")
         }
       }
     }
   }
-
-  private let page = "\(packageRoot)/docs/streams.md"
 
   /// The text without the numbers that each etcd chooses for itself; all others have to be as they are.
   private static func comparable(_ text: String) -> String {
@@ -40,40 +38,43 @@ struct ExampleTests {
 private struct Example {
   /// What runs a program of a language, and the name of its file.
   static let commands = [
-    "sh": ("bash", "example.sh"), "javascript": ("node", "example.mjs"), "python": ("/usr/bin/python3", "example.py"),
+    "sh": ("bash -e", "example.sh"), "javascript": ("node", "example.mjs"),
+    "python": ("/usr/bin/python3", "example.py"),
   ]
 
   let language: String
-  /// Where it begins, counted from 1.
-  let line: Int
+  /// The page and the line where it begins.
+  let place: String
   let code: String
   /// The `text` block that follows, if one does.
   private(set) var output: String?
 
-  /// All programs of a page (CommonMark, "Fenced code blocks").
+  static func all() throws -> [Example] { try ["docs/streams.md", "README.md"].flatMap { try all(in: $0) } }
+
+  /// All programs of a page (CommonMark, "Fenced code blocks"); a block without a language is none.
   /// - Throws: `TestSupportError` for a block that is neither a program nor the output of the one before.
-  static func all(in page: String) throws -> [Example] {
+  private static func all(in page: String) throws -> [Example] {
     var examples: [Example] = []
-    var block: (language: String, line: Int, text: String)?
-    let lines = try String(contentsOfFile: page, encoding: .utf8).split(separator: "\n", omittingEmptySubsequences: false)
-    for (index, line) in lines.enumerated() {
+    var block: (language: String, place: String, text: String)?
+    let text = try String(contentsOfFile: "\(packageRoot)/\(page)", encoding: .utf8)
+    for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
       guard line.hasPrefix("```") else {
         block?.text += line + "\n"
         continue
       }
-      guard let (language, start, text) = block.take() else {
-        block = (String(line.dropFirst(3)), index + 2, "")
+      guard let (language, place, text) = block.take() else {
+        block = (String(line.dropFirst(3)), "\(page), line \(index + 2)", "")
         continue
       }
       if commands[language] != nil {
-        examples.append(Example(language: language, line: start, code: text))
+        examples.append(Example(language: language, place: place, code: text))
       } else if language == "text", let last = examples.indices.last, examples[last].output == nil {
         examples[last].output = text
-      } else {
-        throw TestSupportError("\(page), line \(start): nobody checks this block")
+      } else if !language.isEmpty {
+        throw TestSupportError("\(place): nobody checks this block")
       }
     }
-    if let block { throw TestSupportError("\(page), line \(block.line): a block without an end") }
+    if let block { throw TestSupportError("\(block.place): a block without an end") }
     return examples
   }
 
@@ -81,7 +82,7 @@ private struct Example {
   func run(at url: String, _ version: EtcdVersion) async throws -> CommandRun {
     guard let (program, file) = Self.commands[language] else { throw TestSupportError("what runs \(language)?") }
     let address = "127.0.0.1:8379"
-    guard code.contains(address) else { throw TestSupportError("line \(line): no \(address) in the example") }
+    guard code.contains(address) else { throw TestSupportError("\(place): no \(address) in it") }
     return try await withTemporaryDirectory { directory in
       try code.replacing(address, with: url.replacing("http://", with: ""))
         .write(toFile: "\(directory)/\(file)", atomically: true, encoding: .utf8)

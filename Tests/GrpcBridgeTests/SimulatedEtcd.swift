@@ -33,6 +33,9 @@ final class SimulatedEtcd: WatchCarrier {
     init(_ call: Call) { self.call = call }
   }
 
+  /// As 3.4 and 3.5 put it.
+  static let refusal = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+
   let loop: EventLoop
   private(set) lazy var hub = WatchHub(
     loop: loop, carrier: self, patience: 1000, progressInterval: 60_000, logger: Logger(label: "test"))
@@ -103,7 +106,7 @@ final class SimulatedEtcd: WatchCarrier {
             $0.watchID = -1
             $0.created = true
             $0.canceled = true
-            $0.cancelReason = "etcdserver: permission denied"
+            $0.cancelReason = SimulatedEtcd.refusal
           })
         return
       }

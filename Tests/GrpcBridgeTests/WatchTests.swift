@@ -242,7 +242,7 @@ import Testing
     second.delegate.call(second, endedWith: GrpcStatus(.permissionDenied, origin: .server))
     #expect(listener.responses.last?.canceled == true)
     #expect(listener.responses.last?.created == false)
-    #expect(listener.responses.last?.cancelReason == "etcdserver: permission denied")
+    #expect(listener.responses.last?.cancelReason == SimulatedEtcd.refusal)
     #expect(!listener.client.hasWatches)
   }
 

@@ -224,7 +224,7 @@ final class WatchStream {
   private func refused(_ feed: WatchFeed, _ message: WatchMessage) {
     feed.denials += 1
     guard case .user = credentials, feed.denials < 3, feed.readerCount > 0,
-      EtcdMessage.mayBeTokens.contains(message.cancelReason)
+      EtcdMessage.mayBeTokens.contains(where: { message.cancelReason.hasSuffix($0) })
     else {
       forget(feed)
       feed.end(with: message)
@@ -310,7 +310,9 @@ final class WatchStream {
     if status.message == EtcdMessage.noLeader { carrier.leaveMember() }
     // Those who have not seen their watch created wait no longer than for any call.
     for feed in Array(feeds.values.joined()) where !feed.wasCreated && loop.now - feed.birth >= hub.patience {
-      for watch in feed.readers { watch?.client.ended(with: status) }
+      for watch in feed.readers {
+        if let watch, !watch.isCreated { watch.client.ended(with: status) }
+      }
     }
     guard !feeds.isEmpty else { return closeIfUnused() }
     hub.logger.debug("a watch stream has broken", metadata: ["reason": "\(status.message)"])
