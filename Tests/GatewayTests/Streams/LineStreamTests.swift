@@ -56,7 +56,7 @@ struct LineStreamTests {
   @Test(arguments: [
     ("/v3/watch", "", "a JSON value is expected"), ("/v3/watch", " \n", "a JSON value is expected"),
     ("/v3/watch", "{", "value 1: unexpected end of input (at byte 1)"),
-    ("/v3/watch", "{\"create_request\":{\"key\":\"YQ==\"}} []", "value 2: expected an object (at byte 35)"),
+    ("/v3/watch", "{\"create_request\":{\"key\":\"YQ==\"}} []", "value 2: expected an object (at byte 34)"),
     ("/v3/lease/keepalive", "", "a JSON value is expected"), ("/v3/lease/keepalive", "x", "value 1: "),
     ("/v3/election/observe", "[]", "expected an object (at byte 0)"),
   ])
@@ -161,7 +161,7 @@ struct LineStreamTests {
     let arguments = ["--stall-timeout", "1s", "--stream-backlog", "100000"]
     try await withScriptedEtcd(gateway: arguments, script: script) { peer, gateway in
       let before = gateway.process.residentBytes
-      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 4096)
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 65_536)
       #expect(try await stream.next() != nil)
       let record = try await peer.wait(for: "the end of the call") { $0.streams.contains { $0.closed != nil } }
       let sent = try #require(record.streams.first).bytesSent
@@ -179,7 +179,7 @@ struct LineStreamTests {
     let script: ScriptedPeer.Script = { _ in .messages(Array(repeating: message, count: 400)) }
     try await withScriptedEtcd(gateway: ["--stall-timeout", "1s"], script: script) { peer, gateway in
       let descriptors = gateway.process.openDescriptors
-      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 4096)
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 65_536)
       #expect(try await stream.next() != nil)
       _ = try await eventually("end of the connection", within: .seconds(20)) {
         gateway.process.openDescriptors <= descriptors + 1 ? true : nil
@@ -198,7 +198,7 @@ struct LineStreamTests {
       }.wireBytes
     }
     try await withScriptedEtcd(gateway: ["--stream-backlog", "1"], script: { _ in .messages(blobs) }) { _, gateway in
-      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 4096)
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 65_536)
       for index in 0..<100 {
         let next = try #require(try await stream.next())
         if index > 0 { #expect(next["remaining_bytes"]?.string == "\(index)") }

@@ -57,7 +57,7 @@ struct SnapshotTests {
       var files: [HTTPConnection] = []
       for _ in 0..<4 {
         let file = try await HTTPConnection.connect(to: gateway.url)
-        await file.setReceiveBuffer(bytes: 4096)
+        await file.setReceiveBuffer(bytes: 65_536)
         try await file.sendRequest("GET", "/snapshot")
         #expect(try await file.receiveHead().status == 200)
         files.append(file)
