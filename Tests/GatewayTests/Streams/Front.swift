@@ -6,6 +6,9 @@ import Testing
 enum Front: CaseIterable {
   case stock
   case ours
+
+  /// Whether a line of a stream may be in several chunks.
+  var joinsChunks: Bool { self == .stock }
 }
 
 /// Runs `body` with a fresh etcd and the URL of a gateway to it.

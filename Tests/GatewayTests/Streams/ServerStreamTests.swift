@@ -9,7 +9,7 @@ struct ServerStreamTests {
   func theFramesOfASnapshotAreAFile(_ version: EtcdVersion, _ front: Front) async throws {
     try await withFront(front, version) { etcd, url in
       try await fill(etcd)
-      let stream = try await JSONStream.open(url, "/v3/maintenance/snapshot", "{}")
+      let stream = try await JSONStream.open(url, "/v3/maintenance/snapshot", "{}", joinsChunks: front.joinsChunks)
       var file = Data()
       var total: Int?
       while let result = try await stream.next() {

@@ -58,10 +58,9 @@ struct StreamRequestTests {
   @Test func heartbeatsComeOnRequestBetweenEvents() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
       let body = #"{"create_request":{"key":"YQ=="}}"#
-      let stream = try await JSONStream.open(gateway.url, "/v3/watch?heartbeat=100ms", body)
+      let stream = try await JSONStream.open(gateway.url, "/v3/watch?heartbeat=1s", body)
       #expect(try await stream.next()?["created"] == true)
-      for number in 1...3 {
-        #expect(try await stream.nextLine() == [UInt8(ascii: "\n")])
+      for number in 1...2 {
         #expect(try await stream.nextLine() == [UInt8(ascii: "\n")])
         let revision = try await etcd.put("a")
         let event = try await stream.next()?["events"]?[0]?["kv"]

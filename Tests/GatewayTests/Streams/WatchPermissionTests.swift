@@ -35,10 +35,10 @@ struct WatchPermissionTests {
       for member in ["canceled", "created", "watch_id", "cancel_reason", "events"] {
         #expect(denied[member] == expected[member], "\(member): \(denied) in place of \(expected)")
       }
-      try await fixture.put("a")
+      _ = try await fixture.put("a")
       let last = try await fixture.put("a")
       #expect(try await ann.revisions(through: last).last == last)
-      await #expect(throws: HTTPFailure.timedOut) { _ = try await ours.next(timeout: .milliseconds(300)) }
+      #expect(try await ours.next() == nil)
     }
   }
 
@@ -53,7 +53,7 @@ struct WatchPermissionTests {
       // etcd asks for the right as a watch begins: the early one goes on, as it does at the gateway inside etcd.
       let last = try await fixture.put("a")
       #expect(try await early.revisions(through: last) == [last])
-      await #expect(throws: HTTPFailure.timedOut) { _ = try await late.next(timeout: .milliseconds(300)) }
+      #expect(try await late.next() == nil)
     }
   }
 

@@ -12,13 +12,14 @@ struct WatchReader: Sendable {
   /// - Parameter request: the members of the create request beside the key; it has to start at the present or the past.
   static func open(
     _ url: String, key: String = "a", _ request: JSON = [:], user: String? = nil, headers: [(String, String)] = [],
-    in network: NetworkNamespace? = nil, receiveBuffer: Int32? = nil
+    in network: NetworkNamespace? = nil, receiveBuffer: Int32? = nil, joinsChunks: Bool = false
   ) async throws -> WatchReader {
     var create = request
     create["key"] = .string(key.base64)
     let body: JSON = ["create_request": create]
     let stream = try await JSONStream.open(
-      url, "/v3/watch", body.description, user: user, headers: headers, in: network, receiveBuffer: receiveBuffer)
+      url, "/v3/watch", body.description, user: user, headers: headers, in: network, receiveBuffer: receiveBuffer,
+      joinsChunks: joinsChunks)
     let created = try #require(try await stream.next())
     try #require(created["created"] == true && created["canceled"] == nil, "\(created)")
     let revision = try #require(created["header"]?["revision"]?.string.flatMap { Int($0) }, "\(created)")

@@ -48,7 +48,7 @@ struct WatchSharingTests {
           try await writers.awaitMore(20)
           // Every other one starts at a revision of long ago and has to catch up before it can be shared.
           let request: JSON = number % 2 == 0 ? [:] : ["start_revision": .string("\(first)")]
-          let reader = try await WatchReader.open(url, request)
+          let reader = try await WatchReader.open(url, request, joinsChunks: front.joinsChunks)
           readers.append((reader, number % 2 == 0 ? reader.createdRevision + 1 : first))
         }
         // Long enough for all to catch up and join, amid the writes.
