@@ -50,7 +50,7 @@ struct ServerStreamTests {
       for number in 0..<64 { try await etcd.put("\(number)", String(repeating: "x", count: 1 << 20)) }
       let memory = gateway.process.residentBytes
       let connection = try await HTTPConnection.connect(to: gateway.url)
-      await connection.setReceiveBuffer(bytes: 8192)
+      await connection.setReceiveBuffer(bytes: 65536)
       try await connection.send("\(request) HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
       let head = try await connection.receiveHead()
       #expect(head.status == 200)
@@ -62,6 +62,7 @@ struct ServerStreamTests {
         return now == sent ? true : nil
       }
       #expect(gateway.process.residentBytes - memory < 16 << 20)
+      await connection.setReceiveBuffer(bytes: 4 << 20)
       var count = 0
       while let part = try await connection.receivePart() { count += part.count }
       #expect(count > 64 << 20)

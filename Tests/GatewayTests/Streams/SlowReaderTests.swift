@@ -9,7 +9,7 @@ struct SlowReaderTests {
   @Test(arguments: EtcdVersion.allCases)
   func aReaderThatStopsHoldsBackNobody(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
-      let slow = try await WatchReader.open(3) { _ in try await .open(gateway.url, receiveBuffer: 8192) }
+      let slow = try await WatchReader.open(3) { _ in try await .open(gateway.url, receiveBuffer: 65536) }
       let fast = try await WatchReader.open(3) { _ in try await .open(gateway.url) }
       let memory = gateway.process.residentBytes
       var most = 0
@@ -22,6 +22,7 @@ struct SlowReaderTests {
       }
       #expect(most - memory < 24 << 20, "\(memory) bytes became \(most) for 50 MB of events")
       for reader in slow {
+        await reader.stream.connection.setReceiveBuffer(bytes: 4 << 20)
         let revisions = try await reader.revisions(through: last)
         #expect(revisions == Array(reader.createdRevision + 1...last))
       }
@@ -32,8 +33,8 @@ struct SlowReaderTests {
 
   @Test func aReaderThatIsStalledForTooLongIsCut() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "500ms"]) { etcd, gateway in
-      let stalled = try await WatchReader.open(gateway.url, receiveBuffer: 8192)
-      let quiet = try await WatchReader.open(gateway.url, key: "b", receiveBuffer: 8192)
+      let stalled = try await WatchReader.open(gateway.url, receiveBuffer: 65536)
+      let quiet = try await WatchReader.open(gateway.url, key: "b", receiveBuffer: 65536)
       for _ in 0..<20 { try await etcd.put("a", Self.value) }
       // Its watcher is gone before it reads again.
       try await etcd.awaitWatchers(1)
