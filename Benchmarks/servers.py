@@ -168,13 +168,20 @@ class Ours(Server):
 
     authorization = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
-    def __init__(self, etcd, shards):
+    @staticmethod
+    def program():
         folder = subprocess.run(
             ["swift", "build", "-c", "release", "--show-bin-path"], cwd=ROOT, check=True, capture_output=True, text=True)
-        program = pathlib.Path(folder.stdout.strip()) / "etcd-rest"
-        self.version = subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+        return pathlib.Path(folder.stdout.strip()) / "etcd-rest"
+
+    @staticmethod
+    def installed_version():
+        return subprocess.run([Ours.program(), "--version"], check=True, capture_output=True, text=True).stdout.strip()
+
+    def __init__(self, etcd, shards, *flags):
         self.start(
-            "etcd-rest", [program, "serve", "--listen", "127.0.0.1:0", "--endpoints", etcd.url, "--shards", shards],
+            "etcd-rest",
+            [self.program(), "serve", "--listen", "127.0.0.1:0", "--endpoints", etcd.url, "--shards", shards, *flags],
             stdout=subprocess.PIPE, text=True)
         try:
             self.url = self.announced_url()

@@ -130,7 +130,8 @@ package actor HTTPConnection {
     close()
   }
 
-  /// Bounds the kernel's receive buffer, so that a client that does not read is felt early. Before the first receive.
+  /// Bounds the kernel's receive buffer, so that a client that does not read is felt early. One that reads
+  /// on afterwards raises it first: through a small one little flows.
   package func setReceiveBuffer(bytes: Int32) {
     var size = bytes
     setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))

@@ -1,6 +1,7 @@
 /// The response to a stream's request over HTTP/1.1: lines of JSON, as the gateway inside etcd sends them.
 ///
-/// It is strict: a message has to be one line, and the line one chunk of its own (RFC 9112, section 7.1).
+/// It is strict: a message has to be one line, and the line one chunk of its own (RFC 9112, section 7.1), unless it is told
+/// that the server is the gateway inside etcd, which spreads lines of more than about 2 KB over several chunks.
 package actor JSONStream {
   /// For closing, resetting or half-closing, and for its socket options.
   package nonisolated let connection: HTTPConnection
@@ -8,8 +9,11 @@ package actor JSONStream {
   /// Empty lines that have come so far.
   package private(set) var heartbeats = 0
 
-  private init(_ connection: HTTPConnection) {
+  private let joinsChunks: Bool
+
+  private init(_ connection: HTTPConnection, joinsChunks: Bool) {
     self.connection = connection
+    self.joinsChunks = joinsChunks
   }
 
   /// Connects and posts a stream's request; the response is for the calls below.
@@ -18,14 +22,15 @@ package actor JSONStream {
   ///   - user: `NAME:PASSWORD` for `Authorization: Basic`.
   ///   - network: where the client is; nil for the network of this process.
   ///   - receiveBuffer: the size of the kernel's buffer in bytes, so that a client that does not read is felt early.
+  ///   - joinsChunks: whether several chunks may make a line, as those of the gateway inside etcd do.
   package static func open(
     _ url: String, _ path: String, _ body: String, user: String? = nil, headers: [(String, String)] = [],
-    in network: NetworkNamespace? = nil, receiveBuffer: Int32? = nil
+    in network: NetworkNamespace? = nil, receiveBuffer: Int32? = nil, joinsChunks: Bool = false
   ) async throws -> JSONStream {
     let connection = try await HTTPConnection.connect(to: url, in: network)
     if let receiveBuffer { await connection.setReceiveBuffer(bytes: receiveBuffer) }
     try await connection.sendRequest("POST", path, headers: headers + basic(user), body: Array(body.utf8))
-    return JSONStream(connection)
+    return JSONStream(connection, joinsChunks: joinsChunks)
   }
 
   /// The head of the response, once it has come: with the first message, as a rule.
@@ -43,9 +48,13 @@ package actor JSONStream {
     guard head.status == 200 else {
       throw HTTPFailure.malformed("\(try await response(timeout: timeout)) is no stream")
     }
-    guard let chunk = try await connection.receivePart(timeout: timeout) else { return nil }
+    guard var chunk = try await connection.receivePart(timeout: timeout) else { return nil }
+    while joinsChunks, chunk.last != UInt8(ascii: "\n") {
+      guard let more = try await connection.receivePart(timeout: timeout) else { break }
+      chunk += more
+    }
     guard chunk.firstIndex(of: UInt8(ascii: "\n")) == chunk.count - 1 else {
-      throw HTTPFailure.malformed("a chunk is not one line: \(String(decoding: chunk.prefix(1000), as: UTF8.self))")
+      throw HTTPFailure.malformed("a chunk is not one line: \(String(decoding: chunk.prefix(200), as: UTF8.self))")
     }
     return chunk
   }

@@ -1,0 +1,75 @@
+import TestSupport
+import Testing
+
+/// Readers that stop reading cost nobody anything but themselves.
+@Suite(.timeLimit(.minutes(5)))
+struct SlowReaderTests {
+  private static let value = String(repeating: "x", count: 500_000)
+
+  @Test(arguments: EtcdVersion.allCases)
+  func aReaderThatStopsHoldsBackNobody(_ version: EtcdVersion) async throws {
+    try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
+      let slow = try await WatchReader.open(3) { _ in try await .open(gateway.url, receiveBuffer: 65536) }
+      let fast = try await WatchReader.open(3) { _ in try await .open(gateway.url) }
+      let memory = gateway.process.residentBytes
+      var most = 0
+      var last = 0
+      for number in 0..<100 {
+        last = try await etcd.put("a", Self.value)
+        // Those who read are up to date all the time.
+        for reader in fast { #expect(try await reader.revisions(through: last) == [last], "put \(number)") }
+        most = max(most, gateway.process.residentBytes)
+      }
+      #expect(most - memory < 24 << 20, "\(memory) bytes became \(most) for 50 MB of events")
+      for reader in slow {
+        await reader.stream.connection.setReceiveBuffer(bytes: 4 << 20)
+        let revisions = try await reader.revisions(through: last)
+        #expect(revisions == Array(reader.createdRevision + 1...last))
+      }
+      // All read again, so one watcher is enough again.
+      try await etcd.awaitWatchers(1)
+    }
+  }
+
+  @Test func aReaderThatIsStalledForTooLongIsCut() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "500ms"]) { etcd, gateway in
+      let stalled = try await WatchReader.open(gateway.url, receiveBuffer: 65536)
+      let quiet = try await WatchReader.open(gateway.url, key: "b", receiveBuffer: 65536)
+      for _ in 0..<20 { try await etcd.put("a", Self.value) }
+      // Its watcher is gone before it reads again.
+      try await etcd.awaitWatchers(1)
+      var messages: [JSON] = []
+      while let message = try await stalled.stream.nextMessage() { messages.append(message) }
+      let error = try #require(messages.last?["error"], "\(messages.count) messages and no error")
+      #expect(error["grpc_code"] != nil && error["message"] != nil)
+      #expect(messages.dropLast().allSatisfy { $0["result"] != nil } && messages.count < 20)
+      // Who has nothing to take is not stalled, however long it takes nothing.
+      let last = try await etcd.put("b")
+      #expect(try await quiet.revisions(through: last) == [last])
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func eventsFlowBesideBigRanges(_ version: EtcdVersion) async throws {
+    try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
+      for number in 0..<40 { try await etcd.put("big/\(number)", Self.value) }
+      let reader = try await WatchReader.open(gateway.url)
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        let body: JSON = ["key": .string("big/".base64), "range_end": .string("big0".base64)]
+        for _ in 0..<2 {
+          group.addTask {
+            while !Task.isCancelled {
+              let response = try await gateway.http.post("/v3/kv/range", body)
+              #expect(response.status == 200)
+            }
+          }
+        }
+        for _ in 0..<50 {
+          let revision = try await etcd.put("a")
+          #expect(try await reader.revisions(through: revision) == [revision])
+        }
+        group.cancelAll()
+      }
+    }
+  }
+}

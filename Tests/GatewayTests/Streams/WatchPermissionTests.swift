@@ -1,0 +1,115 @@
+import TestSupport
+import Testing
+
+/// Who may watch what: sharing never shows anybody more than etcd would.
+@Suite(.timeLimit(.minutes(5)))
+struct WatchPermissionTests {
+  private static let watch = #"{"create_request":{"key":"YQ=="}}"#
+
+  @Test(arguments: EtcdVersion.allCases)
+  func twoUsersNeverShare(_ version: EtcdVersion) async throws {
+    try await withAuth(version, gateway: ["--shards", "1"]) { fixture, gateway in
+      try await fixture.addUser("bob", password: "bobpw")
+      for user in ["ann:annpw", "bob:bobpw", "ann:annpw", "bob:bobpw"] {
+        _ = try await WatchReader.open(gateway.url, user: user)
+      }
+      try await fixture.etcd.awaitWatchers(2)
+      #expect(try await fixture.etcd.watchers() == 2)
+    }
+  }
+
+  /// A watch that is denied, as the gateway inside etcd answers it: 200, and a frame that says so.
+  @Test(arguments: EtcdVersion.allCases)
+  func whoHasNoRightCannotJoin(_ version: EtcdVersion) async throws {
+    try await withAuth(version, gateway: ["--shards", "1"]) { fixture, gateway in
+      let etcd = fixture.etcd
+      try await fixture.asRoot("/v3/auth/user/add", ["name": "eve", "password": "evepw"])
+      let ann = try await WatchReader.open(gateway.url, user: "ann:annpw")
+      let token = try await etcd.token(user: "eve", password: "evepw")
+      let stocks = try await JSONStream.open(
+        etcd.url, "/v3/watch", Self.watch, headers: [("Authorization", token)])
+      let ours = try await JSONStream.open(gateway.url, "/v3/watch", Self.watch, user: "eve:evepw")
+      let expected = try #require(try await stocks.next())
+      let denied = try #require(try await ours.next())
+      #expect(denied["canceled"] == true)
+      // Of a watch that never was, 3.5.1 gives the id it was asked for, 3.4 gives -1, and so do we.
+      for member in ["canceled", "created", "cancel_reason", "events"] {
+        #expect(denied[member] == expected[member], "\(member): \(denied) in place of \(expected)")
+      }
+      _ = try await fixture.put("a")
+      let last = try await fixture.put("a")
+      #expect(try await ann.revisions(through: last).last == last)
+      #expect(try await ours.next() == nil)
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func whoHasLostTheRightCannotJoinHisOwnWatch(_ version: EtcdVersion) async throws {
+    try await withAuth(version, gateway: ["--shards", "1"]) { fixture, gateway in
+      let early = try await WatchReader.open(gateway.url, user: "ann:annpw")
+      try await fixture.asRoot("/v3/auth/user/revoke", ["name": "ann", "role": "everything"])
+      let late = try await JSONStream.open(gateway.url, "/v3/watch", Self.watch, user: "ann:annpw")
+      let denied = try #require(try await late.next())
+      #expect(denied["canceled"] == true, "\(denied)")
+      // etcd asks for the right as a watch begins: the early one goes on, as it does at the gateway inside etcd.
+      let last = try await fixture.put("a")
+      #expect(try await early.revisions(through: last) == [last])
+      #expect(try await late.next() == nil)
+    }
+  }
+
+  /// When a watch has to begin again at etcd, etcd asks again.
+  @Test(arguments: EtcdVersion.allCases)
+  func losingTheRightEndsAWatchThatIsResumed(_ version: EtcdVersion) async throws {
+    try await withAuth(version, gateway: ["--shards", "1"]) { fixture, gateway in
+      let readers = try await WatchReader.open(3) { _ in try await .open(gateway.url, user: "ann:annpw") }
+      try await fixture.asRoot("/v3/auth/user/revoke", ["name": "ann", "role": "everything"])
+      try await fixture.etcd.restart()
+      for reader in readers {
+        let canceled = try await reader.canceled()
+        #expect(canceled["cancel_reason"]?.string?.contains("permission denied") == true, "\(canceled)")
+      }
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func aWatchWithoutCredentialsIsChallenged(_ version: EtcdVersion) async throws {
+    try await withAuth(version) { _, gateway in
+      for user in [nil, "ann:wrong"] {
+        let stream = try await JSONStream.open(gateway.url, "/v3/watch", Self.watch, user: user)
+        let response = try await stream.response(timeout: .seconds(5))
+        #expect(
+          response.status == 401 && response[header: "WWW-Authenticate"]?.hasPrefix("Basic") == true, "\(response)")
+      }
+    }
+  }
+
+  /// Simple tokens end some time after their last use, and a watch uses its own only once.
+  @Test(arguments: EtcdVersion.allCases)
+  func anExpiredTokenIsRenewed(_ version: EtcdVersion) async throws {
+    try await withAuth(version, etcd: ["--auth-token-ttl", "1"], gateway: ["--shards", "1"]) { fixture, gateway in
+      let early = try await WatchReader.open(gateway.url, user: "ann:annpw")
+      let logins = try await fixture.logins()
+      // Asking whether it has expired would keep it alive; etcd looks for expired ones once a second.
+      try await Task.sleep(for: .seconds(3))
+      let late = try await WatchReader.open(gateway.url, ["prev_kv": true], user: "ann:annpw")
+      #expect(try await fixture.logins() > logins)
+      let last = try await fixture.put("a")
+      #expect(try await early.revisions(through: last) == [last])
+      #expect(try await late.revisions(through: last) == [last])
+      await late.stream.close()
+      // And again, now that the streams have to begin anew with a token that has expired.
+      try await Task.sleep(for: .seconds(3))
+      try await fixture.etcd.restart()
+      let next = try await fixture.put("a")
+      #expect(try await early.revisions(through: next) == [next])
+    }
+  }
+}
+
+extension AuthFixture {
+  /// Puts a key as root, past the gateway, and returns the revision.
+  func put(_ key: String) async throws -> Int {
+    try await etcd.put(key, token: try await etcd.token(user: "root", password: Self.rootPassword))
+  }
+}
