@@ -206,8 +206,10 @@ final class SimulatedEtcd: WatchCarrier {
   func send(_ response: Etcdserverpb_WatchResponse, on stream: Stream) {
     let bytes: [UInt8] = try! response.serializedBytes()
     stream.call.delegate.call(stream.call, willReceive: bytes.count)
-    for byte in stride(from: 0, to: bytes.count, by: 7) {
-      bytes[byte..<min(byte + 7, bytes.count)].withUnsafeBytes { stream.call.delegate.call(stream.call, received: $0) }
+    for byte in stride(from: 0, to: bytes.count, by: max(7, bytes.count / 64)) {
+      bytes[byte..<min(byte + max(7, bytes.count / 64), bytes.count)].withUnsafeBytes {
+        stream.call.delegate.call(stream.call, received: $0)
+      }
     }
     stream.call.delegate.callReceivedMessage(stream.call)
   }

@@ -174,7 +174,7 @@ import Testing
     #expect(listener.responses.suffix(2).map(\.watchID).sorted() == [0, 1])
   }
 
-  @Test func fragmentsArePassedOnByWholeRevisions() throws {
+  @Test func fragmentsAreJoinedOrPassedOnByWholeRevisions() throws {
     let joined = WatchListener(etcd)
     let parts = WatchListener(etcd)
     joined.create("a")
@@ -183,17 +183,75 @@ import Testing
     etcd.put("a", "a")
     etcd.put("a", "a", "a")
     etcd.put("a")
-    for index in etcd.streams[0].watchers.indices {
-      etcd.sendEvents(etcd.streams[0], watcher: index, inFragments: true)
+    let stream = etcd.streams[0]
+    for index in stream.watchers.indices { etcd.sendEvents(stream, watcher: index, inFragments: true) }
+    let whole = joined.responses.dropFirst()
+    #expect(whole.map { $0.events.map(\.kv.modRevision) } == [[2, 2, 3, 3, 3, 4]])
+    #expect(whole.allSatisfy { !$0.fragment && $0.header.revision == 4 })
+    let news = parts.responses.dropFirst()
+    #expect(news.map { $0.events.map(\.kv.modRevision) } == [[2, 2], [3, 3, 3, 4]])
+    #expect(news.map(\.fragment) == [true, false])
+  }
+
+  @Test func aLargeResponseIsPassedOnInPartsThatSayNoMoreThanTheyHave() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    etcd.settle()
+    let stream = etcd.streams[0]
+    for revision in Int64(2)...8 {
+      var fragment = Etcdserverpb_WatchResponse()
+      fragment.header.revision = 8
+      fragment.fragment = revision < 8
+      fragment.events = [
+        .with {
+          $0.kv.modRevision = revision
+          $0.kv.value = Data(count: 1 << 20)
+        }
+      ]
+      etcd.send(fragment, on: stream)
     }
-    #expect(joined.revisions == [2, 2, 3, 3, 3, 4])
-    #expect(parts.revisions == joined.revisions)
-    let news = joined.responses.dropFirst()
-    #expect(news.map { $0.events.map(\.kv.modRevision) } == [[2, 2], [3, 3, 3, 4]] || news.count == 3)
-    #expect(news.allSatisfy { !$0.fragment && $0.header.revision >= $0.events.last!.kv.modRevision })
-    // A part that looks whole says no more than it has.
-    #expect(news.dropLast().allSatisfy { $0.header.revision == $0.events.last!.kv.modRevision })
-    #expect(parts.responses.dropFirst().map(\.fragment) == news.dropLast().map { _ in true } + [false])
+    let parts = listener.responses.dropFirst()
+    #expect(parts.map { $0.events.map(\.kv.modRevision) } == [[2, 3, 4], [5, 6, 7, 8]])
+    #expect(parts.map(\.header.revision) == [4, 8])
+    #expect(parts.allSatisfy { !$0.fragment })
+  }
+
+  @Test func aWatchFromNowDoesNotShareTheFateOfOneThatIsBehind() throws {
+    for _ in 0..<5 { etcd.put("a") }
+    etcd.compacted = 4
+    let listener = WatchListener(etcd)
+    listener.create("a", from: 2)
+    listener.create("a")
+    etcd.settle()
+    etcd.put("a")
+    etcd.settle()
+    #expect(listener.responses.filter(\.canceled).map(\.watchID) == [0])
+    #expect(listener.revisions == [7])
+  }
+
+  @Test func aWatchCancelledBeforeItsCreationIsCreatedFirst() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    listener.send { $0.cancelRequest.watchID = 0 }
+    etcd.settle()
+    #expect(listener.responses.map(\.created) == [true, false])
+    #expect(listener.responses.map(\.canceled) == [false, true])
+    #expect(listener.responses.allSatisfy { $0.header.revision == 1 })
+    #expect(!listener.client.hasWatches && etcd.streams.isEmpty)
+  }
+
+  @Test func anIDThatIsTakenIsRefused() throws {
+    let listener = WatchListener(etcd)
+    for _ in 0..<2 {
+      listener.send {
+        $0.createRequest.key = Data("a".utf8)
+        $0.createRequest.watchID = 7
+      }
+    }
+    etcd.settle()
+    #expect(listener.responses.map(\.watchID) == [7, -1])
+    #expect(listener.responses.map(\.canceled) == [false, true])
+    #expect(listener.responses.allSatisfy { $0.header.revision == 1 })
   }
 
   @Test func aBreakWithinAFragmentedRevisionRepeatsNothing() throws {
@@ -309,7 +367,7 @@ import Testing
         let listener = WatchListener(etcd)
         let key = ["a", "b"].randomElement(using: &random)!
         let start = Bool.random(using: &random) ? 0 : Int64.random(in: 1...etcd.revision + 2, using: &random)
-        listener.create(key, from: start, fragments: Bool.random(using: &random))
+        listener.create(key, from: start, fragments: key == "b")
         listeners.append((listener, key, start))
       case 18: listeners.randomElement(using: &random)?.listener.client.pause()
       default:

@@ -26,6 +26,8 @@ package final class WatchClient {
   private var isPaused = false
   /// Whether an answer about progress is owed to the client.
   private(set) var awaitsProgress = false
+  /// How many creations with an ID that is taken are to be answered, once there is a header for that.
+  private var duplicateCount = 0
   private var isOver = false
 
   init(hub: WatchHub, credentials: CallCredentials, peer: String, delegate: any WatchClientDelegate) {
@@ -69,18 +71,32 @@ package final class WatchClient {
       id = nextID
       nextID += 1
     } else if watches.contains(where: { $0.id == id }) {
-      // As etcd puts it.
-      let refusal = WatchResponse.refused(
-        header: stream.lastHeader, reason: "mvcc: duplicate watch ID provided on the WatchStream")
-      return delegate.watchClient(self, received: refusal, watchID: -1, asFragments: false)
+      duplicateCount += 1
+      return refuseDuplicates()
     }
     let watch = Watch(id, client: self, request)
     watches.append(watch)
     if !isPaused { stream.attach(watch) }
   }
 
+  private func refuseDuplicates() {
+    let header = stream.lastHeader
+    guard !header.isEmpty else { return }
+    while duplicateCount > 0 && !isOver {
+      duplicateCount -= 1
+      // As etcd puts it.
+      let reason = "mvcc: duplicate watch ID provided on the WatchStream"
+      delegate.watchClient(
+        self, received: .refused(header: header, reason: reason), watchID: -1, asFragments: false)
+    }
+  }
+
   private func cancel(_ id: Int64) {
     guard let index = watches.firstIndex(where: { $0.id == id }) else { return }
+    guard watches[index].isCreated else {
+      watches[index].isCancelled = true
+      return
+    }
     let watch = watches.remove(at: index)
     let stream = stream
     stream.detach(watch)
@@ -131,6 +147,8 @@ package final class WatchClient {
   func received(_ response: WatchResponse, of watch: Watch, as id: Int64) {
     guard !isOver else { return }
     delegate.watchClient(self, received: response, watchID: id, asFragments: watch.wantsFragments)
+    if watch.isCancelled && watch.isCreated { cancel(watch.id) }
+    if duplicateCount > 0 { refuseDuplicates() }
   }
 
   func progressed(_ response: WatchResponse) {
@@ -149,8 +167,9 @@ package final class WatchClient {
 
 /// One watch of one client.
 final class Watch {
-  /// What the client knows it by.
+  /// What the client knows it by, and what it asked for: 0 for any.
   let id: Int64
+  let requestedID: Int64
   unowned let client: WatchClient
   var spec: WatchSpec
   let startRevision: Int64
@@ -158,6 +177,8 @@ final class Watch {
   let wantsFragments: Bool
   /// Whether the client has been told that the watch was created.
   var isCreated = false
+  /// Whether the client wants no more of it, said before it was created.
+  var isCancelled = false
   /// What it reads now, and where it stands among the readers.
   var feed: WatchFeed?
   var slot = 0
@@ -166,6 +187,7 @@ final class Watch {
 
   init(_ id: Int64, client: WatchClient, _ request: Etcdserverpb_WatchCreateRequest) {
     self.id = id
+    requestedID = request.watchID
     self.client = client
     startRevision = request.startRevision
     wantsProgress = request.progressNotify
@@ -177,11 +199,13 @@ final class Watch {
     common.progressNotify = true
     common.fragment = true
     let encoded: [UInt8] = (try? common.serializedBytes()) ?? []
-    spec = WatchSpec(range: WatchRange(key: Array(request.key), end: Array(request.rangeEnd)), request: encoded)
+    spec = WatchSpec(
+      range: WatchRange(key: Array(request.key), end: Array(request.rangeEnd)), request: encoded,
+      passesFragments: request.fragment)
   }
 
-  func pass(_ response: WatchResponse) { client.received(response, of: self, as: id) }
-
-  /// etcd knows no ID of a watch that it did not create.
-  func passRefusal(_ response: WatchResponse) { client.received(response, of: self, as: -1) }
+  /// Passes a response on to the client.
+  ///
+  /// - Parameter id: the watch ID that it is to have, if not the client's own.
+  func pass(_ response: WatchResponse, as id: Int64? = nil) { client.received(response, of: self, as: id ?? self.id) }
 }

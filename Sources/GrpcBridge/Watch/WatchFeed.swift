@@ -3,6 +3,8 @@ struct WatchSpec: Hashable {
   let range: WatchRange
   /// The request, encoded.
   let request: [UInt8]
+  /// Whether clients put fragments together themselves.
+  let passesFragments: Bool
 }
 
 /// The keys of a watch, as the client gave them.
@@ -40,10 +42,10 @@ final class WatchFeed {
   private(set) var position: Int64 = 0
   /// How often etcd has refused it since it was last created.
   var denials = 0
-  private var assembler = WatchAssembler()
+  private var assembler: WatchAssembler
   /// The revision of etcd when it created the watcher. Once something after that has come, all before it has.
   private var creationRevision: Int64 = 0
-  private var isCaughtUp = false
+  private(set) var isCaughtUp = false
   /// The revision that etcd named when it was last asked for progress.
   private var progressMark: Int64 = 0
 
@@ -57,6 +59,7 @@ final class WatchFeed {
     self.spec = spec
     self.startRevision = startRevision
     self.birth = birth
+    assembler = WatchAssembler(passesFragments: spec.passesFragments)
   }
 
   /// Where the next upstream watcher has to begin; 0 for now.
@@ -112,7 +115,7 @@ final class WatchFeed {
   func created(_ message: WatchMessage) {
     state = .live(message.watchID)
     denials = 0
-    assembler = WatchAssembler()
+    assembler = WatchAssembler(passesFragments: spec.passesFragments)
     creationRevision = message.revision
     isCaughtUp = nextRevision == 0 || nextRevision > message.revision
     progressMark = 0
@@ -178,7 +181,12 @@ final class WatchFeed {
       ? WatchResponse.refused(header: message.header, asCreated: false, reason: message.cancelReason) : response
     deliver(from: position) { watch in
       watch.client.ended(watch)
-      if watch.isCreated { watch.pass(news) } else { watch.passRefusal(response) }
+      if watch.isCreated {
+        watch.pass(news)
+      } else {
+        // Some refusals have the ID that was asked for, and others that of no watch.
+        watch.pass(response, as: message.watchID == -1 ? -1 : watch.requestedID)
+      }
     }
   }
 }

@@ -112,35 +112,43 @@ package final class WatchResponse {
 
 /// Makes the responses of one watch out of etcd's messages.
 ///
-/// etcd is asked to send large responses in fragments, so that no message is larger than it has to be. They are cut at
-/// the ends of revisions, each part being a response of its own: only a revision is ever put together. So memory is
-/// bounded by the largest transaction, and after a break a watch goes on with the revision after the last whole one.
+/// etcd is asked to send large responses in fragments. For clients that want fragments each is cut at the end of a
+/// revision; for the others they are put together, and cut at the end of a revision too where the whole would be larger
+/// than ``mostJoined``. So memory is bounded by that and by the largest transaction, every part is a response of its own,
+/// and after a break a watch goes on with the revision after the last whole one.
 struct WatchAssembler {
-  /// The events of a revision that may go on in the next fragment.
-  private var tail: [UInt8] = []
-  private var tailMarks: [WatchResponse.Mark] = []
+  /// From how many bytes of events on a response goes out in parts.
+  private static let mostJoined = 4 << 20
+
+  let passesFragments: Bool
+  /// Events that wait for the next fragment.
+  private var held: [UInt8] = []
+  private var heldMarks: [WatchResponse.Mark] = []
+
+  init(passesFragments: Bool) { self.passesFragments = passesFragments }
 
   /// - Returns: the events whose revisions are complete; nil while there are none.
   mutating func take(_ message: WatchMessage) -> WatchResponse? {
-    var events = tail
-    var marks = tailMarks
-    tail = []
-    tailMarks = []
+    var events = held
+    var marks = heldMarks
+    held = []
+    heldMarks = []
     for event in message.events {
       events += message.bytes[event.range]
       marks.append(.init(end: events.count, revision: event.revision))
     }
     if message.isFragment, let last = marks.last {
-      let whole = marks.firstIndex { $0.revision == last.revision }!
+      // The last revision may go on in the next fragment.
+      let isLarge = passesFragments || events.count >= Self.mostJoined
+      let whole = isLarge ? marks.firstIndex { $0.revision == last.revision }! : 0
       let end = whole > 0 ? marks[whole - 1].end : 0
-      tail = Array(events[end...])
-      tailMarks = marks[whole...].map { .init(end: $0.end - end, revision: $0.revision) }
+      held = Array(events[end...])
+      heldMarks = marks[whole...].map { .init(end: $0.end - end, revision: $0.revision) }
       marks.removeSubrange(whole...)
       events.removeSubrange(end...)
     }
     guard !marks.isEmpty else { return nil }
     return WatchResponse(
-      header: message.header, control: message.control, events: events, marks: marks,
-      isPart: message.isFragment)
+      header: message.header, control: message.control, events: events, marks: marks, isPart: message.isFragment)
   }
 }

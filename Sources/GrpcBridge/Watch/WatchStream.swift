@@ -62,7 +62,7 @@ final class WatchStream {
   /// Gives a watch what it is to read: a feed that has all it needs, else one of its own.
   func attach(_ watch: Watch) {
     let known = feeds[watch.spec] ?? []
-    if watch.isCreated, let feed = known.first(where: { $0.wasCreated && $0.position <= watch.position }) {
+    if watch.isCreated, let feed = known.first(where: { $0.isCaughtUp && $0.position <= watch.position }) {
       return feed.add(watch)
     }
     let start = watch.isCreated ? watch.position + 1 : watch.startRevision
@@ -177,15 +177,25 @@ final class WatchStream {
     for other in group where other !== feed {
       guard case .live = other.state else { continue }
       let (small, large) = feed.readerCount <= other.readerCount ? (feed, other) : (other, feed)
-      guard small.position >= large.position else { continue }
-      for watch in small.readers {
-        guard let watch else { continue }
-        small.remove(watch)
-        large.add(watch)
+      if small.mayJoin(large) {
+        move(small, to: large)
+      } else if !large.isCaughtUp && large.mayJoin(small) {
+        move(large, to: small)
+      } else {
+        continue
       }
-      close(small)
-      return merge(large)
+      if case .live = feed.state { continue }
+      return merge(other)
     }
+  }
+
+  private func move(_ feed: WatchFeed, to other: WatchFeed) {
+    for watch in feed.readers {
+      guard let watch else { continue }
+      feed.remove(watch)
+      other.add(watch)
+    }
+    close(feed)
   }
 
   // MARK: - From etcd
@@ -321,6 +331,10 @@ final class WatchStream {
 }
 
 extension WatchFeed {
+  /// Whether all that the readers need of `other` is still to come there. One that has yet to catch up is joined by nobody:
+  /// compaction may end it.
+  fileprivate func mayJoin(_ other: WatchFeed) -> Bool { other.isCaughtUp && position >= other.position }
+
   /// Whether it can take readers who have seen nothing yet.
   fileprivate var isNew: Bool {
     if case .waiting = state { !wasCreated } else { false }
