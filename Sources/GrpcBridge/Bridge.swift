@@ -12,6 +12,8 @@ package final class Bridge {
     package var mostTokens = 10_000
     /// How often, in milliseconds, etcd is asked how far it is, for the sake of quiet watches.
     package var watchProgressInterval: UInt64 = 60_000
+    /// How many watches a client may have on one stream.
+    package var mostWatches = 1000
     /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
     package var leaseStreamIdle: UInt64 = 60_000
 
@@ -31,7 +33,7 @@ package final class Bridge {
   /// The watches of all clients.
   package private(set) lazy var watches = WatchHub(
     loop: loop, carrier: self, patience: configuration.channel.dialTimeout,
-    progressInterval: configuration.watchProgressInterval, logger: logger)
+    progressInterval: configuration.watchProgressInterval, mostWatches: configuration.mostWatches, logger: logger)
   /// The keepalives of all clients.
   package private(set) lazy var leases = LeaseKeeper(
     loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle)

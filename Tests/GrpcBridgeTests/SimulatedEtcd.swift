@@ -26,7 +26,6 @@ final class SimulatedEtcd: WatchCarrier {
     var requests: [Etcdserverpb_WatchRequest] = []
     var answers: [Etcdserverpb_WatchResponse] = []
     var watchers: [Watcher] = []
-    var nextID: Int64 = 0
     /// Whether the first part of a watcher's events has been sent as a fragment.
     var fragmented: Int64?
 
@@ -38,7 +37,10 @@ final class SimulatedEtcd: WatchCarrier {
 
   let loop: EventLoop
   private(set) lazy var hub = WatchHub(
-    loop: loop, carrier: self, patience: 1000, progressInterval: 60_000, logger: Logger(label: "test"))
+    loop: loop, carrier: self, patience: 200, progressInterval: progressInterval, mostWatches: 100,
+    logger: Logger(label: "test")
+  )
+  var progressInterval: UInt64 = 60_000
   var revision: Int64 = 1
   var compacted: Int64 = 0
   var events: [Event] = []
@@ -103,15 +105,14 @@ final class SimulatedEtcd: WatchCarrier {
         stream.answers.append(
           .with {
             $0.header = header
-            $0.watchID = -1
+            $0.watchID = create.watchID
             $0.created = true
             $0.canceled = true
             $0.cancelReason = SimulatedEtcd.refusal
           })
         return
       }
-      let id = stream.nextID
-      stream.nextID += 1
+      let id = create.watchID
       stream.answers.append(
         .with {
           $0.header = header
@@ -231,6 +232,7 @@ final class WatchListener: WatchClientDelegate {
   private(set) var status: GrpcStatus?
   /// Called for each response.
   var onResponse: () -> Void = {}
+  var onEnd: () -> Void = {}
 
   init(_ etcd: SimulatedEtcd, credentials: CallCredentials = .none) {
     client = etcd.hub.open(credentials: credentials, peer: "", delegate: self)
@@ -255,15 +257,19 @@ final class WatchListener: WatchClientDelegate {
     }
   }
 
-  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64, asFragments: Bool) {
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
     var bytes: [UInt8] = []
-    response.encoded(watchID: watchID, asFragments: asFragments) { bytes += $0 }
+    response.encoded(watchID: watchID) { bytes += $0 }
     responses.append(try! Etcdserverpb_WatchResponse(serializedBytes: bytes))
     objects.append(ObjectIdentifier(response))
     onResponse()
   }
 
-  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { self.status = status }
+  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) {
+    self.status = status
+    onEnd()
+  }
+
   func credentials(for client: WatchClient) -> BasicCredentials { BasicCredentials(user: "u", password: "p") }
 
   var created: [Etcdserverpb_WatchResponse] { responses.filter(\.created) }

@@ -201,6 +201,7 @@ import Testing
     for revision in Int64(2)...8 {
       var fragment = Etcdserverpb_WatchResponse()
       fragment.header.revision = 8
+      fragment.watchID = stream.watchers[0].id
       fragment.fragment = revision < 8
       fragment.events = [
         .with {
@@ -240,6 +241,70 @@ import Testing
     #expect(!listener.client.hasWatches && etcd.streams.isEmpty)
   }
 
+  @Test(arguments: [Int64.min, -1, 1, .max - 1, .max])
+  func anyStartRevisionIsTaken(_ revision: Int64) throws {
+    let listener = WatchListener(etcd)
+    etcd.put("a")
+    listener.create("a", from: revision)
+    etcd.settle()
+    etcd.put("a")
+    etcd.settle()
+    #expect(listener.created.count == 1)
+    #expect(listener.revisions == (revision > 1 ? [] : [2, 3]))
+    etcd.fail(etcd.streams[0])
+    etcd.settle()
+    #expect(listener.revisions == (revision > 1 ? [] : [2, 3]))
+  }
+
+  @Test func aClientWithTwoUnbornWatchesEndsOnce() throws {
+    let first = WatchListener(etcd)
+    first.create("a")
+    var second: WatchListener? = WatchListener(etcd)
+    second?.create("a")
+    second?.create("a")
+    second?.onEnd = { second = nil }
+    for _ in 0..<400 where first.status == nil || second != nil {
+      if let stream = etcd.streams.first { etcd.fail(stream) }
+      etcd.turn()
+    }
+    #expect(first.status?.code == .unavailable)
+    #expect(second == nil)
+    #expect(etcd.streams.isEmpty)
+  }
+
+  @Test func aClientMayHaveOnlySoManyWatches() throws {
+    let listener = WatchListener(etcd)
+    for _ in 0..<100 { listener.create("a") }
+    var request = Etcdserverpb_WatchRequest()
+    request.createRequest.key = Data("a".utf8)
+    let bytes: [UInt8] = try request.serializedBytes()
+    #expect(throws: GrpcStatus.self) { try bytes.withUnsafeBytes { try listener.client.receive($0) } }
+  }
+
+  @Test func progressOfEtcdMovesQuietWatchesOnlyByAnswersThatAreFarApart() throws {
+    etcd.progressInterval = 20
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    etcd.settle()
+    for _ in 0..<10 { etcd.put("b") }
+    // Two answers at once say no more than one: events may be on their way.
+    for _ in 0..<2 {
+      listener.send { $0.progressRequest = .init() }
+      etcd.settle()
+    }
+    etcd.fail(etcd.streams[0])
+    etcd.turn()
+    #expect(etcd.streams[0].requests.map(\.createRequest.startRevision) == [2])
+    // Quiet for long enough, a watch that was resumed goes on from what etcd has named.
+    for _ in 0..<60 { etcd.settle() }
+    etcd.fail(etcd.streams[0])
+    etcd.turn()
+    #expect(etcd.streams[0].requests.map(\.createRequest.startRevision) == [12])
+    etcd.put("a")
+    etcd.settle()
+    #expect(listener.revisions == [12])
+  }
+
   @Test func anIDThatIsTakenIsRefused() throws {
     let listener = WatchListener(etcd)
     for _ in 0..<2 {
@@ -262,6 +327,7 @@ import Testing
     let stream = etcd.streams[0]
     var fragment = Etcdserverpb_WatchResponse()
     fragment.header = etcd.header
+    fragment.watchID = stream.watchers[0].id
     fragment.fragment = true
     fragment.events = [.with { $0.kv.modRevision = 2 }]
     etcd.send(fragment, on: stream)

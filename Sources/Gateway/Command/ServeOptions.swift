@@ -55,6 +55,9 @@ struct ServeOptions: ParsableArguments {
       """)
   var watchProgressInterval: TimeSpan?
 
+  @Option(help: "How many watches a client may have on one stream. (default: 1000)")
+  var maxWatches: Int?
+
   @Option(help: "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)")
   var shutdownTimeout: TimeSpan?
 
@@ -147,6 +150,10 @@ struct ServeConfiguration {
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
     settings.bridge.watchProgressInterval = try time(
       options.watchProgressInterval, "watch-progress-interval", default: 60)
+    guard settings.bridge.watchProgressInterval >= 1000 else {
+      throw ValidationError("--watch-progress-interval must be at least 1s")
+    }
+    settings.bridge.mostWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
     settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
     settings.identity = try Self.identity(options, environment)
 

@@ -57,10 +57,10 @@ final class WatchSession: StreamSession {
 }
 
 extension WatchSession: WatchClientDelegate {
-  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64, asFragments: Bool) {
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
     do throws(TranscodingError) {
-      let frame = try response.rendering(watchID: watchID, asFragments: asFragments) { () throws(TranscodingError) in
-        try render(response, watchID, asFragments)
+      let frame = try response.rendering(watchID: watchID) { () throws(TranscodingError) in
+        try render(response, watchID)
       }
       sink.send(frame)
     } catch {
@@ -72,13 +72,13 @@ extension WatchSession: WatchClientDelegate {
   }
 
   private func render(
-    _ response: WatchResponse, _ watchID: Int64, _ asFragments: Bool
+    _ response: WatchResponse, _ watchID: Int64
   ) throws(TranscodingError) -> StreamFrame {
     try StreamFrame { json throws(TranscodingError) in
       var transcoder = ProtobufToJSON(route.response)
       var fault: TranscodingError?
       json.append("{\"result\":")
-      response.encoded(watchID: watchID, asFragments: asFragments) { piece in
+      response.encoded(watchID: watchID) { piece in
         guard fault == nil else { return }
         do throws(TranscodingError) { try transcoder.push(piece, into: &json) } catch { fault = error }
       }

@@ -4,8 +4,8 @@ internal import SwiftProtobuf
 /// What a client's watches have to tell. Everything may be called back from here.
 package protocol WatchClientDelegate: AnyObject {
   /// A response for the watch that the client knows as `watchID`; -1 for one that never came to be and for progress of
-  /// the whole stream. `asFragments`: the client has asked to put fragments together itself.
-  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64, asFragments: Bool)
+  /// the whole stream.
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64)
   /// Nothing follows: the client's watches cannot go on.
   func watchClient(_ client: WatchClient, endedWith status: GrpcStatus)
   /// The user and password, where the client was made with a ``CredentialKey``.
@@ -46,7 +46,7 @@ package final class WatchClient {
 
   /// Does what an encoded `WatchRequest` asks for.
   ///
-  /// - Throws: ``GrpcStatus`` where it asks for nothing.
+  /// - Throws: ``GrpcStatus`` where it asks for nothing, or for more watches than a client may have.
   package func receive(_ request: UnsafeRawBufferPointer) throws(GrpcStatus) {
     let message: Etcdserverpb_WatchRequest
     do {
@@ -55,8 +55,13 @@ package final class WatchClient {
       throw GrpcStatus(.invalidArgument, "not a watch request: \(error)")
     }
     switch message.requestUnion {
-    case .createRequest(let request): create(request)
-    case .cancelRequest(let request): cancel(request.watchID)
+    case .createRequest(let request):
+      guard watches.count < hub.mostWatches else {
+        throw GrpcStatus(.resourceExhausted, "a stream may have \(hub.mostWatches) watches (--max-watches)")
+      }
+      create(request)
+    case .cancelRequest(let request):
+      if let watch = watches.last(where: { $0.id == request.watchID && !$0.isCancelled }) { cancel(watch) }
     case .progressRequest: requestProgress()
     case nil:
       throw GrpcStatus(
@@ -70,7 +75,7 @@ package final class WatchClient {
       while watches.contains(where: { $0.id == nextID }) { nextID += 1 }
       id = nextID
       nextID += 1
-    } else if watches.contains(where: { $0.id == id }) {
+    } else if watches.contains(where: { $0.id == id && !$0.isCancelled }) {
       duplicateCount += 1
       return refuseDuplicates()
     }
@@ -87,21 +92,20 @@ package final class WatchClient {
       // As etcd puts it.
       let reason = "mvcc: duplicate watch ID provided on the WatchStream"
       delegate.watchClient(
-        self, received: .refused(header: header, reason: reason), watchID: -1, asFragments: false)
+        self, received: .refused(header: header, reason: reason), watchID: -1)
     }
   }
 
-  private func cancel(_ id: Int64) {
-    guard let index = watches.firstIndex(where: { $0.id == id }) else { return }
-    guard watches[index].isCreated else {
-      watches[index].isCancelled = true
+  private func cancel(_ watch: Watch) {
+    guard watch.isCreated else {
+      // It is created first, as it would have been at etcd.
+      watch.isCancelled = true
       return
     }
-    let watch = watches.remove(at: index)
+    watches.removeAll { $0 === watch }
     let stream = stream
     stream.detach(watch)
-    delegate.watchClient(
-      self, received: .canceled(header: stream.lastHeader), watchID: id, asFragments: watch.wantsFragments)
+    delegate.watchClient(self, received: .canceled(header: stream.lastHeader), watchID: watch.id)
     if watches.isEmpty { stream.closeIfUnused() }
   }
 
@@ -146,8 +150,8 @@ package final class WatchClient {
 
   func received(_ response: WatchResponse, of watch: Watch, as id: Int64) {
     guard !isOver else { return }
-    delegate.watchClient(self, received: response, watchID: id, asFragments: watch.wantsFragments)
-    if watch.isCancelled && watch.isCreated { cancel(watch.id) }
+    delegate.watchClient(self, received: response, watchID: id)
+    if watch.isCancelled && watch.isCreated { cancel(watch) }
     if duplicateCount > 0 { refuseDuplicates() }
   }
 
@@ -155,7 +159,7 @@ package final class WatchClient {
     // A client that is not up to date with its own watches asks again when it goes on.
     guard awaitsProgress, !isPaused, !isOver else { return }
     awaitsProgress = false
-    delegate.watchClient(self, received: response, watchID: -1, asFragments: false)
+    delegate.watchClient(self, received: response, watchID: -1)
   }
 
   func ended(with status: GrpcStatus) {
@@ -174,7 +178,6 @@ final class Watch {
   var spec: WatchSpec
   let startRevision: Int64
   let wantsProgress: Bool
-  let wantsFragments: Bool
   /// Whether the client has been told that the watch was created.
   var isCreated = false
   /// Whether the client wants no more of it, said before it was created.
@@ -189,9 +192,9 @@ final class Watch {
     self.id = id
     requestedID = request.watchID
     self.client = client
-    startRevision = request.startRevision
+    // etcd takes a negative revision for the first one.
+    startRevision = max(request.startRevision, request.startRevision < 0 ? 1 : 0)
     wantsProgress = request.progressNotify
-    wantsFragments = request.fragment
     var common = request
     common.watchID = 0
     common.startRevision = 0

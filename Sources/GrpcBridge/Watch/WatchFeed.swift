@@ -48,6 +48,10 @@ final class WatchFeed {
   private(set) var isCaughtUp = false
   /// The revision that etcd named when it was last asked for progress.
   private var progressMark: Int64 = 0
+  /// How often etcd has named its progress since anything came.
+  private var quietMarks = 0
+  /// After so many, nothing from before the creation can be under way: etcd looks for what a watcher lacks ten times a second.
+  private static let quietMarksOfOneCaughtUp = 2
 
   /// Everybody who reads it. While a response is being passed on, those who leave are replaced by nil.
   private(set) var readers = ContiguousArray<Watch?>()
@@ -63,7 +67,7 @@ final class WatchFeed {
   }
 
   /// Where the next upstream watcher has to begin; 0 for now.
-  var nextRevision: Int64 { wasCreated ? position + 1 : startRevision }
+  var nextRevision: Int64 { wasCreated ? position &+ 1 : startRevision }
 
   // MARK: - Readers
 
@@ -119,9 +123,10 @@ final class WatchFeed {
     creationRevision = message.revision
     isCaughtUp = nextRevision == 0 || nextRevision > message.revision
     progressMark = 0
+    quietMarks = 0
     if !wasCreated {
       wasCreated = true
-      position = startRevision == 0 ? message.revision : startRevision - 1
+      position = startRevision == 0 ? message.revision : startRevision &- 1
     }
     let response = WatchResponse(header: message.header, control: message.control)
     deliver(from: position) { watch in
@@ -133,6 +138,7 @@ final class WatchFeed {
 
   /// Events or a progress notification have come.
   func received(_ message: WatchMessage) {
+    quietMarks = 0
     guard !message.events.isEmpty || message.isFragment else {
       // etcd sends these behind all events up to the header's revision, on the same way.
       isCaughtUp = true
@@ -157,19 +163,18 @@ final class WatchFeed {
     }
   }
 
-  /// etcd was asked for progress, a good while after it was last asked, and has named `revision`.
+  /// etcd has named its progress, a good while after the last time.
   ///
-  /// Older members may send this answer ahead of events that are on their way (etcd issue 15220): so what moves the
-  /// position is the answer before, all events up to which have come by now. A watcher that has not caught up with
-  /// the revision of its creation is left alone, because the answer says nothing of it.
+  /// Older members may send this ahead of events that are on their way (etcd issue 15220): so what moves the position is
+  /// what was named before, all events up to which have come by now. A watcher that has to catch up with the revision of
+  /// its creation is left alone, as this says nothing of it, until it has been quiet for long enough.
   func progressed(to revision: Int64) {
-    guard isCaughtUp else { return }
-    position = max(position, progressMark)
+    guard !assembler.isHolding else { return }
+    if !isCaughtUp && quietMarks >= Self.quietMarksOfOneCaughtUp { isCaughtUp = true }
+    quietMarks += 1
+    if isCaughtUp { position = max(position, progressMark) }
     progressMark = revision
   }
-
-  /// The last answer about progress is too old to be relied on.
-  func forgetProgress() { progressMark = 0 }
 
   /// The watch is over: every reader is told so, and has it no more.
   func end(with message: WatchMessage) {

@@ -18,15 +18,21 @@ package final class WatchHub {
   let patience: UInt64
   /// How often, in milliseconds, etcd is asked how far it is, so that quiet watches go on from there.
   let progressInterval: UInt64
+  /// How many watches a client may have on one stream.
+  let mostWatches: Int
   let logger: Logger
   private var streams: [CallCredentials: WatchStream] = [:]
   private(set) var isClosed = false
 
-  init(loop: EventLoop, carrier: any WatchCarrier, patience: UInt64, progressInterval: UInt64, logger: Logger) {
+  init(
+    loop: EventLoop, carrier: any WatchCarrier, patience: UInt64, progressInterval: UInt64, mostWatches: Int,
+    logger: Logger
+  ) {
     self.loop = loop
     self.carrier = carrier
     self.patience = patience
     self.progressInterval = progressInterval
+    self.mostWatches = mostWatches
     self.logger = logger
   }
 
@@ -54,7 +60,9 @@ package final class WatchHub {
     stream.remove(client)
   }
 
-  func forget(_ stream: WatchStream) { streams[stream.credentials] = nil }
+  func forget(_ stream: WatchStream) {
+    if streams[stream.credentials] === stream { streams[stream.credentials] = nil }
+  }
 
   /// Ends all watches with `status`, and those to come with their first failure.
   func close(_ status: GrpcStatus) {

@@ -54,6 +54,17 @@ struct WatchMessage {
     }
   }
 
+  /// Whether it says that the user lacks the right.
+  var isDenied: Bool { cancelReason.hasSuffix(EtcdMessage.permissionDenied) }
+
+  /// The same refusal, for want of the right: etcd may have named a stale token that was not what it came to.
+  var denied: WatchMessage {
+    var copy = self
+    copy.cancelReason = "rpc error: code = PermissionDenied desc = \(EtcdMessage.permissionDenied)"
+    copy.control = WatchResponse.refusal(asCreated: isCreated, reason: copy.cancelReason)
+    return copy
+  }
+
   /// `Event.kv.mod_revision`: of a deletion, the revision of the deletion.
   private static func revision(
     ofEvent range: Range<Int>, _ bytes: UnsafeRawBufferPointer

@@ -15,27 +15,37 @@ package final class WatchResponse {
   /// The events, in the order of their revisions, of each revision all or none.
   private let events: [UInt8]
   private let marks: [Mark]
-  /// Whether more events of the same response of etcd's follow.
-  private let isPart: Bool
-  private var renderings: [(watchID: Int64, asFragments: Bool, object: AnyObject)] = []
+  /// Whether more events of the same response of etcd's follow, and whether the client is to know.
+  enum Part {
+    case last
+    case fragment
+    case whole
+  }
 
-  init(header: [UInt8], control: [UInt8] = [], events: [UInt8] = [], marks: [Mark] = [], isPart: Bool = false) {
+  private let part: Part
+  /// What readers have made of it, by watch ID; most know the watch by the same one.
+  private var rendering: (watchID: Int64, object: AnyObject)?
+  private var otherRenderings: [Int64: AnyObject] = [:]
+
+  init(header: [UInt8], control: [UInt8] = [], events: [UInt8] = [], marks: [Mark] = [], part: Part = .last) {
     self.header = header
     self.control = control
     self.events = events
     self.marks = marks
-    self.isPart = isPart
+    self.part = part
   }
 
   /// The answer to a client's cancellation.
-  static func canceled(header: [UInt8]) -> WatchResponse { end(header, asCreated: false, reason: "") }
+  static func canceled(header: [UInt8]) -> WatchResponse {
+    WatchResponse(header: header, control: refusal(asCreated: false, reason: ""))
+  }
 
   /// The news that a watch is not to be.
   static func refused(header: [UInt8], asCreated: Bool = true, reason: String) -> WatchResponse {
-    end(header, asCreated: asCreated, reason: reason)
+    WatchResponse(header: header, control: refusal(asCreated: asCreated, reason: reason))
   }
 
-  private static func end(_ header: [UInt8], asCreated: Bool, reason: String) -> WatchResponse {
+  static func refusal(asCreated: Bool, reason: String) -> [UInt8] {
     var control: [UInt8] = []
     if asCreated { control.append(field: 3, varint: 1) }
     control.append(field: 4, varint: 1)
@@ -44,7 +54,7 @@ package final class WatchResponse {
       control.append(varint: UInt64(reason.utf8.count))
       control += reason.utf8
     }
-    return WatchResponse(header: header, control: control)
+    return control
   }
 
   var hasEvents: Bool { !marks.isEmpty }
@@ -59,36 +69,32 @@ package final class WatchResponse {
     let start = marks[first - 1].end
     return WatchResponse(
       header: header, control: control, events: Array(events[start...]),
-      marks: marks[first...].map { Mark(end: $0.end - start, revision: $0.revision) }, isPart: isPart)
+      marks: marks[first...].map { Mark(end: $0.end - start, revision: $0.revision) }, part: part)
   }
 
-  /// What a reader with these wishes makes of the response: made by the first of them, and kept for the others.
-  ///
-  /// - Parameters:
-  ///   - watchID: the ID by which the reader's client knows the watch.
-  ///   - asFragments: whether the client puts fragments together itself.
+  /// What a reader who knows the watch by this ID makes of the response: made by the first of them, and kept for the
+  /// others.
   package func rendering<Object: AnyObject, Fault: Error>(
-    watchID: Int64, asFragments: Bool, make: () throws(Fault) -> Object
+    watchID: Int64, make: () throws(Fault) -> Object
   ) throws(Fault) -> Object {
-    for known in renderings where known.watchID == watchID && known.asFragments == asFragments {
-      return unsafeDowncast(known.object, to: Object.self)
-    }
+    if let rendering, rendering.watchID == watchID { return unsafeDowncast(rendering.object, to: Object.self) }
+    if let known = otherRenderings[watchID] { return unsafeDowncast(known, to: Object.self) }
     let object = try make()
-    renderings.append((watchID, asFragments, object))
+    if rendering == nil { rendering = (watchID, object) } else { otherRenderings[watchID] = object }
     return object
   }
 
   /// Passes on the encoded `WatchResponse`, in pieces.
-  package func encoded(watchID: Int64, asFragments: Bool, _ body: (UnsafeRawBufferPointer) -> Void) {
+  package func encoded(watchID: Int64, _ body: (UnsafeRawBufferPointer) -> Void) {
     var start: [UInt8] = []
     // Of a part that looks whole, nobody may think that it goes as far as what follows.
-    let header = isPart && !asFragments ? headerOfPart : header
+    let header = part == .whole ? headerOfPart : header
     start.append(1 << 3 | 2)
     start.append(varint: UInt64(header.count))
     start += header
     start.append(field: 2, varint: UInt64(bitPattern: watchID))
     start += control
-    if isPart && asFragments { start.append(field: 7, varint: 1) }
+    if part == .fragment { start.append(field: 7, varint: 1) }
     start.withUnsafeBytes(body)
     if !events.isEmpty { events.withUnsafeBytes(body) }
   }
@@ -125,6 +131,9 @@ struct WatchAssembler {
   private var held: [UInt8] = []
   private var heldMarks: [WatchResponse.Mark] = []
 
+  /// Whether anything is held back.
+  var isHolding: Bool { !heldMarks.isEmpty }
+
   init(passesFragments: Bool) { self.passesFragments = passesFragments }
 
   /// - Returns: the events whose revisions are complete; nil while there are none.
@@ -149,6 +158,7 @@ struct WatchAssembler {
     }
     guard !marks.isEmpty else { return nil }
     return WatchResponse(
-      header: message.header, control: message.control, events: events, marks: marks, isPart: message.isFragment)
+      header: message.header, control: message.control, events: events, marks: marks,
+      part: !message.isFragment ? .last : passesFragments ? .fragment : .whole)
   }
 }

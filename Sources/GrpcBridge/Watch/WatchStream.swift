@@ -17,22 +17,29 @@ final class WatchStream {
   private var carrier: any WatchCarrier { hub.carrier }
   private var call: Call?
   private var incoming: [UInt8] = []
-  /// Feeds by what they watch. Of each there is one in the long run, and more while some catch up with it.
-  private var feeds: [WatchSpec: [WatchFeed]] = [:]
+  /// Feeds by what they watch.
+  private var groups: [WatchSpec: WatchGroup] = [:]
   /// Feeds by etcd's watch ID on the stream.
   private var live: [Int64: WatchFeed] = [:]
   /// Feeds whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
   private var creating: [WatchFeed] = []
+  /// How many of them have been answered.
+  private var answeredCount = 0
+  /// The watch ID of the last creation on this stream. We choose them ourselves: 3.5.1 refuses a watch without an ID in the
+  /// name of the first one on the stream, and sends that one no more events.
+  private var lastID: Int64 = 0
   private(set) var clients: Set<ClientReference> = []
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
   private var backoff = WatchBackoff()
-  private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in pump() }
+  private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
+  private lazy var retryTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var progressTimer = LoopTimer(loop: loop) { [unowned self] in lookAfterProgress() }
-  private var lastProgress: UInt64 = 0
+  /// When etcd's progress was last taken as a mark for quiet feeds.
+  private var lastMark: UInt64 = 0
+  /// Whether etcd was asked for its progress and has not answered.
+  private var isProgressing = false
   private var probes: [WatchProbe] = []
-  /// Feeds that etcd has yet to be asked for.
-  private var waiting: [WatchFeed] = []
 
   /// A client by identity; a client takes itself out before it goes.
   struct ClientReference: Hashable {
@@ -61,20 +68,20 @@ final class WatchStream {
 
   /// Gives a watch what it is to read: a feed that has all it needs, else one of its own.
   func attach(_ watch: Watch) {
-    let known = feeds[watch.spec] ?? []
-    if watch.isCreated, let feed = known.first(where: { $0.isCaughtUp && $0.position <= watch.position }) {
-      return feed.add(watch)
+    let group = groups[watch.spec] ?? WatchGroup()
+    groups[watch.spec] = group
+    if watch.isCreated, let main = group.main, main.isCaughtUp, main.position <= watch.position {
+      return main.add(watch)
     }
-    let start = watch.isCreated ? watch.position + 1 : watch.startRevision
-    if let feed = known.first(where: { $0.isNew && $0.startRevision == start }) {
+    let start = watch.isCreated ? watch.position &+ 1 : watch.startRevision
+    if let feed = group.feeds.first(where: { $0.isNew && $0.startRevision == start }) {
       // Not asked for yet: etcd's answer will be as true for this watch.
       return feed.add(watch)
     }
     let feed = WatchFeed(watch.spec, startRevision: start, birth: loop.now)
     feed.add(watch)
-    feeds[watch.spec, default: []].append(feed)
-    waiting.append(feed)
-    pump()
+    group.feeds.append(feed)
+    request(feed)
   }
 
   /// Takes a watch from what it reads; nobody's feed is ended at etcd.
@@ -84,9 +91,10 @@ final class WatchStream {
     if feed.readerCount == 0 { close(feed) }
   }
 
-  /// Asks etcd for its progress.
+  /// Asks etcd for its progress, unless its answer is awaited already.
   func requestProgress() {
-    guard let call else { return }
+    guard let call, !isProgressing else { return }
+    isProgressing = true
     var request = Etcdserverpb_WatchRequest()
     request.progressRequest = Etcdserverpb_WatchProgressRequest()
     carrier.send(Self.encode(request), on: call)
@@ -94,7 +102,7 @@ final class WatchStream {
 
   /// Ends the stream where nobody needs it.
   func closeIfUnused() {
-    guard isUnused || feeds.isEmpty && !clients.contains(where: \.client.hasWatches) else { return }
+    guard isUnused || groups.isEmpty && !clients.contains(where: \.client.hasWatches) else { return }
     drop()
     if isUnused { hub.forget(self) }
   }
@@ -108,7 +116,7 @@ final class WatchStream {
   /// Ends the stream at etcd.
   private func drop() {
     reopenTimer.stop()
-    progressTimer.stop()
+    retryTimer.stop()
     if let call { carrier.cancel(call) }
     call = nil
     for probe in probes { probe.cancel(on: carrier) }
@@ -118,7 +126,10 @@ final class WatchStream {
 
   // MARK: - Feeds
 
-  private func close(_ feed: WatchFeed) {
+  /// Ends a feed at etcd.
+  ///
+  /// - Parameter isOver: whether it is not needed even if somebody reads it.
+  private func close(_ feed: WatchFeed, isOver: Bool = false) {
     if case .live(let id) = feed.state {
       live[id] = nil
       var request = Etcdserverpb_WatchRequest()
@@ -126,33 +137,38 @@ final class WatchStream {
       if let call { carrier.send(Self.encode(request), on: call) }
     }
     // One that is being created stays where its answer is awaited, and is closed then.
-    if case .creating = feed.state { return }
+    if case .creating = feed.state, !isOver { return }
     feed.state = .ended
     forget(feed)
   }
 
   private func forget(_ feed: WatchFeed) {
-    feeds[feed.spec]?.removeAll { $0 === feed }
-    if feeds[feed.spec]?.isEmpty == true { feeds[feed.spec] = nil }
+    guard let group = groups[feed.spec] else { return }
+    group.feeds.removeAll { $0 === feed }
+    if group.main === feed { group.main = nil }
+    if group.feeds.isEmpty { groups[feed.spec] = nil }
   }
 
-  /// Has etcd create what is waiting, on a stream that is opened where there is none.
-  private func pump() {
-    guard !reopenTimer.isActive, !waiting.isEmpty else { return }
-    let candidates = waiting
-    waiting = []
-    for feed in candidates {
-      guard case .waiting = feed.state else { continue }
-      // While etcd answers one, those who want the same gather behind the next.
-      let twin = feeds[feed.spec]?.contains { $0.isAwaited && $0.nextRevision == feed.nextRevision }
-      if twin == true { waiting.append(feed) } else { create(feed) }
-    }
+  private var allFeeds: [WatchFeed] { groups.values.flatMap(\.feeds) }
+
+  private func requestAll() {
+    for feed in allFeeds { request(feed) }
+  }
+
+  /// Has etcd create a feed that waits for that, unless etcd is answering for one like it: those who want the same gather
+  /// behind the next.
+  private func request(_ feed: WatchFeed) {
+    guard case .waiting = feed.state, !reopenTimer.isActive, let group = groups[feed.spec] else { return }
+    guard !group.feeds.contains(where: { $0.isAwaited && $0.nextRevision == feed.nextRevision }) else { return }
+    create(feed)
   }
 
   private func create(_ feed: WatchFeed) {
     var request = Etcdserverpb_WatchRequest()
     guard var creation = try? Etcdserverpb_WatchCreateRequest(serializedBytes: feed.spec.request) else { return }
     creation.startRevision = feed.nextRevision
+    lastID += 1
+    creation.watchID = lastID
     request.createRequest = creation
     feed.state = .creating
     creating.append(feed)
@@ -171,31 +187,22 @@ final class WatchStream {
     return CallMessage(copying: bytes)
   }
 
-  /// Has the readers of a feed join another one of the same watch, once nothing that they need has passed there.
+  /// Has the readers of a feed join those of another one of the same watch, once nothing that they need has passed there.
   private func merge(_ feed: WatchFeed) {
-    guard case .live = feed.state, let group = feeds[feed.spec], group.count > 1 else { return }
-    for other in group where other !== feed {
-      guard case .live = other.state else { continue }
-      let (small, large) = feed.readerCount <= other.readerCount ? (feed, other) : (other, feed)
-      if small.mayJoin(large) {
-        move(small, to: large)
-      } else if !large.isCaughtUp && large.mayJoin(small) {
-        move(large, to: small)
-      } else {
-        continue
-      }
-      if case .live = feed.state { continue }
-      return merge(other)
+    guard case .live = feed.state, feed.isCaughtUp, let group = groups[feed.spec] else { return }
+    guard let main = group.main, case .live = main.state, main.isCaughtUp, main !== feed else {
+      group.main = feed
+      return
     }
-  }
-
-  private func move(_ feed: WatchFeed, to other: WatchFeed) {
-    for watch in feed.readers {
+    let (small, large) = feed.readerCount <= main.readerCount ? (feed, main) : (main, feed)
+    guard small.position >= large.position else { return }
+    for watch in small.readers {
       guard let watch else { continue }
-      feed.remove(watch)
-      other.add(watch)
+      small.remove(watch)
+      large.add(watch)
     }
-    close(feed)
+    close(small)
+    group.main = large
   }
 
   // MARK: - From etcd
@@ -203,18 +210,14 @@ final class WatchStream {
   private func take(_ message: WatchMessage) {
     lastHeader = message.header
     if message.isCreated {
-      guard !creating.isEmpty else { return restart(GrpcStatus(.internal, "etcd created a watch nobody asked for")) }
-      let feed = creating.removeFirst()
-      if message.isCanceled { refused(feed, message) } else { created(feed, message) }
-      pump()
+      answered(message)
     } else if message.watchID == -1 && !message.isCanceled {
       progressed(message)
     } else if let feed = live[message.watchID] {
+      backoff.reset()
       if message.isCanceled {
         live[message.watchID] = nil
-        forget(feed)
-        feed.end(with: message)
-        closeIfUnused()
+        end(feed, with: message)
       } else {
         feed.received(message)
         merge(feed)
@@ -222,60 +225,106 @@ final class WatchStream {
     }
   }
 
+  /// etcd answers the oldest creation.
+  private func answered(_ message: WatchMessage) {
+    guard answeredCount < creating.count else {
+      return begin(again: GrpcStatus(.internal, "etcd has created a watch that nobody asked for"))
+    }
+    let feed = creating[answeredCount]
+    answeredCount += 1
+    if answeredCount == creating.count {
+      creating.removeAll(keepingCapacity: true)
+      answeredCount = 0
+    }
+    let spec = feed.spec
+    if message.isCanceled {
+      refused(feed, message)
+    } else {
+      backoff.reset()
+      created(feed, message)
+    }
+    for other in groups[spec]?.feeds ?? [] { request(other) }
+  }
+
   private func created(_ feed: WatchFeed, _ message: WatchMessage) {
     live[message.watchID] = feed
     feed.created(message)
     if !progressTimer.isActive { progressTimer.start(after: hub.progressInterval, every: hub.progressInterval) }
-    if feed.readerCount == 0 { close(feed) } else { merge(feed) }
+    guard feed.readerCount == 0 else { return merge(feed) }
+    close(feed)
+    closeIfUnused()
+  }
+
+  private func end(_ feed: WatchFeed, with message: WatchMessage) {
+    forget(feed)
+    feed.end(with: message)
+    closeIfUnused()
   }
 
   /// etcd does not create the watch. Where that may be for the token's sake, which 3.4 does not tell from a lack of rights,
   /// it is found out first.
   private func refused(_ feed: WatchFeed, _ message: WatchMessage) {
     feed.denials += 1
+    feed.state = .waiting
+    if case .none = credentials, !feed.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
+      // Told as for any other call: the client is asked who it is.
+      return fail(feed, GrpcStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
+    }
     guard case .user = credentials, feed.denials < 3, feed.readerCount > 0,
       EtcdMessage.mayBeTokens.contains(where: { message.cancelReason.hasSuffix($0) })
-    else {
-      forget(feed)
-      feed.end(with: message)
-      return closeIfUnused()
-    }
+    else { return end(feed, with: message) }
     feed.state = .doubtful
+    let refusing = call
     let probe = WatchProbe(feed.spec.range, stream: self) { [unowned self] probe, status in
       probes.removeAll { $0 === probe }
-      judge(feed, message, status)
+      guard case .doubtful = feed.state else { return }
+      feed.state = .waiting
+      judge(feed, message, by: refusing, status)
     }
     probes.append(probe)
     probe.start(on: carrier, credentials: credentials)
   }
 
-  private func judge(_ feed: WatchFeed, _ message: WatchMessage, _ status: GrpcStatus) {
-    guard case .doubtful = feed.state else { return }
-    feed.state = .waiting
-    waiting.append(feed)
-    switch status.code {
-    case .ok, .outOfRange:
-      // The user may: it was the token, of which there is a new one by now.
-      restart(GrpcStatus(.unauthenticated, message.cancelReason))
-    case .permissionDenied:
-      forget(feed)
-      feed.end(with: message)
+  private func judge(_ feed: WatchFeed, _ message: WatchMessage, by refusing: Call?, _ status: GrpcStatus) {
+    switch (status.code, status.origin) {
+    case (.ok, _), (.outOfRange, _):
+      // The user may: it was the token of that stream, of which there is a new one by now.
+      if call === refusing { begin(again: GrpcStatus(.unauthenticated, message.cancelReason)) } else { request(feed) }
+    case (.permissionDenied, .server):
+      // Nobody who shares the watch may have it any longer, though etcd asks only those who come.
+      for other in groups[feed.spec]?.feeds ?? [feed] {
+        if other !== feed { close(other, isOver: true) }
+        forget(other)
+        other.end(with: message.isDenied ? message : message.denied)
+      }
       closeIfUnused()
+    case (_, .login) where !status.isPassing:
+      fail(status)
     default:
-      ended(with: status)
+      // Nothing was found out: it is asked again, for as long as a call may wait.
+      feed.denials -= 1
+      if !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
+      retryTimer.start(after: 100)
     }
   }
 
   private func progressed(_ message: WatchMessage) {
-    for feed in live.values { feed.progressed(to: message.revision) }
+    isProgressing = false
+    // Only answers that are far apart are marks; clients may ask at any time.
+    if loop.now - lastMark >= hub.progressInterval / 2 {
+      lastMark = loop.now
+      for feed in live.values {
+        feed.progressed(to: message.revision)
+        merge(feed)
+      }
+    }
     let response = WatchResponse(header: lastHeader)
     for reference in clients { reference.client.progressed(response) }
   }
 
   private func lookAfterProgress() {
-    // What was asked before the loop stood still may have been overtaken by what has not been read.
-    if loop.now - lastProgress > 2 * hub.progressInterval { for feed in live.values { feed.forgetProgress() } }
-    lastProgress = loop.now
+    // An answer that has not come is not awaited any longer: some versions give none while a watcher is catching up.
+    isProgressing = false
     requestProgress()
   }
 
@@ -285,56 +334,62 @@ final class WatchStream {
   private func forgetUpstream() {
     incoming = []
     progressTimer.stop()
+    isProgressing = false
     creating = []
+    answeredCount = 0
+    lastID = 0
     live = [:]
-    for feed in Array(feeds.values.joined()) {
+    for feed in allFeeds {
       guard feed.readerCount > 0 else {
         feed.state = .ended
         forget(feed)
         continue
       }
       switch feed.state {
-      case .creating, .live:
-        feed.state = .waiting
-        waiting.append(feed)
+      case .creating, .live: feed.state = .waiting
       case .waiting, .doubtful, .ended: break
       }
     }
   }
 
-  /// Begins anew on another stream, at once.
-  private func restart(_ status: GrpcStatus) {
-    hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(status.message)"])
+  /// Begins anew on another stream.
+  private func begin(again reason: GrpcStatus) {
+    hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(reason.message)"])
     if let call { carrier.cancel(call) }
     call = nil
     forgetUpstream()
-    reopenTimer.start(after: 0)
+    reopenTimer.start(after: backoff.wait())
   }
 
   /// The stream has ended. Watches go on where they were, on another one, if there is hope.
   private func ended(with status: GrpcStatus) {
-    if let call { carrier.cancel(call) }
     call = nil
     forgetUpstream()
     guard status.isPassing, !hub.isClosed else { return fail(status) }
     if status.message == EtcdMessage.noLeader { carrier.leaveMember() }
-    // Those who have not seen their watch created wait no longer than for any call.
-    for feed in Array(feeds.values.joined()) where !feed.wasCreated && loop.now - feed.birth >= hub.patience {
-      for watch in feed.readers {
-        if let watch, !watch.isCreated { watch.client.ended(with: status) }
-      }
+    for feed in allFeeds where !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
+    guard !groups.isEmpty else { return closeIfUnused() }
+    begin(again: status)
+  }
+
+  /// Ends the clients who have not seen their watch created: they wait no longer than for any call.
+  private func fail(_ feed: WatchFeed, _ status: GrpcStatus) {
+    for watch in feed.readers {
+      // The end of one client may have taken others of its watches along.
+      if let watch, watch.feed === feed, !watch.isCreated { watch.client.ended(with: status) }
     }
-    guard !feeds.isEmpty else { return closeIfUnused() }
-    hub.logger.debug("a watch stream has broken", metadata: ["reason": "\(status.message)"])
-    reopenTimer.start(after: backoff.wait())
+    closeIfUnused()
   }
 }
 
-extension WatchFeed {
-  /// Whether all that the readers need of `other` is still to come there. One that has yet to catch up is joined by nobody:
-  /// compaction may end it.
-  fileprivate func mayJoin(_ other: WatchFeed) -> Bool { other.isCaughtUp && position >= other.position }
+/// The feeds of one watch: one in the long run, and more while some catch up with it.
+final class WatchGroup {
+  var feeds: [WatchFeed] = []
+  /// The one that others join.
+  var main: WatchFeed?
+}
 
+extension WatchFeed {
   /// Whether it can take readers who have seen nothing yet.
   fileprivate var isNew: Bool {
     if case .waiting = state { !wasCreated } else { false }
@@ -356,11 +411,10 @@ extension WatchStream: CallDelegate {
 
   func callReceivedMessage(_ call: Call) {
     guard call === self.call else { return }
-    backoff.reset()
     do {
       take(try WatchMessage(incoming))
     } catch {
-      restart(GrpcStatus(.internal, "a watch response of etcd is not understood"))
+      begin(again: GrpcStatus(.internal, "a watch response of etcd is not understood"))
     }
   }
 

@@ -106,7 +106,7 @@ struct WatchSurvivalTests {
   @Test(arguments: EtcdVersion.allCases)
   func aQuietWatchDoesNotAgeIntoCompaction(_ version: EtcdVersion) async throws {
     try await withEtcdCluster(version, members: 3, Self.timers) { members in
-      let arguments = ["--shards", "1", "--watch-progress-interval", "100ms"]
+      let arguments = ["--shards", "1", "--watch-progress-interval", "1s"]
       try await withGateway([members[0].url], arguments) { gateway in
         let reader = try await WatchReader.open(gateway.url)
         var other = 0
