@@ -95,6 +95,8 @@ final class ClientSocket {
   /// Queues bytes that belong to `owner` and neither move nor change as long as it lives: they are not copied.
   func send(_ bytes: UnsafeRawBufferPointer, of owner: AnyObject) {
     guard phase == .awaited || phase == .open, !bytes.isEmpty else { return }
+    // The time that a client may take begins when there is something to take.
+    if backlog == 0 && takenCount == confirmedCount { lastProgress = sockets.loop.now }
     queue.append(Piece(owner: owner, bytes: bytes))
     backlog += bytes.count
     if phase == .open && !isBlocked { sockets.flushLater(self) }
@@ -166,6 +168,7 @@ final class ClientSocket {
     }
     let isFinishing = phase == .finishing
     phase = .open
+    lastProgress = sockets.loop.now
     do {
       watcher = try SocketWatcher(loop: sockets.loop, descriptor: descriptor) { [unowned self] in ready($0) }
     } catch {

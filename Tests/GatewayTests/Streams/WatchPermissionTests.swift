@@ -77,6 +77,11 @@ struct WatchPermissionTests {
     try await withAuth(version) { _, gateway in
       for user in [nil, "ann:wrong"] {
         let stream = try await JSONStream.open(gateway.url, "/v3/watch", Self.watch, user: user)
+        if user == nil && version == .v3_5 {
+          // 3.5.1 does not say that it is the user who is missing.
+          #expect(try await stream.next()?["canceled"] == true)
+          continue
+        }
         let response = try await stream.response(timeout: .seconds(5))
         #expect(
           response.status == 401 && response[header: "WWW-Authenticate"]?.hasPrefix("Basic") == true, "\(response)")
