@@ -15,6 +15,11 @@ package final class Channel {
   package struct Configuration: Sendable {
     /// How long a connection may take to become ready, and how long a call waits for one.
     package var dialTimeout: UInt64 = 2000
+    /// How long nothing may come from a member that owes an answer before it is asked for a sign of life. etcd ends
+    /// connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
+    package var keepaliveTime: UInt64 = 15_000
+    /// How long the sign of life may take before the connection is given up.
+    package var keepaliveTimeout: UInt64 = 10_000
 
     package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
   }
@@ -30,7 +35,7 @@ package final class Channel {
   let readBuffer: UnsafeMutableRawBufferPointer
   private let loop: EventLoop
   private let endpoints: [Endpoint]
-  private let configuration: Configuration
+  let configuration: Configuration
   private let logger: Logger
   /// The calls that wait, or that have a deadline: the clock runs while there are any.
   private var watched = CallList()
