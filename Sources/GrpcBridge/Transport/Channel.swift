@@ -30,6 +30,9 @@ package final class Channel {
   /// A repeatable call is sent at most this often, so far apart (clientv3's retry policy: 25 ms, give or take 10 %).
   private static let mostAttempts = 100
   private static let retryWait = 23...27
+  /// A stream that members without a leader end is sent at most this often, to one after the other: with the waits between
+  /// connections that takes about as long as all attempts at one member.
+  private static let mostMembers = 8
 
   package weak var owner: (any ChannelOwner)?
   let readBuffer: UnsafeMutableRawBufferPointer
@@ -137,9 +140,10 @@ package final class Channel {
   /// Whether ``flush()`` has anything to do.
   package var needsFlush: Bool { connection?.needsFlush == true || draining.contains { $0.needsFlush } }
 
-  /// Takes the calls to come to the next member: this one is of no use for now. What is under way goes on.
-  func leave() {
-    guard endpoints.count > 1, let connection, connection.state == .ready else { return }
+  /// Takes the calls to come to another member than that of `connection`, which is of no use for now. What is under way
+  /// goes on.
+  func leave(_ connection: Connection) {
+    guard endpoints.count > 1, connection === self.connection, connection.state == .ready else { return }
     nextEndpoint += 1
     connection.leave()
   }
@@ -221,6 +225,9 @@ package final class Channel {
   private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
     guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
     if isUnexecuted { return true }
+    if call.method.requiresLeader && status.isLackOfLeader && endpoints.count > 1 && call.attempts >= Self.mostMembers {
+      return false
+    }
     return status.code == .unavailable && call.method.isRepeatable
       && status.message != EtcdMessage.notSupportedForLearner
   }

@@ -231,8 +231,10 @@ final class Connection {
   }
 
   func streamClosed(of call: Call, code: UInt32) {
+    let status = call.stream.status(closedWith: code)
+    if call.method.requiresLeader && status.isLackOfLeader { channel.leave(self) }
     channel.ended(
-      call, call.stream.status(closedWith: code),
+      call, status,
       isUnexecuted: call.stream.grpcStatus == nil && CallStream.isRefused(code))
   }
 }

@@ -40,18 +40,17 @@ final class Keepalive {
   func stop() { timer.stop() }
 
   private func look() {
-    // Reading may be the end of it.
     let connection = connection
-    if awaitsAnswer {
-      // The loop itself may have stood still, with the answer in its socket.
-      connection.receive()
-      if awaitsAnswer { connection.fail("the peer does not answer") }
-    } else if connection.session.callCount > 0 {
-      let silence = loop.now - lastNews
-      if silence < time { return timer.start(after: time - silence) }
-      awaitsAnswer = true
-      connection.ping()
-      timer.start(after: timeout)
-    }
+    guard awaitsAnswer || connection.session.callCount > 0 else { return }
+    // The loop itself may have stood still, with news in the socket: timers come before sockets. They may be its end.
+    connection.receive()
+    guard connection.state != .closed else { return }
+    if awaitsAnswer { return connection.fail("the peer does not answer") }
+    guard connection.session.callCount > 0 else { return }
+    let silence = loop.now - lastNews
+    if silence < time { return timer.start(after: time - silence) }
+    awaitsAnswer = true
+    connection.ping()
+    timer.start(after: timeout)
   }
 }

@@ -317,7 +317,6 @@ final class WatchStream {
     call = nil
     forgetUpstream()
     guard status.isPassing, !hub.isClosed else { return fail(status) }
-    if status.message == EtcdMessage.noLeader { carrier.leaveMember() }
     // Those who have not seen their watch created wait no longer than for any call.
     for feed in Array(feeds.values.joined()) where !feed.wasCreated && loop.now - feed.birth >= hub.patience {
       for watch in feed.readers {
