@@ -193,9 +193,7 @@ package final class Bridge {
   }
 }
 
-extension Bridge: WatchCarrier {
-  func leaveMember() { streams?.leave() }
-}
+extension Bridge: WatchCarrier {}
 
 extension Bridge: ChannelOwner {
   package func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool {

@@ -78,8 +78,6 @@ final class SimulatedEtcd: WatchCarrier {
     probes.removeAll { $0 === call }
   }
 
-  func leaveMember() {}
-
   private func receive(_ bytes: [UInt8], _ stream: Stream) {
     stream.requests.append(try! Etcdserverpb_WatchRequest(serializedBytes: bytes))
   }

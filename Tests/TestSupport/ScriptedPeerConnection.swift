@@ -32,6 +32,9 @@ final class ScriptedPeerConnection {
   /// Set once a step asks to close: how.
   private var closing: (abruptly: Bool, Void)?
 
+  /// Whether it stands still for good.
+  private(set) var isFrozen = false
+
   var isFinished: Bool { socket < 0 }
   var hasOutput: Bool { written < output.count || closing != nil }
 
@@ -93,6 +96,7 @@ extension ScriptedPeerConnection {
   }
 
   private func pump() {
+    guard !isFrozen else { return }
     var isDrained: Bool
     repeat {
       isDrained = fillOutput()
@@ -154,7 +158,7 @@ extension ScriptedPeerConnection {
 
 extension ScriptedPeerConnection {
   private func nextRunnable() -> Int32? {
-    runnable.isEmpty || closing != nil ? nil : runnable.removeFirst()
+    runnable.isEmpty || closing != nil || isFrozen ? nil : runnable.removeFirst()
   }
 
   private func step(_ stream: Int32) {
@@ -181,6 +185,8 @@ extension ScriptedPeerConnection {
       runnable.append(stream)
     case .close(let abruptly):
       closing = (abruptly, ())
+    case .freeze:
+      isFrozen = true
     case .barrier:
       lastBarrier += 1
       barriers[lastBarrier] = stream

@@ -38,7 +38,7 @@ final class ScriptedPeerLoop {
   }
 
   private func poll(until deadline: ContinuousClock.Instant?) {
-    let open = Array(connections.values)
+    let open = connections.values.filter { !$0.isFrozen }
     var polled = [pollfd(fd: shared.wakeUp, events: Int16(POLLIN), revents: 0)]
     polled.append(pollfd(fd: listener.socket ?? -1, events: Int16(POLLIN), revents: 0))
     polled += open.map { connection in

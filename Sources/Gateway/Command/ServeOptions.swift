@@ -43,6 +43,16 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "How long to wait for a connection to etcd, then 503. (default: 2s)")
   var dialTimeout: TimeSpan?
 
+  @Option(
+    help: """
+      When to ask a member for a sign of life that owes an answer and is silent; at least 6s, as etcd ends connections \
+      that ask more often than every 5s. (default: 15s)
+      """)
+  var keepaliveTime: TimeSpan?
+
+  @Option(help: "How long a member's sign of life may take before its connection is given up. (default: 10s)")
+  var keepaliveTimeout: TimeSpan?
+
   @Option(help: "How long a call may take, unless its client says otherwise. Lock and campaign wait on. (default: 30s)")
   var requestTimeout: TimeSpan?
 
@@ -123,9 +133,12 @@ struct ServeConfiguration {
       }
       return value
     }
-    func time(_ given: TimeSpan?, _ flag: String, default seconds: UInt64) throws -> UInt64 {
+    func time(
+      _ given: TimeSpan?, _ flag: String, default seconds: UInt64, atLeast least: UInt64 = 0
+    ) throws -> UInt64 {
       let span = try environment.value(given, flag, default: TimeSpan(milliseconds: seconds * 1000))
       guard span.milliseconds > 0 else { throw ValidationError("--\(flag) must be more than 0") }
+      guard span.milliseconds >= least * 1000 else { throw ValidationError("--\(flag) must be at least \(least)s") }
       return span.milliseconds
     }
 
@@ -145,6 +158,9 @@ struct ServeConfiguration {
       backlog: try number(options.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),
       stallTimeout: try time(options.stallTimeout, "stall-timeout", default: 60))
     settings.bridge.channel.dialTimeout = try time(options.dialTimeout, "dial-timeout", default: 2)
+    settings.bridge.channel.keepaliveTime = try time(
+      options.keepaliveTime, "keepalive-time", default: 15, atLeast: 6)
+    settings.bridge.channel.keepaliveTimeout = try time(options.keepaliveTimeout, "keepalive-timeout", default: 10)
     settings.timeLimits = TimeLimits(
       standard: try time(options.requestTimeout, "request-timeout", default: 30),
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))

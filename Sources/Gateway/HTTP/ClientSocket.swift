@@ -198,19 +198,24 @@ final class ClientSocket {
         if errno == EINTR { continue }
         guard errno == EAGAIN else { return vanish() }
         isBlocked = true
+        updateWatch()
         break
       }
       advance(by: count)
     }
     // What the client's system does not confirm in time is a stall, too.
     look(after: sockets.lookInterval)
-    updateWatch()
     guard backlog == 0 else { return }
     if phase == .finishing { linger() } else { delegate?.socketHasRoom(self) }
   }
 
   private func write() -> Int {
-    withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.mostPieces) { vectors in
+    if queue.count - sentPieces == 1 {
+      // The one event of a watch: the call that costs the system less.
+      let rest = UnsafeRawBufferPointer(rebasing: queue[sentPieces].bytes[sentBytes...])
+      return Glibc.send(descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+    }
+    return withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.mostPieces) { vectors in
       var count = 0
       var offset = sentBytes
       for piece in queue[sentPieces...].prefix(Self.mostPieces) {
@@ -262,6 +267,7 @@ final class ClientSocket {
   private func ready(_ events: SocketEvents) {
     if events.contains(.writable) && isBlocked {
       isBlocked = false
+      updateWatch()
       sockets.flushLater(self)
     }
     if events.contains(.readable) && (reads || phase == .lingering) { return read() }

@@ -18,7 +18,7 @@ package final class LeaseKeeper {
   let idleLimit: UInt64
   private var streams: [CallCredentials: LeaseStream] = [:]
   /// Streams that take no more requests and whose end is awaited.
-  private var finishing: [LeaseStream] = []
+  private var finishing: [ObjectIdentifier: LeaseStream] = [:]
   /// Streams that have something to send.
   private var pending: [LeaseStream] = []
   private var isClosed = false
@@ -77,9 +77,9 @@ package final class LeaseKeeper {
   func close() {
     isClosed = true
     timer.stop()
-    let all = Array(streams.values) + finishing
+    let all = Array(streams.values) + finishing.values
     streams = [:]
-    finishing = []
+    finishing = [:]
     pending = []
     for stream in all { stream.close(Channel.closed) }
   }
@@ -92,12 +92,12 @@ package final class LeaseKeeper {
   /// Keeps a stream until its end that takes no more requests.
   func finishes(_ stream: LeaseStream) {
     streams[stream.credentials] = nil
-    finishing.append(stream)
+    finishing[ObjectIdentifier(stream)] = stream
   }
 
   func ended(_ stream: LeaseStream) {
     if streams[stream.credentials] === stream { streams[stream.credentials] = nil }
-    finishing.removeAll { $0 === stream }
+    finishing[ObjectIdentifier(stream)] = nil
   }
 
   /// Has all streams looked at no later than at `time`.
@@ -111,7 +111,7 @@ package final class LeaseKeeper {
     wakeTime = .max
     let now = loop.now
     var next = UInt64.max
-    for stream in Array(streams.values) + finishing { next = min(next, stream.look(at: now)) }
+    for stream in Array(streams.values) + finishing.values { next = min(next, stream.look(at: now)) }
     // Deadlines that are close together are one event.
     if next < .max { wake(at: max(next, now + Self.tick)) }
   }

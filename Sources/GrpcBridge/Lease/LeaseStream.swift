@@ -14,10 +14,11 @@ final class LeaseStream {
   private let peer: String
   private unowned let keeper: LeaseKeeper
   private var call: Call?
-  /// Who waits for an answer to what is yet to be asked, by lease: all of them are served by one request.
-  private var wanted: [Int64: [KeepAlive]] = [:]
-  /// Who waits for each answer that etcd owes, by lease and in the order of the requests.
-  private var asked: [Int64: [[KeepAlive]]] = [:]
+  private var leases: [Int64: Wishes] = [:]
+  /// The leases to ask for next: those that somebody waits for and that etcd owes no answer about.
+  private var due: [Int64] = []
+  /// How many answers etcd owes.
+  private var owed = 0
   private var response: [UInt8] = []
   /// When etcd answered last, or began to owe answers.
   private var lastNews: UInt64 = 0
@@ -31,6 +32,16 @@ final class LeaseStream {
   private var isPending = false
   private var isFinishing = false
 
+  /// Who waits for one lease. However many these are, etcd owes at most one answer for it.
+  private struct Wishes {
+    /// Who waits for the answer that etcd owes; nil where it owes none.
+    var asked: [KeepAlive]?
+    /// Who came too late for that one, which may be about a time before: the next one is theirs.
+    var wanted: [KeepAlive] = []
+
+    var all: [KeepAlive] { (asked ?? []) + wanted }
+  }
+
   init(keeper: LeaseKeeper, credentials: CallCredentials, basic: BasicCredentials?, peer: String) {
     self.keeper = keeper
     self.credentials = credentials
@@ -41,7 +52,9 @@ final class LeaseStream {
   // MARK: - Requests
 
   func add(_ keepAlive: KeepAlive, lease: Int64) {
-    wanted[lease, default: []].append(keepAlive)
+    leases[lease, default: Wishes()].wanted.append(keepAlive)
+    guard let wishes = leases[lease], wishes.asked == nil, wishes.wanted.count == 1 else { return }
+    due.append(lease)
     hasToSend()
   }
 
@@ -51,19 +64,25 @@ final class LeaseStream {
     keeper.hasToSend(self)
   }
 
-  /// Asks for all that is wanted.
+  /// Asks for all that is due.
   func send() {
     isPending = false
     let now = keeper.loop.now
     guard now >= notBefore else { return }
-    let batch = wanted
-    wanted.removeAll(keepingCapacity: true)
-    for (lease, keepAlives) in batch where keepAlives.contains(where: { !$0.isOver }) {
-      if asked.isEmpty {
+    let batch = due
+    due.removeAll(keepingCapacity: true)
+    for lease in batch {
+      let wanted = leases[lease]?.wanted.filter { !$0.isOver } ?? []
+      guard !wanted.isEmpty else {
+        leases[lease] = nil
+        continue
+      }
+      if owed == 0 {
         lastNews = now
         keeper.wake(at: now + LeaseKeeper.mostSilence)
       }
-      asked[lease, default: []].append(keepAlives)
+      owed += 1
+      leases[lease] = Wishes(asked: wanted)
       let request = Etcdserverpb_LeaseKeepAliveRequest.with { $0.id = lease }
       // Serialising a number cannot fail.
       let message = CallMessage(copying: (try? request.serializedBytes()) ?? [UInt8]())
@@ -75,7 +94,21 @@ final class LeaseStream {
         keeper.bridge.start(call, credentials: credentials, insteadOf: refused.take())
       }
     }
-    if call == nil { keeper.ended(self) }
+    if call == nil && leases.isEmpty { keeper.ended(self) }
+  }
+
+  /// Takes out who waits for the answer about a lease; whoever came later is next.
+  private func settle(_ lease: Int64) -> [KeepAlive]? {
+    guard let wishes = leases[lease], let asked = wishes.asked else { return nil }
+    owed -= 1
+    if wishes.wanted.isEmpty {
+      leases[lease] = nil
+    } else {
+      leases[lease] = Wishes(wanted: wishes.wanted)
+      due.append(lease)
+      hasToSend()
+    }
+    return asked
   }
 
   // MARK: - The clock
@@ -84,15 +117,22 @@ final class LeaseStream {
   ///
   /// - Returns: when to look again.
   func look(at now: UInt64) -> UInt64 {
-    // All are found before the first one hears of it, as it may well ask again at once.
-    for keepAlive in waiting where keepAlive.deadline <= now { keepAlive.expire(after: trouble) }
-    guard let call else {
-      if waiting.isEmpty { keeper.ended(self) } else { hasToSend() }
-      return nextDeadline
+    var expired: [KeepAlive] = []
+    var next = UInt64.max
+    for wishes in leases.values {
+      for keepAlive in wishes.all where !keepAlive.isOver {
+        if keepAlive.deadline <= now { expired.append(keepAlive) } else { next = min(next, keepAlive.deadline) }
+      }
     }
-    let isIdle = asked.isEmpty && !isFinishing
+    // All were found before the first one hears of it, as it may well ask again at once.
+    for keepAlive in expired { keepAlive.expire(after: trouble) }
+    guard let call else {
+      hasToSend()
+      return isPending ? next : min(next, notBefore)
+    }
+    let isIdle = owed == 0 && !isFinishing
     let limit = lastNews + (isIdle ? keeper.idleLimit : LeaseKeeper.mostSilence)
-    guard now >= limit, !isPending else { return min(max(limit, now), nextDeadline) }
+    guard now >= limit, !isPending else { return min(max(limit, now), next) }
     if isIdle {
       // etcd takes the end of the requests for a proper end, and a reset for a fault.
       isFinishing = true
@@ -103,16 +143,7 @@ final class LeaseStream {
     }
     keeper.bridge.cancel(call)
     ended(call, GrpcStatus(.unavailable, "etcd has not answered keepalives for \(LeaseKeeper.mostSilence) ms"))
-    return nextDeadline
-  }
-
-  private var waiting: [KeepAlive] {
-    wanted.values.joined().filter { !$0.isOver } + asked.values.joined().joined().filter { !$0.isOver }
-  }
-
-  private var nextDeadline: UInt64 {
-    let deadline = waiting.lazy.map(\.deadline).min() ?? .max
-    return wanted.isEmpty || call != nil ? deadline : min(deadline, notBefore)
+    return next
   }
 
   // MARK: - Ends
@@ -121,33 +152,36 @@ final class LeaseStream {
   func close(_ status: GrpcStatus) {
     if let call { keeper.bridge.cancel(call) }
     call = nil
-    let all = waiting
-    wanted = [:]
-    asked = [:]
+    let all = leases.values.flatMap(\.all)
+    leases = [:]
+    due = []
     for keepAlive in all { keepAlive.finish(.failure(status)) }
   }
 
   /// The call has ended: what etcd owes is asked again, or ends with the call's error.
   private func ended(_ call: Call, _ status: GrpcStatus) {
     self.call = nil
-    guard canAskAgain(after: status, of: call) else {
-      let unanswered = asked.values.joined().joined().filter { !$0.isOver }
-      asked = [:]
+    owed = 0
+    let mayAskAgain = canAskAgain(after: status, of: call)
+    var unanswered: [KeepAlive] = []
+    for (lease, wishes) in leases {
+      guard let asked = wishes.asked else { continue }
+      if !mayAskAgain { unanswered += asked }
+      let wanted = mayAskAgain ? wishes.all : wishes.wanted
+      leases[lease] = wanted.isEmpty ? nil : Wishes(wanted: wanted)
+      if !wanted.isEmpty { due.append(lease) }
+    }
+    if due.isEmpty {
+      keeper.ended(self)
+    } else if mayAskAgain {
+      trouble = status
+      notBefore = keeper.loop.now + backoff.wait()
+      keeper.wake(at: notBefore)
+    } else {
       // What was not part of it goes on.
-      if wanted.isEmpty { keeper.ended(self) } else { hasToSend() }
-      for keepAlive in unanswered { keepAlive.finish(.failure(status)) }
-      return
+      hasToSend()
     }
-    for (lease, batches) in asked {
-      let unanswered = batches.joined().filter { !$0.isOver }
-      if !unanswered.isEmpty { wanted[lease, default: []].insert(contentsOf: unanswered, at: 0) }
-    }
-    asked = [:]
-    guard !wanted.isEmpty else { return keeper.ended(self) }
-    trouble = status
-    if status.message == EtcdMessage.noLeader { keeper.bridge.leaveMember() }
-    notBefore = keeper.loop.now + backoff.wait()
-    keeper.wake(at: notBefore)
+    for keepAlive in unanswered { keepAlive.finish(.failure(status)) }
   }
 
   /// Whether another gRPC stream may fare better.
@@ -176,13 +210,11 @@ extension LeaseStream: CallDelegate {
       keeper.bridge.cancel(call)
       return ended(call, GrpcStatus(.internal, "an answer of etcd to a keepalive is not understood"))
     }
-    guard var batches = asked[lease] else { return }
-    let answered = batches.removeFirst()
-    asked[lease] = batches.isEmpty ? nil : batches
+    guard let answered = settle(lease) else { return }
     lastNews = keeper.loop.now
     backoff.reset()
     trouble = nil
-    if asked.isEmpty { keeper.wake(at: lastNews + keeper.idleLimit) }
+    if owed == 0 { keeper.wake(at: lastNews + keeper.idleLimit) }
     let result = Result<[UInt8], GrpcStatus>.success(response)
     for keepAlive in answered { keepAlive.finish(result) }
   }

@@ -1,5 +1,10 @@
 internal import CNghttp2
 
+extension GrpcStatus {
+  /// Whether a member says that it has lost its cluster.
+  var isLackOfLeader: Bool { origin == .server && message == EtcdMessage.noLeader }
+}
+
 extension CallStream {
   /// Takes a header or trailer of the response (gRPC over HTTP/2, "Responses").
   mutating func take(header name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {

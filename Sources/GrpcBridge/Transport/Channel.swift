@@ -15,6 +15,11 @@ package final class Channel {
   package struct Configuration: Sendable {
     /// How long a connection may take to become ready, and how long a call waits for one.
     package var dialTimeout: UInt64 = 2000
+    /// How long nothing may come from a member that owes an answer before it is asked for a sign of life. etcd ends
+    /// connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
+    package var keepaliveTime: UInt64 = 15_000
+    /// How long the sign of life may take before the connection is given up.
+    package var keepaliveTimeout: UInt64 = 10_000
 
     package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
   }
@@ -25,12 +30,15 @@ package final class Channel {
   /// A repeatable call is sent at most this often, so far apart (clientv3's retry policy: 25 ms, give or take 10 %).
   private static let mostAttempts = 100
   private static let retryWait = 23...27
+  /// A stream that members without a leader end is sent at most this often, to one after the other: with the waits between
+  /// connections that takes about as long as all attempts at one member.
+  private static let mostMembers = 8
 
   package weak var owner: (any ChannelOwner)?
   let readBuffer: UnsafeMutableRawBufferPointer
   private let loop: EventLoop
   private let endpoints: [Endpoint]
-  private let configuration: Configuration
+  let configuration: Configuration
   private let logger: Logger
   /// The calls that wait, or that have a deadline: the clock runs while there are any.
   private var watched = CallList()
@@ -132,9 +140,10 @@ package final class Channel {
   /// Whether ``flush()`` has anything to do.
   package var needsFlush: Bool { connection?.needsFlush == true || draining.contains { $0.needsFlush } }
 
-  /// Takes the calls to come to the next member: this one is of no use for now. What is under way goes on.
-  func leave() {
-    guard endpoints.count > 1, let connection, connection.state == .ready else { return }
+  /// Takes the calls to come to another member than that of `connection`, which is of no use for now. What is under way
+  /// goes on.
+  func leave(_ connection: Connection) {
+    guard endpoints.count > 1, connection === self.connection, connection.state == .ready else { return }
     nextEndpoint += 1
     connection.leave()
   }
@@ -216,6 +225,9 @@ package final class Channel {
   private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
     guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
     if isUnexecuted { return true }
+    if call.method.requiresLeader && status.isLackOfLeader && endpoints.count > 1 && call.attempts >= Self.mostMembers {
+      return false
+    }
     return status.code == .unavailable && call.method.isRepeatable
       && status.message != EtcdMessage.notSupportedForLearner
   }

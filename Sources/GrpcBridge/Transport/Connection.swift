@@ -24,12 +24,14 @@ final class Connection {
   /// The streams that have further requests to send, by their numbers: one that has gone in the meantime is not found.
   private var resuming: [Int32] = []
   private var timer: LoopTimer?
+  private var keepalive: Keepalive!
 
   init(loop: EventLoop, endpoint: Endpoint, channel: Channel) {
     self.loop = loop
     self.endpoint = endpoint
     self.channel = channel
     session = HTTP2Session(connection: self, authority: endpoint.authority)
+    keepalive = Keepalive(connection: self, loop: loop, configuration: channel.configuration)
   }
 
   /// Begins to connect.
@@ -82,12 +84,14 @@ final class Connection {
     }
   }
 
-  private func receive() {
+  /// Reads what has come.
+  func receive() {
     let buffer = channel.readBuffer
     while let socket {
       switch socket.read(into: buffer) {
       case .bytes(let count):
         hasOutput = true
+        keepalive.heard()
         do {
           try session.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
         } catch {
@@ -142,8 +146,15 @@ final class Connection {
     guard state != .closed else { return }
     state = .closed
     timer = nil
+    keepalive.stop()
     socket = nil
     channel.connectionEnded(self, reason: reason)
+  }
+
+  /// Asks the peer for a sign of life.
+  func ping() {
+    session.ping()
+    hasOutput = true
   }
 
   // MARK: - Calls
@@ -154,6 +165,7 @@ final class Connection {
   func submit(_ call: Call) throws(HTTP2Error) {
     try session.submit(call)
     hasOutput = true
+    if session.callCount == 1 { keepalive.start() }
   }
 
   func reset(_ call: Call) {
@@ -219,8 +231,10 @@ final class Connection {
   }
 
   func streamClosed(of call: Call, code: UInt32) {
+    let status = call.stream.status(closedWith: code)
+    if call.method.requiresLeader && status.isLackOfLeader { channel.leave(self) }
     channel.ended(
-      call, call.stream.status(closedWith: code),
+      call, status,
       isUnexecuted: call.stream.grpcStatus == nil && CallStream.isRefused(code))
   }
 }

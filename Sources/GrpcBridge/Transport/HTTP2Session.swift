@@ -12,6 +12,9 @@ final class HTTP2Session {
   /// Whether a call that may end before its requests do was sent.
   fileprivate private(set) var carriesStreams = false
 
+  /// How many calls await their end.
+  private(set) var callCount = 0
+
   /// A stream's window: how much of one answer may be under way to us.
   static let streamWindow: Int32 = 1 << 20
   /// The connection's window, so wide that one stream held back by its reader does not hold back the others.
@@ -120,6 +123,7 @@ final class HTTP2Session {
     call.stream = CallStream(of: call.method)
     call.stream.id = id
     call.stream.connection = connection
+    callCount += 1
   }
 
   /// Ends a call's stream from our side and forgets the call.
@@ -139,9 +143,13 @@ final class HTTP2Session {
     nghttp2_submit_goaway(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, NGHTTP2_NO_ERROR.rawValue, nil, 0)
   }
 
+  /// Asks the peer for an answer that takes nothing but its being there (RFC 9113, section 6.7).
+  func ping() { nghttp2_submit_ping(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
+
   fileprivate func forget(_ call: Call) {
     nghttp2_session_set_stream_user_data(raw, call.stream.id, nil)
     call.stream.connection = nil
+    callCount -= 1
   }
 
   /// The call whose stream this is; nil once the call was reset.

@@ -6,8 +6,6 @@ protocol WatchCarrier: AnyObject {
   func start(_ call: Call, credentials: CallCredentials)
   func send(_ message: consuming CallMessage, on call: Call)
   func cancel(_ call: Call)
-  /// Takes new streams to another member than the present one, which has no leader.
-  func leaveMember()
 }
 
 /// All watches of one loop, by user.

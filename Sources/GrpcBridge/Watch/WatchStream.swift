@@ -366,7 +366,6 @@ final class WatchStream {
     call = nil
     forgetUpstream()
     guard status.isPassing, !hub.isClosed else { return fail(status) }
-    if status.message == EtcdMessage.noLeader { carrier.leaveMember() }
     for feed in allFeeds where !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
     guard !groups.isEmpty else { return closeIfUnused() }
     begin(again: status)

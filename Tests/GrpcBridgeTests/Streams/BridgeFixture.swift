@@ -17,10 +17,11 @@ final class BridgeFixture: Sendable {
   /// Delegates have to outlive their calls.
   private let calls = Mutex<[RecordedCall]>([])
 
-  init(_ peer: ScriptedPeer, _ configuration: Bridge.Configuration) throws {
+  /// - Parameter others: further members, which are kept by the caller.
+  init(_ peer: ScriptedPeer, others: [ScriptedPeer] = [], _ configuration: Bridge.Configuration = .init()) throws {
     self.peer = peer
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-    let endpoints = [try Endpoint(peer.endpoint)]
+    let endpoints = try ([peer] + others).map { try Endpoint($0.endpoint) }
     authenticator = try Authenticator(
       endpoints: endpoints, channel: .init(), configuration: .init(), logger: logger, channelLogger: logger)
     let loop = try EventLoop()

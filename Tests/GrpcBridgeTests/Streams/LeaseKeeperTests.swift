@@ -47,7 +47,7 @@ import Testing
     }
   }
 
-  @Test func answersGoToThoseWhoAskedFirst() async throws {
+  @Test func whoeverAsksWhileALeaseIsAskedForSharesTheNextRequest() async throws {
     let first = ScriptedPeer.Gate()
     let second = ScriptedPeer.Gate()
     try await withBridge { _ in
@@ -58,15 +58,41 @@ import Testing
     } body: { fixture in
       let early = await fixture.keepAlive([1])
       try await fixture.peer.wait(for: "a request") { $0.streams.first?.messages.count == 1 }
-      let late = await fixture.keepAlive([1])
-      try await fixture.peer.wait(for: "another request") { $0.streams.first?.messages.count == 2 }
+      var late: [LeaseAnswer] = []
+      for _ in 0..<3 { late += await fixture.keepAlive([1]) }
+      // Whatever had been sent for them would have come before this.
+      _ = await fixture.keepAlive([2])
+      try await fixture.peer.wait(for: "the other lease") {
+        $0.streams[0].messages == [Self.request(1), Self.request(2)]
+      }
       first.open()
       let earlyResult = try await early[0].result()
       #expect(earlyResult == .success(Self.response(1, ttl: 11)))
-      #expect(late[0].current == nil)
+      try await fixture.peer.wait(for: "the next request") { $0.streams[0].messages.count == 3 }
+      #expect(late.allSatisfy { $0.current == nil })
       second.open()
-      let lateResult = try await late[0].result()
-      #expect(lateResult == .success(Self.response(1, ttl: 22)))
+      for answer in late {
+        let result = try await answer.result()
+        #expect(result == .success(Self.response(1, ttl: 22)))
+      }
+      #expect(fixture.peer.record.streams[0].messages.count == 3)
+    }
+  }
+
+  @Test func whoeverAsksWhileABrokenStreamOwesIsAskedForWithTheOthers() async throws {
+    let gate = ScriptedPeer.Gate()
+    try await withBridge { call in
+      call.attempt == 1 ? [.wait(gate), .close(abruptly: true)] : .init(Self.answers(1))
+    } body: { fixture in
+      let early = await fixture.keepAlive([1])
+      try await fixture.peer.wait(for: "a request") { $0.streams.first?.messages.count == 1 }
+      let late = await fixture.keepAlive([1])
+      gate.open()
+      for answer in early + late {
+        let result = try await answer.result()
+        #expect(result == .success(Self.response(1)))
+      }
+      #expect(fixture.peer.record.streams(of: Self.path).map(\.messages) == [[Self.request(1)], [Self.request(1)]])
     }
   }
 

@@ -1,0 +1,101 @@
+import GrpcBridge
+import Synchronization
+import TestSupport
+import Testing
+
+/// Members that have lost their cluster.
+@Suite struct LeaderlessTests {
+  private static let noLeader = "etcdserver: no leader"
+  private static let watch = CallMethod(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
+
+  /// Two members, of which the first to be asked for a stream has no leader: which one that is is up to the channel.
+  private final class Cluster: Sendable {
+    private let leaderlessNumber = Mutex<Int?>(nil)
+    private let peers = Mutex<[ScriptedPeer]>([])
+
+    init(leaderless: @escaping ScriptedPeer.Script, other: @escaping ScriptedPeer.Script) throws {
+      let peers = try (0..<2).map { number in
+        try ScriptedPeer { [unowned self] call in isLeaderless(number) ? leaderless(call) : other(call) }
+      }
+      self.peers.withLock { $0 = peers }
+    }
+
+    private func isLeaderless(_ number: Int) -> Bool {
+      leaderlessNumber.withLock {
+        if $0 == nil { $0 = number }
+        return $0 == number
+      }
+    }
+
+    private func peer(_ choice: (Int) -> Int) throws -> ScriptedPeer {
+      let number = try #require(leaderlessNumber.withLock { $0 })
+      return peers.withLock { $0[choice(number)] }
+    }
+
+    var leaderless: ScriptedPeer { get throws { try peer { $0 } } }
+    var other: ScriptedPeer { get throws { try peer { 1 - $0 } } }
+
+    func run(_ body: (BridgeFixture) async throws -> Void) async throws {
+      let peers = peers.withLock { $0 }
+      let fixture = try BridgeFixture(peers[0], others: [peers[1]])
+      defer {
+        fixture.stop()
+        for peer in peers { peer.stop() }
+      }
+      try await body(fixture)
+    }
+  }
+
+  @Test func aStreamGoesOnAtAnotherMemberAtOnce() async throws {
+    let cluster = try Cluster(leaderless: { _ in .failure(14, Self.noLeader) }, other: { _ in .messages([[9]]) })
+    try await cluster.run { fixture in
+      let call = await fixture.start(Self.watch, [[1]])
+      try await call.expectEnd(.ok)
+      #expect(call.messages == [[9]])
+      #expect(try cluster.leaderless.record.streams.count == 1)
+      #expect(try cluster.other.record.streams.count == 1)
+    }
+  }
+
+  @Test func lateNewsOfOneMemberIsNotTakenForNewsOfAnother() async throws {
+    let gate = ScriptedPeer.Gate()
+    let cluster = try Cluster(
+      leaderless: {
+        $0.message == [1]
+          ? [
+            .headers(.grpcResponse), .data(grpcFrame([8])), .wait(gate),
+            .trailers(.grpcStatus(14, LeaderlessTests.noLeader)),
+          ] : .failure(14, Self.noLeader)
+      }, other: { _ in [.headers(.grpcResponse), .data(grpcFrame([9]))] })
+    try await cluster.run { fixture in
+      let late = await fixture.start(.stream, [[1]])
+      _ = try await late.messages(1)
+      let early = await fixture.start(.stream, [[2]])
+      try await early.expectEnd(.unavailable)
+      let next = await fixture.start(.stream, [[3]])
+      _ = try await next.messages(1)
+
+      gate.open()
+      try await late.expectEnd(.unavailable)
+      let last = await fixture.start(.stream, [[4]])
+      _ = try await last.messages(1)
+      let record = try cluster.other.record
+      #expect(record.streams.map(\.messages) == [[[3]], [[4]]])
+      #expect(Set(record.streams.map(\.connection)).count == 1)
+      #expect(record.connections.allSatisfy { $0.goAwayCode == nil && $0.closed == nil })
+      #expect(next.ends == 0)
+    }
+  }
+
+  @Test func itsMakerHearsOfAClusterWithoutALeader() async throws {
+    let cluster = try Cluster(
+      leaderless: { _ in .failure(14, Self.noLeader) }, other: { _ in .failure(14, Self.noLeader) })
+    try await cluster.run { fixture in
+      let call = await fixture.start(Self.watch, [[1]])
+      let status = try await call.end()
+      #expect(status == GrpcStatus(.unavailable, Self.noLeader, origin: .server))
+      #expect(try cluster.leaderless.record.streams.count == 4)
+      #expect(try cluster.other.record.streams.count == 4)
+    }
+  }
+}
