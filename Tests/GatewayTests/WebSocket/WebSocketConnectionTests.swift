@@ -205,7 +205,7 @@ import Testing
   // MARK: Time limits
 
   @Test func whoBeginsNothingOrEndsNothingIsClosed() async throws {
-    try await withEtcdAndGateway(.v3_5, gateway: ["--idle-timeout", "1s", "--max-streams", "6"]) { _, gateway in
+    try await withEtcdAndGateway(.v3_5, gateway: ["--idle-timeout", "3s", "--max-streams", "6"]) { _, gateway in
       // Older than all others, it outlives them: it has a session, and nothing that it has begun.
       let calls = try await WebSocketClient.connect(gateway.url, Self.path)
       try await calls.send(Self.get)
@@ -221,18 +221,18 @@ import Testing
           frame + WebSocketFrame(Self.text, Array("{".utf8), isFinal: false).encoded()
         ),
       ]
-      var open: [WebSocketClient] = []
-      for (_, path, bytes) in beginnings {
-        let socket = try await WebSocketClient.connect(gateway.url, path)
-        try await socket.connection.send(bytes)
-        open.append(socket)
-      }
-      for (socket, beginning) in zip(open, beginnings) {
-        var message = try await socket.receive()
-        if case .text = message { message = try await socket.receive() }
-        let what = beginning.name == "nothing" ? "a request" : "the rest of a message"
-        #expect(
-          message == .close(code: 1008, reason: "\(what) has not come in time (--idle-timeout)"), "\(beginning.name)")
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for (name, path, bytes) in beginnings {
+          group.addTask {
+            let socket = try await WebSocketClient.connect(gateway.url, path)
+            try await socket.connection.send(bytes)
+            var message = try await socket.receive()
+            if case .text = message { message = try await socket.receive() }
+            let what = name == "nothing" ? "a request" : "the rest of a message"
+            #expect(message == .close(code: 1008, reason: "\(what) has not come in time (--idle-timeout)"), "\(name)")
+          }
+        }
+        try await group.waitForAll()
       }
       // Their places are free.
       for _ in 0..<5 { _ = try await WebSocketClient.connect(gateway.url, Self.path) }
