@@ -152,6 +152,11 @@ final class ClientSocket {
     close()
   }
 
+  /// Ends the connection now; in good order if the client has been sent everything.
+  func abandon() {
+    if phase == .lingering { close() } else { cut() }
+  }
+
   // MARK: - From the server
 
   /// libmicrohttpd has let go of the connection.
@@ -326,7 +331,7 @@ final class ClientSocket {
     let now = sockets.loop.now
     if confirm() { lastProgress = now }
     if now >= deadline {
-      if phase == .lingering { close() } else { cut() }
+      abandon()
       return false
     }
     if hasHalfClosed && now - lastProgress >= Self.grace {

@@ -21,6 +21,7 @@ final class ClientSockets {
   private var flushedCount = 0
   private var attended: [ClientSocket] = []
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
+  /// Wakes the loop while any socket is dirty: whatever comes after the turn's flush goes out in the next turn.
   private lazy var nextTurn = LoopTimer(loop: loop) {}
 
   init(loop: EventLoop, stallLimit: UInt64) {
@@ -46,18 +47,18 @@ final class ClientSockets {
     if flushedCount == dirty.count {
       dirty.removeAll(keepingCapacity: dirty.count <= Self.mostFlushes)
       flushedCount = 0
+      nextTurn.stop()
     } else {
       nextTurn.start(after: 0)
     }
   }
 
-  /// Ends all connections at once.
+  /// Sends what is queued, as far as it can be sent at once, and ends all connections.
   func close() {
-    while let socket = open.last { socket.cut() }
+    while !dirty.isEmpty { flush() }
+    while let socket = open.last { socket.abandon() }
     timer.stop()
     attended = []
-    dirty = []
-    flushedCount = 0
   }
 
   // MARK: - From the sockets
@@ -80,6 +81,7 @@ final class ClientSockets {
   func flushLater(_ socket: ClientSocket) {
     guard !socket.isDirty else { return }
     socket.isDirty = true
+    if dirty.isEmpty { nextTurn.start(after: 0) }
     dirty.append(socket)
   }
 

@@ -6,7 +6,7 @@ import Transcoding
 final class KeepAliveSession: StreamSession {
   /// How many requests may be under way at etcd; the others wait as what they are, a number each.
   private static let mostAsked = 64
-  /// How many requests may wait: one that sends them without end does not read the answers either.
+  /// How many requests may wait, all of them in one HTTP request or WebSocket message.
   private static let mostWaiting = 1 << 18
 
   /// A request that was passed on.
@@ -60,7 +60,8 @@ final class KeepAliveSession: StreamSession {
     waiting = []
   }
 
-  /// Passes on as many requests as may be under way, unless their answers would only wait for the client.
+  /// Passes on as many requests as may be under way, unless their answers would only wait for the client. More are wanted
+  /// once none of them waits.
   private func ask() {
     while !isOver, asked.count < Self.mostAsked, sink.backlog <= shard.settings.streams.backlog,
       let lease = waiting.popFirst()
@@ -72,6 +73,7 @@ final class KeepAliveSession: StreamSession {
         timeout: shard.settings.timeLimits.standard.milliseconds
       ) { [unowned self, unowned request] in hear($0, for: request) }
     }
+    if !isOver { sink.takesRequests = waiting.isEmpty }
   }
 
   private func hear(_ result: Result<[UInt8], GrpcStatus>, for request: Asked) {

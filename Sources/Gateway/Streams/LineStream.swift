@@ -20,6 +20,8 @@ final class LineStream: StreamSink {
   private let isStrict: Bool
   private let hadCredentials: Bool
   let peer: String
+  /// Of no effect: all requests have come before the stream begins.
+  var takesRequests = true
   /// What the stream is about; nil once that has ended.
   var session: (any StreamSession)?
   private var state = State.waiting

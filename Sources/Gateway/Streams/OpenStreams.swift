@@ -9,6 +9,12 @@ protocol OpenStream: AnyObject {
   func beat()
   /// The time is up that the client has set for the whole stream.
   func expire()
+  /// What was awaited of the client has not come in time.
+  func hasWaitedInVain()
+}
+
+extension OpenStream {
+  func hasWaitedInVain() {}
 }
 
 /// How many streams are open, of all shards.
@@ -39,7 +45,12 @@ final class OpenStreams {
     private let interval: UInt64
     fileprivate var nextBeat = UInt64.max
     fileprivate var end = UInt64.max
-    fileprivate var isTimed: Bool { interval > 0 || end < .max }
+    /// Until when something has to come from the client.
+    fileprivate var waitsUntil = UInt64.max {
+      didSet { updateClock() }
+    }
+    /// Whether it is among those that have a time to be looked at.
+    private var isTimed = false
 
     fileprivate init(
       _ streams: OpenStreams, stream: any OpenStream, index: Int, heartbeat: UInt64?, timeout: UInt64?
@@ -50,9 +61,26 @@ final class OpenStreams {
       interval = heartbeat ?? 0
       if let timeout { end = streams.loop.now + timeout }
       hasSent()
+      updateClock()
     }
 
-    deinit { streams.remove(self) }
+    deinit {
+      if isTimed { streams.timedCount -= 1 }
+      streams.remove(self)
+    }
+
+    private func updateClock() {
+      let isTimed = interval > 0 || end < .max || waitsUntil < .max
+      guard isTimed != self.isTimed else { return }
+      self.isTimed = isTimed
+      streams.timedCount += isTimed ? 1 : -1
+    }
+
+    /// Something is awaited of the client from now on: `hasWaitedInVain` is called if nothing else is said for `limit`
+    /// milliseconds. Nil for nothing.
+    func wait(for limit: UInt64?) {
+      waitsUntil = limit.map { streams.loop.now + $0 } ?? .max
+    }
 
     /// Puts the next beat off: the client has just been sent something.
     func hasSent() {
@@ -67,7 +95,15 @@ final class OpenStreams {
   private let count: StreamCount
   // Unowned: a place takes itself out before it goes.
   private var places: [Unmanaged<Place>] = []
-  private var timedCount = 0
+  private var timedCount = 0 {
+    didSet {
+      if timedCount == 0 {
+        timer.stop()
+      } else if !timer.isActive {
+        timer.start(after: Self.tick, every: Self.tick)
+      }
+    }
+  }
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in lookAtTheTime() }
   private var isStopping = false
 
@@ -90,10 +126,6 @@ final class OpenStreams {
     }
     let place = Place(self, stream: stream, index: places.count, heartbeat: heartbeat, timeout: timeout)
     places.append(Unmanaged.passUnretained(place))
-    if place.isTimed {
-      timedCount += 1
-      if timedCount == 1 { timer.start(after: Self.tick, every: Self.tick) }
-    }
     return place
   }
 
@@ -114,9 +146,6 @@ final class OpenStreams {
       last.takeUnretainedValue().index = place.index
     }
     count.leave()
-    guard place.isTimed else { return }
-    timedCount -= 1
-    if timedCount == 0 { timer.stop() }
   }
 
   private func lookAtTheTime() {
@@ -124,6 +153,8 @@ final class OpenStreams {
     for place in places.map({ $0.takeUnretainedValue() }) {
       if place.end <= now {
         place.stream.expire()
+      } else if place.waitsUntil <= now {
+        place.stream.hasWaitedInVain()
       } else if place.nextBeat <= now {
         place.stream.beat()
         place.hasSent()

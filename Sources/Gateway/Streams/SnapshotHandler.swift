@@ -72,12 +72,14 @@ final class SnapshotHandler: RequestHandler {
     return size % 512 == UInt64(SnapshotDigest.size) ? size : size &+ UInt64(SnapshotDigest.size)
   }
 
-  private func begin(_ first: Etcdserverpb_SnapshotResponse) {
+  /// Begins the answer; returns the size of the file.
+  private func begin(_ first: Etcdserverpb_SnapshotResponse) -> UInt64 {
     let length = Self.fileSize(first: first.blob.count, rest: first.remainingBytes)
     self.length = length
     exchange.respond(
       streaming: 200, contentType: "application/octet-stream", length: length,
       headers: [("Content-Disposition", "attachment; filename=\"\(Self.fileName())\""), ("Cache-Control", "no-store")])
+    return length
   }
 
   private static func fileName() -> String {
@@ -92,7 +94,6 @@ final class SnapshotHandler: RequestHandler {
 
   /// Passes on all but what may be the digest.
   private func take(_ bytes: UnsafeRawBufferPointer) {
-    receivedCount += UInt64(bytes.count)
     let surplus = max(0, tail.count + bytes.count - SnapshotDigest.size)
     let fromTail = min(surplus, tail.count)
     tail[..<fromTail].withUnsafeBytes { pass($0) }
@@ -125,7 +126,14 @@ extension SnapshotHandler: CallDelegate {
       shard.bridge.cancel(call)
       return self.call(call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood"))
     }
-    if length == nil { begin(part) }
+    let length = length ?? begin(part)
+    receivedCount += UInt64(part.blob.count)
+    guard receivedCount <= length else {
+      // Not even the end is passed on: a client that has got `length` bytes takes them for the file.
+      shard.bridge.cancel(call)
+      self.call = nil
+      return end(brokenBecause: "etcd has announced \(length) bytes and sent more")
+    }
     part.blob.withUnsafeBytes { take($0) }
     if unread.isFull && !isPaused {
       isPaused = true

@@ -8,6 +8,10 @@ protocol StreamSink: AnyObject {
   var backlog: Int { get }
   /// The client's address, for the throttle of logins.
   var peer: String { get }
+  /// Whether requests are wanted now: a session that owes more answers than it wants to keep track of sets this to false.
+  /// While it is, a WebSocket's requests are left with the client's system; those of a message that has come are not held
+  /// back, and the message is no larger than `--max-request-bytes`. To set it to true may call `receive` at once.
+  var takesRequests: Bool { get set }
 
   /// Queues one message: `{"result":…}`, or over a WebSocket also the answer to a unary call.
   func send(_ frame: StreamFrame)

@@ -13,6 +13,11 @@ enum WebSocketHeader {
   /// The size of the largest header.
   static let mostBytes = 10
 
+  /// The size of the header of a frame with a payload of `count` bytes, the length in its shortest form.
+  static func count(of count: UInt64, isMasked: Bool) -> Int {
+    (isMasked ? 6 : 2) + (count < 126 ? 0 : count < 0x10000 ? 2 : 8)
+  }
+
   /// Writes the header of a frame with a payload of `count` bytes, the length in its shortest form, to the beginning of
   /// `target`. Returns its size.
   ///

@@ -39,6 +39,8 @@ final class WebSocketProtocol {
   /// What has come while no messages were wanted.
   private var inbox = ByteBuffer()
   private var isParsing = false
+  /// How many bytes libwslay has of frames that have not ended.
+  private var partialCount: UInt64 = 0
   /// How much of the current frame's payload has come; nil between frames.
   private var frameOffset: UInt64?
   /// Whether a message is under way of which more frames are to come.
@@ -69,6 +71,9 @@ final class WebSocketProtocol {
   deinit { wslay_frame_context_free(context) }
 
   // MARK: - What comes
+
+  /// Whether a frame or a message has begun of which the rest is still to come.
+  var awaitsRest: Bool { isOpen && (partialCount > 0 || isInMessage) }
 
   /// Whether messages are taken now. While they are not, what comes is kept as it is, so that little should come.
   var takesMessages = true {
@@ -117,6 +122,7 @@ final class WebSocketProtocol {
     let count = min(buffer.count, input.count)
     buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: input[..<count]))
     input = UnsafeRawBufferPointer(rebasing: input[count...])
+    partialCount += UInt64(count)
     return count
   }
 
@@ -132,6 +138,7 @@ final class WebSocketProtocol {
     let offset = (frameOffset ?? 0) + UInt64(bytes.count)
     let isEnd = offset == frame.payload_length
     frameOffset = isEnd ? nil : offset
+    if isEnd { partialCount -= UInt64(WebSocketHeader.count(of: frame.payload_length, isMasked: true)) + offset }
     switch opcode {
     case .close, .ping, .pong:
       control += bytes

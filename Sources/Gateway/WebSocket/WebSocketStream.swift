@@ -3,8 +3,6 @@ import Transcoding
 
 /// Where answers go that may be larger than anybody wants to keep at once, one for each request: a WebSocket.
 protocol MessageSink: StreamSink {
-  /// Whether requests are wanted now. While they are not, the client's are left with the system.
-  var takesRequests: Bool { get set }
   /// Queues a part of a message, the first of which begins it; no other may be sent before it has ended.
   func send(part: consuming ByteBuffer, isFirst: Bool, isLast: Bool)
 }
@@ -14,6 +12,13 @@ protocol MessageSink: StreamSink {
 ///
 /// Its socket keeps it alive until that is closed.
 final class WebSocketStream: MessageSink {
+  private enum Awaited {
+    /// Without one the WebSocket is of no use.
+    case firstRequest
+    /// Of a frame or a message that has begun.
+    case rest
+  }
+
   private let route: RpcRoute
   private unowned let shard: Shard
   private let credentials: StreamCredentials
@@ -26,6 +31,8 @@ final class WebSocketStream: MessageSink {
   private var place: OpenStreams.Place?
   /// What the WebSocket is about, from the first good request until it has ended.
   private var session: (any StreamSession)?
+  /// What the client has to send in time.
+  private var awaited: Awaited?
   private var isReading = false
   /// Whether the client was sent a ping and has sent nothing since.
   private var isSilent = false
@@ -136,6 +143,22 @@ final class WebSocketStream: MessageSink {
     }
     // Handles what has come in the meantime.
     webSocket.takesMessages = reads
+    updateWait(hasReceived: false)
+  }
+
+  /// Sets the clock for what is awaited. The rest of a message has time for as long as some of it comes, as a request's
+  /// body has over HTTP.
+  private func updateWait(hasReceived: Bool) {
+    var now: Awaited?
+    // What is not read cannot come.
+    if isReading && webSocket.isOpen { now = webSocket.awaitsRest ? .rest : session == nil ? .firstRequest : nil }
+    guard now != awaited || (now == .rest && hasReceived) else { return }
+    wait(for: now)
+  }
+
+  private func wait(for awaited: Awaited?) {
+    self.awaited = awaited
+    place?.wait(for: awaited == nil ? nil : UInt64(shard.settings.http.idleTimeout) * 1000)
   }
 
   /// Encodes the request that a message has and hands it to the session. Of a stream there may be several in it, as all
@@ -176,6 +199,7 @@ final class WebSocketStream: MessageSink {
 
 extension WebSocketStream: WebSocketProtocolDelegate {
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
+    wait(for: nil)
     do {
       try take(text)
     } catch {
@@ -208,6 +232,7 @@ extension WebSocketStream: ClientSocketDelegate {
     isSilent = false
     webSocket.receive(bytes)
     updateReading()
+    updateWait(hasReceived: true)
   }
 
   func socketHasRoom(_ socket: ClientSocket) {
@@ -244,6 +269,12 @@ extension WebSocketStream: OpenStream {
   func expire() {
     session?.cancel()
     fail(GrpcStatus(.deadlineExceeded, "the time limit of the stream has passed"))
+  }
+
+  func hasWaitedInVain() {
+    session?.cancel()
+    let what = awaited == .rest ? "the rest of a message" : "a request"
+    end(.policyViolation, "\(what) has not come in time (--idle-timeout)")
   }
 
   func beat() {

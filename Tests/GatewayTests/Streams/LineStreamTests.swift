@@ -245,6 +245,25 @@ struct LineStreamTests {
     }
   }
 
+  @Test func manyStreamsThatAreCutShortAreAllTold() async throws {
+    let message = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([1]) }.wireBytes
+    let script: ScriptedPeer.Script = { _ in .init([.headers(.grpcResponse), .data(grpcFrame(message))]) }
+    let arguments = ["--shutdown-timeout", "1ms", "--shards", "1"]
+    try await withScriptedEtcd(gateway: arguments, script: script) { _, gateway in
+      var streams: [JSONStream] = []
+      for _ in 0..<300 {
+        let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
+        #expect(try await stream.next() != nil)
+        streams.append(stream)
+      }
+      gateway.process.signal(SIGTERM)
+      for stream in streams {
+        #expect(try await stream.nextMessage()?["error"]?["code"] == 14)
+        #expect(try await stream.nextMessage() == nil)
+      }
+    }
+  }
+
   @Test func endlessStreamsEndWithTheGateway() async throws {
     try await withScriptedEtcd(script: { $0.attempt == 1 ? Self.leaderThenNothing : .hang }) { peer, gateway in
       let open = try await JSONStream.open(gateway.url, Self.observe, "{}")

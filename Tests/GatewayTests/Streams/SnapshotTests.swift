@@ -107,7 +107,7 @@ struct SnapshotTests {
   }
 
   enum Fault: CaseIterable {
-    case wrongDigest, noDigest, wrongByte, tooLong, error, reset
+    case wrongDigest, noDigest, wrongByte, tooLong, muchTooLong, error, reset
   }
 
   @Test(arguments: Fault.allCases)
@@ -121,6 +121,8 @@ struct SnapshotTests {
       case .noDigest: .messages([start])
       case .wrongByte: .messages([start, Self.part(Self.digest, remaining: 0)])
       case .tooLong: .messages([start, Self.part(Self.digest + [0], remaining: 0)])
+      // As many bytes before the last 32 as the file was to have in all.
+      case .muchTooLong: .messages([start, Self.part(Self.digest + Self.digest, remaining: 0)])
       case .error: .messages([start], status: 14, text: "gone")
       case .reset:
         .init([.headers(.grpcResponse), .data(grpcFrame(start)), .barrier, .reset(code: HTTP2Error.internalError)])

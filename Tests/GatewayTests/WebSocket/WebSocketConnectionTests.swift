@@ -202,6 +202,45 @@ import Testing
     }
   }
 
+  // MARK: Time limits
+
+  @Test func whoBeginsNothingOrEndsNothingIsClosed() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--idle-timeout", "3s", "--max-streams", "6"]) { _, gateway in
+      // Older than all others, it outlives them: it has a session, and nothing that it has begun.
+      let calls = try await WebSocketClient.connect(gateway.url, Self.path)
+      try await calls.send(Self.get)
+      #expect(try await calls.receiveJSON()["header"] != nil)
+      let watch = #"{"create_request":{"key":"YQ=="}}"#
+      let frame = WebSocketFrame(Self.text, Array(watch.utf8)).encoded()
+      let beginnings: [(name: String, path: String, bytes: [UInt8])] = [
+        ("nothing", "/v3/watch", []), ("half a header", "/v3/kv/range", [0x81]),
+        ("half a frame", "/v3/watch", Array(frame[..<9])),
+        ("half a frame after a whole one", "/v3/watch", frame + frame[..<9]),
+        (
+          "half a message after a whole one", "/v3/watch",
+          frame + WebSocketFrame(Self.text, Array("{".utf8), isFinal: false).encoded()
+        ),
+      ]
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for (name, path, bytes) in beginnings {
+          group.addTask {
+            let socket = try await WebSocketClient.connect(gateway.url, path)
+            try await socket.connection.send(bytes)
+            var message = try await socket.receive()
+            if case .text = message { message = try await socket.receive() }
+            let what = name == "nothing" ? "a request" : "the rest of a message"
+            #expect(message == .close(code: 1008, reason: "\(what) has not come in time (--idle-timeout)"), "\(name)")
+          }
+        }
+        try await group.waitForAll()
+      }
+      // Their places are free.
+      for _ in 0..<5 { _ = try await WebSocketClient.connect(gateway.url, Self.path) }
+      try await calls.send(Self.get)
+      #expect(try await calls.receiveJSON()["header"] != nil)
+    }
+  }
+
   // MARK: Heartbeats
 
   @Test func aClientThatAnswersPingsStays() async throws {

@@ -68,6 +68,22 @@ private func text(_ text: String, fin: Bool = true) -> [UInt8] { frame(1, Array(
     #expect(recorder.ends == 1)
   }
 
+  @Test(arguments: [0, 1, 125, 126, 900])
+  func whatHasBegunIsAwaited(_ count: Int) {
+    let bytes = frame(1, [UInt8](repeating: 32, count: count), fin: false) + frame(9, [7]) + frame(0, [33])
+    #expect(!recorder.webSocket.awaitsRest)
+    for byte in bytes {
+      #expect(recorder.texts.isEmpty)
+      recorder.receive([byte])
+      #expect(recorder.webSocket.awaitsRest == recorder.texts.isEmpty)
+    }
+    // What libwslay has read ahead counts too.
+    recorder.receive(text("whole") + [0x81])
+    #expect(recorder.texts.count == 2 && recorder.webSocket.awaitsRest)
+    recorder.receive(Array(text("x")[1...]))
+    #expect(recorder.texts.count == 3 && !recorder.webSocket.awaitsRest)
+  }
+
   @Test func fragmentsAreJoinedAroundControlFrames() {
     let bytes = Array("ä🦆!".utf8)
     // Cut in the middle of characters, and with fragments of nothing.

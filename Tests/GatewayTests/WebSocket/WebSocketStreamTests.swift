@@ -84,6 +84,47 @@ import Testing
     }
   }
 
+  @Test func aClientThatDoesNotReadIsCut() async throws {
+    let limits = ["--stall-timeout", "1s", "--stream-backlog", "65536", "--max-streams", "1"]
+    try await withEtcdAndGateway(.v3_5, gateway: limits) { etcd, gateway in
+      let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
+      await socket.connection.setReceiveBuffer(bytes: 64 << 10)
+      try await socket.send(["create_request": ["key": "YQ=="]])
+      #expect(try await socket.receiveJSON()["result"]?["created"] == true)
+      let value = String(repeating: "x", count: 1 << 20).base64
+      for _ in 0..<8 { try await etcd.call("/v3/kv/put", ["key": "YQ==", "value": .string(value)]) }
+      // Once it is given up its place is free.
+      _ = try await eventually("room") { try? await WebSocketClient.connect(gateway.url, "/v3/watch") }
+      await socket.connection.setReceiveBuffer(bytes: 4 << 20)
+      // What was queued, whole, then the reason.
+      var last = try await socket.receiveJSON()
+      while last["result"] != nil { last = try await socket.receiveJSON() }
+      #expect(last["error"]?["message"]?.string == "the client does not read (--stall-timeout)", "\(last)")
+      #expect(try await socket.receiveClose() == 1008)
+    }
+  }
+
+  @Test func requestsComeNoFasterThanEtcdAnswersThem() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
+      try await etcd.call("/v3/lease/grant", ["ID": "77", "TTL": "600"])
+      let socket = try await WebSocketClient.connect(gateway.url, "/v3/lease/keepalive")
+      try await socket.send(["ID": "77"])
+      #expect(try await socket.receiveJSON()["result"]?["TTL"] == "600")
+      let requests = (0..<50_000).flatMap { _ in
+        WebSocketFrame(WebSocketFrame.Opcode.text, Array(#"{"ID":"77"}"#.utf8)).encoded()
+      }
+      let before = gateway.process.residentBytes
+      etcd.pause()
+      // Until the gateway reads no more.
+      await #expect(throws: HTTPFailure.self) {
+        while true { try await socket.connection.send(requests, timeout: .seconds(2)) }
+      }
+      #expect(gateway.process.residentBytes - before < 4 << 20)
+      etcd.resume()
+      for _ in 0..<1000 { #expect(try await socket.receiveJSON()["result"]?["TTL"] == "600") }
+    }
+  }
+
   @Test func aStreamMayHaveATimeLimit() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch", headers: [("Grpc-Timeout", "500m")])

@@ -1,0 +1,51 @@
+import EventLoop
+import Glibc
+import Testing
+
+@testable import Gateway
+
+/// Sockets that were taken over, on a loop with nothing else.
+@Suite(.timeLimit(.minutes(1)))
+struct ClientSocketTests {
+  private final class Owner: ClientSocketDelegate {
+    var roomCount = 0
+
+    func socketHasRoom(_ socket: ClientSocket) { roomCount += 1 }
+    func socketHasStalled(_ socket: ClientSocket) {}
+    func socketIsGone(_ socket: ClientSocket) {}
+  }
+
+  /// As many as are flushed in one turn, and more; whatever is queued late wakes the loop.
+  @Test(arguments: [1, 256, 600])
+  func whatIsQueuedAfterTheFlushGoesOutInTheNextTurns(_ count: Int) throws {
+    let loop = try EventLoop()
+    let sockets = ClientSockets(loop: loop, stallLimit: 60_000)
+    let owner = Owner()
+    let bytes = SocketBytes("x")
+    var peers: [Int32] = []
+    var clients: [ClientSocket] = []
+    for _ in 0..<count {
+      var pair: [Int32] = [-1, -1]
+      try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0)
+      peers.append(pair[1])
+      let client = ClientSocket(sockets, delegate: owner)
+      client.open(pair[0])
+      clients.append(client)
+    }
+    defer { for peer in peers { close(peer) } }
+    var turns = 0
+    loop.beforeWaiting { [unowned loop] in
+      turns += 1
+      sockets.flush()
+      if turns == 1 { for client in clients { client.send(bytes.bytes, of: bytes) } }
+      if owner.roomCount == count { loop.stop() }
+    }
+    loop.run()
+    #expect(clients.allSatisfy { $0.backlog == 0 })
+    // And at the end without another turn.
+    for client in clients { client.send(bytes.bytes, of: bytes) }
+    sockets.close()
+    var received = [UInt8](repeating: 0, count: 10)
+    for peer in peers { #expect(recv(peer, &received, 10, 0) == 2) }
+  }
+}
