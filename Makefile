@@ -20,7 +20,8 @@ test: ## check, then run all tests, the unit tests under AddressSanitizer, and t
 	@scripts/install-etcd
 	scripts/check
 	swift test --skip-build --disable-xctest
-	swift test --disable-xctest --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)'
+	swift build --product etcd-restPackageTests --sanitize=address --scratch-path .build-asan
+	swift test --skip-build --disable-xctest --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)'
 	scripts/fuzz 20
 # Those that test our own code in one process: what GatewayTests tests is another one.
 unit_tests = ^((EtcdSchema|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.WebSocket(Protocol|Handshake)Tests)(\.|/)

@@ -32,7 +32,7 @@ struct SlowReaderTests {
   }
 
   @Test func aReaderThatIsStalledForTooLongIsCut() async throws {
-    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "500ms"]) { etcd, gateway in
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "3s"]) { etcd, gateway in
       let stalled = try await WatchReader.open(gateway.url, receiveBuffer: 65536)
       let quiet = try await WatchReader.open(gateway.url, key: "b", receiveBuffer: 65536)
       for _ in 0..<20 { try await etcd.put("a", Self.value) }
