@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The clients that tests of streams are made of, against the gateway inside etcd, and the networks they are cut off in.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct StreamClientTests {
   @Test(arguments: EtcdVersion.allCases)
   func aWatchIsALineAChunk(_ version: EtcdVersion) async throws {

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Keepalives of leases.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct LeaseKeepAliveTests {
   @Test(arguments: EtcdVersion.allCases, Front.allCases)
   func everyRequestHasItsAnswer(_ version: EtcdVersion, _ front: Front) async throws {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Streams over plain HTTP, whatever they are about: how they begin, what keeps them alive, and how they end.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct LineStreamTests {
   private static let observe = "/v3/election/observe"
   private static let election: JSON = ["name": "ZQ=="]

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Streams of one request: snapshots and elections.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct ServerStreamTests {
   @Test(arguments: EtcdVersion.allCases, Front.allCases)
   func theFramesOfASnapshotAreAFile(_ version: EtcdVersion, _ front: Front) async throws {

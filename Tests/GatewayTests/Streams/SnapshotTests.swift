@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// `GET /snapshot`: the database as a file.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct SnapshotTests {
   @Test(arguments: EtcdVersion.allCases)
   func theFileIsWhatEtcdctlTakes(_ version: EtcdVersion) async throws {

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// The same streams from the gateway inside one etcd and from ours in front of another, frame by frame.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct StreamDifferenceTests {
   @Test(arguments: EtcdVersion.allCases, WatchCase.all)
   func aWatchIsAnsweredAlike(_ version: EtcdVersion, _ item: WatchCase) async throws {

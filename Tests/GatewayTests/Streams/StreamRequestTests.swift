@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Requests of streams, right and wrong.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct StreamRequestTests {
   private static let malformed = [
     "", " \n", "{}", "null", "[]", "7", "{", "x", #"{"create_request":7}"#, #"{"create_request":{"key":"*"}}"#,

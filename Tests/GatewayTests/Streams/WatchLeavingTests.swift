@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Clients that leave take everything with them.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct WatchLeavingTests {
   enum Farewell: CaseIterable {
     case fin

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Who may watch what: sharing never shows anybody more than etcd would.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct WatchPermissionTests {
   private static let watch = #"{"create_request":{"key":"YQ=="}}"#
 

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Watches that ask for the same thing cost etcd one watcher, and nobody notices.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct WatchSharingTests {
   @Test(arguments: EtcdVersion.allCases)
   func identicalWatchesAreOneAtEtcd(_ version: EtcdVersion) async throws {

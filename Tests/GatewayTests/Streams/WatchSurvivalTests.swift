@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Watches outlive the members that serve them.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct WatchSurvivalTests {
   private static let timers = ["--heartbeat-interval", "20", "--election-timeout", "200"]
 
