@@ -16,7 +16,7 @@ enum DeliberateDifferences {
     var notAsked: [EtcdVersion] = []
   }
 
-  static let samples: [Sample] = json + http
+  static let samples: [Sample] = json + http + streams
 
   /// What our answer to a request must be like, given stock's: the differences that a rule describes.
   /// - Parameter hasToken: whether the request carried a token.
@@ -105,6 +105,22 @@ enum DeliberateDifferences {
       request: Request("/readyz", method: "GET"), stock: 404, ours: 200,
       reason: "probes of later versions work with old ones"),
   ]
+
+  // MARK: Streams; what is no matter of a status is in StreamDeliberateDifferenceTests
+
+  private static let streams: [Sample] =
+    ["/v3/watch", "/v3/lease/keepalive"].flatMap { path in
+      ["{", "[]", "x"].map {
+        Sample(request: Request(path, $0), stock: 500, ours: 400, reason: "malformed JSON is the client's mistake")
+      }
+    } + [
+      Sample(
+        request: Request("/v3/lease/keepalive", ""), stock: 200, ours: 400,
+        reason: "to ask for nothing is a mistake; stock leaves such a watch without an answer"),
+      Sample(
+        request: Request("/snapshot", method: "GET"), stock: 404, ours: 200,
+        reason: "a file is what restores are made from"),
+    ]
 }
 
 /// A request to be sent to both gateways.
