@@ -38,6 +38,7 @@ struct SlowReaderTests {
       for _ in 0..<20 { try await etcd.put("a", Self.value) }
       // Its watcher is gone before it reads again.
       try await etcd.awaitWatchers(1)
+      await stalled.stream.connection.setReceiveBuffer(bytes: 4 << 20)
       var messages: [JSON] = []
       while let message = try await stalled.stream.nextMessage() { messages.append(message) }
       let error = try #require(messages.last?["error"], "\(messages.count) messages and no error")
