@@ -31,7 +31,7 @@ final class WatchStream {
   private(set) var clients: Set<ClientReference> = []
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
-  private var backoff = WatchBackoff()
+  private var backoff = Backoff.stream
   private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var retryTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var progressTimer = LoopTimer(loop: loop) { [unowned self] in lookAfterProgress() }
@@ -381,25 +381,6 @@ final class WatchStream {
   }
 }
 
-/// The feeds of one watch: one in the long run, and more while some catch up with it.
-final class WatchGroup {
-  var feeds: [WatchFeed] = []
-  /// The one that others join.
-  var main: WatchFeed?
-}
-
-extension WatchFeed {
-  /// Whether it can take readers who have seen nothing yet.
-  fileprivate var isNew: Bool {
-    if case .waiting = state { !wasCreated } else { false }
-  }
-
-  /// Whether etcd's answer to its creation is awaited.
-  fileprivate var isAwaited: Bool {
-    if case .creating = state { true } else { false }
-  }
-}
-
 extension WatchStream: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     incoming = []
@@ -428,16 +409,4 @@ extension WatchStream: CallDelegate {
   }
 
   func peer(of call: Call) -> String { clients.first?.client.peer ?? "" }
-}
-
-/// The waits before a broken watch stream is opened again, in milliseconds (clientv3: from 1 to 100, each a quarter longer).
-private struct WatchBackoff {
-  private var next = 1.0
-
-  mutating func wait() -> UInt64 {
-    defer { next = min(next * 1.25, 100) }
-    return UInt64(next)
-  }
-
-  mutating func reset() { next = 1 }
 }
