@@ -95,7 +95,7 @@ final class ClientSocket {
   /// Queues bytes that belong to `owner` and neither move nor change as long as it lives: they are not copied.
   func send(_ bytes: UnsafeRawBufferPointer, of owner: AnyObject) {
     guard phase == .awaited || phase == .open, !bytes.isEmpty else { return }
-    // The time that a client may take begins when there is something to take.
+    // Until now there was nothing to take: no stall, however long ago the last bytes were.
     if backlog == 0 && takenCount == confirmedCount { lastProgress = sockets.loop.now }
     queue.append(Piece(owner: owner, bytes: bytes))
     backlog += bytes.count
