@@ -75,7 +75,9 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "TranscodingTests",
-      dependencies: ["EtcdSchema", "Transcoding", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      dependencies: [
+        "EtcdSchema", "TestSupport", "Transcoding", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "GatewayTests",

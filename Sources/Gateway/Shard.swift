@@ -74,9 +74,12 @@ final class Shard {
       bridge.flush()
       runs += 1
     } while server.needsRun && runs < Self.mostRuns
-    sockets.flush()
-    // A client that has caught up lets etcd go on.
-    bridge.flush()
+    // Most turns are about no stream.
+    if sockets.needsFlush {
+      sockets.flush()
+      // A client that has caught up lets etcd go on.
+      bridge.flush()
+    }
     if server.needsRun { server.comeBack() }
   }
 

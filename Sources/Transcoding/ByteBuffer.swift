@@ -69,6 +69,13 @@ package struct ByteBuffer: ~Copyable, @unchecked Sendable {
     capacity = 0
   }
 
+  /// Takes the contents out, with their memory, and leaves an empty buffer.
+  package mutating func takeAll() -> ByteBuffer {
+    var taken = ByteBuffer()
+    swap(&taken, &self)
+    return taken
+  }
+
   /// Makes sure that `additional` more bytes fit without growing.
   package mutating func reserveCapacity(_ additional: Int) {
     _ = reserve(additional)

@@ -37,14 +37,7 @@ import Testing
       async let granted = gateway.http.post("/v3/lock/lock", ["name": "bA=="])
       _ = try await eventually("second lock at etcd") { try await etcd.callsStarted(of: "Lock") == 2 ? true : nil }
       gateway.process.signal(SIGTERM)
-      _ = try await eventually("end of listening") { () -> Bool? in
-        do {
-          _ = try await gateway.http.get("/livez")
-          return nil
-        } catch is HTTPFailure {
-          return true
-        }
-      }
+      try await gateway.awaitEndOfListening()
       #expect(try await holder.post("/v3/lock/unlock", ["key": key]).status == 200)
       #expect(try await granted.status == 200)
       let exit = try await gateway.process.exit(within: .seconds(5))

@@ -18,10 +18,10 @@ struct RandomRequests {
 
   /// Whether requests carry tokens: from when authentication is on.
   var isGuarded = false
-  private var random: SplitMix64
+  private var random: SeededGenerator
 
   init(seed: UInt64) {
-    random = SplitMix64(state: seed)
+    random = SeededGenerator(seed: seed)
   }
 
   mutating func next() -> Item {
@@ -197,18 +197,5 @@ struct RandomRequests {
       text = Array(impossible.description.utf8)
     }
     return String(decoding: text, as: UTF8.self)
-  }
-}
-
-/// A small generator of good randomness (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators").
-private struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var value = state
-    value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-    return value ^ (value >> 31)
   }
 }

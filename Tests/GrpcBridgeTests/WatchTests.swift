@@ -1,6 +1,7 @@
 import EtcdSchema
 import EventLoop
 import Foundation
+import TestSupport
 import Testing
 
 @testable import GrpcBridge
@@ -411,7 +412,7 @@ import Testing
 
   /// Whatever comes before whatever: each watch gets each event after its creation once, and in order.
   @Test(arguments: 0..<40) func nothingIsLostInAnyOrderOfThings(seed: UInt64) throws {
-    var random = Seeded(seed)
+    var random = SeededGenerator(seed: seed)
     var listeners: [(listener: WatchListener, key: String, start: Int64)] = []
     for _ in 0..<600 {
       let stream = etcd.streams.randomElement(using: &random)
@@ -455,20 +456,5 @@ import Testing
     }
     // In the end one watcher is left of each watch.
     #expect(watchers == Set(listeners.map(\.key)).count)
-  }
-}
-
-/// Random numbers that are the same in every run (SplitMix64).
-struct Seeded: RandomNumberGenerator {
-  private var state: UInt64
-
-  init(_ seed: UInt64) { state = seed }
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
   }
 }

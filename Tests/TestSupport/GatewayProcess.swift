@@ -13,6 +13,19 @@ package final class GatewayProcess: Sendable {
   }
 
   package var http: HTTPClient { HTTPClient(url) }
+
+  /// Returns when the gateway takes no more connections.
+  package func awaitEndOfListening() async throws {
+    _ = try await eventually("end of listening") { () -> Bool? in
+      do {
+        _ = try await http.get("/livez")
+        return nil
+      } catch is HTTPFailure {
+        return true
+      }
+    }
+  }
+
   /// What the gateway has logged so far.
   package var log: String { process.errorOutput }
 

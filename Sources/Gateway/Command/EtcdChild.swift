@@ -83,10 +83,16 @@ final class EtcdChild: Service {
     return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// A port that nobody has at the moment. Should somebody take it before etcd does, etcd says so and ends.
+  /// A port that nobody has at the moment, of those that no system gives to outgoing connections by itself (RFC 6335,
+  /// section 6: the dynamic ones begin at 49152; Linux begins at 32768). Should somebody take it before etcd does, etcd
+  /// says so and ends.
   private static func freePort() throws -> UInt16 {
-    let (sockets, address) = try ListenAddress(host: "127.0.0.1", port: 0).listen(count: 1)
-    sockets.forEach { close($0) }
-    return address.port
+    for _ in 0..<100 {
+      let address = ListenAddress(host: "127.0.0.1", port: .random(in: 10_000..<32_000))
+      guard let (sockets, _) = try? address.listen(count: 1) else { continue }
+      sockets.forEach { close($0) }
+      return address.port
+    }
+    throw Failure(description: "no free port for etcd between 10000 and 32000")
   }
 }

@@ -165,10 +165,7 @@ struct ServeConfiguration {
       standard: try time(options.requestTimeout, "request-timeout", default: 30),
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
     settings.bridge.watchProgressInterval = try time(
-      options.watchProgressInterval, "watch-progress-interval", default: 60)
-    guard settings.bridge.watchProgressInterval >= 1000 else {
-      throw ValidationError("--watch-progress-interval must be at least 1s")
-    }
+      options.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
     settings.bridge.mostWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
     settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
     settings.identity = try Self.identity(options, environment)

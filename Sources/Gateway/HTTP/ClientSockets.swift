@@ -35,6 +35,9 @@ final class ClientSockets {
   /// How many are open, those included that are being closed in good order.
   var count: Int { open.count }
 
+  /// Whether ``flush()`` has anything to do.
+  var needsFlush: Bool { !dirty.isEmpty }
+
   /// Sends what is queued. To be called once a turn, before the loop waits.
   func flush() {
     let end = min(dirty.count, flushedCount + Self.mostFlushes)

@@ -34,9 +34,5 @@ struct UnreadBytes: ~Copyable {
   }
 
   /// Takes all out, where nothing was read.
-  mutating func takeAll() -> ByteBuffer {
-    var taken = ByteBuffer()
-    swap(&taken, &buffer)
-    return taken
-  }
+  mutating func takeAll() -> ByteBuffer { buffer.takeAll() }
 }

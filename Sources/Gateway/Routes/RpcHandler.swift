@@ -63,10 +63,8 @@ final class RpcHandler: RequestHandler {
       return exchange.respond(.error(error))
     }
     self.caller = caller
-    var request = ByteBuffer()
-    swap(&request, &message)
-    let call = Call(
-      route.method, message: CallMessage(takingOwnershipOf: request.release()), timeout: timeout, delegate: self)
+    let memory = message.takeAll().release()
+    let call = Call(route.method, message: CallMessage(takingOwnershipOf: memory), timeout: timeout, delegate: self)
     self.call = call
     if route.isAuthenticate {
       shard.bridge.startLogin(call)

@@ -91,7 +91,8 @@ final class KeepAliveSession: StreamSession {
     let count = asked.prefix { $0.answer != nil }.count
     for request in asked.prefix(count) {
       do {
-        sink.send(try frame(request.answer ?? []))
+        let message = request.answer ?? []
+        sink.send(try StreamFrame(result: route.response) { message.withUnsafeBytes($0) })
       } catch {
         shard.logger.error("a keepalive's answer is not understood: \(error)")
         return end(GrpcStatus(.internal, "a keepalive's answer is not understood: \(error)"))
@@ -102,16 +103,6 @@ final class KeepAliveSession: StreamSession {
     guard hasAllRequests, !isOver, asked.isEmpty, waiting.isEmpty else { return }
     cancel()
     sink.finish()
-  }
-
-  private func frame(_ message: [UInt8]) throws -> StreamFrame {
-    try StreamFrame { json in
-      var transcoder = ProtobufToJSON(route.response)
-      json.append("{\"result\":")
-      try message.withUnsafeBytes { try transcoder.push($0, into: &json) }
-      try transcoder.finish(into: &json)
-      json.append("}")
-    }
   }
 
   private func end(_ status: GrpcStatus) {

@@ -82,9 +82,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
       return sink.fail(status)
     }
     frame.append("}")
-    var whole = ByteBuffer()
-    swap(&whole, &frame)
-    sink.send(StreamFrame(finishing: whole))
+    sink.send(StreamFrame(finishing: frame.takeAll()))
     if !isPaused && sink.backlog > shard.settings.streams.backlog {
       isPaused = true
       shard.bridge.pause(call)

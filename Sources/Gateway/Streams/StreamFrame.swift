@@ -49,6 +49,27 @@ final class StreamFrame: Sendable {
     self.init(finishing: bytes)
   }
 
+  /// Makes the frame of one response of a stream, `{"result":…}`.
+  ///
+  /// - Parameter message: passes on the encoded response, in pieces.
+  /// - Throws: `TranscodingError` where that is no such message.
+  convenience init(
+    result type: Schema.Message, _ message: ((UnsafeRawBufferPointer) -> Void) -> Void
+  ) throws(TranscodingError) {
+    try self.init { json throws(TranscodingError) in
+      var transcoder = ProtobufToJSON(type)
+      var fault: TranscodingError?
+      json.append("{\"result\":")
+      message { piece in
+        guard fault == nil else { return }
+        do throws(TranscodingError) { try transcoder.push(piece, into: &json) } catch { fault = error }
+      }
+      if let fault { throw fault }
+      try transcoder.finish(into: &json)
+      json.append("}")
+    }
+  }
+
   /// An empty line, which a client that asked for heartbeats gets while there is nothing else.
   static let heartbeat = StreamFrame { _ in }
 

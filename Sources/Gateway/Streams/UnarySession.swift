@@ -67,12 +67,6 @@ final class UnarySession: StreamSession {
     if let call { shard.bridge.cancel(call) }
     call = nil
   }
-
-  private func takeJSON() -> ByteBuffer {
-    var taken = ByteBuffer()
-    swap(&taken, &json)
-    return taken
-  }
 }
 
 extension UnarySession: CallDelegate {
@@ -91,7 +85,7 @@ extension UnarySession: CallDelegate {
       fault = error
     }
     guard isLarge, json.count >= Self.fragment else { return }
-    sink.send(part: takeJSON(), isFirst: !hasSentPart, isLast: false)
+    sink.send(part: json.takeAll(), isFirst: !hasSentPart, isLast: false)
     hasSentPart = true
     if !isPaused && sink.backlog > shard.settings.streams.backlog {
       isPaused = true
@@ -112,8 +106,8 @@ extension UnarySession: CallDelegate {
       }
     }
     switch (status.isOK, isLarge) {
-    case (true, false): sink.send(StreamFrame(finishing: takeJSON()))
-    case (true, true): sink.send(part: takeJSON(), isFirst: !hasSentPart, isLast: true)
+    case (true, false): sink.send(StreamFrame(finishing: json.takeAll()))
+    case (true, true): sink.send(part: json.takeAll(), isFirst: !hasSentPart, isLast: true)
     // Half an answer cannot be taken back.
     case (false, _) where hasSentPart: return sink.fail(status)
     case (false, _): sink.send(.unaryError(status))

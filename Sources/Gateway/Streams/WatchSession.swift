@@ -60,7 +60,7 @@ extension WatchSession: WatchClientDelegate {
   func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
     do throws(TranscodingError) {
       let frame = try response.rendering(watchID: watchID) { () throws(TranscodingError) in
-        try render(response, watchID)
+        try StreamFrame(result: route.response) { response.encoded(watchID: watchID, $0) }
       }
       sink.send(frame)
     } catch {
@@ -69,23 +69,6 @@ extension WatchSession: WatchClientDelegate {
     }
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
     finishIfDone()
-  }
-
-  private func render(
-    _ response: WatchResponse, _ watchID: Int64
-  ) throws(TranscodingError) -> StreamFrame {
-    try StreamFrame { json throws(TranscodingError) in
-      var transcoder = ProtobufToJSON(route.response)
-      var fault: TranscodingError?
-      json.append("{\"result\":")
-      response.encoded(watchID: watchID) { piece in
-        guard fault == nil else { return }
-        do throws(TranscodingError) { try transcoder.push(piece, into: &json) } catch { fault = error }
-      }
-      if let fault { throw fault }
-      try transcoder.finish(into: &json)
-      json.append(UInt8(ascii: "}"))
-    }
   }
 
   func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(status) }

@@ -88,8 +88,7 @@ final class WebSocketProtocol {
   }
 
   private func takeInbox() {
-    var bytes = ByteBuffer()
-    swap(&bytes, &inbox)
+    let bytes = inbox.takeAll()
     bytes.withUnsafeBytes { parse($0) }
   }
 
@@ -180,8 +179,7 @@ final class WebSocketProtocol {
     checkedCount += wellFormed
     guard !isInMessage else { return }
     guard checkedCount == message.count else { return failOnEncoding() }
-    var text = ByteBuffer()
-    swap(&text, &message)
+    let text = message.takeAll()
     checkedCount = 0
     text.withUnsafeBytes { delegate.webSocket(self, received: $0) }
   }

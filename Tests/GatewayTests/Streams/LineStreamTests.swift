@@ -295,14 +295,7 @@ struct LineStreamTests {
       let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
       #expect(try await stream.next()?["blob"] == "AQID")
       gateway.process.signal(SIGTERM)
-      _ = try await eventually("end of listening") { () -> Bool? in
-        do {
-          _ = try await gateway.http.get("/livez")
-          return nil
-        } catch is HTTPFailure {
-          return true
-        }
-      }
+      try await gateway.awaitEndOfListening()
       gate.open()
       #expect(try await stream.next()?["blob"] == "AQID")
       #expect(try await stream.next() == nil)
