@@ -2,8 +2,8 @@ package import EventLoop
 package import Logging
 
 /// One shard's way to etcd: takes calls with their credentials, sees to the token each needs, and forwards them. Unary
-/// calls share one connection and streams another, so that large answers do not hold up the events of a watch. Belongs to
-/// one loop.
+/// calls share one connection to each member and streams another, so that large answers do not hold up the events of a
+/// watch. Belongs to one loop.
 package final class Bridge {
   /// The limits of a bridge.
   package struct Configuration: Sendable {
@@ -21,7 +21,7 @@ package final class Bridge {
   }
 
   private let loop: EventLoop
-  private let endpoints: [Endpoint]
+  private var endpoints: [Endpoint]
   private let logger: Logger
   /// For unary calls.
   private let channel: Channel
@@ -151,6 +151,14 @@ package final class Bridge {
       channel.flush()
       streams?.flush()
     } while channel.needsFlush || streams?.needsFlush == true || leases.needsFlush
+  }
+
+  /// Takes other members in place of those it has. Calls under way are finished where they are, streams without an end go
+  /// on elsewhere.
+  package func update(_ endpoints: [Endpoint]) {
+    self.endpoints = endpoints
+    channel.update(endpoints)
+    streams?.update(endpoints)
   }
 
   /// Ends all calls with an error, and the connections.

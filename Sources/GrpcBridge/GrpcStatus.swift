@@ -88,6 +88,8 @@ package enum EtcdMessage {
   static let rawDeadlineExceeded = "context deadline exceeded"
   /// Sent by a learner for what it will not do before it is promoted.
   static let notSupportedForLearner = "etcdserver: rpc not supported for learner"
+  /// Said of what only the leader does.
+  static let notLeader = "etcdserver: not leader"
   /// Said by a member that has lost its cluster.
   static let noLeader = "etcdserver: no leader"
   package static let permissionDenied = "etcdserver: permission denied"

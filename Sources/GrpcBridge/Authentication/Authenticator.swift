@@ -77,6 +77,11 @@ package final class Authenticator: Sendable {
     remote.execute { [desk] in desk.value.usersHaveChanged() }
   }
 
+  /// Takes other members in place of those it has.
+  package func update(_ endpoints: [Endpoint]) {
+    remote.execute { [desk] in desk.value.update(endpoints) }
+  }
+
   /// Ends the connection and the thread. To be called once, after all shards have ended.
   package func close() {
     remote.execute { [loop, desk] in

@@ -159,6 +159,8 @@ final class LoginDesk {
     startWaiting()
   }
 
+  func update(_ endpoints: [Endpoint]) { channel.update(endpoints) }
+
   func close() {
     let status = GrpcStatus(.unavailable, "the gateway is shutting down")
     let left = waiting

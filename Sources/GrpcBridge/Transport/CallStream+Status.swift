@@ -3,6 +3,15 @@ internal import CNghttp2
 extension GrpcStatus {
   /// Whether a member says that it has lost its cluster.
   var isLackOfLeader: Bool { origin == .server && message == EtcdMessage.noLeader }
+
+  /// Whether a member says that it does not execute calls for now, though others do.
+  var isOfNoUse: Bool { isLackOfLeader || isRefusalOfLearner }
+
+  /// Whether a member says that it is not yet one with all rights.
+  var isRefusalOfLearner: Bool { origin == .server && message == EtcdMessage.notSupportedForLearner }
+
+  /// Whether a member says that only the leader does what was asked for.
+  var isForLeader: Bool { origin == .server && message == EtcdMessage.notLeader }
 }
 
 extension CallStream {

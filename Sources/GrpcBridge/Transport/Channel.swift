@@ -8,8 +8,8 @@ package protocol ChannelOwner: AnyObject {
   func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool
 }
 
-/// Calls over one connection at a time to one of several members: connects and reconnects, keeps calls waiting for a
-/// connection, watches their deadlines, and repeats those that may be repeated. Belongs to one loop.
+/// Calls to the members of a cluster, in turn to those that are of use: keeps calls waiting for a connection, watches
+/// their deadlines, and repeats those that may be repeated, at another member where there is one. Belongs to one loop.
 package final class Channel {
   /// The limits of a channel, in milliseconds.
   package struct Configuration: Sendable {
@@ -20,6 +20,9 @@ package final class Channel {
     package var keepaliveTime: UInt64 = 15_000
     /// How long the sign of life may take before the connection is given up.
     package var keepaliveTimeout: UInt64 = 10_000
+    /// How long a member may leave calls without a single byte before further ones go to others, and repeatable ones that
+    /// wait there, too.
+    package var suspectAfter: UInt64 = 1000
 
     package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
   }
@@ -30,50 +33,39 @@ package final class Channel {
   /// A repeatable call is sent at most this often, so far apart (clientv3's retry policy: 25 ms, give or take 10 %).
   private static let mostAttempts = 100
   private static let retryWait = 23...27
-  /// A stream that members without a leader end is sent at most this often, to one after the other: with the waits between
-  /// connections that takes about as long as all attempts at one member.
-  private static let mostMembers = 8
 
   package weak var owner: (any ChannelOwner)?
   let readBuffer: UnsafeMutableRawBufferPointer
   private let loop: EventLoop
-  private let endpoints: [Endpoint]
   let configuration: Configuration
-  private let logger: Logger
+  let logger: Logger
+  private var members: [Member] = []
+  /// Members that are none any more, with calls still under way.
+  private var retired: [Member] = []
+  /// Whose turn it is: all calls of one turn of the loop go to the same member, so that they leave in one write.
+  private var turn = 0
+  private var hasTurned = false
   /// The calls that wait, or that have a deadline: the clock runs while there are any.
   private var watched = CallList()
   /// The others: those on the wire, or at a login, for as long as it takes.
   private var resting = CallList()
-  private var connection: Connection?
-  private var draining: [Connection] = []
-  private var nextEndpoint = 0
-  private var backoff = Backoff.connection
-  private var readySince: UInt64 = 0
-  /// Why there is no connection.
-  private var trouble = "not connected yet"
-  /// Whether the lack of a connection has been reported.
-  private var isTroubled = false
   private(set) var isClosed = false
   /// Whether the clock runs.
   private(set) var isTicking = false
   private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
-  private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
 
-  /// Makes a channel and begins to connect.
+  /// Makes a channel and begins to connect to all members.
   package init(loop: EventLoop, endpoints: [Endpoint], configuration: Configuration, logger: Logger) {
     precondition(!endpoints.isEmpty)
     self.loop = loop
-    self.endpoints = endpoints
     self.configuration = configuration
     self.logger = logger
     readBuffer = .allocate(byteCount: 131_072, alignment: 16)
-    nextEndpoint = Int.random(in: 0..<endpoints.count)
-    redial.start(after: 0)
+    members = endpoints.map { Member($0, channel: self, loop: loop) }
+    turn = Int.random(in: 0..<members.count)
   }
 
   deinit { readBuffer.deallocate() }
-
-  package var isReady: Bool { connection?.state == .ready }
 
   // MARK: - Calls
 
@@ -133,29 +125,22 @@ package final class Channel {
 
   /// Sends what this turn of the loop has made. To be called once a turn, before the loop waits.
   package func flush() {
-    connection?.flush()
-    for connection in draining { connection.flush() }
+    hasTurned = false
+    for member in members { member.flush() }
+    guard !retired.isEmpty else { return }
+    for member in retired { member.flush() }
+    retired.removeAll { !$0.isDraining }
   }
 
   /// Whether ``flush()`` has anything to do.
-  package var needsFlush: Bool { connection?.needsFlush == true || draining.contains { $0.needsFlush } }
-
-  /// Takes the calls to come to another member than that of `connection`, which is of no use for now. What is under way
-  /// goes on.
-  func leave(_ connection: Connection) {
-    guard endpoints.count > 1, connection === self.connection, connection.state == .ready else { return }
-    nextEndpoint += 1
-    connection.leave()
-  }
+  package var needsFlush: Bool { members.contains { $0.needsFlush } || retired.contains { $0.needsFlush } }
 
   /// Ends all calls and all connections, for good.
   package func close() {
     isClosed = true
     for call in watched.calls + resting.calls { end(call, with: Self.closed) }
-    redial.stop()
     deadlines.stop()
-    for connection in draining { connection.fail("closed") }
-    connection?.fail("closed")
+    for member in members + retired { member.close() }
   }
 
   static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
@@ -196,7 +181,7 @@ package final class Channel {
   }
 
   private func submit(_ call: Call) {
-    guard let connection, connection.state == .ready else { return }
+    guard let member = member(for: call), let connection = member.connection else { return }
     do {
       call.attempts += 1
       try connection.submit(call)
@@ -204,15 +189,40 @@ package final class Channel {
     } catch {
       // Stream numbers are used up or the peer has said goodbye: the next connection takes the call.
       logger.debug("the connection takes no more calls", metadata: ["reason": "\(error)"])
-      connectionIsDraining(connection)
+      member.connectionIsDraining(connection)
     }
   }
 
-  /// A call's stream has ended. The call goes on where it may be repeated, else its delegate hears of it.
-  func ended(_ call: Call, _ status: GrpcStatus, isUnexecuted: Bool) {
+  /// The member that a call goes to; nil where there is no connection.
+  private func member(for call: Call) -> Member? {
+    if !hasTurned {
+      hasTurned = true
+      turn = (turn + 1) % members.count
+    }
+    var best: Member?
+    var least = Member.Reluctance.useless
+    for step in members.indices {
+      let member = members[(turn + step) % members.count]
+      guard let reluctance = member.reluctance(failedAt: call.failedAt) else { continue }
+      if reluctance == .none { return member }
+      if best == nil || reluctance < least { (best, least) = (member, reluctance) }
+    }
+    return best
+  }
+
+  /// A call's stream at `member` has ended. The call goes on where it may be repeated, else its delegate hears of it.
+  func ended(_ call: Call, at member: Member, _ status: GrpcStatus, isUnexecuted: Bool) {
+    // One that a member sends for itself.
+    guard call.slot >= 0 else { return call.delegate.call(call, endedWith: status) }
+    if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { member.isOfNoUse() }
     if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
       enter(.waiting, call)
-      call.notBefore = call.attempts == 1 && isUnexecuted ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
+      call.failedAt = member
+      // One wait for each round of a quorum, as clientv3's.
+      let quorum = members.count / 2 + 1
+      let isFirst = isUnexecuted && call.attempts == 1
+      call.notBefore =
+        isFirst || call.attempts % quorum != 0 ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
       call.patience = loop.now + configuration.dialTimeout
       if call.notBefore == 0 { submit(call) }
       return
@@ -225,11 +235,14 @@ package final class Channel {
   private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
     guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
     if isUnexecuted { return true }
-    if call.method.requiresLeader && status.isLackOfLeader && endpoints.count > 1 && call.attempts >= Self.mostMembers {
-      return false
+    // Looked at before anything is executed; the lack of a leader is where the call's metadata asks for that. Calls of
+    // others may come in between, so that twice round is none too much.
+    if status.isRefusalOfLearner || status.isForLeader
+      || status.isLackOfLeader && call.requiresLeader && !call.method.isRepeatable
+    {
+      return hasChoice && call.attempts < 2 * members.count
     }
     return status.code == .unavailable && call.method.isRepeatable
-      && status.message != EtcdMessage.notSupportedForLearner
   }
 
   private func lookAtDeadlines() {
@@ -240,9 +253,9 @@ package final class Channel {
       if now >= call.deadline {
         end(call, with: GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms"))
       } else if call.phase == .waiting {
-        if isReady {
-          if now >= call.notBefore { submit(call) }
-        } else if now >= call.patience {
+        if now >= call.notBefore { submit(call) }
+        if call.phase == .waiting && now >= call.patience {
+          let trouble = members.map(\.trouble).joined(separator: "; ")
           end(call, with: GrpcStatus(.unavailable, "no connection to etcd: \(trouble)"))
         }
       }
@@ -253,58 +266,62 @@ package final class Channel {
     }
   }
 
-  // MARK: - Connections
+  // MARK: - Members
 
-  private func dial() {
-    guard connection == nil, !isClosed else { return }
-    let connection = Connection(
-      loop: loop, endpoint: endpoints[nextEndpoint % endpoints.count], channel: self)
-    self.connection = connection
-    connection.start(timeout: configuration.dialTimeout)
+  /// Whether there is more than one member.
+  var hasChoice: Bool { members.count > 1 }
+
+  /// Whether another member would rather be asked than `member`.
+  private func hasBetter(than member: Member) -> Bool {
+    let reluctance = member.reluctance(failedAt: nil) ?? .useless
+    return members.contains { other in other.reluctance(failedAt: nil).map { $0 < reluctance } ?? false }
   }
 
-  /// Whether the connection has been of use for longer than a peer needs that turns everybody away.
-  private var hasServed: Bool { readySince > 0 && loop.now - readySince > UInt64(backoff.most) }
+  /// Takes other members in place of those it has. Those that stay keep their connections; at those that go, calls under
+  /// way are finished, and streams without an end are ended.
+  func update(_ endpoints: [Endpoint]) {
+    guard !isClosed, !endpoints.isEmpty, endpoints != members.map(\.endpoint) else { return }
+    let hadChoice = hasChoice
+    let gone = members.filter { !endpoints.contains($0.endpoint) }
+    members = endpoints.map { endpoint in
+      members.first { $0.endpoint == endpoint } ?? Member(endpoint, channel: self, loop: loop)
+    }
+    if hasChoice && !hadChoice { for member in members { member.watch() } }
+    retired += gone
+    for member in gone {
+      let calls = calls(at: member).filter(\.requiresLeader)
+      member.retire()
+      let status = GrpcStatus(.unavailable, "\(member.endpoint.authority) is no longer an endpoint")
+      for call in calls where call.slot >= 0 {
+        call.stream.connection?.reset(call)
+        ended(call, at: member, status, isUnexecuted: false)
+      }
+    }
+  }
 
-  func connectionIsReady(_ connection: Connection) {
-    logger.log(
-      level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(connection.endpoint)"])
-    isTroubled = false
-    readySince = loop.now
+  /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better.
+  func move(callsOf member: Member, after status: GrpcStatus) {
+    guard hasChoice, hasBetter(than: member) else { return }
+    for call in calls(at: member) where call.method.isRepeatable && !call.hasReceivedMessage {
+      guard call.slot >= 0, let connection = call.stream.connection else { continue }
+      connection.reset(call)
+      ended(call, at: member, status, isUnexecuted: false)
+    }
+  }
+
+  private func calls(at member: Member) -> [Call] {
+    (watched.calls + resting.calls).filter { $0.stream.connection?.member === member }
+  }
+
+  func memberIsReady() {
     for call in watched.calls where call.phase == .waiting && call.notBefore <= loop.now { submit(call) }
   }
 
-  func connectionIsDraining(_ connection: Connection) {
-    guard connection === self.connection else { return }
-    self.connection = nil
-    draining.append(connection)
-    redial.start(after: hasServed ? 0 : backoff.wait())
-  }
-
-  func connectionEnded(_ connection: Connection, reason: String) {
-    let wasCurrent = connection === self.connection
-    if wasCurrent {
-      self.connection = nil
-      trouble = "\(connection.endpoint.authority): \(reason)"
-      if !isClosed {
-        logger.log(
-          level: isTroubled ? .debug : .warning, "no connection to etcd",
-          metadata: ["endpoint": "\(connection.endpoint)", "reason": "\(reason)"])
-        isTroubled = true
-        // A connection that has served for a while earns its endpoint a quick return.
-        if hasServed { backoff.reset() }
-        readySince = 0
-        nextEndpoint += 1
-        redial.start(after: backoff.wait())
-      }
-    } else {
-      draining.removeAll { $0 === connection }
-    }
+  /// A connection has ended, and with it what was on it.
+  func connectionEnded(_ connection: Connection, _ status: GrpcStatus) {
     for call in watched.calls + resting.calls where call.stream.connection === connection {
       call.stream.connection = nil
-      ended(
-        call, GrpcStatus(.unavailable, "the connection to \(connection.endpoint.authority) was lost: \(reason)"),
-        isUnexecuted: !call.stream.mayBeExecuted)
+      ended(call, at: connection.member, status, isUnexecuted: !call.stream.mayBeExecuted)
     }
   }
 }

@@ -1,6 +1,6 @@
 import EventLoop
 
-/// One HTTP/2 connection to one etcd member, from the resolution of its name to its end. Belongs to a ``Channel``.
+/// One HTTP/2 connection to one etcd member, from the resolution of its name to its end. Belongs to a ``Member``.
 final class Connection {
   enum State {
     case connecting
@@ -16,7 +16,7 @@ final class Connection {
   private(set) var state = State.connecting
   private(set) var session: HTTP2Session!
   private let loop: EventLoop
-  private unowned let channel: Channel
+  unowned let member: Member
   private var addresses: [SocketAddress] = []
   private var socket: StreamSocket?
   private var output = WriteBuffer()
@@ -26,12 +26,12 @@ final class Connection {
   private var timer: LoopTimer?
   private var keepalive: Keepalive!
 
-  init(loop: EventLoop, endpoint: Endpoint, channel: Channel) {
+  init(loop: EventLoop, endpoint: Endpoint, member: Member) {
     self.loop = loop
     self.endpoint = endpoint
-    self.channel = channel
+    self.member = member
     session = HTTP2Session(connection: self, authority: endpoint.authority)
-    keepalive = Keepalive(connection: self, loop: loop, configuration: channel.configuration)
+    keepalive = Keepalive(connection: self, loop: loop, configuration: member.channel.configuration)
   }
 
   /// Begins to connect.
@@ -86,7 +86,7 @@ final class Connection {
 
   /// Reads what has come.
   func receive() {
-    let buffer = channel.readBuffer
+    let buffer = member.channel.readBuffer
     while let socket {
       switch socket.read(into: buffer) {
       case .bytes(let count):
@@ -148,7 +148,15 @@ final class Connection {
     timer = nil
     keepalive.stop()
     socket = nil
-    channel.connectionEnded(self, reason: reason)
+    member.connectionEnded(self, reason: reason)
+  }
+
+  /// Whether the peer owes an answer and has said nothing for a while.
+  var isSuspect: Bool { keepalive.isSuspect }
+
+  /// Takes notice that the peer has become suspect.
+  func hasBecomeSuspect() {
+    member.giveUpCalls(GrpcStatus(.unavailable, "\(endpoint.authority) is silent"))
   }
 
   /// Asks the peer for a sign of life.
@@ -165,7 +173,7 @@ final class Connection {
   func submit(_ call: Call) throws(HTTP2Error) {
     try session.submit(call)
     hasOutput = true
-    if session.callCount == 1 { keepalive.start() }
+    keepalive.asked(hasChoice: member.channel.hasChoice)
   }
 
   func reset(_ call: Call) {
@@ -179,6 +187,7 @@ final class Connection {
     call.stream.isDeferred = false
     resuming.append(call.stream.id)
     hasOutput = true
+    keepalive.asked(hasChoice: member.channel.hasChoice)
   }
 
   /// Opens the window of a call's stream again.
@@ -196,14 +205,14 @@ final class Connection {
     guard state == .greeting else { return }
     state = .ready
     timer = nil
-    channel.connectionIsReady(self)
+    member.connectionIsReady(self)
   }
 
   func receivedGoAway() {
     guard state == .ready || state == .greeting else { return }
     state = .draining
     timer = nil
-    channel.connectionIsDraining(self)
+    member.connectionIsDraining(self)
   }
 
   func received(_ bytes: UnsafeRawBufferPointer, for call: Call) {
@@ -222,8 +231,8 @@ final class Connection {
       case .end: call.delegate.callReceivedMessage(call)
       case .violation(let text):
         session.reset(call)
-        return channel.ended(
-          call, GrpcStatus(.internal, "broken answer of the upstream: \(text)"), isUnexecuted: false)
+        return member.channel.ended(
+          call, at: member, GrpcStatus(.internal, "broken answer of the upstream: \(text)"), isUnexecuted: false)
       }
       // The delegate may have cancelled the call.
       guard call.stream.connection === self else { return }
@@ -231,10 +240,8 @@ final class Connection {
   }
 
   func streamClosed(of call: Call, code: UInt32) {
-    let status = call.stream.status(closedWith: code)
-    if call.method.requiresLeader && status.isLackOfLeader { channel.leave(self) }
-    channel.ended(
-      call, status,
+    member.channel.ended(
+      call, at: member, call.stream.status(closedWith: code),
       isUnexecuted: call.stream.grpcStatus == nil && CallStream.isRefused(code))
   }
 }

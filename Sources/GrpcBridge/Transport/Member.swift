@@ -1,0 +1,144 @@
+import EventLoop
+
+/// One member of the cluster as a channel sees it: a connection that is kept up as far as that is possible, and what is
+/// known of its use. Belongs to a ``Channel``.
+final class Member {
+  let endpoint: Endpoint
+  unowned let channel: Channel
+  /// The connection that takes calls, or that is going to.
+  private(set) var connection: Connection?
+  /// Connections that finish what they have.
+  private var draining: [Connection] = []
+  /// Why there is no connection.
+  private(set) var trouble = "not connected yet"
+  /// Whether the lack of a connection has been reported.
+  private var isTroubled = false
+  private var isRetired = false
+  private var backoff = Backoff.connection
+  private var readySince: UInt64 = 0
+  private let loop: EventLoop
+  private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
+  private lazy var sentinel = Sentinel(member: self, loop: loop)
+
+  /// Makes a member and begins to connect.
+  init(_ endpoint: Endpoint, channel: Channel, loop: EventLoop) {
+    self.endpoint = endpoint
+    self.channel = channel
+    self.loop = loop
+    redial.start(after: 0)
+  }
+
+  // MARK: - Its use
+
+  /// How much a call would rather go elsewhere; nil where it cannot go here.
+  enum Reluctance: Int, Comparable {
+    case none
+    /// It owes answers and has said nothing for a while.
+    case silent
+    /// The call at hand has just failed here.
+    case failed
+    /// It has no leader, or is a learner.
+    case useless
+
+    static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+  }
+
+  func reluctance(failedAt failed: Member?) -> Reluctance? {
+    guard let connection, connection.state == .ready else { return nil }
+    if sentinel.isRefused { return .useless }
+    if failed === self { return .failed }
+    return connection.isSuspect ? .silent : Reluctance.none
+  }
+
+  /// Finds out whether the member is of use, from now on or anew.
+  func watch() {
+    if let connection, connection.state == .ready { sentinel.start(on: connection) }
+  }
+
+  /// The member has said of itself that it is of no use for now.
+  func isOfNoUse() { sentinel.refused() }
+
+  /// Calls that wait here and may be repeated go elsewhere, where there is better.
+  func giveUpCalls(_ status: GrpcStatus) { channel.move(callsOf: self, after: status) }
+
+  // MARK: - Its connections
+
+  private func dial() {
+    guard connection == nil, !isRetired else { return }
+    let connection = Connection(loop: loop, endpoint: endpoint, member: self)
+    self.connection = connection
+    connection.start(timeout: channel.configuration.dialTimeout)
+  }
+
+  /// Whether the connection has been of use for longer than a peer needs that turns everybody away.
+  private var hasServed: Bool { readySince > 0 && loop.now - readySince > UInt64(backoff.most) }
+
+  func connectionIsReady(_ connection: Connection) {
+    channel.logger.log(
+      level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(endpoint)"])
+    isTroubled = false
+    readySince = loop.now
+    if channel.hasChoice { watch() }
+    channel.memberIsReady()
+  }
+
+  func connectionIsDraining(_ connection: Connection) {
+    guard connection === self.connection else { return }
+    sentinel.stop()
+    self.connection = nil
+    draining.append(connection)
+    if !isRetired { redial.start(after: hasServed ? 0 : backoff.wait()) }
+  }
+
+  func connectionEnded(_ connection: Connection, reason: String) {
+    let status = GrpcStatus(.unavailable, "the connection to \(endpoint.authority) was lost: \(reason)")
+    guard connection === self.connection else {
+      draining.removeAll { $0 === connection }
+      return channel.connectionEnded(connection, status)
+    }
+    sentinel.stop()
+    self.connection = nil
+    trouble = "\(endpoint.authority): \(reason)"
+    if !isRetired {
+      channel.logger.log(
+        level: isTroubled ? .debug : .warning, "no connection to etcd",
+        metadata: ["endpoint": "\(endpoint)", "reason": "\(reason)"])
+      isTroubled = true
+      // A connection that has served for a while earns its endpoint a quick return.
+      if hasServed { backoff.reset() }
+      readySince = 0
+      redial.start(after: backoff.wait())
+    }
+    channel.connectionEnded(connection, status)
+  }
+
+  // MARK: - The turn of the loop
+
+  func flush() {
+    connection?.flush()
+    for connection in draining { connection.flush() }
+  }
+
+  var needsFlush: Bool { connection?.needsFlush == true || draining.contains { $0.needsFlush } }
+
+  /// Whether calls are still under way.
+  var isDraining: Bool { !draining.isEmpty }
+
+  // MARK: - The end
+
+  /// Takes no more calls; those under way go on.
+  func retire() {
+    isRetired = true
+    redial.stop()
+    guard let connection else { return }
+    if connection.state == .ready { connection.leave() } else { connection.fail("the endpoint was removed") }
+  }
+
+  /// Ends all connections, for good.
+  func close() {
+    isRetired = true
+    redial.stop()
+    for connection in draining { connection.fail("closed") }
+    connection?.fail("closed")
+  }
+}
