@@ -34,12 +34,21 @@ package final class ChildProcess: Sendable {
   package static func start(
     _ program: String, _ arguments: [String], environment: [String: String] = [:], output: String, error: String
   ) async throws -> ChildProcess {
+    try await start(program, arguments, environment: environment, in: nil, output: output, error: error)
+  }
+
+  /// - Parameter namespace: the network of the process; nil for this one's.
+  static func start(
+    _ program: String, _ arguments: [String], environment: [String: String] = [:], in namespace: Namespace?,
+    output: String, error: String
+  ) async throws -> ChildProcess {
     let command = ["/usr/bin/setpriv", "--pdeathsig", "KILL", program] + arguments
     let inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("ETCD") }
     let variables = inherited.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
     return try await withCheckedThrowingContinuation { started in
       let thread = Thread {
         do {
+          try namespace?.enter()
           let pid = try spawn(command, variables, output: output, error: error)
           let child = ChildProcess(pid: pid, outputPath: output, errorPath: error)
           started.resume(returning: child)

@@ -5,20 +5,26 @@ import Synchronization
 package final class EtcdProcess: Sendable {
   package let version: EtcdVersion
   package let name: String
-  /// Where clients connect: `http://127.0.0.1:PORT`; etcd's own JSON gateway is there too.
+  /// Where clients connect: `http://127.0.0.1:PORT`, or its place's address; etcd's own JSON gateway is there too.
   package let url: String
   package let peerURL: String
   private let arguments: [String]
   private let directory: String
+  private let place: ClusterNetwork.Place?
   private let process = Mutex<ChildProcess?>(nil)
 
-  init(_ version: EtcdVersion, name: String, directory: String, ports: [UInt16], arguments: [String]) {
+  init(
+    _ version: EtcdVersion, name: String, directory: String, ports: [UInt16], arguments: [String],
+    place: ClusterNetwork.Place? = nil
+  ) {
     self.version = version
     self.name = name
     self.directory = directory
     self.arguments = arguments
-    url = "http://127.0.0.1:\(ports[0])"
-    peerURL = "http://127.0.0.1:\(ports[1])"
+    self.place = place
+    let host = place?.address ?? "127.0.0.1"
+    url = "http://\(host):\(ports[0])"
+    peerURL = "http://\(host):\(ports[1])"
   }
 
   /// Calls of etcd's own HTTP side: its JSON gateway, `/health`, `/metrics`.
@@ -46,7 +52,7 @@ package final class EtcdProcess: Sendable {
     ]
     let noSync = version == .v3_4 ? [] : ["--unsafe-no-fsync"]
     let child = try await ChildProcess.start(
-      try version.program("etcd"), commonArguments + noSync + arguments,
+      try version.program("etcd"), commonArguments + noSync + arguments, in: place?.namespace,
       output: "\(directory)/output", error: "\(directory)/log")
     process.withLock { $0 = child }
   }

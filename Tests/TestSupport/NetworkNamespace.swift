@@ -1,50 +1,33 @@
-internal import CNamespaces
 import Foundation
 
-/// A network of its own (network_namespaces(7)), joined to this process's by a pair of virtual Ethernet devices: clients
-/// in it can be cut off so that not one packet of theirs, not even a FIN, arrives any more.
+/// A network of its own, joined to this process's by a pair of virtual Ethernet devices: clients in it can be cut off so
+/// that not one packet of theirs, not even a FIN, arrives any more.
 ///
-/// It needs root and `ip` (iproute2). The kernel removes the namespace and the pair with the last descriptor of it: this
-/// object's, and those of the sockets opened inside.
+/// The kernel removes the pair with the namespace.
 package final class NetworkNamespace: Sendable {
   /// The address of this process, as seen from inside. Servers that clients inside shall reach listen here.
   package let hostAddress: String
-  private let descriptor: Int32
+  private let namespace: Namespace
 
   /// Makes a namespace and brings the link up.
+  /// - Throws: `TestSupportError` where there can be none, as without root.
   package init() async throws {
-    // 198.18.0.0/15 is set aside for tests of networks (RFC 2544). Four addresses each: two of them are hosts.
-    let network = UInt32.random(in: 0..<1 << 15) << 2
-    func address(_ host: UInt32) -> String {
-      let number = 0xc612_0000 | network | host
-      return stride(from: 24, through: 0, by: -8).map { "\(number >> $0 & 0xff)" }.joined(separator: ".")
+    let addresses = TestAddresses(bits: 2)
+    let (host, guest, length, device) = (
+      addresses.address(1), addresses.address(2), addresses.prefixLength, addresses.tag
+    )
+    let namespace = try await Namespace()
+    try await namespace.inside {
+      try ip("link", "add", "client", "type", "veth", "peer", "name", device, "netns", "\(getpid())")
+      try ip("address", "add", "\(guest)/\(length)", "dev", "client")
+      try ip("link", "set", "client", "up")
     }
-    let (host, guest) = (address(1), address(2))
-    let device = "test-" + String(network >> 2, radix: 16)
-    let opened = try await onThread {
-      guard unshare(CLONE_NEWNET) == 0 else { throw TestSupportError(systemCall: "unshare") }
-      let descriptor = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)
-      guard descriptor >= 0 else { throw TestSupportError(systemCall: "open of a namespace") }
-      do {
-        try ip("link", "add", "client", "type", "veth", "peer", "name", device, "netns", "\(getpid())")
-        try ip("address", "add", "\(guest)/30", "dev", "client")
-        try ip("link", "set", "client", "up")
-      } catch {
-        close(descriptor)
-        throw error
-      }
-      return descriptor
-    }
-    descriptor = opened
+    self.namespace = namespace
     hostAddress = host
     try await onThread {
-      try ip("address", "add", "\(host)/30", "dev", device)
+      try ip("address", "add", "\(host)/\(length)", "dev", device)
       try ip("link", "set", device, "up")
     }
-  }
-
-  deinit {
-    close(descriptor)
   }
 
   /// Drops all packets between the namespace and this process from now on, both ways and without a word to either.
@@ -62,10 +45,7 @@ package final class NetworkNamespace: Sendable {
 
   /// Runs `body` on a thread of its own that is in the namespace.
   func inside<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await onThread { [descriptor] in
-      guard setns(descriptor, CLONE_NEWNET) == 0 else { throw TestSupportError(systemCall: "setns") }
-      return try body()
-    }
+    try await namespace.inside(body)
   }
 
   /// Why there can be no namespaces here; nil where there can.
@@ -77,21 +57,4 @@ package final class NetworkNamespace: Sendable {
       return "\(error)"
     }
   }
-}
-
-/// Runs `body` on a thread that ends with it: namespaces are a property of threads, and those of Swift's pool are shared.
-private func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-  try await withCheckedThrowingContinuation { continuation in
-    Thread { continuation.resume(with: Result(catching: body)) }.start()
-  }
-}
-
-/// Runs ip(8) in the network of the calling thread.
-private func ip(_ arguments: String...) throws {
-  let program = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"].first { (path: String) in access(path, X_OK) == 0 }
-  guard let program else { throw TestSupportError("there is no ip(8): install iproute2") }
-  let pid = try spawn([program] + arguments, [], output: "/dev/null", error: "/dev/null")
-  var status: Int32 = 0
-  while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
-  guard status == 0 else { throw TestSupportError("ip \(arguments.joined(separator: " ")) failed; it needs root") }
 }

@@ -14,13 +14,14 @@ package func withEtcd<Value>(
 }
 
 /// Runs `body` with a fresh cluster; processes and data are gone when it returns, however it ends.
+/// - Parameter network: where its members have their places; all are on this process's loopback device where nil.
 package func withEtcdCluster<Value>(
-  _ version: EtcdVersion, members count: Int, _ arguments: [String] = [],
+  _ version: EtcdVersion, members count: Int, _ arguments: [String] = [], network: ClusterNetwork? = nil,
   isolation: isolated (any Actor)? = #isolation, _ body: ([EtcdProcess]) async throws -> Value
 ) async throws -> Value {
   try await Turnstile.throughProcesses {
     try await withTemporaryDirectory { directory in
-      let members = try await startCluster(version, members: count, arguments, in: directory)
+      let members = try await startCluster(version, members: count, arguments, network, in: directory)
       return try await finally {
         try await body(members)
       } cleanup: {
@@ -53,17 +54,19 @@ package func withJoiningMember<Value>(
 
 /// Starts all members at once, on other ports if some are taken by the time they are bound.
 private func startCluster(
-  _ version: EtcdVersion, members count: Int, _ arguments: [String], in directory: String
+  _ version: EtcdVersion, members count: Int, _ arguments: [String], _ network: ClusterNetwork?, in directory: String
 ) async throws -> [EtcdProcess] {
   for attempt in 1... {
     let ports = try LoopbackPort.pick(2 * count)
-    let cluster = (0..<count).map { "m\($0)=http://127.0.0.1:\(ports[2 * $0 + 1])" }.joined(separator: ",")
+    let cluster = (0..<count).map { number in
+      "m\(number)=http://\(network?.places[number].address ?? "127.0.0.1"):\(ports[2 * number + 1])"
+    }.joined(separator: ",")
     let members = try (0..<count).map { index in
       let home = "\(directory)/\(attempt)-\(index)"
       try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
       return EtcdProcess(
         version, name: "m\(index)", directory: home, ports: Array(ports[2 * index...2 * index + 1]),
-        arguments: ["--initial-cluster", cluster] + arguments)
+        arguments: ["--initial-cluster", cluster] + arguments, place: network?.places[index])
     }
     do {
       for member in members { try await member.launch() }

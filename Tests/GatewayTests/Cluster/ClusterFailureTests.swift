@@ -1,0 +1,113 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What clients see while the members of a cluster fail, one after the other.
+@Suite(.timeLimit(.minutes(15)))
+struct ClusterFailureTests {
+  private static let timers = ["--heartbeat-interval", "50", "--election-timeout", "500"]
+  /// With this in the environment, what clients saw is printed, and the gateway has these flags.
+  private static let measuredFlags = ProcessInfo.processInfo.environment["ETCD_REST_MEASURED_FLAGS"]?
+    .split(separator: " ").map(String.init)
+  /// A member that says nothing is left soon.
+  private static let flags = measuredFlags ?? ["--keepalive-time", "6s", "--keepalive-timeout", "2s"]
+
+  enum Fault: String, CaseIterable {
+    case killed
+    /// SIGSTOP: its system goes on.
+    case stopped
+    /// Nobody reaches it.
+    case parted
+    /// Clients reach it, the other members do not.
+    case isolated
+  }
+
+  /// No write that was acknowledged is lost, and none is executed twice, whoever fails; the others go on; and in the end
+  /// calls go to all members again.
+  @Test(.needsNetworkNamespaces, arguments: EtcdVersion.allCases)
+  func everyMemberFailsInEveryWay(_ version: EtcdVersion) async throws {
+    let network = try await ClusterNetwork(members: 3)
+    try await withEtcdCluster(version, members: 3, Self.timers, network: network) { members in
+      try await withGateway(members.map(\.url), Self.flags) { gateway in
+        let load = try await ClusterLoad.run(4, to: gateway.url) { load in
+          for fault in Fault.allCases {
+            for number in members.indices {
+              try await load.awaitMore(50)
+              let role = try await leader(of: members) == number ? "leader" : "follower"
+              _ = load.takeFigures()
+              try await fail(members[number], fault, network, number)
+              try await load.awaitMore(200)
+              try await mend(members[number], fault, network, number)
+              try await expectCalls(at: members)
+              let figures = load.takeFigures()
+              guard Self.measuredFlags != nil else { continue }
+              for (kind, figures) in figures { print("\(version) \(role) \(fault), \(kind)s: \(figures)") }
+            }
+          }
+        }
+        try await expectEachOnce(load.writes, members[0])
+      }
+    }
+  }
+
+  private func fail(_ member: EtcdProcess, _ fault: Fault, _ network: ClusterNetwork, _ number: Int) async throws {
+    switch fault {
+    case .killed: await member.kill()
+    case .stopped: member.pause()
+    case .parted: try await network.part(number)
+    case .isolated: try await network.isolate(number)
+    }
+  }
+
+  private func mend(_ member: EtcdProcess, _ fault: Fault, _ network: ClusterNetwork, _ number: Int) async throws {
+    switch fault {
+    case .killed: try await member.start()
+    case .stopped: member.resume()
+    case .parted: try await network.join(number)
+    case .isolated: try await network.reunite(number)
+    }
+    try await member.awaitHealth()
+  }
+
+  private func leader(of members: [EtcdProcess]) async throws -> Int {
+    try await eventually("a leader that all know", within: .seconds(20)) {
+      var leaders: Set<String> = []
+      var ids: [String] = []
+      for member in members {
+        let status = try await member.call("/v3/maintenance/status")
+        leaders.insert(status["leader"]?.string ?? "0")
+        ids.append(status["header"]?["member_id"]?.string ?? "")
+      }
+      return leaders.count == 1 ? ids.firstIndex(of: leaders.first ?? "") : nil
+    }
+  }
+
+  /// Waits until calls come to every member.
+  private func expectCalls(at members: [EtcdProcess]) async throws {
+    let before = try await calls(at: members)
+    _ = try await eventually("calls at every member", within: .seconds(60)) {
+      try await zip(before, calls(at: members)).allSatisfy { $0 + 10 <= $1 } ? true : nil
+    }
+  }
+
+  private func calls(at members: [EtcdProcess]) async throws -> [Int] {
+    var counts: [Int] = []
+    for member in members { counts.append(try await member.callsStarted(of: "Put")) }
+    return counts
+  }
+
+  /// Compares what is in etcd with what was written.
+  private func expectEachOnce(_ writes: [String: Bool], _ member: EtcdProcess) async throws {
+    let range = try await member.call("/v3/kv/range", ["key": .string("w/".base64), "range_end": .string("w0".base64)])
+    var found: Set<String> = []
+    for item in range["kvs"]?.array ?? [] {
+      let key = item["key"]?.string ?? ""
+      #expect(item["value"]?.string == key && item["version"] == "1", "\(item)")
+      found.insert(String(decoding: Data(base64Encoded: key) ?? Data(), as: UTF8.self))
+    }
+    let lost = writes.filter { $0.value && !found.contains($0.key) }
+    #expect(lost.isEmpty, "lost: \(lost.keys.sorted().prefix(5))")
+    #expect(found.isSubset(of: writes.keys), "nobody wrote \(found.subtracting(writes.keys).sorted().prefix(5))")
+    #expect(writes.values.filter { $0 }.count > 1000)
+  }
+}
