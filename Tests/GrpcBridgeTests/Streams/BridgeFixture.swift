@@ -10,7 +10,7 @@ import Testing
 final class BridgeFixture: Sendable {
   let peer: ScriptedPeer
   let bridge: LoopBound<Bridge>
-  private let loop: LoopBound<EventLoop>
+  let loop: LoopBound<EventLoop>
   private let remote: EventLoop.Remote
   private let thread: LoopThread
   private let authenticator: Authenticator

@@ -1,0 +1,106 @@
+internal import EtcdSchema
+package import EventLoop
+package import Logging
+internal import SwiftProtobuf
+
+/// Asks the cluster for its members from time to time, so that those that come and go are noticed, as clientv3's
+/// `AutoSyncInterval` does. Learners, and members that have not started yet, are none to serve clients. Belongs to one loop.
+package final class EndpointSync {
+  private static let method = CallMethod(path: "/etcdserverpb.Cluster/MemberList", isRepeatable: true)
+  private static let request: [UInt8] = {
+    (try? Etcdserverpb_MemberListRequest.with { $0.linearizable = true }.serializedBytes()) ?? []
+  }()
+
+  private let loop: EventLoop
+  private unowned let bridge: Bridge
+  private let interval: UInt64
+  private let credentials: BasicCredentials?
+  private let logger: Logger
+  private let report: ([Endpoint]) -> Void
+  private var call: Call?
+  private var answer: [UInt8] = []
+  private var known: [Endpoint] = []
+  /// The last failure, which is not reported again.
+  private var trouble = ""
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in ask() }
+
+  /// Asks for the first time at once.
+  ///
+  /// - Parameters:
+  ///   - interval: how often to ask, in milliseconds.
+  ///   - credentials: who asks; where authentication is on, etcd from 3.5.28 on may tell its members to some users only.
+  ///   - report: called on the loop with the members' endpoints, whenever these are others than before.
+  package init(
+    bridge: Bridge, loop: EventLoop, interval: UInt64, credentials: BasicCredentials?, logger: Logger,
+    report: @escaping ([Endpoint]) -> Void
+  ) {
+    self.bridge = bridge
+    self.loop = loop
+    self.interval = interval
+    self.credentials = credentials
+    self.logger = logger
+    self.report = report
+    timer.start(after: 0, every: interval)
+  }
+
+  /// Asks no more.
+  package func stop() {
+    timer.stop()
+    if let call { bridge.cancel(call) }
+    call = nil
+  }
+
+  private func ask() {
+    // An answer that takes longer than the interval is awaited.
+    guard call == nil else { return }
+    answer = []
+    let call = Call(
+      Self.method, message: CallMessage(copying: Self.request), timeout: GrpcTimeout(milliseconds: 30_000),
+      delegate: self)
+    self.call = call
+    bridge.start(call, credentials: credentials.map { .user(bridge.key(for: $0)) } ?? .none)
+  }
+
+  private func take(_ response: Etcdserverpb_MemberListResponse) throws(Endpoint.ParseError) {
+    var endpoints: [Endpoint] = []
+    for member in response.members where !member.name.isEmpty && !member.isLearner {
+      for url in member.clientUrls { endpoints.append(try Endpoint(url)) }
+    }
+    // The order is etcd's, and no news.
+    endpoints.sort { $0.description < $1.description }
+    guard !endpoints.isEmpty, endpoints != known else { return }
+    known = endpoints
+    logger.info(
+      "the members of the cluster", metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])
+    report(endpoints)
+  }
+
+  private func fail(_ reason: String) {
+    logger.log(
+      level: reason == trouble ? .debug : .warning, "the cluster does not tell its members; endpoints stay as they are",
+      metadata: ["reason": "\(reason)"])
+    trouble = reason
+  }
+}
+
+extension EndpointSync: CallDelegate {
+  package func call(_ call: Call, willReceive length: Int) {}
+  package func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { answer += bytes }
+
+  package func call(_ call: Call, endedWith status: GrpcStatus) {
+    self.call = nil
+    guard status.isOK else { return fail(status.message) }
+    do {
+      try take(Etcdserverpb_MemberListResponse(serializedBytes: answer))
+      trouble = ""
+    } catch {
+      fail("\(error)")
+    }
+  }
+
+  package func credentials(for call: Call) -> BasicCredentials {
+    credentials ?? BasicCredentials(user: "", password: "")
+  }
+
+  package func peer(of call: Call) -> String { "the gateway" }
+}
