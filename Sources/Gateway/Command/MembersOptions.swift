@@ -1,0 +1,67 @@
+import ArgumentParser
+import FoundationEssentials
+import GrpcBridge
+
+/// The flags that say which members of etcd there are.
+struct MembersOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Where etcd's members serve clients, as http://HOST:PORT, https://HOST:PORT, unix:///PATH or HOST:PORT; several "
+        + "are separated by commas. (default: http://127.0.0.1:2379)", valueName: "url,..."))
+  var endpoints: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "A file with the endpoints, in place of --endpoints: separated by commas, blanks or lines, where # begins a "
+        + "comment. It is read again on SIGHUP.", valueName: "path"))
+  var endpointsFile: String?
+
+  /// - Throws: `ValidationError` with one line that names the fault.
+  func source() throws -> EndpointSource {
+    let environment = CommandEnvironment()
+    switch (endpoints ?? environment["endpoints"], endpointsFile ?? environment["endpoints-file"]) {
+    case (_?, _?): throw ValidationError("--endpoints and --endpoints-file: give one of them")
+    case (nil, let path?): return .file(path)
+    case (let text, nil): return .list(text ?? "http://127.0.0.1:2379")
+    }
+  }
+}
+
+/// Where the endpoints are written.
+enum EndpointSource: Sendable {
+  case list(String)
+  /// The path of a file.
+  case file(String)
+
+  /// - Throws: `ValidationError` with one line that names the fault, and the file.
+  func read() throws -> [Endpoint] {
+    switch self {
+    case .list(let text):
+      return try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
+        try Self.endpoint(part.filter { $0 != " " })
+      }
+    case .file(let path):
+      guard let data = try? Data(contentsOf: URL(filePath: path)) else {
+        throw ValidationError("--endpoints-file: \(path) cannot be read")
+      }
+      let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
+      let texts = lines.flatMap { line in
+        line.prefix { $0 != "#" }.split { $0 == "," || $0.isWhitespace }
+      }
+      guard !texts.isEmpty else { throw ValidationError("--endpoints-file: there is no endpoint in \(path)") }
+      do {
+        return try texts.map { try Self.endpoint(String($0)) }
+      } catch let error as ValidationError {
+        throw ValidationError("--endpoints-file: \(path): \(error.message)")
+      }
+    }
+  }
+
+  private static func endpoint(_ text: String) throws -> Endpoint {
+    do {
+      return try Endpoint(text)
+    } catch {
+      throw ValidationError("\(error)")
+    }
+  }
+}
