@@ -10,7 +10,7 @@ package final class CallMethod: Sendable {
   package let changesUsers: Bool
   /// Whether requests or responses are a stream: such calls go over a connection of their own.
   package let isStream: Bool
-  /// Whether a member without a leader is to end the stream (etcd's metadata `hasleader`).
+  /// Whether a member without a leader is to end the stream, unless the call says otherwise.
   package let requiresLeader: Bool
 
   package init(
@@ -116,6 +116,10 @@ package final class Call {
   var token: Token?
   /// Whether etcd gave out the token after it had refused another one for this call.
   var hasFreshToken = false
+  /// Whether a member without a leader is to refuse the call, or end it (etcd's metadata `hasleader`).
+  package var requiresLeader: Bool
+  /// The member that the call was last sent to; nil where it has not been sent.
+  package internal(set) var endpoint: Endpoint?
   /// How often the call was sent again with another token.
   var renewals = 0
   static let mostRenewals = 4
@@ -133,6 +137,7 @@ package final class Call {
     requests?.append(message.frame)
     self.message = message
     stream = CallStream(of: method)
+    requiresLeader = method.requiresLeader
     self.timeout = timeout?.milliseconds
     timeoutText = timeout?.headerValue ?? []
     self.delegate = delegate

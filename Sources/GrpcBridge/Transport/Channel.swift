@@ -225,7 +225,7 @@ package final class Channel {
   private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
     guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
     if isUnexecuted { return true }
-    if call.method.requiresLeader && status.isLackOfLeader && endpoints.count > 1 && call.attempts >= Self.mostMembers {
+    if call.requiresLeader && status.isLackOfLeader && endpoints.count > 1 && call.attempts >= Self.mostMembers {
       return false
     }
     return status.code == .unavailable && call.method.isRepeatable

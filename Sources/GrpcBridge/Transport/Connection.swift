@@ -164,6 +164,7 @@ final class Connection {
   /// - Throws: ``HTTP2Error`` where the connection takes no more streams.
   func submit(_ call: Call) throws(HTTP2Error) {
     try session.submit(call)
+    call.endpoint = endpoint
     hasOutput = true
     if session.callCount == 1 { keepalive.start() }
   }
@@ -232,7 +233,7 @@ final class Connection {
 
   func streamClosed(of call: Call, code: UInt32) {
     let status = call.stream.status(closedWith: code)
-    if call.method.requiresLeader && status.isLackOfLeader { channel.leave(self) }
+    if call.requiresLeader && status.isLackOfLeader { channel.leave(self) }
     channel.ended(
       call, status,
       isUnexecuted: call.stream.grpcStatus == nil && CallStream.isRefused(code))

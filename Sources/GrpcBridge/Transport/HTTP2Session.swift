@@ -110,7 +110,7 @@ final class HTTP2Session {
             // Where this is present etcd never takes the common name of our client certificate for the user.
             add("grpcgateway-accept", "application/json")
             if call.method.isStream { add("client-api-version", Self.apiVersion) }
-            if call.method.requiresLeader { add("hasleader", "true") }
+            if call.requiresLeader { add("hasleader", "true") }
             if !timeout.isEmpty { add("grpc-timeout", timeout, keptBy: immortalName) }
             if let token { add("token", token, keptBy: immortalName) }
             return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
