@@ -28,8 +28,8 @@ extension EtcdClient {
 
   /// Writes a key. Is never sent a second time where etcd may have executed it.
   ///
-  /// - Parameters:
-  ///   - lease: the lease that the key goes with; nil for none.
+  /// - Parameter lease: the lease that the key goes with; nil for none.
+  @discardableResult
   public func put(
     _ key: Bytes, _ value: Bytes, lease: LeaseID? = nil, _ options: PutOptions = [], timeout: Duration? = nil
   ) async throws -> PutResponse {
