@@ -36,9 +36,10 @@ bench: ## measure beside etcd's own gateway and the speed of light; ARGUMENTS="-
 	$(release)
 	Benchmarks/run $(ARGUMENTS)
 
-generate: ## rewrite the generated code from the .proto files
+generate: ## rewrite the generated code from the .proto files and the table of errors
 	@scripts/install-system-packages generate
 	scripts/generate
+	scripts/generate-errors
 
 format: ## format the Swift files
 	scripts/format

@@ -42,6 +42,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
+      exclude: ["Errors/etcd-errors.tsv"],
       swiftSettings: settings),
     .executableTarget(
       name: "Gateway",

@@ -29,8 +29,9 @@ package final class EventLoop {
   deinit {
     remote.detach()
     hooks.removeAll()
-    // Handles are freed by their close callbacks, which need one more turn of the loop.
-    while uv_run(raw, UV_RUN_NOWAIT) != 0 {}
+    // Handles are freed by their close callbacks, which need one more turn of the loop; a name that is still being
+    // resolved is waited for, as that cannot be taken back.
+    while uv_run(raw, UV_RUN_ONCE) != 0 {}
     precondition(uv_loop_close(raw) == 0, "an event loop was released before the handles made on it")
     raw.deallocate()
   }
@@ -45,6 +46,7 @@ package final class EventLoop {
     while running {
       uv_run(raw, UV_RUN_DEFAULT)
     }
+    remote.dropJobs()
     remote.owner.store(0, ordering: .relaxed)
   }
 
@@ -132,6 +134,16 @@ extension EventLoop {
       if let wakeUp { closeHandle(wakeUp.handle) }
     }
 
+    /// Lets go of what is not run any more, and of all that it holds: often the loop itself.
+    fileprivate func dropJobs() {
+      let jobs = state.withLock { state in
+        defer { state.jobs = [] }
+        return state.jobs
+      }
+      // Freed outside of the lock, as what they held may execute something when it goes.
+      _ = jobs
+    }
+
     private func runJobs() {
       let jobs = state.withLock { state in
         let jobs = state.jobs
@@ -148,7 +160,8 @@ extension EventLoop {
 /// Invariant for `Sendable`: the value is reachable only through ``value``, which checks the thread.
 package struct LoopBound<Value>: @unchecked Sendable {
   private let stored: Value
-  private let remote: EventLoop.Remote
+  /// How other threads reach the loop.
+  package let remote: EventLoop.Remote
 
   package init(_ value: Value, loop: EventLoop) {
     stored = value

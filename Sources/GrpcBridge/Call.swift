@@ -120,6 +120,8 @@ package final class Call {
   unowned(unsafe) var failedAt: Member?
   /// Whether a member without a leader is to refuse the call, or end it (etcd's metadata `hasleader`).
   package var requiresLeader: Bool
+  /// The member that the call was last sent to; nil where it has not been sent.
+  package internal(set) var endpoint: Endpoint?
   /// How often the call was sent again with another token.
   var renewals = 0
   static let mostRenewals = 4

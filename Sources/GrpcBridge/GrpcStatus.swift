@@ -75,29 +75,8 @@ extension GrpcStatus {
   }
 }
 
-/// The messages of etcd that decide what happens next; the full table is part of etcd's `rpctypes`.
-package enum EtcdMessage {
-  package static let invalidAuthToken = "etcdserver: invalid auth token"
-  package static let authOldRevision = "etcdserver: revision of auth store is old"
-  package static let userEmpty = "etcdserver: user name is empty"
-  /// What `Hash` and `Defragment` say, whose errors etcd sends as they are, with code Unknown.
-  package static let rawInvalidAuthToken = "auth: invalid auth token"
-  package static let rawPermissionDenied = "auth: permission denied"
-  package static let rawUserEmpty = "auth: user name is empty"
-  /// What waiting calls say, with code Unknown, where their deadline passed.
-  static let rawDeadlineExceeded = "context deadline exceeded"
-  /// Sent by a learner for what it will not do before it is promoted.
-  static let notSupportedForLearner = "etcdserver: rpc not supported for learner"
-  /// Said of what only the leader does.
-  static let notLeader = "etcdserver: not leader"
-  /// Said by a member that has lost its cluster.
-  static let noLeader = "etcdserver: no leader"
-  package static let permissionDenied = "etcdserver: permission denied"
+extension EtcdMessage {
   /// How ends what etcd says of a watch that it does not create for a lack of rights, or of a good token: before it
   /// stands the error's code as text.
   static let mayBeTokens = [permissionDenied, invalidAuthToken, authOldRevision, userEmpty]
-  package static let authNotEnabled = "etcdserver: authentication is not enabled"
-  package static let tooManyRequests = "etcdserver: too many requests"
-  /// Sent without etcd's prefix and as code Unknown.
-  package static let notPrimaryLessor = "not a primary lessor"
 }

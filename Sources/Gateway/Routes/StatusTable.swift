@@ -34,8 +34,8 @@ extension GrpcStatus {
     case (.login, _, _): (401, HTTPResponse.challenge)
     case (.throttled(let seconds), _, _): (429, [("Retry-After", "\(seconds)")])
     // Known to etcd as errors of other kinds, but sent with code Unknown.
-    case (.server, _, EtcdMessage.tooManyRequests): (429, [("Retry-After", "1")])
-    case (.server, .unknown, EtcdMessage.notPrimaryLessor): (503, [("Retry-After", "1")])
+    case (.server, _, EtcdMessage.requestTooManyRequests): (429, [("Retry-After", "1")])
+    case (.server, .unknown, EtcdMessage.notPrimary): (503, [("Retry-After", "1")])
     case (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials,
       (.server, .unknown, EtcdMessage.rawUserEmpty) where !hadCredentials:
       (401, HTTPResponse.challenge)

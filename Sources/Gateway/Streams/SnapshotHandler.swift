@@ -19,12 +19,8 @@ final class SnapshotHandler: RequestHandler {
   /// The response message that is being received.
   private var message: [UInt8] = []
   private var unread = UnreadBytes()
-  private var digest = SnapshotDigest()
-  /// The last bytes that have come, which may be the digest; the others were passed on.
-  private var tail: [UInt8] = []
-  private var receivedCount: UInt64 = 0
-  /// The size of the file in bytes; nil before the first message.
-  private var length: UInt64?
+  private var snapshot = SnapshotVerifier()
+  private var isBegun = false
   private var isEnded = false
   private var isBroken = false
 
@@ -65,21 +61,12 @@ final class SnapshotHandler: RequestHandler {
     return .bytes(count)
   }
 
-  /// The size of the whole file: `rest` is how much comes after the first message, by etcd's count, which does not
-  /// include the digest. The database is a whole number of pages, so that a count that does include it shows.
-  static func fileSize(first: Int, rest: UInt64) -> UInt64 {
-    let size = UInt64(first) &+ rest
-    return size % 512 == UInt64(SnapshotDigest.size) ? size : size &+ UInt64(SnapshotDigest.size)
-  }
-
-  /// Begins the answer; returns the size of the file.
-  private func begin(_ first: Etcdserverpb_SnapshotResponse) -> UInt64 {
-    let length = Self.fileSize(first: first.blob.count, rest: first.remainingBytes)
-    self.length = length
+  /// Begins the answer, with the size of the file.
+  private func begin(_ length: UInt64) {
+    isBegun = true
     exchange.respond(
       streaming: 200, contentType: "application/octet-stream", length: length,
       headers: [("Content-Disposition", "attachment; filename=\"\(Self.fileName())\""), ("Cache-Control", "no-store")])
-    return length
   }
 
   private static func fileName() -> String {
@@ -90,21 +77,6 @@ final class SnapshotHandler: RequestHandler {
       strftime(text.baseAddress!, text.count, "etcd-%Y%m%dT%H%M%SZ.db", &parts)
       return String(cString: text.baseAddress!)
     }
-  }
-
-  /// Passes on all but what may be the digest.
-  private func take(_ bytes: UnsafeRawBufferPointer) {
-    let surplus = max(0, tail.count + bytes.count - SnapshotDigest.size)
-    let fromTail = min(surplus, tail.count)
-    tail[..<fromTail].withUnsafeBytes { pass($0) }
-    tail.removeFirst(fromTail)
-    pass(UnsafeRawBufferPointer(rebasing: bytes[..<(surplus - fromTail)]))
-    tail.append(contentsOf: bytes[(surplus - fromTail)...])
-  }
-
-  private func pass(_ bytes: UnsafeRawBufferPointer) {
-    digest.update(bytes)
-    unread.buffer.append(bytes)
   }
 
   /// Ends the answer; what is wrong with it, if anything, has `reason`.
@@ -126,15 +98,17 @@ extension SnapshotHandler: CallDelegate {
       shard.bridge.cancel(call)
       return self.call(call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood"))
     }
-    let length = length ?? begin(part)
-    receivedCount += UInt64(part.blob.count)
-    guard receivedCount <= length else {
-      // Not even the end is passed on: a client that has got `length` bytes takes them for the file.
+    do {
+      try part.blob.withUnsafeBytes { bytes in
+        try snapshot.take(bytes, announcing: part.remainingBytes) { unread.buffer.append($0) }
+      }
+    } catch {
+      // Not even the end is passed on: a client that has got as much as was announced takes it for the file.
       shard.bridge.cancel(call)
       self.call = nil
-      return end(brokenBecause: "etcd has announced \(length) bytes and sent more")
+      return end(brokenBecause: "\(error)")
     }
-    part.blob.withUnsafeBytes { take($0) }
+    if !isBegun, let length = snapshot.length { begin(length) }
     if unread.isFull && !isPaused {
       isPaused = true
       shard.bridge.pause(call)
@@ -144,17 +118,18 @@ extension SnapshotHandler: CallDelegate {
 
   func call(_ call: Call, endedWith status: GrpcStatus) {
     self.call = nil
-    guard let length else {
+    guard isBegun else {
       let failure = status.isOK ? GrpcStatus(.internal, "etcd has sent an empty snapshot") : status
       return exchange.respond(.error(failure, hadCredentials: caller?.isSomebody == true))
     }
     guard status.isOK else { return end(brokenBecause: status.message) }
-    guard receivedCount == length else {
-      return end(brokenBecause: "etcd has announced \(length) bytes and sent \(receivedCount)")
+    do {
+      let tail = try snapshot.finish()
+      tail.withUnsafeBytes { unread.buffer.append($0) }
+      end(brokenBecause: nil)
+    } catch {
+      end(brokenBecause: "\(error)")
     }
-    guard tail == digest.finish() else { return end(brokenBecause: "its SHA-256 is wrong") }
-    tail.withUnsafeBytes { unread.buffer.append($0) }
-    end(brokenBecause: nil)
   }
 
   func credentials(for call: Call) -> BasicCredentials {

@@ -1,7 +1,7 @@
 import EventLoop
 package import Logging
 
-/// Logs users in, for all shards of a process: one thread with one connection that carries `Authenticate` calls and
+/// Logs users in, for all shards of a process, or for one client: one connection that carries `Authenticate` calls and
 /// nothing else, so that a flood of logins never stands before anybody's reads and writes.
 package final class Authenticator: Sendable {
   /// The limits on logins.
@@ -25,12 +25,12 @@ package final class Authenticator: Sendable {
   /// What came of a login: a token, and whether it was fetched for this very question or is one that was known.
   typealias LoginReply = @Sendable (Result<(token: Token, isFresh: Bool), GrpcStatus>) -> Void
 
-  private let loop: LoopBound<EventLoop>
-  private let desk: LoopBound<LoginDesk>
+  private let desk: LoopBound<LazyDesk>
   private let remote: EventLoop.Remote
-  private let thread: LoopThread
+  /// A loop and thread of its own, where it has them.
+  private let own: (loop: LoopBound<EventLoop>, thread: LoopThread)?
 
-  /// Starts the thread and the connection.
+  /// Starts a thread and a connection.
   ///
   /// - Parameters:
   ///   - logger: hears of refused logins.
@@ -41,13 +41,22 @@ package final class Authenticator: Sendable {
     channelLogger: Logger
   ) throws {
     let loop = try EventLoop()
-    let desk = LoginDesk(
-      loop: loop, channel: Channel(loop: loop, endpoints: endpoints, configuration: channel, logger: channelLogger),
-      configuration: configuration, logger: logger)
-    self.loop = LoopBound(loop, loop: loop)
+    let desk = LazyDesk(loop, endpoints, channel, configuration, logger, channelLogger)
+    desk.open()
     self.desk = LoopBound(desk, loop: loop)
     remote = loop.remote
-    thread = LoopThread(name: "etcd-rest auth", running: self.loop)
+    let bound = LoopBound(loop, loop: loop)
+    own = (bound, LoopThread(name: "etcd-rest auth", running: bound))
+  }
+
+  /// Shares the loop of its only user: nothing is begun before the first login.
+  init(
+    on loop: EventLoop, endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration,
+    logger: Logger
+  ) {
+    desk = LoopBound(LazyDesk(loop, endpoints, channel, configuration, logger, logger), loop: loop)
+    remote = loop.remote
+    own = nil
   }
 
   /// Logs a user in, or gives out the token an earlier login got.
@@ -61,7 +70,7 @@ package final class Authenticator: Sendable {
     _ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String,
     reply: @escaping LoginReply
   ) {
-    remote.execute { [desk] in desk.value.login(key, credentials, stale: stale, peer: peer, reply: reply) }
+    remote.execute { [desk] in desk.value.open().login(key, credentials, stale: stale, peer: peer, reply: reply) }
   }
 
   /// Passes an `AuthenticateRequest` of a client on, within the same limits; `reply` gets etcd's answer as it is, on the
@@ -69,12 +78,12 @@ package final class Authenticator: Sendable {
   func authenticate(
     _ message: [UInt8], peer: String, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
   ) {
-    remote.execute { [desk] in desk.value.authenticate(message, peer: peer, reply: reply) }
+    remote.execute { [desk] in desk.value.open().authenticate(message, peer: peer, reply: reply) }
   }
 
   /// Forgets refused logins: users have changed.
   func usersHaveChanged() {
-    remote.execute { [desk] in desk.value.usersHaveChanged() }
+    remote.execute { [desk] in desk.value.opened?.usersHaveChanged() }
   }
 
   /// Takes other members in place of those it has.
@@ -82,12 +91,49 @@ package final class Authenticator: Sendable {
     remote.execute { [desk] in desk.value.update(endpoints) }
   }
 
-  /// Ends the connection and the thread. To be called once, after all shards have ended.
+  /// Ends the connection, and the thread where it has one of its own. To be called once, after all shards have ended; where
+  /// the loop is shared, on that loop.
   package func close() {
-    remote.execute { [loop, desk] in
-      desk.value.close()
+    guard let own else {
+      desk.value.opened?.close()
+      return
+    }
+    remote.execute { [desk, loop = own.loop] in
+      desk.value.opened?.close()
       loop.value.stop()
     }
-    thread.join()
+    own.thread.join()
+  }
+}
+
+/// Makes the desk, and with it the connection, when it is first needed.
+private final class LazyDesk {
+  private(set) var opened: LoginDesk?
+  private var endpoints: [Endpoint]
+  private let make: ([Endpoint]) -> LoginDesk
+
+  init(
+    _ loop: EventLoop, _ endpoints: [Endpoint], _ channel: Channel.Configuration,
+    _ configuration: Authenticator.Configuration, _ logger: Logger, _ channelLogger: Logger
+  ) {
+    self.endpoints = endpoints
+    make = { endpoints in
+      LoginDesk(
+        loop: loop, channel: Channel(loop: loop, endpoints: endpoints, configuration: channel, logger: channelLogger),
+        configuration: configuration, logger: logger)
+    }
+  }
+
+  @discardableResult
+  func open() -> LoginDesk {
+    if let opened { return opened }
+    let desk = make(endpoints)
+    opened = desk
+    return desk
+  }
+
+  func update(_ endpoints: [Endpoint]) {
+    self.endpoints = endpoints
+    opened?.update(endpoints)
   }
 }

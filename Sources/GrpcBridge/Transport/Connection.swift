@@ -172,6 +172,7 @@ final class Connection {
   /// - Throws: ``HTTP2Error`` where the connection takes no more streams.
   func submit(_ call: Call) throws(HTTP2Error) {
     try session.submit(call)
+    call.endpoint = endpoint
     hasOutput = true
     keepalive.asked(hasChoice: member.channel.hasChoice)
   }

@@ -1,0 +1,93 @@
+internal import SwiftProtobuf
+
+/// An RPC and its messages.
+struct Rpc<Request: Message, Response: Message> {
+  let method: CallMethod
+
+  /// - Parameters:
+  ///   - path: the `:path` of its requests.
+  ///   - isRepeatable: whether it may be sent again though etcd may have executed it, as the `.proto` files say.
+  init(_ path: String, isRepeatable: Bool = false, changesUsers: Bool = false, isStream: Bool = false) {
+    method = CallMethod(path: path, isRepeatable: isRepeatable, changesUsers: changesUsers, isStream: isStream)
+  }
+}
+
+/// The time limit of a call.
+enum CallLimit {
+  /// The one given, else that of the configuration.
+  case usual(Duration?)
+  /// The one given, else none: the call waits for others by design.
+  case waits(Duration?)
+}
+
+extension EtcdClient {
+  /// Makes a unary call.
+  ///
+  /// - Parameters:
+  ///   - endpoint: the member that the call is for; nil for any.
+  ///   - hasCredentials: whether it is made for the client's user.
+  /// - Throws: ``EtcdError``, or `CancellationError` where the task is cancelled.
+  func call<Request, Response>(
+    _ rpc: Rpc<Request, Response>, _ request: Request, _ limit: CallLimit, endpoint: String? = nil,
+    hasCredentials: Bool = true
+  ) async throws -> Response {
+    let target = try endpoint.map { try Endpoint(forClient: $0) }
+    // Messages of proto3 without required fields always serialise.
+    let message: [UInt8] = (try? request.serializedBytes()) ?? []
+    let answer = try await perform(rpc.method, message, limit, at: target, hasCredentials: hasCredentials)
+    return try decode(answer)
+  }
+
+  private func perform(
+    _ method: CallMethod, _ message: [UInt8], _ limit: CallLimit, at target: Endpoint?, hasCredentials: Bool
+  ) async throws -> [UInt8] {
+    try checkSize(message)
+    let timeout = try timeout(limit)
+    let ticket = OperationTicket()
+    return try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { continuation in
+        let isTaken = execute { core in
+          let call = UnaryCall(
+            method, message, timeout: timeout, credentials: hasCredentials, target: target, core: core, ticket: ticket,
+            continuation: continuation)
+          core.start(call, ticket)
+        }
+        if !isTaken { continuation.resume(throwing: EtcdError.clientClosed) }
+      }
+    } onCancel: {
+      ticket.cancel()
+      execute { $0.cancel(ticket) }
+    }
+  }
+
+  func checkSize(_ message: [UInt8]) throws {
+    let most = configuration.maxSendBytes
+    guard message.count <= most else {
+      let text = "a request of \(message.count) bytes, where at most \(most) are sent (maxSendBytes)"
+      throw EtcdError(.resourceExhausted, .resourceExhausted, text)
+    }
+  }
+
+  /// - Throws: ``EtcdError`` where no time is left at all.
+  func timeout(_ limit: CallLimit) throws -> GrpcTimeout? {
+    let duration: Duration? =
+      switch limit {
+      case .usual(let given): given ?? configuration.requestTimeout
+      case .waits(let given): given
+      }
+    guard let duration else { return nil }
+    guard duration > .zero else {
+      throw EtcdError(.deadlineExceeded, .deadlineExceeded, "the time limit of the call is \(duration)")
+    }
+    return GrpcTimeout(milliseconds: duration.milliseconds)
+  }
+}
+
+/// - Throws: ``EtcdError`` where the bytes are no such message.
+func decode<Response: Message>(_ bytes: [UInt8]) throws -> Response {
+  do {
+    return try Response(serializedBytes: bytes)
+  } catch {
+    throw EtcdError(.internal, .internal, "an answer of etcd is not understood: \(error)")
+  }
+}

@@ -1,0 +1,89 @@
+internal import EventLoop
+public import Logging
+internal import Synchronization
+
+/// A client of etcd: typed calls of its whole API, over connections that it keeps by itself.
+///
+/// One client serves any number of tasks; make one for a cluster and a user and keep it. It has a thread of its own, so that
+/// nothing it does ever blocks Swift's; every call is `async`, ends early where its task is cancelled (etcd is told, and the
+/// call throws `CancellationError`), and fails with an ``EtcdError`` for all other reasons.
+///
+/// <doc:GettingStarted> shows how to use it.
+public final class EtcdClient: Sendable {
+  /// What the client was made with.
+  public let configuration: Configuration
+  private let thread: LoopThread
+  /// All that lives on the client's thread; nil once the client is closed.
+  private let core: Mutex<LoopBound<ClientLoop>?>
+  /// Held while the thread is ended, so that everybody who closes the client waits for that.
+  private let closing = Mutex(())
+
+  /// Makes a client that begins to connect at once; calls wait for a connection.
+  ///
+  /// - Parameters:
+  ///   - endpoints: where the members serve clients: `HOST:PORT` or `http://HOST:PORT`, one at least.
+  ///   - dialTimeout: how long a call waits for a connection.
+  ///   - credentials: who the calls are made for.
+  ///   - requestTimeout: the time limit of calls that are made without one; nil for none.
+  ///   - logger: hears of connections made and lost; nobody where nil.
+  /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
+  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptors.
+  public convenience init(
+    endpoints: [String], dialTimeout: Duration = .seconds(5), credentials: Credentials = .none,
+    requestTimeout: Duration? = .seconds(30), logger: Logger? = nil
+  ) throws {
+    var configuration = Configuration(endpoints: endpoints)
+    configuration.dialTimeout = dialTimeout
+    configuration.credentials = credentials
+    configuration.requestTimeout = requestTimeout
+    if let logger { configuration.logger = logger }
+    try self.init(configuration)
+  }
+
+  /// Makes a client that begins to connect at once; calls wait for a connection.
+  ///
+  /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
+  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptors.
+  public init(_ configuration: Configuration) throws {
+    try configuration.check()
+    let endpoints = try configuration.parsedEndpoints()
+    let loop: EventLoop
+    do {
+      loop = try EventLoop()
+    } catch {
+      throw EtcdError(.resourceExhausted, .resourceExhausted, "no event loop: \(error)")
+    }
+    self.configuration = configuration
+    core = Mutex(LoopBound(ClientLoop(loop, configuration, endpoints), loop: loop))
+    thread = LoopThread(name: "etcd client", running: LoopBound(loop, loop: loop))
+  }
+
+  deinit { close() }
+
+  /// Ends the client: calls under way fail with ``EtcdError/Code/clientClosed``, as later ones do, and streams end with it.
+  ///
+  /// Waits for the client's thread, which has nothing left to do: no connection, thread or descriptor is left. (One thing
+  /// cannot be taken back: a name that is being resolved at this moment is waited for.) May be called more than once; a
+  /// client that nobody refers to any more is closed by itself.
+  public func close() {
+    closing.withLock { _ in
+      guard let core = self.core.withLock({ $0.take() }) else { return }
+      core.remote.execute { core.value.close() }
+      thread.join()
+    }
+  }
+
+  /// Runs `job` on the client's thread.
+  ///
+  /// - Parameter job: must not refer to the client, whose end waits for the thread.
+  /// - Returns: whether it will be run: not after ``close()``.
+  @discardableResult
+  func execute(_ job: @escaping @Sendable (ClientLoop) -> Void) -> Bool {
+    // Handed over under the lock, so that nothing comes behind the end.
+    core.withLock { core in
+      guard let core else { return false }
+      core.remote.execute { job(core.value) }
+      return true
+    }
+  }
+}

@@ -1,0 +1,77 @@
+internal import EtcdSchema
+internal import EventLoop
+internal import SwiftProtobuf
+
+/// Keeps one lease alive for a client, on the client's thread: asks when a third of its time has passed, as clientv3 does.
+final class LeaseRenewal: ClientOperation {
+  private unowned let core: ClientLoop
+  private let ticket: OperationTicket
+  private let lease: LeaseID
+  /// How long, in milliseconds, the first answer may take; further ones as long as the lease lives.
+  private let patience: UInt64
+  /// Whether the first answer is all that is wanted.
+  private let isOnce: Bool
+  private let buffer: StreamBuffer<LeaseKeepAlive>
+  private var asked: KeepAlive?
+  private lazy var timer = LoopTimer(loop: core.loop) { [unowned self] in ask() }
+  /// Until when the answer may take; by then the lease may have ended.
+  private var deadline: UInt64 = 0
+  /// How long, in milliseconds, to wait before asking again where etcd could not be asked.
+  private static let pause: UInt64 = 500
+
+  init(
+    _ lease: LeaseID, patience: UInt64, isOnce: Bool, core: ClientLoop, ticket: OperationTicket,
+    buffer: StreamBuffer<LeaseKeepAlive>
+  ) {
+    self.lease = lease
+    self.patience = patience
+    self.isOnce = isOnce
+    self.core = core
+    self.ticket = ticket
+    self.buffer = buffer
+  }
+
+  func start() {
+    let (sum, overflows) = core.loop.now.addingReportingOverflow(patience)
+    deadline = overflows ? .max : sum
+    ask()
+  }
+
+  private func ask() {
+    let timeout = deadline - min(core.loop.now, deadline)
+    asked = core.bridge.leases.keepAlive(
+      lease.rawValue, credentials: core.credentials, basic: core.basic, peer: ClientLoop.peer, timeout: timeout
+    ) { [unowned self] in hear($0) }
+  }
+
+  private func hear(_ result: Result<[UInt8], GrpcStatus>) {
+    asked = nil
+    do {
+      let response: Etcdserverpb_LeaseKeepAliveResponse = try decode(result.get())
+      // etcd says so of a lease that it does not know, too.
+      guard response.ttl > 0 else { return end(nil) }
+      _ = buffer.add(LeaseKeepAlive(response))
+      guard !isOnce else { return end(nil) }
+      let life = UInt64(response.ttl) * 1000
+      deadline = core.loop.now + life
+      timer.start(after: life / 3)
+    } catch let status as GrpcStatus where status.code == .unavailable && !core.isClosed && core.loop.now + Self.pause < deadline {
+      timer.start(after: Self.pause)
+    } catch let status as GrpcStatus {
+      end(core.error(status))
+    } catch {
+      end(error)
+    }
+  }
+
+  func cancel() { end(CancellationError()) }
+
+  func close(_ error: EtcdError) { end(error) }
+
+  private func end(_ error: (any Error)?) {
+    asked?.cancel()
+    timer.stop()
+    core.ended(ticket)
+    buffer.finish(error)
+  }
+}

@@ -1,0 +1,107 @@
+internal import EventLoop
+
+/// A call of a client that etcd answers with a stream.
+final class ServerStream: ClientOperation {
+  /// Takes a message of the stream; answers whether there is room for more.
+  typealias OnMessage = ([UInt8]) throws -> Bool
+  /// Takes the end: the error, if it was not a good one.
+  typealias OnEnd = ((any Error)?) -> Void
+
+  private unowned let core: ClientLoop
+  private let ticket: OperationTicket
+  private let method: CallMethod
+  private let message: [UInt8]
+  private let timeout: GrpcTimeout?
+  private let target: Endpoint?
+  private let bridge: Bridge
+  private let onMessage: OnMessage
+  private let onEnd: OnEnd
+  /// Whether another stream takes the place of one that breaks.
+  private let resumes: Bool
+  private var call: Call?
+  private var incoming: [UInt8] = []
+  private var isHeldBack = false
+  private var backoff = Backoff.stream
+  private lazy var reopening = LoopTimer(loop: core.loop) { [unowned self] in open() }
+
+  init(
+    _ method: CallMethod, _ message: [UInt8], timeout: GrpcTimeout? = nil, target: Endpoint? = nil, resumes: Bool = false,
+    core: ClientLoop, ticket: OperationTicket, onMessage: @escaping OnMessage, onEnd: @escaping OnEnd
+  ) {
+    self.core = core
+    self.ticket = ticket
+    self.method = method
+    self.message = message
+    self.timeout = timeout
+    self.target = target
+    self.resumes = resumes
+    self.onMessage = onMessage
+    self.onEnd = onEnd
+    bridge = core.takeBridge(to: target)
+  }
+
+  func start() { open() }
+
+  private func open() {
+    let call = Call(method, message: CallMessage(copying: message), timeout: timeout, delegate: self)
+    call.requiresLeader = resumes || core.configuration.requireLeader
+    self.call = call
+    bridge.start(call, credentials: core.credentials)
+    bridge.finishSending(call)
+  }
+
+  func resume() {
+    guard isHeldBack, let call else { return }
+    isHeldBack = false
+    bridge.resume(call)
+  }
+
+  func cancel() { end(CancellationError()) }
+
+  func close(_ error: EtcdError) { end(error) }
+
+  private func end(_ error: (any Error)?) {
+    if let call { bridge.cancel(call) }
+    call = nil
+    reopening.stop()
+    core.giveBackBridge(to: target)
+    core.ended(ticket)
+    onEnd(error)
+  }
+}
+
+extension ServerStream: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    incoming = []
+    incoming.reserveCapacity(min(length, 1 << 20))
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { incoming += bytes }
+
+  func callReceivedMessage(_ call: Call) {
+    do {
+      backoff.reset()
+      let hasRoom = try onMessage(incoming)
+      if !hasRoom && !isHeldBack {
+        isHeldBack = true
+        bridge.pause(call)
+      }
+    } catch {
+      end(error)
+    }
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    self.call = nil
+    // A call that never was on the wire has found no connection within the time that calls wait for one.
+    guard resumes, !core.isClosed, status.isPassing || status.isOK, call.attempts > 0 else {
+      return end(status.isOK ? nil : core.error(status, at: call.endpoint))
+    }
+    isHeldBack = false
+    reopening.start(after: backoff.wait())
+  }
+
+  func credentials(for call: Call) -> BasicCredentials { core.basicCredentials }
+
+  func peer(of call: Call) -> String { ClientLoop.peer }
+}

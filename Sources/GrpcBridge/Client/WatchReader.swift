@@ -1,0 +1,79 @@
+internal import EtcdSchema
+internal import SwiftProtobuf
+
+/// One watch of a client, on the client's thread.
+final class WatchReader: ClientOperation {
+  private unowned let core: ClientLoop
+  private let ticket: OperationTicket
+  private let request: [UInt8]
+  private let buffer: StreamBuffer<WatchBatch>
+  private var client: WatchClient?
+
+  /// What all readers of the same watch share of a response.
+  private final class Rendering {
+    let response: Etcdserverpb_WatchResponse
+    let batch: WatchBatch
+    let size: Int
+
+    init(_ bytes: [UInt8]) throws {
+      response = try decode(bytes)
+      batch = WatchBatch(response)
+      size = bytes.count
+    }
+  }
+
+  /// - Parameter request: an encoded `WatchRequest` that creates a watch.
+  init(_ request: [UInt8], core: ClientLoop, ticket: OperationTicket, buffer: StreamBuffer<WatchBatch>) {
+    self.request = request
+    self.core = core
+    self.ticket = ticket
+    self.buffer = buffer
+  }
+
+  func start() {
+    let client = core.bridge.watches.open(credentials: core.credentials, peer: ClientLoop.peer, delegate: self)
+    self.client = client
+    do {
+      try request.withUnsafeBytes { try client.receive($0) }
+    } catch let status as GrpcStatus {
+      end(core.error(status))
+    } catch {
+      end(error)
+    }
+  }
+
+  func cancel() { end(CancellationError()) }
+
+  func resume() { client?.resume() }
+
+  func close(_ error: EtcdError) { end(error) }
+
+  private func end(_ error: (any Error)?) {
+    client?.cancel()
+    core.ended(ticket)
+    buffer.finish(error)
+  }
+}
+
+extension WatchReader: WatchClientDelegate {
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
+    do {
+      let rendering = try response.rendering(watchID: watchID) { () throws in
+        var bytes: [UInt8] = []
+        response.encoded(watchID: watchID) { bytes += $0 }
+        return try Rendering(bytes)
+      }
+      let message = rendering.response
+      guard !message.canceled else {
+        return end(EtcdError(watchCanceledBecause: message.cancelReason, compactRevision: message.compactRevision))
+      }
+      if !buffer.add(rendering.batch, size: rendering.size) { client.pause() }
+    } catch {
+      end(error)
+    }
+  }
+
+  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(core.error(status)) }
+
+  func credentials(for client: WatchClient) -> BasicCredentials { core.basicCredentials }
+}
