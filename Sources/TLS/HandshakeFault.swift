@@ -25,34 +25,38 @@ extension OpenSSLReason {
 
 /// What a peer says with an alert (RFC 8446, section 6.2).
 ///
-/// - Parameter weHaveCertificate: whether we could have sent a certificate: some peers miss it without saying so.
-func describe(alert: Int32, weHaveCertificate: Bool) -> String {
-  switch alert {
-  case SSL_AD_CERTIFICATE_REQUIRED, SSL_AD_BAD_CERTIFICATE, SSL_AD_HANDSHAKE_FAILURE:
-    if !weHaveCertificate {
-      return "\(name(ofAlert: alert)); it may want a certificate of ours, and there is none"
+/// - Parameter certificate: the file of the certificate that we could have sent.
+func describe(alert: Int32, certificate: String?) -> String {
+  guard let certificate else {
+    switch alert {
+    // Some say no more than that the certificate which is missing is bad.
+    case SSL_AD_CERTIFICATE_REQUIRED, SSL_AD_BAD_CERTIFICATE:
+      return "it wants a certificate of ours, and there is none"
+    case SSL_AD_HANDSHAKE_FAILURE:
+      return "no way of TLS suits both; it may want a certificate of ours, and there is none"
+    default: return describe(alert: alert)
     }
-  default: break
   }
-  return name(ofAlert: alert)
+  switch alert {
+  case SSL_AD_CERTIFICATE_REQUIRED: return "it wants a certificate of ours, and takes not the one in \(certificate)"
+  case SSL_AD_BAD_CERTIFICATE: return "it does not accept our certificate in \(certificate)"
+  case SSL_AD_UNSUPPORTED_CERTIFICATE: return "it does not take certificates of the kind of ours in \(certificate)"
+  case SSL_AD_CERTIFICATE_REVOKED: return "our certificate in \(certificate) was revoked"
+  case SSL_AD_CERTIFICATE_EXPIRED: return "our certificate in \(certificate) has expired"
+  case SSL_AD_CERTIFICATE_UNKNOWN: return "it does not accept our certificate in \(certificate), and does not say why"
+  case SSL_AD_UNKNOWN_CA: return "it does not know the authority that signed our certificate in \(certificate)"
+  case SSL_AD_ACCESS_DENIED: return "our certificate in \(certificate) is good, but gives no access"
+  default: return describe(alert: alert)
+  }
 }
 
-private func name(ofAlert alert: Int32) -> String {
+private func describe(alert: Int32) -> String {
   switch alert {
-  case SSL_AD_CERTIFICATE_REQUIRED: "it requires a certificate"
-  case SSL_AD_BAD_CERTIFICATE: "it does not accept our certificate"
-  case SSL_AD_UNSUPPORTED_CERTIFICATE: "our certificate is of a kind that it does not take"
-  case SSL_AD_CERTIFICATE_REVOKED: "our certificate was revoked"
-  case SSL_AD_CERTIFICATE_EXPIRED: "our certificate has expired"
-  case SSL_AD_CERTIFICATE_UNKNOWN: "it does not accept our certificate, for a reason of its own"
-  case SSL_AD_UNKNOWN_CA: "it does not know the authority that signed our certificate"
-  case SSL_AD_ACCESS_DENIED: "our certificate is good, but gives no access"
   case SSL_AD_PROTOCOL_VERSION: "it does not speak our versions of TLS"
-  case SSL_AD_HANDSHAKE_FAILURE: "there is no way of TLS that suits both"
+  case SSL_AD_HANDSHAKE_FAILURE: "no way of TLS suits both"
   case SSL_AD_INSUFFICIENT_SECURITY: "it wants stronger ciphers"
   case SSL_AD_NO_APPLICATION_PROTOCOL: "it does not speak the protocol we want (ALPN)"
   case SSL_AD_UNRECOGNIZED_NAME: "it has no certificate for the server name we asked for"
-  case SSL_AD_INTERNAL_ERROR: "internal error"
   default: "TLS alert \(alert), \(String(cString: SSL_alert_desc_string_long(alert)))"
   }
 }

@@ -4,6 +4,8 @@ package struct TLSError: Error, Hashable, CustomStringConvertible, Sendable {
   package enum Kind: Sendable {
     /// A file of ours: it is not there, or not what it should be. The text begins with its path.
     case file
+    /// A certificate of ours that is good, but not wanted by who uses it.
+    case unwanted
     /// The check of the peer's certificate.
     case verification
     /// The peer refused us and said so (RFC 8446, section 6.2).

@@ -201,7 +201,7 @@ package final class TLSSession {
           : "the peer closed the connection during the TLS handshake")
     }
     if let alert = reason.alert {
-      let words = describe(alert: alert, weHaveCertificate: context.settings.certificate != nil)
+      let words = describe(alert: alert, certificate: context.settings.certificate)
       return TLSError(.refused, "the peer refused us: \(words)")
     }
     if reason.isSSL(SSL_R_CERTIFICATE_VERIFY_FAILED), let verificationFault {
