@@ -1,7 +1,7 @@
 package import Glibc
 
 /// A socket address, ready for `connect` or `bind`.
-package struct SocketAddress: Sendable {
+package struct SocketAddress: Sendable, CustomStringConvertible {
   package let storage: sockaddr_storage
   package let length: socklen_t
   package var family: Int32 { Int32(storage.ss_family) }
@@ -55,6 +55,40 @@ package struct SocketAddress: Sendable {
     guard getaddrinfo(host, String(port), &hints, &found) == 0, let info = found else { return nil }
     defer { freeaddrinfo(found) }
     self.init(info.pointee.ai_addr, length: info.pointee.ai_addrlen)
+  }
+
+  /// Makes the address of a Unix socket (unix(7)); nil where the path is empty, has a zero byte or more than 107 bytes.
+  package init?(unixPath path: String) {
+    var address = sockaddr_un()
+    let capacity = MemoryLayout.size(ofValue: address.sun_path)
+    guard !path.isEmpty, path.utf8.count < capacity, !path.utf8.contains(0) else { return nil }
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+    self = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        SocketAddress($0, length: socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+  }
+
+  /// The address in numbers, without its port, or the path of a Unix socket.
+  package var description: String {
+    withUnsafeBytes(of: storage) { bytes in
+      let address = bytes.baseAddress!
+      switch family {
+      case AF_INET: return Self.text(AF_INET, address + MemoryLayout.offset(of: \sockaddr_in.sin_addr)!)
+      case AF_INET6: return Self.text(AF_INET6, address + MemoryLayout.offset(of: \sockaddr_in6.sin6_addr)!)
+      default:
+        let path = bytes[MemoryLayout.offset(of: \sockaddr_un.sun_path)!...]
+        return String(decoding: path.prefix { $0 != 0 }, as: UTF8.self)
+      }
+    }
+  }
+
+  private static func text(_ family: Int32, _ address: UnsafeRawPointer) -> String {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { buffer in
+      inet_ntop(family, address, buffer.baseAddress, socklen_t(buffer.count)).map { String(cString: $0) } ?? "?"
+    }
   }
 
   static var hints: addrinfo {

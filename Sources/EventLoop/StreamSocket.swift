@@ -1,8 +1,10 @@
 import Glibc
 
-/// A connected or connecting TCP socket that never blocks. Owns its descriptor.
+/// A connected or connecting socket, TCP or Unix, that never blocks. Owns its descriptor.
 package final class StreamSocket {
   package let descriptor: Int32
+  /// Hears what the socket is ready for.
+  package var onEvent: (SocketEvents) -> Void
   private var watcher: SocketWatcher?
 
   /// The outcome of one read.
@@ -20,11 +22,14 @@ package final class StreamSocket {
     throws(LoopError)
   {
     descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    self.onEvent = onEvent
     guard descriptor >= 0 else { throw LoopError(-errno) }
-    var one: Int32 = 1
-    // Frames are gathered by the caller: waiting for more would only add delay (tcp(7), TCP_NODELAY).
-    setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
-    noticeVanishedPeer(descriptor, patience: 30_000)
+    if address.family != AF_UNIX {
+      var one: Int32 = 1
+      // Frames are gathered by the caller: waiting for more would only add delay (tcp(7), TCP_NODELAY).
+      setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
+      noticeVanishedPeer(descriptor, patience: 30_000)
+    }
     let code = address.withPointer { connect(descriptor, $0, $1) }
     if code != 0 && errno != EINPROGRESS {
       let error = LoopError(-errno)
@@ -32,7 +37,7 @@ package final class StreamSocket {
       throw error
     }
     do {
-      watcher = try SocketWatcher(loop: loop, descriptor: descriptor, onEvent)
+      watcher = try SocketWatcher(loop: loop, descriptor: descriptor) { [unowned self] in self.onEvent($0) }
     } catch {
       close(descriptor)
       throw error

@@ -6,21 +6,39 @@ import Testing
 @Suite struct EndpointTests {
   @Test(
     arguments: [
-      ("http://127.0.0.1:2379", "127.0.0.1", 2379), ("localhost:22379", "localhost", 22379), ("etcd", "etcd", 2379),
-      ("http://etcd", "etcd", 2379), ("http://etcd:1/", "etcd", 1), ("[::1]:2379", "::1", 2379),
-      ("http://[::1]", "::1", 2379),
-    ] as [(String, String, UInt16)])
-  func areRead(text: String, host: String, port: UInt16) throws {
+      ("http://127.0.0.1:2379", "127.0.0.1", 2379, .plaintext), ("localhost:22379", "localhost", 22379, .asConfigured),
+      ("etcd", "etcd", 2379, .asConfigured), ("http://etcd", "etcd", 2379, .plaintext),
+      ("http://etcd:1/", "etcd", 1, .plaintext), ("[::1]:2379", "::1", 2379, .asConfigured),
+      ("http://[::1]", "::1", 2379, .plaintext), ("https://etcd", "etcd", 2379, .tls),
+      ("https://[::1]:1/", "::1", 1, .tls), ("unixsocket:1", "unixsocket", 1, .asConfigured),
+    ] as [(String, String, UInt16, Endpoint.Security)])
+  func areRead(text: String, host: String, port: UInt16, security: Endpoint.Security) throws {
     let endpoint = try Endpoint(text)
     #expect(endpoint.host == host)
     #expect(endpoint.port == port)
+    #expect(endpoint.path == nil)
+    #expect(endpoint.security == security)
+    #expect(try Endpoint(endpoint.description) == endpoint)
+  }
+
+  @Test(
+    arguments: [
+      ("unix:///run/etcd.sock", "/run/etcd.sock", .asConfigured), ("unix://etcd.sock:0", "etcd.sock:0", .asConfigured),
+      ("unix:/run/etcd.sock", "/run/etcd.sock", .asConfigured), ("unixs:///run/a b", "/run/a b", .tls),
+      ("unixs:relative", "relative", .tls),
+    ] as [(String, String, Endpoint.Security)])
+  func socketsAreRead(text: String, path: String, security: Endpoint.Security) throws {
+    let endpoint = try Endpoint(text)
+    #expect(endpoint.path == path)
+    #expect(endpoint.authority == path)
+    #expect(endpoint.security == security)
     #expect(try Endpoint(endpoint.description) == endpoint)
   }
 
   @Test(arguments: [
     "", "http://", ":2379", "etcd:", "etcd:0", "etcd:65536", "etcd:x", "etcd:1:2", "::1", "[::1", "[::1]x",
-    "ftp://etcd",
-    "https://etcd", "unix:///tmp/x", "http://etcd:1/path", "http://user@etcd", "a b",
+    "ftp://etcd", "https://", "unix://", "unix:", "unixs://", "http://etcd:1/path", "http://user@etcd", "a b",
+    "unix:///" + String(repeating: "x", count: 107), "unix:///a\0b", "https://etcd:1?x", "://etcd",
   ])
   func whatIsNoneIsRefusedByName(text: String) {
     let error = #expect(throws: Endpoint.ParseError.self) { try Endpoint(text) }

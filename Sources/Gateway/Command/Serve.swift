@@ -15,7 +15,8 @@ struct Serve: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Where etcd serves, as http://HOST:PORT or HOST:PORT; several are separated by commas. "
+      "Where etcd serves, as http://HOST:PORT, https://HOST:PORT, HOST:PORT (TLS where one of its flags is given), "
+        + "unix:///PATH or unixs:///PATH; several are separated by commas. "
         + "(default: http://127.0.0.1:2379)", valueName: "url,..."))
   var endpoints: String?
 

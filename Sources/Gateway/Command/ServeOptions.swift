@@ -16,6 +16,8 @@ struct ServeOptions: ParsableArguments {
         + "ETCD_REST_PASSWORD, or asked for on the terminal.", valueName: "name[:password]"))
   var user: String?
 
+  @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
+
   @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
   var shards: Int?
 
@@ -111,6 +113,13 @@ struct CommandEnvironment {
     return value
   }
 
+  /// Whether a flag without a value was given, here or, as `true` or `false`, in the environment.
+  ///
+  /// - Throws: `ValidationError` where the environment has something else.
+  func flag(_ given: Bool, _ flag: String) throws -> Bool {
+    try value(given ? true : nil, flag, default: false)
+  }
+
   subscript(flag: String) -> String? { config.string(forKey: ConfigKey(stringLiteral: flag)) }
 }
 
@@ -170,6 +179,13 @@ struct ServeConfiguration {
     settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
     settings.identity = try Self.identity(options, environment)
 
+    var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
+    logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
+    self.logger = logger
+    settings.bridge.channel.tls = try TLSConfiguration(options.upstreamTLS, environment).map {
+      try ClientTLS.make($0, logger: logger)
+    }
+
     var logins = Authenticator.Configuration()
     logins.mostConcurrentLogins = try number(options.maxLogins, "max-logins", default: 4, in: 1...1000)
     logins.mostFailures = try number(options.maxLoginFailures, "max-login-failures", default: 10, in: 1...1_000_000)
@@ -178,10 +194,6 @@ struct ServeConfiguration {
     self.logins = logins
     self.settings = settings
     patience = try time(options.shutdownTimeout, "shutdown-timeout", default: 10)
-
-    var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
-    self.logger = logger
   }
 
   private static func identity(_ options: ServeOptions, _ environment: CommandEnvironment) throws -> BasicCredentials? {

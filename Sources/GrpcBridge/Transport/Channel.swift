@@ -11,7 +11,7 @@ package protocol ChannelOwner: AnyObject {
 /// Calls to the members of a cluster, in turn to those that are of use: keeps calls waiting for a connection, watches
 /// their deadlines, and repeats those that may be repeated, at another member where there is one. Belongs to one loop.
 package final class Channel {
-  /// The limits of a channel, in milliseconds.
+  /// The limits of a channel, in milliseconds, and the security of its connections.
   package struct Configuration: Sendable {
     /// How long a connection may take to become ready, and how long a call waits for one.
     package var dialTimeout: UInt64 = 2000
@@ -23,6 +23,8 @@ package final class Channel {
     /// How long a member may leave calls without a single byte before further ones go to others, and repeatable ones that
     /// wait there, too.
     package var suspectAfter: UInt64 = 1000
+    /// For endpoints that are spoken to in TLS; nil where it is not configured: then only those that ask for it are.
+    package var tls: ClientTLS?
 
     package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
   }

@@ -1,9 +1,12 @@
 import EventLoop
+import TLS
 
 /// One HTTP/2 connection to one etcd member, from the resolution of its name to its end. Belongs to a ``Member``.
 final class Connection {
   enum State {
     case connecting
+    /// Connected; the handshake of TLS is under way.
+    case securing
     /// Connected; the peer's SETTINGS are awaited as the proof that it speaks HTTP/2.
     case greeting
     case ready
@@ -17,9 +20,10 @@ final class Connection {
   private(set) var session: HTTP2Session!
   private let loop: EventLoop
   unowned let member: Member
-  private var addresses: [SocketAddress] = []
-  private var socket: StreamSocket?
-  private var output = WriteBuffer()
+  /// Present while connecting.
+  private var dialer: Dialer?
+  /// Present from then on.
+  private var wire: Wire?
   private var hasOutput = true
   /// The streams that have further requests to send, by their numbers: one that has gone in the meantime is not found.
   private var resuming: [Int32] = []
@@ -30,87 +34,124 @@ final class Connection {
     self.loop = loop
     self.endpoint = endpoint
     self.member = member
-    session = HTTP2Session(connection: self, authority: endpoint.authority)
+    session = HTTP2Session(
+      connection: self, authority: endpoint.path == nil ? endpoint.authority : "localhost", isSecure: isSecure)
     keepalive = Keepalive(connection: self, loop: loop, configuration: member.channel.configuration)
+  }
+
+  /// Whether the peer is spoken to in TLS.
+  private var isSecure: Bool {
+    switch endpoint.security {
+    case .plaintext: false
+    case .asConfigured: member.channel.configuration.tls != nil
+    case .tls: true
+    }
   }
 
   /// Begins to connect.
   ///
   /// - Parameter timeout: how many milliseconds may pass before the connection is ready.
   func start(timeout: UInt64) {
-    timer = LoopTimer(loop: loop) { [unowned self] in fail("no HTTP/2 greeting within \(timeout) ms") }
+    timer = LoopTimer(loop: loop) { [unowned self] in fail("\(delay) within \(timeout) ms") }
     timer?.start(after: timeout)
-    if let address = SocketAddress(numericHost: endpoint.host, port: endpoint.port) {
-      addresses = [address]
-      connectToNextAddress(after: "no address")
-    } else {
-      loop.resolve(host: endpoint.host, port: endpoint.port) { [weak self] result in
-        guard let self, state == .connecting else { return }
-        switch result {
-        case .success(let found):
-          addresses = found.reversed()
-          connectToNextAddress(after: "the name has no address")
-        case .failure(let error):
-          fail("the name does not resolve: \(error)")
-        }
+    dialer = Dialer(loop: loop, endpoint: endpoint) { [unowned self] result in
+      switch result {
+      case .success(let socket): connected(socket)
+      case .failure(let failure): fail(failure.reason)
       }
+    }
+    dialer?.start()
+  }
+
+  /// What did not come in time.
+  private var delay: String {
+    switch state {
+    case .connecting: dialer?.trouble ?? "no connection"
+    case .securing: "no answer in TLS"
+    default: "no HTTP/2 greeting"
     }
   }
 
-  private func connectToNextAddress(after reason: String) {
-    socket = nil
-    guard let address = addresses.popLast() else { return fail(reason) }
-    do {
-      socket = try StreamSocket(loop: loop, connectingTo: address) { [unowned self] in serve($0) }
-      socket?.watch(.writable)
-    } catch {
-      connectToNextAddress(after: error.description)
+  private func connected(_ socket: StreamSocket) {
+    dialer = nil
+    var tls: TLSSession?
+    if isSecure {
+      do {
+        tls = try (member.channel.configuration.tls ?? ClientTLS.standard.get())
+          .session(over: socket.descriptor, to: endpoint)
+      } catch {
+        return fail("\(error)")
+      }
+    }
+    wire = Wire(socket, tls: tls)
+    socket.onEvent = { [unowned self] in serve($0) }
+    state = .securing
+    shakeHands()
+  }
+
+  private func shakeHands() {
+    switch wire?.handshake() {
+    case .done:
+      state = .greeting
+      flush()
+      // The greeting may have come together with the end of the handshake.
+      receive()
+    case .failed(let reason): fail(reason)
+    case .underWay, nil: break
     }
   }
 
   private func serve(_ events: SocketEvents) {
     withExtendedLifetime(self) {
-      if state == .connecting {
-        if let error = socket?.connectError { return connectToNextAddress(after: error.description) }
-        state = .greeting
-        socket?.watch(.readable)
-        return flush()
-      }
+      if state == .securing { return shakeHands() }
       if events.contains(.writable) {
         hasOutput = true
         flush()
       }
-      if events.contains(.readable) { receive() }
+      if events.contains(.readable) {
+        receive()
+        if wire?.writeNeedsReading == true { hasOutput = true }
+      }
     }
   }
 
   /// Reads what has come.
   func receive() {
+    guard state != .securing else { return }
     let buffer = member.channel.readBuffer
-    while let socket {
-      switch socket.read(into: buffer) {
-      case .bytes(let count):
+    while let wire {
+      switch wire.read(into: buffer) {
+      case .bytes(let count, let isAll):
         hasOutput = true
         keepalive.heard()
+        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+        if state == .greeting, let foreign = ForeignGreeting(bytes) { return fail(foreign.rawValue) }
         do {
-          try session.receive(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+          try session.receive(bytes)
         } catch {
           return fail("HTTP/2 error: \(error)")
         }
-        if count < buffer.count { return closeIfFinished() }
+        if isAll { return closeIfFinished() }
       case .wouldBlock: return closeIfFinished()
-      case .closed: return fail("the peer closed the connection")
-      case .failed(let error): return fail("\(error)")
+      case .closed: return fail(closeReason)
+      case .failed(let reason): return fail(reason)
       }
     }
   }
 
+  private var closeReason: String {
+    // A server that expects TLS closes the connection, most often without a word.
+    state == .greeting && !isSecure
+      ? "the peer closed the connection without an HTTP/2 greeting; if it speaks TLS, use https://"
+      : "the peer closed the connection"
+  }
+
   /// Whether ``flush()`` has anything to do.
-  var needsFlush: Bool { hasOutput && state != .connecting && socket != nil }
+  var needsFlush: Bool { hasOutput && wire != nil && state != .securing }
 
   /// Sends what there is to send, in as few writes as the socket takes.
   func flush() {
-    guard hasOutput, state != .connecting, let socket else { return }
+    guard hasOutput, state != .securing, let wire else { return }
     hasOutput = false
     if !resuming.isEmpty {
       for id in resuming { session.resumeSending(onStream: id) }
@@ -118,15 +159,19 @@ final class Connection {
     }
     do {
       while true {
-        while output.count < WriteBuffer.goodSize, let bytes = try session.nextOutput() { output.append(bytes) }
-        guard output.count > 0 else { break }
-        try output.write(to: socket)
-        if output.count > 0 { return socket.watch([.readable, .writable]) }
+        while wire.queued < Wire.goodSize, let bytes = try session.nextOutput() { wire.queue(bytes) }
+        guard wire.queued > 0 else { break }
+        try wire.send()
+        if wire.queued > 0 { return wire.watch() }
       }
+    } catch let error as Wire.WriteError {
+      // What the peer has said last is a better reason.
+      receive()
+      return fail(error.reason)
     } catch {
       return fail("\(error)")
     }
-    socket.watch(.readable)
+    wire.watch()
     closeIfFinished()
   }
 
@@ -147,7 +192,8 @@ final class Connection {
     state = .closed
     timer = nil
     keepalive.stop()
-    socket = nil
+    dialer = nil
+    wire = nil
     member.connectionEnded(self, reason: reason)
   }
 
@@ -244,30 +290,5 @@ final class Connection {
     member.channel.ended(
       call, at: member, call.stream.status(closedWith: code),
       isUnexecuted: call.stream.grpcStatus == nil && CallStream.isRefused(code))
-  }
-}
-
-/// Bytes on their way to a socket.
-private struct WriteBuffer {
-  /// As much as is gathered before it is written.
-  static let goodSize = 65_536
-
-  private var bytes: [UInt8] = []
-  private var start = 0
-
-  var count: Int { bytes.count - start }
-
-  mutating func append(_ more: UnsafeRawBufferPointer) { bytes.append(contentsOf: more) }
-
-  /// Writes as much as the socket takes.
-  mutating func write(to socket: StreamSocket) throws {
-    start += try bytes.withUnsafeBytes { try socket.write(UnsafeRawBufferPointer(rebasing: $0[start...])) }
-    if start == bytes.count {
-      bytes.removeAll(keepingCapacity: true)
-      start = 0
-    } else if start >= Self.goodSize {
-      bytes.removeSubrange(..<start)
-      start = 0
-    }
   }
 }

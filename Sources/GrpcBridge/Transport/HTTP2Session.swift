@@ -9,6 +9,7 @@ final class HTTP2Session {
   /// The connection owns this session and outlives it.
   private unowned(unsafe) let connection: Connection
   private let authority: [UInt8]
+  private let scheme: StaticString
   /// Whether a call that may end before its requests do was sent.
   fileprivate private(set) var carriesStreams = false
 
@@ -22,8 +23,12 @@ final class HTTP2Session {
   /// The version of etcd's API that its metrics count our streams under, as clientv3's.
   private static let apiVersion: StaticString = "3.5"
 
-  init(connection: Connection, authority: String) {
+  /// What HTTP/2 over TLS is called where protocols are agreed on (RFC 9113, section 3.1).
+  static let protocolName = "h2"
+
+  init(connection: Connection, authority: String, isSecure: Bool) {
     self.connection = connection
+    scheme = isSecure ? "https" : "http"
     self.authority = Array(authority.utf8)
     var callbacks: OpaquePointer?
     var options: OpaquePointer?
@@ -101,7 +106,7 @@ final class HTTP2Session {
                 name, UnsafeBufferPointer(start: value.utf8Start, count: value.utf8CodeUnitCount), keptBy: immortal)
             }
             add(":method", "POST")
-            add(":scheme", "http")
+            add(":scheme", scheme)
             add(":path", call.method.path, keptBy: immortal)
             add(":authority", authority, keptBy: immortalName)
             add("te", "trailers")

@@ -1,0 +1,84 @@
+import ArgumentParser
+import GrpcBridge
+import Logging
+
+/// The flags about TLS to etcd, under the names that etcdctl has for them.
+struct UpstreamTLSOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A PEM file of the authorities that may have signed etcd's certificates. (default: the system's)",
+      valueName: "file"))
+  var cacert: String?
+
+  @Option(help: ArgumentHelp("A PEM file of the certificate to show to etcd. (default: none)", valueName: "file"))
+  var cert: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The PEM file of its private key, without a passphrase. (default: as --cert)", valueName: "file"))
+  var key: String?
+
+  @Flag(help: "Do not check etcd's certificates: anybody on the way may read and change everything.")
+  var insecureSkipTlsVerify = false
+
+  @Option(
+    help: ArgumentHelp(
+      "The name or address that etcd's certificates must be for. (default: that of the endpoint)", valueName: "name"))
+  var serverName: String?
+
+  @Option(help: "The least version of TLS to speak to etcd: 1.2 or 1.3. (default: 1.2)")
+  var tlsMinVersion: LeastTLSVersion?
+
+  @Flag(
+    help: """
+      Take a --cert that has a common name, which etcd may take for the user of calls that come without a token.
+      """)
+  var allowClientCn = false
+}
+
+/// A version of TLS on the command line.
+struct LeastTLSVersion: ExpressibleByArgument, Sendable {
+  let version: TLSConfiguration.Version
+
+  init(_ version: TLSConfiguration.Version) { self.version = version }
+
+  init?(argument: String) {
+    guard let version = TLSConfiguration.Version(rawValue: argument) else { return nil }
+    self.version = version
+  }
+}
+
+extension TLSConfiguration {
+  /// What the flags and the environment come to; nil where there are none of them.
+  ///
+  /// - Throws: `ValidationError` with one line that names the flag and its fault.
+  init?(_ options: UpstreamTLSOptions, _ environment: CommandEnvironment) throws {
+    self.init()
+    authorityFile = options.cacert ?? environment["cacert"]
+    certificateFile = options.cert ?? environment["cert"]
+    keyFile = options.key ?? environment["key"]
+    serverName = options.serverName ?? environment["server-name"]
+    verifiesServer = !(try environment.flag(options.insecureSkipTlsVerify, "insecure-skip-tls-verify"))
+    minimumVersion = try environment.value(options.tlsMinVersion, "tls-min-version", default: LeastTLSVersion(.v1_2))
+      .version
+    allowsCommonName = try environment.flag(options.allowClientCn, "allow-client-cn")
+    guard keyFile == nil || certificateFile != nil else { throw ValidationError("--key needs --cert") }
+    let texts = [("cacert", authorityFile), ("cert", certificateFile), ("key", keyFile), ("server-name", serverName)]
+    for (flag, text) in texts where text?.isEmpty == true { throw ValidationError("--\(flag) must not be empty") }
+    if self == TLSConfiguration() { return nil }
+  }
+}
+
+extension ClientTLS {
+  /// Reads the files that the flags name.
+  ///
+  /// - Throws: `ValidationError` with one line that names the file and its fault.
+  static func make(_ configuration: TLSConfiguration, logger: Logger) throws -> ClientTLS {
+    do {
+      return try ClientTLS(configuration, logger: logger)
+    } catch {
+      let way = error.kind == .unwanted ? "; use one without, or --allow-client-cn" : ""
+      throw ValidationError("TLS to etcd: \(error)\(way)")
+    }
+  }
+}

@@ -1,0 +1,58 @@
+package import Logging
+package import TLS
+
+/// The TLS of all connections to etcd, whichever thread they belong to.
+package final class ClientTLS: Sendable {
+  private let contexts: RenewableTLSContext
+  private let serverName: String?
+
+  /// What is used for endpoints that ask for TLS where none is configured: the system's authorities, no certificate of ours.
+  static let standard = Result { () throws(TLSError) in
+    try ClientTLS(TLSConfiguration(), logger: Logger(label: "etcd-rest") { _ in SwiftLogNoOpLogHandler() })
+  }
+
+  /// Reads the files.
+  ///
+  /// - Parameter logger: hears of renewed files.
+  /// - Throws: `TLSError`, in one line that says which file is at fault, of the kind `unwanted` where the certificate has a
+  ///   common name that is not allowed.
+  package init(_ configuration: TLSConfiguration, logger: Logger) throws(TLSError) {
+    serverName = configuration.serverName
+    var settings = TLSSettings(.client, verification: configuration.verifiesServer ? .required : .none)
+    settings.authorities = configuration.authorityFile
+    settings.certificate = configuration.certificateFile
+    settings.key = configuration.keyFile
+    settings.protocols = [HTTP2Session.protocolName]
+    settings.minimumVersion =
+      switch configuration.minimumVersion {
+      case .v1_2: .v1_2
+      case .v1_3: .v1_3
+      }
+    contexts = try RenewableTLSContext(settings) { context throws(TLSError) in
+      guard !configuration.allowsCommonName, let name = context.commonName else { return }
+      throw TLSError(
+        .unwanted,
+        "\(configuration.certificateFile ?? "the certificate"): the certificate has a common name, '\(name)', which etcd "
+          + "may take for the user of calls without a token")
+    } report: { look in
+      switch look {
+      case .renewed: logger.notice("new connections to etcd use the renewed TLS files")
+      case .failed(let error):
+        logger.error(
+          "the renewed TLS files are no good; the old ones stay in use", metadata: ["reason": "\(error)"])
+      case .unchanged: break
+      }
+    }
+  }
+
+  /// Looks whether the files have changed, as every new connection does. What that shows is logged where it is news.
+  @discardableResult
+  package func look() -> RenewableTLSContext.Look { contexts.look() }
+
+  /// Begins a session with a member.
+  func session(over descriptor: Int32, to endpoint: Endpoint) -> TLSSession {
+    TLSSession(
+      client: contexts.current, descriptor: descriptor,
+      serverName: serverName ?? (endpoint.path == nil ? endpoint.host : "localhost"), peer: endpoint.authority)
+  }
+}

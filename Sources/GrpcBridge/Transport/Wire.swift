@@ -1,0 +1,150 @@
+import EventLoop
+import TLS
+
+/// The bytes of a connection: as its socket carries them, or through TLS.
+final class Wire {
+  /// As much as is gathered before it is written.
+  static let goodSize = 65_536
+
+  /// The outcome of one read.
+  enum ReadResult {
+    /// Bytes; those that came at the same time may be still to be read, unless `isAll`.
+    case bytes(Int, isAll: Bool)
+    case wouldBlock
+    case closed
+    case failed(String)
+  }
+
+  /// Why bytes cannot be written any more.
+  struct WriteError: Error {
+    let reason: String
+  }
+
+  private let socket: StreamSocket
+  /// Nil where the peer is spoken to in plaintext.
+  private let tls: TLSSession?
+  private var bytes: [UInt8] = []
+  private var start = 0
+  /// What TLS waits for on its own account, beside what its user does: it has frames of its own.
+  private var readNeedsWriting = false
+  private(set) var writeNeedsReading = false
+
+  init(_ socket: StreamSocket, tls: TLSSession?) {
+    self.socket = socket
+    self.tls = tls
+  }
+
+  // MARK: - The handshake
+
+  enum Handshake {
+    case done
+    case underWay
+    case failed(String)
+  }
+
+  /// Goes on with the handshake of TLS, in which HTTP/2 has to be agreed on (RFC 9113, section 3.2).
+  func handshake() -> Handshake {
+    guard let tls else { return .done }
+    switch tls.handshake() {
+    case .wantsReadable:
+      socket.watch(.readable)
+      return .underWay
+    case .wantsWritable:
+      socket.watch(.writable)
+      return .underWay
+    case .failed(let error): return .failed(error.description)
+    case .done:
+      let chosen = tls.negotiatedProtocol
+      if chosen == HTTP2Session.protocolName { return .done }
+      return .failed(
+        "the peer speaks TLS, but chose \(chosen.map { "'\($0)'" } ?? "no protocol") instead of HTTP/2 (ALPN h2)")
+    }
+  }
+
+  // MARK: - Reading
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> ReadResult {
+    if let tls { return read(into: buffer, from: tls) }
+    switch socket.read(into: buffer) {
+    case .bytes(let count): return .bytes(count, isAll: count < buffer.count)
+    case .wouldBlock: return .wouldBlock
+    case .closed: return .closed
+    case .failed(let error): return .failed(error.description)
+    }
+  }
+
+  private func read(into buffer: UnsafeMutableRawBufferPointer, from tls: TLSSession) -> ReadResult {
+    readNeedsWriting = false
+    switch tls.read(into: buffer) {
+    // A record at a time.
+    case .bytes(let count): return .bytes(count, isAll: false)
+    case .wantsReadable: return .wouldBlock
+    case .wantsWritable:
+      readNeedsWriting = true
+      socket.watch([.readable, .writable])
+      return .wouldBlock
+    case .closed: return .closed
+    // gRPC has its own ends: whether TLS says goodbye makes no difference.
+    case .failed(let error) where error.kind == .truncated: return .closed
+    case .failed(let error): return .failed(error.description)
+    }
+  }
+
+  // MARK: - Writing
+
+  /// How many bytes wait to be written.
+  var queued: Int { bytes.count - start }
+
+  func queue(_ more: UnsafeRawBufferPointer) { bytes.append(contentsOf: more) }
+
+  /// Writes as much of what is queued as the socket takes.
+  ///
+  /// - Throws: ``WriteError``.
+  func send() throws {
+    start += try write()
+    if start == bytes.count {
+      bytes.removeAll(keepingCapacity: true)
+      start = 0
+    } else if start >= Self.goodSize {
+      bytes.removeSubrange(..<start)
+      start = 0
+    }
+  }
+
+  private func write() throws -> Int {
+    try bytes.withUnsafeBytes { bytes in
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
+      if let tls { return try write(rest, to: tls) }
+      do throws(LoopError) {
+        return try socket.write(rest)
+      } catch {
+        throw WriteError(reason: error.description)
+      }
+    }
+  }
+
+  /// Writes until the socket takes no more: TLS takes a record at a time.
+  private func write(_ bytes: UnsafeRawBufferPointer, to tls: TLSSession) throws(WriteError) -> Int {
+    writeNeedsReading = false
+    var count = 0
+    while count < bytes.count {
+      switch tls.write(UnsafeRawBufferPointer(rebasing: bytes[count...])) {
+      case .bytes(let more): count += more
+      case .wantsWritable: return count
+      case .wantsReadable:
+        writeNeedsReading = true
+        return count
+      case .closed: throw WriteError(reason: "the peer closed the connection")
+      case .failed(let error): throw WriteError(reason: error.description)
+      }
+    }
+    return count
+  }
+
+  /// Waits for the socket as the last reads and writes want it.
+  func watch() {
+    var events: SocketEvents = .readable
+    if readNeedsWriting || (queued > 0 && !writeNeedsReading) { events.insert(.writable) }
+    socket.watch(events)
+  }
+}
