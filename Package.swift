@@ -35,10 +35,11 @@ let package = Package(
       dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
       swiftSettings: settings),
     .target(name: "EventLoop", dependencies: ["CLibuv"], swiftSettings: settings),
+    .target(name: "TLS", dependencies: ["COpenSSL"], swiftSettings: settings),
     .target(
       name: "GrpcBridge",
       dependencies: [
-        "CNghttp2", "COpenSSL", "EtcdSchema", "EventLoop",
+        "CNghttp2", "COpenSSL", "EtcdSchema", "EventLoop", "TLS",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
@@ -46,7 +47,7 @@ let package = Package(
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdSchema", "EventLoop", "GrpcBridge", "Transcoding",
+        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdSchema", "EventLoop", "GrpcBridge", "TLS", "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "Logging", package: "swift-log"),
@@ -60,6 +61,7 @@ let package = Package(
       name: "TestSupport", dependencies: ["CNamespaces", "CNghttp2", "COpenSSL"], path: "Tests/TestSupport",
       swiftSettings: settings),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: settings),
+    .testTarget(name: "TLSTests", dependencies: ["TLS", "TestSupport"], swiftSettings: settings),
     .testTarget(
       name: "GrpcBridgeTests",
       dependencies: [

@@ -1,0 +1,38 @@
+internal import COpenSSL
+
+/// One entry of OpenSSL's error queue (ERR_get_error(3)).
+///
+/// The queue belongs to the thread, and what one call leaves there another takes for its own. So each call that may fail
+/// is preceded by ``clear()`` and, where it fails, followed by ``take()``.
+struct OpenSSLReason {
+  private let code: UInt
+
+  /// Forgets what earlier calls have left.
+  static func clear() { ERR_clear_error() }
+
+  /// The root of what went wrong, which is the oldest entry; the queue is empty afterwards.
+  static func take() -> OpenSSLReason {
+    defer { ERR_clear_error() }
+    return OpenSSLReason(code: ERR_peek_error())
+  }
+
+  /// Whether there was any.
+  var isGiven: Bool { code != 0 }
+
+  private var number: Int32 { ERR_GET_REASON(code) }
+
+  /// Whether it is the given reason of libssl.
+  func isSSL(_ reason: Int32) -> Bool { code != 0 && ERR_GET_LIB(code) == ERR_LIB_SSL && number == reason }
+
+  /// Whether it is the given reason of the part that reads certificates.
+  func isX509(_ reason: Int32) -> Bool { code != 0 && ERR_GET_LIB(code) == ERR_LIB_X509 && number == reason }
+
+  /// The number of the alert that the peer sent (RFC 8446, section 6); nil where it was something else.
+  var alert: Int32? {
+    guard code != 0, ERR_GET_LIB(code) == ERR_LIB_SSL, number > SSL_AD_REASON_OFFSET else { return nil }
+    return number - SSL_AD_REASON_OFFSET
+  }
+
+  /// OpenSSL's own words.
+  var text: String { ERR_reason_error_string(code).map { String(cString: $0) } ?? "no reason given" }
+}

@@ -1,0 +1,101 @@
+import Glibc
+import Synchronization
+
+/// A ``TLSContext`` that is made again when its files have changed. For any number of threads.
+///
+/// The files are looked at when somebody wants the context for a new connection, and on request. Where the new ones are
+/// no good, the context that was made of the old ones stays in use.
+package final class RenewableTLSContext: Sendable {
+  /// What a look at the files has shown.
+  package enum Look: Sendable {
+    /// They are those that the context was made of.
+    case unchanged
+    /// There is a new context.
+    case renewed
+    /// They have changed, but no context can be made of them.
+    case failed(TLSError)
+  }
+
+  private struct State {
+    var context: TLSContext
+    /// The files that were last looked at, good or not.
+    var stamps: [FileStamp?]
+    /// What was wrong with them.
+    var fault: TLSError?
+  }
+
+  package typealias Check = @Sendable (TLSContext) throws(TLSError) -> Void
+
+  private let settings: TLSSettings
+  private let check: Check
+  private let report: @Sendable (Look) -> Void
+  private let state: Mutex<State>
+
+  /// Reads the files.
+  ///
+  /// - Parameters:
+  ///   - check: has the last word on a context.
+  ///   - report: hears, on any thread, when there is a new context, and once of each change that no context can be made of.
+  /// - Throws: ``TLSError`` of the kind `file`, or what `check` throws.
+  package init(
+    _ settings: TLSSettings, check: @escaping Check = { _ in },
+    report: @escaping @Sendable (Look) -> Void
+  ) throws(TLSError) {
+    self.settings = settings
+    self.check = check
+    self.report = report
+    // The stamps come first: a file that changes while it is read differs from its stamp at the next look.
+    let stamps = settings.files.map { FileStamp($0) }
+    let context = try TLSContext(settings)
+    try check(context)
+    state = Mutex(State(context: context, stamps: stamps))
+  }
+
+  /// The context for a new connection, of the files as they are now.
+  package var current: TLSContext {
+    look()
+    return state.withLock { $0.context }
+  }
+
+  /// Looks whether the files have changed, and reads them if so.
+  @discardableResult
+  package func look() -> Look {
+    let (look, isNews) = state.withLock { state -> (Look, Bool) in
+      let stamps = settings.files.map { FileStamp($0) }
+      if stamps == state.stamps { return (state.fault.map(Look.failed) ?? .unchanged, false) }
+      state.stamps = stamps
+      do throws(TLSError) {
+        let context = try TLSContext(settings)
+        try check(context)
+        state.context = context
+        state.fault = nil
+        return (.renewed, true)
+      } catch {
+        state.fault = error
+        return (.failed(error), true)
+      }
+    }
+    if isNews { report(look) }
+    return look
+  }
+}
+
+/// What tells a file from the one that was there before (stat(2)); a symbolic link counts as what it leads to.
+struct FileStamp: Equatable {
+  private let device: UInt
+  private let inode: UInt
+  private let size: Int
+  private let changed: [Int]
+
+  /// Nil where there is no such file.
+  init?(_ path: String) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    device = status.st_dev
+    inode = status.st_ino
+    size = status.st_size
+    changed = [
+      status.st_mtim.tv_sec, status.st_mtim.tv_nsec, status.st_ctim.tv_sec, status.st_ctim.tv_nsec,
+    ]
+  }
+}

@@ -1,0 +1,52 @@
+internal import COpenSSL
+
+/// A version of TLS.
+package enum TLSVersion: String, Sendable, CaseIterable {
+  case v1_2 = "1.2"
+  case v1_3 = "1.3"
+
+  var number: Int32 {
+    switch self {
+    case .v1_2: TLS1_2_VERSION
+    case .v1_3: TLS1_3_VERSION
+    }
+  }
+}
+
+/// What a ``TLSContext`` is made of.
+package struct TLSSettings: Sendable {
+  package enum Role: Sendable {
+    case client
+    case server
+  }
+
+  /// What is asked of the peer's certificate.
+  package enum Verification: Sendable {
+    /// Nothing: a client takes any certificate, a server asks for none.
+    case none
+    /// For servers: a certificate that is sent must be good, but none need be sent.
+    case ifGiven
+    /// A good one.
+    case required
+  }
+
+  package var role: Role
+  package var verification: Verification
+  /// A PEM file of the certificates that the peer's must be signed by; nil for those of the system.
+  package var authorities: String?
+  /// A PEM file of our certificate, followed by those between it and an authority. A server needs one.
+  package var certificate: String?
+  /// The PEM file of its private key, without a passphrase.
+  package var key: String?
+  package var minimumVersion = TLSVersion.v1_2
+  /// The protocols to agree on one of (ALPN, RFC 7301), best first; empty for none.
+  package var protocols: [String] = []
+
+  package init(_ role: Role, verification: Verification) {
+    self.role = role
+    self.verification = verification
+  }
+
+  /// All files that there are.
+  var files: [String] { [authorities, certificate, key].compactMap { $0 } }
+}
