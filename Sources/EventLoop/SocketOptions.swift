@@ -16,3 +16,10 @@ package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
   set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
   if let patience { set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, patience) }
 }
+
+/// Whether a peer that has left has closed only its sending side, so that it may still read: a reset shows as an error and
+/// a hang-up (poll(2)).
+package func isHalfOpen(_ descriptor: Int32) -> Bool {
+  var state = pollfd(fd: descriptor, events: 0, revents: 0)
+  return poll(&state, 1, 0) == 0
+}

@@ -2,6 +2,8 @@ import EventLoop
 import GrpcBridge
 import Logging
 import ServiceLifecycle
+import TLS
+import UnixSignals
 
 /// The gateway as a whole: its shards, each on its thread, and the authenticator between them.
 final class GatewayService: Service {
@@ -12,18 +14,30 @@ final class GatewayService: Service {
   private let loops: [EventLoop.Remote]
   private let threads: [LoopThread]
   private let authenticator: Authenticator
+  private let listeners: Listeners
+  private let tls: RenewableTLSContext?
+  private let logger: Logger
+  private let reloadsOnHangup: Bool
 
   /// Opens the sockets and starts the threads: requests are served from here on.
   ///
-  /// - Throws: `ListenAddress.Failure` or `LoopError`, each with one clear line.
+  /// - Parameters:
+  ///   - tls: what TLS connections are made with; needed where an address of `listen` has TLS.
+  ///   - reloadsOnHangup: whether SIGHUP calls ``reload()``; else its effect is up to others.
+  ///   - greeting: what to say once requests are served, given where.
+  /// - Throws: `ListenFailure`, `TLSError` or `LoopError`, each with one clear line.
   init(
-    listen: ListenAddress, shards count: Int, settings: GatewaySettings, logins: Authenticator.Configuration,
-    patience: UInt64, logger: Logger, greeting: (ListenAddress) -> String
+    listen: [ListenAddress], tls: TLSSettings?, shards count: Int, settings: GatewaySettings,
+    logins: Authenticator.Configuration, patience: UInt64, logger: Logger, reloadsOnHangup: Bool,
+    greeting: ([ListenAddress]) -> String
   ) throws {
     self.patience = patience
+    self.logger = logger
+    self.reloadsOnHangup = reloadsOnHangup
     let routes = try RouteTable()
-    let (sockets, address) = try listen.listen(count: count)
-    self.greeting = greeting(address)
+    self.tls = try tls.map { try RenewableTLSContext(serving: $0, logger: logger) }
+    listeners = try Listeners(listen, shards: count)
+    self.greeting = greeting(listeners.addresses)
     // All connections go to the same members: one shard's reports of them will do.
     var quiet = logger
     if quiet.logLevel > .debug { quiet.logLevel = .error }
@@ -34,11 +48,11 @@ final class GatewayService: Service {
     var loops: [EventLoop.Remote] = []
     var threads: [LoopThread] = []
     let streamCount = StreamCount(most: settings.streams.most)
-    for (index, socket) in sockets.enumerated() {
+    for (index, sockets) in listeners.shards.enumerated() {
       let loop = try EventLoop()
       let shard = try Shard(
-        loop: loop, listener: socket, settings: settings, routes: routes, authenticator: authenticator,
-        streamCount: streamCount, logger: index == 0 ? logger : quiet)
+        loop: loop, listeners: sockets, tls: self.tls, settings: settings, routes: routes,
+        authenticator: authenticator, streamCount: streamCount, logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
       loops.append(loop.remote)
       threads.append(LoopThread(name: "etcd-rest \(index)", running: LoopBound(loop, loop: loop)))
@@ -52,13 +66,26 @@ final class GatewayService: Service {
 
   /// Serves until the process is told to stop; then finishes what is under way.
   func run() async throws {
-    // Said only now that a signal ends the gateway in good order.
+    let hangups = reloadsOnHangup ? await UnixSignalsSequence(trapping: .sighup) : nil
+    // Said only now that signals have their meaning.
     say(greeting)
-    try? await gracefulShutdown()
+    await withTaskGroup { group in
+      if let hangups { group.addTask { for await _ in hangups { self.reload() } } }
+      try? await gracefulShutdown()
+      group.cancelAll()
+    }
+    listeners.removeFiles()
     for (shard, loop) in zip(shards, loops) {
       loop.execute { [patience] in shard.value.drain(patience: patience) }
     }
     for thread in threads { thread.join() }
     authenticator.close()
+  }
+
+  /// Looks at the files again that the gateway was told of. What is wrong with new ones is logged, and what was made of
+  /// the old ones stays in use.
+  func reload() {
+    logger.info("reloading")
+    tls?.look()
   }
 }

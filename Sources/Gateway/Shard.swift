@@ -1,6 +1,7 @@
 import EventLoop
 import GrpcBridge
 import Logging
+import TLS
 
 /// What all shards of a gateway share: read only.
 struct GatewaySettings: Sendable {
@@ -15,7 +16,7 @@ struct GatewaySettings: Sendable {
   var identity: BasicCredentials?
 }
 
-/// The unit of scale: one thread with one loop that owns a listening socket, its HTTP/1.1 server and its connection to
+/// The unit of scale: one thread with one loop that owns listening sockets, their HTTP/1.1 server and its connection to
 /// etcd. A request lives and dies on the shard that accepted it; nothing it needs is shared with another.
 final class Shard {
   /// The user that requests without credentials are made for.
@@ -41,11 +42,12 @@ final class Shard {
   private static let mostRuns = 16
 
   /// - Parameters:
-  ///   - listener: a listening socket, which the shard takes over.
+  ///   - listeners: listening sockets, which the shard takes over.
+  ///   - tls: what TLS connections are made with; not needed where no listener has any.
   ///   - streamCount: counts the streams of all shards.
   init(
-    loop: EventLoop, listener: Int32, settings: GatewaySettings, routes: RouteTable, authenticator: Authenticator,
-    streamCount: StreamCount, logger: Logger
+    loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, settings: GatewaySettings, routes: RouteTable,
+    authenticator: Authenticator, streamCount: StreamCount, logger: Logger
   ) throws {
     self.loop = loop
     self.settings = settings
@@ -58,9 +60,9 @@ final class Shard {
     identity = settings.identity.map { Identity(key: bridge.key(for: $0), credentials: $0) }
     sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
     streams = OpenStreams(loop: loop, count: streamCount)
-    server = try HTTPServer(loop: loop, listener: listener, limits: settings.http, sockets: sockets) {
-      [unowned self] in route($0)
-    }
+    server = try HTTPServer(
+      loop: loop, listeners: listeners, tls: tls, limits: settings.http, sockets: sockets, logger: logger
+    ) { [unowned self] in route($0) }
     loop.beforeWaiting { [unowned self] in turn() }
   }
 
@@ -118,7 +120,8 @@ final class Shard {
     streams.stop()
     let end = loop.now + patience
     drainTimer = LoopTimer(loop: loop) { [unowned self] in
-      if (server.exchangeCount == 0 && sockets.count == 0) || loop.now >= end { close() }
+      let isDone = server.exchangeCount == 0 && sockets.count == 0 && !server.hasUnsentAnswers
+      if isDone || loop.now >= end { close() }
     }
     drainTimer?.start(after: 0, every: 20)
   }

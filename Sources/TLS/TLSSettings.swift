@@ -48,5 +48,5 @@ package struct TLSSettings: Sendable {
   }
 
   /// All files that there are.
-  var files: [String] { [authorities, certificate, key].compactMap { $0 } }
+  package var files: [String] { [authorities, certificate, key].compactMap { $0 } }
 }

@@ -18,10 +18,6 @@ struct TimeSpan: ExpressibleByArgument, Sendable {
   }
 }
 
-extension ListenAddress: ExpressibleByArgument {
-  init?(argument: String) { self.init(argument) }
-}
-
 /// How much to log.
 struct LogLevel: ExpressibleByArgument, Sendable {
   let level: Logger.Level

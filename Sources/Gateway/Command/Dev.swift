@@ -33,15 +33,20 @@ struct Dev: AsyncParsableCommand {
       configuration.settings.endpoints = [etcd.endpoint]
       let version = try DevSetup(endpoint: etcd.endpoint, logger: configuration.logger)
         .run(rootPassword: auth, child: etcd)
-      let gateway = try GatewayService(configuration) { url in advice(url, auth: auth, etcd: etcd, version: version) }
-      try await runServices([etcd, gateway], logger: configuration.logger)
+      let gateway = try GatewayService(configuration, reloadsOnHangup: false) { addresses in
+        advice(addresses[0], auth: auth, etcd: etcd, version: version)
+      }
+      // A terminal that is closed takes its gateway with it.
+      try await runServices([etcd, gateway], stoppedBy: [.sigterm, .sigint, .sighup], logger: configuration.logger)
     } catch {
       etcd.stop()
       throw error
     }
   }
 
-  private func advice(_ url: String, auth: String?, etcd: EtcdChild, version: String) -> String {
+  private func advice(_ address: ListenAddress, auth: String?, etcd: EtcdChild, version: String) -> String {
+    let url =
+      if case .unix(let path) = address.place { "--unix-socket \(path) http://localhost" } else { "\(address)" }
     let user =
       auth.map { password in
         "-u 'root:\(password.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#))' "

@@ -88,10 +88,11 @@ final class EtcdChild: Service {
   /// says so and ends.
   private static func freePort() throws -> UInt16 {
     for _ in 0..<100 {
-      let address = ListenAddress(host: "127.0.0.1", port: .random(in: 10_000..<32_000))
-      guard let (sockets, _) = try? address.listen(count: 1) else { continue }
-      sockets.forEach { close($0) }
-      return address.port
+      let port = UInt16.random(in: 10_000..<32_000)
+      let address = ListenAddress(.tcp(host: "127.0.0.1", port: port))
+      guard let listeners = try? Listeners([address], shards: 1) else { continue }
+      listeners.close()
+      return port
     }
     throw Failure(description: "no free port for etcd between 10000 and 32000")
   }

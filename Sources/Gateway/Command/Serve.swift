@@ -3,6 +3,7 @@ import Glibc
 import GrpcBridge
 import Logging
 import ServiceLifecycle
+import UnixSignals
 
 /// `etcd-rest serve`.
 struct Serve: AsyncParsableCommand {
@@ -25,7 +26,7 @@ struct Serve: AsyncParsableCommand {
   func run() async throws {
     let text = endpoints ?? CommandEnvironment()["endpoints"] ?? "http://127.0.0.1:2379"
     let configuration = try ServeConfiguration(options, endpoints: Self.list(text))
-    let gateway = try GatewayService(configuration)
+    let gateway = try GatewayService(configuration, reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
   }
 
@@ -42,23 +43,31 @@ struct Serve: AsyncParsableCommand {
 }
 
 extension GatewayService {
-  /// - Parameter advice: what to say after where the gateway serves, given its URL.
-  convenience init(_ configuration: ServeConfiguration, advice: (String) -> String = { _ in "" }) throws {
+  /// - Parameter advice: what to say after where the gateway serves.
+  convenience init(
+    _ configuration: ServeConfiguration, reloadsOnHangup: Bool, advice: ([ListenAddress]) -> String = { _ in "" }
+  ) throws {
     prepareProcess()
     try self.init(
-      listen: configuration.listen, shards: configuration.shards, settings: configuration.settings,
-      logins: configuration.logins, patience: configuration.patience, logger: configuration.logger
-    ) { address in "etcd-rest \(EtcdRest.version) is serving on http://\(address)" + advice("http://\(address)") }
+      listen: configuration.listen, tls: configuration.tls, shards: configuration.shards,
+      settings: configuration.settings, logins: configuration.logins, patience: configuration.patience,
+      logger: configuration.logger, reloadsOnHangup: reloadsOnHangup
+    ) { addresses in
+      let places = addresses.map(\.description).joined(separator: ", ")
+      return "etcd-rest \(EtcdRest.version) is serving on \(places)" + advice(addresses)
+    }
   }
 }
 
-/// Runs services until one fails or the process is told to stop (SIGTERM, SIGINT); stops them in reverse order.
-func runServices(_ services: [any Service], logger: Logger) async throws {
+/// Runs services until one fails or the process is told to stop; stops them in reverse order.
+func runServices(
+  _ services: [any Service], stoppedBy signals: [UnixSignal] = [.sigterm, .sigint], logger: Logger
+) async throws {
   var quiet = logger
   quiet.logLevel = max(logger.logLevel, .warning)
   try await ServiceGroup(
     configuration: ServiceGroupConfiguration(
-      services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+      services: services, gracefulShutdownSignals: signals, logger: quiet)
   ).run()
 }
 

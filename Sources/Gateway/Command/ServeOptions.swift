@@ -3,11 +3,11 @@ import Configuration
 import Glibc
 import GrpcBridge
 import Logging
+import TLS
 
 /// The flags that say how to serve, each of which may also stand in the environment.
 struct ServeOptions: ParsableArguments {
-  @Option(help: "Where to listen, as HOST:PORT; port 0 takes a free one. (default: 127.0.0.1:8379)")
-  var listen: ListenAddress?
+  @OptionGroup var listener: ListenerOptions
 
   @Option(
     name: [.long, .customLong("username")],
@@ -125,7 +125,8 @@ struct CommandEnvironment {
 
 /// What the flags and the environment come to.
 struct ServeConfiguration {
-  let listen: ListenAddress
+  let listen: [ListenAddress]
+  let tls: TLSSettings?
   let shards: Int
   var settings: GatewaySettings
   let logins: Authenticator.Configuration
@@ -151,7 +152,8 @@ struct ServeConfiguration {
       return span.milliseconds
     }
 
-    listen = try environment.value(options.listen, "listen", default: ListenAddress(host: "127.0.0.1", port: 8379))
+    listen = try options.listener.addresses(environment)
+    tls = try options.listener.tls(for: listen, environment)
     shards = try number(
       options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
     var settings = GatewaySettings(endpoints: endpoints)
@@ -166,6 +168,9 @@ struct ServeConfiguration {
       most: try number(options.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
       backlog: try number(options.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),
       stallTimeout: try time(options.stallTimeout, "stall-timeout", default: 60))
+    settings.http.tls = TLSRelays.Limits(
+      handshake: try time(options.listener.handshakeTimeout, "handshake-timeout", default: 10),
+      stall: settings.streams.stallTimeout)
     settings.bridge.channel.dialTimeout = try time(options.dialTimeout, "dial-timeout", default: 2)
     settings.bridge.channel.keepaliveTime = try time(
       options.keepaliveTime, "keepalive-time", default: 15, atLeast: 6)

@@ -57,6 +57,8 @@ final class ClientSocket {
   private var descriptor: Int32 = -1
   private var phase = Phase.awaited
   private var watcher: SocketWatcher?
+  /// What carries the connection, where it is a TLS connection.
+  private var relay: TLSRelay?
   /// Where `sockets` keeps it.
   var slot = -1
 
@@ -145,6 +147,7 @@ final class ClientSocket {
   /// hears nothing more.
   func cut() {
     guard phase != .closed else { return }
+    relay?.cut()
     if phase != .awaited {
       var reset = linger_t(l_onoff: 1, l_linger: 0)
       setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout.size(ofValue: reset)))
@@ -163,10 +166,12 @@ final class ClientSocket {
   ///
   /// - Parameters:
   ///   - descriptor: the connection, which the socket takes over; -1 where there is none.
+  ///   - relay: what carries the connection, where it is a TLS connection.
   ///   - received: what the client had sent beyond its request.
-  func open(_ descriptor: Int32, received: [UInt8] = []) {
+  func open(_ descriptor: Int32, relay: TLSRelay? = nil, received: [UInt8] = []) {
     guard descriptor >= 0 else { return vanish() }
     self.descriptor = descriptor
+    self.relay = relay
     guard phase != .closed else {
       phase = .open
       return cut()
@@ -277,7 +282,7 @@ final class ClientSocket {
     }
     if events.contains(.readable) && (reads || phase == .lingering) { return read() }
     guard events.contains(.disconnect) else { return updateWatch() }
-    if Self.canRead(descriptor) {
+    if isHalfOpen(descriptor) {
       hasHalfClosed = true
       if phase == .lingering { return close() }
       confirm()
@@ -287,12 +292,6 @@ final class ClientSocket {
     } else {
       vanish()
     }
-  }
-
-  /// Whether the client has closed only its sending side: a reset shows as an error and a hang-up (poll(2)).
-  private static func canRead(_ descriptor: Int32) -> Bool {
-    var state = pollfd(fd: descriptor, events: 0, revents: 0)
-    return poll(&state, 1, 0) == 0
   }
 
   private func read() {
@@ -320,7 +319,7 @@ final class ClientSocket {
     // How many bytes the client's system has not acknowledged (tcp(7), SIOCOUTQ).
     var waiting: Int32 = 0
     guard ioctl(descriptor, UInt(TIOCOUTQ), &waiting) == 0 else { return false }
-    let confirmed = takenCount - Int(waiting)
+    let confirmed = takenCount - Int(waiting) - (relay?.unconfirmedCount ?? 0)
     defer { confirmedCount = confirmed }
     return confirmed > confirmedCount
   }
@@ -376,6 +375,7 @@ final class ClientSocket {
     watcher = nil
     if descriptor >= 0 { Glibc.close(descriptor) }
     descriptor = -1
+    relay = nil
     if !wasAwaited { sockets.remove(self) }
     delegate = nil
   }

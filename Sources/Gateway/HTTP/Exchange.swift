@@ -48,6 +48,9 @@ final class Exchange {
   /// The client's address, as text without a port.
   var peer: String { peerAddress(of: connection) }
 
+  /// Whether the client speaks TLS with the gateway itself.
+  var isSecure: Bool { client.relay != nil }
+
   /// The value of a query parameter, as it was sent; empty where it has none, nil where it is not there.
   func query(_ name: String) -> String? {
     var value: UnsafePointer<CChar>?
@@ -126,7 +129,7 @@ final class Exchange {
   private func queue() -> MHD_Result {
     if let successor, status == 0 {
       self.successor = nil
-      client.takeover = Takeover(successor, of: connection)
+      client.takeover = Takeover(successor, of: connection, relay: client.relay)
       return .NO
     }
     guard let response else { return .NO }
@@ -150,6 +153,7 @@ final class Exchange {
       return -1  // MHD_CONTENT_READER_END_OF_STREAM
     case .broken:
       handler = nil
+      client.relay?.breakOff()
       return -2  // MHD_CONTENT_READER_END_WITH_ERROR
     }
   }
@@ -169,7 +173,7 @@ final class Exchange {
   fileprivate func upgraded(_ received: UnsafeRawBufferPointer, _ handle: OpaquePointer) {
     if let successor {
       self.successor = nil
-      client.takeover = Takeover(successor, of: connection, received: Array(received))
+      client.takeover = Takeover(successor, of: connection, relay: client.relay, received: Array(received))
     }
     _ = close_upgraded(handle)
     server.needsRunSoon()

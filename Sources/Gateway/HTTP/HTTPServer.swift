@@ -1,8 +1,13 @@
 internal import CMicrohttpd
 import EventLoop
 import Glibc
+import Logging
+import TLS
 
 /// One shard's HTTP/1.1 server: a libmicrohttpd daemon that is driven by the shard's loop. Belongs to that loop.
+///
+/// It accepts connections itself, whatever they come in on, and gives them to the one daemon: those with TLS through a
+/// ``TLSRelay`` each.
 ///
 /// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon waits in an epoll set of its own, which
 /// the loop watches. Inside it is edge-triggered: after each run, and each time a connection is resumed, it must run again
@@ -18,6 +23,9 @@ final class HTTPServer {
     var connections = 10_000
     /// After how many seconds without a request, or without progress of one, a connection is closed.
     var idleTimeout = 120
+    /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for it
+    /// at the end of its TLS connection.
+    var tls = TLSRelays.Limits()
 
     /// A body of unknown length is read to its end, so that the client hears of the limit, until it is this many times
     /// the limit.
@@ -33,6 +41,10 @@ final class HTTPServer {
   let route: (Exchange) -> any RequestHandler
   private let loop: EventLoop
   private var daemon: OpaquePointer!
+  private var acceptor: Acceptor?
+  private var relays: TLSRelays?
+  /// What carries the connection that libmicrohttpd is being given.
+  private var arrivingRelay: TLSRelay?
   private var watcher: SocketWatcher?
   /// Whether libmicrohttpd has something to do before the loop may wait.
   private(set) var needsRun = true
@@ -51,15 +63,16 @@ final class HTTPServer {
   /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
   private var takeovers: [Takeover] = []
 
-  /// Serves connections that come in on `listener`.
+  /// Serves connections that come in on `listeners`.
   ///
   /// - Parameters:
-  ///   - listener: a listening socket, which the server takes over.
+  ///   - listeners: listening sockets, which the server takes over.
+  ///   - tls: what TLS connections are made with; not needed where no listener has any.
   ///   - sockets: where connections go that are taken over from libmicrohttpd.
   ///   - route: makes the handler of each request.
   init(
-    loop: EventLoop, listener: Int32, limits: Limits, sockets: ClientSockets,
-    route: @escaping (Exchange) -> any RequestHandler
+    loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, sockets: ClientSockets,
+    logger: Logger, route: @escaping (Exchange) -> any RequestHandler
   ) throws {
     self.loop = loop
     self.limits = limits
@@ -67,7 +80,6 @@ final class HTTPServer {
     self.route = route
     let context = Unmanaged.passUnretained(self).toOpaque()
     let options = [
-      MHD_OptionItem(option: .LISTEN_SOCKET, value: Int(listener), ptr_value: nil),
       // No request without a Host header, and no other laxity of an HTTP/1.1 client (RFC 9112, section 3.2).
       MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: 1, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
@@ -85,13 +97,21 @@ final class HTTPServer {
     ]
     // "Turbo" leaves out the shutdown(2) before a socket is closed, which would reach connections that are taken over
     // through their second descriptor.
-    let flags = [MHD_USE_EPOLL, MHD_ALLOW_SUSPEND_RESUME, MHD_ALLOW_UPGRADE, MHD_USE_TURBO]
+    let flags = [
+      MHD_USE_EPOLL, MHD_USE_NO_LISTEN_SOCKET, MHD_ALLOW_SUSPEND_RESUME, MHD_ALLOW_UPGRADE, MHD_USE_TURBO,
+    ]
     daemon = start_daemon(flags.reduce(0) { $0 | $1.rawValue }, access, context, options)
     guard daemon != nil else { throw LoopError(-errno) }
     watcher = try SocketWatcher(loop: loop, descriptor: daemon_epoll_descriptor(daemon)) { [unowned self] _ in
       needsRun = true
     }
     watcher?.watch(.readable)
+    relays = tls.map { TLSRelays(loop: loop, context: $0, limits: limits.tls, server: self, logger: logger) }
+    acceptor = try Acceptor(loop: loop, listeners: listeners, logger: logger) { [unowned self] in
+      hasRoom
+    } handler: { [unowned self] socket, isTLS in
+      if isTLS { relays?.accept(socket) } else { _ = serve(socket.descriptor, of: socket.peer) }
+    }
   }
 
   /// Lets libmicrohttpd work if it has something to do. Where ``needsRun`` is true after that, it has more.
@@ -125,18 +145,22 @@ final class HTTPServer {
   /// Stops accepting connections; each that is open is closed after its next answer.
   func beginDraining() {
     isDraining = true
-    let listener = MHD_quiesce_daemon(daemon)
-    if listener >= 0 { close(listener) }
+    acceptor?.close()
   }
+
+  /// Whether there are answers on their way through TLS connections. Others are the system's as soon as they are given.
+  var hasUnsentAnswers: Bool { relays?.hasUnsent ?? false }
 
   /// Closes all connections. No exchange may be suspended.
   func stop() {
+    acceptor?.close()
     timer.stop()
     watcher?.watch([])
     watcher = nil
     MHD_stop_daemon(daemon)
     completeTakeovers()
     sockets.close()
+    relays?.close()
   }
 
   func resume(_ connection: OpaquePointer) {
@@ -149,6 +173,24 @@ final class HTTPServer {
 
   /// Tells a socket, once libmicrohttpd is done for now, that it will never get its connection.
   func hasGone(_ socket: ClientSocket) { takeovers.append(Takeover(gone: socket)) }
+
+  // MARK: - Connections
+
+  /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too.
+  private var hasRoom: Bool { connectionCount + (relays?.unservedCount ?? 0) < limits.connections }
+
+  /// There may be room again.
+  func connectionHasGone() { acceptor?.resume() }
+
+  /// Gives a connection to libmicrohttpd, which closes it in any case; whether it serves it.
+  ///
+  /// - Parameter relay: what carries it, where it is one end of a pair.
+  func serve(_ descriptor: Int32, of peer: SocketAddress, through relay: TLSRelay? = nil) -> Bool {
+    arrivingRelay = relay
+    defer { arrivingRelay = nil }
+    needsRun = true
+    return peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
+  }
 
   // MARK: - From libmicrohttpd
 
@@ -170,13 +212,14 @@ final class HTTPServer {
   fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
     connectionCount += 1
     connectionsSinceTrim += 1
-    return ClientConnection(loop: loop, descriptor: connection_descriptor(connection))
+    return ClientConnection(loop: loop, descriptor: connection_descriptor(connection), relay: arrivingRelay)
   }
 
   fileprivate func connectionEnded(_ client: ClientConnection) {
     client.close()
     if let takeover = client.takeover { takeovers.append(takeover) }
     connectionCount -= 1
+    connectionHasGone()
     if connectionCount == 0 && connectionsSinceTrim >= Self.crowd {
       connectionsSinceTrim = 0
       trimTimer.start(after: 100)

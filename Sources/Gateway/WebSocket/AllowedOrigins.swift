@@ -30,11 +30,14 @@ struct AllowedOrigins: Sendable {
   ///
   /// - Parameters:
   ///   - origin: the request's `Origin` header; `null`, for pages that have none, is no origin.
-  ///   - host: its `Host` header. The scheme of the same origin may be either: TLS may end before the gateway.
-  func allow(_ origin: String, host: String) -> Bool {
+  ///   - host: its `Host` header.
+  ///   - isSecure: whether it came over TLS. The scheme of the same origin is `https` then; else it may be either, as TLS
+  ///     may end before the gateway.
+  func allow(_ origin: String, host: String, isSecure: Bool) -> Bool {
     if allowsAll { return true }
     guard let (scheme, authority) = Self.parts(origin) else { return false }
-    return authority == Self.withoutStandardPort(host.lowercased(), scheme) || origins.contains(scheme + authority)
+    if origins.contains(scheme + authority) { return true }
+    return authority == Self.withoutStandardPort(host.lowercased(), scheme) && (!isSecure || scheme == "https://")
   }
 
   /// An origin's scheme with `://`, and its host with the port if that is not the scheme's own.

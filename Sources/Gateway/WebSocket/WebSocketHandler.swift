@@ -33,7 +33,8 @@ final class WebSocketHandler: RequestHandler {
     let head = exchange.head
     var handshake = WebSocketHandshake()
     for header in exchange.headers { handshake.take(name: header.name, value: header.value) }
-    let acceptance = try handshake.accept(isHTTP10: head.isHTTP10, origins: shard.settings.origins)
+    let acceptance = try handshake.accept(
+      isHTTP10: head.isHTTP10, isSecure: exchange.isSecure, origins: shard.settings.origins)
     let credentials: StreamCredentials
     if let token = acceptance.token {
       // A header with nothing but the token means the same.

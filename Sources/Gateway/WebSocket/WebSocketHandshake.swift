@@ -43,7 +43,7 @@ struct WebSocketHandshake {
   /// Looks at all that was taken.
   ///
   /// - Throws: ``Refusal`` where the request is not what the RFC demands, or comes from a page that may not ask.
-  func accept(isHTTP10: Bool, origins allowed: AllowedOrigins) throws(Refusal) -> Acceptance {
+  func accept(isHTTP10: Bool, isSecure: Bool, origins allowed: AllowedOrigins) throws(Refusal) -> Acceptance {
     if isHTTP10 { throw .badRequest("a WebSocket needs HTTP/1.1") }
     guard upgrade.contains(where: { Self.isSame($0, "websocket") }) else {
       throw .badRequest("the Upgrade header does not name websocket")
@@ -61,7 +61,8 @@ struct WebSocketHandshake {
       throw .badRequest("Sec-WebSocket-Key: expected the base64 of 16 bytes, once")
     }
     if let origin = origins.first {
-      guard origins.count == 1, allowed.allow(origin, host: hosts.first ?? "") else {
+      guard origins.count == 1, allowed.allow(origin, host: hosts.first ?? "", isSecure: isSecure)
+      else {
         throw Refusal(
           403, .permissionDenied, "pages of this origin may not open WebSockets here (--cors lists those that may)")
       }

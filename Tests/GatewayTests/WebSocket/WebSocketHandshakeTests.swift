@@ -10,19 +10,22 @@ import Testing
 
   /// The outcome with the headers of a good handshake, of which those of the same name are replaced; nil takes one away.
   private func accept(
-    _ changes: [(String, String?)] = [], isHTTP10: Bool = false, origins: String = ""
+    _ changes: [(String, String?)] = [], isHTTP10: Bool = false, isSecure: Bool = false, origins: String = ""
   ) throws -> WebSocketHandshake.Acceptance {
     var handshake = WebSocketHandshake()
     for (name, value) in Self.good where !changes.contains(where: { $0.0 == name }) {
       handshake.take(name: name, value: value)
     }
     for (name, value) in changes { if let value { handshake.take(name: name, value: value) } }
-    return try handshake.accept(isHTTP10: isHTTP10, origins: try #require(AllowedOrigins(origins)))
+    return try handshake.accept(
+      isHTTP10: isHTTP10, isSecure: isSecure, origins: try #require(AllowedOrigins(origins)))
   }
 
-  private func status(_ changes: [(String, String?)], isHTTP10: Bool = false, origins: String = "") -> UInt32 {
+  private func status(
+    _ changes: [(String, String?)], isHTTP10: Bool = false, isSecure: Bool = false, origins: String = ""
+  ) -> UInt32 {
     do {
-      _ = try accept(changes, isHTTP10: isHTTP10, origins: origins)
+      _ = try accept(changes, isHTTP10: isHTTP10, isSecure: isSecure, origins: origins)
       return 101
     } catch { return (error as? Refusal)?.status ?? 0 }
   }
@@ -96,6 +99,16 @@ import Testing
     #expect(status([("Host", "a.example:80"), ("Origin", "http://a.example")]) == 101)
     #expect(status([("Host", "a.example"), ("Origin", "https://a.example:443")]) == 101)
     #expect(status([("Host", "a.example:80"), ("Origin", "https://a.example")]) == 403)
+  }
+
+  /// Where TLS ends before the gateway, it does not see which scheme the page has.
+  @Test func overTLSThePageMustHaveComeOverTLS() {
+    let (secure, plain) = (("Origin", "https://example.com:8379"), ("Origin", "http://example.com:8379"))
+    #expect(status([secure]) == 101)
+    #expect(status([plain]) == 101)
+    #expect(status([secure], isSecure: true) == 101)
+    #expect(status([plain], isSecure: true) == 403)
+    #expect(status([plain], isSecure: true, origins: "http://example.com:8379") == 101)
   }
 
   @Test func severalOriginsAreNone() {

@@ -1,0 +1,31 @@
+internal import CLibuv
+import Glibc
+
+/// A connection that came in on a listening socket.
+package struct AcceptedSocket {
+  /// The connection, which does not block. It belongs to whoever has it.
+  package let descriptor: Int32
+  /// Who has connected; over a Unix socket nobody in particular.
+  package let peer: SocketAddress
+
+  /// Accepts the next connection, if there is one (accept(2)).
+  ///
+  /// - Returns: nil where there is none, or one that broke before it was accepted.
+  /// - Throws: ``LoopError`` where the system has no descriptor or memory left for it.
+  package init?(from listener: Int32) throws(LoopError) {
+    var storage = sockaddr_storage()
+    var length = socklen_t(MemoryLayout.size(ofValue: storage))
+    let (descriptor, peer) = withUnsafeMutableBytes(of: &storage) { bytes in
+      let address = bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self)
+      let descriptor = accept_connection(listener, address, &length)
+      return (descriptor, SocketAddress(address, length: min(length, socklen_t(bytes.count))))
+    }
+    guard descriptor >= 0 else {
+      // All others are about this one connection, or there is none.
+      if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(errno) { throw LoopError(-errno) }
+      return nil
+    }
+    self.descriptor = descriptor
+    self.peer = peer
+  }
+}

@@ -1,0 +1,75 @@
+import ArgumentParser
+import TLS
+
+/// The flags that say where to listen, and what for.
+struct ListenerOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Where to listen, as HOST:PORT, https://HOST:PORT or unix:///PATH; port 0 takes a free one. Several are separated "
+        + "by commas, or given one by one. (default: 127.0.0.1:8379)", valueName: "address,..."))
+  var listen: [ListenAddresses] = []
+
+  @Option(help: "The certificate of https addresses, with those between it and its authority, as PEM.")
+  var tlsCert: String?
+
+  @Option(help: "Its private key, as PEM without a passphrase.")
+  var tlsKey: String?
+
+  @Option(
+    help: """
+      The authorities, as PEM, by one of which clients of https addresses must have a certificate. Its name is not \
+      taken for a user's. By default none is asked for.
+      """)
+  var tlsClientCa: String?
+
+  @Option(help: "How long a client's TLS handshake may take. (default: 10s)")
+  var handshakeTimeout: TimeSpan?
+
+  /// Where to listen.
+  ///
+  /// - Throws: `ValidationError` where the environment has no addresses but something else.
+  func addresses(_ environment: CommandEnvironment) throws -> [ListenAddress] {
+    let given = listen.isEmpty ? nil : ListenAddresses(listen.flatMap(\.list))
+    let standard = ListenAddresses([ListenAddress(.tcp(host: "127.0.0.1", port: 8379))])
+    return try environment.value(given, "listen", default: standard).list
+  }
+
+  /// What https addresses are served with; nil where there are none.
+  ///
+  /// - Throws: `ValidationError` where something is missing, or would be of no effect.
+  func tls(for addresses: [ListenAddress], _ environment: CommandEnvironment) throws -> TLSSettings? {
+    let certificate = tlsCert ?? environment["tls-cert"]
+    let key = tlsKey ?? environment["tls-key"]
+    let authorities = tlsClientCa ?? environment["tls-client-ca"]
+    guard let address = addresses.first(where: \.isTLS) else {
+      // Somebody who gives a certificate would not like to serve without.
+      if certificate != nil || key != nil || authorities != nil {
+        throw ValidationError("--tls-cert, --tls-key and --tls-client-ca are for https:// addresses of --listen: it has none")
+      }
+      return nil
+    }
+    guard let certificate, let key else {
+      throw ValidationError("--listen \(address) needs --tls-cert and --tls-key")
+    }
+    var settings = TLSSettings(.server, verification: authorities == nil ? .none : .required)
+    settings.certificate = certificate
+    settings.key = key
+    settings.authorities = authorities
+    settings.protocols = ["http/1.1", "http/1.0"]
+    return settings
+  }
+}
+
+/// Addresses as they are given in one flag, separated by commas.
+struct ListenAddresses: ExpressibleByArgument, Sendable {
+  let list: [ListenAddress]
+
+  init(_ list: [ListenAddress]) { self.list = list }
+
+  /// Nil where any is no address.
+  init?(argument: String) {
+    let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+    list = parts.compactMap { ListenAddress($0.drop { $0 == " " }) }
+    if list.count != parts.count { return nil }
+  }
+}

@@ -1,0 +1,175 @@
+import EventLoop
+import Glibc
+
+/// A socket on which one shard listens.
+struct Listener: Sendable {
+  let descriptor: Int32
+  let isTLS: Bool
+}
+
+/// Why an address cannot be listened on, in one line.
+struct ListenFailure: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ address: ListenAddress, _ reason: String) { description = "cannot listen on \(address): \(reason)" }
+
+  /// - Parameter code: the system's `errno`.
+  init(_ address: ListenAddress, code: Int32) { self.init(address, String(cString: strerror(code)).lowercased()) }
+}
+
+/// The sockets of a gateway: of each address one for each shard.
+///
+/// The kernel spreads connections between TCP sockets that share a port (socket(7), SO_REUSEPORT). A Unix socket is one:
+/// its connections go to the shard that is there first.
+struct Listeners: Sendable {
+  /// How often to try to find a port that is free on all addresses of a host.
+  private static let mostAttempts = 20
+
+  /// The sockets of each shard, which close them.
+  private(set) var shards: [[Listener]]
+  /// Where they listen, with the ports that were got where they were 0.
+  private(set) var addresses: [ListenAddress] = []
+  private var files: [UnixSocketFile] = []
+
+  /// - Throws: ``ListenFailure`` where a name does not resolve, an address is in use or a socket's file cannot be made.
+  ///   Nothing is left open then.
+  init(_ addresses: [ListenAddress], shards count: Int) throws(ListenFailure) {
+    shards = Array(repeating: [], count: count)
+    do throws(ListenFailure) {
+      for address in addresses {
+        switch address.place {
+        case .unix(let path): try open(path, as: address)
+        case .tcp(let host, let port): try open(host, port, as: address)
+        }
+      }
+    } catch {
+      close()
+      throw error
+    }
+  }
+
+  /// Closes the sockets, where they are still nobody's.
+  func close() {
+    for listener in shards.joined() { Glibc.close(listener.descriptor) }
+    removeFiles()
+  }
+
+  /// Removes the files of Unix sockets, so that nobody finds them any more.
+  func removeFiles() {
+    for file in files { file.remove() }
+  }
+
+  private mutating func add(_ sockets: [Int32], isTLS: Bool) {
+    for (shard, socket) in sockets.enumerated() { shards[shard].append(Listener(descriptor: socket, isTLS: isTLS)) }
+  }
+
+  private mutating func open(_ path: String, as address: ListenAddress) throws(ListenFailure) {
+    let (file, socket) = try UnixSocketFile.listen(path, as: address)
+    files.append(file)
+    add([socket] + shards.dropFirst().map { _ in fcntl(socket, F_DUPFD_CLOEXEC, 0) }, isTLS: address.isTLS)
+    addresses.append(address)
+  }
+
+  private mutating func open(_ host: String, _ port: UInt16, as address: ListenAddress) throws(ListenFailure) {
+    // The two addresses that stand for all are two hosts, as each is to be named.
+    let hosts = host.isEmpty ? ["0.0.0.0", "::"] : [host]
+    var found: [(host: String, address: SocketAddress)] = []
+    for host in hosts {
+      for address in SocketAddress.resolve(host: host, port: port) { found.append((host, address)) }
+    }
+    if found.isEmpty { throw ListenFailure(address, "the host does not resolve") }
+    // The port that is free on one address need not be so on the others.
+    var attemptsLeft = port == 0 && found.count > 1 ? Self.mostAttempts : 1
+    var opened: Result<[[Int32]], LoopError>
+    repeat {
+      opened = Self.sockets(shards.count, atAll: found.map(\.address), port: port)
+      attemptsLeft -= 1
+    } while opened.hasFailed(with: EADDRINUSE) && attemptsLeft > 0
+    switch opened {
+    case .failure(let error): throw ListenFailure(address, code: -error.code)
+    case .success(let all):
+      for (found, sockets) in zip(found, all) {
+        guard let socket = sockets.first else { continue }
+        add(sockets, isTLS: address.isTLS)
+        let port = SocketAddress(localOf: socket).port
+        let bound = ListenAddress(.tcp(host: found.host, port: port), isTLS: address.isTLS)
+        if addresses.last != bound { addresses.append(bound) }
+      }
+    }
+  }
+
+  /// Opens `count` sockets on each of the addresses, all on one port. Those that this machine does not have get none, so
+  /// long as it has one.
+  private static func sockets(
+    _ count: Int, atAll addresses: [SocketAddress], port: UInt16
+  ) -> Result<[[Int32]], LoopError> {
+    var port = port
+    var all: [[Int32]] = []
+    var missing: LoopError?
+    for address in addresses {
+      do throws(LoopError) {
+        let sockets = try sockets(count, at: address, port: port)
+        port = SocketAddress(localOf: sockets[0]).port
+        all.append(sockets)
+      } catch {
+        guard error.code == -EADDRNOTAVAIL || error.code == -EAFNOSUPPORT else {
+          for socket in all.joined() { Glibc.close(socket) }
+          return .failure(error)
+        }
+        missing = error
+        all.append([])
+      }
+    }
+    if let missing, all.allSatisfy(\.isEmpty) { return .failure(missing) }
+    return .success(all)
+  }
+
+  /// Opens `count` sockets on one address and port, which they share.
+  private static func sockets(_ count: Int, at address: SocketAddress, port: UInt16) throws(LoopError) -> [Int32] {
+    // Sockets that share their port never see that another program has it: the first try is made without sharing.
+    Glibc.close(try socket(at: address, port: port, sharing: false))
+    var sockets: [Int32] = []
+    do throws(LoopError) {
+      sockets.append(try socket(at: address, port: port, sharing: true))
+      let port = SocketAddress(localOf: sockets[0]).port
+      for _ in 1..<count { sockets.append(try socket(at: address, port: port, sharing: true)) }
+    } catch {
+      for socket in sockets { Glibc.close(socket) }
+      throw error
+    }
+    return sockets
+  }
+
+  private static func socket(at address: SocketAddress, port: UInt16, sharing: Bool) throws(LoopError) -> Int32 {
+    let type = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
+    let descriptor = Glibc.socket(address.family, Int32(type), 0)
+    guard descriptor >= 0 else { throw LoopError(-errno) }
+    func set(_ level: Int32, _ option: Int32) {
+      var one: Int32 = 1
+      setsockopt(descriptor, level, option, &one, socklen_t(MemoryLayout.size(ofValue: one)))
+    }
+    set(SOL_SOCKET, SO_REUSEADDR)
+    if sharing { set(SOL_SOCKET, SO_REUSEPORT) }
+    // `::` leaves the port of IPv4 to others, such as our own socket for it (ipv6(7)).
+    if address.family == AF_INET6 { set(Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
+    noticeVanishedPeer(descriptor)
+    var storage = address.storage
+    let code = withUnsafeMutableBytes(of: &storage) { bytes in
+      // Both kinds of address have it in the same place (ip(7), ipv6(7)).
+      bytes.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
+      return bind(descriptor, bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self), address.length)
+    }
+    guard code == 0, listen(descriptor, 1024) == 0 else {
+      let error = LoopError(-errno)
+      Glibc.close(descriptor)
+      throw error
+    }
+    return descriptor
+  }
+}
+
+extension Result<[[Int32]], LoopError> {
+  fileprivate func hasFailed(with code: Int32) -> Bool {
+    if case .failure(let error) = self { error.code == -code } else { false }
+  }
+}

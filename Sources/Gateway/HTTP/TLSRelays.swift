@@ -1,0 +1,85 @@
+import EventLoop
+import Glibc
+import Logging
+import TLS
+
+/// All TLS connections of a shard. Belongs to the shard's loop.
+final class TLSRelays {
+  /// In milliseconds.
+  struct Limits: Sendable {
+    /// How long a handshake may take.
+    var handshake: UInt64 = 10_000
+    /// When to cut a connection that has ended but whose client takes nothing of what is left for it.
+    var stall: UInt64 = 60_000
+  }
+
+  let loop: EventLoop
+  let limits: Limits
+  let logger: Logger
+  /// What is carried goes here first: one buffer for all, as it is passed on at once.
+  let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
+  private let context: RenewableTLSContext
+  private unowned let server: HTTPServer
+  private var open: [TLSRelay] = []
+  /// How many the server does not have: before the end of their handshakes, and after the end of what was served.
+  private(set) var unservedCount = 0
+
+  init(loop: EventLoop, context: RenewableTLSContext, limits: Limits, server: HTTPServer, logger: Logger) {
+    self.loop = loop
+    self.context = context
+    self.limits = limits
+    self.server = server
+    self.logger = logger
+  }
+
+  deinit { scratch.deallocate() }
+
+  /// Begins the handshake of a connection, which it takes over.
+  func accept(_ socket: AcceptedSocket) {
+    var one: Int32 = 1
+    // What is sent is whole answers, or all there is: nothing is gained by waiting for more (tcp(7)).
+    setsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
+    let session = TLSSession(server: context.current, descriptor: socket.descriptor)
+    guard let relay = try? TLSRelay(socket, session: session, relays: self) else {
+      Glibc.close(socket.descriptor)
+      return
+    }
+    relay.slot = open.count
+    open.append(relay)
+    unservedCount += 1
+  }
+
+  /// Whether any of them has something for its client that the client's connection has not taken.
+  var hasUnsent: Bool { open.contains { $0.hasUnsent } }
+
+  /// Ends all, after what can be sent at once.
+  func close() {
+    while let relay = open.last { relay.abandon() }
+  }
+
+  // MARK: - From the relays
+
+  /// Has the server serve one end of a pair, which it closes in any case; whether it does.
+  func serve(_ descriptor: Int32, of relay: TLSRelay) -> Bool {
+    server.serve(descriptor, of: relay.peer, through: relay)
+  }
+
+  /// There is something to read for the server.
+  func haveInput() { server.needsRunSoon() }
+
+  /// The server has one of them now.
+  func oneIsServed() { unservedCount -= 1 }
+
+  /// The server has lost one of them.
+  func oneIsNoLongerServed() { unservedCount += 1 }
+
+  func remove(_ relay: TLSRelay) {
+    let last = open.removeLast()
+    if last !== relay {
+      open[relay.slot] = last
+      last.slot = relay.slot
+    }
+    unservedCount -= 1
+    server.connectionHasGone()
+  }
+}

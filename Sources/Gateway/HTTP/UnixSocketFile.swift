@@ -1,0 +1,80 @@
+import EventLoop
+import Glibc
+
+/// The file of a Unix socket on which the gateway listens (unix(7)).
+///
+/// Its mode is the umask's: whoever may write to the file may connect.
+struct UnixSocketFile: Sendable {
+  private let path: String
+  // Which file it was, as somebody else may have put another in its place.
+  private let device: dev_t
+  private let inode: ino_t
+
+  /// Makes a socket's file, in place of one that nobody serves, as a process that was killed leaves it behind.
+  ///
+  /// - Throws: ``ListenFailure`` where somebody serves it, where it is no socket, or where it cannot be made.
+  static func listen(_ path: String, as address: ListenAddress) throws(ListenFailure) -> (UnixSocketFile, Int32) {
+    guard let name = sockaddr_un(path: path) else { throw ListenFailure(address, "the path is too long") }
+    // While this is held nobody else of us takes the file for one that nobody serves.
+    let folder = open(String(path[...path.lastIndex(of: "/")!]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if folder >= 0 { flock(folder, LOCK_EX) }
+    defer { if folder >= 0 { close(folder) } }
+    var status = stat()
+    if lstat(path, &status) == 0 {
+      guard status.st_mode & S_IFMT == S_IFSOCK else { throw ListenFailure(address, "the file is there, and no socket") }
+      guard try !isServed(name, address) else { throw ListenFailure(address, "another process serves this socket") }
+      unlink(path)
+    }
+    let descriptor = try makeSocket(address)
+    guard name.withPointer({ bind(descriptor, $0, $1) }) == 0, lstat(path, &status) == 0,
+      Glibc.listen(descriptor, 1024) == 0
+    else {
+      let failure = ListenFailure(address, code: errno)
+      close(descriptor)
+      throw failure
+    }
+    return (UnixSocketFile(path: path, device: status.st_dev, inode: status.st_ino), descriptor)
+  }
+
+  /// Removes the file, unless it is no longer the one that was made.
+  func remove() {
+    var status = stat()
+    if lstat(path, &status) == 0, status.st_dev == device, status.st_ino == inode { unlink(path) }
+  }
+
+  private static func isServed(_ name: sockaddr_un, _ address: ListenAddress) throws(ListenFailure) -> Bool {
+    let descriptor = try makeSocket(address)
+    defer { close(descriptor) }
+    // A socket that is served but busy says so (EAGAIN); one that we may not use is somebody else's (EACCES).
+    return name.withPointer({ connect(descriptor, $0, $1) }) == 0 || errno != ECONNREFUSED
+  }
+
+  private static func makeSocket(_ address: ListenAddress) throws(ListenFailure) -> Int32 {
+    let type = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
+    let descriptor = socket(AF_UNIX, Int32(type), 0)
+    guard descriptor >= 0 else { throw ListenFailure(address, code: errno) }
+    return descriptor
+  }
+}
+
+extension sockaddr_un {
+  /// Nil where the path is longer than an address can hold, which is 107 bytes.
+  fileprivate init?(path: String) {
+    self.init()
+    sun_family = sa_family_t(AF_UNIX)
+    let bytes = Array(path.utf8)
+    let isLong = withUnsafeMutableBytes(of: &sun_path) { name in
+      // Zeros are behind it.
+      guard bytes.count < name.count else { return true }
+      name.copyBytes(from: bytes)
+      return false
+    }
+    if isLong { return nil }
+  }
+
+  fileprivate func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+    withUnsafeBytes(of: self) {
+      body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+    }
+  }
+}

@@ -1,0 +1,17 @@
+internal import COpenSSL
+
+extension TLSContext {
+  /// What is wrong with the dates of our own certificate now; nil where nothing is, or where there is none.
+  package var certificateFault: String? {
+    guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
+    let certificate = TLSCertificate(lent: raw)
+    // Negative is the past, positive the future (X509_cmp_current_time(3)).
+    if X509_cmp_current_time(X509_get0_notAfter(raw)) < 0 {
+      return "the certificate has expired on \(certificate.end) (\(certificate.subject))"
+    }
+    if X509_cmp_current_time(X509_get0_notBefore(raw)) > 0 {
+      return "the certificate is not valid before \(certificate.begin) (\(certificate.subject))"
+    }
+    return nil
+  }
+}
