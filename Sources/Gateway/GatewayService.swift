@@ -5,6 +5,14 @@ import ServiceLifecycle
 import TLS
 import UnixSignals
 
+/// How a gateway hears of other endpoints than those that it began with.
+struct EndpointRenewal: Sendable {
+  /// Read again on ``GatewayService/reload()``.
+  var source: EndpointSource?
+  /// How often the cluster is asked for its members, in milliseconds.
+  var syncInterval: UInt64?
+}
+
 /// The gateway as a whole: its shards, each on its thread, and the authenticator between them.
 final class GatewayService: Service {
   /// How long requests under way may take to finish when the gateway is told to stop, in milliseconds.
@@ -16,6 +24,8 @@ final class GatewayService: Service {
   private let authenticator: Authenticator
   private let listeners: Listeners
   private let tls: RenewableTLSContext?
+  private let upstreamTLS: ClientTLS?
+  private let renewal: EndpointRenewal
   private let logger: Logger
   private let reloadsOnHangup: Bool
 
@@ -28,12 +38,14 @@ final class GatewayService: Service {
   /// - Throws: `ListenFailure`, `TLSError` or `LoopError`, each with one clear line.
   init(
     listen: [ListenAddress], tls: TLSSettings?, shards count: Int, settings: GatewaySettings,
-    logins: Authenticator.Configuration, patience: UInt64, logger: Logger, reloadsOnHangup: Bool,
+    renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64, logger: Logger, reloadsOnHangup: Bool,
     greeting: ([ListenAddress]) -> String
   ) throws {
     self.patience = patience
     self.logger = logger
     self.reloadsOnHangup = reloadsOnHangup
+    self.renewal = renewal
+    upstreamTLS = settings.bridge.channel.tls
     let routes = try RouteTable()
     self.tls = try tls.map { try RenewableTLSContext(serving: $0, logger: logger) }
     listeners = try Listeners(listen, shards: count)
@@ -69,6 +81,11 @@ final class GatewayService: Service {
     let hangups = reloadsOnHangup ? await UnixSignalsSequence(trapping: .sighup) : nil
     // Said only now that signals have their meaning.
     say(greeting)
+    if let interval = renewal.syncInterval {
+      loops[0].execute { [shards] in
+        shards[0].value.followMembers(every: interval) { [weak self] in self?.update($0) }
+      }
+    }
     await withTaskGroup { group in
       if let hangups { group.addTask { for await _ in hangups { self.reload() } } }
       try? await gracefulShutdown()
@@ -87,5 +104,22 @@ final class GatewayService: Service {
   func reload() {
     logger.info("reloading")
     tls?.look()
+    upstreamTLS?.look()
+    guard case .file? = renewal.source, let source = renewal.source else { return }
+    do {
+      let endpoints = try source.read()
+      logger.info("endpoints", metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])
+      update(endpoints)
+    } catch {
+      logger.error("the endpoints stay as they are", metadata: ["reason": "\(error)"])
+    }
+  }
+
+  /// Takes other members in place of those it has.
+  private func update(_ endpoints: [Endpoint]) {
+    for (shard, loop) in zip(shards, loops) {
+      loop.execute { shard.value.bridge.update(endpoints) }
+    }
+    authenticator.update(endpoints)
   }
 }

@@ -36,6 +36,7 @@ final class Shard {
   let streams: OpenStreams
   private var server: HTTPServer!
   private var drainTimer: LoopTimer?
+  private var sync: EndpointSync?
   private var isClosed = false
   /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's answers
   /// waiting.
@@ -110,6 +111,14 @@ final class Shard {
     }
   }
 
+  /// Asks the cluster for its members from time to time.
+  func followMembers(every interval: UInt64, report: @escaping ([Endpoint]) -> Void) {
+    guard !isClosed else { return }
+    sync = EndpointSync(
+      bridge: bridge, loop: loop, interval: interval, credentials: identity?.credentials, logger: logger,
+      report: report)
+  }
+
   // MARK: - The end
 
   /// Takes no more connections, ends streams that have no end of their own, lets requests under way finish for up to `patience` milliseconds, and ends the loop.
@@ -128,6 +137,8 @@ final class Shard {
 
   private func close() {
     drainTimer = nil
+    sync?.stop()
+    sync = nil
     // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.
     bridge.close()
     turn()

@@ -14,44 +14,29 @@ struct Serve: AsyncParsableCommand {
       30s, 500ms, 5m or 1h.
       """)
 
-  @Option(
-    help: ArgumentHelp(
-      "Where etcd serves, as http://HOST:PORT, https://HOST:PORT, HOST:PORT (TLS where one of its flags is given), "
-        + "unix:///PATH or unixs:///PATH; several are separated by commas. "
-        + "(default: http://127.0.0.1:2379)", valueName: "url,..."))
-  var endpoints: String?
-
+  @OptionGroup var members: MembersOptions
   @OptionGroup var options: ServeOptions
 
   func run() async throws {
-    let text = endpoints ?? CommandEnvironment()["endpoints"] ?? "http://127.0.0.1:2379"
-    let configuration = try ServeConfiguration(options, endpoints: Self.list(text))
-    let gateway = try GatewayService(configuration, reloadsOnHangup: true)
+    let source = try members.source()
+    let configuration = try ServeConfiguration(options, endpoints: source.read())
+    let gateway = try GatewayService(
+      configuration, renewal: .init(source: source, syncInterval: members.syncInterval()), reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
-  }
-
-  /// - Throws: `ValidationError` with the fault of the first endpoint that is none.
-  private static func list(_ text: String) throws -> [Endpoint] {
-    do {
-      return try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-        try Endpoint(part.filter { $0 != " " })
-      }
-    } catch {
-      throw ValidationError("\(error)")
-    }
   }
 }
 
 extension GatewayService {
   /// - Parameter advice: what to say after where the gateway serves.
   convenience init(
-    _ configuration: ServeConfiguration, reloadsOnHangup: Bool, advice: ([ListenAddress]) -> String = { _ in "" }
+    _ configuration: ServeConfiguration, renewal: EndpointRenewal = .init(), reloadsOnHangup: Bool,
+    advice: ([ListenAddress]) -> String = { _ in "" }
   ) throws {
     prepareProcess()
     try self.init(
       listen: configuration.listen, tls: configuration.tls, shards: configuration.shards,
-      settings: configuration.settings, logins: configuration.logins, patience: configuration.patience,
-      logger: configuration.logger, reloadsOnHangup: reloadsOnHangup
+      settings: configuration.settings, renewal: renewal, logins: configuration.logins,
+      patience: configuration.patience, logger: configuration.logger, reloadsOnHangup: reloadsOnHangup
     ) { addresses in
       let places = addresses.map(\.description).joined(separator: ", ")
       return "etcd-rest \(EtcdRest.version) is serving on \(places)" + advice(addresses)

@@ -55,6 +55,13 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "How long a member's sign of life may take before its connection is given up. (default: 10s)")
   var keepaliveTimeout: TimeSpan?
 
+  @Option(
+    help: """
+      How long a member that owes answers may be silent before it is asked for a sign of life; after as long again \
+      calls go to other members, and reads that wait at this one with them. (default: 1s)
+      """)
+  var suspectAfter: TimeSpan?
+
   @Option(help: "How long a call may take, unless its client says otherwise. Lock and campaign wait on. (default: 30s)")
   var requestTimeout: TimeSpan?
 
@@ -175,6 +182,7 @@ struct ServeConfiguration {
     settings.bridge.channel.keepaliveTime = try time(
       options.keepaliveTime, "keepalive-time", default: 15, atLeast: 6)
     settings.bridge.channel.keepaliveTimeout = try time(options.keepaliveTimeout, "keepalive-timeout", default: 10)
+    settings.bridge.channel.suspectAfter = try time(options.suspectAfter, "suspect-after", default: 1)
     settings.timeLimits = TimeLimits(
       standard: try time(options.requestTimeout, "request-timeout", default: 30),
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))

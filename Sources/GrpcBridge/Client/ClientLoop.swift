@@ -35,6 +35,8 @@ final class ClientLoop {
   let credentials: CallCredentials
   let basic: BasicCredentials?
   private let authenticator: Authenticator
+  private let settings: Bridge.Configuration
+  private var sync: EndpointSync?
   private var operations: [ObjectIdentifier: (ticket: OperationTicket, operation: any ClientOperation)] = [:]
   /// Operations that have ended in this turn of the loop: they may still be at work.
   private var ended: [any ClientOperation] = []
@@ -42,10 +44,12 @@ final class ClientLoop {
   private var members: [Endpoint: (bridge: Bridge, callCount: Int)] = [:]
   private(set) var isClosed = false
 
-  init(_ loop: EventLoop, _ configuration: EtcdClient.Configuration, _ endpoints: [Endpoint]) {
+  init(_ loop: EventLoop, _ configuration: EtcdClient.Configuration, _ endpoints: [Endpoint], _ tls: ClientTLS?) {
     self.loop = loop
     self.configuration = configuration
-    let settings = configuration.bridge
+    var settings = configuration.bridge
+    settings.channel.tls = tls
+    self.settings = settings
     authenticator = Authenticator(
       on: loop, endpoints: endpoints, channel: settings.channel, configuration: .init(), logger: configuration.logger)
     bridge = Bridge(
@@ -59,6 +63,13 @@ final class ClientLoop {
       (credentials, self.basic) = (.user(bridge.key(for: basic)), basic)
     }
     loop.beforeWaiting { [unowned self] in turn() }
+    guard let interval = configuration.autoSyncInterval else { return }
+    sync = EndpointSync(
+      bridge: bridge, loop: loop, interval: interval.milliseconds, credentials: basic, logger: configuration.logger
+    ) { [unowned self] endpoints in
+      bridge.update(endpoints)
+      authenticator.update(endpoints)
+    }
   }
 
   /// Runs once a turn of the loop, before it waits.
@@ -105,7 +116,7 @@ final class ClientLoop {
     let bridge =
       known
       ?? Bridge(
-        loop: loop, endpoints: [endpoint], authenticator: authenticator, configuration: configuration.bridge,
+        loop: loop, endpoints: [endpoint], authenticator: authenticator, configuration: settings,
         logger: configuration.logger)
     members[endpoint, default: (bridge, 0)].callCount += 1
     return bridge
@@ -120,6 +131,8 @@ final class ClientLoop {
   /// Ends everything, and the loop.
   func close() {
     isClosed = true
+    sync?.stop()
+    sync = nil
     bridge.close()
     for member in members.values { member.bridge.close() }
     for entry in operations.values { entry.operation.close(.clientClosed) }

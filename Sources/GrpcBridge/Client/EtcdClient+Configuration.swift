@@ -22,6 +22,13 @@ extension EtcdClient {
     /// Who the calls are made for. Default: nobody.
     public var credentials = Credentials.none
 
+    /// How connections are secured; nil, the default, for TLS only to endpoints that ask for it (`https://`, `unixs://`), by
+    /// the system's authorities. With a configuration, endpoints without a scheme are spoken to in TLS, too.
+    public var tls: TLSConfiguration?
+    /// How often the cluster is asked for its members, which then take the place of ``endpoints``; nil, the default, for
+    /// never. At least 1 s. etcd from 3.5.28 on may tell its members to users with the role `root` only.
+    public var autoSyncInterval: Duration?
+
     /// How long a connection may take to become ready, and how long a call waits for one before it fails with
     /// ``EtcdError/Code/unavailable``. Default: 5 s; at least 1 ms.
     public var dialTimeout = Duration.seconds(5)
@@ -73,6 +80,7 @@ extension EtcdClient.Configuration {
     try need(requestTimeout.map { $0 > .zero } ?? true, "requestTimeout: more than zero, or nil")
     try need(keepaliveTime >= .seconds(5), "keepaliveTime: at least 5 s, or etcd ends the connection")
     try need(keepaliveTimeout >= .milliseconds(1), "keepaliveTimeout: at least 1 ms")
+    try need(autoSyncInterval.map { $0 >= .seconds(1) } ?? true, "autoSyncInterval: at least 1 s, or nil")
     try need(maxSendBytes > 0, "maxSendBytes: at least 1")
     try need(maxReceiveBytes > 0, "maxReceiveBytes: at least 1")
     try need(streamBacklog > 0, "streamBacklog: at least 1")

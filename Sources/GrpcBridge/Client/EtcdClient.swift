@@ -47,6 +47,12 @@ public final class EtcdClient: Sendable {
   public init(_ configuration: Configuration) throws {
     try configuration.check()
     let endpoints = try configuration.parsedEndpoints()
+    let tls: ClientTLS?
+    do {
+      tls = try configuration.tls.map { try ClientTLS($0, logger: configuration.logger) }
+    } catch {
+      throw EtcdError.invalidArgument("\(error)")
+    }
     let loop: EventLoop
     do {
       loop = try EventLoop()
@@ -54,7 +60,7 @@ public final class EtcdClient: Sendable {
       throw EtcdError(.resourceExhausted, .resourceExhausted, "no event loop: \(error)")
     }
     self.configuration = configuration
-    core = Mutex(LoopBound(ClientLoop(loop, configuration, endpoints), loop: loop))
+    core = Mutex(LoopBound(ClientLoop(loop, configuration, endpoints, tls), loop: loop))
     thread = LoopThread(name: "etcd client", running: LoopBound(loop, loop: loop))
   }
 
