@@ -147,6 +147,11 @@ package final class TLSSession {
   /// The version that was agreed on, such as `TLSv1.3`.
   package var version: String { String(cString: SSL_get_version(raw)) }
 
+  /// Whom the peer's certificate is for, and the last moment at which it is good; nil where it has shown none.
+  package var peerCertificate: (subject: String, end: String)? {
+    SSL_get0_peer_certificate(raw).map { TLSCertificate(lent: $0) }.map { ($0.subject, $0.end) }
+  }
+
   // MARK: - Reports of OpenSSL
 
   /// - Returns: whether the session is kept, which takes it over.

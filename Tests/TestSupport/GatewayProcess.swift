@@ -75,7 +75,7 @@ package final class GatewayProcess: Sendable {
 
 /// Runs `body` with a gateway in front of `endpoints`, then ends it with SIGTERM and expects a clean exit.
 /// - Parameters:
-///   - endpoints: client URLs of etcd.
+///   - endpoints: client URLs of etcd; none where `arguments` name them.
 ///   - arguments: more arguments of `etcd-rest serve`.
 ///   - environment: more environment variables.
 /// - Throws: what `body` throws; `TestSupportError` where the gateway does not start, died meanwhile or does not end well.
@@ -85,7 +85,8 @@ package func withGateway<Value>(
 ) async throws -> Value {
   try await Turnstile.throughProcesses {
     try await withTemporaryDirectory { directory in
-      let serve = ["serve", "--listen", "127.0.0.1:0", "--endpoints", endpoints.joined(separator: ",")]
+      let named = endpoints.isEmpty ? [] : ["--endpoints", endpoints.joined(separator: ",")]
+      let serve = ["serve", "--listen", "127.0.0.1:0"] + named
       let gateway = try await GatewayProcess.start(serve + arguments, environment: environment, in: directory)
       return try await finally {
         let value = try await body(gateway)

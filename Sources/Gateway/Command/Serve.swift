@@ -14,15 +14,34 @@ struct Serve: AsyncParsableCommand {
       30s, 500ms, 5m or 1h.
       """)
 
-  @OptionGroup var members: MembersOptions
+  @OptionGroup var endpoints: EndpointOptions
+
+  @Option(
+    help: """
+      How often to ask the cluster for its members, which then take the place of the endpoints; etcd with authentication \
+      may tell them to --user only. (default: never)
+      """)
+  var autoSyncInterval: TimeSpan?
+
   @OptionGroup var options: ServeOptions
 
   func run() async throws {
-    let source = try members.source()
+    let source = try endpoints.source()
     let configuration = try ServeConfiguration(options, endpoints: source.read())
     let gateway = try GatewayService(
-      configuration, renewal: .init(source: source, syncInterval: members.syncInterval()), reloadsOnHangup: true)
+      configuration, renewal: .init(source: source, syncInterval: syncInterval()), reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
+  }
+
+  /// How often to ask for the members, in milliseconds; nil for never.
+  ///
+  /// - Throws: `ValidationError` with one line that names the fault.
+  private func syncInterval() throws -> UInt64? {
+    let never = TimeSpan(milliseconds: 0)
+    let span = try CommandEnvironment().value(autoSyncInterval, "auto-sync-interval", default: never)
+    guard span.milliseconds != 0 else { return nil }
+    guard span.milliseconds >= 1000 else { throw ValidationError("--auto-sync-interval must be at least 1s, or 0") }
+    return span.milliseconds
   }
 }
 

@@ -9,12 +9,7 @@ import TLS
 struct ServeOptions: ParsableArguments {
   @OptionGroup var listener: ListenerOptions
 
-  @Option(
-    name: [.long, .customLong("username")],
-    help: ArgumentHelp(
-      "Who makes requests that come without credentials. By default nobody does. Without a password it is read from "
-        + "ETCD_REST_PASSWORD, or asked for on the terminal.", valueName: "name[:password]"))
-  var user: String?
+  @OptionGroup var identity: IdentityOptions
 
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
 
@@ -190,7 +185,7 @@ struct ServeConfiguration {
       options.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
     settings.bridge.mostWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
     settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
-    settings.identity = try Self.identity(options, environment)
+    settings.identity = try options.identity.credentials(environment)
 
     var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
     logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
@@ -207,17 +202,5 @@ struct ServeConfiguration {
     self.logins = logins
     self.settings = settings
     patience = try time(options.shutdownTimeout, "shutdown-timeout", default: 10)
-  }
-
-  private static func identity(_ options: ServeOptions, _ environment: CommandEnvironment) throws -> BasicCredentials? {
-    guard let text = options.user ?? environment["user"] ?? environment["username"] else { return nil }
-    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-    guard !parts[0].isEmpty else { throw ValidationError("--user needs a name, as in NAME:PASSWORD") }
-    if parts.count == 2 { return BasicCredentials(user: parts[0], password: parts[1]) }
-    if let password = environment["password"] { return BasicCredentials(user: parts[0], password: password) }
-    guard isatty(STDIN_FILENO) == 1, let typed = getpass("Password of \(parts[0]): ") else {
-      throw ValidationError("--user has no password: give NAME:PASSWORD, or set ETCD_REST_PASSWORD")
-    }
-    return BasicCredentials(user: parts[0], password: String(cString: typed))
   }
 }

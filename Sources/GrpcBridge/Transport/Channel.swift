@@ -253,12 +253,12 @@ package final class Channel {
     for index in watched.calls.indices.reversed() where index < watched.calls.count {
       let call = watched.calls[index]
       if now >= call.deadline {
-        end(call, with: GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms"))
+        let reason = call.phase == .waiting && member(for: call) == nil ? ": \(trouble)" : ""
+        end(call, with: GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)"))
       } else if call.phase == .waiting {
         if now >= call.notBefore { submit(call) }
         if call.phase == .waiting && now >= call.patience {
-          let trouble = members.map(\.trouble).joined(separator: "; ")
-          end(call, with: GrpcStatus(.unavailable, "no connection to etcd: \(trouble)"))
+          end(call, with: GrpcStatus(.unavailable, trouble))
         }
       }
     }
@@ -272,6 +272,9 @@ package final class Channel {
 
   /// Whether there is more than one member.
   var hasChoice: Bool { members.count > 1 }
+
+  /// Why there is no connection.
+  private var trouble: String { "no connection to etcd: " + members.map(\.trouble).joined(separator: "; ") }
 
   /// Whether another member would rather be asked than `member`.
   private func hasBetter(than member: Member) -> Bool {

@@ -13,16 +13,20 @@ package final class ClientTLS: Sendable {
 
   /// Reads the files.
   ///
-  /// - Parameter logger: hears of renewed files.
+  /// - Parameters:
+  ///   - protocols: those to choose from (ALPN), the best one first.
+  ///   - logger: hears of renewed files.
   /// - Throws: `TLSError`, in one line that says which file is at fault, of the kind `unwanted` where the certificate has a
   ///   common name that is not allowed.
-  package init(_ configuration: TLSConfiguration, logger: Logger) throws(TLSError) {
+  package init(
+    _ configuration: TLSConfiguration, protocols: [String] = [HTTP2Session.protocolName], logger: Logger
+  ) throws(TLSError) {
     serverName = configuration.serverName
     var settings = TLSSettings(.client, verification: configuration.verifiesServer ? .required : .none)
     settings.authorities = configuration.authorityFile
     settings.certificate = configuration.certificateFile
     settings.key = configuration.keyFile
-    settings.protocols = [HTTP2Session.protocolName]
+    settings.protocols = protocols
     settings.minimumVersion =
       switch configuration.minimumVersion {
       case .v1_2: .v1_2
@@ -50,7 +54,7 @@ package final class ClientTLS: Sendable {
   package func look() -> RenewableTLSContext.Look { contexts.look() }
 
   /// Begins a session with a member.
-  func session(over descriptor: Int32, to endpoint: Endpoint) -> TLSSession {
+  package func session(over descriptor: Int32, to endpoint: Endpoint) -> TLSSession {
     TLSSession(
       client: contexts.current, descriptor: descriptor,
       serverName: serverName ?? (endpoint.path == nil ? endpoint.host : "localhost"), peer: endpoint.authority)

@@ -2,8 +2,8 @@ import ArgumentParser
 import FoundationEssentials
 import GrpcBridge
 
-/// The flags that say which members of etcd there are.
-struct MembersOptions: ParsableArguments {
+/// The flags that say where etcd is.
+struct EndpointOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "Where etcd's members serve, as http://HOST:PORT, https://HOST:PORT, HOST:PORT (TLS where one of its flags is "
@@ -16,24 +16,6 @@ struct MembersOptions: ParsableArguments {
       "A file with the endpoints, in place of --endpoints: separated by commas, blanks or lines, where # begins a "
         + "comment. It is read again on SIGHUP.", valueName: "path"))
   var endpointsFile: String?
-
-  @Option(
-    help: """
-      How often to ask the cluster for its members, which then take the place of the endpoints; etcd with authentication \
-      may tell them to --user only. (default: never)
-      """)
-  var autoSyncInterval: TimeSpan?
-
-  /// How often to ask for the members, in milliseconds; nil for never.
-  ///
-  /// - Throws: `ValidationError` with one line that names the fault.
-  func syncInterval() throws -> UInt64? {
-    let never = TimeSpan(milliseconds: 0)
-    let span = try CommandEnvironment().value(autoSyncInterval, "auto-sync-interval", default: never)
-    guard span.milliseconds != 0 else { return nil }
-    guard span.milliseconds >= 1000 else { throw ValidationError("--auto-sync-interval must be at least 1s, or 0") }
-    return span.milliseconds
-  }
 
   /// - Throws: `ValidationError` with one line that names the fault.
   func source() throws -> EndpointSource {

@@ -1,0 +1,164 @@
+import GrpcBridge
+
+/// Looks at one endpoint as a client meets it, from the connection up.
+struct EndpointCheck {
+  /// What one look has shown.
+  struct Finding: CustomStringConvertible {
+    enum Verdict: String {
+      case good = "ok"
+      /// Not known, or no matter.
+      case none = "-"
+      case bad = "FAIL"
+    }
+
+    let verdict: Verdict
+    let topic: String
+    let text: String
+
+    var description: String { "\(pad(verdict.rawValue, 6))\(pad(topic, 9))\(text)" }
+
+    private func pad(_ text: String, _ width: Int) -> String {
+      text + String(repeating: " ", count: max(1, width - text.utf8.count))
+    }
+  }
+
+  private let endpoint: Endpoint
+  private let tls: TLSConfiguration?
+  private let identity: BasicCredentials?
+  private let patience: Duration
+  private var findings: [Finding] = []
+  /// The ID of the cluster, once it was told.
+  private(set) var cluster: UInt64?
+
+  init(_ endpoint: Endpoint, tls: TLSConfiguration?, identity: BasicCredentials?, patience: Duration) {
+    self.endpoint = endpoint
+    self.tls = tls
+    self.identity = identity
+    self.patience = patience
+  }
+
+  mutating func run() async -> [Finding] {
+    guard let isGuarded = await reach() else { return findings }
+    await look()
+    await logIn(isGuarded)
+    return findings
+  }
+
+  private mutating func note(_ verdict: Finding.Verdict, _ topic: String, _ text: String) {
+    findings.append(Finding(verdict: verdict, topic: topic, text: text))
+  }
+
+  /// Runs `body` with a client of its own.
+  private func withClient<Value>(
+    _ credentials: EtcdClient.Credentials, _ body: (EtcdClient) async throws -> Value
+  ) async throws -> Value {
+    var configuration = EtcdClient.Configuration(endpoints: [endpoint.description])
+    configuration.credentials = credentials
+    configuration.tls = tls
+    configuration.dialTimeout = patience
+    // Why there is no connection is known only once there could have been one.
+    configuration.requestTimeout = patience * 2
+    let client = try EtcdClient(configuration)
+    defer { client.close() }
+    return try await body(client)
+  }
+
+  /// Makes a call that each member answers by itself.
+  ///
+  /// - Returns: whether authentication is on; nil where there is no answer.
+  private mutating func reach() async -> Bool? {
+    let start = ContinuousClock.now
+    var isGuarded = false
+    do {
+      let header = try await withClient(.none) { try await $0.get("health", GetOptions(serializable: true)).header }
+      cluster = header.clusterID
+    } catch let error as EtcdError where error.code == .userEmpty || error.code == .permissionDenied {
+      isGuarded = true
+    } catch let error as EtcdError where error.code == .notSupportedForLearner {
+      note(.bad, "leader", "this is a learner, which serves no clients yet")
+    } catch {
+      note(.bad, "reached", text(of: error))
+      return nil
+    }
+    note(.good, "reached", "gRPC answers, \((ContinuousClock.now - start).milliseconds) ms with the connection")
+    return isGuarded
+  }
+
+  /// Looks at what can be seen without gRPC: the TLS session, and the clock.
+  private mutating func look() async {
+    let glance: ServerGlance
+    do {
+      glance = try await ServerGlance.take(at: endpoint, tls: tls, patience: patience)
+    } catch {
+      return note(.none, "clock", "not told: \(error)")
+    }
+    if let session = glance.tls {
+      note(.good, "TLS", session)
+    } else {
+      note(.none, "TLS", "none")
+    }
+    guard let offset = glance.clockOffset else { return note(.none, "clock", "not told over HTTP") }
+    switch offset {
+    case -2...2: note(.good, "clock", "as ours, within 2 s")
+    // Leases and tokens end by etcd's clock, certificates by both.
+    default: note(.bad, "clock", "\(abs(offset)) s \(offset > 0 ? "ahead of" : "behind") ours")
+    }
+  }
+
+  private mutating func logIn(_ isGuarded: Bool) async {
+    guard isGuarded else {
+      note(.good, "auth", identity == nil ? "off" : "off: the user and password are not needed")
+      return await ask(.none)
+    }
+    guard let identity else {
+      note(.none, "auth", "on; there is no --user to log in with")
+      return await ask(.none)
+    }
+    do {
+      _ = try await withClient(.none) {
+        try await $0.authenticate(user: identity.user, password: identity.password)
+      }
+      note(.good, "auth", "on; \(identity.user) can log in")
+      await ask(.basic(user: identity.user, password: identity.password))
+    } catch {
+      note(.bad, "auth", "on; \(identity.user) cannot log in: \(text(of: error))")
+      await ask(.none)
+    }
+  }
+
+  /// Asks for a read that takes a quorum, and for how the member is.
+  private mutating func ask(_ credentials: EtcdClient.Credentials) async {
+    do {
+      _ = try await withClient(credentials) { try await $0.get("health") }
+      note(.good, "quorum", "reads see all that was written")
+    } catch let error as EtcdError where error.code == .userEmpty || error.code == .permissionDenied {
+      // Rights are looked at when the cluster has agreed on where it is.
+      note(.good, "quorum", "reads see all that was written")
+    } catch {
+      note(.bad, "quorum", text(of: error))
+    }
+    do {
+      let status = try await withClient(credentials) { try await $0.status() }
+      cluster = status.header.clusterID
+      note(.good, "version", "\(status.version), a database of \((status.databaseSize + 1023) / 1024) KiB")
+      if status.isLearner {
+        note(.bad, "leader", "this is a learner")
+      } else if let leader = status.leader {
+        note(.good, "leader", status.isLeader ? "this member, term \(status.raftTerm)" : "\(leader)")
+      } else {
+        note(.bad, "leader", "none")
+      }
+      for error in status.errors { note(.bad, "alarm", error) }
+    } catch let error as EtcdError where error.code == .userEmpty || error.code == .permissionDenied {
+      note(.none, "version", "not told: \(error.message)")
+    } catch {
+      note(.bad, "version", text(of: error))
+    }
+  }
+
+  private func text(of error: any Error) -> String { (error as? EtcdError)?.message ?? "\(error)" }
+}
+
+extension Duration {
+  fileprivate var milliseconds: Int64 { components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000 }
+}

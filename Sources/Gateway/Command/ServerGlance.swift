@@ -1,0 +1,126 @@
+import EventLoop
+import Glibc
+import GrpcBridge
+import TLS
+
+/// What an etcd shows of itself over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC 9110,
+/// section 6.6.1), and its certificate.
+struct ServerGlance: Sendable {
+  /// The version of TLS and the certificate, in one line; nil where there is no TLS.
+  let tls: String?
+  /// How many seconds the server's clock is ahead of ours; nil where it does not tell.
+  let clockOffset: Int?
+
+  /// Why there is nothing to see, in one line.
+  struct Failure: Error, CustomStringConvertible {
+    let description: String
+  }
+
+  /// Connects and asks, on a thread of its own.
+  ///
+  /// - Throws: ``Failure``.
+  static func take(at endpoint: Endpoint, tls: TLSConfiguration?, patience: Duration) async throws -> ServerGlance {
+    try await withCheckedThrowingContinuation { continuation in
+      detachThread(name: "etcd-rest check") {
+        continuation.resume(with: Result { try ServerGlance(at: endpoint, tls: tls, patience: patience) })
+      }
+    }
+  }
+
+  private init(at endpoint: Endpoint, tls: TLSConfiguration?, patience: Duration) throws {
+    let descriptor = try Self.connect(to: endpoint, patience)
+    defer { close(descriptor) }
+    let isSecured =
+      switch endpoint.security {
+      case .plaintext: false
+      case .asConfigured: tls != nil
+      case .tls: true
+      }
+    var session: TLSSession?
+    if isSecured {
+      do {
+        let context = try ClientTLS(tls ?? TLSConfiguration(), protocols: ["http/1.1"], logger: .silent)
+        session = context.session(over: descriptor, to: endpoint)
+      } catch {
+        throw Failure(description: error.description)
+      }
+    }
+    if let session {
+      guard case .done = session.handshake() else { throw Failure(description: "the TLS handshake does not end") }
+    }
+    let request = "GET /version HTTP/1.0\r\nHost: \(endpoint.authority)\r\n\r\n"
+    try Self.send(Array(request.utf8), session, descriptor)
+    let head = try Self.receiveHead(session, descriptor)
+    let now = time(nil)
+    clockOffset = Self.date(in: head).map { $0 - now }
+    self.tls = session.map { session in
+      let certificate = session.peerCertificate.map { ", \($0.subject), good until \($0.end)" } ?? ""
+      return session.version + certificate
+    }
+  }
+
+  private static func connect(to endpoint: Endpoint, _ patience: Duration) throws -> Int32 {
+    let addresses =
+      if let path = endpoint.path {
+        SocketAddress(unixPath: path).map { [$0] } ?? []
+      } else {
+        SocketAddress.resolve(host: endpoint.host, port: endpoint.port)
+      }
+    var limit = timeval(
+      tv_sec: Int(patience.components.seconds), tv_usec: Int(patience.components.attoseconds / 1_000_000_000_000))
+    for address in addresses {
+      let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+      guard descriptor >= 0 else { continue }
+      // They bound connecting, too (socket(7)).
+      for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+        setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout.size(ofValue: limit)))
+      }
+      if address.withPointer({ Glibc.connect(descriptor, $0, $1) }) == 0 { return descriptor }
+      close(descriptor)
+    }
+    throw Failure(description: "no connection")
+  }
+
+  private static func send(_ bytes: [UInt8], _ session: TLSSession?, _ descriptor: Int32) throws {
+    let count = bytes.withUnsafeBytes { bytes in
+      guard let session else { return Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL)) }
+      guard case .bytes(let count) = session.write(bytes) else { return -1 }
+      return count
+    }
+    guard count == bytes.count else { throw Failure(description: "the connection takes no request") }
+  }
+
+  /// The bytes of an answer as far as the end of its headers, or of the connection, or of all patience.
+  private static func receiveHead(_ session: TLSSession?, _ descriptor: Int32) throws -> [UInt8] {
+    var head: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while head.count < 65_536 {
+      let count = buffer.withUnsafeMutableBytes { buffer in
+        guard let session else { return recv(descriptor, buffer.baseAddress, buffer.count, 0) }
+        guard case .bytes(let count) = session.read(into: buffer) else { return -1 }
+        return count
+      }
+      guard count > 0 else { break }
+      head += buffer.prefix(count)
+    }
+    return head
+  }
+
+  /// The time that a `Date` header has, in seconds since 1970; nil where there is none.
+  private static func date(in head: [UInt8]) -> Int? {
+    let lines = String(decoding: head, as: UTF8.self).split(separator: "\r\n", omittingEmptySubsequences: false)
+    guard let line = lines.prefix(while: { !$0.isEmpty }).first(where: { $0.lowercased().hasPrefix("date:") }) else {
+      return nil
+    }
+    // Sun, 06 Nov 1994 08:49:37 GMT (RFC 9110, section 5.6.7).
+    let words = line.dropFirst(5).split(separator: " ")
+    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    guard words.count == 6, let month = months.firstIndex(of: String(words[2])) else { return nil }
+    let numbers = ([words[1], words[3]] + words[4].split(separator: ":")).compactMap { Int32($0) }
+    guard numbers.count == 5 else { return nil }
+    var parts = tm()
+    (parts.tm_mday, parts.tm_mon, parts.tm_year) = (numbers[0], Int32(month), numbers[1] - 1900)
+    (parts.tm_hour, parts.tm_min, parts.tm_sec) = (numbers[2], numbers[3], numbers[4])
+    return timegm(&parts)
+  }
+}

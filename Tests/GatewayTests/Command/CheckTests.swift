@@ -1,0 +1,78 @@
+import TestSupport
+import Testing
+
+/// `etcd-rest check`.
+@Suite(.timeLimit(.minutes(15)))
+struct CheckTests {
+  private static func check(_ endpoints: [String], _ arguments: String...) async throws -> CommandRun {
+    try await CommandRun.etcdRest(
+      ["check", "--endpoints", endpoints.joined(separator: ","), "--dial-timeout", "2s"] + arguments)
+  }
+
+  private static func expect(_ run: CommandRun, _ code: Int32, _ lines: [String]) {
+    #expect(run.exit == .code(code), "\(run.output)\(run.errorOutput)")
+    for line in lines {
+      #expect(run.output.split(separator: "\n").contains { $0.hasPrefix(line) }, "no '\(line)' in:\n\(run.output)")
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func aMemberThatIsWell(_ version: EtcdVersion) async throws {
+    try await withEtcd(version) { etcd in
+      let release = version == .v3_4 ? "3.4.23" : "3.5.1"
+      let well = [
+        etcd.url, "  ok    reached  gRPC answers", "  -     TLS      none", "  ok    clock    as ours",
+        "  ok    quorum   ", "  ok    version  \(release), a database of ", "  ok    leader   this member, term ",
+      ]
+      Self.expect(try await Self.check([etcd.url]), 0, well + ["  ok    auth     off"])
+
+      try await etcd.enableAuth(rootPassword: AuthFixture.rootPassword)
+      Self.expect(try await Self.check([etcd.url], "--user", AuthFixture.root), 0, well + ["  ok    auth     on; root"])
+      Self.expect(try await Self.check([etcd.url]), 0, ["  -     auth     on; there is no --user"])
+      Self.expect(
+        try await Self.check([etcd.url], "--user", "root:wrong"), 1,
+        ["  FAIL  auth     on; root cannot log in: etcdserver: authentication failed, invalid user ID or password"])
+    }
+  }
+
+  @Test func membersThatAreNot() async throws {
+    let silent = try ScriptedPeer(settings: .init()) { _ in .hang }
+    let closed = try ScriptedPeer { _ in .hang }
+    closed.listen(false)
+    defer {
+      silent.stop()
+      closed.stop()
+    }
+    let run = try await Self.check([closed.endpoint, silent.endpoint, "nowhere.invalid:2379"])
+    Self.expect(
+      run, 1,
+      [
+        "  FAIL  reached  no connection to etcd: 127.0.0.1:\(closed.port): connection refused",
+        "  FAIL  reached  etcd did not answer within 4000 ms",
+        "  FAIL  reached  no connection to etcd: nowhere.invalid:2379: the name does not resolve",
+      ])
+  }
+
+  @Test func aClusterWithoutAQuorumAndAnotherOne() async throws {
+    try await withEtcdCluster(.v3_5, members: 3) { members in
+      try await withEtcd(.v3_5) { other in
+        let both = try await Self.check([members[0].url, other.url])
+        Self.expect(both, 1, ["FAIL  these are members of 2 clusters: "])
+
+        await members[1].kill()
+        await members[2].kill()
+        _ = try await eventually("the loss of the leader", within: .seconds(20)) {
+          try await members[0].call("/v3/maintenance/status")["leader"] == nil ? true : nil
+        }
+        let alone = try await Self.check([members[0].url])
+        Self.expect(alone, 1, ["  ok    reached  ", "  FAIL  quorum   ", "  FAIL  leader   none"])
+      }
+    }
+  }
+
+  @Test func whatCannotBeIsRefused() async throws {
+    try await CommandRun.etcdRest("check", "--endpoints", "ftp://x").expectRefusal(naming: "ftp://x")
+    try await CommandRun.etcdRest("check", "--cacert", "/no/such/file").expectRefusal(naming: "/no/such/file")
+    try await CommandRun.etcdRest("check", "--dial-timeout", "0").expectRefusal(naming: "--dial-timeout")
+  }
+}
