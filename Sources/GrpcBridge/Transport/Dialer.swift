@@ -29,7 +29,8 @@ final class Dialer {
   private var waiting: [SocketAddress] = []
   private var attempts: [Attempt] = []
   private var failures: [String] = []
-  private lazy var stagger = LoopTimer(loop: loop) { [unowned self] in connectToNext() }
+  /// Present where there are several addresses.
+  private var stagger: LoopTimer?
 
   /// - Parameter completion: called at most once, on the loop, perhaps before ``start()`` returns.
   init(loop: EventLoop, endpoint: Endpoint, completion: @escaping (Result<StreamSocket, Failure>) -> Void) {
@@ -63,6 +64,7 @@ final class Dialer {
 
   private func dial(_ addresses: [SocketAddress]) {
     waiting = Self.order(addresses).reversed()
+    if waiting.count > 1 { stagger = LoopTimer(loop: loop) { [unowned self] in connectToNext() } }
     connectToNext()
   }
 
@@ -86,7 +88,7 @@ final class Dialer {
         attempt.socket = socket
         attempts.append(attempt)
         socket.watch(.writable)
-        if !waiting.isEmpty { stagger.start(after: Self.delay) }
+        stagger?.start(after: Self.delay)
         return
       } catch {
         note(error, at: address)
@@ -108,7 +110,7 @@ final class Dialer {
       }
       waiting = []
       attempts = []
-      stagger.stop()
+      stagger = nil
       completion(.success(socket))
     }
   }
