@@ -24,7 +24,8 @@ final class Dialer {
   private let loop: EventLoop
   private let endpoint: Endpoint
   private let completion: (Result<StreamSocket, Failure>) -> Void
-  private var isNamed = false
+  /// Whether the addresses are those of a name: then reasons say which one they are about.
+  var isNamed = false
   /// The addresses still to be tried, the next one last.
   private var waiting: [SocketAddress] = []
   private var attempts: [Attempt] = []
@@ -62,7 +63,8 @@ final class Dialer {
     return (["no connection"] + failures).joined(separator: ", ")
   }
 
-  private func dial(_ addresses: [SocketAddress]) {
+  /// Tries addresses.
+  func dial(_ addresses: [SocketAddress]) {
     waiting = Self.order(addresses).reversed()
     if waiting.count > 1 { stagger = LoopTimer(loop: loop) { [unowned self] in connectToNext() } }
     connectToNext()
