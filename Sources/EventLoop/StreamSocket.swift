@@ -30,24 +30,16 @@ package final class StreamSocket {
       setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
       noticeVanishedPeer(descriptor, patience: 30_000)
     }
+    // From here on a throw runs `deinit`, which closes the descriptor.
     let code = address.withPointer { connect(descriptor, $0, $1) }
-    if code != 0 && errno != EINPROGRESS {
-      let error = LoopError(-errno)
-      close(descriptor)
-      throw error
-    }
-    do {
-      watcher = try SocketWatcher(loop: loop, descriptor: descriptor) { [unowned self] in self.onEvent($0) }
-    } catch {
-      close(descriptor)
-      throw error
-    }
+    if code != 0 && errno != EINPROGRESS { throw LoopError(-errno) }
+    watcher = try SocketWatcher(loop: loop, descriptor: descriptor) { [unowned self] in self.onEvent($0) }
   }
 
   deinit {
     // The watcher must let go of the descriptor before the system may give its number to another socket.
     watcher?.watch([])
-    close(descriptor)
+    if descriptor >= 0 { close(descriptor) }
   }
 
   package func watch(_ events: SocketEvents) { watcher?.watch(events) }

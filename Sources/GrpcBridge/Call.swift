@@ -116,8 +116,8 @@ package final class Call {
   var token: Token?
   /// Whether etcd gave out the token after it had refused another one for this call.
   var hasFreshToken = false
-  /// Where the call has failed the last time: not referred to but to compare it, and by then it may have gone.
-  unowned(unsafe) var failedAt: Member?
+  /// The member where the call has failed the last time, which may have gone since.
+  var failedAt: ObjectIdentifier?
   /// Whether a member without a leader is to refuse the call, or end it (etcd's metadata `hasleader`).
   package var requiresLeader: Bool
   /// The member that the call was last sent to; nil where it has not been sent.

@@ -37,12 +37,15 @@ package final class ChildProcess: Sendable {
     try await start(program, arguments, environment: environment, in: nil, output: output, error: error)
   }
 
-  /// - Parameter namespace: the network of the process; nil for this one's.
+  /// - Parameters:
+  ///   - namespace: the network of the process; nil for this one's.
+  ///   - directory: its working directory; nil for this one's.
   static func start(
     _ program: String, _ arguments: [String], environment: [String: String] = [:], in namespace: Namespace?,
-    output: String, error: String
+    directory: String? = nil, output: String, error: String
   ) async throws -> ChildProcess {
-    let command = ["/usr/bin/setpriv", "--pdeathsig", "KILL", program] + arguments
+    let elsewhere = directory.map { ["/usr/bin/env", "--chdir=\($0)"] } ?? []
+    let command = ["/usr/bin/setpriv", "--pdeathsig", "KILL"] + elsewhere + [program] + arguments
     let inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("ETCD") }
     let variables = inherited.merging(environment) { $1 }.map { "\($0.key)=\($0.value)" }
     return try await withCheckedThrowingContinuation { started in

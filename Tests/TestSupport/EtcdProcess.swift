@@ -8,6 +8,8 @@ package final class EtcdProcess: Sendable {
   /// Where clients connect: `http://127.0.0.1:PORT`, or its place's address; etcd's own JSON gateway is there too.
   package let url: String
   package let peerURL: String
+  /// How clients that want TLS are served, and on which port, both of IPv4 and IPv6.
+  package let tls: (settings: EtcdTLS, port: UInt16)?
   private let arguments: [String]
   private let directory: String
   private let place: ClusterNetwork.Place?
@@ -15,17 +17,25 @@ package final class EtcdProcess: Sendable {
 
   init(
     _ version: EtcdVersion, name: String, directory: String, ports: [UInt16], arguments: [String],
-    place: ClusterNetwork.Place? = nil
+    place: ClusterNetwork.Place? = nil, tls: EtcdTLS? = nil
   ) {
     self.version = version
     self.name = name
     self.directory = directory
     self.arguments = arguments
     self.place = place
+    self.tls = tls.map { ($0, ports[2]) }
     let host = place?.address ?? "127.0.0.1"
     url = "http://\(host):\(ports[0])"
     peerURL = "http://\(host):\(ports[1])"
   }
+
+  /// The path of a Unix socket where clients are served as at ``url``.
+  package var socketPath: String { "\(directory)/\(socketName)" }
+  /// etcd takes nothing but `NAME:PORT`, relative to its working directory.
+  private var socketName: String { "\(name):0" }
+  /// Where clients that want TLS connect, by a name or address of this host; empty where there is no TLS.
+  package func secureURL(_ host: String = "127.0.0.1") -> String { tls.map { "https://\(host):\($0.port)" } ?? "" }
 
   /// Calls of etcd's own HTTP side: its JSON gateway, `/health`, `/metrics`.
   package var http: HTTPClient { HTTPClient(url) }
@@ -46,15 +56,21 @@ package final class EtcdProcess: Sendable {
   package func launch() async throws {
     let commonArguments = [
       "--name", name, "--data-dir", "\(directory)/data",
-      "--listen-client-urls", url, "--advertise-client-urls", url,
+      "--listen-client-urls", listeners.joined(separator: ","), "--advertise-client-urls", url,
       "--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL,
       "--logger", "zap", "--log-outputs", "stderr", "--bcrypt-cost", "4",
     ]
+    let secure = tls?.settings.arguments ?? []
     let noSync = version == .v3_4 ? [] : ["--unsafe-no-fsync"]
     let child = try await ChildProcess.start(
-      try version.program("etcd"), commonArguments + noSync + arguments, in: place?.namespace,
+      try version.program("etcd"), commonArguments + secure + noSync + arguments, in: place?.namespace,
+      directory: directory,
       output: "\(directory)/output", error: "\(directory)/log")
     process.withLock { $0 = child }
+  }
+
+  private var listeners: [String] {
+    [url, "unix://\(socketName)"] + (tls == nil ? [] : [secureURL(), secureURL("[::1]")])
   }
 
   /// Returns when `/health` says so.
@@ -164,5 +180,23 @@ package final class EtcdProcess: Sendable {
       throw TestSupportError("etcdctl \(arguments.joined(separator: " ")): \(child.errorOutput)")
     }
     return child.output
+  }
+}
+
+/// How an etcd serves clients that want TLS, beside those that do not.
+package struct EtcdTLS: Sendable {
+  /// Its certificate: etcd reads the files again for each connection.
+  package var server: TestAuthority.Files
+  /// The file of the authorities that have to have signed clients' certificates; nil where clients need none.
+  package var clientAuthorities: String?
+
+  package init(_ server: TestAuthority.Files, clientAuthorities: String? = nil) {
+    self.server = server
+    self.clientAuthorities = clientAuthorities
+  }
+
+  fileprivate var arguments: [String] {
+    ["--cert-file", server.certificate, "--key-file", server.key]
+      + (clientAuthorities.map { ["--client-cert-auth", "--trusted-ca-file", $0] } ?? [])
   }
 }

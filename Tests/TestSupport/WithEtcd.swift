@@ -4,24 +4,29 @@ import Foundation
 ///
 /// Authentication hashes with bcrypt's lowest cost, timers are short, and 3.5 does not sync its files: a start takes
 /// about 0.1 s. Only a few such scopes run at a time; nested ones count as one.
-/// - Parameter arguments: more flags of etcd's, such as `["--auth-token-ttl", "3"]`; they win over the harness's.
+/// - Parameters:
+///   - arguments: more flags of etcd's, such as `["--auth-token-ttl", "3"]`; they win over the harness's.
+///   - tls: how clients that want TLS are served; they are not where nil.
 package func withEtcd<Value>(
-  _ version: EtcdVersion, _ arguments: [String] = [], isolation: isolated (any Actor)? = #isolation,
+  _ version: EtcdVersion, _ arguments: [String] = [], tls: EtcdTLS? = nil,
+  isolation: isolated (any Actor)? = #isolation,
   _ body: (EtcdProcess) async throws -> Value
 ) async throws -> Value {
   let timers = ["--heartbeat-interval", "10", "--election-timeout", "100"]
-  return try await withEtcdCluster(version, members: 1, timers + arguments) { try await body($0[0]) }
+  return try await withEtcdCluster(version, members: 1, timers + arguments, tls: tls) { try await body($0[0]) }
 }
 
 /// Runs `body` with a fresh cluster; processes and data are gone when it returns, however it ends.
-/// - Parameter network: where its members have their places; all are on this process's loopback device where nil.
+/// - Parameters:
+///   - network: where its members have their places; all are on this process's loopback device where nil.
+///   - tls: how clients that want TLS are served; they are not where nil.
 package func withEtcdCluster<Value>(
   _ version: EtcdVersion, members count: Int, _ arguments: [String] = [], network: ClusterNetwork? = nil,
-  isolation: isolated (any Actor)? = #isolation, _ body: ([EtcdProcess]) async throws -> Value
+  tls: EtcdTLS? = nil, isolation: isolated (any Actor)? = #isolation, _ body: ([EtcdProcess]) async throws -> Value
 ) async throws -> Value {
   try await Turnstile.throughProcesses {
     try await withTemporaryDirectory { directory in
-      let members = try await startCluster(version, members: count, arguments, network, in: directory)
+      let members = try await startCluster(version, members: count, arguments, network, tls, in: directory)
       return try await finally {
         try await body(members)
       } cleanup: {
@@ -54,19 +59,20 @@ package func withJoiningMember<Value>(
 
 /// Starts all members at once, on other ports if some are taken by the time they are bound.
 private func startCluster(
-  _ version: EtcdVersion, members count: Int, _ arguments: [String], _ network: ClusterNetwork?, in directory: String
+  _ version: EtcdVersion, members count: Int, _ arguments: [String], _ network: ClusterNetwork?, _ tls: EtcdTLS?,
+  in directory: String
 ) async throws -> [EtcdProcess] {
   for attempt in 1... {
-    let ports = try LoopbackPort.pick(2 * count)
+    let ports = try LoopbackPort.pick(3 * count)
     let cluster = (0..<count).map { number in
-      "m\(number)=http://\(network?.places[number].address ?? "127.0.0.1"):\(ports[2 * number + 1])"
+      "m\(number)=http://\(network?.places[number].address ?? "127.0.0.1"):\(ports[3 * number + 1])"
     }.joined(separator: ",")
     let members = try (0..<count).map { index in
       let home = "\(directory)/\(attempt)-\(index)"
       try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
       return EtcdProcess(
-        version, name: "m\(index)", directory: home, ports: Array(ports[2 * index...2 * index + 1]),
-        arguments: ["--initial-cluster", cluster] + arguments, place: network?.places[index])
+        version, name: "m\(index)", directory: home, ports: Array(ports[3 * index..<3 * index + 3]),
+        arguments: ["--initial-cluster", cluster] + arguments, place: network?.places[index], tls: tls)
     }
     do {
       for member in members { try await member.launch() }

@@ -219,7 +219,7 @@ package final class Channel {
     if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { member.isOfNoUse() }
     if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
       enter(.waiting, call)
-      call.failedAt = member
+      call.failedAt = ObjectIdentifier(member)
       // One wait for each round of a quorum, as clientv3's.
       let quorum = members.count / 2 + 1
       let isFirst = isUnexecuted && call.attempts == 1

@@ -89,6 +89,9 @@ final class Connection {
     shakeHands()
   }
 
+  /// How the connection is secured, in words.
+  var security: String { wire?.security ?? "none" }
+
   private func shakeHands() {
     switch wire?.handshake() {
     case .done:

@@ -24,12 +24,14 @@ final class Dialer {
   private let loop: EventLoop
   private let endpoint: Endpoint
   private let completion: (Result<StreamSocket, Failure>) -> Void
-  private var isNamed = false
+  /// Whether the addresses are those of a name: then reasons say which one they are about.
+  var isNamed = false
   /// The addresses still to be tried, the next one last.
   private var waiting: [SocketAddress] = []
   private var attempts: [Attempt] = []
   private var failures: [String] = []
-  private lazy var stagger = LoopTimer(loop: loop) { [unowned self] in connectToNext() }
+  /// Present where there are several addresses.
+  private var stagger: LoopTimer?
 
   /// - Parameter completion: called at most once, on the loop, perhaps before ``start()`` returns.
   init(loop: EventLoop, endpoint: Endpoint, completion: @escaping (Result<StreamSocket, Failure>) -> Void) {
@@ -61,8 +63,10 @@ final class Dialer {
     return (["no connection"] + failures).joined(separator: ", ")
   }
 
-  private func dial(_ addresses: [SocketAddress]) {
+  /// Tries addresses.
+  func dial(_ addresses: [SocketAddress]) {
     waiting = Self.order(addresses).reversed()
+    if waiting.count > 1 { stagger = LoopTimer(loop: loop) { [unowned self] in connectToNext() } }
     connectToNext()
   }
 
@@ -86,7 +90,7 @@ final class Dialer {
         attempt.socket = socket
         attempts.append(attempt)
         socket.watch(.writable)
-        if !waiting.isEmpty { stagger.start(after: Self.delay) }
+        stagger?.start(after: Self.delay)
         return
       } catch {
         note(error, at: address)
@@ -108,7 +112,7 @@ final class Dialer {
       }
       waiting = []
       attempts = []
-      stagger.stop()
+      stagger = nil
       completion(.success(socket))
     }
   }

@@ -43,10 +43,10 @@ final class Member {
     static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   }
 
-  func reluctance(failedAt failed: Member?) -> Reluctance? {
+  func reluctance(failedAt failed: ObjectIdentifier?) -> Reluctance? {
     guard let connection, connection.state == .ready else { return nil }
     if sentinel.isRefused { return .useless }
-    if failed === self { return .failed }
+    if failed == ObjectIdentifier(self) { return .failed }
     return connection.isSuspect ? .silent : Reluctance.none
   }
 
@@ -75,7 +75,8 @@ final class Member {
 
   func connectionIsReady(_ connection: Connection) {
     channel.logger.log(
-      level: isTroubled ? .notice : .debug, "connected to etcd", metadata: ["endpoint": "\(endpoint)"])
+      level: isTroubled ? .notice : .debug, "connected to etcd",
+      metadata: ["endpoint": "\(endpoint)", "security": "\(connection.security)"])
     isTroubled = false
     readySince = loop.now
     if channel.hasChoice { watch() }

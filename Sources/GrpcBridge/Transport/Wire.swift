@@ -34,6 +34,9 @@ final class Wire {
     self.tls = tls
   }
 
+  /// How the bytes are secured, in words.
+  var security: String { tls.map { $0.version + ($0.isResumed ? ", resumed" : "") } ?? "plaintext" }
+
   // MARK: - The handshake
 
   enum Handshake {

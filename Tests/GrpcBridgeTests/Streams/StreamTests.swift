@@ -123,7 +123,7 @@ import Testing
     } body: { fixture in
       let call = await fixture.start(.stream, [[1]], timeout: 50)
       try await call.expectEnd(.deadlineExceeded)
-      try await fixture.peer.wait(for: "a reset") { $0.streams[0].reset?.code == HTTP2Error.cancel }
+      try await fixture.peer.wait(for: "a reset") { $0.streams.first?.reset?.code == HTTP2Error.cancel }
       #expect(fixture.peer.record.streams[0].headers["grpc-timeout"] == "50m")
     }
   }
