@@ -60,7 +60,7 @@ let package = Package(
     // What integration tests share: etcd and gateway processes, raw HTTP and WebSocket clients, a scripted gRPC server.
     .systemLibrary(name: "CNamespaces", path: "Tests/CNamespaces"),
     .target(
-      name: "TestSupport", dependencies: ["CNamespaces", "CNghttp2", "COpenSSL"], path: "Tests/TestSupport",
+      name: "TestSupport", dependencies: ["CNamespaces", "CNghttp2", "COpenSSL", "TLS"], path: "Tests/TestSupport",
       swiftSettings: settings),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: settings),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "TestSupport"], swiftSettings: settings),
@@ -86,7 +86,7 @@ let package = Package(
     .testTarget(
       name: "GatewayTests",
       dependencies: [
-        "EtcdSchema", "Gateway", "TestSupport", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+        "EtcdSchema", "Gateway", "TestSupport", "TLS", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
   ],

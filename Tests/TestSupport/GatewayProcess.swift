@@ -1,14 +1,17 @@
 import Foundation
+import TLS
 
 /// The built `etcd-rest`, serving. See `withGateway`.
 package final class GatewayProcess: Sendable {
-  /// `http://127.0.0.1:PORT`, as the gateway printed it.
-  package let url: String
+  /// Where it serves, as it printed it: `http://127.0.0.1:PORT`, then whatever else it was told to listen on.
+  package let urls: [String]
   /// The process: its signals, memory, descriptors and output.
   package let process: ChildProcess
 
-  private init(url: String, process: ChildProcess) {
-    self.url = url
+  package var url: String { urls[0] }
+
+  private init(urls: [String], process: ChildProcess) {
+    self.urls = urls
     self.process = process
   }
 
@@ -50,14 +53,14 @@ package final class GatewayProcess: Sendable {
       try program, arguments, environment: environment.merging(["SWIFT_BACKTRACE": backtrace]) { given, _ in given },
       output: "\(directory)/output", error: "\(directory)/log")
     do {
-      let url = try await eventually("line saying where etcd-rest is serving", within: .seconds(20)) {
-        if let url = servingURL(in: process.output) { return url }
+      let urls = try await eventually("line saying where etcd-rest is serving", within: .seconds(20)) {
+        if let urls = servingURLs(in: process.output) { return urls }
         if let exit = process.exited {
           throw TestSupportError("etcd-rest ended (\(exit)): \(process.output)\(process.errorOutput)")
         }
         return nil
       }
-      return GatewayProcess(url: url, process: process)
+      return GatewayProcess(urls: urls, process: process)
     } catch {
       await process.killAndWait()
       throw error
@@ -74,6 +77,9 @@ package final class GatewayProcess: Sendable {
 }
 
 /// Runs `body` with a gateway in front of `endpoints`, then ends it with SIGTERM and expects a clean exit.
+///
+/// Where the environment of the tests has `OVER_TLS`, its first address has TLS, which connections of the task know how to
+/// make: what is true over HTTP has to be so over HTTPS.
 /// - Parameters:
 ///   - endpoints: client URLs of etcd; none where `arguments` name them.
 ///   - arguments: more arguments of `etcd-rest serve`.
@@ -85,11 +91,17 @@ package func withGateway<Value>(
 ) async throws -> Value {
   try await Turnstile.throughProcesses {
     try await withTemporaryDirectory { directory in
-      let named = endpoints.isEmpty ? [] : ["--endpoints", endpoints.joined(separator: ",")]
-      let serve = ["serve", "--listen", "127.0.0.1:0"] + named
-      let gateway = try await GatewayProcess.start(serve + arguments, environment: environment, in: directory)
+      let secure = try isOverTLS ? SecureListener(in: directory) : nil
+      let serve = ["serve"] + (endpoints.isEmpty ? [] : ["--endpoints", endpoints.joined(separator: ",")])
+      let listen = secure?.arguments ?? ["--listen", "127.0.0.1:0"]
+      let gateway = try await GatewayProcess.start(serve + listen + arguments, environment: environment, in: directory)
       return try await finally {
-        let value = try await body(gateway)
+        let value =
+          if let secure {
+            try await HTTPConnection.$tls.withValue(secure.client) { try await body(gateway) }
+          } else {
+            try await body(gateway)
+          }
         if let exit = gateway.process.exited, exit != .code(0) {
           throw TestSupportError("etcd-rest ended (\(exit)) during the test: \(gateway.log.suffix(4000))")
         }
@@ -99,6 +111,24 @@ package func withGateway<Value>(
         await gateway.process.killAndWait()
       }
     }
+  }
+}
+
+private let isOverTLS = ProcessInfo.processInfo.environment["OVER_TLS"] != nil
+
+/// What a gateway and its clients need to speak TLS.
+private struct SecureListener {
+  let arguments: [String]
+  let client: TLSContext
+
+  init(in directory: String) throws {
+    let authority = try TestAuthority("listener-ca", in: directory)
+    let files = try authority.issue("listener")
+    arguments = ["--listen", "https://127.0.0.1:0", "--tls-cert", files.certificate, "--tls-key", files.key]
+    var settings = TLSSettings(.client, verification: .required)
+    settings.authorities = authority.certificate
+    settings.protocols = ["http/1.1"]
+    client = try TLSContext(settings)
   }
 }
 
@@ -130,10 +160,10 @@ package func withEtcdAndGateway<Value>(
   }
 }
 
-/// The URL after "is serving on" in a whole line, as `etcd-rest` prints once it listens.
-private func servingURL(in output: String) -> String? {
+/// The URLs after "is serving on" in a whole line, as `etcd-rest` prints once it listens.
+private func servingURLs(in output: String) -> [String]? {
   for line in output.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
-    if let range = line.range(of: " is serving on ") { return String(line[range.upperBound...]) }
+    if let range = line.range(of: " is serving on ") { return line[range.upperBound...].components(separatedBy: ", ") }
   }
   return nil
 }

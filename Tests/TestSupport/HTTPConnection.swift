@@ -1,10 +1,12 @@
 import Foundation
+package import TLS
 
-/// One TCP connection to an HTTP/1.1 server, driven by hand: any bytes out, responses in.
+/// One connection to an HTTP/1.1 server, over TCP, TLS or a Unix socket, driven by hand: any bytes out, responses in.
 ///
 /// Every call has a deadline. One task may send while another receives.
 package actor HTTPConnection {
   private var descriptor: Int32
+  private var session: TLSSession?
   private var inbox: [UInt8] = []
   /// How much of the inbox has been consumed.
   private var position = 0
@@ -24,15 +26,25 @@ package actor HTTPConnection {
     self.authority = authority
   }
 
+  /// What connections to `https://` are made with where nothing else is said, by whatever client.
+  @TaskLocal package static var tls: TLSContext?
+
   deinit {
     if descriptor >= 0 { Glibc.close(descriptor) }
   }
 
-  /// Connects to `http://HOST:PORT`.
-  /// - Parameter network: where the client is; nil for the network of this process.
+  /// Connects to `http://HOST:PORT`, `https://HOST:PORT` or `unix:///PATH`.
+  /// - Parameters:
+  ///   - tls: what to make a TLS connection with; by default that of the task.
+  ///   - network: where the client is; nil for the network of this process.
+  /// - Throws: `TLSError` where the handshake fails.
   package static func connect(
-    to url: String, in network: NetworkNamespace? = nil, timeout: Duration = .seconds(10)
+    to url: String, tls: TLSContext? = nil, in network: NetworkNamespace? = nil, timeout: Duration = .seconds(10)
   ) async throws -> HTTPConnection {
+    if url.hasPrefix("unix://") {
+      let descriptor = try openSocket(path: String(url.dropFirst("unix://".count)))
+      return HTTPConnection(descriptor: descriptor, authority: "localhost")
+    }
     guard let parts = URL(string: url), let host = parts.host, let port = parts.port else {
       throw TestSupportError("\(url) is not http://HOST:PORT")
     }
@@ -45,6 +57,10 @@ package actor HTTPConnection {
       }
     let connection = HTTPConnection(descriptor: descriptor, authority: "\(host):\(port)")
     try await connection.finishConnecting(.now + timeout)
+    if parts.scheme == "https" {
+      guard let context = tls ?? Self.tls else { throw TestSupportError("\(url) needs a TLS context") }
+      try await connection.shakeHands(context, serverName: host, .now + timeout)
+    }
     return connection
   }
 
@@ -56,6 +72,28 @@ package actor HTTPConnection {
     if error != 0 { throw failure(error) }
   }
 
+  private func shakeHands(
+    _ context: TLSContext, serverName: String, _ deadline: ContinuousClock.Instant
+  ) async throws {
+    let name = serverName.trimmingCharacters(in: ["[", "]"])
+    let session = TLSSession(client: context, descriptor: descriptor, serverName: name, peer: "")
+    while true {
+      switch session.handshake() {
+      case .done:
+        self.session = session
+        return
+      case .wantsReadable: try await wait(for: .readable, deadline)
+      case .wantsWritable: try await wait(for: .writable, deadline)
+      case .failed(let error): throw error
+      }
+    }
+  }
+
+  /// The version of TLS, and whether an earlier session was gone on with; nil where there is no TLS.
+  package var tlsState: (version: String, isResumed: Bool, negotiatedProtocol: String?)? {
+    session.map { ($0.version, $0.isResumed, $0.negotiatedProtocol) }
+  }
+
   // MARK: Bytes
 
   /// Sends bytes as they are.
@@ -64,6 +102,16 @@ package actor HTTPConnection {
     var sent = 0
     while sent < bytes.count {
       guard descriptor >= 0 else { throw HTTPFailure.closedHere }
+      if let session {
+        switch bytes[sent...].withUnsafeBytes({ session.write($0) }) {
+        case .bytes(let count): sent += count
+        case .wantsReadable: try await wait(for: .readable, deadline)
+        case .wantsWritable: try await wait(for: .writable, deadline)
+        case .closed: throw HTTPFailure.closed
+        case .failed(let error): throw HTTPFailure(error)
+        }
+        continue
+      }
       let count = bytes.withUnsafeBytes {
         Glibc.send(descriptor, $0.baseAddress! + sent, $0.count - sent, Int32(MSG_NOSIGNAL))
       }
@@ -108,14 +156,24 @@ package actor HTTPConnection {
     } catch HTTPFailure.reset {}
   }
 
-  /// Says that nothing more will be sent (shutdown(2), `SHUT_WR`).
+  /// Says that nothing more will be sent: over TLS by close_notify alone, else by FIN (shutdown(2), `SHUT_WR`).
   package func finishSending() {
+    if let session { _ = session.close() } else { finishConnection() }
+  }
+
+  /// Sends FIN, over TLS without close_notify.
+  package func finishConnection() {
     if descriptor >= 0 { shutdown(descriptor, Int32(SHUT_WR)) }
   }
 
-  /// Closes the connection with FIN.
+  /// Closes the connection with FIN, over TLS with close_notify before.
   package func close() {
     guard descriptor >= 0 else { return }
+    _ = session?.close()
+    closeDescriptor()
+  }
+
+  private func closeDescriptor() {
     let closing = descriptor
     descriptor = -1
     SocketPoller.shared.cancel(closing)
@@ -127,7 +185,7 @@ package actor HTTPConnection {
     guard descriptor >= 0 else { return }
     var linger = linger(l_onoff: 1, l_linger: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, socklen_t(MemoryLayout<linger>.size))
-    close()
+    closeDescriptor()
   }
 
   /// Bounds the kernel's receive buffer, so that a client that does not read is felt early. One that reads
@@ -271,6 +329,23 @@ package actor HTTPConnection {
         position = 0
       }
       let space = 64 * 1024
+      if let session {
+        var outcome = TLSSession.Transfer.closed
+        let bytes = [UInt8](unsafeUninitializedCapacity: space) { buffer, initialized in
+          outcome = session.read(into: UnsafeMutableRawBufferPointer(buffer))
+          if case .bytes(let count) = outcome { initialized = count } else { initialized = 0 }
+        }
+        switch outcome {
+        case .bytes:
+          inbox += bytes
+          return true
+        case .closed: return false
+        case .wantsReadable: try await wait(for: .readable, deadline)
+        case .wantsWritable: try await wait(for: .writable, deadline)
+        case .failed(let error): throw HTTPFailure(error)
+        }
+        continue
+      }
       var count = 0
       let bytes = [UInt8](unsafeUninitializedCapacity: space) { buffer, initialized in
         count = recv(descriptor, buffer.baseAddress, space, 0)
@@ -297,10 +372,29 @@ package actor HTTPConnection {
 
 private func failure(_ error: Int32) -> any Error {
   switch error {
-  case ECONNREFUSED: HTTPFailure.refused
+  case ECONNREFUSED, ENOENT: HTTPFailure.refused
   case ECONNRESET, EPIPE: HTTPFailure.reset
   default: TestSupportError("socket: \(String(cString: strerror(error)))")
   }
+}
+
+/// A connection to a Unix socket, which does not block.
+private func openSocket(path: String) throws -> Int32 {
+  let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+  let descriptor = socket(AF_UNIX, kind, 0)
+  guard descriptor >= 0 else { throw TestSupportError(systemCall: "socket") }
+  var address = sockaddr_un()
+  address.sun_family = sa_family_t(AF_UNIX)
+  withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+  let code = withUnsafeBytes(of: address) {
+    connect(descriptor, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
+  }
+  guard code == 0 else {
+    let error = errno
+    close(descriptor)
+    throw failure(error)
+  }
+  return descriptor
 }
 
 /// A socket that does not block, on its way to a connection.

@@ -1,4 +1,5 @@
 import Foundation
+import TLS
 
 /// A response as it came over the wire.
 package struct HTTPResponse: Sendable {
@@ -74,6 +75,20 @@ package enum HTTPFailure: Error, Equatable {
   case refused
   /// This side has closed the connection.
   case closedHere
+  /// The connection ended without TLS's close_notify: what has come may not be all there was.
+  case truncated
+  /// The peer refused this side of the TLS connection, or does not speak TLS.
+  case tls(String)
   /// What came is not HTTP.
   case malformed(String)
+}
+
+extension HTTPFailure {
+  init(_ error: TLSError) {
+    switch error.kind {
+    case .truncated: self = .truncated
+    case .system: self = .reset
+    default: self = .tls(error.description)
+    }
+  }
 }

@@ -23,7 +23,8 @@ struct CommandRun {
     try await run("/bin/sh", ["-c", line])
   }
 
-  private static func run(
+  /// Runs a program until it ends.
+  static func run(
     _ program: String, _ arguments: [String], environment: [String: String] = [:]
   ) async throws -> CommandRun {
     try await withTemporaryDirectory { directory in
