@@ -56,47 +56,4 @@ import Testing
       await expectError(.clientClosed) { try await client.put("k", "v") }
     }
   }
-
-  /// In a process of its own, where nothing else comes and goes.
-  @Test(.timeLimit(.minutes(5))) func manyClientsLeaveNothingBehind() async throws {
-    await #expect(processExitsWith: .success) {
-      let peer = try ScriptedPeer { _ in .message([]) }
-      try await expectFlat(cycles: 10_000, warmUp: 1000) {
-        let client = try EtcdClient(endpoints: [peer.endpoint])
-        client.close()
-      }
-    }
-  }
-
-  @Test(.timeLimit(.minutes(5))) func manyClientsThatWereOfUseLeaveNothingBehind() async throws {
-    await #expect(processExitsWith: .success) {
-      let token: [UInt8] = [0x12, 1, 0x74]
-      let peer = try ScriptedPeer { call in
-        switch call.path {
-        case "/etcdserverpb.Watch/Watch": [.headers(.grpcResponse)]
-        case "/etcdserverpb.Auth/Authenticate": .message(token)
-        default: .message([])
-        }
-      }
-      try await expectFlat(cycles: 2000, warmUp: 500) {
-        let client = try EtcdClient(endpoints: [peer.endpoint], credentials: .basic(user: "ann", password: "pw"))
-        try await client.put("k", "v")
-        let watch = client.watch("k").makeAsyncIterator()
-        _ = try await client.get("k")
-        withExtendedLifetime(watch) { client.close() }
-      }
-    }
-  }
-}
-
-/// Expects memory, threads and descriptors to stay what they were after a while.
-private func expectFlat(cycles: Int, warmUp: Int, _ cycle: () async throws -> Void) async throws {
-  for _ in 0..<warmUp { try await cycle() }
-  let (memory, threads, descriptors) = (residentBytes(), threadCount(), descriptorCount())
-  for _ in 0..<cycles { try await cycle() }
-  let grown = residentBytes() - memory
-  #expect(grown < 4 << 20, "\(cycles) clients have left \(grown) bytes")
-  #expect(threadCount() <= threads)
-  // The peer closes its side in its own time.
-  _ = try await eventually("as few descriptors as before") { descriptorCount() <= descriptors ? true : nil }
 }

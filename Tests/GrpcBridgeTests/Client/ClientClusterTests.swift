@@ -6,7 +6,8 @@ import Testing
 @Suite struct ClientClusterTests {
   @Test(arguments: ClientSetting.all)
   func membersAreAddedChangedAndRemoved(setting: ClientSetting) async throws {
-    try await withClient(setting) { client, etcd in
+    // etcd's checks would have the learner started first.
+    try await withClient(setting, ["--strict-reconfig-check=false"]) { client, etcd in
       let members = try await client.members()
       let own = try #require(members.first)
       #expect(members.count == 1 && own.clientURLs == [etcd.url] && own.name == "m0" && !own.isLearner)
@@ -24,6 +25,16 @@ import Testing
       await expectError(.memberBadURLs) { try await client.addMember(peerURLs: ["nonsense"]) }
       await expectError(.memberNotFound) { try await client.removeMember(1) }
       #expect(try await client.removeMember(learner.id).map(\.id) == [own.id])
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func whatWouldBreakTheClusterIsRefused(version: EtcdVersion) async throws {
+    try await withClient(ClientSetting(version: version, hasAuth: false)) { client, _ in
+      _ = try await client.addMember(peerURLs: ["http://127.0.0.1:1"], isLearner: true)
+      await expectError(.memberNotEnoughStarted) { try await client.addMember(peerURLs: ["http://127.0.0.1:2"]) }
+      let own = try #require(try await client.members().first { !$0.isLearner })
+      await expectError(.memberNotEnoughStarted) { try await client.removeMember(own.id) }
     }
   }
 

@@ -104,30 +104,6 @@ import Testing
     }
   }
 
-  /// What a watcher does not read stays at etcd: what waits in memory is some MiB at most. In a process of its own, whose
-  /// memory nobody else takes.
-  @Test(.timeLimit(.minutes(2))) func aWatcherThatDoesNotReadIsBounded() async throws {
-    await #expect(processExitsWith: .success) {
-      try await withClient(ClientSetting(version: .v3_5, hasAuth: false)) { client, _ in
-        let slow = client.watch("k").batches.makeAsyncIterator()
-        _ = try await slow.next()
-        let value = Bytes(repeatElement(1, count: 100_000))
-        try await client.put("k", value)
-        let before = residentBytes()
-        var revisions: [Int64] = []
-        for _ in 0..<1000 { revisions.append(try await client.put("k", value).header.revision) }
-        // Somebody else sees them all, so that the slow one could have, too.
-        var fast = client.watch("k", from: revisions[0]).makeAsyncIterator()
-        for revision in revisions { #expect(try await fast.next()?.revision == revision) }
-        let grown = residentBytes() - before
-        #expect(grown < 40 << 20, "100 MB of events that wait take \(grown) bytes")
-        var found: [Int64] = []
-        while found.count <= revisions.count { found += try #require(try await slow.next()).events.map(\.revision) }
-        #expect(found.dropFirst() == revisions[...])
-      }
-    }
-  }
-
   @Test func aWatchThatNobodyReadsEndsAtEtcd() async throws {
     try await withClient(ClientSetting(version: .v3_5, hasAuth: false)) { client, etcd in
       var watch: WatchBatches.Iterator? = try await begun(client.watch("k"))
