@@ -55,8 +55,12 @@ extension GrpcStatus {
     guard origin == .server else { return false }
     switch (code, message) {
     case (.unauthenticated, EtcdMessage.invalidAuthToken), (.invalidArgument, EtcdMessage.authOldRevision),
-      (.invalidArgument, EtcdMessage.userEmpty), (.unknown, EtcdMessage.rawInvalidAuthToken),
-      (.unknown, EtcdMessage.rawUserEmpty):
+      (.invalidArgument, EtcdMessage.userEmpty):
+      return true
+    // What passes an error on that it has got from elsewhere, as locks and elections do, sends it without its code.
+    case (.unknown, EtcdMessage.invalidAuthToken), (.unknown, EtcdMessage.authOldRevision),
+      (.unknown, EtcdMessage.userEmpty), (.unknown, EtcdMessage.rawInvalidAuthToken),
+      (.unknown, EtcdMessage.rawAuthOldRevision), (.unknown, EtcdMessage.rawUserEmpty):
       return true
     default:
       return false

@@ -5,8 +5,11 @@ internal import SwiftProtobuf
 ///
 /// The lease is the caller's: whoever holds a lock or leads keeps it alive (``keepAlive(_:)``), and has lost them when it is
 /// gone.
+///
+/// Where a task is cancelled that waits for a lock or in an election, or its time is up, etcd takes it out of the queue; with
+/// authentication on, etcd (3.4, 3.5) fails to do so, and only the end of the lease does it (``revokeLease(_:timeout:)``).
 extension EtcdClient {
-  /// Waits until the lock is the caller's. Where the task is cancelled while it waits, it no longer queues for the lock.
+  /// Waits until the lock is the caller's.
   ///
   /// - Parameters:
   ///   - name: the name of the lock.
@@ -31,7 +34,7 @@ extension EtcdClient {
     return ResponseHeader(try await call(EtcdMethod.unlock, request, .usual(timeout)).header)
   }
 
-  /// Waits until the caller leads. Where the task is cancelled while it waits, it no longer stands for election.
+  /// Waits until the caller leads.
   ///
   /// - Parameters:
   ///   - name: the name of the election.

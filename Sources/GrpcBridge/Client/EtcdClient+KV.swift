@@ -67,6 +67,7 @@ extension EtcdClient {
   /// ```swift
   /// try await client.txn(.if(.version(of: "k", .equal, 0)).then(.put("k", "v")).else(.get("k")))
   /// ```
+  @discardableResult
   public func txn(_ txn: Txn, timeout: Duration? = nil) async throws -> TxnResponse {
     TxnResponse(try await call(EtcdMethod.txn, txn.request, .usual(timeout)))
   }

@@ -56,15 +56,15 @@ enum EtcdMethod {
     "/etcdserverpb.Auth/RoleRevokePermission", changesUsers: true)
 
   static let memberAdd = Rpc<Etcdserverpb_MemberAddRequest, Etcdserverpb_MemberAddResponse>(
-    "/etcdserverpb.carry/MemberAdd")
+    "/etcdserverpb.Cluster/MemberAdd")
   static let memberRemove = Rpc<Etcdserverpb_MemberRemoveRequest, Etcdserverpb_MemberRemoveResponse>(
-    "/etcdserverpb.carry/MemberRemove")
+    "/etcdserverpb.Cluster/MemberRemove")
   static let memberUpdate = Rpc<Etcdserverpb_MemberUpdateRequest, Etcdserverpb_MemberUpdateResponse>(
-    "/etcdserverpb.carry/MemberUpdate")
+    "/etcdserverpb.Cluster/MemberUpdate")
   static let memberList = Rpc<Etcdserverpb_MemberListRequest, Etcdserverpb_MemberListResponse>(
-    "/etcdserverpb.carry/MemberList", isRepeatable: true)
+    "/etcdserverpb.Cluster/MemberList", isRepeatable: true)
   static let memberPromote = Rpc<Etcdserverpb_MemberPromoteRequest, Etcdserverpb_MemberPromoteResponse>(
-    "/etcdserverpb.carry/MemberPromote")
+    "/etcdserverpb.Cluster/MemberPromote")
 
   static let alarm = Rpc<Etcdserverpb_AlarmRequest, Etcdserverpb_AlarmResponse>(
     "/etcdserverpb.Maintenance/Alarm", isRepeatable: true)

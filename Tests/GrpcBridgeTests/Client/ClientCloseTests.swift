@@ -1,0 +1,59 @@
+import GrpcBridge
+import TestSupport
+import Testing
+
+/// The end of a client.
+@Suite struct ClientCloseTests {
+  @Test func whatIsUnderWayEndsWithAnErrorAndSoDoesWhatComes() async throws {
+    let peer = try ScriptedPeer { _ in [.headers(.grpcResponse)] }
+    let client = try EtcdClient(endpoints: [peer.endpoint])
+    let calls = 300
+    let streams = 100
+    let kinds: [@Sendable () async throws -> Void] = [
+      { for try await _ in client.watch("k\(Int.random(in: 0..<50))") {} },
+      { for try await _ in client.keepAlive(LeaseID(.random(in: 1..<50))) {} },
+      { for try await _ in client.observe("e") {} }, { for try await _ in client.snapshot() {} },
+    ]
+    let tasks =
+      (0..<calls).map { index in Task { _ = try await client.put("k\(index)", "v") } }
+      + kinds.flatMap { kind in (0..<streams).map { _ in Task { try await kind() } } }
+      + (0..<20).map { _ in Task { _ = try await client.status(endpoint: peer.endpoint) } }
+    // All calls are there; watches and keepalives share a stream each.
+    try await peer.wait(for: "everything", within: .seconds(30)) { record in
+      record.streams(of: "/etcdserverpb.KV/Put").count == calls
+        && record.streams(of: "/etcdserverpb.Maintenance/Snapshot").count == streams
+        && record.streams(of: "/v3electionpb.Election/Observe").count == streams
+        && record.streams(of: "/etcdserverpb.Maintenance/Status").count == 20
+        && record.streams(of: "/etcdserverpb.Lease/LeaseKeepAlive").first?.messages.isEmpty == false
+        && record.streams(of: "/etcdserverpb.Watch/Watch").first?.messages.isEmpty == false
+    }
+    client.close()
+    for task in tasks { await expectError(.clientClosed) { try await task.value } }
+    try await peer.wait(for: "the end of all connections") { $0.connections.allSatisfy { $0.closed != nil } }
+    await expectError(.clientClosed) { try await client.put("k", "v") }
+    await expectError(.clientClosed) { for try await _ in client.watch("k") {} }
+    await expectError(.clientClosed) { for try await _ in client.keepAlive(1) {} }
+    await expectError(.clientClosed) { for try await _ in client.snapshot() {} }
+    await expectError(.clientClosed) { try await client.keepAliveOnce(1) }
+    await expectError(.clientClosed) { try await client.status(endpoint: peer.endpoint) }
+    client.close()
+  }
+
+  @Test func aClientThatNobodyRefersToIsClosed() async throws {
+    let peer = try ScriptedPeer { _ in .message([]) }
+    try await EtcdClient(endpoints: [peer.endpoint]).put("k", "v")
+    try await peer.wait(for: "the end of the connection") { $0.connections.first?.closed != nil }
+  }
+
+  @Test func everybodyWhoClosesWaitsForTheEnd() async throws {
+    let peer = try ScriptedPeer { _ in .message([]) }
+    for _ in 0..<50 {
+      let client = try EtcdClient(endpoints: [peer.endpoint])
+      await withTaskGroup { group in
+        for _ in 0..<4 { group.addTask { client.close() } }
+        for _ in 0..<4 { group.addTask { _ = try? await client.put("k", "v") } }
+      }
+      await expectError(.clientClosed) { try await client.put("k", "v") }
+    }
+  }
+}

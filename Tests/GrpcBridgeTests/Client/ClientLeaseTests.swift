@@ -1,0 +1,64 @@
+import GrpcBridge
+import TestSupport
+import Testing
+
+/// Leases, against real etcds.
+@Suite struct ClientLeaseTests {
+  @Test(arguments: ClientSetting.all)
+  func leasesTakeTheirKeysAlong(setting: ClientSetting) async throws {
+    try await withClient(setting) { client, _ in
+      let grant = try await client.grantLease(ttl: .seconds(60))
+      #expect(grant.ttl == .seconds(60))
+      let chosen = try await client.grantLease(ttl: .milliseconds(59_001), id: 77)
+      #expect(chosen.id == 77 && chosen.ttl == .seconds(60))
+      try await client.put("k", "v", lease: grant.id)
+      #expect(try await client.get("k").first?.lease == grant.id)
+      let life = try await client.timeToLive(of: grant.id, keys: true)
+      #expect(life.keys == ["k"] && life.grantedTTL == .seconds(60) && life.ttl > .seconds(50))
+      #expect(try await client.timeToLive(of: 77).keys.isEmpty)
+      #expect(try await Set(client.leases()) == [grant.id, 77])
+      #expect(try await client.keepAliveOnce(grant.id).ttl == .seconds(60))
+      try await client.revokeLease(grant.id)
+      #expect(try await client.get("k").first == nil)
+      await expectError(.leaseNotFound) { try await client.timeToLive(of: grant.id) }
+      await expectError(.leaseNotFound) { try await client.keepAliveOnce(grant.id) }
+      await expectError(.leaseNotFound) { try await client.revokeLease(grant.id) }
+      await expectError(.leaseExist) { try await client.grantLease(ttl: .seconds(60), id: 77) }
+      await expectError(.leaseTTLTooLarge) { try await client.grantLease(ttl: .seconds(10_000_000_000)) }
+    }
+  }
+
+  /// The lease would be gone three times over; when it is gone, so is the sequence.
+  @Test(arguments: ClientSetting.all)
+  func keepAliveKeepsALeaseAliveAndEndsWithIt(setting: ClientSetting) async throws {
+    try await withClient(setting) { client, _ in
+      let lease = try await client.grantLease(ttl: .seconds(2)).id
+      try await client.put("k", "v", lease: lease)
+      var count = 0
+      for try await renewal in client.keepAlive(lease) {
+        #expect(renewal.id == lease && renewal.ttl == .seconds(2))
+        count += 1
+        if count == 10 { try await client.revokeLease(lease) }
+        if count < 10 { #expect(try await client.get("k").count == 1) }
+      }
+      #expect(count == 10)
+      for try await renewal in client.keepAlive(12345) { Issue.record("\(renewal) of no lease") }
+    }
+  }
+
+  @Test func whoeverDoesNotReadStillKeepsTheLeaseAlive() async throws {
+    try await withClient(ClientSetting(version: .v3_5, hasAuth: false)) { client, etcd in
+      let lease = try await client.grantLease(ttl: .seconds(2)).id
+      var renewals: LeaseKeepAlives.Iterator? = client.keepAlive(lease).makeAsyncIterator()
+      // Two lives of the lease.
+      _ = try await eventually("six renewals") {
+        try await etcd.metric("etcd_debugging_lease_renewed_total") >= 6 ? true : nil
+      }
+      #expect(try await client.timeToLive(of: lease).ttl > .zero)
+      #expect(try await renewals?.next()?.id == lease)
+      renewals = nil
+      // Nobody keeps it any more.
+      _ = try await eventually("the end of the lease") { try await client.leases().isEmpty ? true : nil }
+    }
+  }
+}
