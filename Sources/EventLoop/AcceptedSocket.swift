@@ -1,4 +1,3 @@
-internal import CLibuv
 import Glibc
 
 /// A connection that came in on a listening socket.
@@ -17,7 +16,7 @@ package struct AcceptedSocket {
     var length = socklen_t(MemoryLayout.size(ofValue: storage))
     let (descriptor, peer) = withUnsafeMutableBytes(of: &storage) { bytes in
       let address = bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self)
-      let descriptor = accept_connection(listener, address, &length)
+      let descriptor = accept(listener, address, &length)
       return (descriptor, SocketAddress(address, length: min(length, socklen_t(bytes.count))))
     }
     guard descriptor >= 0 else {
@@ -25,6 +24,9 @@ package struct AcceptedSocket {
       if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(errno) { throw LoopError(-errno) }
       return nil
     }
+    // accept4(2), which would do it at once, is not among what Swift sees of the C library.
+    _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
+    _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     self.descriptor = descriptor
     self.peer = peer
   }

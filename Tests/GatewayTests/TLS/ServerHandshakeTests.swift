@@ -63,7 +63,9 @@ struct ServerHandshakeTests {
   /// It is for the clients to say what they think of it; whoever runs the gateway finds a line in its log.
   @Test func anExpiredCertificateIsServedWithAWarning() async throws {
     try await withSecureGateway(Self.nowhere, validity: .expired) { secure in
-      let warnings = secure.gateway.log.split(separator: "\n").filter { $0.contains(" warning ") }
+      let warnings = secure.gateway.log.split(separator: "\n").filter {
+        $0.contains(" warning ") && $0.contains("certificate")
+      }
       #expect(warnings.count == 1)
       #expect(warnings.first?.contains("server.pem: the certificate has expired on ") == true)
       let error = await #expect(throws: TLSError.self) { try await secure.connect() }
@@ -95,10 +97,12 @@ struct ServerHandshakeTests {
       let expired = try secure.authority.issue("old", for: [], validity: .expired, usage: .client)
       let server = try secure.authority.issue("wrong", for: [], usage: .server)
       let other = try TestAuthority("other", in: secure.directory).issue("foreign", for: [], usage: .client)
-      #expect(try await refusal(secure, nil).contains("it requires a certificate"))
-      #expect(try await refusal(secure, expired).contains("has expired"))
-      #expect(try await refusal(secure, other).contains("does not know the authority"))
-      #expect(try await refusal(secure, server).contains("certificate"))
+      for (certificate, reason) in [
+        (nil, "certificate"), (expired, "has expired"), (other, "does not know the authority"), (server, "certificate"),
+      ] {
+        let text = try await refusal(secure, certificate)
+        #expect(text.contains(reason), "\(text)")
+      }
       for text in ["the peer sent no certificate", "it expired on", "is no authority of"] {
         #expect(secure.gateway.log.contains(text), "\(text)")
       }
