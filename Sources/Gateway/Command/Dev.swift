@@ -31,8 +31,7 @@ struct Dev: AsyncParsableCommand {
       program: etcd ?? environment["etcd"] ?? "etcd", dataDirectory: dataDir ?? environment["data-dir"])
     do {
       configuration.settings.endpoints = [etcd.endpoint]
-      let version = try DevSetup(endpoint: etcd.endpoint, logger: configuration.logger)
-        .run(rootPassword: auth, child: etcd)
+      let version = try await DevSetup(endpoint: etcd.endpoint).run(rootPassword: auth, child: etcd)
       let gateway = try GatewayService(configuration, reloadsOnHangup: false) { addresses in
         advice(addresses[0], auth: auth, etcd: etcd, version: version)
       }

@@ -1,125 +1,75 @@
-import EtcdSchema
-import EventLoop
-import FoundationEssentials
 import GrpcBridge
-import Logging
-import SwiftProtobuf
 
 /// Waits for a new etcd to serve and turns its authentication on.
 struct DevSetup {
-  private static let patience: UInt64 = 30_000
+  private static let patience = Duration.seconds(30)
 
   let endpoint: Endpoint
-  let logger: Logger
 
   /// - Returns: etcd's version; empty where it does not tell.
   /// - Throws: `EtcdChild.Failure` where etcd does not come up, or has another root password already.
-  func run(rootPassword: String?, child: EtcdChild) throws -> String {
-    let calls = try SerialCalls(endpoint: endpoint, patience: Self.patience, logger: logger) { child.ended }
-    defer { calls.close() }
-    let range = Etcdserverpb_RangeRequest.with { $0.key = Data("health".utf8) }
-    let status = try calls.call("etcdserverpb.KV/Range", range)
-    _ = try calls.call("etcdserverpb.Maintenance/Status", Etcdserverpb_StatusRequest())
-    let version = try Etcdserverpb_StatusResponse(serializedBytes: calls.response).version
-    guard let password = rootPassword else { return version }
-    if status.message == EtcdMessage.userEmpty {
-      try checkPassword(password, calls)
-      return version
-    }
-    for (method, request) in steps(password) {
-      let status = try calls.call(method, request)
-      // Data that were kept may have some of it already.
-      guard status.isOK || status.message.hasSuffix("already exists") else {
-        throw EtcdChild.Failure(description: "authentication was not enabled: \(method): \(status.message)")
+  func run(rootPassword: String?, child: EtcdChild) async throws -> String {
+    var configuration = EtcdClient.Configuration(endpoints: [endpoint.description])
+    configuration.dialTimeout = Self.patience
+    let client = try EtcdClient(configuration)
+    defer { client.close() }
+    return try await withThrowingTaskGroup { group in
+      defer { group.cancelAll() }
+      group.addTask { try await prepare(client, rootPassword) }
+      group.addTask {
+        // There is no use in waiting any longer for one that has ended.
+        while true {
+          if let failure = child.ended { throw failure }
+          try await Task.sleep(for: .milliseconds(50))
+        }
       }
+      return try await group.next() ?? ""
     }
-    return version
   }
 
-  private func steps(_ password: String) -> [(String, any Message)] {
-    [
-      (
-        "etcdserverpb.Auth/UserAdd",
-        Etcdserverpb_AuthUserAddRequest.with {
-          $0.name = "root"
-          $0.password = password
-        }
-      ),
-      ("etcdserverpb.Auth/RoleAdd", Etcdserverpb_AuthRoleAddRequest.with { $0.name = "root" }),
-      (
-        "etcdserverpb.Auth/UserGrantRole",
-        Etcdserverpb_AuthUserGrantRoleRequest.with {
-          $0.user = "root"
-          $0.role = "root"
-        }
-      ),
-      ("etcdserverpb.Auth/AuthEnable", Etcdserverpb_AuthEnableRequest()),
-    ]
+  private func prepare(_ client: EtcdClient, _ rootPassword: String?) async throws -> String {
+    do {
+      let isGuarded = try await isGuarded(client)
+      let version = (try? await client.status().version) ?? ""
+      if let rootPassword { try await (isGuarded ? logIn : enableAuth)(client, rootPassword) }
+      return version
+    } catch let error as EtcdError where error.code == .unavailable || error.code == .deadlineExceeded {
+      throw EtcdChild.Failure(description: "etcd does not serve: \(error.message)")
+    }
   }
 
-  private func checkPassword(_ password: String, _ calls: SerialCalls) throws {
-    let login = Etcdserverpb_AuthenticateRequest.with {
-      $0.name = "root"
-      $0.password = password
+  /// Whether authentication is on, once etcd serves.
+  private func isGuarded(_ client: EtcdClient) async throws -> Bool {
+    do {
+      _ = try await client.get("health")
+      return false
+    } catch let error as EtcdError where error.code == .userEmpty {
+      return true
     }
-    guard try calls.call("etcdserverpb.Auth/Authenticate", login).isOK else {
+  }
+
+  private func logIn(_ client: EtcdClient, _ password: String) async throws {
+    do {
+      _ = try await client.authenticate(user: "root", password: password)
+    } catch let error as EtcdError where error.code == .authFailed {
       throw EtcdChild.Failure(description: "the data have authentication on, with another root password")
     }
   }
-}
 
-/// Calls one after the other, on the calling thread: for the set-up of an etcd that is not served yet.
-private final class SerialCalls: CallDelegate {
-  private let loop: EventLoop
-  private let channel: Channel
-  private let trouble: () -> EtcdChild.Failure?
-  private var status: GrpcStatus?
-  private(set) var response: [UInt8] = []
-
-  /// - Parameter trouble: why there is no use in waiting any longer.
-  init(endpoint: Endpoint, patience: UInt64, logger: Logger, trouble: @escaping () -> EtcdChild.Failure?) throws {
-    var logger = logger
-    // That etcd is not there at once is to be expected.
-    logger.logLevel = max(logger.logLevel, .error)
-    loop = try EventLoop()
-    self.trouble = trouble
-    channel = Channel(
-      loop: loop, endpoints: [endpoint], configuration: Channel.Configuration(dialTimeout: patience),
-      logger: logger)
-    loop.beforeWaiting { [unowned channel] in channel.flush() }
-  }
-
-  func call(_ method: String, _ request: some Message) throws -> GrpcStatus {
-    status = nil
-    response = []
-    let message: [UInt8] = try request.serializedBytes()
-    let call = Call(
-      CallMethod(path: "/" + method, isRepeatable: false), message: CallMessage(copying: message),
-      timeout: GrpcTimeout(milliseconds: 30_000), delegate: self)
-    var failure: EtcdChild.Failure?
-    let watch = LoopTimer(loop: loop) { [unowned self] in
-      failure = trouble()
-      if failure != nil { loop.stop() }
+  private func enableAuth(_ client: EtcdClient, _ password: String) async throws {
+    // Data that were kept may have some of it already.
+    func unlessThere(_ step: () async throws -> ResponseHeader) async throws {
+      do {
+        _ = try await step()
+      } catch let error as EtcdError where error.code == .userAlreadyExist || error.code == .roleAlreadyExist {}
     }
-    watch.start(after: 50, every: 50)
-    channel.send(call)
-    loop.run()
-    watch.stop()
-    if let failure { throw failure }
-    guard let status, status.code != .unavailable else {
-      throw EtcdChild.Failure(description: "etcd does not serve: \(status?.message ?? "no answer")")
+    do {
+      try await unlessThere { try await client.addUser("root", password: password) }
+      try await unlessThere { try await client.addRole("root") }
+      try await client.grantRole("root", toUser: "root")
+      try await client.enableAuth()
+    } catch let error as EtcdError {
+      throw EtcdChild.Failure(description: "authentication was not enabled: \(error.message)")
     }
-    return status
   }
-
-  func close() { channel.close() }
-
-  func call(_ call: Call, willReceive length: Int) {}
-  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }
-  func call(_ call: Call, endedWith status: GrpcStatus) {
-    self.status = status
-    loop.stop()
-  }
-  func credentials(for call: Call) -> BasicCredentials { BasicCredentials(user: "", password: "") }
-  func peer(of call: Call) -> String { "" }
 }
