@@ -60,6 +60,8 @@ package final class EtcdProcess: Sendable {
       "--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL,
       "--logger", "zap", "--log-outputs", "stderr", "--bcrypt-cost", "4",
     ]
+    // etcd 3.4 does not take one over that it left when it was killed.
+    try? FileManager.default.removeItem(atPath: socketPath)
     let secure = tls?.settings.arguments ?? []
     let noSync = version == .v3_4 ? [] : ["--unsafe-no-fsync"]
     let child = try await ChildProcess.start(
