@@ -25,6 +25,8 @@ package final class GatewayProcess: Sendable {
         return nil
       } catch is HTTPFailure {
         return true
+      } catch is TLSError {
+        return true
       }
     }
   }
@@ -82,7 +84,7 @@ package final class GatewayProcess: Sendable {
 /// make: what is true over HTTP has to be so over HTTPS.
 /// - Parameters:
 ///   - endpoints: client URLs of etcd; none where `arguments` name them.
-///   - arguments: more arguments of `etcd-rest serve`.
+///   - arguments: more arguments of `etcd-rest serve`; where `--listen` is not among them it has a free port of 127.0.0.1.
 ///   - environment: more environment variables.
 /// - Throws: what `body` throws; `TestSupportError` where the gateway does not start, died meanwhile or does not end well.
 package func withGateway<Value>(
@@ -91,9 +93,10 @@ package func withGateway<Value>(
 ) async throws -> Value {
   try await Turnstile.throughProcesses {
     try await withTemporaryDirectory { directory in
-      let secure = try isOverTLS ? SecureListener(in: directory) : nil
+      let hasListener = arguments.contains("--listen")
+      let secure = try isOverTLS && !hasListener ? SecureListener(in: directory) : nil
       let serve = ["serve"] + (endpoints.isEmpty ? [] : ["--endpoints", endpoints.joined(separator: ",")])
-      let listen = secure?.arguments ?? ["--listen", "127.0.0.1:0"]
+      let listen = secure?.arguments ?? (hasListener ? [] : ["--listen", "127.0.0.1:0"])
       let gateway = try await GatewayProcess.start(serve + listen + arguments, environment: environment, in: directory)
       return try await finally {
         let value =

@@ -22,6 +22,9 @@ struct ListenerOptions: ParsableArguments {
       """)
   var tlsClientCa: String?
 
+  @Option(help: "The least version of TLS that clients may speak: 1.2 or 1.3. (default: 1.2)")
+  var listenTlsMinVersion: LeastTLSVersion?
+
   @Option(help: "How long a client's TLS handshake may take. (default: 10s)")
   var handshakeTimeout: TimeSpan?
 
@@ -44,7 +47,7 @@ struct ListenerOptions: ParsableArguments {
     guard let address = addresses.first(where: \.isTLS) else {
       // Somebody who gives a certificate would not like to serve without.
       if certificate != nil || key != nil || authorities != nil {
-        throw ValidationError("--tls-cert, --tls-key and --tls-client-ca are for https:// addresses of --listen: it has none")
+        throw ValidationError("--tls-cert, --tls-key and --tls-client-ca need an https:// address in --listen")
       }
       return nil
     }
@@ -56,6 +59,9 @@ struct ListenerOptions: ParsableArguments {
     settings.key = key
     settings.authorities = authorities
     settings.protocols = ["http/1.1", "http/1.0"]
+    let least = try environment.value(
+      listenTlsMinVersion, "listen-tls-min-version", default: LeastTLSVersion(.v1_2))
+    settings.minimumVersion = least.version == .v1_3 ? .v1_3 : .v1_2
     return settings
   }
 }

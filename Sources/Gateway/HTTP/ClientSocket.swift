@@ -360,6 +360,8 @@ final class ClientSocket {
   /// The client is gone, or as good as gone.
   private func vanish() {
     let delegate = phase == .open || phase == .awaited ? delegate : nil
+    // Not all was sent: that must not look like a good end.
+    if phase != .lingering { relay?.cut() }
     close()
     delegate?.socketIsGone(self)
   }

@@ -43,7 +43,7 @@ struct ListenerTests {
   }
 
   @Test func noHostIsAllAddresses() async throws {
-    try await withGateway(Self.nowhere, ["--listen", ":0"]) { gateway in
+    try await withGateway(Self.nowhere, ["--listen", "127.0.0.1:0,:0"]) { gateway in
       #expect(gateway.urls[1].hasPrefix("http://0.0.0.0:"))
       #expect(gateway.urls[2].hasPrefix("http://[::]:"))
       let port = try #require(gateway.urls[1].split(separator: ":").last)
@@ -67,7 +67,7 @@ struct ListenerTests {
     try await withTemporaryDirectory { directory in
       let path = "\(directory)/socket"
       try await withEtcd(.v3_5) { etcd in
-        try await withGateway([etcd.url], ["--listen", "unix://\(path)"]) { gateway in
+        try await withGateway([etcd.url], ["--listen", "127.0.0.1:0,unix://\(path)"]) { gateway in
           let url = try socket(gateway)
           let body = [UInt8](repeating: 65, count: 200_000)
           let put: JSON = ["key": "Yg==", "value": .string(Data(body).base64EncodedString())]
@@ -97,14 +97,14 @@ struct ListenerTests {
   @Test func aSocketThatIsServedIsRefusedAndOneLeftBehindIsReplaced() async throws {
     try await withTemporaryDirectory { directory in
       let path = "\(directory)/socket"
-      let flags = ["--listen", "unix://\(path)"]
+      let flags = ["--listen", "127.0.0.1:0,unix://\(path)"]
       try await withGateway(Self.nowhere, flags) { first in
-        try await CommandRun.etcdRest(["serve", "--listen", "127.0.0.1:0"] + flags)
+        try await CommandRun.etcdRest(["serve"] + flags)
           .expectRefusal(naming: "another process serves this socket")
         #expect(try await HTTPClient(try socket(first)).get("/livez").status == 200)
       }
       // As a process that was killed leaves it.
-      let serve = [try GatewayProcess.program, "serve", "--listen", "127.0.0.1:0", "--endpoints", Self.nowhere[0]]
+      let serve = [try GatewayProcess.program, "serve", "--endpoints", Self.nowhere[0]]
       try await withServing(serve + flags) { process, http in
         let response = try await http.get("/livez")
         #expect(response.status == 200)
@@ -140,7 +140,7 @@ struct ListenerTests {
   /// All who come through a socket's file have one name.
   @Test func guessesOverAUnixSocketAreThrottledTogether() async throws {
     try await withTemporaryDirectory { directory in
-      let flags = ["--listen", "unix://\(directory)/socket", "--max-login-failures", "3"]
+      let flags = ["--listen", "127.0.0.1:0,unix://\(directory)/socket", "--max-login-failures", "3"]
       try await withAuth(.v3_5, gateway: flags) { _, gateway in
         let http = HTTPClient(try socket(gateway))
         var statuses: [Int] = []
@@ -156,7 +156,7 @@ struct ListenerTests {
 
   @Test func allAddressesShareTheLimitOfConnections() async throws {
     try await withTemporaryDirectory { directory in
-      let flags = ["--listen", "unix://\(directory)/socket", "--shards", "1", "--max-connections", "2"]
+      let flags = ["--listen", "127.0.0.1:0,unix://\(directory)/socket", "--shards", "1", "--max-connections", "2"]
       try await withGateway(Self.nowhere, flags) { gateway in
         let first = try await HTTPConnection.connect(to: gateway.url)
         let second = try await HTTPConnection.connect(to: try socket(gateway))

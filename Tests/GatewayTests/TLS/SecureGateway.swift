@@ -48,7 +48,7 @@ func withSecureGateway<Value>(
     let authority = try TestAuthority(in: directory)
     let files = try authority.issue("server", validity: validity)
     var flags = [
-      "--listen", "https://127.0.0.1:0", "--tls-cert", files.certificate, "--tls-key", files.key,
+      "--listen", "127.0.0.1:0,https://127.0.0.1:0", "--tls-cert", files.certificate, "--tls-key", files.key,
       "--log-level", "debug",
     ]
     if isMutual { flags += ["--tls-client-ca", authority.certificate] }
