@@ -20,9 +20,9 @@ public enum GrpcCode: Int, Sendable, CaseIterable {
 }
 
 /// How a call ended.
-public struct GrpcStatus: Error, Sendable, Equatable {
+package struct GrpcStatus: Error, Sendable, Equatable {
   /// Who said so.
-  public enum Origin: Sendable, Equatable {
+  package enum Origin: Sendable, Equatable {
     /// etcd's answer to the call itself.
     case server
     /// etcd refused the login that the call needed.
@@ -33,17 +33,17 @@ public struct GrpcStatus: Error, Sendable, Equatable {
     case throttled(retryAfter: Int)
   }
 
-  public var code: GrpcCode
-  public var message: String
-  public var origin: Origin
+  package var code: GrpcCode
+  package var message: String
+  package var origin: Origin
 
-  public init(_ code: GrpcCode, _ message: String = "", origin: Origin = .client) {
+  package init(_ code: GrpcCode, _ message: String = "", origin: Origin = .client) {
     self.code = code
     self.message = message
     self.origin = origin
   }
 
-  public var isOK: Bool { code == .ok }
+  package var isOK: Bool { code == .ok }
 }
 
 extension GrpcStatus {

@@ -35,7 +35,10 @@ extension EtcdClient {
 
   /// Adds a user.
   ///
-  /// - Parameter password: nil for a user who cannot log in with one, but by a client certificate.
+  /// - Parameters:
+  ///   - name: the user's name.
+  ///   - password: nil for a user who cannot log in with one, but by a client certificate.
+  ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func addUser(_ name: String, password: String?, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = Etcdserverpb_AuthUserAddRequest.with {

@@ -4,7 +4,9 @@ internal import EtcdSchema
 extension EtcdClient {
   /// All members.
   ///
-  /// - Parameter linearizable: whether the member that answers asks the others first; etcd before 3.5 never does.
+  /// - Parameters:
+  ///   - linearizable: whether the member that answers asks the others first; etcd before 3.5 never does.
+  ///   - timeout: the time limit; nil for the usual one.
   public func members(linearizable: Bool = true, timeout: Duration? = nil) async throws -> [ClusterMember] {
     let request = Etcdserverpb_MemberListRequest.with { $0.linearizable = linearizable }
     return try await call(EtcdMethod.memberList, request, .usual(timeout)).members.map { ClusterMember($0) }
@@ -15,6 +17,7 @@ extension EtcdClient {
   /// - Parameters:
   ///   - peerURLs: where it serves the other members.
   ///   - isLearner: whether it has no vote until it is promoted.
+  ///   - timeout: the time limit; nil for the usual one.
   public func addMember(
     peerURLs: [String], isLearner: Bool = false, timeout: Duration? = nil
   ) async throws -> ClusterMember {

@@ -27,7 +27,9 @@ extension EtcdClient {
 
   /// Gives a lock back.
   ///
-  /// - Parameter key: what ``lock(_:lease:timeout:)`` has returned.
+  /// - Parameters:
+  ///   - key: what ``lock(_:lease:timeout:)`` has returned.
+  ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func unlock(_ key: Bytes, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = V3lockpb_UnlockRequest.with { $0.key = .init(key) }

@@ -16,8 +16,8 @@ extension EtcdClient {
 
   /// How a client connects, waits and gives up.
   public struct Configuration: Sendable {
-    /// Where the members of the cluster serve clients, as ``Endpoint`` reads them: `HOST:PORT`, `http://HOST:PORT`. One at
-    /// least.
+    /// Where the members of the cluster serve clients, as ``Endpoint`` reads them: `HOST:PORT`, `https://HOST:PORT`,
+    /// `unix:///PATH`. One at least.
     public var endpoints: [String]
     /// Who the calls are made for. Default: nobody.
     public var credentials = Credentials.none
@@ -45,6 +45,10 @@ extension EtcdClient {
     /// 1 ms.
     public var keepaliveTimeout = Duration.seconds(10)
 
+    /// How long to wait between attempts to connect to a member that cannot be reached. Default: 50 ms at first, 1.6 times as
+    /// long after each attempt, 1 s at most, each give or take a fifth.
+    public var backoff = Backoff()
+
     /// The largest request, in bytes; larger ones fail with ``EtcdError/Code/resourceExhausted``. Default: 2 MiB. (etcd's own
     /// limit is 1.5 MiB unless set otherwise.)
     public var maxSendBytes = 2 << 20
@@ -64,6 +68,19 @@ extension EtcdClient {
     /// What hears of connections made and lost; it never gets a token, a password or a value. Default: nobody.
     public var logger = Logger(label: "etcd") { _ in SwiftLogNoOpLogHandler() }
 
+    /// The waits between attempts to connect.
+    public struct Backoff: Sendable, Hashable {
+      /// The first one; at least 1 ms.
+      public var first: Duration
+      /// The longest one; not shorter than the first.
+      public var most: Duration
+
+      public init(first: Duration = .milliseconds(50), most: Duration = .seconds(1)) {
+        self.first = first
+        self.most = most
+      }
+    }
+
     /// The defaults, for these endpoints.
     public init(endpoints: [String]) { self.endpoints = endpoints }
   }
@@ -81,6 +98,8 @@ extension EtcdClient.Configuration {
     try need(keepaliveTime >= .seconds(5), "keepaliveTime: at least 5 s, or etcd ends the connection")
     try need(keepaliveTimeout >= .milliseconds(1), "keepaliveTimeout: at least 1 ms")
     try need(autoSyncInterval.map { $0 >= .seconds(1) } ?? true, "autoSyncInterval: at least 1 s, or nil")
+    try need(backoff.first >= .milliseconds(1), "backoff.first: at least 1 ms")
+    try need(backoff.most >= backoff.first, "backoff.most: not less than backoff.first")
     try need(maxSendBytes > 0, "maxSendBytes: at least 1")
     try need(maxReceiveBytes > 0, "maxReceiveBytes: at least 1")
     try need(streamBacklog > 0, "streamBacklog: at least 1")
@@ -96,6 +115,8 @@ extension EtcdClient.Configuration {
     bridge.channel.dialTimeout = dialTimeout.milliseconds
     bridge.channel.keepaliveTime = keepaliveTime.milliseconds
     bridge.channel.keepaliveTimeout = keepaliveTimeout.milliseconds
+    bridge.channel.backoff = GrpcBridge.Backoff(
+      first: Double(backoff.first.milliseconds), most: Double(backoff.most.milliseconds), factor: 1.6)
     bridge.watchProgressInterval = watchProgressInterval.milliseconds
     return bridge
   }

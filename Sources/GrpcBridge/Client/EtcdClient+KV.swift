@@ -28,7 +28,12 @@ extension EtcdClient {
 
   /// Writes a key. Is never sent a second time where etcd may have executed it.
   ///
-  /// - Parameter lease: the lease that the key goes with; nil for none.
+  /// - Parameters:
+  ///   - key: the key; not empty.
+  ///   - value: its value.
+  ///   - lease: the lease that the key goes with; nil for none.
+  ///   - options: what stays as it is, and whether the answer has what was there before.
+  ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func put(
     _ key: Bytes, _ value: Bytes, lease: LeaseID? = nil, _ options: PutOptions = [], timeout: Duration? = nil
@@ -38,7 +43,10 @@ extension EtcdClient {
 
   /// Deletes a key.
   ///
-  /// - Parameter returnsPrevious: whether the answer has the deleted key and value.
+  /// - Parameters:
+  ///   - key: the key; not empty.
+  ///   - returnsPrevious: whether the answer has the deleted key and value.
+  ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func delete(
     _ key: Bytes, returnsPrevious: Bool = false, timeout: Duration? = nil
@@ -75,7 +83,10 @@ extension EtcdClient {
   /// Forgets what keys were before `revision`: reads of and watches from revisions before it fail with
   /// ``EtcdError/Code/compacted``.
   ///
-  /// - Parameter physical: whether to wait until the entries are gone from the member's database.
+  /// - Parameters:
+  ///   - revision: the first revision that is still known then.
+  ///   - physical: whether to wait until the entries are gone from the member's database.
+  ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func compact(_ revision: Int64, physical: Bool = false, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = Etcdserverpb_CompactionRequest.with {

@@ -7,6 +7,7 @@ extension EtcdClient {
   /// - Parameters:
   ///   - ttl: how long it lives unless kept alive, in whole seconds; at least 1 s, and etcd may make it longer.
   ///   - id: the ID it is to have; one of etcd's choice where nil.
+  ///   - timeout: the time limit; nil for the usual one.
   public func grantLease(ttl: Duration, id: LeaseID? = nil, timeout: Duration? = nil) async throws -> LeaseGrant {
     let request = Etcdserverpb_LeaseGrantRequest.with {
       $0.ttl = ttl.wholeSeconds
@@ -24,7 +25,10 @@ extension EtcdClient {
 
   /// Looks at a lease.
   ///
-  /// - Parameter keys: whether to tell its keys.
+  /// - Parameters:
+  ///   - id: the lease.
+  ///   - keys: whether to tell its keys.
+  ///   - timeout: the time limit; nil for the usual one.
   /// - Throws: ``EtcdError`` with ``EtcdError/Code/leaseNotFound`` where there is no such lease.
   public func timeToLive(
     of id: LeaseID, keys: Bool = false, timeout: Duration? = nil

@@ -19,7 +19,9 @@ extension EtcdClient {
 
   /// Takes alarms back; returns those that were.
   ///
-  /// - Parameter alarm: which; all where nil.
+  /// - Parameters:
+  ///   - alarm: which; all where nil.
+  ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func disarm(_ alarm: Alarm? = nil, timeout: Duration? = nil) async throws -> [Alarm] {
     var disarmed: [Alarm] = []
@@ -49,7 +51,10 @@ extension EtcdClient {
 
   /// The hash of a member's keys up to a revision: equal for all members.
   ///
-  /// - Parameter revision: 0 for the current one.
+  /// - Parameters:
+  ///   - endpoint: the member; any where nil.
+  ///   - revision: 0 for the current one.
+  ///   - timeout: the time limit; nil for the usual one.
   public func hashKV(
     endpoint: String? = nil, revision: Int64 = 0, timeout: Duration? = nil
   ) async throws -> KeyValueHash {
@@ -62,7 +67,9 @@ extension EtcdClient {
   /// The file ends with the SHA-256 of what comes before. It is verified on the way: the last piece comes only when it was
   /// found right, and otherwise ``EtcdError/Code/dataLoss`` is thrown.
   ///
-  /// - Parameter timeout: for all of it; nil for none.
+  /// - Parameters:
+  ///   - endpoint: the member; any where nil.
+  ///   - timeout: for all of it; nil for none.
   public func snapshot(endpoint: String? = nil, timeout: Duration? = nil) -> SnapshotChunks {
     SnapshotChunks(client: self, endpoint: endpoint, timeout: timeout)
   }
@@ -72,6 +79,7 @@ extension EtcdClient {
   /// - Parameters:
   ///   - id: the member that is to lead.
   ///   - endpoint: where the leader serves clients: others refuse with ``EtcdError/Code/notLeader``.
+  ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func moveLeader(
     to id: MemberID, endpoint: String? = nil, timeout: Duration? = nil
@@ -82,7 +90,10 @@ extension EtcdClient {
 
   /// Looks whether the cluster can go back to an earlier release, makes it do so, or takes that back. etcd 3.5 and later.
   ///
-  /// - Parameter version: such as `3.4.0`; of no meaning where a downgrade is taken back.
+  /// - Parameters:
+  ///   - action: which of these.
+  ///   - version: such as `3.4.0`; of no meaning where a downgrade is taken back.
+  ///   - timeout: the time limit; nil for the usual one.
   /// - Returns: the version that the cluster has.
   public func downgrade(
     _ action: DowngradeAction, to version: String = "", timeout: Duration? = nil

@@ -20,6 +20,7 @@ extension EtcdClient {
   /// stream, and equal ones one watcher at etcd.
   ///
   /// - Parameters:
+  ///   - range: the keys.
   ///   - revision: the first revision whose changes are wanted; 0 for what happens from now on.
   ///   - options: what is left out, and what comes in addition.
   /// - Returns: events, which throw ``EtcdError`` where the watch cannot go on, among others with

@@ -21,7 +21,7 @@ public final class EtcdClient: Sendable {
   /// Makes a client that begins to connect at once; calls wait for a connection.
   ///
   /// - Parameters:
-  ///   - endpoints: where the members serve clients: `HOST:PORT` or `http://HOST:PORT`, one at least.
+  ///   - endpoints: where the members serve clients: as ``Endpoint`` reads them, one at least.
   ///   - dialTimeout: how long a call waits for a connection.
   ///   - credentials: who the calls are made for.
   ///   - requestTimeout: the time limit of calls that are made without one; nil for none.

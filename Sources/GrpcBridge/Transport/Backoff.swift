@@ -7,7 +7,7 @@ struct Backoff {
   let factor: Double
   private var next: Double
 
-  private init(first: Double, most: Double, factor: Double) {
+  init(first: Double, most: Double, factor: Double) {
     self.first = first
     self.most = most
     self.factor = factor

@@ -14,7 +14,7 @@ final class Member {
   /// Whether the lack of a connection has been reported.
   private var isTroubled = false
   private var isRetired = false
-  private var backoff = Backoff.connection
+  private var backoff: Backoff
   private var readySince: UInt64 = 0
   private let loop: EventLoop
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
@@ -25,6 +25,7 @@ final class Member {
     self.endpoint = endpoint
     self.channel = channel
     self.loop = loop
+    backoff = channel.configuration.backoff
     redial.start(after: 0)
   }
 

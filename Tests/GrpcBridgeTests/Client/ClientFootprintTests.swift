@@ -40,7 +40,7 @@ import Testing
   /// What a watcher does not read stays at etcd: what waits in memory is some MiB at most.
   @Test func aWatcherThatDoesNotReadIsBounded() async throws {
     try await withEtcd(.v3_5) { etcd in
-      await #expect(processExitsWith: .success) { [endpoint = etcd.url as String] in
+      _ = await #expect(processExitsWith: .success) { [endpoint = etcd.url as String] in
         try await withClient(to: [endpoint]) { client in
           let slow = client.watch("k").batches.makeAsyncIterator()
           _ = try await slow.next()
