@@ -41,10 +41,14 @@ generate: ## rewrite the generated code from the .proto files and the table of e
 	scripts/generate
 	scripts/generate-errors
 
+docs: ## build the documentation of the library
+	@scripts/install-system-packages build
+	scripts/docs
+
 format: ## format the Swift files
 	scripts/format
 
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build test fuzz bench generate format clean
+.PHONY: help run build test fuzz bench generate docs format clean

@@ -55,9 +55,10 @@ extension EtcdClient {
     /// The largest answer of a unary call, in bytes; larger ones fail with ``EtcdError/Code/resourceExhausted``. Default: no
     /// limit.
     public var maxReceiveBytes = Int.max
-    /// How many bytes of a stream may wait for whoever reads it before etcd is held back, beside the response at hand.
-    /// Default: 1 MiB; at least 1.
-    public var streamBacklog = 1 << 20
+    /// How many bytes of a stream may wait for whoever reads it before etcd is held back, beside the response at hand, which
+    /// may have some 4 MiB. Default: 8 MiB; at least 1. Where watches often fall behind, less makes them catch up more often,
+    /// each time with what etcd sends anew.
+    public var streamBacklog = 8 << 20
 
     /// Whether members that have lost their cluster are to refuse calls at once, reads with ``GetOptions/serializable``
     /// included, with ``EtcdError/Code/noLeader``. Watches and keepalives leave such members in any case. Default: no.

@@ -6,6 +6,12 @@ func residentBytes() -> Int {
   return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * sysconf(Int32(_SC_PAGESIZE))
 }
 
+/// Memory that is in use, in bytes, without what malloc keeps for later (mallinfo(3)).
+func allocatedBytes() -> Int {
+  let figures = mallinfo2()
+  return figures.uordblks + figures.hblkhd
+}
+
 /// Threads of this process.
 func threadCount() -> Int { entries(of: "/proc/self/task") }
 
