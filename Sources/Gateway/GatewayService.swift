@@ -38,7 +38,8 @@ final class GatewayService: Service {
   /// - Throws: `ListenFailure`, `TLSError` or `LoopError`, each with one clear line.
   init(
     listen: [ListenAddress], tls: TLSSettings?, shards count: Int, settings: GatewaySettings,
-    renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64, logger: Logger, reloadsOnHangup: Bool,
+    renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64, logger: Logger,
+    reloadsOnHangup: Bool,
     greeting: ([ListenAddress]) -> String
   ) throws {
     self.patience = patience

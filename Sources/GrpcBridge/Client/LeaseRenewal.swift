@@ -55,7 +55,9 @@ final class LeaseRenewal: ClientOperation {
       let life = UInt64(response.ttl) * 1000
       deadline = core.loop.now + life
       timer.start(after: life / 3)
-    } catch let status as GrpcStatus where status.code == .unavailable && !core.isClosed && core.loop.now + Self.pause < deadline {
+    } catch let status as GrpcStatus
+      where status.code == .unavailable && !core.isClosed && core.loop.now + Self.pause < deadline
+    {
       timer.start(after: Self.pause)
     } catch let status as GrpcStatus {
       end(core.error(status))

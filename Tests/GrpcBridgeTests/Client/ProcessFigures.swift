@@ -18,4 +18,6 @@ func threadCount() -> Int { entries(of: "/proc/self/task") }
 /// Open descriptors of this process.
 func descriptorCount() -> Int { entries(of: "/proc/self/fd") }
 
-private func entries(of path: String) -> Int { (try? FileManager.default.contentsOfDirectory(atPath: path))?.count ?? 0 }
+private func entries(of path: String) -> Int {
+  (try? FileManager.default.contentsOfDirectory(atPath: path))?.count ?? 0
+}
