@@ -21,7 +21,9 @@ struct UnixSocketFile: Sendable {
     defer { if folder >= 0 { close(folder) } }
     var status = stat()
     if lstat(path, &status) == 0 {
-      guard status.st_mode & S_IFMT == S_IFSOCK else { throw ListenFailure(address, "the file is there, and no socket") }
+      guard status.st_mode & S_IFMT == S_IFSOCK else {
+        throw ListenFailure(address, "the file is there, and no socket")
+      }
       guard try !isServed(name, address) else { throw ListenFailure(address, "another process serves this socket") }
       unlink(path)
     }

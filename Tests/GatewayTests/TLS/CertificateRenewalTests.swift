@@ -57,7 +57,9 @@ struct CertificateRenewalTests {
       try "not a certificate".write(toFile: "\(secure.directory)/server.pem", atomically: true, encoding: .utf8)
       if isSignalled { secure.gateway.process.signal(SIGHUP) } else { _ = try await secure.connect() }
       _ = try await eventually("a line about the new files") {
-        let lines = secure.gateway.log.split(separator: "\n").filter { $0.contains("the old certificate stays in use: ") }
+        let lines = secure.gateway.log.split(separator: "\n").filter {
+          $0.contains("the old certificate stays in use: ")
+        }
         return lines.contains { $0.contains("server.pem: no certificate can be read from it") } ? true : nil
       }
       #expect(try await isServed(secure, trusting: secure.authority))
