@@ -139,9 +139,8 @@ struct SecureServingTests {
     let large = LargeAnswer.message
     try await withScriptedPeer(script: { call in
       if call.attempt == 1 { return .message(large) }
-      return .init([
-        .headers(.grpcResponse), .data(Array(grpcFrame(large)[..<(1 << 20)])), .barrier, .close(abruptly: true),
-      ])
+      let beginning = Array(grpcFrame(large)[..<(1 << 20)])
+      return .init([.headers(.grpcResponse), .data(beginning), .barrier, .close(abruptly: true)])
     }) { _, secure in
       let request = "POST /v3/kv/range HTTP/1.0\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
       let good = try await secure.connect()

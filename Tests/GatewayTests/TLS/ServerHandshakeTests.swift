@@ -27,9 +27,8 @@ struct ServerHandshakeTests {
       let silent = try await secure.connect(try secure.client(protocols: []))
       #expect(try await silent.request("GET", "/livez").status == 200)
       #expect(await silent.tlsState?.negotiatedProtocol == nil)
-      let error = await #expect(throws: TLSError.self) {
-        try await secure.connect(try secure.client(protocols: ["h2"]))
-      }
+      let other = try secure.client(protocols: ["h2"])
+      let error = await #expect(throws: TLSError.self) { try await secure.connect(other) }
       #expect(error?.kind == .refused)
       try await expectGoodService(secure)
     }
