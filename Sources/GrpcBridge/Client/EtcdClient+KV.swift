@@ -88,7 +88,9 @@ extension EtcdClient {
   ///   - physical: whether to wait until the entries are gone from the member's database.
   ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
-  public func compact(_ revision: Int64, physical: Bool = false, timeout: Duration? = nil) async throws -> ResponseHeader {
+  public func compact(_ revision: Int64, physical: Bool = false, timeout: Duration? = nil) async throws
+    -> ResponseHeader
+  {
     let request = Etcdserverpb_CompactionRequest.with {
       $0.revision = revision
       $0.physical = physical

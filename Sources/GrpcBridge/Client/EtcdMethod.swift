@@ -36,7 +36,9 @@ enum EtcdMethod {
     "/etcdserverpb.Auth/UserList", isRepeatable: true)
   static let userDelete = Rpc<Etcdserverpb_AuthUserDeleteRequest, Etcdserverpb_AuthUserDeleteResponse>(
     "/etcdserverpb.Auth/UserDelete", changesUsers: true)
-  static let userChangePassword = Rpc<Etcdserverpb_AuthUserChangePasswordRequest, Etcdserverpb_AuthUserChangePasswordResponse>(
+  static let userChangePassword = Rpc<
+    Etcdserverpb_AuthUserChangePasswordRequest, Etcdserverpb_AuthUserChangePasswordResponse
+  >(
     "/etcdserverpb.Auth/UserChangePassword", changesUsers: true)
   static let userGrantRole = Rpc<Etcdserverpb_AuthUserGrantRoleRequest, Etcdserverpb_AuthUserGrantRoleResponse>(
     "/etcdserverpb.Auth/UserGrantRole", changesUsers: true)
@@ -50,9 +52,13 @@ enum EtcdMethod {
     "/etcdserverpb.Auth/RoleList", isRepeatable: true)
   static let roleDelete = Rpc<Etcdserverpb_AuthRoleDeleteRequest, Etcdserverpb_AuthRoleDeleteResponse>(
     "/etcdserverpb.Auth/RoleDelete", changesUsers: true)
-  static let roleGrantPermission = Rpc<Etcdserverpb_AuthRoleGrantPermissionRequest, Etcdserverpb_AuthRoleGrantPermissionResponse>(
+  static let roleGrantPermission = Rpc<
+    Etcdserverpb_AuthRoleGrantPermissionRequest, Etcdserverpb_AuthRoleGrantPermissionResponse
+  >(
     "/etcdserverpb.Auth/RoleGrantPermission", changesUsers: true)
-  static let roleRevokePermission = Rpc<Etcdserverpb_AuthRoleRevokePermissionRequest, Etcdserverpb_AuthRoleRevokePermissionResponse>(
+  static let roleRevokePermission = Rpc<
+    Etcdserverpb_AuthRoleRevokePermissionRequest, Etcdserverpb_AuthRoleRevokePermissionResponse
+  >(
     "/etcdserverpb.Auth/RoleRevokePermission", changesUsers: true)
 
   static let memberAdd = Rpc<Etcdserverpb_MemberAddRequest, Etcdserverpb_MemberAddResponse>(

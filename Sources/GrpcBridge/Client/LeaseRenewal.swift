@@ -2,7 +2,8 @@ internal import EtcdSchema
 internal import EventLoop
 internal import SwiftProtobuf
 
-/// Keeps one lease alive for a client, on the client's thread: asks when a third of its time has passed, as clientv3 does.
+/// Keeps one lease alive for a client, on the client's thread: asks when a third of its time has passed, as clientv3
+/// does.
 final class LeaseRenewal: ClientOperation {
   private unowned let core: ClientLoop
   private let ticket: OperationTicket
@@ -55,7 +56,9 @@ final class LeaseRenewal: ClientOperation {
       let life = UInt64(response.ttl) * 1000
       deadline = core.loop.now + life
       timer.start(after: life / 3)
-    } catch let status as GrpcStatus where status.code == .unavailable && !core.isClosed && core.loop.now + Self.pause < deadline {
+    } catch let status as GrpcStatus
+      where status.code == .unavailable && !core.isClosed && core.loop.now + Self.pause < deadline
+    {
       timer.start(after: Self.pause)
     } catch let status as GrpcStatus {
       end(core.error(status))

@@ -25,7 +25,8 @@ final class ServerStream: ClientOperation {
   private lazy var reopening = LoopTimer(loop: core.loop) { [unowned self] in open() }
 
   init(
-    _ method: CallMethod, _ message: [UInt8], timeout: GrpcTimeout? = nil, target: Endpoint? = nil, resumes: Bool = false,
+    _ method: CallMethod, _ message: [UInt8], timeout: GrpcTimeout? = nil, target: Endpoint? = nil,
+    resumes: Bool = false,
     core: ClientLoop, ticket: OperationTicket, onMessage: @escaping OnMessage, onEnd: @escaping OnEnd
   ) {
     self.core = core

@@ -28,7 +28,7 @@ final class StreamBuffer<Element: Sendable>: Sendable {
     var error: (any Error)?
 
     mutating func take() throws -> Found {
-      if next.isEmpty { swap(&next, &arrived) ; next.reverse() }
+      if next.isEmpty { swap(&next, &arrived); next.reverse() }
       if let (element, bytes) = next.popLast() {
         size -= bytes
         return .element(element)

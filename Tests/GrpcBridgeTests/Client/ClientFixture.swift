@@ -55,7 +55,8 @@ func withScriptedClient(
 /// - Returns: the error.
 @discardableResult
 func expectError<Value>(
-  _ code: EtcdError.Code, sourceLocation: SourceLocation = #_sourceLocation, isolation: isolated (any Actor)? = #isolation,
+  _ code: EtcdError.Code, sourceLocation: SourceLocation = #_sourceLocation,
+  isolation: isolated (any Actor)? = #isolation,
   _ body: () async throws -> Value
 ) async -> EtcdError? {
   do {

@@ -121,23 +121,25 @@ import Testing
 
   @Test(arguments: [false, true])
   func aLeaderIsRequiredWhereAskedFor(isRequired: Bool) async throws {
-    try await withScriptedClient(script: { _ in .message([]) }, change: { $0.requireLeader = isRequired }) { client, peer in
+    try await withScriptedClient(script: { _ in .message([]) }, change: { $0.requireLeader = isRequired }) {
+      client, peer in
       try await client.put("k", "v")
       #expect(peer.record.streams[0].headers["hasleader"] == (isRequired ? "true" : nil))
     }
   }
 
-  @Test(arguments: [
-    { $0.endpoints = [] }, { $0.endpoints = ["ftp://x"] }, { $0.dialTimeout = .zero },
-    { $0.keepaliveTime = .seconds(4) }, { $0.keepaliveTimeout = .zero }, { $0.requestTimeout = .zero },
-    { $0.maxSendBytes = 0 }, { $0.maxReceiveBytes = 0 }, { $0.streamBacklog = 0 },
-    { $0.watchProgressInterval = .milliseconds(999) }, { $0.backoff.first = .zero },
-    { $0.backoff.most = .milliseconds(49) }, { $0.autoSyncInterval = .milliseconds(999) },
-    {
-      $0.tls = .init()
-      $0.tls?.certificateFile = "/nonexistent"
-    },
-  ] as [@Sendable (inout EtcdClient.Configuration) -> Void])
+  @Test(
+    arguments: [
+      { $0.endpoints = [] }, { $0.endpoints = ["ftp://x"] }, { $0.dialTimeout = .zero },
+      { $0.keepaliveTime = .seconds(4) }, { $0.keepaliveTimeout = .zero }, { $0.requestTimeout = .zero },
+      { $0.maxSendBytes = 0 }, { $0.maxReceiveBytes = 0 }, { $0.streamBacklog = 0 },
+      { $0.watchProgressInterval = .milliseconds(999) }, { $0.backoff.first = .zero },
+      { $0.backoff.most = .milliseconds(49) }, { $0.autoSyncInterval = .milliseconds(999) },
+      {
+        $0.tls = .init()
+        $0.tls?.certificateFile = "/nonexistent"
+      },
+    ] as [@Sendable (inout EtcdClient.Configuration) -> Void])
   func whatCannotBeIsRefused(change: @Sendable (inout EtcdClient.Configuration) -> Void) {
     var configuration = EtcdClient.Configuration(endpoints: ["localhost"])
     change(&configuration)

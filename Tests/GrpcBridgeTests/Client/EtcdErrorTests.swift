@@ -54,8 +54,10 @@ import Testing
   @Test(arguments: [
     ("etcdserver: too many requests", EtcdError.Code.requestTooManyRequests, GrpcCode.resourceExhausted),
     ("not a primary lessor", .notPrimary, .unavailable),
-    ("etcdserver: re-configuration failed due to not enough started members", .memberNotEnoughStarted,
-      .failedPrecondition),
+    (
+      "etcdserver: re-configuration failed due to not enough started members", .memberNotEnoughStarted,
+      .failedPrecondition
+    ),
     ("etcdserver: request timed out", .timeout, .unavailable),
     ("something new", .unknown, .unknown),
   ])

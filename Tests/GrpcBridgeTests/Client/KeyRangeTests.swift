@@ -3,10 +3,11 @@ import Testing
 
 /// Ranges of keys, and bytes. What etcd makes of them is tested with `KeyValueTests`.
 @Suite struct KeyRangeTests {
-  @Test(arguments: [
-    ("a", "b"), ("app/", "app0"), ([0x61, 0xff], "b"), ([0x61, 0xff, 0xff], "b"), ([0xff], [0]), ([0xff, 0xff], [0]),
-    ([0], [1]), ([0x61, 0xfe], [0x61, 0xff]),
-  ] as [(Bytes, Bytes)])
+  @Test(
+    arguments: [
+      ("a", "b"), ("app/", "app0"), ([0x61, 0xff], "b"), ([0x61, 0xff, 0xff], "b"), ([0xff], [0]), ([0xff, 0xff], [0]),
+      ([0], [1]), ([0x61, 0xfe], [0x61, 0xff]),
+    ] as [(Bytes, Bytes)])
   func aPrefixEndsBeforeTheNext(prefix: Bytes, end: Bytes) {
     #expect(KeyRange.prefix(prefix) == KeyRange(start: prefix, end: end))
   }
@@ -21,7 +22,8 @@ import Testing
   }
 
   /// An end that is not behind the start must not become one that etcd takes for "no end" or "one key".
-  @Test(arguments: [("b", "a"), ("a", "a"), ("", ""), ("", [0]), ([0], [0]), ("a", ""), ("a", [0])] as [(Bytes, Bytes)])
+  @Test(
+    arguments: [("b", "a"), ("a", "a"), ("", ""), ("", [0]), ([0], [0]), ("a", ""), ("a", [0])] as [(Bytes, Bytes)])
   func noKeysAreNoKeys(start: Bytes, end: Bytes) {
     let range = KeyRange.from(start, upTo: end)
     for key in ["", [0], "a", "b", [0xff]] as [Bytes] { #expect(!range.contains(key)) }

@@ -35,7 +35,8 @@ import Testing
       for key in keys { try await client.put(key, "") }
       let ranges: [KeyRange] = [
         .all, .prefix(""), .prefix("a"), .prefix("a/"), .prefix([0xff]), .prefix([0xff, 0xff]), .prefix([0x61, 0xff]),
-        .from("a/1"), .from(""), .from("a", upTo: "a/2"), .from("b", upTo: "a"), .from("", upTo: [0]), .from("", upTo: ""),
+        .from("a/1"), .from(""), .from("a", upTo: "a/2"), .from("b", upTo: "a"), .from("", upTo: [0]),
+        .from("", upTo: ""),
         .key("a"), .key("nothing"),
       ]
       for range in ranges {
@@ -77,7 +78,8 @@ import Testing
   @Test(arguments: ClientSetting.all)
   func transactionsDoAllOrNothing(setting: ClientSetting) async throws {
     try await withClient(setting) { client, _ in
-      let txn: Txn = .if(.version(of: "k", .equal, 0)).then(.put("k", "v"), .put("l", "w")).else(.get("k"), .delete("l"))
+      let txn: Txn = .if(.version(of: "k", .equal, 0)).then(.put("k", "v"), .put("l", "w")).else(
+        .get("k"), .delete("l"))
       let first = try await client.txn(txn)
       #expect(first.succeeded && first.results.count == 2)
       let second = try await client.txn(txn)
@@ -98,7 +100,8 @@ import Testing
       var all = Txn()
       all.comparisons = holds
       #expect(try await client.txn(all.then(.get("k"))).succeeded)
-      let nested = try await client.txn(.then(.txn(.if(.value(of: "k", .equal, "x")).then(.put("n", "1")).else(.get("k")))))
+      let nested = try await client.txn(
+        .then(.txn(.if(.value(of: "k", .equal, "x")).then(.put("n", "1")).else(.get("k")))))
       guard case .txn(let inner) = nested.results.first else {
         Issue.record("\(nested.results)")
         return
