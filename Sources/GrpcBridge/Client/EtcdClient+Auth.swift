@@ -21,8 +21,8 @@ extension EtcdClient {
     AuthStatus(try await call(EtcdMethod.authStatus, .init(), .usual(timeout)))
   }
 
-  /// Fetches a token for a user, for ``Credentials/token(_:)``. Clients with ``Credentials/basic(user:password:)`` do that by
-  /// themselves.
+  /// Fetches a token for a user, for ``Credentials/token(_:)``. Clients with ``Credentials/basic(user:password:)`` do
+  /// that by themselves.
   public func authenticate(user: String, password: String, timeout: Duration? = nil) async throws -> String {
     let request = Etcdserverpb_AuthenticateRequest.with {
       $0.name = user

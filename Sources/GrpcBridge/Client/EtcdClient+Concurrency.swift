@@ -3,11 +3,12 @@ internal import SwiftProtobuf
 
 /// Locks and elections, which etcd keeps by keys that go with a lease (etcd documentation, "etcd concurrency API").
 ///
-/// The lease is the caller's: whoever holds a lock or leads keeps it alive (``keepAlive(_:)``), and has lost them when it is
-/// gone.
+/// The lease is the caller's: whoever holds a lock or leads keeps it alive (``keepAlive(_:)``), and has lost them when
+/// it is gone.
 ///
-/// Where a task is cancelled that waits for a lock or in an election, or its time is up, etcd takes it out of the queue; with
-/// authentication on, etcd (3.4, 3.5) fails to do so, and only the end of the lease does it (``revokeLease(_:timeout:)``).
+/// Where a task is cancelled that waits for a lock or in an election, or its time is up, etcd takes it out of the
+/// queue; with authentication on, etcd (3.4, 3.5) fails to do so, and only the end of the lease does it
+/// (``revokeLease(_:timeout:)``).
 extension EtcdClient {
   /// Waits until the lock is the caller's.
   ///
@@ -15,8 +16,8 @@ extension EtcdClient {
   ///   - name: the name of the lock.
   ///   - lease: what the lock is held by: with another lease it is another holder.
   ///   - timeout: how long to wait; nil for as long as it takes.
-  /// - Returns: the key that stands for the lock, which exists for as long as it is held: to be compared in a ``Txn``, and to
-  ///   be given to ``unlock(_:timeout:)``.
+  /// - Returns: the key that stands for the lock, which exists for as long as it is held: to be compared in a ``Txn``,
+  ///   and to be given to ``unlock(_:timeout:)``.
   public func lock(_ name: Bytes, lease: LeaseID, timeout: Duration? = nil) async throws -> LockResponse {
     let request = V3lockpb_LockRequest.with {
       $0.name = .init(name)
@@ -79,8 +80,8 @@ extension EtcdClient {
     return ResponseHeader(try await call(EtcdMethod.resign, request, .usual(timeout)).header)
   }
 
-  /// Who leads, now and from then on: the leaders' keys with what they tell, in the order of the changes, of which some may
-  /// be left out. Goes on at another member when its own breaks.
+  /// Who leads, now and from then on: the leaders' keys with what they tell, in the order of the changes, of which some
+  /// may be left out. Goes on at another member when its own breaks.
   ///
   /// - Returns: throws ``EtcdError`` where it cannot go on, and `CancellationError` where the task is cancelled.
   public func observe(_ name: Bytes) -> Leaders { Leaders(client: self, name: name) }

@@ -9,8 +9,8 @@ extension EtcdClient {
     /// A user. The client logs in over a connection of its own when a call needs it, and again whenever etcd no longer
     /// takes the token. Where etcd does not use authentication, user and password are ignored.
     case basic(user: String, password: String)
-    /// The bearer of a token that etcd has given out, as with ``EtcdClient/authenticate(user:password:timeout:)``. It is
-    /// never renewed.
+    /// The bearer of a token that etcd has given out, as with ``EtcdClient/authenticate(user:password:timeout:)``. It
+    /// is never renewed.
     case token(String)
   }
 
@@ -22,49 +22,50 @@ extension EtcdClient {
     /// Who the calls are made for. Default: nobody.
     public var credentials = Credentials.none
 
-    /// How connections are secured; nil, the default, for TLS only to endpoints that ask for it (`https://`, `unixs://`), by
-    /// the system's authorities. With a configuration, endpoints without a scheme are spoken to in TLS, too.
+    /// How connections are secured; nil, the default, for TLS only to endpoints that ask for it (`https://`,
+    /// `unixs://`), by the system's authorities. With a configuration, endpoints without a scheme are spoken to in TLS,
+    /// too.
     public var tls: TLSConfiguration?
-    /// How often the cluster is asked for its members, which then take the place of ``endpoints``; nil, the default, for
-    /// never. At least 1 s. etcd from 3.5.28 on may tell its members to users with the role `root` only.
+    /// How often the cluster is asked for its members, which then take the place of ``endpoints``; nil, the default,
+    /// for never. At least 1 s. etcd from 3.5.28 on may tell its members to users with the role `root` only.
     public var autoSyncInterval: Duration?
 
     /// How long a connection may take to become ready, and how long a call waits for one before it fails with
     /// ``EtcdError/Code/unavailable``. Default: 5 s; at least 1 ms.
     public var dialTimeout = Duration.seconds(5)
-    /// The time limit of calls that are made without one, all attempts and a login included; nil for none. Calls that wait
-    /// for others by design (``EtcdClient/lock(_:lease:timeout:)``, ``EtcdClient/campaign(_:lease:value:timeout:)``) and
-    /// streams have none. Default: 30 s.
+    /// The time limit of calls that are made without one, all attempts and a login included; nil for none. Calls that
+    /// wait for others by design (``EtcdClient/lock(_:lease:timeout:)``,
+    /// ``EtcdClient/campaign(_:lease:value:timeout:)``) and streams have none. Default: 30 s.
     ///
     /// Every call needs one but for such: a member may stand still without its connection breaking.
     public var requestTimeout: Duration? = .seconds(30)
-    /// How long nothing may come from a member that owes an answer before it is asked for a sign of life. Default: 15 s; at
-    /// least 5 s, as etcd ends the connections of those who ask more often.
+    /// How long nothing may come from a member that owes an answer before it is asked for a sign of life. Default: 15
+    /// s; at least 5 s, as etcd ends the connections of those who ask more often.
     public var keepaliveTime = Duration.seconds(15)
-    /// How long the sign of life may take before the connection is given up, and others are used. Default: 10 s; at least
-    /// 1 ms.
+    /// How long the sign of life may take before the connection is given up, and others are used. Default: 10 s; at
+    /// least 1 ms.
     public var keepaliveTimeout = Duration.seconds(10)
 
-    /// How long to wait between attempts to connect to a member that cannot be reached. Default: 50 ms at first, 1.6 times as
-    /// long after each attempt, 1 s at most, each give or take a fifth.
+    /// How long to wait between attempts to connect to a member that cannot be reached. Default: 50 ms at first, 1.6
+    /// times as long after each attempt, 1 s at most, each give or take a fifth.
     public var backoff = Backoff()
 
-    /// The largest request, in bytes; larger ones fail with ``EtcdError/Code/resourceExhausted``. Default: 2 MiB. (etcd's own
-    /// limit is 1.5 MiB unless set otherwise.)
+    /// The largest request, in bytes; larger ones fail with ``EtcdError/Code/resourceExhausted``. Default: 2 MiB.
+    /// (etcd's own limit is 1.5 MiB unless set otherwise.)
     public var maxSendBytes = 2 << 20
-    /// The largest answer of a unary call, in bytes; larger ones fail with ``EtcdError/Code/resourceExhausted``. Default: no
-    /// limit.
+    /// The largest answer of a unary call, in bytes; larger ones fail with ``EtcdError/Code/resourceExhausted``.
+    /// Default: no limit.
     public var maxReceiveBytes = Int.max
-    /// How many bytes of a stream may wait for whoever reads it before etcd is held back, beside the response at hand, which
-    /// may have some 4 MiB. Default: 8 MiB; at least 1. Where watches often fall behind, less makes them catch up more often,
-    /// each time with what etcd sends anew.
+    /// How many bytes of a stream may wait for whoever reads it before etcd is held back, beside the response at hand,
+    /// which may have some 4 MiB. Default: 8 MiB; at least 1. Where watches often fall behind, less makes them catch up
+    /// more often, each time with what etcd sends anew.
     public var streamBacklog = 8 << 20
 
     /// Whether members that have lost their cluster are to refuse calls at once, reads with ``GetOptions/serializable``
     /// included, with ``EtcdError/Code/noLeader``. Watches and keepalives leave such members in any case. Default: no.
     public var requireLeader = false
-    /// How often etcd is asked how far it is, so that quiet watches are resumed from there and survive compactions. Default:
-    /// 60 s; at least 1 s.
+    /// How often etcd is asked how far it is, so that quiet watches are resumed from there and survive compactions.
+    /// Default: 60 s; at least 1 s.
     public var watchProgressInterval = Duration.seconds(60)
     /// What hears of connections made and lost; it never gets a token, a password or a value. Default: nobody.
     public var logger = Logger(label: "etcd") { _ in SwiftLogNoOpLogHandler() }

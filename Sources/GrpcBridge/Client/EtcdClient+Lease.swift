@@ -47,11 +47,12 @@ extension EtcdClient {
     try await call(EtcdMethod.leaseLeases, .init(), .usual(timeout)).leases.map { LeaseID($0.id) }
   }
 
-  /// Keeps a lease alive for as long as the sequence is iterated over, whether or not its elements are read in time: only
-  /// the newest one waits.
+  /// Keeps a lease alive for as long as the sequence is iterated over, whether or not its elements are read in time:
+  /// only the newest one waits.
   ///
-  /// The sequence ends when the lease is gone, and throws ``EtcdError`` when it may have gone as etcd could not be asked
-  /// for its whole life, and `CancellationError` where the task is cancelled. The lease then lives on for the time it has.
+  /// The sequence ends when the lease is gone, and throws ``EtcdError`` when it may have gone as etcd could not be
+  /// asked for its whole life, and `CancellationError` where the task is cancelled. The lease then lives on for the
+  /// time it has.
   public func keepAlive(_ id: LeaseID) -> LeaseKeepAlives { LeaseKeepAlives(client: self, lease: id) }
 
   /// Renews a lease once.

@@ -3,8 +3,8 @@ internal import EtcdSchema
 /// Looking after members (etcd documentation, "Maintenance").
 ///
 /// Where a call is about one member, `endpoint` says which: as ``Endpoint`` reads it, such as one of
-/// ``ClusterMember/clientURLs``; it need not be one of the client's. The call goes there over a connection of its own. Where
-/// it is nil, any of the client's endpoints answers for itself.
+/// ``ClusterMember/clientURLs``; it need not be one of the client's. The call goes there over a connection of its own.
+/// Where it is nil, any of the client's endpoints answers for itself.
 extension EtcdClient {
   /// How a member is.
   public func status(endpoint: String? = nil, timeout: Duration? = nil) async throws -> MemberStatus {
@@ -37,8 +37,8 @@ extension EtcdClient {
     return disarmed
   }
 
-  /// Gives the space of what was deleted and compacted back to the file system. The member serves nobody meanwhile, which
-  /// may take longer than the usual time limit.
+  /// Gives the space of what was deleted and compacted back to the file system. The member serves nobody meanwhile,
+  /// which may take longer than the usual time limit.
   @discardableResult
   public func defragment(endpoint: String? = nil, timeout: Duration? = nil) async throws -> ResponseHeader {
     ResponseHeader(try await call(EtcdMethod.defragment, .init(), .usual(timeout), endpoint: endpoint).header)
@@ -64,8 +64,8 @@ extension EtcdClient {
 
   /// A member's database as it is, in pieces: a file that `etcdctl snapshot restore` takes.
   ///
-  /// The file ends with the SHA-256 of what comes before. It is verified on the way: the last piece comes only when it was
-  /// found right, and otherwise ``EtcdError/Code/dataLoss`` is thrown.
+  /// The file ends with the SHA-256 of what comes before. It is verified on the way: the last piece comes only when it
+  /// was found right, and otherwise ``EtcdError/Code/dataLoss`` is thrown.
   ///
   /// - Parameters:
   ///   - endpoint: the member; any where nil.
@@ -88,7 +88,8 @@ extension EtcdClient {
     return ResponseHeader(try await call(EtcdMethod.moveLeader, request, .usual(timeout), endpoint: endpoint).header)
   }
 
-  /// Looks whether the cluster can go back to an earlier release, makes it do so, or takes that back. etcd 3.5 and later.
+  /// Looks whether the cluster can go back to an earlier release, makes it do so, or takes that back. etcd 3.5 and
+  /// later.
   ///
   /// - Parameters:
   ///   - action: which of these.

@@ -15,17 +15,17 @@ extension EtcdClient {
 
   /// The changes of a range of keys, in the order of their revisions.
   ///
-  /// A watch begins when it is iterated, and ends at etcd when its iterator goes, or its task is cancelled. When its member
-  /// or its stream breaks it goes on at another one: nothing is missed, and nothing comes twice. Watches of a client share one
-  /// stream, and equal ones one watcher at etcd.
+  /// A watch begins when it is iterated, and ends at etcd when its iterator goes, or its task is cancelled. When its
+  /// member or its stream breaks it goes on at another one: nothing is missed, and nothing comes twice. Watches of a
+  /// client share one stream, and equal ones one watcher at etcd.
   ///
   /// - Parameters:
   ///   - range: the keys.
   ///   - revision: the first revision whose changes are wanted; 0 for what happens from now on.
   ///   - options: what is left out, and what comes in addition.
   /// - Returns: events, which throw ``EtcdError`` where the watch cannot go on, among others with
-  ///   ``EtcdError/Code/compacted`` where the changes it needs are forgotten and ``EtcdError/Code/permissionDenied``, and
-  ///   `CancellationError` where the task is cancelled.
+  ///   ``EtcdError/Code/compacted`` where the changes it needs are forgotten and ``EtcdError/Code/permissionDenied``,
+  ///   and `CancellationError` where the task is cancelled.
   public func watch(range: KeyRange, from revision: Int64 = 0, _ options: WatchOptions = []) -> WatchEvents {
     var request = Etcdserverpb_WatchRequest()
     request.createRequest = .with {
@@ -53,8 +53,8 @@ public struct WatchOptions: OptionSet, Sendable {
   public static let ignoresPuts = WatchOptions(rawValue: 2)
   /// No events of keys that are deleted.
   public static let ignoresDeletions = WatchOptions(rawValue: 4)
-  /// ``WatchEvents/batches`` without events tell from time to time (ten minutes, unless etcd is told otherwise) how far a
-  /// quiet watch is.
+  /// ``WatchEvents/batches`` without events tell from time to time (ten minutes, unless etcd is told otherwise) how far
+  /// a quiet watch is.
   public static let notifiesProgress = WatchOptions(rawValue: 8)
 }
 
@@ -131,8 +131,8 @@ public struct WatchBatches: AsyncSequence, Sendable {
 
 /// What a watch tells at once.
 public struct WatchBatch: Sendable, Hashable {
-  /// With the revision that the store had; everything up to it has been told where there are no events, but for the first
-  /// batch of a watch from an earlier revision.
+  /// With the revision that the store had; everything up to it has been told where there are no events, but for the
+  /// first batch of a watch from an earlier revision.
   public let header: ResponseHeader
   /// Whether this is the first one: etcd has created the watch.
   public let isCreation: Bool

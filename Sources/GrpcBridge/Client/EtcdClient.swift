@@ -4,9 +4,9 @@ internal import Synchronization
 
 /// A client of etcd: typed calls of its whole API, over connections that it keeps by itself.
 ///
-/// One client serves any number of tasks; make one for a cluster and a user and keep it. It has a thread of its own, so that
-/// nothing it does ever blocks Swift's; every call is `async`, ends early where its task is cancelled (etcd is told, and the
-/// call throws `CancellationError`), and fails with an ``EtcdError`` for all other reasons.
+/// One client serves any number of tasks; make one for a cluster and a user and keep it. It has a thread of its own, so
+/// that nothing it does ever blocks Swift's; every call is `async`, ends early where its task is cancelled (etcd is
+/// told, and the call throws `CancellationError`), and fails with an ``EtcdError`` for all other reasons.
 ///
 /// <doc:GettingStarted> shows how to use it.
 public final class EtcdClient: Sendable {
@@ -66,11 +66,12 @@ public final class EtcdClient: Sendable {
 
   deinit { close() }
 
-  /// Ends the client: calls under way fail with ``EtcdError/Code/clientClosed``, as later ones do, and streams end with it.
+  /// Ends the client: calls under way fail with ``EtcdError/Code/clientClosed``, as later ones do, and streams end with
+  /// it.
   ///
-  /// Waits for the client's thread, which has nothing left to do: no connection, thread or descriptor is left. (One thing
-  /// cannot be taken back: a name that is being resolved at this moment is waited for.) May be called more than once; a
-  /// client that nobody refers to any more is closed by itself.
+  /// Waits for the client's thread, which has nothing left to do: no connection, thread or descriptor is left. (One
+  /// thing cannot be taken back: a name that is being resolved at this moment is waited for.) May be called more than
+  /// once; a client that nobody refers to any more is closed by itself.
   public func close() {
     closing.withLock { _ in
       guard let core = self.core.withLock({ $0.take() }) else { return }

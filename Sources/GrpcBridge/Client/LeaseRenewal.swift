@@ -2,7 +2,8 @@ internal import EtcdSchema
 internal import EventLoop
 internal import SwiftProtobuf
 
-/// Keeps one lease alive for a client, on the client's thread: asks when a third of its time has passed, as clientv3 does.
+/// Keeps one lease alive for a client, on the client's thread: asks when a third of its time has passed, as clientv3
+/// does.
 final class LeaseRenewal: ClientOperation {
   private unowned let core: ClientLoop
   private let ticket: OperationTicket

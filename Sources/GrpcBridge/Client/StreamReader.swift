@@ -1,4 +1,5 @@
-/// The reading end of a stream: from the first word to etcd until nobody reads it any more, which ends the stream at etcd.
+/// The reading end of a stream: from the first word to etcd until nobody reads it any more, which ends the stream at
+/// etcd.
 final class StreamReader<Element: Sendable>: Sendable {
   private let client: EtcdClient
   private let buffer: StreamBuffer<Element>

@@ -60,8 +60,8 @@ extension EtcdError.Code {
   /// gRPC's *AlreadyExists*.
   public static var alreadyExists: Self { Self(.alreadyExists) }
 
-  /// gRPC's *ResourceExhausted*; also a message beyond the limits of ``EtcdClient/Configuration``, and a login that is held
-  /// back after others have failed.
+  /// gRPC's *ResourceExhausted*; also a message beyond the limits of ``EtcdClient/Configuration``, and a login that is
+  /// held back after others have failed.
   public static var resourceExhausted: Self { Self(.resourceExhausted) }
 
   /// gRPC's *FailedPrecondition*.

@@ -22,8 +22,8 @@ import Testing
     }
   }
 
-  /// Without authentication: with it, etcd cannot take the key back that it has made for whoever waits, before its lease
-  /// ends.
+  /// Without authentication: with it, etcd cannot take the key back that it has made for whoever waits, before its
+  /// lease ends.
   @Test(arguments: EtcdVersion.allCases)
   func whoeverIsCancelledNoLongerQueues(version: EtcdVersion) async throws {
     try await withClient(ClientSetting(version: version, hasAuth: false)) { client, _ in

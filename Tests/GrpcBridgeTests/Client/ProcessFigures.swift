@@ -1,3 +1,4 @@
+import EventLoop
 import Foundation
 
 /// Resident memory of this process, in bytes (proc(5)).
@@ -6,10 +7,10 @@ func residentBytes() -> Int {
   return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * sysconf(Int32(_SC_PAGESIZE))
 }
 
-/// Memory that is in use, in bytes, without what malloc keeps for later (mallinfo(3)).
-func allocatedBytes() -> Int {
-  let figures = mallinfo2()
-  return figures.uordblks + figures.hblkhd
+/// Resident memory of this process, in bytes, without what malloc keeps for later.
+func residentBytesInUse() -> Int {
+  returnFreeMemory()
+  return residentBytes()
 }
 
 /// Threads of this process.
