@@ -29,7 +29,9 @@ import Testing
   func aSecondLearnerIsRefused(version: EtcdVersion) async throws {
     try await withClient(ClientSetting(version: version, hasAuth: false)) { client, _ in
       _ = try await client.addMember(peerURLs: ["http://127.0.0.1:1"], isLearner: true)
-      await expectError(.tooManyLearners) { try await client.addMember(peerURLs: ["http://127.0.0.1:2"], isLearner: true) }
+      await expectError(.tooManyLearners) {
+        try await client.addMember(peerURLs: ["http://127.0.0.1:2"], isLearner: true)
+      }
     }
   }
 
