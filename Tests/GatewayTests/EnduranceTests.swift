@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The gateway after very many requests: as it was after many.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct EnduranceTests {
   private static let connections = 8
   private static let pipelined = 50

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The examples of `docs/streams.md` and of the README's section about streams, as they stand there.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct ExampleTests {
   @Test func thereAreExamplesInEveryLanguage() throws {
     let examples = try Example.all()

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The peer against a client of another make: curl's HTTP/2.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct ScriptedPeerTests {
   @Test func recordsAndAnswersAMessage() async throws {
     let peer = try ScriptedPeer { call in .message(call.message.reversed()) }

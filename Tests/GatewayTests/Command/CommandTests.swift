@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The command line of `etcd-rest serve`.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct CommandTests {
   @Test func helpTeaches() async throws {
     let help = try await CommandRun.etcdRest("--help")

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// `etcd-rest dev`: an etcd of its own and a gateway in front of it.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct DevTests {
   /// A running `dev`, in a folder that serves it as `TMPDIR`.
   private struct Dev {

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Who may do what, against a real etcd.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct CredentialTests {
   @Test(arguments: EtcdVersion.allCases)
   func aNewUserOnManyConnectionsCostsOneLogin(_ version: EtcdVersion) async throws {

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Guessing passwords: slow for who guesses, of no consequence to others.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct ThrottledLoginTests {
   @Test(arguments: EtcdVersion.allCases)
   func whoGuessesIsHeldBackAndNobodyElse(_ version: EtcdVersion) async throws {

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Several addresses side by side, of all kinds.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct ListenerTests {
   private static let nowhere = ["http://127.0.0.1:1"]
 

@@ -3,7 +3,7 @@ import Testing
 
 /// Where streams and WebSockets are otherwise than those of the gateway inside etcd, on purpose, besides what
 /// `DeliberateDifferences` has: what stock does, so that nobody has to believe the table in docs/architecture.md.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct StreamDeliberateDifferenceTests {
   /// How long something is awaited that stock never sends.
   private static let patience = Duration.milliseconds(500)

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Renewed certificates come into use without a restart and without anybody losing a connection.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(15)))
 struct CertificateRenewalTests {
   private static let nowhere = ["http://127.0.0.1:1"]
 

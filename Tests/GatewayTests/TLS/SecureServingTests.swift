@@ -8,7 +8,7 @@ import Testing
 /// What is served over TLS is what is served without, and so are its ends.
 ///
 /// That everything else is the same, too, is shown by running other suites with `OVER_TLS` in the environment.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct SecureServingTests {
   private static let lock = "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
   private static let range = "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"key\":\"YQ==\"}"

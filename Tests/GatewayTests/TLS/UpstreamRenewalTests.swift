@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Files of TLS to etcd that are renewed while the gateway runs, and those that are no good from the start.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct UpstreamRenewalTests {
   private static let renewed = "new connections to etcd use the renewed TLS files"
 

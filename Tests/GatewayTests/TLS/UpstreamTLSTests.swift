@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// TLS to etcd, as users of the gateway see it.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct UpstreamTLSTests {
   /// Runs `body` with an etcd that wants certificates, and what is needed to reach it.
   static func withSecureEtcd(

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// The head of every call as a member of etcd sees it, and what becomes of its answer's status.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct UpstreamCallTests {
   private let key: JSON = ["key": .string("a".base64)]
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// What a member of etcd sees of logins and tokens.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct UpstreamCredentialTests {
   private let key: JSON = ["key": .string("a".base64)]
 

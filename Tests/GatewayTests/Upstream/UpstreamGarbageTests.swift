@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Answers no etcd gives: each becomes a JSON error, and the next call is served as if nothing had been.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct UpstreamGarbageTests {
   struct Garbage: Sendable, CustomTestStringConvertible {
     let name: String

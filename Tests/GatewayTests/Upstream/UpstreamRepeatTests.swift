@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What is sent again and what never is, when streams and connections break.
-@Suite(.timeLimit(.minutes(10)))
+@Suite(.timeLimit(.minutes(15)))
 struct UpstreamRepeatTests {
   private let key: JSON = ["key": .string("a".base64)]
 

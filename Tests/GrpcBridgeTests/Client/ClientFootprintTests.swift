@@ -5,7 +5,7 @@ import Testing
 /// What clients take and leave behind, each in a process of its own, where nothing else comes and goes.
 ///
 /// One after the other: while such a process runs, Swift Testing has one of Swift's threads wait for what it says.
-@Suite(.serialized, .timeLimit(.minutes(5))) struct ClientFootprintTests {
+@Suite(.serialized, .timeLimit(.minutes(15))) struct ClientFootprintTests {
   @Test func manyClientsLeaveNothingBehind() async throws {
     let peer = try ScriptedPeer { _ in .message([]) }
     await #expect(processExitsWith: .success) { [endpoint = peer.endpoint as String] in
