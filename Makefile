@@ -19,12 +19,13 @@ test: ## check, then run all tests, the unit tests under AddressSanitizer, and t
 	@scripts/install-system-packages test
 	@scripts/install-etcd
 	scripts/check
-	swift test --skip-build --disable-xctest --skip '$(alone)'
-	swift test --skip-build --disable-xctest --filter '$(alone)'
+	$(run_tests) --skip '$(alone)'
+	$(run_tests) --filter '$(alone)'
 	swift build --product etcd-restPackageTests --sanitize=address --scratch-path .build-asan
-	swift test --skip-build --disable-xctest --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)' \
-	  --skip '$(alone)'
+	$(run_tests) --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)' --skip '$(alone)'
 	scripts/fuzz 20
+# Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
+run_tests = swift test --skip-build --disable-xctest --experimental-maximum-parallelization-width 8
 # Those that look at a whole process, from outside: one of Swift's few threads waits for each.
 alone = ^GrpcBridgeTests\.ClientFootprintTests
 # Those that test our own code in one process: what GatewayTests tests is another one.
