@@ -10,6 +10,7 @@ package final class EtcdProcess: Sendable {
   package let peerURL: String
   /// How clients that want TLS are served, and on which port, both of IPv4 and IPv6.
   package let tls: (settings: EtcdTLS, port: UInt16)?
+  private let host: String
   private let arguments: [String]
   private let directory: String
   private let place: ClusterNetwork.Place?
@@ -25,7 +26,7 @@ package final class EtcdProcess: Sendable {
     self.arguments = arguments
     self.place = place
     self.tls = tls.map { ($0, ports[2]) }
-    let host = place?.address ?? "127.0.0.1"
+    host = place?.address ?? "127.0.0.1"
     url = "http://\(host):\(ports[0])"
     peerURL = "http://\(host):\(ports[1])"
   }
@@ -34,8 +35,8 @@ package final class EtcdProcess: Sendable {
   package var socketPath: String { "\(directory)/\(socketName)" }
   /// etcd takes nothing but `NAME:PORT`, relative to its working directory.
   private var socketName: String { "\(name):0" }
-  /// Where clients that want TLS connect, by a name or address of this host; empty where there is no TLS.
-  package func secureURL(_ host: String = "127.0.0.1") -> String { tls.map { "https://\(host):\($0.port)" } ?? "" }
+  /// Where clients that want TLS connect, by another name or address of its host if one is given; empty where there is no TLS.
+  package func secureURL(_ name: String? = nil) -> String { tls.map { "https://\(name ?? host):\($0.port)" } ?? "" }
 
   /// Calls of etcd's own HTTP side: its JSON gateway, `/health`, `/metrics`.
   package var http: HTTPClient { HTTPClient(url) }
@@ -72,7 +73,8 @@ package final class EtcdProcess: Sendable {
   }
 
   private var listeners: [String] {
-    [url, "unix://\(socketName)"] + (tls == nil ? [] : [secureURL(), secureURL("[::1]")])
+    let secure = place == nil ? [secureURL(), secureURL("[::1]")] : [secureURL()]
+    return [url, "unix://\(socketName)"] + (tls == nil ? [] : secure)
   }
 
   /// Returns when `/health` says so.

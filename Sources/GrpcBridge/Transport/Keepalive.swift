@@ -61,20 +61,24 @@ final class Keepalive {
   private func doubt() {
     guard hearLatestNews(), let askedAt else { return }
     let now = loop.now
+    if isSuspect { return isPinged ? () : ping() }
     let end: UInt64
     if isPinged {
       end = max(lastPing ?? 0, askedAt) + configuration.suspectAfter
+    } else if now >= nextPing {
+      end = askedAt + configuration.suspectAfter
     } else {
-      end = max(askedAt + configuration.suspectAfter, nextPing)
+      // It takes no PING yet: that it says nothing for as long has to do.
+      end = askedAt + 2 * configuration.suspectAfter
     }
     guard now >= end else { return suspicion.start(after: end - now) }
-    if isPinged {
-      isSuspect = true
-      connection.hasBecomeSuspect()
-    } else {
+    if !isPinged && now >= nextPing {
       ping()
-      suspicion.start(after: configuration.suspectAfter)
+      return suspicion.start(after: configuration.suspectAfter)
     }
+    isSuspect = true
+    if !isPinged { suspicion.start(after: nextPing - now) }
+    connection.hasBecomeSuspect()
   }
 
   private func look() {

@@ -24,30 +24,46 @@ struct ClusterFailureTests {
 
   /// No write that was acknowledged is lost, and none is executed twice, whoever fails; the others go on; and in the end
   /// calls go to all members again.
-  @Test(.needsNetworkNamespaces, arguments: EtcdVersion.allCases)
-  func everyMemberFailsInEveryWay(_ version: EtcdVersion) async throws {
-    let network = try await ClusterNetwork(members: 3)
-    try await withEtcdCluster(version, members: 3, Self.timers, network: network) { members in
-      try await withGateway(members.map(\.url), Self.flags) { gateway in
-        let load = try await ClusterLoad.run(4, to: gateway.url) { load in
-          for fault in Fault.allCases {
-            for number in members.indices {
-              try await load.awaitMore(50)
-              let role = try await leader(of: members) == number ? "leader" : "follower"
-              _ = load.takeFigures()
-              try await fail(members[number], fault, network, number)
-              try await load.awaitMore(200)
-              try await mend(members[number], fault, network, number)
-              try await expectCalls(at: members)
-              let figures = load.takeFigures()
-              guard Self.measuredFlags != nil else { continue }
-              for (kind, figures) in figures { print("\(version) \(role) \(fault), \(kind)s: \(figures)") }
+  @Test(.needsNetworkNamespaces, arguments: EtcdVersion.allCases, [false, true])
+  func everyMemberFailsInEveryWay(_ version: EtcdVersion, isSecure: Bool) async throws {
+    try await withTemporaryDirectory { directory in
+      let network = try await ClusterNetwork(members: 3)
+      let authority = try TestAuthority(in: directory)
+      let server = try authority.issue("server", for: network.places.map(\.address))
+      let client = try authority.issue("client", for: [])
+      let tls = isSecure ? EtcdTLS(server, clientAuthorities: authority.certificate) : nil
+      let files = ["--cacert", authority.certificate, "--cert", client.certificate, "--key", client.key]
+      try await withEtcdCluster(version, members: 3, Self.timers, network: network, tls: tls) { members in
+        let endpoints = members.map { isSecure ? $0.secureURL() : $0.url }
+        try await withGateway(endpoints, Self.flags + (isSecure ? files : [])) { gateway in
+          let load = try await ClusterLoad.run(4, to: gateway.url) { load in
+            for fault in Fault.allCases {
+              for number in members.indices {
+                let role = try await leader(of: members) == number ? "leader" : "follower"
+                let figures = try await watch(load, fault, of: number, members, network)
+                guard Self.measuredFlags != nil else { continue }
+                let kind = "\(version)\(isSecure ? " mTLS" : ""), \(role) \(fault)"
+                for (call, figures) in figures { print("\(kind), \(call)s: \(figures)") }
+              }
             }
           }
+          try await expectEachOnce(load.writes, members[0])
         }
-        try await expectEachOnce(load.writes, members[0])
       }
     }
+  }
+
+  /// What came of the calls from the failure of a member until calls go to it again.
+  private func watch(
+    _ load: ClusterLoad, _ fault: Fault, of number: Int, _ members: [EtcdProcess], _ network: ClusterNetwork
+  ) async throws -> [ClusterLoad.Kind: ClusterLoad.Figures] {
+    try await load.awaitMore(50)
+    _ = load.takeFigures()
+    try await fail(members[number], fault, network, number)
+    try await load.awaitMore(200)
+    try await mend(members[number], fault, network, number)
+    try await expectCalls(at: members)
+    return load.takeFigures()
   }
 
   private func fail(_ member: EtcdProcess, _ fault: Fault, _ network: ClusterNetwork, _ number: Int) async throws {

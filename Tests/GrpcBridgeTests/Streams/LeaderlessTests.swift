@@ -56,7 +56,8 @@ import Testing
       let call = await fixture.start(Self.watch, [[1]])
       try await call.expectEnd(.ok)
       #expect(call.messages == [[9]])
-      #expect(try cluster.leaderless.record.streams(of: "/test/Watch").count == 1)
+      // More than once only where the other one is not connected yet.
+      #expect(try !cluster.leaderless.record.streams(of: "/test/Watch").isEmpty)
       #expect(try cluster.other.record.streams(of: "/test/Watch").count == 1)
     }
   }
