@@ -35,6 +35,29 @@ struct CheckTests {
     }
   }
 
+  @Test(arguments: EtcdVersion.allCases)
+  func whatTLSHasToSay(_ version: EtcdVersion) async throws {
+    try await withTemporaryDirectory { directory in
+      let authority = try TestAuthority(in: directory)
+      let server = try authority.issue("server")
+      let client = try authority.issue("client", for: [])
+      let tls = EtcdTLS(server, clientAuthorities: authority.certificate)
+      try await withEtcd(version, tls: tls) { etcd in
+        let url = etcd.secureURL()
+        let run = try await Self.check(
+          [url], "--cacert", authority.certificate, "--cert", client.certificate, "--key", client.key)
+        Self.expect(
+          run, 0,
+          [url, "  ok    reached  ", "  ok    TLS      TLSv1.", "  ok    clock    ", "  ok    leader   this member"])
+        #expect(run.output.contains("O=tests of etcd-rest, good until "), "\(run.output)")
+
+        let distrustful = try await Self.check([url])
+        Self.expect(
+          distrustful, 1, ["  FAIL  reached  no connection to etcd: \(url.dropFirst(8)): certificate verify failed: "])
+      }
+    }
+  }
+
   @Test func membersThatAreNot() async throws {
     let silent = try ScriptedPeer(settings: .init()) { _ in .hang }
     let closed = try ScriptedPeer { _ in .hang }
