@@ -136,7 +136,7 @@ package final class Call {
   ) {
     self.method = method
     requests = method.isStream ? RequestStream() : nil
-    requests?.append(message.frame)
+    requests?.append(message)
     self.message = message
     stream = CallStream(of: method)
     requiresLeader = method.requiresLeader

@@ -12,7 +12,7 @@ import Testing
 
   private func append(_ message: [UInt8], to requests: RequestStream) {
     let message = CallMessage(copying: message)
-    requests.append(message.frame)
+    requests.append(message)
   }
 
   @Test func messagesFollowOneAnother() {

@@ -92,7 +92,7 @@ package final class Channel {
   func send(_ message: consuming CallMessage, on call: Call) {
     guard call.slot >= 0, let requests = call.requests, !requests.isFinished else { return }
     if call.hasReceivedMessage { requests.release(upTo: call.stream.bytesTaken) }
-    requests.append(message.frame)
+    requests.append(message)
     call.stream.connection?.hasMoreToSend(call)
   }
 

@@ -10,7 +10,7 @@ final class RequestStream {
   /// Whether no more messages follow (gRPC over HTTP/2, "EOS").
   var isFinished = false
 
-  func append(_ frame: UnsafeMutableRawBufferPointer) { bytes.append(contentsOf: frame) }
+  func append(_ message: borrowing CallMessage) { bytes.append(contentsOf: message.frame) }
 
   /// How many bytes there are from `offset` of the stream on.
   func count(from offset: Int) -> Int { released + bytes.count - offset }

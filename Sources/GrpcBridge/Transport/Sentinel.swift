@@ -83,7 +83,7 @@ final class Sentinel: CallDelegate {
     // Be it a refusal of rights: it came past all that a member looks at before.
     isAnswered = true
     isRefused = false
-    call.requests!.append(CallMessage(copying: Self.thanks).frame)
+    call.requests!.append(CallMessage(copying: Self.thanks))
     call.stream.connection?.hasMoreToSend(call)
   }
 
