@@ -9,6 +9,7 @@ import Testing
 @Suite struct MemberTests {
   private static let sentinel = "/etcdserverpb.Watch/Watch"
   private static let repeatable = CallMethod(path: "/test/Read", isRepeatable: true)
+  private static let watch = CallMethod(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
   private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]
 
   /// Members that answer what the channel itself asks as etcd does, and calls with their number.
@@ -213,7 +214,7 @@ import Testing
       let unary = await fixture.start(.unary, [[1]])
       let stream = await fixture.start(.stream, [[1]])
       let watch = await fixture.start(
-        .init(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true), [[1]])
+        Self.watch, [[1]])
       try await peers[0].wait(for: "all three") { $0.streams.count == 3 }
 
       let both = [try Endpoint(peers[0].endpoint), try Endpoint(new.endpoint)]
