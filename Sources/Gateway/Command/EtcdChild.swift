@@ -40,7 +40,7 @@ final class EtcdChild: Service {
         "--initial-advertise-peer-urls", "http://127.0.0.1:\(peer)", "--initial-cluster",
         "dev=http://127.0.0.1:\(peer)", "--log-level", "warn",
       ], removing: dataDirectory == nil ? directory : nil)
-    return EtcdChild(endpoint: try Endpoint("127.0.0.1:\(client)"), dataDirectory: directory, process: process)
+    return EtcdChild(endpoint: try Endpoint("http://127.0.0.1:\(client)"), dataDirectory: directory, process: process)
   }
 
   /// Watches over etcd until the process is told to stop.
