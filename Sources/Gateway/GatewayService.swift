@@ -106,7 +106,7 @@ final class GatewayService: Service {
     logger.info("reloading")
     tls?.look()
     upstreamTLS?.look()
-    guard case .file? = renewal.source, let source = renewal.source else { return }
+    guard let source = renewal.source, case .file = source else { return }
     do {
       let endpoints = try source.read()
       logger.info("endpoints", metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])

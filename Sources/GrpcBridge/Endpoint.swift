@@ -97,6 +97,15 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     self.security = security
   }
 
+  /// Whether the member is spoken to in TLS, given whether TLS is configured.
+  package func isSecure(withTLSConfigured isConfigured: Bool) -> Bool {
+    switch security {
+    case .plaintext: false
+    case .asConfigured: isConfigured
+    case .tls: true
+    }
+  }
+
   /// What tells the member from others: `HOST:PORT`, with brackets around an IPv6 address (RFC 3986, section 3.2), or the
   /// path of a socket.
   public var authority: String {

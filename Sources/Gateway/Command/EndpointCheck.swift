@@ -72,7 +72,7 @@ struct EndpointCheck {
     do {
       let header = try await withClient(.none) { try await $0.get("health", GetOptions(serializable: true)).header }
       cluster = header.clusterID
-    } catch let error as EtcdError where error.code == .userEmpty || error.code == .permissionDenied {
+    } catch let error as EtcdError where error.isLackOfRights {
       isGuarded = true
     } catch let error as EtcdError where error.code == .notSupportedForLearner {
       note(.bad, "leader", "this is a learner, which serves no clients yet")
@@ -131,7 +131,7 @@ struct EndpointCheck {
     do {
       _ = try await withClient(credentials) { try await $0.get("health") }
       note(.good, "quorum", "reads see all that was written")
-    } catch let error as EtcdError where error.code == .userEmpty || error.code == .permissionDenied {
+    } catch let error as EtcdError where error.isLackOfRights {
       // Rights are looked at when the cluster has agreed on where it is.
       note(.good, "quorum", "reads see all that was written")
     } catch {
@@ -149,7 +149,7 @@ struct EndpointCheck {
         note(.bad, "leader", "none")
       }
       for error in status.errors { note(.bad, "alarm", error) }
-    } catch let error as EtcdError where error.code == .userEmpty || error.code == .permissionDenied {
+    } catch let error as EtcdError where error.isLackOfRights {
       note(.none, "version", "not told: \(error.message)")
     } catch {
       note(.bad, "version", text(of: error))
@@ -159,6 +159,7 @@ struct EndpointCheck {
   private func text(of error: any Error) -> String { (error as? EtcdError)?.message ?? "\(error)" }
 }
 
-extension Duration {
-  fileprivate var milliseconds: Int64 { components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000 }
+extension EtcdError {
+  /// Whether etcd wants somebody else to ask, or anybody at all: with authentication on only.
+  fileprivate var isLackOfRights: Bool { code == .userEmpty || code == .permissionDenied }
 }

@@ -61,7 +61,7 @@ struct ListenerOptions: ParsableArguments {
     settings.protocols = ["http/1.1", "http/1.0"]
     let least = try environment.value(
       listenTlsMinVersion, "listen-tls-min-version", default: LeastTLSVersion(.v1_2))
-    settings.minimumVersion = least.version == .v1_3 ? .v1_3 : .v1_2
+    settings.minimumVersion = TLSVersion(least.version)
     return settings
   }
 }

@@ -30,14 +30,8 @@ struct ServerGlance: Sendable {
   private init(at endpoint: Endpoint, tls: TLSConfiguration?, patience: Duration) throws {
     let descriptor = try Self.connect(to: endpoint, patience)
     defer { close(descriptor) }
-    let isSecured =
-      switch endpoint.security {
-      case .plaintext: false
-      case .asConfigured: tls != nil
-      case .tls: true
-      }
     var session: TLSSession?
-    if isSecured {
+    if endpoint.isSecure(withTLSConfigured: tls != nil) {
       do {
         let context = try ClientTLS(tls ?? TLSConfiguration(), protocols: ["http/1.1"], logger: .silent)
         session = context.session(over: descriptor, to: endpoint)

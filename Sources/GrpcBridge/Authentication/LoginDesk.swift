@@ -162,10 +162,9 @@ final class LoginDesk {
   func update(_ endpoints: [Endpoint]) { channel.update(endpoints) }
 
   func close() {
-    let status = GrpcStatus(.unavailable, "the gateway is shutting down")
     let left = waiting
     waiting.removeAll()
-    for login in left { login.finish(.failure(status)) }
+    for login in left { login.finish(.failure(Channel.closed)) }
     channel.close()
   }
 }

@@ -137,7 +137,7 @@ extension Endpoint {
 
 extension Duration {
   /// Rounded up, and 0 for less than nothing.
-  var milliseconds: UInt64 {
+  package var milliseconds: UInt64 {
     let (seconds, attoseconds) = components
     guard seconds >= 0, attoseconds >= 0 else { return 0 }
     let (whole, overflows) = UInt64(seconds).multipliedReportingOverflow(by: 1000)

@@ -298,20 +298,21 @@ package final class Channel {
     for member in gone {
       let calls = calls(at: member).filter(\.requiresLeader)
       member.retire()
-      let status = GrpcStatus(.unavailable, "\(member.endpoint.authority) is no longer an endpoint")
-      for call in calls where call.slot >= 0 {
-        call.stream.connection?.reset(call)
-        ended(call, at: member, status, isUnexecuted: false)
-      }
+      giveUp(calls, at: member, GrpcStatus(.unavailable, "\(member.endpoint.authority) is no longer an endpoint"))
     }
   }
 
   /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better.
   func move(callsOf member: Member, after status: GrpcStatus) {
     guard hasChoice, hasBetter(than: member) else { return }
-    for call in calls(at: member) where call.method.isRepeatable && !call.hasReceivedMessage {
-      guard call.slot >= 0, let connection = call.stream.connection else { continue }
-      connection.reset(call)
+    giveUp(calls(at: member).filter { $0.method.isRepeatable && !$0.hasReceivedMessage }, at: member, status)
+  }
+
+  /// Ends the streams of calls at a member; the calls go on where they may be repeated.
+  private func giveUp(_ calls: [Call], at member: Member, _ status: GrpcStatus) {
+    // What becomes of one may take others along, to their end or to another member.
+    for call in calls where call.stream.connection?.member === member {
+      call.stream.connection?.reset(call)
       ended(call, at: member, status, isUnexecuted: false)
     }
   }

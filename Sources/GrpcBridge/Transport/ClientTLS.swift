@@ -27,11 +27,7 @@ package final class ClientTLS: Sendable {
     settings.certificate = configuration.certificateFile
     settings.key = configuration.keyFile
     settings.protocols = protocols
-    settings.minimumVersion =
-      switch configuration.minimumVersion {
-      case .v1_2: .v1_2
-      case .v1_3: .v1_3
-      }
+    settings.minimumVersion = TLSVersion(configuration.minimumVersion)
     contexts = try RenewableTLSContext(settings) { context throws(TLSError) in
       guard !configuration.allowsCommonName, let name = context.commonName else { return }
       throw TLSError(
@@ -58,5 +54,15 @@ package final class ClientTLS: Sendable {
     TLSSession(
       client: contexts.current, descriptor: descriptor,
       serverName: serverName ?? (endpoint.path == nil ? endpoint.host : "localhost"), peer: endpoint.authority)
+  }
+}
+
+extension TLSVersion {
+  package init(_ version: TLSConfiguration.Version) {
+    self =
+      switch version {
+      case .v1_2: .v1_2
+      case .v1_3: .v1_3
+      }
   }
 }

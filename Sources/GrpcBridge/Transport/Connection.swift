@@ -15,7 +15,6 @@ final class Connection {
     case closed
   }
 
-  let endpoint: Endpoint
   private(set) var state = State.connecting
   private(set) var session: HTTP2Session!
   private let loop: EventLoop
@@ -30,23 +29,18 @@ final class Connection {
   private var timer: LoopTimer?
   private var keepalive: Keepalive!
 
-  init(loop: EventLoop, endpoint: Endpoint, member: Member) {
+  init(loop: EventLoop, member: Member) {
     self.loop = loop
-    self.endpoint = endpoint
     self.member = member
     session = HTTP2Session(
       connection: self, authority: endpoint.path == nil ? endpoint.authority : "localhost", isSecure: isSecure)
     keepalive = Keepalive(connection: self, loop: loop, configuration: member.channel.configuration)
   }
 
+  private var endpoint: Endpoint { member.endpoint }
+
   /// Whether the peer is spoken to in TLS.
-  private var isSecure: Bool {
-    switch endpoint.security {
-    case .plaintext: false
-    case .asConfigured: member.channel.configuration.tls != nil
-    case .tls: true
-    }
-  }
+  private var isSecure: Bool { endpoint.isSecure(withTLSConfigured: member.channel.configuration.tls != nil) }
 
   /// Begins to connect.
   ///
@@ -223,7 +217,7 @@ final class Connection {
     try session.submit(call)
     call.endpoint = endpoint
     hasOutput = true
-    keepalive.asked(hasChoice: member.channel.hasChoice)
+    keepalive.asked()
   }
 
   func reset(_ call: Call) {
@@ -237,7 +231,7 @@ final class Connection {
     call.stream.isDeferred = false
     resuming.append(call.stream.id)
     hasOutput = true
-    keepalive.asked(hasChoice: member.channel.hasChoice)
+    keepalive.asked()
   }
 
   /// Opens the window of a call's stream again.

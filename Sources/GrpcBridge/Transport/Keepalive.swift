@@ -34,11 +34,10 @@ final class Keepalive {
   }
 
   /// Takes notice that the peer was asked something.
-  ///
-  /// - Parameter hasChoice: whether others could be asked.
-  func asked(hasChoice: Bool) {
+  func asked() {
     if !timer.isActive { timer.start(after: configuration.keepaliveTime) }
-    guard hasChoice, askedAt == nil else { return }
+    // Nobody else could be asked where there is no choice.
+    guard askedAt == nil, connection.member.channel.hasChoice else { return }
     askedAt = loop.now
     if !suspicion.isActive { suspicion.start(after: configuration.suspectAfter) }
   }

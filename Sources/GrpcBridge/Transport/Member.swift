@@ -66,7 +66,7 @@ final class Member {
 
   private func dial() {
     guard connection == nil, !isRetired else { return }
-    let connection = Connection(loop: loop, endpoint: endpoint, member: self)
+    let connection = Connection(loop: loop, member: self)
     self.connection = connection
     connection.start(timeout: channel.configuration.dialTimeout)
   }
