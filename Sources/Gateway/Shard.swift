@@ -10,7 +10,7 @@ struct GatewaySettings: Sendable {
   var timeLimits = TimeLimits()
   var bridge = Bridge.Configuration()
   var streams = StreamLimits()
-  /// Whose pages may open WebSockets.
+  /// Whose pages may read answers and open WebSockets.
   var origins = AllowedOrigins()
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
@@ -62,7 +62,8 @@ final class Shard {
     sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
     streams = OpenStreams(loop: loop, count: streamCount)
     server = try HTTPServer(
-      loop: loop, listeners: listeners, tls: tls, limits: settings.http, sockets: sockets, logger: logger
+      loop: loop, listeners: listeners, tls: tls, limits: settings.http, origins: settings.origins, sockets: sockets,
+      logger: logger
     ) { [unowned self] in route($0) }
     loop.beforeWaiting { [unowned self] in turn() }
   }
@@ -94,9 +95,12 @@ final class Shard {
     if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
       return WebSocketHandler(rpc, exchange: exchange, shard: self)
     }
+    if head.method == .options {
+      return OptionsHandler(exchange, methods: "\(route.allow), OPTIONS", origins: settings.origins)
+    }
     guard route.takes(head.method) else {
       return FixedHandler(
-        exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", route.allow)])
+        exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", "\(route.allow), OPTIONS")])
     }
     if head.hasContentEncoding {
       return FixedHandler(

@@ -19,6 +19,9 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "The largest request body, in bytes. (default: 2097152)")
   var maxRequestBytes: Int?
 
+  @Option(help: "The largest value of a key that /keys takes, in bytes. (default: 1572864, as etcd takes by default)")
+  var maxValueBytes: Int?
+
   @Option(help: "The largest request line and headers together, in bytes, up to 24576. (default: 16384)")
   var maxHeaderBytes: Int?
 
@@ -77,8 +80,9 @@ struct ServeOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The origins whose pages may open WebSockets, besides the gateway's own, as https://HOST[:PORT]; several are "
-        + "separated by commas, and * stands for all. (default: none)", valueName: "origin,..."))
+      "The origins whose pages may read answers and open WebSockets, besides the gateway's own, as https://HOST[:PORT]; "
+        + "several are separated by commas. * stands for all, whose pages may not read what the browser's own knowledge "
+        + "of its user has unlocked. (default: none)", valueName: "origin,..."))
   var cors: AllowedOrigins?
 
   @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
@@ -161,6 +165,8 @@ struct ServeConfiguration {
     var settings = GatewaySettings(endpoints: endpoints)
     settings.http.requestBytes = try number(
       options.maxRequestBytes, "max-request-bytes", default: 2 << 20, in: 1...(1 << 30))
+    settings.http.valueBytes = try number(
+      options.maxValueBytes, "max-value-bytes", default: 1536 << 10, in: 1...(1 << 30))
     settings.http.headerBytes = try number(
       options.maxHeaderBytes, "max-header-bytes", default: 16 << 10, in: 256...(24 << 10))
     settings.http.connections =

@@ -26,6 +26,7 @@ final class Exchange {
   private let client: ClientConnection
   private unowned let server: HTTPServer
   private var handler: (any RequestHandler)?
+  private var bodyLimit: BodyLimit
   private var state = State.receiving
   private var bodyCount: UInt64 = 0
   private var status: UInt32 = 0
@@ -38,6 +39,7 @@ final class Exchange {
     self.head = head
     self.client = client
     self.server = server
+    bodyLimit = server.bodyLimit
     client.exchange = self
   }
 
@@ -94,18 +96,20 @@ final class Exchange {
           "the request's headers are larger than \(server.limits.headerBytes) bytes (--max-header-bytes)"))
       return queue()
     }
-    if let length = head.contentLength, length > UInt64(server.limits.requestBytes) {
-      respond(tooLarge)
+    handler = server.route(self)
+    if let limit = handler?.bodyLimit { bodyLimit = limit }
+    if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
+      // Before the client is told to go on (100), where it waits for that.
+      respond(bodyLimit.refusal)
       return queue()
     }
-    handler = server.route(self)
     return .YES
   }
 
   /// A piece of the body has come.
   func receive(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
     bodyCount += UInt64(bytes.count)
-    let limit = UInt64(server.limits.requestBytes)
+    let limit = UInt64(bodyLimit.bytes)
     if bodyCount <= limit {
       handler?.received(bytes, isWhole: head.contentLength == UInt64(bytes.count))
     } else if bodyCount > limit * HTTPServer.Limits.excess {
@@ -118,7 +122,7 @@ final class Exchange {
   func proceed() -> MHD_Result {
     guard state == .receiving else { return queue() }
     state = .asking
-    if bodyCount > UInt64(server.limits.requestBytes) { respond(tooLarge) } else { handler?.receivedEnd() }
+    if bodyCount > UInt64(bodyLimit.bytes) { respond(bodyLimit.refusal) } else { handler?.receivedEnd() }
     guard state == .asking else { return queue() }
     state = .suspended
     MHD_suspend_connection(connection)
@@ -259,10 +263,19 @@ final class Exchange {
     return successor
   }
 
+  /// Adds the headers that every answer has, whoever sends it.
+  func addCommonHeaders(_ add: (StaticString, String) -> Void) {
+    // What the bytes of a value look like is up to whoever has put them: no browser is to guess (Fetch Standard,
+    // "`X-Content-Type-Options` header").
+    add("X-Content-Type-Options", "nosniff")
+    CrossOrigin.addHeaders(for: head.origin, server.origins, add)
+  }
+
   private func answer(
-    _ status: UInt32, _ contentType: StaticString, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
+    _ status: UInt32, _ contentType: StaticString?, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
   ) {
-    MHD_add_response_header(response, "Content-Type", contentType.cString)
+    if let contentType { MHD_add_response_header(response, "Content-Type", contentType.cString) }
+    addCommonHeaders { MHD_add_response_header(response, $0.cString, $1) }
     if server.isDraining { MHD_add_response_header(response, "Connection", "close") }
     for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
     settle(status, response)
@@ -275,12 +288,6 @@ final class Exchange {
     self.status = status
     self.response = response
     if wasSuspended { server.resume(connection) }
-  }
-
-  private var tooLarge: HTTPResponse {
-    .error(
-      413, .resourceExhausted,
-      "the request body is larger than \(server.limits.requestBytes) bytes (--max-request-bytes)")
   }
 }
 

@@ -6,7 +6,8 @@ struct HTTPResponse: ~Copyable {
   typealias Headers = [(name: StaticString, value: String)]
 
   var status: UInt32
-  var contentType: StaticString = "application/json"
+  /// What the body is; nil where there is none by the status's meaning.
+  var contentType: StaticString? = "application/json"
   var headers: Headers = []
   var body: ByteBuffer
 
@@ -20,6 +21,12 @@ struct HTTPResponse: ~Copyable {
     body.append(text.utf8)
     self.status = status
     self.contentType = contentType
+  }
+
+  /// An answer that has no body: 204 or 304 (RFC 9110, section 6.4.1).
+  init(emptyWith status: UInt32) {
+    self.init(status: status, body: ByteBuffer())
+    contentType = nil
   }
 
   /// An error: ``Transcoding/ByteBuffer/appendError(_:_:)``.

@@ -18,6 +18,10 @@ struct RequestHead {
   var requestTimeout: HeaderValue?
   var contentLength: UInt64?
   var hasContentEncoding = false
+  /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
+  var origin: HeaderValue?
+  /// Whether a browser asks what a page may ask for (Fetch Standard, "CORS-preflight request").
+  var isPreflight = false
   /// Whether the client would rather go on as a WebSocket.
   var asksForWebSocket = false
   /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
@@ -53,6 +57,7 @@ struct RequestHead {
     }
     let value = value.bindMemory(to: UInt8.self)
     switch nameSize {
+    case 6 where isNamed("origin"): origin = value
     case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
     case 7 where isNamed("upgrade"):
       asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
@@ -73,6 +78,7 @@ struct RequestHead {
     case 15 where isNamed("request-timeout"): requestTimeout = value
     case 16 where isNamed("content-encoding"):
       hasContentEncoding = String(decoding: value, as: UTF8.self).lowercased() != "identity"
+    case 29 where isNamed("access-control-request-method"): isPreflight = method == .options
     default: break
     }
   }
@@ -80,7 +86,7 @@ struct RequestHead {
 
 /// The methods the gateway knows (RFC 9110, section 9).
 enum HTTPMethod {
-  case get, head, post, other
+  case get, head, post, put, delete, options, other
 
   init(_ text: UnsafePointer<CChar>) {
     self =
@@ -90,6 +96,12 @@ enum HTTPMethod {
         .get
       } else if strcmp(text, "HEAD") == 0 {
         .head
+      } else if strcmp(text, "PUT") == 0 {
+        .put
+      } else if strcmp(text, "DELETE") == 0 {
+        .delete
+      } else if strcmp(text, "OPTIONS") == 0 {
+        .options
       } else {
         .other
       }

@@ -1,8 +1,19 @@
-/// The origins (RFC 6454) whose pages may open WebSockets: that of the gateway itself, and those that were listed.
+/// The origins (RFC 6454) whose pages may read answers and open WebSockets: that of the gateway itself, and those that were
+/// listed.
 ///
-/// A browser lets any page open a WebSocket to anywhere, with the user's Basic credentials where it has them, and leaves
-/// it to the server to look at where the page is from (RFC 6455, section 10.2).
+/// Of an answer to a page from elsewhere a browser shows the page nothing, unless the answer names the page's origin: see
+/// ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the user's Basic credentials where it has them, and
+/// leaves it to the server to look at where the page is from (RFC 6455, section 10.2).
 struct AllowedOrigins: Sendable {
+  /// What a page of some origin may read of answers.
+  enum Access {
+    case nothing
+    /// Those that every page may read: made without what the browser knows of its user.
+    case anonymous
+    /// Those, too, that were made with the user's credentials.
+    case full
+  }
+
   /// Whether those of every origin may.
   private var allowsAll = false
   private var origins: Set<String> = []
@@ -24,6 +35,20 @@ struct AllowedOrigins: Sendable {
         return nil
       }
     }
+  }
+
+  /// Whether anybody is listed at all.
+  var isEmpty: Bool { !allowsAll && origins.isEmpty }
+
+  /// Whether what an answer says to a page depends on the page's origin.
+  var dependsOnOrigin: Bool { !origins.isEmpty }
+
+  /// What pages of an origin that is not the gateway's own may read.
+  func access(_ origin: String) -> Access {
+    if !origins.isEmpty, let (scheme, authority) = Self.parts(origin), origins.contains(scheme + authority) {
+      return .full
+    }
+    return allowsAll ? .anonymous : .nothing
   }
 
   /// Whether pages of `origin` may open a WebSocket.
