@@ -10,7 +10,7 @@ struct GatewaySettings: Sendable {
   var timeLimits = TimeLimits()
   var bridge = Bridge.Configuration()
   var streams = StreamLimits()
-  /// Whose pages may read answers and open WebSockets.
+  /// Whose pages may read answers, change anything, and open WebSockets.
   var origins = AllowedOrigins()
   /// Where the files of the page `/docs` are; nil where there is none.
   var docs: DocsFolder?
@@ -103,6 +103,9 @@ final class Shard {
     guard route.takes(head.method) else {
       return FixedHandler(
         exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", "\(route.allow), OPTIONS")])
+    }
+    if CrossOrigin.forbids(exchange, settings.origins) {
+      return FixedHandler(exchange, 403, .permissionDenied, "pages of this origin may not do this (--cors)")
     }
     if head.hasContentEncoding {
       return FixedHandler(

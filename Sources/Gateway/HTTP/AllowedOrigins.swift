@@ -1,8 +1,7 @@
-/// The origins (RFC 6454) whose pages may read answers and open WebSockets: that of the gateway itself, and those that were
-/// listed.
+/// The origins (RFC 6454) whose pages may read answers, change anything, and open WebSockets: that of the gateway itself,
+/// and those that were listed.
 ///
-/// Of an answer to a page from elsewhere a browser shows the page nothing, unless the answer names the page's origin: see
-/// ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the user's Basic credentials where it has them, and
+/// What other pages may do over HTTP is up to ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the user's Basic credentials where it has them, and
 /// leaves it to the server to look at where the page is from (RFC 6455, section 10.2).
 struct AllowedOrigins: Sendable {
   /// What a page of some origin may read of answers.
@@ -51,7 +50,7 @@ struct AllowedOrigins: Sendable {
     return allowsAll ? .anonymous : .nothing
   }
 
-  /// Whether pages of `origin` may open a WebSocket.
+  /// Whether pages of `origin` may change anything or open a WebSocket.
   ///
   /// - Parameters:
   ///   - origin: the request's `Origin` header; `null`, for pages that have none, is no origin.

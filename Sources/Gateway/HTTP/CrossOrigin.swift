@@ -1,8 +1,10 @@
 import GrpcBridge
 
-/// What answers tell a browser about pages of other origins (Fetch Standard, "CORS protocol").
+/// What pages of other origins may do: which answers a browser shows them (Fetch Standard, "CORS protocol"), and that no
+/// page changes anything that is not listed.
 ///
-/// It protects the user of a browser, not the gateway: requests are served whatever page they come from.
+/// Both are for the user of a browser. A browser sends along what a page has posted before it looks at the answer, with the
+/// user's Basic credentials where it has them; and where etcd wants none, a page needs no more than the gateway's address.
 enum CrossOrigin {
   /// What a page may see of an answer's head besides what it always may.
   private static let exposedHeaders =
@@ -37,6 +39,16 @@ enum CrossOrigin {
     add("Access-Control-Expose-Headers", exposedHeaders)
   }
 
+  /// Whether the request would change something for a page that may not: one of another origin that is not listed.
+  static func forbids(_ exchange: Exchange, _ allowed: AllowedOrigins) -> Bool {
+    let head = exchange.head
+    guard let origin = head.origin, !head.method.isSafe else { return false }
+    // Where the browser says so there is no need to compare: a proxy in between may have another name.
+    if let site = head.fetchSite, site.elementsEqual("same-origin".utf8) { return false }
+    return !allowed.allow(
+      String(decoding: origin, as: UTF8.self), host: exchange.header("Host") ?? "", isSecure: exchange.isSecure)
+  }
+
   /// What the answer to a preflight request has besides that: which request the page may make.
   ///
   /// - Parameter methods: those that the path takes.
@@ -68,10 +80,10 @@ final class OptionsHandler: RequestHandler {
   }
 
   func receivedEnd() {
-    var response = HTTPResponse(emptyWith: 204)
-    response.headers = [("Allow", methods)]
-    response.headers += CrossOrigin.preflightHeaders(for: exchange.head, origins, methods: methods)
-    exchange.respond(response)
+    exchange.respond(
+      .empty(
+        204,
+        headers: [("Allow", methods)] + CrossOrigin.preflightHeaders(for: exchange.head, origins, methods: methods)))
   }
 
   func clientIsGone() {}

@@ -23,10 +23,12 @@ struct HTTPResponse: ~Copyable {
     self.contentType = contentType
   }
 
-  /// An answer that has no body: 204 or 304 (RFC 9110, section 6.4.1).
-  init(emptyWith status: UInt32) {
-    self.init(status: status, body: ByteBuffer())
-    contentType = nil
+  /// An answer without a body, such as 204 and 304 (RFC 9110, section 6.4.1).
+  static func empty(_ status: UInt32, headers: Headers) -> HTTPResponse {
+    var response = HTTPResponse(status: status, body: ByteBuffer())
+    response.contentType = nil
+    response.headers = headers
+    return response
   }
 
   /// An error: ``Transcoding/ByteBuffer/appendError(_:_:)``.

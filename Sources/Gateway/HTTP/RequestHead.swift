@@ -20,6 +20,8 @@ struct RequestHead {
   var hasContentEncoding = false
   /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
   var origin: HeaderValue?
+  /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request Headers).
+  var fetchSite: HeaderValue?
   /// Whether a browser asks what a page may ask for (Fetch Standard, "CORS-preflight request").
   var isPreflight = false
   /// Whether the client would rather go on as a WebSocket.
@@ -66,6 +68,7 @@ struct RequestHead {
       // Whoever looked at the request before us may have looked at the other one.
       if authorization != nil { fault = "the request has more than one Authorization header" }
       authorization = value
+    case 14 where isNamed("sec-fetch-site"): fetchSite = value
     case 14 where isNamed("content-length"):
       if contentLength != nil || isChunked { fault = "the request has more than one length" }
       contentLength = UInt64(String(decoding: value, as: UTF8.self))
@@ -105,6 +108,14 @@ enum HTTPMethod {
       } else {
         .other
       }
+  }
+
+  /// Whether a request changes nothing (RFC 9110, section 9.2.1).
+  var isSafe: Bool {
+    switch self {
+    case .get, .head, .options: true
+    case .post, .put, .delete, .other: false
+    }
   }
 }
 

@@ -54,11 +54,3 @@ final class DocsHandler: RequestHandler {
     }
   }
 }
-
-extension HTTPResponse {
-  fileprivate static func empty(_ status: UInt32, headers: Headers) -> HTTPResponse {
-    var response = HTTPResponse(status: status, contentType: "text/plain", text: "")
-    response.headers = headers
-    return response
-  }
-}
