@@ -9,16 +9,19 @@ help: ## say what there is to make
 
 run: ## start a local etcd (root's password: rootpw) and the gateway on 127.0.0.1:8379
 	@scripts/install-system-packages run
+	@scripts/install-swagger-ui
 	$(release)
 	@exec "$$(swift build -c release --show-bin-path)/etcd-rest" dev --listen 127.0.0.1:8379 --auth rootpw
 
 build: ## build the release binary
 	@scripts/install-system-packages build
+	@scripts/install-swagger-ui
 	$(release)
 
 test: ## check, then run all tests, the unit tests under AddressSanitizer, and the fuzzers for a moment
 	@scripts/install-system-packages test
 	@scripts/install-etcd
+	@scripts/install-swagger-ui
 	scripts/check
 	$(run_tests) --skip '$(alone)'
 	$(run_tests) --filter '$(alone)'

@@ -12,6 +12,8 @@ struct GatewaySettings: Sendable {
   var streams = StreamLimits()
   /// Whose pages may read answers and open WebSockets.
   var origins = AllowedOrigins()
+  /// Where the files of the page `/docs` are; nil where there is none.
+  var docs: DocsFolder?
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
 }
@@ -112,6 +114,7 @@ final class Shard {
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
     case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
+    case .docs(let file): return DocsHandler(file, in: settings.docs, exchange: exchange)
     }
   }
 

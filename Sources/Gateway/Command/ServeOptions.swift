@@ -85,6 +85,12 @@ struct ServeOptions: ParsableArguments {
         + "of its user has unlocked. (default: none)", valueName: "origin,..."))
   var cors: AllowedOrigins?
 
+  @Option(
+    help: ArgumentHelp(
+      "The page /docs: on, off, or the folder its files are in. (default: on, from ../share/etcd-rest/docs beside the "
+        + "program)", valueName: "on|off|dir"))
+  var docs: DocsOption?
+
   @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
   var maxLogins: Int?
 
@@ -196,6 +202,7 @@ struct ServeConfiguration {
     var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
     logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
     self.logger = logger
+    settings.docs = try environment.value(options.docs, "docs", default: .on).folder(logger: logger)
     settings.bridge.channel.tls = try TLSConfiguration(options.upstreamTLS, environment).map {
       try ClientTLS.make($0, logger: logger)
     }

@@ -63,6 +63,18 @@ final class Exchange {
     return value.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: size), as: UTF8.self) } ?? ""
   }
 
+  /// The first header of that name, as it was sent.
+  func header(_ name: String) -> String? {
+    var value: UnsafePointer<CChar>?
+    var size = 0
+    guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &value, &size) == .YES
+    else { return nil }
+    return String(decoding: UnsafeRawBufferPointer(start: value, count: size), as: UTF8.self)
+  }
+
+  /// The address that the client has for this gateway: `http://HOST:PORT`.
+  var address: String { "\(isSecure ? "https" : "http")://\(header("Host") ?? "localhost")" }
+
   /// All headers of the request, as they were sent.
   var headers: [(name: String, value: String)] {
     var headers: [(name: String, value: String)] = []
@@ -206,6 +218,13 @@ final class Exchange {
     self.answer(
       status, contentType, headers,
       MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
+  }
+
+  /// Answers with a file, which is sent from where it is.
+  func respond(file: consuming OpenFile, contentType: StaticString, headers: HTTPResponse.Headers) {
+    let size = file.size
+    handler = nil
+    answer(200, contentType, headers, MHD_create_response_from_fd64(size, file.release()))
   }
 
   /// Answers with a stream that is read from the handler.

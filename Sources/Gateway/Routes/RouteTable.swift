@@ -12,12 +12,14 @@ struct RouteTable: Sendable {
     case stream(RpcRoute)
     /// The database as a file.
     case snapshot(RpcRoute)
+    /// A file of the page `/docs`; nil for the way to its folder.
+    case docs(DocsFile?)
 
     /// The methods a path takes, as the `Allow` header names them (RFC 9110, section 10.2.1).
     var allow: String {
       switch self {
       case .rpc, .stream: "POST"
-      case .probe: "GET, HEAD"
+      case .probe, .docs: "GET, HEAD"
       case .snapshot: "GET"
       }
     }
@@ -26,14 +28,14 @@ struct RouteTable: Sendable {
     var rpc: RpcRoute? {
       switch self {
       case .rpc(let rpc), .stream(let rpc): rpc
-      case .probe, .snapshot: nil
+      case .probe, .snapshot, .docs: nil
       }
     }
 
     func takes(_ method: HTTPMethod) -> Bool {
       switch self {
       case .rpc, .stream: method == .post
-      case .probe: method == .get || method == .head
+      case .probe, .docs: method == .get || method == .head
       case .snapshot: method == .get
       }
     }
@@ -70,6 +72,8 @@ struct RouteTable: Sendable {
       if method.grpcPath == "/etcdserverpb.Maintenance/Snapshot" { add("/snapshot", .snapshot(rpc)) }
     }
     for probe in Probe.allCases { add(probe.rawValue, .probe(probe)) }
+    for file in DocsFile.allCases { add(file.urlPath, .docs(file)) }
+    add("/docs", .docs(nil))
   }
 
   private mutating func add(_ path: String, _ route: Route) {
