@@ -10,7 +10,8 @@ import Testing
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       for path in [
-        "/nope", "/v3", "/v3/nope", "/v3/kv/range/", "/v3/kv/Range", "/v4/kv/range", "/v3/kv%2Frange", "/v3/kv/range%00",
+        "/nope", "/v3", "/v3/nope", "/v3/kv/range/", "/v3/kv/Range", "/v4/kv/range", "/v3/kv%2Frange",
+        "/v3/kv/range%00",
       ] {
         for method in ["POST", "GET"] {
           let body = method == "POST" ? Array("{}".utf8) : nil
