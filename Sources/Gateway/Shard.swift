@@ -108,6 +108,7 @@ final class Shard {
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
     case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
+    case .key, .keys: return KeyRequest.handler(for: exchange, shard: self)
     }
   }
 

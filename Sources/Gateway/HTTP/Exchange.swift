@@ -61,6 +61,25 @@ final class Exchange {
     return value.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: size), as: UTF8.self) } ?? ""
   }
 
+  /// The parameters of the query in their order, as they were sent but for each `+`, which is a space: names, and values, nil
+  /// where there is no `=`. They are in the memory of the connection: valid until the request is completed.
+  var queryItems: [(name: HeaderValue, value: HeaderValue?)] {
+    var items: [(name: HeaderValue, value: HeaderValue?)] = []
+    withUnsafeMutablePointer(to: &items) { items in
+      _ = MHD_get_connection_values_n(
+        connection, .GET_ARGUMENT_KIND,
+        { items, _, name, nameSize, value, valueSize in
+          func bytes(_ start: UnsafePointer<CChar>, _ count: Int) -> HeaderValue {
+            UnsafeRawBufferPointer(start: start, count: count).bindMemory(to: UInt8.self)
+          }
+          items!.assumingMemoryBound(to: [(name: HeaderValue, value: HeaderValue?)].self).pointee
+            .append((bytes(name!, nameSize), value.map { bytes($0, valueSize) }))
+          return .YES
+        }, items)
+    }
+    return items
+  }
+
   /// All headers of the request, as they were sent.
   var headers: [(name: String, value: String)] {
     var headers: [(name: String, value: String)] = []

@@ -12,6 +12,10 @@ struct RouteTable: Sendable {
     case stream(RpcRoute)
     /// The database as a file.
     case snapshot(RpcRoute)
+    /// A key, which is the rest of the path.
+    case key
+    /// The keys of a range.
+    case keys
 
     /// The methods a path takes, as the `Allow` header names them (RFC 9110, section 10.2.1).
     var allow: String {
@@ -19,6 +23,8 @@ struct RouteTable: Sendable {
       case .rpc, .stream: "POST"
       case .probe: "GET, HEAD"
       case .snapshot: "GET"
+      case .key: "GET, HEAD, PUT, DELETE"
+      case .keys: "GET, HEAD, DELETE"
       }
     }
 
@@ -26,7 +32,7 @@ struct RouteTable: Sendable {
     var rpc: RpcRoute? {
       switch self {
       case .rpc(let rpc), .stream(let rpc): rpc
-      case .probe, .snapshot: nil
+      case .probe, .snapshot, .key, .keys: nil
       }
     }
 
@@ -35,6 +41,8 @@ struct RouteTable: Sendable {
       case .rpc, .stream: method == .post
       case .probe: method == .get || method == .head
       case .snapshot: method == .get
+      case .key: method == .get || method == .head || method == .put || method == .delete
+      case .keys: method == .get || method == .head || method == .delete
       }
     }
   }
@@ -69,6 +77,7 @@ struct RouteTable: Sendable {
       }
       if method.grpcPath == "/etcdserverpb.Maintenance/Snapshot" { add("/snapshot", .snapshot(rpc)) }
     }
+    add(KeyRequest.rangePath, .keys)
     for probe in Probe.allCases { add(probe.rawValue, .probe(probe)) }
   }
 
@@ -78,7 +87,10 @@ struct RouteTable: Sendable {
     routes[Path(bytes: UnsafeBufferPointer(bytes))] = route
   }
 
-  subscript(path: UnsafeBufferPointer<UInt8>) -> Route? { path.isEmpty ? nil : routes[Path(bytes: path)] }
+  subscript(path: UnsafeBufferPointer<UInt8>) -> Route? {
+    if KeyRequest.isPath(path) { return .key }
+    return path.isEmpty ? nil : routes[Path(bytes: path)]
+  }
 }
 
 /// An RPC, with all that is needed to carry it between HTTP and gRPC.
