@@ -75,6 +75,25 @@ final class Exchange {
   /// The address that the client has for this gateway: `http://HOST:PORT`.
   var address: String { "\(isSecure ? "https" : "http")://\(header("Host") ?? "localhost")" }
 
+  /// The parameters of the query in their order, as they were sent but for each `+`, which is a space: names, and values, nil
+  /// where there is no `=`. They are in the memory of the connection: valid until the request is completed.
+  var queryItems: [(name: HeaderValue, value: HeaderValue?)] {
+    var items: [(name: HeaderValue, value: HeaderValue?)] = []
+    withUnsafeMutablePointer(to: &items) { items in
+      _ = MHD_get_connection_values_n(
+        connection, .GET_ARGUMENT_KIND,
+        { items, _, name, nameSize, value, valueSize in
+          func bytes(_ start: UnsafePointer<CChar>, _ count: Int) -> HeaderValue {
+            UnsafeRawBufferPointer(start: start, count: count).bindMemory(to: UInt8.self)
+          }
+          items!.assumingMemoryBound(to: [(name: HeaderValue, value: HeaderValue?)].self).pointee
+            .append((bytes(name!, nameSize), value.map { bytes($0, valueSize) }))
+          return .YES
+        }, items)
+    }
+    return items
+  }
+
   /// All headers of the request, as they were sent.
   var headers: [(name: String, value: String)] {
     var headers: [(name: String, value: String)] = []
@@ -225,6 +244,17 @@ final class Exchange {
     let size = file.size
     handler = nil
     answer(200, contentType, headers, MHD_create_response_from_fd64(size, file.release()))
+  }
+
+  /// Answers with bytes that never change and are never freed.
+  func respond(
+    _ status: UInt32, contentType: StaticString, constant body: UnsafeRawBufferPointer, headers: HTTPResponse.Headers
+  ) {
+    handler = nil
+    answer(
+      status, contentType, headers,
+      MHD_create_response_from_buffer(
+        body.count, UnsafeMutableRawPointer(mutating: body.baseAddress), .RESPMEM_PERSISTENT))
   }
 
   /// Answers with a stream that is read from the handler.

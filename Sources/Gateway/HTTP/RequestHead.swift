@@ -12,6 +12,11 @@ struct RequestHead {
   let path: UnsafeBufferPointer<UInt8>
   let method: HTTPMethod
   var authorization: HeaderValue?
+  /// What the client would have the answer in, of the types that it names and the gateway knows.
+  var accepted: MediaType?
+  /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
+  var ifMatch: [HeaderValue] = []
+  var ifNoneMatch: [HeaderValue] = []
   /// Whether the client asks for strict handling of its input (`Prefer: handling=strict`, RFC 7240).
   var isStrict = false
   var grpcTimeout: HeaderValue?
@@ -59,11 +64,14 @@ struct RequestHead {
     }
     let value = value.bindMemory(to: UInt8.self)
     switch nameSize {
+    case 6 where isNamed("accept"): accepted = accepted ?? MediaType(firstIn: value)
     case 6 where isNamed("origin"): origin = value
     case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
     case 7 where isNamed("upgrade"):
       asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
+    case 8 where isNamed("if-match"): ifMatch.append(value)
     case 12 where isNamed("grpc-timeout"): grpcTimeout = value
+    case 13 where isNamed("if-none-match"): ifNoneMatch.append(value)
     case 13 where isNamed("authorization"):
       // Whoever looked at the request before us may have looked at the other one.
       if authorization != nil { fault = "the request has more than one Authorization header" }

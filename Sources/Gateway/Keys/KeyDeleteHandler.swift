@@ -1,0 +1,84 @@
+import GrpcBridge
+import Transcoding
+
+/// Deletes a key, or all keys of a range.
+final class KeyDeleteHandler: KeyHandler {
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  let timeout: GrpcTimeout?
+  var call: Call?
+  private let request: KeyRequest
+  private let condition: KeyCondition?
+  private var change = KeyChange(length: 0, isTransaction: false)
+
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+    self.request = request
+    self.exchange = exchange
+    self.shard = shard
+    condition = try KeyCondition(exchange.head)
+    if condition != nil && request.operation == .deleteKeys {
+      throw .badRequest("If-Match is about one key, not about a range")
+    }
+    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    caller = try Caller(exchange.head.authorization, shard: shard)
+  }
+
+  func receivedEnd() {
+    let range = request.range
+    // DeleteRangeRequest (`etcdserverpb/kv.proto`).
+    func write(_ message: inout ByteBuffer) {
+      message.append(field: 1, range.start.array)
+      if !range.end.isEmpty { message.append(field: 2, range.end.array) }
+    }
+    guard let condition else {
+      var message = keyCallMessage()
+      write(&message)
+      return start(KeyCalls.deleteRange, message)
+    }
+    let count = ByteBuffer.wireCount(ofField: range.start.count)
+    let message = condition.transaction(
+      on: range.start.array, operationCount: ByteBuffer.wireCount(ofField: count)
+    ) { message in
+      message.append(field: 3, ofCount: count)
+      write(&message)
+    }
+    start(KeyCalls.txn, message)
+  }
+
+  private func respond() {
+    let headers: HTTPResponse.Headers = [
+      ("X-Etcd-Revision", "\(change.revision)"), ("Cache-Control", "no-cache"),
+    ]
+    if change.deletedCount == 0 && request.operation == .deleteKey {
+      return exchange.respond(.error(404, .notFound, EtcdMessage.keyNotFound, headers: headers))
+    }
+    var body = ByteBuffer()
+    body.append("{\"deleted\":")
+    body.append(decimal: change.deletedCount)
+    body.append(",\"revision\":")
+    body.append(decimal: change.revision)
+    body.append("}")
+    var response = HTTPResponse(status: 200, body: body)
+    response.headers = headers
+    exchange.respond(response)
+  }
+}
+
+extension KeyDeleteHandler: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    change = KeyChange(length: length, isTransaction: condition != nil)
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { change.take(bytes) }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    guard status.isOK else { return respond(with: status) }
+    do throws(WireEvents.Malformed) {
+      try change.finish()
+    } catch {
+      return respond(with: misunderstood(error))
+    }
+    if change.hasSucceeded { respond() } else { respond(conflicting: change) }
+  }
+}

@@ -1,0 +1,67 @@
+/// What can be asked of `/keys`: the one table of it. The raw value is the operation's name in the API's description.
+enum KeyOperation: String, CaseIterable {
+  case readKey
+  case writeKey
+  case deleteKey
+  case watchKey
+  case awaitKey
+  case listKeys
+  case exportKeys
+  case watchKeys
+  case awaitKeys
+  case deleteKeys
+
+  /// Whether it is about the one key that its path names, and not about a range.
+  var isOfOneKey: Bool {
+    switch self {
+    case .readKey, .writeKey, .deleteKey, .watchKey, .awaitKey: true
+    case .listKeys, .exportKeys, .watchKeys, .awaitKeys, .deleteKeys: false
+    }
+  }
+
+  /// Its method; of those that read, `HEAD` is the same without the body.
+  var method: HTTPMethod {
+    switch self {
+    case .readKey, .watchKey, .awaitKey, .listKeys, .exportKeys, .watchKeys, .awaitKeys: .get
+    case .writeKey: .put
+    case .deleteKey, .deleteKeys: .delete
+    }
+  }
+
+  /// The parameters that it takes.
+  var parameters: [QueryParameter] {
+    let range: [QueryParameter] = [.prefix, .from, .to]
+    let watch: [QueryParameter] = [.watch, .since, .heartbeat]
+    let wait: [QueryParameter] = [.wait, .since]
+    let selection: [QueryParameter] = [
+      .revision, .serializable, .keysOnly, .minModRevision, .maxModRevision, .minCreateRevision, .maxCreateRevision,
+    ]
+    return switch self {
+    case .readKey: [.revision, .serializable]
+    case .writeKey: [.lease, .ttl, .prev]
+    case .deleteKey: []
+    case .watchKey: watch
+    case .awaitKey: wait
+    case .listKeys: range + [.limit, .cursor, .countOnly, .sort, .order] + selection
+    case .exportKeys: range + selection
+    case .watchKeys: range + watch
+    case .awaitKeys: range + wait
+    case .deleteKeys: range + [.all]
+    }
+  }
+
+  /// What its answers are made of where they are good, the one by default first.
+  var mediaTypes: [MediaType] {
+    switch self {
+    case .readKey: [.bytes, .json]
+    case .writeKey, .deleteKey, .awaitKey, .listKeys, .awaitKeys, .deleteKeys: [.json]
+    case .watchKey, .watchKeys: [.lines, .events]
+    case .exportKeys: [.lines]
+    }
+  }
+
+  /// Whether a path and method can mean it.
+  func isMeant(byOneKey isOfOneKey: Bool, _ method: HTTPMethod) -> Bool {
+    self.isOfOneKey == isOfOneKey && self.method == (method == .head ? .get : method)
+  }
+}

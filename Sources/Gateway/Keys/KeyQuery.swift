@@ -1,0 +1,91 @@
+import GrpcBridge
+
+/// The query of a request for `/keys`, checked against the table of parameters.
+struct KeyQuery {
+  private enum Value {
+    case bytes([UInt8])
+    case flag(Bool)
+    case integer(Int64)
+    case milliseconds(UInt64)
+    case text(String)
+  }
+
+  private var values: [(parameter: QueryParameter, value: Value)] = []
+
+  /// - Parameter known: those that a request of this path and method may have.
+  /// - Throws: ``Refusal`` that names the parameter which is unknown, repeated or not what it should be.
+  init(_ items: [(name: HeaderValue, value: HeaderValue?)], known: () -> [QueryParameter]) throws(Refusal) {
+    for item in items {
+      let name = String(decoding: PercentEncoding.decode(item.name) ?? Array(item.name), as: UTF8.self)
+      guard let parameter = QueryParameter(rawValue: name), known().contains(parameter) else {
+        let names = known().map(\.rawValue).joined(separator: ", ")
+        throw .badRequest("unknown query parameter '\(name)'" + (names.isEmpty ? "" : "; there are \(names)"))
+      }
+      guard !has(parameter) else { throw .badRequest("the query parameter '\(name)' is there more than once") }
+      guard let value = item.value, let bytes = PercentEncoding.decode(value) else {
+        throw .badRequest(
+          "\(name): " + (item.value == nil ? "it has no value" : "'%' is to be followed by two hexadecimal digits"))
+      }
+      values.append((parameter, try Self.read(bytes, as: parameter)))
+    }
+  }
+
+  private static func read(_ bytes: [UInt8], as parameter: QueryParameter) throws(Refusal) -> Value {
+    let text = String(decoding: bytes, as: UTF8.self)
+    func wrong(_ expected: String) -> Refusal {
+      .badRequest("\(parameter.rawValue): expected \(expected), not '\(text)'")
+    }
+    switch parameter.kind {
+    case .bytes: return .bytes(bytes)
+    case .token: return .text(text)
+    case .flag:
+      guard text == "true" || text == "false" else { throw wrong("true or false") }
+      return .flag(text == "true")
+    case .integer(let range):
+      guard bytes.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int64(text), range.contains(number) else {
+        throw wrong(
+          range.upperBound == .max
+            ? "a number from \(range.lowerBound) on" : "a number from \(range.lowerBound) to \(range.upperBound)")
+      }
+      return .integer(number)
+    case .time(let range):
+      guard let span = TimeSpan(argument: text), range.contains(span.milliseconds) else {
+        let (least, most) = (range.lowerBound / 1000, range.upperBound / 1000)
+        throw wrong("a time such as 500ms, 30s, 5m or 1h, from \(least)s to \(most)s")
+      }
+      return .milliseconds(span.milliseconds)
+    case .choice(let words):
+      guard words.contains(text) else { throw wrong("one of \(words.joined(separator: ", "))") }
+      return .text(text)
+    }
+  }
+
+  private func value(_ parameter: QueryParameter) -> Value? { values.first { $0.parameter == parameter }?.value }
+
+  /// The parameters that are there.
+  var parameters: [QueryParameter] { values.map(\.parameter) }
+
+  func has(_ parameter: QueryParameter) -> Bool { value(parameter) != nil }
+
+  func bytes(_ parameter: QueryParameter) -> [UInt8]? {
+    if case .bytes(let bytes) = value(parameter) { bytes } else { nil }
+  }
+
+  func flag(_ parameter: QueryParameter) -> Bool {
+    if case .flag(let flag) = value(parameter) { flag } else { parameter.standard == "true" }
+  }
+
+  func integer(_ parameter: QueryParameter) -> Int64? {
+    if case .integer(let number) = value(parameter) { number } else { parameter.standard.flatMap { Int64($0) } }
+  }
+
+  /// A time in milliseconds.
+  func time(_ parameter: QueryParameter) -> UInt64? {
+    if case .milliseconds(let time) = value(parameter) { return time }
+    return parameter.standard.flatMap { TimeSpan(argument: $0) }?.milliseconds
+  }
+
+  func text(_ parameter: QueryParameter) -> String? {
+    if case .text(let text) = value(parameter) { text } else { parameter.standard }
+  }
+}

@@ -1,0 +1,144 @@
+import GrpcBridge
+import Transcoding
+
+/// Answers with a key's value as it is, or with the key as JSON.
+final class KeyReadHandler: KeyHandler {
+  /// A value up to this size is sent whole; a larger one as it comes.
+  private static let mostWhole = 64 << 10
+  private static let keyValue = 0x2
+
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  let timeout: GrpcTimeout?
+  var call: Call?
+  private let request: KeyRequest
+  private let asJSON: Bool
+  private let ifMatch: TagCondition?
+  private let ifNoneMatch: TagCondition?
+
+  private var events = WireEvents(length: 0, messages: [])
+  private var revision: Int64 = 0
+  private var found = KeyValueFields()
+  private var isFound = false
+  /// The part of a streamed value that was not read yet.
+  private var unread = UnreadBytes()
+  private var isStreaming = false
+  private var isEnded = false
+  private var isBroken = false
+
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+    self.request = request
+    self.exchange = exchange
+    self.shard = shard
+    asJSON = exchange.head.accepted == .json
+    ifMatch = try TagCondition(exchange.head.ifMatch, "If-Match")
+    ifNoneMatch = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
+    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    caller = try Caller(exchange.head.authorization, shard: shard)
+  }
+
+  func receivedEnd() {
+    var message = keyCallMessage()
+    message.append(field: 1, request.range.start.array)
+    message.append(field: 4, request.query.integer(.revision) ?? 0)
+    message.append(field: 7, request.query.flag(.serializable))
+    start(KeyCalls.range, message)
+  }
+
+  // MARK: - The answer
+
+  /// Whether the client has this version already (RFC 9110, section 13.1.2).
+  private var isKnown: Bool { ifNoneMatch?.matchesWeakly(found.modRevision) ?? false }
+
+  /// Whether the client wants nothing but another version (RFC 9110, section 13.1.1).
+  private var isUnwanted: Bool { ifMatch.map { !$0.matchesStrongly(found.modRevision) } ?? false }
+
+  /// libmicrohttpd sends a 304 without the body, but with its length, as it has to be (RFC 9110, section 8.6).
+  private var status: UInt32 { isKnown ? 304 : 200 }
+
+  private var contentType: StaticString { (asJSON ? MediaType.json : .bytes).name }
+
+  private var headers: HTTPResponse.Headers {
+    var headers: HTTPResponse.Headers = [
+      ("X-Etcd-Revision", "\(request.query.integer(.revision) ?? revision)"), ("Cache-Control", "no-cache"),
+      ("Vary", "Accept"),
+    ]
+    guard isFound else { return headers }
+    headers.append(("ETag", EntityTag.text(found.modRevision)))
+    headers.append(("X-Etcd-Create-Revision", "\(found.createRevision)"))
+    headers.append(("X-Etcd-Version", "\(found.version)"))
+    if found.lease != 0 { headers.append(("X-Etcd-Lease", "\(found.lease)")) }
+    return headers
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
+    let count = unread.read(into: buffer)
+    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
+    if unread.count == 0, let call, !isEnded { shard.bridge.resume(call) }
+    return .bytes(count)
+  }
+
+  private func respond() {
+    guard !isUnwanted else {
+      return exchange.respond(.error(412, .failedPrecondition, "the key is not of that version", headers: headers))
+    }
+    guard isFound else { return exchange.respond(.error(404, .notFound, EtcdMessage.keyNotFound, headers: headers)) }
+    var response = HTTPResponse(status: status, body: body())
+    response.contentType = contentType
+    response.headers = headers
+    exchange.respond(response)
+  }
+
+  private func body() -> ByteBuffer {
+    guard asJSON else { return found.value.takeAll() }
+    var body = ByteBuffer(capacity: 128 + found.key.count + found.value.count * 4 / 3)
+    found.appendJSON(to: &body)
+    return body
+  }
+
+  private func take(_ event: WireEvents.Event) {
+    switch event {
+    case .number(path: 0x13, let number): revision = Int64(bitPattern: number)
+    case .end(path: Self.keyValue): isFound = true
+    case .begin(path: 0x25, let length, let rest):
+      isFound = true
+      guard length > Self.mostWhole else { break }
+      // What comes after the value is the lease, and belongs into the head of the answer.
+      guard !asJSON && rest == 0 && !isUnwanted else { break }
+      isStreaming = true
+      exchange.respond(streaming: status, contentType: contentType, length: UInt64(length), headers: headers)
+    case .bytes(path: 0x25, let bytes) where isStreaming: unread.buffer.append(bytes)
+    case .bytes(path: 0x25, _) where isUnwanted: break
+    default: found.take(event, ofMessageAt: Self.keyValue)
+    }
+  }
+}
+
+extension KeyReadHandler: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) { events = WireEvents(length: length, messages: [0x1, 0x2]) }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    var input = bytes
+    while let event = events.next(&input) { take(event) }
+    guard isStreaming else { return }
+    if unread.isFull { shard.bridge.pause(call) }
+    exchange.streamIsReadable()
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    var status = status
+    if status.isOK {
+      do throws(WireEvents.Malformed) { try events.finish() } catch { status = misunderstood(error) }
+    }
+    if isStreaming {
+      isEnded = true
+      isBroken = !status.isOK
+      exchange.streamIsReadable()
+    } else if status.isOK {
+      respond()
+    } else {
+      respond(with: status)
+    }
+  }
+}
