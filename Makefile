@@ -1,23 +1,27 @@
 # etcd-rest: what there is to make. Each target installs the system packages it needs first (apt; sudo where not root).
 
-# One file that runs without a Swift toolchain, in three quarters of the memory: no Foundation and no ICU to load.
-release = swift build -c release --product etcd-rest --static-swift-stdlib
+# One file that runs without a Swift toolchain, in three quarters of the memory: no Foundation and no ICU to load. Nothing
+# looks its symbols up at run time, and their table would be another megabyte.
+release = swift build -c release --product etcd-rest --static-swift-stdlib -Xlinker --no-export-dynamic
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 run: ## start a local etcd (root's password: rootpw) and the gateway on 127.0.0.1:8379
 	@scripts/install-system-packages run
+	@scripts/install-swagger-ui
 	$(release)
 	@exec "$$(swift build -c release --show-bin-path)/etcd-rest" dev --listen 127.0.0.1:8379 --auth rootpw
 
 build: ## build the release binary
 	@scripts/install-system-packages build
+	@scripts/install-swagger-ui
 	$(release)
 
 test: ## check, then run all tests, the unit tests under AddressSanitizer, and the fuzzers for a moment
 	@scripts/install-system-packages test
 	@scripts/install-etcd
+	@scripts/install-swagger-ui
 	scripts/check
 	$(run_tests) --skip '$(alone)'
 	$(run_tests) --filter '$(alone)'

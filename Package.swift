@@ -56,6 +56,7 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
+      exclude: ["Pages/docs"],
       swiftSettings: settings),
     // What integration tests share: etcd and gateway processes, raw HTTP and WebSocket clients, a scripted gRPC server.
     .systemLibrary(name: "CNamespaces", path: "Tests/CNamespaces"),

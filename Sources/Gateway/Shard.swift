@@ -10,8 +10,10 @@ struct GatewaySettings: Sendable {
   var timeLimits = TimeLimits()
   var bridge = Bridge.Configuration()
   var streams = StreamLimits()
-  /// Whose pages may open WebSockets.
+  /// Whose pages may read answers, change anything, and open WebSockets.
   var origins = AllowedOrigins()
+  /// Where the files of the page `/docs` are; nil where there is none.
+  var docs: DocsFolder?
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
 }
@@ -31,6 +33,8 @@ final class Shard {
   let logger: Logger
   private let loop: EventLoop
   private let routes: RouteTable
+  /// What describes the routes.
+  let descriptions: OpenAPIFiles
   private let sockets: ClientSockets
   /// The streams that are open.
   let streams: OpenStreams
@@ -48,11 +52,12 @@ final class Shard {
   ///   - streamCount: counts the streams of all shards.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, settings: GatewaySettings, routes: RouteTable,
-    authenticator: Authenticator, streamCount: StreamCount, logger: Logger
+    descriptions: OpenAPIFiles, authenticator: Authenticator, streamCount: StreamCount, logger: Logger
   ) throws {
     self.loop = loop
     self.settings = settings
     self.routes = routes
+    self.descriptions = descriptions
     self.logger = logger
     bridge = Bridge(
       loop: loop, endpoints: settings.endpoints, authenticator: authenticator, configuration: settings.bridge,
@@ -62,7 +67,8 @@ final class Shard {
     sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
     streams = OpenStreams(loop: loop, count: streamCount)
     server = try HTTPServer(
-      loop: loop, listeners: listeners, tls: tls, limits: settings.http, sockets: sockets, logger: logger
+      loop: loop, listeners: listeners, tls: tls, limits: settings.http, origins: settings.origins, sockets: sockets,
+      logger: logger
     ) { [unowned self] in route($0) }
     loop.beforeWaiting { [unowned self] in turn() }
   }
@@ -94,9 +100,15 @@ final class Shard {
     if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
       return WebSocketHandler(rpc, exchange: exchange, shard: self)
     }
+    if head.method == .options {
+      return OptionsHandler(exchange, methods: "\(route.allow), OPTIONS", origins: settings.origins)
+    }
     guard route.takes(head.method) else {
       return FixedHandler(
-        exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", route.allow)])
+        exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", "\(route.allow), OPTIONS")])
+    }
+    if CrossOrigin.forbids(exchange, settings.origins) {
+      return FixedHandler(exchange, 403, .permissionDenied, "pages of this origin may not do this (--cors)")
     }
     if head.hasContentEncoding {
       return FixedHandler(
@@ -106,9 +118,11 @@ final class Shard {
     switch route {
     case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
+    case .description(let format): return OpenAPIHandler(format, exchange: exchange, shard: self)
     case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
     case .key, .keys: return KeyRequest.handler(for: exchange, shard: self)
+    case .docs(let file): return DocsHandler(file, in: settings.docs, exchange: exchange)
     }
   }
 

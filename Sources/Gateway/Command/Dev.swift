@@ -46,10 +46,7 @@ struct Dev: AsyncParsableCommand {
   private func advice(_ address: ListenAddress, auth: String?, etcd: EtcdChild, version: String) -> String {
     let url =
       if case .unix(let path) = address.place { "--unix-socket \(path) http://localhost" } else { "\(address)" }
-    let user =
-      auth.map { password in
-        "-u 'root:\(password.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#))' "
-      } ?? ""
+    let user = auth.map { "-u \("root:\($0)".shellWord) " } ?? ""
     return """
 
       etcd \(version) is at \(etcd.endpoint), its data in \(etcd.dataDirectory)

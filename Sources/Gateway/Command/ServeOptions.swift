@@ -19,6 +19,9 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "The largest request body, in bytes. (default: 2097152)")
   var maxRequestBytes: Int?
 
+  @Option(help: "The largest value of a key that /keys takes, in bytes. (default: 1572864, as etcd takes by default)")
+  var maxValueBytes: Int?
+
   @Option(help: "The largest request line and headers together, in bytes, up to 24576. (default: 16384)")
   var maxHeaderBytes: Int?
 
@@ -77,9 +80,16 @@ struct ServeOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The origins whose pages may open WebSockets, besides the gateway's own, as https://HOST[:PORT]; several are "
-        + "separated by commas, and * stands for all. (default: none)", valueName: "origin,..."))
+      "The origins whose pages may read answers and open WebSockets, besides the gateway's own, as https://HOST[:PORT]; "
+        + "several are separated by commas. * stands for all, whose pages may not read what the browser's own knowledge "
+        + "of its user has unlocked. (default: none)", valueName: "origin,..."))
   var cors: AllowedOrigins?
+
+  @Option(
+    help: ArgumentHelp(
+      "The page /docs: on, off, or the folder its files are in. (default: on, from ../share/etcd-rest/docs beside the "
+        + "program)", valueName: "on|off|dir"))
+  var docs: DocsOption?
 
   @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
   var maxLogins: Int?
@@ -161,6 +171,8 @@ struct ServeConfiguration {
     var settings = GatewaySettings(endpoints: endpoints)
     settings.http.requestBytes = try number(
       options.maxRequestBytes, "max-request-bytes", default: 2 << 20, in: 1...(1 << 30))
+    settings.http.valueBytes = try number(
+      options.maxValueBytes, "max-value-bytes", default: 1536 << 10, in: 1...(1 << 30))
     settings.http.headerBytes = try number(
       options.maxHeaderBytes, "max-header-bytes", default: 16 << 10, in: 256...(24 << 10))
     settings.http.connections =
@@ -190,6 +202,7 @@ struct ServeConfiguration {
     var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
     logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
     self.logger = logger
+    settings.docs = try environment.value(options.docs, "docs", default: .on).folder(logger: logger)
     settings.bridge.channel.tls = try TLSConfiguration(options.upstreamTLS, environment).map {
       try ClientTLS.make($0, logger: logger)
     }

@@ -26,6 +26,7 @@ final class Exchange {
   private let client: ClientConnection
   private unowned let server: HTTPServer
   private var handler: (any RequestHandler)?
+  private var bodyLimit: BodyLimit
   private var state = State.receiving
   private var bodyCount: UInt64 = 0
   private var status: UInt32 = 0
@@ -38,6 +39,7 @@ final class Exchange {
     self.head = head
     self.client = client
     self.server = server
+    bodyLimit = server.bodyLimit
     client.exchange = self
   }
 
@@ -60,6 +62,18 @@ final class Exchange {
     else { return nil }
     return value.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: size), as: UTF8.self) } ?? ""
   }
+
+  /// The first header of that name, as it was sent.
+  func header(_ name: String) -> String? {
+    var value: UnsafePointer<CChar>?
+    var size = 0
+    guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &value, &size) == .YES
+    else { return nil }
+    return String(decoding: UnsafeRawBufferPointer(start: value, count: size), as: UTF8.self)
+  }
+
+  /// The address that the client has for this gateway: `http://HOST:PORT`.
+  var address: String { "\(isSecure ? "https" : "http")://\(header("Host") ?? "localhost")" }
 
   /// The parameters of the query in their order, as they were sent but for each `+`, which is a space: names, and values, nil
   /// where there is no `=`. They are in the memory of the connection: valid until the request is completed.
@@ -113,18 +127,20 @@ final class Exchange {
           "the request's headers are larger than \(server.limits.headerBytes) bytes (--max-header-bytes)"))
       return queue()
     }
-    if let length = head.contentLength, length > UInt64(server.limits.requestBytes) {
-      respond(tooLarge)
+    handler = server.route(self)
+    if let limit = handler?.bodyLimit { bodyLimit = limit }
+    if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
+      // Before the client is told to go on (100), where it waits for that.
+      respond(bodyLimit.refusal)
       return queue()
     }
-    handler = server.route(self)
     return .YES
   }
 
   /// A piece of the body has come.
   func receive(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
     bodyCount += UInt64(bytes.count)
-    let limit = UInt64(server.limits.requestBytes)
+    let limit = UInt64(bodyLimit.bytes)
     if bodyCount <= limit {
       handler?.received(bytes, isWhole: head.contentLength == UInt64(bytes.count))
     } else if bodyCount > limit * HTTPServer.Limits.excess {
@@ -137,7 +153,7 @@ final class Exchange {
   func proceed() -> MHD_Result {
     guard state == .receiving else { return queue() }
     state = .asking
-    if bodyCount > UInt64(server.limits.requestBytes) { respond(tooLarge) } else { handler?.receivedEnd() }
+    if bodyCount > UInt64(bodyLimit.bytes) { respond(bodyLimit.refusal) } else { handler?.receivedEnd() }
     guard state == .asking else { return queue() }
     state = .suspended
     MHD_suspend_connection(connection)
@@ -223,6 +239,24 @@ final class Exchange {
       MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
   }
 
+  /// Answers with a file, which is sent from where it is.
+  func respond(file: consuming OpenFile, contentType: StaticString, headers: HTTPResponse.Headers) {
+    let size = file.size
+    handler = nil
+    answer(200, contentType, headers, MHD_create_response_from_fd64(size, file.release()))
+  }
+
+  /// Answers with bytes that never change and are never freed.
+  func respond(
+    _ status: UInt32, contentType: StaticString, constant body: UnsafeRawBufferPointer, headers: HTTPResponse.Headers
+  ) {
+    handler = nil
+    answer(
+      status, contentType, headers,
+      MHD_create_response_from_buffer(
+        body.count, UnsafeMutableRawPointer(mutating: body.baseAddress), .RESPMEM_PERSISTENT))
+  }
+
   /// Answers with a stream that is read from the handler.
   ///
   /// - Parameter length: how many bytes that will be, for the client to know; nil where nobody knows.
@@ -278,10 +312,19 @@ final class Exchange {
     return successor
   }
 
+  /// Adds the headers that every answer has, whoever sends it.
+  func addCommonHeaders(_ add: (StaticString, String) -> Void) {
+    // What the bytes of a value look like is up to whoever has put them: no browser is to guess (Fetch Standard,
+    // "`X-Content-Type-Options` header").
+    add("X-Content-Type-Options", "nosniff")
+    CrossOrigin.addHeaders(for: head.origin, server.origins, add)
+  }
+
   private func answer(
-    _ status: UInt32, _ contentType: StaticString, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
+    _ status: UInt32, _ contentType: StaticString?, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
   ) {
-    MHD_add_response_header(response, "Content-Type", contentType.cString)
+    if let contentType { MHD_add_response_header(response, "Content-Type", contentType.cString) }
+    addCommonHeaders { MHD_add_response_header(response, $0.cString, $1) }
     if server.isDraining { MHD_add_response_header(response, "Connection", "close") }
     for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
     settle(status, response)
@@ -294,12 +337,6 @@ final class Exchange {
     self.status = status
     self.response = response
     if wasSuspended { server.resume(connection) }
-  }
-
-  private var tooLarge: HTTPResponse {
-    .error(
-      413, .resourceExhausted,
-      "the request body is larger than \(server.limits.requestBytes) bytes (--max-request-bytes)")
   }
 }
 

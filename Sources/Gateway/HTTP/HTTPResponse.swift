@@ -6,7 +6,8 @@ struct HTTPResponse: ~Copyable {
   typealias Headers = [(name: StaticString, value: String)]
 
   var status: UInt32
-  var contentType: StaticString = "application/json"
+  /// What the body is; nil where there is none by the status's meaning.
+  var contentType: StaticString? = "application/json"
   var headers: Headers = []
   var body: ByteBuffer
 
@@ -20,6 +21,14 @@ struct HTTPResponse: ~Copyable {
     body.append(text.utf8)
     self.status = status
     self.contentType = contentType
+  }
+
+  /// An answer without a body, such as 204 and 304 (RFC 9110, section 6.4.1).
+  static func empty(_ status: UInt32, headers: Headers) -> HTTPResponse {
+    var response = HTTPResponse(status: status, body: ByteBuffer())
+    response.contentType = nil
+    response.headers = headers
+    return response
   }
 
   /// An error: ``Transcoding/ByteBuffer/appendError(_:_:)``.

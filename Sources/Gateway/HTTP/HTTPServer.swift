@@ -17,6 +17,8 @@ final class HTTPServer {
   struct Limits: Sendable {
     /// A body may be this large, in bytes.
     var requestBytes = 2 << 20
+    /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a request.
+    var valueBytes = 1536 << 10
     /// The request line and headers may be this large together, in bytes.
     var headerBytes = 16 << 10
     /// How many connections may be open.
@@ -36,6 +38,8 @@ final class HTTPServer {
   }
 
   let limits: Limits
+  /// Whose pages may read answers.
+  let origins: AllowedOrigins
   /// The connections that have been taken over.
   let sockets: ClientSockets
   let route: (Exchange) -> any RequestHandler
@@ -68,14 +72,16 @@ final class HTTPServer {
   /// - Parameters:
   ///   - listeners: listening sockets, which the server takes over.
   ///   - tls: what TLS connections are made with; not needed where no listener has any.
+  ///   - origins: whose pages may read answers.
   ///   - sockets: where connections go that are taken over from libmicrohttpd.
   ///   - route: makes the handler of each request.
   init(
-    loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, sockets: ClientSockets,
-    logger: Logger, route: @escaping (Exchange) -> any RequestHandler
+    loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, origins: AllowedOrigins,
+    sockets: ClientSockets, logger: Logger, route: @escaping (Exchange) -> any RequestHandler
   ) throws {
     self.loop = loop
     self.limits = limits
+    self.origins = origins
     self.sockets = sockets
     self.route = route
     let context = Unmanaged.passUnretained(self).toOpaque()
@@ -113,6 +119,9 @@ final class HTTPServer {
       if isTLS { relays?.accept(socket) } else { _ = serve(socket.descriptor, of: socket.peer) }
     }
   }
+
+  /// How large the body of a request may be whose handler does not say.
+  var bodyLimit: BodyLimit { BodyLimit(bytes: limits.requestBytes, flag: "--max-request-bytes") }
 
   /// Lets libmicrohttpd work if it has something to do. Where ``needsRun`` is true after that, it has more.
   func turn() {

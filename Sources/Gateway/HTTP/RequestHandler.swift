@@ -1,8 +1,12 @@
+import GrpcBridge
+
 /// What answers a request. Made when the head has come; it hears of the body, of its end, and of a client who leaves.
 ///
 /// It answers through its ``Exchange`` from `receivedEnd` on, once: with a whole response, or with a stream that
 /// libmicrohttpd reads from it.
 protocol RequestHandler: AnyObject {
+  /// How large the request's body may be; nil for as large as any.
+  var bodyLimit: BodyLimit? { get }
   /// A piece of the body; `isWhole` where there was and will be no other.
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool)
   /// The request is complete.
@@ -14,8 +18,21 @@ protocol RequestHandler: AnyObject {
 }
 
 extension RequestHandler {
+  var bodyLimit: BodyLimit? { nil }
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {}
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead { .broken }
+}
+
+/// How large a request's body may be.
+struct BodyLimit {
+  let bytes: Int
+  /// The flag that sets it.
+  let flag: StaticString
+
+  /// What a client is told whose request goes beyond.
+  var refusal: HTTPResponse {
+    .error(413, .resourceExhausted, "the request body is larger than \(bytes) bytes (\(flag))")
+  }
 }
 
 /// What there is to read of a streamed answer.

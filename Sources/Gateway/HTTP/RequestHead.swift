@@ -23,6 +23,12 @@ struct RequestHead {
   var requestTimeout: HeaderValue?
   var contentLength: UInt64?
   var hasContentEncoding = false
+  /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
+  var origin: HeaderValue?
+  /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request Headers).
+  var fetchSite: HeaderValue?
+  /// Whether a browser asks what a page may ask for (Fetch Standard, "CORS-preflight request").
+  var isPreflight = false
   /// Whether the client would rather go on as a WebSocket.
   var asksForWebSocket = false
   /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
@@ -59,6 +65,7 @@ struct RequestHead {
     let value = value.bindMemory(to: UInt8.self)
     switch nameSize {
     case 6 where isNamed("accept"): accepted = accepted ?? MediaType(firstIn: value)
+    case 6 where isNamed("origin"): origin = value
     case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
     case 7 where isNamed("upgrade"):
       asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
@@ -69,6 +76,7 @@ struct RequestHead {
       // Whoever looked at the request before us may have looked at the other one.
       if authorization != nil { fault = "the request has more than one Authorization header" }
       authorization = value
+    case 14 where isNamed("sec-fetch-site"): fetchSite = value
     case 14 where isNamed("content-length"):
       if contentLength != nil || isChunked { fault = "the request has more than one length" }
       contentLength = UInt64(String(decoding: value, as: UTF8.self))
@@ -81,6 +89,7 @@ struct RequestHead {
     case 15 where isNamed("request-timeout"): requestTimeout = value
     case 16 where isNamed("content-encoding"):
       hasContentEncoding = String(decoding: value, as: UTF8.self).lowercased() != "identity"
+    case 29 where isNamed("access-control-request-method"): isPreflight = method == .options
     default: break
     }
   }
@@ -107,6 +116,14 @@ enum HTTPMethod {
       } else {
         .other
       }
+  }
+
+  /// Whether a request changes nothing (RFC 9110, section 9.2.1).
+  var isSafe: Bool {
+    switch self {
+    case .get, .head, .options: true
+    case .post, .put, .delete, .other: false
+    }
   }
 }
 

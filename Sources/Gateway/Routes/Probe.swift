@@ -17,6 +17,8 @@ enum Probe: String, CaseIterable {
   case livez = "/livez"
   /// Whether etcd serves linearizable reads through this gateway.
   case readyz = "/readyz"
+  /// All of that on a page for people.
+  case landing = "/"
 }
 
 /// Answers a probe by one or two calls without credentials.
@@ -32,6 +34,8 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   private var call: Call?
   private var response: [UInt8] = []
   private var triesIdentity = false
+  /// Whether etcd has answered without credentials that it wants some.
+  private var needsUser = false
 
   init(_ probe: Probe, exchange: Exchange, shard: Shard) {
     self.probe = probe
@@ -43,7 +47,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     switch probe {
     case .livez: exchange.respond(.text(200, "ok\n"))
     case .version: askStatus()
-    case .health, .readyz: askRange()
+    case .health, .readyz, .landing: askRange()
     }
   }
 
@@ -92,13 +96,15 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     switch probe {
     case .livez: break
     case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady(status.message))
-    case .health where call.method === Self.range:
-      if status.isOK || isDenied {
+    case .health, .landing:
+      if call.method === Self.status {
+        exchange.respond(health(failing: status.isOK ? alarm() : nil))
+      } else if status.isOK || isDenied {
+        needsUser = isDenied
         askStatus()
       } else {
         exchange.respond(health(failing: "RANGE ERROR:\(status.message)"))
       }
-    case .health: exchange.respond(health(failing: status.isOK ? alarm() : nil))
     case .version: exchange.respond(status.isOK ? version() : .error(status, hadCredentials: true))
     }
   }
@@ -112,6 +118,12 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   }
 
   private func health(failing reason: String?) -> HTTPResponse {
+    if probe == .landing {
+      return LandingPage(
+        address: exchange.address, complaint: reason, etcdVersion: etcdVersion, needsUser: needsUser,
+        hasDocs: shard.settings.docs != nil
+      ).response()
+    }
     var body = ByteBuffer()
     body.append(reason == nil ? "{\"health\":\"true\",\"reason\":" : "{\"health\":\"false\",\"reason\":")
     body.appendJSONString(reason ?? "")
@@ -129,8 +141,13 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     return raised.map { "ALARM \($0)" }
   }
 
+  /// What `Status` says; empty where it is denied.
+  private var etcdVersion: String {
+    (try? Etcdserverpb_StatusResponse(serializedBytes: response))?.version ?? ""
+  }
+
   private func version() -> HTTPResponse {
-    let version = (try? Etcdserverpb_StatusResponse(serializedBytes: response))?.version ?? ""
+    let version = etcdVersion
     // gRPC does not tell the cluster's version: that of a cluster whose members are all of the same minor version.
     let cluster = version.split(separator: ".").prefix(2).joined(separator: ".") + ".0"
     return HTTPResponse(status: 200, text: "{\"etcdserver\":\"\(version)\",\"etcdcluster\":\"\(cluster)\"}")

@@ -99,18 +99,20 @@ final class LineStream: StreamSink {
   }
 
   private var head: String {
+    var others = isStrict ? "Preference-Applied: handling=strict\r\n" : ""
+    exchange.addCommonHeaders { others += "\($0): \($1)\r\n" }
     // A proxy is to pass each line on as it comes: neither gather them (nginx's X-Accel-Buffering) nor compress them
     // (RFC 9111, section 5.2.2.6).
-    """
-    HTTP/1.1 200 OK\r
-    Date: \(httpDate())\r
-    Content-Type: application/json\r
-    Cache-Control: no-store, no-transform\r
-    X-Accel-Buffering: no\r
-    Connection: close\r
-    \(isStrict ? "Preference-Applied: handling=strict\r\n" : "")\(isChunked ? "Transfer-Encoding: chunked\r\n" : "")\r
+    return """
+      HTTP/1.1 200 OK\r
+      Date: \(httpDate())\r
+      Content-Type: application/json\r
+      Cache-Control: no-store, no-transform\r
+      X-Accel-Buffering: no\r
+      Connection: close\r
+      \(others)\(isChunked ? "Transfer-Encoding: chunked\r\n" : "")\r
 
-    """
+      """
   }
 
   // MARK: - From the handler

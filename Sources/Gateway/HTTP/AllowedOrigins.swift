@@ -1,8 +1,18 @@
-/// The origins (RFC 6454) whose pages may open WebSockets: that of the gateway itself, and those that were listed.
+/// The origins (RFC 6454) whose pages may read answers, change anything, and open WebSockets: that of the gateway itself,
+/// and those that were listed.
 ///
-/// A browser lets any page open a WebSocket to anywhere, with the user's Basic credentials where it has them, and leaves
-/// it to the server to look at where the page is from (RFC 6455, section 10.2).
+/// What other pages may do over HTTP is up to ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the user's Basic credentials where it has them, and
+/// leaves it to the server to look at where the page is from (RFC 6455, section 10.2).
 struct AllowedOrigins: Sendable {
+  /// What a page of some origin may read of answers.
+  enum Access {
+    case nothing
+    /// Those that every page may read: made without what the browser knows of its user.
+    case anonymous
+    /// Those, too, that were made with the user's credentials.
+    case full
+  }
+
   /// Whether those of every origin may.
   private var allowsAll = false
   private var origins: Set<String> = []
@@ -26,7 +36,21 @@ struct AllowedOrigins: Sendable {
     }
   }
 
-  /// Whether pages of `origin` may open a WebSocket.
+  /// Whether anybody is listed at all.
+  var isEmpty: Bool { !allowsAll && origins.isEmpty }
+
+  /// Whether what an answer says to a page depends on the page's origin.
+  var dependsOnOrigin: Bool { !origins.isEmpty }
+
+  /// What pages of an origin that is not the gateway's own may read.
+  func access(_ origin: String) -> Access {
+    if !origins.isEmpty, let (scheme, authority) = Self.parts(origin), origins.contains(scheme + authority) {
+      return .full
+    }
+    return allowsAll ? .anonymous : .nothing
+  }
+
+  /// Whether pages of `origin` may change anything or open a WebSocket.
   ///
   /// - Parameters:
   ///   - origin: the request's `Origin` header; `null`, for pages that have none, is no origin.

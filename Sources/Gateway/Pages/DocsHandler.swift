@@ -1,0 +1,56 @@
+import GrpcBridge
+
+/// Answers with a file of the page `/docs`.
+final class DocsHandler: RequestHandler {
+  private let file: DocsFile?
+  private let folder: DocsFolder?
+  private unowned let exchange: Exchange
+
+  /// - Parameters:
+  ///   - file: nil for `/docs` itself, relative to which the page's links would lead elsewhere.
+  ///   - folder: where the files are; nil where there is no page.
+  init(_ file: DocsFile?, in folder: DocsFolder?, exchange: Exchange) {
+    self.file = file
+    self.folder = folder
+    self.exchange = exchange
+  }
+
+  func receivedEnd() {
+    guard let folder else { return exchange.respond(absence) }
+    guard let file else {
+      // Relative, so that it is right behind a proxy that adds a prefix, too.
+      return exchange.respond(.empty(308, headers: [("Location", "docs/")]))
+    }
+    guard let content = folder.open(file, takesGzip: takesGzip) else { return exchange.respond(absence) }
+    var headers = PagePolicy.headers(allowing: PagePolicy.swagger)
+    headers += [("ETag", content.tag), ("Cache-Control", "no-cache"), ("Vary", "Accept-Encoding")]
+    if isKnown(content.tag) { return exchange.respond(.empty(304, headers: headers)) }
+    if content.isCompressed { headers.append(("Content-Encoding", "gzip")) }
+    exchange.respond(file: content, contentType: file.contentType, headers: headers)
+  }
+
+  private var absence: HTTPResponse { .error(404, .notFound, "this gateway has no docs page (--docs)") }
+
+  func clientIsGone() {}
+
+  /// Whether the client has what the tag stands for (RFC 9110, section 13.1.2).
+  private func isKnown(_ tag: String) -> Bool {
+    guard let known = exchange.header("If-None-Match") else { return false }
+    return known.split(separator: ",").contains { entry in
+      let entry = entry.drop { $0 == " " || $0 == "\t" }
+      let opaque = entry.hasPrefix("W/") ? entry.dropFirst(2) : entry
+      return opaque.prefix { $0 != " " && $0 != "\t" } == tag || opaque == "*"
+    }
+  }
+
+  /// Whether gzip is among what the client takes (RFC 9110, section 12.5.3).
+  private var takesGzip: Bool {
+    guard let accepted = exchange.header("Accept-Encoding") else { return false }
+    return accepted.lowercased().split(separator: ",").contains { entry in
+      let parts = entry.filter { $0 != " " && $0 != "\t" }.split(separator: ";")
+      guard parts.first == "gzip" else { return false }
+      // Every way to write a quality of 0, and nothing else, is made of these characters.
+      return !parts.dropFirst().contains { $0.hasPrefix("q=") && $0.dropFirst(2).allSatisfy { $0 == "0" || $0 == "." } }
+    }
+  }
+}
