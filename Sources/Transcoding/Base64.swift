@@ -93,6 +93,25 @@ package enum Base64 {
     return shape.decoded
   }
 
+  /// The text of `bytes` in the URL alphabet, without padding (RFC 4648, section 5).
+  package static func urlText(_ bytes: [UInt8]) -> String {
+    String(unsafeUninitializedCapacity: encodedCount(bytes.count)) { text in
+      guard let target = text.baseAddress else { return 0 }
+      bytes.withUnsafeBufferPointer { source in
+        if let start = source.baseAddress { encode(start, bytes.count, to: target) }
+      }
+      let count = (bytes.count * 4 + 2) / 3
+      for index in 0..<count {
+        switch target[index] {
+        case UInt8(ascii: "+"): target[index] = UInt8(ascii: "-")
+        case UInt8(ascii: "/"): target[index] = UInt8(ascii: "_")
+        default: break
+        }
+      }
+      return count
+    }
+  }
+
   private static let standardAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
   private static let urlAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 

@@ -16,7 +16,9 @@ package struct WireEvents {
   }
 
   /// The bytes are not a protobuf message.
-  package struct Malformed: Error {}
+  package struct Malformed: Error {
+    package init() {}
+  }
 
   private struct Level {
     let path: Int

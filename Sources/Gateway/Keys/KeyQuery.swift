@@ -60,6 +60,31 @@ struct KeyQuery {
     }
   }
 
+  /// A digest of all parameters but some, whatever their order: the same at every gateway.
+  func digest(without others: Set<QueryParameter>) -> UInt64 {
+    // FNV-1a: it tells apart what is not meant to be alike.
+    var digest: UInt64 = 0xcbf2_9ce4_8422_2325
+    func add(_ bytes: some Sequence<UInt8>) {
+      for byte in bytes { digest = (digest ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+    }
+    for parameter in QueryParameter.allCases where !others.contains(parameter) {
+      guard let value = value(parameter) else { continue }
+      add(parameter.rawValue.utf8)
+      add([0])
+      switch value {
+      case .bytes(let bytes):
+        add("\(bytes.count):".utf8)
+        add(bytes)
+      case .flag(let flag): add("\(flag)".utf8)
+      case .integer(let number): add("\(number)".utf8)
+      case .milliseconds(let time): add("\(time)".utf8)
+      case .text(let text): add(text.utf8)
+      }
+      add([0])
+    }
+    return digest
+  }
+
   private func value(_ parameter: QueryParameter) -> Value? { values.first { $0.parameter == parameter }?.value }
 
   /// The parameters that are there.

@@ -5,7 +5,6 @@ import Transcoding
 final class KeyReadHandler: KeyHandler {
   /// A value up to this size is sent whole; a larger one as it comes.
   private static let mostWhole = 64 << 10
-  private static let keyValue = 0x2
 
   unowned let exchange: Exchange
   unowned let shard: Shard
@@ -99,24 +98,26 @@ final class KeyReadHandler: KeyHandler {
 
   private func take(_ event: WireEvents.Event) {
     switch event {
-    case .number(path: 0x13, let number): revision = Int64(bitPattern: number)
-    case .end(path: Self.keyValue): isFound = true
-    case .begin(path: 0x25, let length, let rest):
+    case .number(path: RangeResponsePath.revision, let number): revision = Int64(bitPattern: number)
+    case .end(path: RangeResponsePath.keyValue): isFound = true
+    case .begin(path: RangeResponsePath.value, let length, let rest):
       isFound = true
       guard length > Self.mostWhole else { break }
       // What comes after the value is the lease, and belongs into the head of the answer.
       guard !asJSON && rest == 0 && !isUnwanted else { break }
       isStreaming = true
       exchange.respond(streaming: status, contentType: contentType, length: UInt64(length), headers: headers)
-    case .bytes(path: 0x25, let bytes) where isStreaming: unread.buffer.append(bytes)
-    case .bytes(path: 0x25, _) where isUnwanted: break
-    default: found.take(event, ofMessageAt: Self.keyValue)
+    case .bytes(path: RangeResponsePath.value, let bytes) where isStreaming: unread.buffer.append(bytes)
+    case .bytes(path: RangeResponsePath.value, _) where isUnwanted: break
+    default: found.take(event, ofMessageAt: RangeResponsePath.keyValue)
     }
   }
 }
 
 extension KeyReadHandler: CallDelegate {
-  func call(_ call: Call, willReceive length: Int) { events = WireEvents(length: length, messages: [0x1, 0x2]) }
+  func call(_ call: Call, willReceive length: Int) {
+    events = WireEvents(length: length, messages: RangeResponsePath.messages)
+  }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes

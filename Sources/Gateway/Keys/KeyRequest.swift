@@ -100,7 +100,9 @@ struct KeyRequest {
     case .readKey: return try KeyReadHandler(self, exchange: exchange, shard: shard)
     case .writeKey: return try KeyWriteHandler(self, exchange: exchange, shard: shard)
     case .deleteKey, .deleteKeys: return try KeyDeleteHandler(self, exchange: exchange, shard: shard)
-    case .listKeys, .exportKeys, .watchKey, .watchKeys, .awaitKey, .awaitKeys:
+    case .listKeys: return try KeyListHandler(self, exchange: exchange, shard: shard)
+    case .exportKeys: return try KeyExportHandler(self, exchange: exchange, shard: shard)
+    case .watchKey, .watchKeys, .awaitKey, .awaitKeys:
       throw Refusal(501, .unimplemented, "not there yet: \(operation.rawValue)")
     }
   }

@@ -1,0 +1,158 @@
+import GrpcBridge
+import Transcoding
+
+/// Answers with all keys of a range as they were at one revision: a JSON document for each, each a line.
+///
+/// They are read in pages, the next one while the one before is sent, but never further than the client reads. A page that
+/// breaks off, as its member has gone or the client was too slow for its time limit, is asked for again from the first key
+/// that is missing.
+final class KeyExportHandler: KeyHandler {
+  /// How large the pages are to be, in bytes.
+  private static let pageBytes: Int64 = 1 << 20
+  /// How many keys the first page has, when nothing is known of their size.
+  private static let firstLimit: Int64 = 1000
+  private static let mostKeys: Int64 = 100_000
+
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  let timeout: GrpcTimeout?
+  var call: Call?
+  /// What is left to read.
+  private var selection: KeySelection
+
+  private var events = WireEvents(length: 0, messages: [])
+  private var key = KeyValueFields()
+  private var lastKey: [UInt8] = []
+  /// How large the page is, and how many keys of it have come.
+  private var pageLength: Int64 = 0
+  private var pageCount: Int64 = 0
+  private var hasMore = false
+  private var lines = UnreadBytes()
+  private var isStreaming = false
+  /// Whether the next page waits for the client.
+  private var isHeldBack = false
+  private var isEnded = false
+  private var isBroken = false
+
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+    self.exchange = exchange
+    self.shard = shard
+    selection = KeySelection(request)
+    selection.limit = Self.firstLimit
+    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    caller = try Caller(exchange.head.authorization, shard: shard)
+  }
+
+  func receivedEnd() { askForPage() }
+
+  private func askForPage() {
+    (pageLength, pageCount, hasMore) = (0, 0, false)
+    key.reset()
+    // Each page would cost etcd a look at the whole range.
+    start(KeyCalls.range, selection.message(isBounded: false))
+  }
+
+  // MARK: - The answer
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
+    let count = lines.read(into: buffer)
+    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
+    if lines.count == 0 && !isEnded {
+      if isHeldBack {
+        isHeldBack = false
+        askForPage()
+      } else if let call {
+        shard.bridge.resume(call)
+      }
+    }
+    return .bytes(count)
+  }
+
+  private func take(_ event: WireEvents.Event) {
+    switch event {
+    case .number(path: RangeResponsePath.revision, let number):
+      // All pages are of the revision that the first one has found.
+      if selection.revision == 0 { selection.revision = Int64(bitPattern: number) }
+    case .end(path: RangeResponsePath.header): begin()
+    case .end(path: RangeResponsePath.keyValue): append()
+    case .number(path: RangeResponsePath.more, let number): hasMore = number != 0
+    default: key.take(event, ofMessageAt: RangeResponsePath.keyValue)
+    }
+  }
+
+  private func begin() {
+    guard !isStreaming else { return }
+    isStreaming = true
+    exchange.respond(
+      streaming: 200, contentType: MediaType.lines.name,
+      headers: [
+        ("X-Etcd-Revision", "\(selection.revision)"), ("Cache-Control", "no-store"), ("Vary", "Accept"),
+      ])
+  }
+
+  private func append() {
+    pageCount += 1
+    if selection.admits(key) {
+      key.appendJSON(to: &lines.buffer, hasValue: !selection.keysOnly)
+      lines.buffer.append("\n")
+    }
+    lastKey.removeAll(keepingCapacity: true)
+    key.key.withUnsafeBytes { lastKey.append(contentsOf: $0) }
+    key.reset()
+  }
+
+  /// Goes on behind the last key that has come.
+  private func goOn() {
+    if pageCount > 0 {
+      selection.advance(behind: lastKey)
+      let keyBytes = max(1, pageLength / pageCount)
+      selection.limit = min(max(1, Self.pageBytes / keyBytes), Self.mostKeys, selection.limit * 4)
+    }
+    if lines.isFull { isHeldBack = true } else { askForPage() }
+  }
+
+  private func end(isBroken: Bool) {
+    isEnded = true
+    self.isBroken = isBroken
+    exchange.streamIsReadable()
+  }
+}
+
+extension KeyExportHandler: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    events = WireEvents(length: length, messages: RangeResponsePath.messages)
+    pageLength = Int64(length)
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    var input = bytes
+    while let event = events.next(&input) { take(event) }
+    guard isStreaming else { return }
+    if lines.isFull { shard.bridge.pause(call) }
+    exchange.streamIsReadable()
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    self.call = nil
+    var status = status
+    if status.isOK {
+      do throws(WireEvents.Malformed) {
+        try events.finish()
+        guard isStreaming else { throw WireEvents.Malformed() }
+      } catch {
+        status = misunderstood(error)
+      }
+    }
+    switch (status.code, isStreaming) {
+    case (.ok, _) where hasMore && pageCount > 0: goOn()
+    case (.ok, _): end(isBroken: false)
+    case (_, false): respond(with: status)
+    // With each attempt at least one key comes: that has an end.
+    case (.unavailable, _) where pageCount > 0, (.deadlineExceeded, _) where pageCount > 0: goOn()
+    default:
+      shard.logger.warning("an export was cut: \(status.message)")
+      end(isBroken: true)
+    }
+  }
+}

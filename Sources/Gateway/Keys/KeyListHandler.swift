@@ -1,0 +1,157 @@
+import GrpcBridge
+import Transcoding
+
+/// Answers with a page of the keys of a range.
+final class KeyListHandler: KeyHandler {
+  /// A page up to this size is sent whole; a larger one as it comes.
+  private static let mostWhole = 64 << 10
+
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  let timeout: GrpcTimeout?
+  var call: Call?
+  private let request: KeyRequest
+  private let cursor: PageCursor?
+  private var selection: KeySelection
+
+  private var events = WireEvents(length: 0, messages: [])
+  private var isLarge = false
+  private var hasBegun = false
+  private var revision: Int64 = 0
+  private var key = KeyValueFields()
+  private var lastKey: [UInt8] = []
+  private var keyCount = 0
+  private var hasMore = false
+  private var count: Int64 = 0
+  /// What of the answer was not read yet.
+  private var json = UnreadBytes()
+  private var isStreaming = false
+  private var isEnded = false
+  private var isBroken = false
+
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+    self.request = request
+    self.exchange = exchange
+    self.shard = shard
+    cursor = try PageCursor(of: request)
+    selection = KeySelection(request)
+    let query = request.query
+    selection.limit = query.integer(.limit) ?? 0
+    selection.countOnly = query.flag(.countOnly)
+    let targets = ["key", "version", "create", "mod", "value"]
+    selection.target = Int64(targets.firstIndex { $0 == query.text(.sort) } ?? 0)
+    if query.text(.order) == "desc" {
+      selection.order = .descending
+    } else if selection.target != 0 {
+      selection.order = .ascending
+    }
+    if let cursor {
+      selection.revision = cursor.revision
+      selection.advance(behind: cursor.lastKey)
+    }
+    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    caller = try Caller(exchange.head.authorization, shard: shard)
+  }
+
+  func receivedEnd() { start(KeyCalls.range, selection.message()) }
+
+  // MARK: - The answer
+
+  private var headers: HTTPResponse.Headers {
+    [("X-Etcd-Revision", "\(revision)"), ("Cache-Control", "no-cache"), ("Vary", "Accept")]
+  }
+
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
+    let count = json.read(into: buffer)
+    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
+    if json.count == 0, let call, !isEnded { shard.bridge.resume(call) }
+    return .bytes(count)
+  }
+
+  private func take(_ event: WireEvents.Event) {
+    switch event {
+    case .number(path: RangeResponsePath.revision, let number): revision = Int64(bitPattern: number)
+    case .end(path: RangeResponsePath.header): begin()
+    case .end(path: RangeResponsePath.keyValue): append()
+    case .number(path: RangeResponsePath.more, let number): hasMore = number != 0
+    case .number(path: RangeResponsePath.count, let number): count = Int64(bitPattern: number)
+    default: key.take(event, ofMessageAt: RangeResponsePath.keyValue)
+    }
+  }
+
+  private func begin() {
+    hasBegun = true
+    // What the keys are of is not what the store is at.
+    if selection.revision > 0 { revision = selection.revision }
+    json.buffer.append("{\"revision\":")
+    json.buffer.append(decimal: revision)
+    if !selection.countOnly { json.buffer.append(",\"keys\":[") }
+    guard isLarge else { return }
+    isStreaming = true
+    exchange.respond(streaming: 200, contentType: MediaType.json.name, headers: headers)
+  }
+
+  private func append() {
+    if keyCount > 0 { json.buffer.append(",") }
+    keyCount += 1
+    key.appendJSON(to: &json.buffer, hasValue: !selection.keysOnly)
+    lastKey.removeAll(keepingCapacity: true)
+    key.key.withUnsafeBytes { lastKey.append(contentsOf: $0) }
+    key.reset()
+  }
+
+  private func finish() {
+    json.buffer.append(selection.countOnly ? ",\"count\":" : "],\"count\":")
+    let total = cursor?.count ?? count
+    json.buffer.append(decimal: total)
+    if hasMore && selection.target == 0 {
+      json.buffer.append(",\"cursor\":\"")
+      let next = PageCursor(revision: revision, count: total, lastKey: lastKey)
+      json.buffer.append(next.text(for: request.query).utf8)
+      json.buffer.append("\"")
+    } else if hasMore {
+      json.buffer.append(",\"more\":true")
+    }
+    json.buffer.append("}")
+  }
+}
+
+extension KeyListHandler: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    events = WireEvents(length: length, messages: RangeResponsePath.messages)
+    isLarge = length > Self.mostWhole
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    var input = bytes
+    while let event = events.next(&input) { take(event) }
+    guard isStreaming else { return }
+    if json.isFull { shard.bridge.pause(call) }
+    exchange.streamIsReadable()
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    var status = status
+    if status.isOK {
+      do throws(WireEvents.Malformed) {
+        try events.finish()
+        guard hasBegun else { throw WireEvents.Malformed() }
+        finish()
+      } catch {
+        status = misunderstood(error)
+      }
+    }
+    if isStreaming {
+      isEnded = true
+      isBroken = !status.isOK
+      exchange.streamIsReadable()
+    } else if status.isOK {
+      var response = HTTPResponse(status: 200, body: json.takeAll())
+      response.headers = headers
+      exchange.respond(response)
+    } else {
+      respond(with: status)
+    }
+  }
+}

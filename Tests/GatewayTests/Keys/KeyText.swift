@@ -1,0 +1,88 @@
+import Foundation
+import TestSupport
+
+/// Keys of any bytes, and how requests write them.
+enum KeyText {
+  /// A key with more of what is hard to carry than chance would have.
+  static func random(using generator: inout SeededGenerator) -> [UInt8] {
+    let hard = Array("%/?#&=+ \"\\.;,*~".utf8) + [0, 0x0a, 0x0d, 0x7f, 0x80, 0xc3, 0xe2, 0xfe, 0xff]
+    return (0..<Int.random(in: 1...24, using: &generator)).map { _ in
+      generator.chance(1, in: 2)
+        ? hard.randomElement(using: &generator)! : UInt8.random(in: 0...255, using: &generator)
+    }
+  }
+
+  /// The key in a path or a query: everything escaped but letters, digits, `-`, `.`, `_` and `~`.
+  static func encode(_ bytes: some Sequence<UInt8>) -> String {
+    bytes.map { isUnreserved($0) ? String(UnicodeScalar($0)) : escape($0) }.joined()
+  }
+
+  /// The key in a path, in one of the many ways to write it.
+  static func encode(_ bytes: some Sequence<UInt8>, using generator: inout SeededGenerator) -> String {
+    bytes.map { byte in
+      let mayStand = isUnreserved(byte) || "/:@!$&'()*+,;=".utf8.contains(byte)
+      if mayStand && generator.chance(3, in: 4) { return String(UnicodeScalar(byte)) }
+      return generator.chance(1, in: 2) ? escape(byte) : escape(byte).lowercased()
+    }.joined()
+  }
+
+  private static func isUnreserved(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"):
+      true
+    default: "-._~".utf8.contains(byte)
+    }
+  }
+
+  private static func escape(_ byte: UInt8) -> String { String(format: "%%%02X", byte) }
+}
+
+extension JSON {
+  /// The bytes that a member stands for, as `/keys` writes them: text, or base64 under another name.
+  func bytes(_ name: String) -> [UInt8]? {
+    switch (self[name]?.string, self[name + "_base64"]?.string) {
+    case (let text?, nil): Array(text.utf8)
+    case (nil, let base64?): Data(base64Encoded: base64).map { Array($0) }
+    default: nil
+    }
+  }
+}
+
+extension HTTPConnection {
+  /// Asks for a key.
+  func key(
+    _ method: String, _ key: some Sequence<UInt8>, _ query: String = "", user: String? = nil,
+    headers: [(String, String)] = [], body: [UInt8]? = nil
+  ) async throws -> HTTPResponse {
+    try await request(method, "/keys/\(KeyText.encode(key))\(query)", headers: headers + basic(user), body: body)
+  }
+
+  func key(
+    _ method: String, _ key: String, _ query: String = "", user: String? = nil, headers: [(String, String)] = [],
+    body: String? = nil
+  ) async throws -> HTTPResponse {
+    try await self.key(
+      method, Array(key.utf8), query, user: user, headers: headers, body: body.map { Array($0.utf8) })
+  }
+
+  /// Puts a key and returns the revision of it.
+  @discardableResult
+  func put(_ key: String, _ value: String = "", _ query: String = "") async throws -> Int {
+    let response = try await self.key("PUT", key, query, body: value)
+    guard response.status == 200, let revision = try response.json["revision"]?.number else {
+      throw TestSupportError("PUT \(key): \(response)")
+    }
+    return Int(revision)
+  }
+}
+
+/// Runs `body` with an etcd, a gateway in front of it, and a connection to that.
+func withKeys(
+  _ version: EtcdVersion, gateway arguments: [String] = [],
+  body: (EtcdProcess, GatewayProcess, HTTPConnection) async throws -> Void
+) async throws {
+  try await withEtcdAndGateway(version, gateway: arguments) { etcd, gateway in
+    try await body(etcd, gateway, try await HTTPConnection.connect(to: gateway.url))
+  }
+}
