@@ -48,6 +48,7 @@ final class GatewayService: Service {
     self.renewal = renewal
     upstreamTLS = settings.bridge.channel.tls
     let routes = try RouteTable()
+    let descriptions = OpenAPIFiles(routes)
     self.tls = try tls.map { try RenewableTLSContext(serving: $0, logger: logger) }
     listeners = try Listeners(listen, shards: count)
     self.greeting = greeting(listeners.addresses)
@@ -65,7 +66,7 @@ final class GatewayService: Service {
       let loop = try EventLoop()
       let shard = try Shard(
         loop: loop, listeners: sockets, tls: self.tls, settings: settings, routes: routes,
-        authenticator: authenticator, streamCount: streamCount, logger: index == 0 ? logger : quiet)
+        descriptions: descriptions, authenticator: authenticator, streamCount: streamCount, logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
       loops.append(loop.remote)
       threads.append(LoopThread(name: "etcd-rest \(index)", running: LoopBound(loop, loop: loop)))

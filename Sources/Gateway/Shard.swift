@@ -31,6 +31,8 @@ final class Shard {
   let logger: Logger
   private let loop: EventLoop
   private let routes: RouteTable
+  /// What describes the routes.
+  let descriptions: OpenAPIFiles
   private let sockets: ClientSockets
   /// The streams that are open.
   let streams: OpenStreams
@@ -48,11 +50,12 @@ final class Shard {
   ///   - streamCount: counts the streams of all shards.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, settings: GatewaySettings, routes: RouteTable,
-    authenticator: Authenticator, streamCount: StreamCount, logger: Logger
+    descriptions: OpenAPIFiles, authenticator: Authenticator, streamCount: StreamCount, logger: Logger
   ) throws {
     self.loop = loop
     self.settings = settings
     self.routes = routes
+    self.descriptions = descriptions
     self.logger = logger
     bridge = Bridge(
       loop: loop, endpoints: settings.endpoints, authenticator: authenticator, configuration: settings.bridge,
@@ -106,6 +109,7 @@ final class Shard {
     switch route {
     case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
+    case .description(let format): return OpenAPIHandler(format, exchange: exchange, shard: self)
     case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
     case .key, .keys: return KeyRequest.handler(for: exchange, shard: self)

@@ -16,7 +16,7 @@ struct EtcdRest: AsyncParsableCommand {
       Keys and values are base64. To try it without an etcd of your own: etcd-rest dev
       """,
     version: EtcdRest.version,
-    subcommands: [Serve.self, Dev.self, Check.self])
+    subcommands: [Serve.self, Dev.self, Check.self, OpenAPI.self])
 
   static let version = "0.1.0"
 }

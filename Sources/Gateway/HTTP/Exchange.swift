@@ -223,6 +223,17 @@ final class Exchange {
       MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
   }
 
+  /// Answers with bytes that never change and are never freed.
+  func respond(
+    _ status: UInt32, contentType: StaticString, constant body: UnsafeRawBufferPointer, headers: HTTPResponse.Headers
+  ) {
+    handler = nil
+    answer(
+      status, contentType, headers,
+      MHD_create_response_from_buffer(
+        body.count, UnsafeMutableRawPointer(mutating: body.baseAddress), .RESPMEM_PERSISTENT))
+  }
+
   /// Answers with a stream that is read from the handler.
   ///
   /// - Parameter length: how many bytes that will be, for the client to know; nil where nobody knows.

@@ -16,12 +16,14 @@ struct RouteTable: Sendable {
     case key
     /// The keys of a range.
     case keys
+    /// What this table describes, for programs.
+    case description(OpenAPIFormat)
 
     /// The methods a path takes, as the `Allow` header names them (RFC 9110, section 10.2.1).
     var allow: String {
       switch self {
       case .rpc, .stream: "POST"
-      case .probe: "GET, HEAD"
+      case .probe, .description: "GET, HEAD"
       case .snapshot: "GET"
       case .key: "GET, HEAD, PUT, DELETE"
       case .keys: "GET, HEAD, DELETE"
@@ -32,14 +34,14 @@ struct RouteTable: Sendable {
     var rpc: RpcRoute? {
       switch self {
       case .rpc(let rpc), .stream(let rpc): rpc
-      case .probe, .snapshot, .key, .keys: nil
+      case .probe, .snapshot, .key, .keys, .description: nil
       }
     }
 
     func takes(_ method: HTTPMethod) -> Bool {
       switch self {
       case .rpc, .stream: method == .post
-      case .probe: method == .get || method == .head
+      case .probe, .description: method == .get || method == .head
       case .snapshot: method == .get
       case .key: method == .get || method == .head || method == .put || method == .delete
       case .keys: method == .get || method == .head || method == .delete
@@ -79,7 +81,16 @@ struct RouteTable: Sendable {
     }
     add(KeyRequest.rangePath, .keys)
     for probe in Probe.allCases { add(probe.rawValue, .probe(probe)) }
+    for format in OpenAPIFormat.allCases { add(format.path, .description(format)) }
   }
+
+  /// Every path with what it leads to, in no order; that of keys as a template.
+  var all: [(path: String, route: Route)] {
+    routes.map { (String(decoding: $0.key.bytes, as: UTF8.self), $0.value) } + [("\(KeyRequest.rangePath)/{key}", .key)]
+  }
+
+  /// Whether a path is that of another one with a prefix of former times.
+  static func isOlderPath(_ path: String) -> Bool { prefixes.dropFirst().contains { path.hasPrefix($0) } }
 
   private mutating func add(_ path: String, _ route: Route) {
     let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)

@@ -1,0 +1,174 @@
+/// The components that operations of all kinds refer to: errors, headers, parameters, security schemes.
+enum CommonComponents {
+  /// What a client may say who it is by; none of it where etcd has no authentication or the gateway an identity of its own.
+  static let security: DocumentValue = [["basic": []], ["bearer": []], ["token": []], [:]]
+
+  static let securitySchemes: DocumentValue = [
+    "basic": [
+      "type": "http", "scheme": "basic",
+      "description": """
+      Name and password of a user of etcd. The gateway logs the user in once and renews the token by itself.
+      """,
+    ],
+    "bearer": [
+      "type": "http", "scheme": "bearer",
+      "description": "A token that `/v3/auth/authenticate` has answered with, or a JWT that etcd is configured for.",
+    ],
+    "token": [
+      "type": "apiKey", "in": "header", "name": "Authorization",
+      "description": "The same token without `Bearer`, as clients of etcd's own gateway send it.",
+    ],
+  ]
+
+  // MARK: - Schemas
+
+  static let schemas: [(name: String, schema: DocumentValue)] =
+    SchemaComponents.scalars + [
+      (
+        "Error",
+        [
+          "type": "object", "description": "What went wrong.", "required": ["error", "message", "code"],
+          "properties": [
+            "error": ["type": "string", "description": "The message, where clients of etcd 3.4 and 3.5 look for it."],
+            "message": ["type": "string", "description": "What went wrong, in etcd's words or the gateway's."],
+            "code": grpcCode,
+          ],
+        ]
+      ),
+      (
+        "StreamError",
+        [
+          "type": "object", "description": "Why a stream has ended after it had begun with status 200.",
+          "required": ["grpc_code", "http_code", "message", "http_status", "code"],
+          "properties": [
+            "grpc_code": grpcCode,
+            "http_code": ["type": "integer", "description": "The status it would have been before the first line."],
+            "message": ["type": "string", "description": "What went wrong."],
+            "http_status": ["type": "string", "description": "The name of that status."],
+            "code": ["type": "integer", "description": "The same as `grpc_code`."],
+          ],
+        ]
+      ),
+    ]
+
+  private static let grpcCode: DocumentValue = [
+    "type": "integer", "minimum": 1, "maximum": 16,
+    "description": """
+    The code of the error in gRPC, such as 3 (InvalidArgument), 5 (NotFound), 7 (PermissionDenied), 11 (OutOfRange), \
+    14 (Unavailable).
+    """,
+  ]
+
+  // MARK: - Headers
+
+  static let headers: DocumentValue = [
+    "WWW-Authenticate": [
+      "description": "Asks for a user and password (RFC 7617).", "required": true,
+      "schema": ["type": "string", "const": "Basic realm=\"etcd\""],
+    ],
+    "Retry-After": [
+      "description": "In how many seconds another try makes sense.",
+      "schema": ["type": "string", "pattern": "^[0-9]+$"],
+    ],
+    "Preference-Applied": [
+      "description": "`handling=strict`, where the request preferred it (RFC 7240).", "schema": ["type": "string"],
+    ],
+  ]
+
+  // MARK: - Parameters
+
+  static let parameters: DocumentValue = [
+    "Request-Timeout": [
+      "name": "Request-Timeout", "in": "header",
+      "description": """
+      How long the call may take, in seconds, up to the gateway's limit (`--max-request-timeout`, 10 minutes). What \
+      takes longer is answered 504.
+      """,
+      "schema": ["type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000_000], "example": 30,
+    ],
+    "Grpc-Timeout": [
+      "name": "Grpc-Timeout", "in": "header",
+      "description":
+        "The same as gRPC writes it: up to 8 digits and one of H, M, S, m, u, n. It goes before `Request-Timeout`.",
+      "schema": ["type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$"], "example": "30S",
+    ],
+    "Prefer": [
+      "name": "Prefer", "in": "header",
+      "description": """
+      With `handling=strict` (RFC 7240) fields that the schema does not know, unknown names of enums and anything \
+      behind the body's JSON are errors. Otherwise they are ignored, as by etcd itself.
+      """,
+      "schema": ["type": "string", "enum": ["handling=strict", "handling=lenient"]], "example": "handling=strict",
+    ],
+    "heartbeat": [
+      "name": "heartbeat", "in": "query",
+      "description": """
+      How often to send an empty line where there is nothing else to send: a time such as `15s` or `1m`, from 1s to 1h.
+      """,
+      "schema": ["type": "string", "pattern": "^([1-9][0-9]{0,2}s|[1-9][0-9]?m|1h)$"], "example": "15s",
+    ],
+  ]
+
+  // MARK: - Errors
+
+  /// The statuses that errors have, with what each is about.
+  static let errors: [(status: String, name: String, description: String)] = [
+    (
+      "400", "BadRequest",
+      """
+      The request is malformed, or etcd refuses it as it stands (InvalidArgument, FailedPrecondition, OutOfRange).
+      """
+    ),
+    ("401", "Unauthorized", "Credentials are needed, or those that came are wrong."),
+    ("403", "Forbidden", "The user has no right to do this."),
+    ("404", "NotFound", "What the request is about is not there."),
+    ("410", "Gone", "The revision has been compacted: what was then is not known any more."),
+    (
+      "412", "PreconditionFailed",
+      "A condition of the request (`If-Match`, `If-None-Match`) does not hold. Nothing was changed."
+    ),
+    ("413", "TooLarge", "The request's body is larger than the gateway or etcd takes."),
+    ("415", "UnsupportedMediaType", "The request's body is compressed."),
+    (
+      "429", "TooManyRequests",
+      """
+      Too much is asked: too many requests or streams, too many failed logins (`Retry-After` says when to try again), \
+      or a database that is full.
+      """
+    ),
+    ("431", "HeadersTooLarge", "The request's headers are larger than the gateway takes."),
+    ("500", "InternalError", "etcd has failed to do it, or has said something that the gateway does not understand."),
+    ("501", "NotImplemented", "This version of etcd does not know the call."),
+    (
+      "503", "Unavailable",
+      "No member of etcd can be reached, or the members have no leader. A write may have been done."
+    ),
+    ("504", "TimedOut", "The time limit of the call has passed. A write may have been done."),
+  ]
+
+  /// The component responses of all of them.
+  static var responses: DocumentValue {
+    var responses: DocumentValue = [:]
+    for error in errors {
+      var response: DocumentValue = ["description": .string(error.description)]
+      switch error.status {
+      case "401": response["headers"] = ["WWW-Authenticate": .component("headers", "WWW-Authenticate")]
+      case "429", "503": response["headers"] = ["Retry-After": .component("headers", "Retry-After")]
+      default: break
+      }
+      response["content"] = ["application/json": ["schema": .schema("Error")]]
+      responses[error.name] = response
+    }
+    return responses
+  }
+
+  /// References to the errors that an operation may answer with.
+  static func responses(_ statuses: [String]) -> DocumentValue {
+    var responses: DocumentValue = [:]
+    for error in errors where statuses.contains(error.status) {
+      responses[error.status] = .component("responses", error.name)
+    }
+    precondition(responses.members.count == statuses.count, "an error is not described")
+    return responses
+  }
+}

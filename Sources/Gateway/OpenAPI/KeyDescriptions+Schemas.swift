@@ -1,0 +1,129 @@
+extension KeyDescriptions {
+  /// The schemas of what `/keys` answers with.
+  static let schemas: [(name: String, schema: DocumentValue)] = [
+    (
+      "Key",
+      [
+        "type": "object", "description": "A key with its value and history.",
+        "required": ["create_revision", "mod_revision", "version", "lease"],
+        "properties": key.adding(value).adding(history),
+      ]
+    ),
+    (
+      "KeyPage",
+      [
+        "type": "object", "description": "Some keys of a range.", "required": ["revision", "count", "keys"],
+        "properties": [
+          "revision": number("The revision that all pages are of."),
+          "count": number("How many keys the range has."),
+          "keys": ["type": "array", "items": .schema("Key"), "description": "The keys of this page."],
+          "cursor": [
+            "type": "string", "description": "What the next page is asked for with; absent from the last one.",
+          ],
+          "more": [
+            "type": "boolean",
+            "description": "Whether the range has more keys, where an order other than by key allows for no cursor.",
+          ],
+        ],
+      ]
+    ),
+    (
+      "KeyWritten",
+      [
+        "type": "object", "description": "The outcome of a put.", "required": ["revision"],
+        "properties": [
+          "revision": number("The revision of the put, and so the key's version from now on."),
+          "lease": [
+            "type": "string", "pattern": "^[1-9][0-9]*$", "description": "The ID of the lease that `ttl` has granted.",
+          ],
+          "ttl": number("Its time to live in seconds; perhaps longer than asked for."),
+          "prev": [
+            "description": "The key as it was before, with `prev=true`; null where it was not there.",
+            "anyOf": [.schema("Key"), ["type": "null"]],
+          ],
+        ],
+      ]
+    ),
+    (
+      "KeysDeleted",
+      [
+        "type": "object", "description": "The outcome of a deletion.", "required": ["deleted", "revision"],
+        "properties": [
+          "deleted": number("How many keys were deleted."), "revision": number("The revision of the store after it."),
+        ],
+      ]
+    ),
+    (
+      "KeyChange",
+      [
+        "type": "object",
+        "description": """
+        A line of a watch: a `put` has all that a key has, a `delete` the key and its `mod_revision`, `progress` a \
+        `revision` up to which all was sent. With `compacted` and an `error` the stream ends.
+        """,
+        "properties":
+          (["type": ["type": "string", "enum": ["put", "delete", "progress", "compacted"]]]
+          as DocumentValue).adding(key).adding(value).adding(history).adding([
+            "revision": number("Of `progress`: the revision up to which all was sent."),
+            "compact_revision": number("Of `compacted`: the oldest revision that can be watched."),
+            "error": .schema("StreamError"),
+          ]),
+      ]
+    ),
+    (
+      "KeyChanges",
+      [
+        "type": "object", "description": "What has changed while a request waited.",
+        "required": ["revision", "events"],
+        "properties": [
+          "revision": number("The revision to wait from next (`since`)."),
+          "events": [
+            "type": "array", "items": .schema("KeyChange"),
+            "description": "The changes, in their order; empty where the time is over.",
+          ],
+        ],
+      ]
+    ),
+  ]
+
+  /// The headers of its answers.
+  static let headers: DocumentValue = [
+    "ETag": [
+      "description": "The key's version: its mod revision in quotes.",
+      "schema": ["type": "string", "pattern": "^\"[0-9]+\"$"],
+    ],
+    "X-Etcd-Revision": header("The revision of the store that the answer is of."),
+    "X-Etcd-Create-Revision": header("The revision at which the key was created."),
+    "X-Etcd-Version": header("How many puts the key has had since its creation."),
+    "X-Etcd-Lease": header("The ID of the key's lease, if it has one."),
+  ]
+
+  private static let key: DocumentValue = [
+    "key": ["type": "string", "description": "The key, where it is UTF-8."],
+    "key_base64": ["type": "string", "contentEncoding": "base64", "description": "The key, where it is not."],
+  ]
+
+  private static let value: DocumentValue = [
+    "value": ["type": "string", "description": "The value, where it is UTF-8 and was asked for."],
+    "value_base64": [
+      "type": "string", "contentEncoding": "base64", "description": "The value, where it is not UTF-8.",
+    ],
+  ]
+
+  private static let history: DocumentValue = [
+    "create_revision": number("The revision at which the key was created."),
+    "mod_revision": number("The revision of its last change."),
+    "version": number("How many puts it has had since its creation."),
+    "lease": [
+      "type": "string", "pattern": "^(0|-?[1-9][0-9]*)$", "description": "The ID of its lease; `0` where it has none.",
+    ],
+  ]
+
+  private static func number(_ description: String) -> DocumentValue {
+    ["type": "integer", "format": "int64", "description": .string(description)]
+  }
+
+  private static func header(_ description: String) -> DocumentValue {
+    ["description": .string(description), "schema": ["type": "string", "pattern": "^[0-9]+$"]]
+  }
+}

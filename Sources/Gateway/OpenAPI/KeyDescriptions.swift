@@ -1,0 +1,230 @@
+import GrpcBridge
+
+/// The operations of `/keys` and of the paths of keys, made from the tables that requests are checked against.
+///
+/// A path and a method have one operation in OpenAPI, where the query or `Accept` may make several of them: they are put
+/// together under the name of the first one.
+struct KeyDescriptions {
+  let examples: DocumentExamples
+
+  var ofRanges: DocumentValue { item(ofOneKey: false) }
+
+  var ofOneKey: DocumentValue {
+    var item: DocumentValue = [
+      "parameters": [
+        [
+          "name": "key", "in": "path", "required": true,
+          "description": """
+          The key: all of the path behind `/keys/`, percent-decoded byte for byte. A slash may stand as it is or as \
+          `%2F`, as most clients write it; any byte may be in a key, also `%00` and what is no UTF-8.
+          """,
+          "schema": ["type": "string", "minLength": 1], "example": "app/config",
+        ]
+      ]
+    ]
+    item = item.adding(self.item(ofOneKey: true))
+    item["head"] = head
+    return item
+  }
+
+  private func item(ofOneKey isOfOneKey: Bool) -> DocumentValue {
+    var item: DocumentValue = [:]
+    for (method, name) in [(HTTPMethod.get, "get"), (.put, "put"), (.delete, "delete")] {
+      let operations = KeyOperation.allCases.filter { $0.isMeant(byOneKey: isOfOneKey, method) }
+      if !operations.isEmpty { item[name] = operation(operations) }
+    }
+    return item
+  }
+
+  /// - Parameter operations: those of one path and method.
+  private func operation(_ operations: [KeyOperation]) -> DocumentValue {
+    let first = operations[0]
+    let others = operations.dropFirst().map { "**\($0.summary)** (\(Self.condition($0))): \($0.text)" }
+    var operation: DocumentValue = [
+      "operationId": .string(first.rawValue), "tags": ["Keys"], "summary": .string(first.summary),
+      "description": .string(([first.text] + others).joined(separator: "\n\n")),
+      "parameters": .array(parameters(operations)),
+    ]
+    if first == .writeKey {
+      operation["requestBody"] = [
+        "description": "The value, whatever its bytes are; `Content-Type` does not matter.", "required": true,
+        "content": [
+          "application/octet-stream": examples.media(
+            ["type": "string", "format": "binary"], .request, of: first.rawValue, type: "application/octet-stream")
+        ],
+      ]
+    }
+    operation["responses"] = responses(operations)
+    return operation
+  }
+
+  /// What makes a request mean an operation that is not its path's and method's first.
+  private static func condition(_ operation: KeyOperation) -> String {
+    switch operation {
+    case .watchKey, .watchKeys: "with `watch=true`"
+    case .awaitKey, .awaitKeys: "with `wait` and `since`"
+    case .exportKeys: "with `Accept: application/x-ndjson`"
+    case .readKey, .writeKey, .deleteKey, .listKeys, .deleteKeys: "otherwise"
+    }
+  }
+
+  /// As ``KeyOperation/readKey``, without a body.
+  private var head: DocumentValue {
+    var head = operation([.readKey])
+    head["operationId"] = "headKey"
+    head["summary"] = "Look at a key's version without its value"
+    head["description"] = "The headers are those that `GET` would answer with."
+    var responses: DocumentValue = [:]
+    for response in head["responses"]?.members ?? [] {
+      let value = response.value["$ref"] == nil ? response.value : Self.resolved(response.value)
+      responses[response.name] = ["description": value["description"] ?? ""]
+      if let headers = value["headers"] { responses[response.name]?["headers"] = headers }
+    }
+    head["responses"] = responses
+    return head
+  }
+
+  private static func resolved(_ reference: DocumentValue) -> DocumentValue {
+    let name = reference["$ref"]?.string?.split(separator: "/").last ?? ""
+    return CommonComponents.responses[String(name)] ?? [:]
+  }
+
+  // MARK: - Parameters
+
+  private func parameters(_ operations: [KeyOperation]) -> [DocumentValue] {
+    let wanted = operations.flatMap(\.parameters)
+    let query = QueryParameter.allCases.filter(wanted.contains).map { parameter($0, operations) }
+    let conditions = Set(operations.flatMap(\.conditions).map(\.description)).sorted().map { name -> DocumentValue in
+      [
+        "name": .string(name), "in": "header",
+        "description": .string(
+          name == "If-Match"
+            ? "The entity tag that the key must have, or `*`: the key must be there."
+            : "An entity tag that the key must not have, or `*`: the key must not be there (RFC 9110, section 13.1)."),
+        "schema": ["type": "string"], "example": name == "If-Match" ? "\"42\"" : "*",
+      ]
+    }
+    let limits: [DocumentValue] = ["Request-Timeout", "Grpc-Timeout"].map { .component("parameters", $0) }
+    return query + conditions + limits
+  }
+
+  private func parameter(_ parameter: QueryParameter, _ operations: [KeyOperation]) -> DocumentValue {
+    // As text, as generated clients send all defaults, and not every combination makes sense.
+    let standard = parameter.standard.map { " It is `\($0)` by default." } ?? ""
+    var value: DocumentValue = [
+      "name": .string(parameter.rawValue), "in": "query", "description": .string(parameter.text + standard),
+      "schema": schema(parameter),
+    ]
+    let values = examples.values(of: parameter.rawValue, in: "query", of: operations[0].rawValue)
+    if !values.members.isEmpty { value["examples"] = values }
+    return value
+  }
+
+  private func schema(_ parameter: QueryParameter) -> DocumentValue {
+    switch parameter.kind {
+    case .bytes, .token: ["type": "string"]
+    case .flag: ["type": "boolean"]
+    case .choice(let words): ["type": "string", "enum": .array(words.map { .string($0) })]
+    // It has more digits than JavaScript's numbers.
+    case .integer where parameter == .lease: ["type": "string", "pattern": "^[1-9][0-9]{0,17}$"]
+    case .integer(let range):
+      [
+        "type": "integer", "format": "int64", "minimum": .integer(Int(range.lowerBound)),
+        // RFC 7493, section 2.2.
+        "maximum": .integer(Int(min(range.upperBound, 9_007_199_254_740_991))),
+      ]
+    case .time(let range):
+      ["type": "string", "pattern": .string(NumberPattern.time(range.upperBound / 1000))]
+    }
+  }
+
+  // MARK: - Responses
+
+  private func responses(_ operations: [KeyOperation]) -> DocumentValue {
+    var responses: DocumentValue = [:]
+    for (status, meaning) in operations.flatMap(\.statuses) where responses["\(status)"] == nil {
+      let isError = status >= 400
+      var response: DocumentValue = ["description": .string(meaning + ".")]
+      let headers = Self.headers(of: operations[0], status)
+      if !headers.isEmpty {
+        response["headers"] = .object(headers.map { .init(name: $0, value: .component("headers", $0)) })
+      }
+      if isError {
+        response["content"] = [
+          "application/json": examples.media(.schema("Error"), .response(Int(status)), of: operations[0].rawValue)
+        ]
+      } else if status == 200 {
+        response["content"] = content(operations)
+      }
+      responses["\(status)"] = response
+    }
+    let common = ["401", "403", "413", "415", "429", "431", "500", "501", "503", "504"]
+    let others = CommonComponents.responses(common.filter { responses[$0] == nil })
+    return responses.adding(examples.adding(to: others, of: operations[0].rawValue))
+  }
+
+  private static func headers(of operation: KeyOperation, _ status: UInt32) -> [String] {
+    switch (operation, status) {
+    case (.readKey, 200), (.readKey, 304):
+      ["ETag", "X-Etcd-Revision", "X-Etcd-Create-Revision", "X-Etcd-Version", "X-Etcd-Lease"]
+    case (.writeKey, 200), (_, 412): ["ETag", "X-Etcd-Revision"]
+    case (.readKey, 404), (.deleteKey, 404), (_, 200): ["X-Etcd-Revision"]
+    default: []
+    }
+  }
+
+  private func content(_ operations: [KeyOperation]) -> DocumentValue {
+    var content: DocumentValue = [:]
+    // JSON first, for the sake of generated clients: many know only what comes first.
+    for type in [MediaType.json, .bytes, .lines, .events] {
+      var schemas: [DocumentValue] = []
+      for operation in operations where operation.mediaTypes.contains(type) {
+        let schema = Self.schema(of: operation, type)
+        if !schemas.contains(schema) { schemas.append(schema) }
+      }
+      guard !schemas.isEmpty else { continue }
+      content["\(type.name)"] = examples.media(
+        schemas.count == 1 ? schemas[0] : ["anyOf": .array(schemas)], .response(200), of: operations[0].rawValue,
+        type: "\(type.name)")
+    }
+    return content
+  }
+
+  private static func schema(of operation: KeyOperation, _ type: MediaType) -> DocumentValue {
+    switch (operation, type) {
+    case (_, .bytes): ["type": "string", "format": "binary"]
+    case (_, .events): ["type": "string"]
+    case (.readKey, _), (.exportKeys, _): .schema("Key")
+    case (.writeKey, _): .schema("KeyWritten")
+    case (.deleteKey, _), (.deleteKeys, _): .schema("KeysDeleted")
+    case (.listKeys, _): .schema("KeyPage")
+    case (.awaitKey, _), (.awaitKeys, _): .schema("KeyChanges")
+    case (.watchKey, _), (.watchKeys, _): .schema("KeyChange")
+    }
+  }
+}
+
+/// Regular expressions of numbers, for those who check or make up parameters by their schemas.
+enum NumberPattern {
+  /// A time from a second on, as `--` flags and query parameters have it: a number of `s`, `m` or `h`, or a bare number of
+  /// seconds. Fractions and milliseconds are taken, too, but not described.
+  static func time(_ seconds: UInt64) -> String {
+    let units = [("s?", 1), ("m", 60), ("h", 3600)].filter { seconds >= $0.1 }
+    return "^(" + units.map { "(\(upTo(seconds / UInt64($0.1))))\($0.0)" }.joined(separator: "|") + ")$"
+  }
+
+  /// The numbers from 1 to `most`, without leading zeros.
+  static func upTo(_ most: UInt64) -> String {
+    let digits = String(most).utf8.map { Int($0) - 0x30 }
+    func any(_ count: Int) -> String { count == 0 ? "" : count == 1 ? "[0-9]" : "[0-9]{\(count)}" }
+    // Those of fewer digits, then those that agree with `most` up to a digit that is smaller, then `most`.
+    var parts = digits.count > 1 ? ["[1-9][0-9]{0,\(digits.count - 2)}"] : []
+    var prefix = ""
+    for (index, digit) in digits.enumerated() {
+      let least = index == 0 ? 1 : 0
+      if digit > least { parts.append("\(prefix)[\(least)-\(digit - 1)]\(any(digits.count - index - 1))") }
+      prefix += "\(digit)"
+    }
+    return (parts + [prefix]).joined(separator: "|")
+  }
+}

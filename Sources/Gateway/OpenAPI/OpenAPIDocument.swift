@@ -1,0 +1,140 @@
+import EtcdSchema
+import SwiftProtobuf
+import Transcoding
+
+/// The forms that the description of the API comes in.
+enum OpenAPIFormat: String, CaseIterable, Sendable {
+  case json
+  case yaml
+
+  /// Where it is served.
+  var path: String { "/openapi.\(rawValue)" }
+
+  /// RFC 9512 is about YAML's.
+  var mediaType: StaticString { self == .json ? "application/json" : "application/yaml" }
+}
+
+/// The description of all that the gateway serves, as OpenAPI 3.1.1 has it.
+///
+/// It is made from the routes that serve requests and the descriptors that they were made of, for whoever asks: that takes
+/// some milliseconds, and megabytes in the meantime.
+struct OpenAPIDocument {
+  private let schema = EtcdSchema()
+  private let comments: SchemaComments
+  private let examples = DocumentExamples()
+  private var components: SchemaComponents
+  private let routes: RouteTable
+
+  static func make(_ routes: RouteTable, _ format: OpenAPIFormat) -> ByteBuffer {
+    var maker = OpenAPIDocument(routes)
+    let document = maker.document()
+    var output = ByteBuffer(capacity: 1 << 19)
+    switch format {
+    case .json:
+      document.writeJSON(to: &output)
+      output.append("\n")
+    case .yaml:
+      document.writeYAML(to: &output)
+    }
+    return output
+  }
+
+  private init(_ routes: RouteTable) {
+    self.routes = routes
+    comments = SchemaComments(schema.descriptors)
+    components = SchemaComponents(schema.descriptors, comments: comments)
+  }
+
+  private mutating func document() -> DocumentValue {
+    let paths = paths()
+    return [
+      "openapi": "3.1.1",
+      "info": [
+        "title": "etcd-rest", "summary": "A REST/JSON front door for etcd v3", "version": .string(EtcdRest.version),
+        "description": .string(Self.introduction),
+        "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
+      ],
+      "servers": [["url": "/", "description": "The gateway that this document comes from."]],
+      "security": CommonComponents.security,
+      "tags": tags(),
+      "paths": paths,
+      "components": [
+        "schemas": schemas(), "responses": CommonComponents.responses, "parameters": CommonComponents.parameters,
+        "headers": CommonComponents.headers.adding(KeyDescriptions.headers),
+        "securitySchemes": CommonComponents.securitySchemes,
+      ],
+    ]
+  }
+
+  private static let introduction = """
+    etcd's v3 API over HTTP/1.1 and JSON.
+
+    Keys are resources at `/keys/KEY`: `curl -d VALUE -X PUT`, no base64.
+
+    Every path below `/v3` is one RPC of etcd's: the request message in JSON as the body of a `POST`, the response \
+    message in JSON as the answer. Keys and values are base64, numbers of 64 bits are strings, and fields that are zero \
+    or empty are left out. The older prefixes `/v3beta` and `/v3alpha` lead to the same calls.
+
+    Users of etcd log in with HTTP's Basic authentication, or send a token. Every error is JSON with a `message` and a \
+    gRPC `code`, whatever its status.
+    """
+
+  private func tags() -> DocumentValue {
+    let services = schema.descriptors.file.flatMap { file in file.service.map { "\(file.package).\($0.name)" } }
+    let ofServices = services.map { service -> DocumentValue in
+      ["name": .string(RpcDescription.tag(service)), "description": .string(comments[service])]
+    }
+    let keys: DocumentValue = [
+      "name": "Keys",
+      "description": """
+      Keys as resources, without base64: the rest of the path is the key, percent-encoded, and the body its value. The \
+      JSON is plainer than etcd's own: revisions and counts are numbers, and text is text.
+      """,
+    ]
+    let own: [DocumentValue] = [
+      ["name": "Health", "description": "How etcd and the gateway are. Nobody needs credentials for it."],
+      ["name": "Description", "description": "This document."],
+    ]
+    return .array([keys] + ofServices + own)
+  }
+
+  private mutating func paths() -> DocumentValue {
+    let rpcs = RpcDescription(schema, comments: comments)
+    let plain = PlainDescriptions(examples: examples)
+    let keys = KeyDescriptions(examples: examples)
+    let order = Dictionary(
+      uniqueKeysWithValues: schema.methods.flatMap(\.httpPaths).enumerated().map { ($1, $0) })
+    func place(_ path: String, _ route: RouteTable.Route) -> (Int, Int, String) {
+      switch route {
+      case .key, .keys: (0, 0, path)
+      case .rpc, .stream: (1, order[path] ?? 0, path)
+      case .probe, .snapshot, .description: (2, 0, path)
+      }
+    }
+    // Keys first, RPCs as in the .proto files, then the rest by name.
+    let served = routes.all.filter { !RouteTable.isOlderPath($0.path) }
+      .sorted { place($0.path, $0.route) < place($1.path, $1.route) }
+    var paths: DocumentValue = [:]
+    for (path, route) in served {
+      switch route {
+      case .rpc(let rpc), .stream(let rpc):
+        paths[path] = ["post": rpcs.operation(rpc, path: path, components: &components, examples: examples)]
+      case .probe(let probe): paths[path] = ["get": plain.operation(probe)]
+      case .snapshot: paths[path] = ["get": plain.snapshot]
+      case .keys: paths[path] = keys.ofRanges
+      case .key: paths[path] = keys.ofOneKey
+      case .description(let format): paths[path] = ["get": plain.operation(format)]
+      }
+    }
+    return paths
+  }
+
+  private func schemas() -> DocumentValue {
+    var schemas: DocumentValue = [:]
+    for (name, schema) in CommonComponents.schemas + PlainDescriptions.schemas + KeyDescriptions.schemas {
+      schemas[name] = schema
+    }
+    for (name, schema) in components.schemas.sorted(by: { $0.key < $1.key }) { schemas[name] = schema }
+    return schemas
+  }
+}

@@ -1,0 +1,35 @@
+/// What of an answer leads to which other operation (OpenAPI 3.1.1, section 4.8.20), by the operation that answers.
+enum OperationLinks {
+  static let all: [String: DocumentValue] = [
+    "put": [
+      "readIt": link("range", ["key": "$request.body#/key"], "Reads the key."),
+      "deleteIt": link("deleteRange", ["key": "$request.body#/key"], "Deletes the key."),
+    ],
+    "leaseGrant": [
+      "askAboutIt": link("leaseTimeToLive", ["ID": "$response.body#/ID"], "Tells how long the lease has left."),
+      "attachAKey": link("put", ["key": "bGVhc2Vk", "lease": "$response.body#/ID"], "Attaches a key to the lease."),
+      "revokeIt": link("leaseRevoke", ["ID": "$response.body#/ID"], "Ends the lease."),
+    ],
+    "lock": ["unlockIt": link("unlock", ["key": "$response.body#/key"], "Releases the lock.")],
+    "campaign": [
+      "proclaim": link("proclaim", ["leader": "$response.body#/leader"], "Replaces the leader's value."),
+      "resign": link("resign", ["leader": "$response.body#/leader"], "Gives the leadership up."),
+      "askWhoLeads": link("leader", ["name": "$request.body#/name"], "Tells who leads."),
+    ],
+    "userAdd": [
+      "readIt": link("userGet", ["name": "$request.body#/name"], "Tells which roles the user holds."),
+      "deleteIt": link("userDelete", ["name": "$request.body#/name"], "Deletes the user."),
+    ],
+    "roleAdd": [
+      "readIt": link("roleGet", ["role": "$request.body#/name"], "Tells what the role allows."),
+      "deleteIt": link("roleDelete", ["role": "$request.body#/name"], "Deletes the role."),
+    ],
+    "memberAdd": [
+      "removeIt": link("memberRemove", ["ID": "$response.body#/member/ID"], "Removes the member.")
+    ],
+  ]
+
+  private static func link(_ operation: String, _ body: DocumentValue, _ description: String) -> DocumentValue {
+    ["operationId": .string(operation), "requestBody": body, "description": .string(description)]
+  }
+}

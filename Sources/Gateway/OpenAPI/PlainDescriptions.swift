@@ -1,0 +1,167 @@
+/// The operations of routes that are no RPC and no key: probes, the database as a file, and this description.
+struct PlainDescriptions {
+  let examples: DocumentExamples
+
+  func operation(_ probe: Probe) -> DocumentValue {
+    switch probe {
+    case .version:
+      make(
+        "version", "Tells the versions of etcd and of its cluster",
+        """
+        Clients choose the prefix of their paths by it. `etcdcluster` is derived from the member's version. It needs no \
+        credentials, unless etcd tells its status to known users only and the gateway has no identity of its own \
+        (`--user`).
+        """,
+        ok: json("version", "The versions.", .schema("Versions")),
+        errors: ["401", "403", "429", "500", "501", "503", "504"])
+    case .health:
+      make(
+        "health", "Tells whether etcd serves and has no alarm",
+        """
+        It reads through a quorum, without credentials, and asks for alarms where etcd tells of them. etcd counts as \
+        healthy where it denies the read.
+        """,
+        parameters: [
+          Self.serializable,
+          query(
+            "exclude", "An alarm that shall not count.", ["type": "string", "enum": ["NOSPACE", "CORRUPT"]], "NOSPACE"),
+        ],
+        ok: json("health", "etcd is healthy.", .schema("Health")), errors: [],
+        others: ["503": json("health", "etcd is not.", .schema("Health"), status: 503)])
+    case .livez:
+      make(
+        "livez", "Tells whether the gateway is alive",
+        "It is about the gateway alone: to start it anew would not bring etcd back.",
+        ok: text("livez", "It is."), errors: [])
+    case .readyz:
+      make(
+        "readyz", "Tells whether the gateway can serve",
+        "It reads through a quorum of etcd's, without credentials; an answer that denies the read proves as much.",
+        parameters: [
+          Self.serializable,
+          query(
+            "verbose", "Whatever its value, the answer lists what was looked at.", ["type": "string"], "true"),
+        ],
+        ok: text("readyz", "It can."), errors: [], others: ["503": text("readyz", "It cannot, and why.", status: 503)])
+    }
+  }
+
+  /// `GET /snapshot`.
+  var snapshot: DocumentValue {
+    var operation = make(
+      "downloadSnapshot", "Downloads the database as a file",
+      """
+      It is the file that `etcdctl snapshot restore` takes. The gateway verifies the checksum at its end before it lets \
+      the last bytes go, and cuts the connection where it is wrong, so that a file of the length announced is whole. \
+      With authentication on, it takes the role `root`.
+      """,
+      ok: [
+        "description": "The database of the member that answers.",
+        "headers": [
+          "Content-Disposition": [
+            "description": "A name for the file, with the time in it.", "schema": ["type": "string"],
+          ]
+        ],
+        "content": ["application/octet-stream": ["schema": ["type": "string", "format": "binary"]]],
+      ],
+      errors: ["400", "401", "403", "415", "429", "431", "500", "501", "503", "504"])
+    operation["tags"] = ["Maintenance"]
+    operation["parameters"] = [
+      .component("parameters", "Request-Timeout"), .component("parameters", "Grpc-Timeout"),
+    ]
+    operation["security"] = nil
+    return operation
+  }
+
+  func operation(_ format: OpenAPIFormat) -> DocumentValue {
+    var operation = make(
+      format == .json ? "openapiJson" : "openapiYaml", "Describes this API as \(format == .json ? "JSON" : "YAML")",
+      "An OpenAPI 3.1 document, the one that you read. It needs no credentials.",
+      ok: [
+        "description": "The document.",
+        "headers": ["ETag": ["description": "Changes with the document.", "schema": ["type": "string"]]],
+        "content": ["\(format.mediaType)": ["schema": ["type": format == .json ? "object" : "string"]]],
+      ], errors: [],
+      others: ["304": ["description": "It is still the one with the entity tag that `If-None-Match` names."]])
+    operation["tags"] = ["Description"]
+    operation["responses"] = operation["responses"]?.adding(CommonComponents.responses(["400"]))
+    operation["parameters"] = [
+      [
+        "name": "If-None-Match", "in": "header", "description": "The entity tag of the document that the client has.",
+        "schema": ["type": "string"],
+      ]
+    ]
+    return operation
+  }
+
+  /// The schemas that only these refer to.
+  static let schemas: [(name: String, schema: DocumentValue)] = [
+    (
+      "Versions",
+      [
+        "type": "object", "description": "Versions of etcd.", "required": ["etcdserver", "etcdcluster"],
+        "properties": [
+          "etcdserver": ["type": "string", "description": "That of the member, such as `3.5.30`."],
+          "etcdcluster": ["type": "string", "description": "That of the cluster, such as `3.5.0`."],
+        ],
+      ]
+    ),
+    (
+      "Health",
+      [
+        "type": "object", "description": "How etcd is.", "required": ["health", "reason"],
+        "properties": [
+          "health": ["type": "string", "enum": ["true", "false"], "description": "Whether it is healthy."],
+          "reason": ["type": "string", "description": "What is wrong; empty where nothing is."],
+        ],
+      ]
+    ),
+  ]
+
+  private static let serializable = query(
+    "serializable", "Whether the member that answers is enough, without a quorum.", ["type": "boolean"], true)
+
+  private static func query(
+    _ name: String, _ description: String, _ schema: DocumentValue, _ example: DocumentValue
+  ) -> DocumentValue {
+    [
+      "name": .string(name), "in": "query", "description": .string(description), "schema": schema, "example": example,
+    ]
+  }
+
+  private func query(
+    _ name: String, _ description: String, _ schema: DocumentValue, _ example: DocumentValue
+  ) -> DocumentValue {
+    Self.query(name, description, schema, example)
+  }
+
+  private func make(
+    _ id: String, _ summary: String, _ description: String, parameters: [DocumentValue] = [], ok: DocumentValue,
+    errors: [String], others: DocumentValue = [:]
+  ) -> DocumentValue {
+    var operation: DocumentValue = [
+      "operationId": .string(id), "tags": ["Health"], "summary": .string(summary), "description": .string(description),
+      "security": [],
+    ]
+    if !parameters.isEmpty { operation["parameters"] = .array(parameters) }
+    operation["responses"] = (["200": ok] as DocumentValue).adding(others).adding(CommonComponents.responses(errors))
+    return operation
+  }
+
+  private func json(
+    _ id: String, _ description: String, _ schema: DocumentValue, status: Int = 200
+  ) -> DocumentValue {
+    [
+      "description": .string(description),
+      "content": ["application/json": examples.media(schema, .response(status), of: id)],
+    ]
+  }
+
+  private func text(_ id: String, _ description: String, status: Int = 200) -> DocumentValue {
+    let type = "text/plain; charset=utf-8"
+    return [
+      "description": .string(description),
+      "content": ["text/plain": examples.media(["type": "string"], .response(status), of: id, type: type)],
+    ]
+  }
+}

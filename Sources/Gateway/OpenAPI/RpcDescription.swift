@@ -1,0 +1,104 @@
+import EtcdSchema
+import SwiftProtobuf
+
+/// Makes the operations of etcd's RPCs from their descriptors and comments.
+struct RpcDescription {
+  let comments: SchemaComments
+  /// By their paths.
+  private let methods: [String: EtcdSchema.Method]
+
+  init(_ schema: EtcdSchema, comments: SchemaComments) {
+    self.comments = comments
+    methods = Dictionary(
+      uniqueKeysWithValues: schema.methods.flatMap { method in method.httpPaths.map { ($0, method) } })
+  }
+
+  /// What any call may be answered with. gRPC statuses that etcd gives to no error are not among them.
+  private static let statuses = ["400", "401", "403", "413", "415", "429", "431", "500", "501", "503", "504"]
+
+  /// The calls about a lease or a member, for which etcd has a NotFound.
+  private static let withNotFound: Set = [
+    "KV/Put", "KV/Txn", "Lease/LeaseRevoke", "Cluster/MemberRemove", "Cluster/MemberUpdate", "Cluster/MemberPromote",
+  ]
+
+  /// The operation under one path of an RPC.
+  ///
+  /// - Parameter components: hears of the messages.
+  func operation(
+    _ rpc: RpcRoute, path: String, components: inout SchemaComponents, examples: DocumentExamples
+  ) -> DocumentValue {
+    guard let method = methods[path] else { preconditionFailure("no descriptor of \(path)") }
+    let name = "\(method.service).\(method.name)"
+    let isOlderPath = path != method.httpPaths.first
+    let id = Self.operationID(method.name, isOlderPath: isOlderPath)
+    let (summary, rest) = comments.summary(name)
+    var operation: DocumentValue = [
+      "operationId": .string(id), "tags": [.string(Self.tag(method.service))],
+      "summary": .string(isOlderPath ? "\(summary) (older path)" : summary),
+      "description": .string(([rest] + notes(rpc, method)).filter { !$0.isEmpty }.joined(separator: "\n\n")),
+    ]
+    if isOlderPath { operation["deprecated"] = true }
+    var parameters = ["Request-Timeout", "Grpc-Timeout", "Prefer"]
+    if !method.isUnary { parameters.append("heartbeat") }
+    operation["parameters"] = .array(parameters.map { .component("parameters", $0) })
+
+    let request = components.reference(method.request)
+    let hasBody = components.hasFields(method.request)
+    operation["requestBody"] = [
+      "description": .string(method.clientStreaming ? Self.requests : comments[method.request]),
+      "required": .bool(hasBody),
+      "content": ["application/json": examples.media(request, .request, of: id)],
+    ]
+    var success: DocumentValue = ["description": .string(comments[method.response])]
+    let response = components.reference(method.response)
+    if method.isUnary {
+      success["headers"] = ["Preference-Applied": .component("headers", "Preference-Applied")]
+      success["content"] = ["application/json": examples.media(response, .response(200), of: id)]
+    } else {
+      success["description"] = .string("\(Self.lines)\n\nEach `result`: \(comments[method.response])")
+      success["content"] = ["application/json": examples.media(Self.line(response), .response(200), of: id)]
+    }
+    if let links = OperationLinks.all[id] { success["links"] = links }
+    let isMissing = Self.withNotFound.contains { method.grpcPath.hasSuffix(".\($0)") }
+    let errors = CommonComponents.responses(Self.statuses + (isMissing ? ["404"] : []))
+    operation["responses"] = (["200": success] as DocumentValue).adding(examples.adding(to: errors, of: id))
+    operation["x-grpc-method"] = .string(method.grpcPath)
+    return operation
+  }
+
+  private func notes(_ rpc: RpcRoute, _ method: EtcdSchema.Method) -> [String] {
+    var notes = ["It is one call of `\(method.grpcPath)` over gRPC."]
+    if method.isRepeatable { notes[0] += " The gateway repeats it by itself where a member fails." }
+    if rpc.waits {
+      notes.append("It waits for as long as it takes, unless `Request-Timeout` or `Grpc-Timeout` says otherwise.")
+    }
+    return notes
+  }
+
+  private static let requests = """
+    One or more JSON values, one after the other. All of them are read before anything is done. A WebSocket on the same \
+    path takes them one by one.
+    """
+
+  private static let lines = """
+    A line of JSON for each message, sent as soon as it is there; empty lines are heartbeats. After the first line an \
+    error is a line as well, the last one.
+    """
+
+  /// The schema of a line of a stream.
+  private static func line(_ result: DocumentValue) -> DocumentValue {
+    [
+      "type": "object", "description": "A line of the stream: a message, or the error that the stream ends with.",
+      "maxProperties": 1, "properties": ["result": result, "error": .schema("StreamError")],
+    ]
+  }
+
+  /// The name of the method that generated clients have: `RangeStream` is `rangeStream`.
+  private static func operationID(_ name: String, isOlderPath: Bool) -> String {
+    let id = name.prefix(1).lowercased() + name.dropFirst()
+    return isOlderPath ? "kv\(name)" : id
+  }
+
+  /// The tag of a service: `etcdserverpb.KV` is `KV`.
+  static func tag(_ service: String) -> String { String(service.split(separator: ".").last ?? "") }
+}

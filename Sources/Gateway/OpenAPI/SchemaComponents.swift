@@ -1,0 +1,146 @@
+import EtcdSchema
+import SwiftProtobuf
+
+/// The component schemas of etcd's messages, made of their descriptors as they are asked for.
+///
+/// A message is an object with all fields optional: what is zero or empty is left out. A oneof is not a `oneOf`, which
+/// generators make clumsy types of, but a rule beside ordinary properties: `maxProperties` where all are members of it, else
+/// `not` any two of them.
+struct SchemaComponents {
+  private let comments: SchemaComments
+  private var messages: [String: Google_Protobuf_DescriptorProto] = [:]
+  private var enums: [String: Google_Protobuf_EnumDescriptorProto] = [:]
+  /// What was asked for, by the names of the components.
+  private(set) var schemas: [String: DocumentValue] = [:]
+  /// The full names that the components' names stand for.
+  private var owners: [String: String] = [:]
+
+  init(_ descriptors: Google_Protobuf_FileDescriptorSet, comments: SchemaComments) {
+    self.comments = comments
+    for file in descriptors.file {
+      for message in file.messageType { add(message, in: file.package) }
+      for definition in file.enumType { enums["\(file.package).\(definition.name)"] = definition }
+    }
+  }
+
+  private mutating func add(_ message: Google_Protobuf_DescriptorProto, in scope: String) {
+    let name = "\(scope).\(message.name)"
+    messages[name] = message
+    for nested in message.nestedType { add(nested, in: name) }
+    for nested in message.enumType { enums["\(name).\(nested.name)"] = nested }
+  }
+
+  /// Whether a message has any fields.
+  func hasFields(_ name: String) -> Bool { messages[name]?.field.isEmpty == false }
+
+  /// A reference to the schema of a message or enum, by its full name.
+  mutating func reference(_ name: String) -> DocumentValue {
+    // The package is left out: `etcdserverpb.RangeRequest.SortOrder` is `RangeRequestSortOrder`.
+    let component = name.split(separator: ".").dropFirst().joined()
+    if let owner = owners[component] {
+      precondition(owner == name, "\(owner) and \(name) would be the same component")
+    } else {
+      owners[component] = name
+      schemas[component] = messages[name].map { object($0, name) } ?? enums[name].map { enumeration($0, name) }
+      precondition(schemas[component] != nil, "there is no \(name) in the schema")
+    }
+    return .schema(component)
+  }
+
+  private mutating func object(_ message: Google_Protobuf_DescriptorProto, _ name: String) -> DocumentValue {
+    var schema: DocumentValue = ["type": "object", "description": .string(comments[name])]
+    var properties: DocumentValue = [:]
+    for field in message.field { properties[field.name] = property(field, of: name) }
+    if !properties.members.isEmpty { schema["properties"] = properties }
+    for (index, oneof) in message.oneofDecl.enumerated() {
+      let fields = message.field.filter { $0.hasOneofIndex && $0.oneofIndex == index }.map(\.name)
+      let list = fields.map { "`\($0)`" }.joined(separator: ", ")
+      let rule = "At most one of \(list) may be there"
+      schema["description"] = .string("\(comments[name])\n\n\(rule): \(comments["\(name).\(oneof.name)"])")
+      if fields.count == message.field.count {
+        schema["maxProperties"] = 1
+      } else {
+        let pairs = fields.indices.flatMap { first in
+          fields[(first + 1)...].map { DocumentValue.array([.string(fields[first]), .string($0)]) }
+        }
+        schema["not"] = ["anyOf": .array(pairs.map { ["required": $0] })]
+      }
+    }
+    return schema
+  }
+
+  private mutating func property(_ field: Google_Protobuf_FieldDescriptorProto, of message: String) -> DocumentValue {
+    let since = field.options.Etcdrest_since
+    let comment = comments["\(message).\(field.name)"]
+    let description: DocumentValue = .string(since.isEmpty ? comment : "\(comment) Since etcd \(since).")
+    var schema = value(field)
+    if field.label == .repeated { schema = ["type": "array", "items": schema] }
+    schema["description"] = description
+    if !since.isEmpty { schema["x-since"] = .string(since) }
+    if field.options.deprecated { schema["deprecated"] = true }
+    return schema
+  }
+
+  private mutating func value(_ field: Google_Protobuf_FieldDescriptorProto) -> DocumentValue {
+    switch field.type {
+    case .bool: ["type": "boolean"]
+    case .string: ["type": "string"]
+    case .bytes: .schema("Bytes")
+    case .int64, .sint64, .sfixed64: .schema("Int64")
+    case .uint64, .fixed64: .schema("UInt64")
+    case .int32, .sint32, .sfixed32: ["type": "integer", "format": "int32"]
+    case .uint32, .fixed32: ["type": "integer", "minimum": 0, "maximum": 4_294_967_295]
+    case .message, .enum: reference(String(field.typeName.drop { $0 == "." }))
+    // Transcoding knows none of these either.
+    case .double, .float, .group: preconditionFailure("fields of this type have no JSON here: \(field.name)")
+    }
+  }
+
+  private func enumeration(_ definition: Google_Protobuf_EnumDescriptorProto, _ name: String) -> DocumentValue {
+    let values = definition.value.map { value in
+      let since = value.options.Etcdrest_valueSince
+      let comment = comments["\(name).\(value.name)"]
+      return "- `\(value.name)`: \(comment)\(since.isEmpty ? "" : " Since etcd \(since).")"
+    }
+    return [
+      "type": "string",
+      "description": .string("\(comments[name])\n\n\(values.joined(separator: "\n"))"),
+      "enum": .array(definition.value.map { .string($0.name) }),
+    ]
+  }
+
+  /// What the fields of several kinds have in common.
+  static let scalars: [(name: String, schema: DocumentValue)] = [
+    (
+      "Bytes",
+      [
+        "type": "string", "contentEncoding": "base64",
+        "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        "description": """
+        Bytes in base64 (RFC 4648, section 4): `Zm9v` is `foo`. Requests may leave the padding out, and use the URL \
+        alphabet.
+        """,
+      ]
+    ),
+    (
+      "Int64",
+      [
+        "type": "string", "format": "int64", "pattern": "^(0|-?[1-9][0-9]{0,18})$",
+        "description": """
+        A whole number of 64 bits, in a string because JavaScript's numbers have but 53. Requests may have a JSON \
+        number instead.
+        """,
+      ]
+    ),
+    (
+      "UInt64",
+      [
+        "type": "string", "format": "uint64", "pattern": "^(0|[1-9][0-9]{0,19})$",
+        "description": """
+        A whole number of 64 bits, never negative, in a string because JavaScript's numbers have but 53. Requests may \
+        have a JSON number instead.
+        """,
+      ]
+    ),
+  ]
+}
