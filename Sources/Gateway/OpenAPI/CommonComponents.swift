@@ -23,7 +23,7 @@ enum CommonComponents {
   // MARK: - Schemas
 
   static let schemas: [(name: String, schema: DocumentValue)] =
-    SchemaComponents.scalars + [
+    [
       (
         "Error",
         [
