@@ -65,8 +65,10 @@ package final class WatchResponse {
 
   var hasEvents: Bool { !marks.isEmpty }
   /// The revisions of the first and the last event.
-  var firstRevision: Int64 { marks.first?.revision ?? 0 }
-  var lastRevision: Int64 { marks.last?.revision ?? 0 }
+  package var firstRevision: Int64 { marks.first?.revision ?? 0 }
+  package var lastRevision: Int64 { marks.last?.revision ?? 0 }
+  /// How many events there are of the first one's revision.
+  package var firstRevisionCount: Int { marks.prefix { $0.revision == firstRevision }.count }
 
   /// The events after `revision` alone; nil where there are none.
   func dropping(through revision: Int64) -> WatchResponse? {
