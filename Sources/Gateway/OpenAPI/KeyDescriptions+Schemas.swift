@@ -16,7 +16,9 @@ extension KeyDescriptions {
         "properties": [
           "revision": number("The revision that all pages are of."),
           "count": number("How many keys the range has."),
-          "keys": ["type": "array", "items": .schema("Key"), "description": "The keys of this page; absent with `count_only`."],
+          "keys": [
+            "type": "array", "items": .schema("Key"), "description": "The keys of this page; absent with `count_only`.",
+          ],
           "cursor": [
             "type": "string", "description": "What the next page is asked for with; absent from the last one.",
           ],
