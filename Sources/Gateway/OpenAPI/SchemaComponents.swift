@@ -30,9 +30,6 @@ struct SchemaComponents {
     for nested in message.enumType { enums["\(name).\(nested.name)"] = nested }
   }
 
-  /// Whether a message has any fields.
-  func hasFields(_ name: String) -> Bool { messages[name]?.field.isEmpty == false }
-
   /// A reference to the schema of a message or enum, by its full name.
   mutating func reference(_ name: String) -> DocumentValue {
     // The package is left out: `etcdserverpb.RangeRequest.SortOrder` is `RangeRequestSortOrder`.

@@ -99,7 +99,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 200,
           "headers": {
-            "ETag": "\"3897990026396447541\""
+            "ETag": "\"5193678774669964611\""
           }
         }
       },
@@ -116,7 +116,7 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "type": "application/yaml",
           "headers": {
-            "ETag": "\"365330583643760942\""
+            "ETag": "\"4498767582121081187\""
           }
         }
       },
@@ -350,7 +350,7 @@ let examplesJSON: StaticString = ##"""
           },
           "body": {
             "revision": 5,
-            "lease": "4266775839648307729",
+            "lease": "1641177256995697169",
             "ttl": 60
           }
         }
@@ -401,25 +401,171 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
-        "name": "wait",
-        "summary": "The changes after a revision, as soon as there are any",
+        "operation": "listKeys",
+        "name": "page",
+        "summary": "A page of keys",
+        "volatile": [
+          "cursor",
+          "lease"
+        ],
         "request": {
-          "path": {
-            "key": "app/config"
-          },
           "query": {
-            "wait": "10s",
-            "since": 2
+            "prefix": "app/",
+            "limit": 2
           }
         },
         "response": {
-          "status": 501,
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
           "body": {
-            "error": "not there yet: awaitKey",
-            "message": "not there yet: awaitKey",
-            "code": 12
+            "revision": 5,
+            "keys": [
+              {
+                "key": "app/a/b",
+                "value": "1",
+                "create_revision": 4,
+                "mod_revision": 4,
+                "version": 1,
+                "lease": "0"
+              },
+              {
+                "key": "app/config",
+                "value": "debug=false",
+                "create_revision": 2,
+                "mod_revision": 3,
+                "version": 2,
+                "lease": "0"
+              }
+            ],
+            "count": 3,
+            "cursor": "AQAAAAAAAAAFAAAAAAAAAAMgdVcs1AYNq2FwcC9jb25maWc"
           }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "next-page",
+        "summary": "The page after it",
+        "volatile": [
+          "lease"
+        ],
+        "request": {
+          "query": {
+            "prefix": "app/",
+            "limit": 2,
+            "cursor": "AQAAAAAAAAAFAAAAAAAAAAMgdVcs1AYNq2FwcC9jb25maWc"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "revision": 5,
+            "keys": [
+              {
+                "key": "app/session",
+                "value": "online",
+                "create_revision": 5,
+                "mod_revision": 5,
+                "version": 1,
+                "lease": "1641177256995697169"
+              }
+            ],
+            "count": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "count",
+        "summary": "How many keys there are",
+        "request": {
+          "query": {
+            "prefix": "app/",
+            "count_only": "true"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "revision": 5,
+            "count": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "unknown-parameter",
+        "summary": "A parameter that is unknown",
+        "request": {
+          "query": {
+            "prefiks": "app/"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "unknown query parameter 'prefiks'; there are prefix, from, to, limit, cursor, count_only, sort, order, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, watch, since, heartbeat, prefix, from, to, wait, since",
+            "message": "unknown query parameter 'prefiks'; there are prefix, from, to, limit, cursor, count_only, sort, order, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, watch, since, heartbeat, prefix, from, to, wait, since",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "lines",
+        "summary": "All of them, a line each",
+        "volatile": [
+          "lease"
+        ],
+        "isStream": true,
+        "request": {
+          "query": {
+            "prefix": "app/"
+          },
+          "headers": {
+            "Accept": "application/x-ndjson"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "application/x-ndjson",
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "lines": [
+            {
+              "key": "app/a/b",
+              "value": "1",
+              "create_revision": 4,
+              "mod_revision": 4,
+              "version": 1,
+              "lease": "0"
+            },
+            {
+              "key": "app/config",
+              "value": "debug=false",
+              "create_revision": 2,
+              "mod_revision": 3,
+              "version": 2,
+              "lease": "0"
+            },
+            {
+              "key": "app/session",
+              "value": "online",
+              "create_revision": 5,
+              "mod_revision": 5,
+              "version": 1,
+              "lease": "1641177256995697169"
+            }
+          ]
         }
       },
       {
@@ -511,8 +657,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "8",
               "raft_term": "2"
             }
@@ -534,8 +680,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "9",
               "raft_term": "2"
             },
@@ -640,8 +786,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "9",
               "raft_term": "2"
             },
@@ -672,8 +818,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "9",
               "raft_term": "2"
             },
@@ -703,8 +849,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "9",
               "raft_term": "2"
             }
@@ -764,8 +910,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "10",
               "raft_term": "2"
             },
@@ -816,8 +962,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "10",
               "raft_term": "2"
             },
@@ -858,8 +1004,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "11",
               "raft_term": "2"
             },
@@ -889,8 +1035,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "11",
               "raft_term": "2"
             }
@@ -930,8 +1076,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "12",
               "raft_term": "2"
             }
@@ -960,8 +1106,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "9957160457039277598",
-                  "member_id": "12466276856510036790",
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
                   "revision": "12",
                   "raft_term": "2"
                 },
@@ -971,8 +1117,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "9957160457039277598",
-                  "member_id": "12466276856510036790",
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
                   "revision": "12",
                   "raft_term": "2"
                 },
@@ -1031,8 +1177,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "12",
               "raft_term": "2"
             },
@@ -1075,8 +1221,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "13",
               "raft_term": "2"
             }
@@ -1099,8 +1245,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "9957160457039277598",
-                  "member_id": "12466276856510036790",
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
                   "revision": "13",
                   "raft_term": "2"
                 },
@@ -1128,8 +1274,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1155,8 +1301,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1181,8 +1327,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1204,14 +1350,14 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "13",
               "raft_term": "2"
             },
             "leases": [
               {
-                "ID": "4266775839648307729"
+                "ID": "1641177256995697169"
               },
               {
                 "ID": "7587862024483102001"
@@ -1232,14 +1378,14 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "13",
               "raft_term": "2"
             },
             "leases": [
               {
-                "ID": "4266775839648307729"
+                "ID": "1641177256995697169"
               },
               {
                 "ID": "7587862024483102001"
@@ -1262,8 +1408,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "14",
               "raft_term": "2"
             },
@@ -1284,8 +1430,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "15",
               "raft_term": "2"
             }
@@ -1307,8 +1453,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "16",
               "raft_term": "2"
             },
@@ -1334,8 +1480,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "16",
               "raft_term": "2"
             },
@@ -1354,6 +1500,9 @@ let examplesJSON: StaticString = ##"""
         "operation": "observe",
         "name": "second",
         "summary": "Who leads, for a second",
+        "volatile": [
+          "error.message"
+        ],
         "isStream": true,
         "request": {
           "headers": {
@@ -1369,8 +1518,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "9957160457039277598",
-                  "member_id": "12466276856510036790",
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
                   "revision": "16",
                   "raft_term": "2"
                 },
@@ -1388,7 +1537,7 @@ let examplesJSON: StaticString = ##"""
               "error": {
                 "grpc_code": 4,
                 "http_code": 504,
-                "message": "context deadline exceeded",
+                "message": "the time limit of the stream has passed",
                 "http_status": "Gateway Timeout",
                 "code": 4
               }
@@ -1415,8 +1564,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "17",
               "raft_term": "2"
             }
@@ -1441,8 +1590,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "18",
               "raft_term": "2"
             }
@@ -1480,8 +1629,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -1519,19 +1668,19 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "raft_term": "2"
             },
             "members": [
               {
-                "ID": "12466276856510036790",
+                "ID": "6839372075178497734",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:23389"
+                  "http://127.0.0.1:21141"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:23388"
+                  "http://127.0.0.1:21140"
                 ]
               }
             ]
@@ -1557,12 +1706,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "raft_term": "2"
             },
             "member": {
-              "ID": "12306812826374436596",
+              "ID": "7673408603984305629",
               "peerURLs": [
                 "http://10.0.0.4:2380"
               ],
@@ -1570,21 +1719,21 @@ let examplesJSON: StaticString = ##"""
             },
             "members": [
               {
-                "ID": "12306812826374436596",
+                "ID": "6839372075178497734",
+                "name": "m0",
+                "peerURLs": [
+                  "http://127.0.0.1:21141"
+                ],
+                "clientURLs": [
+                  "http://127.0.0.1:21140"
+                ]
+              },
+              {
+                "ID": "7673408603984305629",
                 "peerURLs": [
                   "http://10.0.0.4:2380"
                 ],
                 "isLearner": true
-              },
-              {
-                "ID": "12466276856510036790",
-                "name": "m0",
-                "peerURLs": [
-                  "http://127.0.0.1:23389"
-                ],
-                "clientURLs": [
-                  "http://127.0.0.1:23388"
-                ]
               }
             ]
           }
@@ -1596,7 +1745,7 @@ let examplesJSON: StaticString = ##"""
         "summary": "It cannot vote before it has caught up",
         "request": {
           "body": {
-            "ID": "12306812826374436596"
+            "ID": "7673408603984305629"
           }
         },
         "response": {
@@ -1617,7 +1766,7 @@ let examplesJSON: StaticString = ##"""
         ],
         "request": {
           "body": {
-            "ID": "12306812826374436596",
+            "ID": "7673408603984305629",
             "peerURLs": [
               "http://10.0.0.5:2380"
             ]
@@ -1627,25 +1776,25 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "raft_term": "2"
             },
             "members": [
               {
-                "ID": "12306812826374436596",
+                "ID": "6839372075178497734",
+                "name": "m0",
                 "peerURLs": [
-                  "http://10.0.0.5:2380"
+                  "http://127.0.0.1:21141"
+                ],
+                "clientURLs": [
+                  "http://127.0.0.1:21140"
                 ]
               },
               {
-                "ID": "12466276856510036790",
-                "name": "m0",
+                "ID": "7673408603984305629",
                 "peerURLs": [
-                  "http://127.0.0.1:23389"
-                ],
-                "clientURLs": [
-                  "http://127.0.0.1:23388"
+                  "http://10.0.0.5:2380"
                 ]
               }
             ]
@@ -1658,29 +1807,15 @@ let examplesJSON: StaticString = ##"""
         "summary": "Remove it again",
         "request": {
           "body": {
-            "ID": "12306812826374436596"
+            "ID": "7673408603984305629"
           }
         },
         "response": {
-          "status": 200,
+          "status": 503,
           "body": {
-            "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
-              "raft_term": "2"
-            },
-            "members": [
-              {
-                "ID": "12466276856510036790",
-                "name": "m0",
-                "peerURLs": [
-                  "http://127.0.0.1:23389"
-                ],
-                "clientURLs": [
-                  "http://127.0.0.1:23388"
-                ]
-              }
-            ]
+            "error": "etcdserver: request timed out, possibly due to connection lost",
+            "message": "etcdserver: request timed out, possibly due to connection lost",
+            "code": 14
           }
         }
       },
@@ -1694,11 +1829,11 @@ let examplesJSON: StaticString = ##"""
           }
         },
         "response": {
-          "status": 404,
+          "status": 500,
           "body": {
-            "error": "etcdserver: member not found",
-            "message": "etcdserver: member not found",
-            "code": 5
+            "error": "etcdserver: re-configuration failed due to not enough started members",
+            "message": "etcdserver: re-configuration failed due to not enough started members",
+            "code": 2
           }
         }
       },
@@ -1711,17 +1846,17 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
             "version": "3.5.1",
-            "dbSize": "24576",
-            "leader": "12466276856510036790",
-            "raftIndex": "35",
+            "dbSize": "20480",
+            "leader": "6839372075178497734",
+            "raftIndex": "34",
             "raftTerm": "2",
-            "raftAppliedIndex": "35",
+            "raftAppliedIndex": "34",
             "dbSizeInUse": "16384"
           }
         }
@@ -1737,8 +1872,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -1760,8 +1895,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -1821,8 +1956,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -1844,12 +1979,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
-            "hash": 1046766602
+            "hash": 2977217392
           }
         }
       },
@@ -1866,8 +2001,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -1918,8 +2053,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -1943,7 +2078,7 @@ let examplesJSON: StaticString = ##"""
             },
             {
               "result": {
-                "blob": "nWEpnyOu5DpIPtVx0VCC7xRyA0RWPfVRY21BqqNqhD4="
+                "blob": "ouOyfeYGSsCWJfgkTYn9h3cvoOjQFtNBMhaRHGjesiE="
               }
             }
           ]
@@ -1988,8 +2123,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2010,8 +2145,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2051,8 +2186,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2068,8 +2203,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2093,8 +2228,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2114,8 +2249,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2140,8 +2275,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2161,8 +2296,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2184,8 +2319,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2210,8 +2345,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2232,8 +2367,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2253,8 +2388,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2273,8 +2408,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2291,8 +2426,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2313,12 +2448,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
-            "token": "BWqhhZNbDwknNFBB.56"
+            "token": "psCxkAhTzHQjGmHq.55"
           }
         }
       },
@@ -2368,7 +2503,7 @@ let examplesJSON: StaticString = ##"""
         "summary": "With the token",
         "request": {
           "headers": {
-            "Authorization": "Bearer BWqhhZNbDwknNFBB.56"
+            "Authorization": "Bearer psCxkAhTzHQjGmHq.55"
           },
           "body": {
             "key": "YXBwL2NvbmZpZw=="
@@ -2378,8 +2513,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2510,8 +2645,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2533,8 +2668,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2555,8 +2690,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2577,8 +2712,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2596,8 +2731,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2617,8 +2752,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "9957160457039277598",
-              "member_id": "12466276856510036790",
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
               "revision": "19",
               "raft_term": "2"
             }
