@@ -5,7 +5,7 @@
 release = swift build -c release --product etcd-rest --static-swift-stdlib -Xlinker --no-export-dynamic
 
 help: ## say what there is to make
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 run: ## start a local etcd (root's password: rootpw) and the gateway on 127.0.0.1:8379
 	@scripts/install-system-packages run
@@ -35,6 +35,10 @@ alone = ^GrpcBridgeTests\.ClientFootprintTests
 # Those that test our own code in one process: what GatewayTests tests is another one.
 unit_tests = ^((EtcdSchema|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.WebSocket(Protocol|Handshake)Tests)(\.|/)
 
+image-test: ## build the images of docker/ and try them, without Docker; as root
+	@scripts/install-system-packages image
+	scripts/check-image
+
 fuzz: ## run the fuzzers, SECONDS each (default 300)
 	@scripts/install-system-packages build
 	scripts/fuzz $(or $(SECONDS),300)
@@ -60,4 +64,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build test fuzz bench generate docs format clean
+.PHONY: help run build test image-test fuzz bench generate docs format clean

@@ -2,35 +2,43 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of `docs/streams.md` and of the README's section about streams, as they stand there.
+/// The examples of `docs/quick-start.md`, `docs/streams.md` and of the README's section about streams, as they stand there.
 @Suite(.timeLimit(.minutes(15)))
 struct ExampleTests {
   @Test func thereAreExamplesInEveryLanguage() throws {
-    let examples = try Example.all()
+    let examples = try Example.all().flatMap { $0 }
     #expect(Set(examples.map(\.language)) == Set(Example.commands.keys))
-    for tool in ["curl -fN", "curl -sN", "fetch(", "import requests", "import websockets", "curl -fsOJ"] {
+    let tools = [
+      "curl -fN", "curl -sN", "fetch(", "import requests", "import websockets", "curl -fsOJ", "net/http", "jq", "<?php",
+    ]
+    for tool in tools {
       #expect(examples.contains { $0.code.contains(tool) }, "\(tool)")
     }
   }
 
   @Test(arguments: EtcdVersion.allCases)
   func theyDoWhatIsSaid(version: EtcdVersion) async throws {
-    for example in try Example.all() {
-      // Each has an etcd of its own, so that its revisions are those of the page.
+    for examples in try Example.all() {
+      // Each group has an etcd of its own, so that its revisions are those of the page.
       try await withAuth(version) { _, gateway in
-        let run = try await example.run(at: gateway.url, version)
-        let report = "\(example.place): \(run.output)\(run.errorOutput)"
-        #expect(run.exit == .code(0), "\(report)")
-        if let output = example.output {
-          #expect(Self.comparable(run.output) == Self.comparable(output), "\(report)")
+        for example in examples {
+          let run = try await example.run(at: gateway.url, version)
+          let report = "\(example.place): \(run.output)\(run.errorOutput)"
+          #expect(run.exit == .code(0), "\(report)")
+          if let output = example.output {
+            #expect(Self.comparable(run.output) == Self.comparable(output), "\(report)")
+          }
         }
       }
     }
   }
 
-  /// The text without the numbers that each etcd chooses for itself; all others have to be as they are.
+  /// The text without the numbers that each etcd chooses for itself (all others have to be as they are), and without the
+  /// end of the last line, which the value of a key does not have.
   private static func comparable(_ text: String) -> String {
-    text.replacing(/"(cluster_id|member_id|raft_term)":"[0-9]+"/) { "\"\($0.output.1)\":\"-\"" }
+    let text = text.hasSuffix("\n") ? String(text.dropLast()) : text
+    return text.replacing(/"(cluster_id|member_id|raft_term)":"[0-9]+"/) { "\"\($0.output.1)\":\"-\"" }
+      .replacing(/"lease":"[0-9]{10,}"/) { _ in "\"lease\":\"-\"" }
   }
 }
 
@@ -39,8 +47,10 @@ private struct Example {
   /// What runs a program of a language, and the name of its file.
   static let commands = [
     "sh": ("bash -e", "example.sh"), "javascript": ("node", "example.mjs"),
-    "python": ("/usr/bin/python3", "example.py"),
+    "python": ("/usr/bin/python3", "example.py"), "php": ("php", "example.php"), "ruby": ("ruby", "example.rb"),
   ]
+  /// What follows the language of a program that needs what the one before it has left at etcd.
+  private static let continuation = "same-etcd"
 
   let language: String
   /// The page and the line where it begins.
@@ -49,33 +59,45 @@ private struct Example {
   /// The `text` block that follows, if one does.
   private(set) var output: String?
 
-  static func all() throws -> [Example] { try ["docs/streams.md", "README.md"].flatMap { try all(in: $0) } }
+  /// All programs of all pages, those together that need the same etcd.
+  static func all() throws -> [[Example]] {
+    try ["docs/quick-start.md", "docs/streams.md", "README.md"].flatMap { try all(in: $0) }
+  }
 
   /// All programs of a page (CommonMark, "Fenced code blocks"); a block without a language is none.
   /// - Throws: `TestSupportError` for a block that is neither a program nor the output of the one before.
-  private static func all(in page: String) throws -> [Example] {
-    var examples: [Example] = []
-    var block: (language: String, place: String, text: String)?
+  private static func all(in page: String) throws -> [[Example]] {
+    var groups: [[Example]] = []
+    var block: (info: String, place: String, text: String)?
     let text = try String(contentsOfFile: "\(packageRoot)/\(page)", encoding: .utf8)
     for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
       guard line.hasPrefix("```") else {
         block?.text += line + "\n"
         continue
       }
-      guard let (language, place, text) = block.take() else {
+      guard let (info, place, text) = block.take() else {
         block = (String(line.dropFirst(3)), "\(page), line \(index + 2)", "")
         continue
       }
-      if commands[language] != nil {
-        examples.append(Example(language: language, place: place, code: text))
-      } else if language == "text", let last = examples.indices.last, examples[last].output == nil {
-        examples[last].output = text
-      } else if !language.isEmpty {
+      let words = info.split(separator: " ").map(String.init)
+      let last = groups.indices.last
+      if let language = words.first, commands[language] != nil {
+        let example = Example(language: language, place: place, code: text)
+        if words.count == 1 {
+          groups.append([example])
+        } else if let last, words.dropFirst() == [continuation] {
+          groups[last].append(example)
+        } else {
+          throw TestSupportError("\(place): what is '\(info)'?")
+        }
+      } else if info == "text", let last, let example = groups[last].indices.last, groups[last][example].output == nil {
+        groups[last][example].output = text
+      } else if !info.isEmpty {
         throw TestSupportError("\(place): nobody checks this block")
       }
     }
     if let block { throw TestSupportError("\(block.place): a block without an end") }
-    return examples
+    return groups
   }
 
   /// Runs it in a folder of its own; nothing but the gateway's address is replaced.

@@ -239,11 +239,13 @@ final class Exchange {
       MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
   }
 
-  /// Answers with a file, which is sent from where it is.
-  func respond(file: consuming OpenFile, contentType: StaticString, headers: HTTPResponse.Headers) {
+  /// Answers with a file, which is sent from where it is; for 304 with the head that the file would have had.
+  func respond(
+    _ status: UInt32, file: consuming OpenFile, contentType: StaticString, headers: HTTPResponse.Headers
+  ) {
     let size = file.size
     handler = nil
-    answer(200, contentType, headers, MHD_create_response_from_fd64(size, file.release()))
+    answer(status, contentType, headers, MHD_create_response_from_fd64(size, file.release()))
   }
 
   /// Answers with bytes that never change and are never freed.

@@ -27,6 +27,8 @@ struct RequestHead {
   var origin: HeaderValue?
   /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request Headers).
   var fetchSite: HeaderValue?
+  /// The last event that a client has seen of a stream that it goes on with (HTML Standard, section 9.2.4).
+  var lastEventID: HeaderValue?
   /// Whether a browser asks what a page may ask for (Fetch Standard, "CORS-preflight request").
   var isPreflight = false
   /// Whether the client would rather go on as a WebSocket.
@@ -77,6 +79,7 @@ struct RequestHead {
       if authorization != nil { fault = "the request has more than one Authorization header" }
       authorization = value
     case 14 where isNamed("sec-fetch-site"): fetchSite = value
+    case 13 where isNamed("last-event-id"): lastEventID = value
     case 14 where isNamed("content-length"):
       if contentLength != nil || isChunked { fault = "the request has more than one length" }
       contentLength = UInt64(String(decoding: value, as: UTF8.self))

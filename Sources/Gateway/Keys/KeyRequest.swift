@@ -102,8 +102,8 @@ struct KeyRequest {
     case .deleteKey, .deleteKeys: return try KeyDeleteHandler(self, exchange: exchange, shard: shard)
     case .listKeys: return try KeyListHandler(self, exchange: exchange, shard: shard)
     case .exportKeys: return try KeyExportHandler(self, exchange: exchange, shard: shard)
-    case .watchKey, .watchKeys, .awaitKey, .awaitKeys:
-      throw Refusal(501, .unimplemented, "not there yet: \(operation.rawValue)")
+    case .watchKey, .watchKeys: return try KeyWatchHandler(self, exchange: exchange, shard: shard)
+    case .awaitKey, .awaitKeys: return try KeyWaitHandler(self, exchange: exchange, shard: shard)
     }
   }
 }

@@ -43,6 +43,12 @@ struct KeyValueFields: ~Copyable {
   /// - Parameter hasValue: whether its value was asked for.
   func appendJSON(to output: inout ByteBuffer, hasValue: Bool = true) {
     output.append("{")
+    appendMembers(to: &output, hasValue: hasValue)
+    output.append("}")
+  }
+
+  /// Appends what stands between the braces of ``appendJSON(to:hasValue:)``.
+  func appendMembers(to output: inout ByteBuffer, hasValue: Bool = true) {
     Self.append(key, "\"key\":", "\"key_base64\":", to: &output)
     if hasValue {
       output.append(",")
@@ -57,7 +63,7 @@ struct KeyValueFields: ~Copyable {
     // Leases are random numbers of 63 bits, of which JavaScript would lose some.
     output.append(",\"lease\":\"")
     output.append(decimal: lease)
-    output.append("\"}")
+    output.append("\"")
   }
 
   /// Appends bytes with their name: as text where they are UTF-8, else in base64 under another name.

@@ -23,7 +23,7 @@ enum CommonComponents {
   // MARK: - Schemas
 
   static let schemas: [(name: String, schema: DocumentValue)] =
-    SchemaComponents.scalars + [
+    [
       (
         "Error",
         [
@@ -98,7 +98,7 @@ enum CommonComponents {
       With `handling=strict` (RFC 7240) fields that the schema does not know, unknown names of enums and anything \
       behind the body's JSON are errors. Otherwise they are ignored, as by etcd itself.
       """,
-      "schema": ["type": "string", "enum": ["handling=strict", "handling=lenient"]], "example": "handling=strict",
+      "schema": ["type": "string"], "example": "handling=strict",
     ],
     "heartbeat": [
       "name": "heartbeat", "in": "query",

@@ -12,30 +12,32 @@ struct DocumentExamples {
     exchanges = DocumentReader.read(examplesJSON)["exchanges"]?.elements ?? []
   }
 
-  private func exchanges(_ half: Half, of operation: String) -> [DocumentValue] {
-    exchanges.filter { exchange in
-      guard exchange["operation"]?.string == operation else { return false }
-      guard case .response(let status) = half else { return exchange["request"]?["body"] != nil }
-      return exchange["response"]?["status"] == .integer(status) && exchange["response"]?["body"] != nil
-    }
-  }
-
-  /// A media type object with the examples that there are of an operation's request or response.
+  /// A media type object with the examples that there are of an operation's request or response. A stream's are its lines,
+  /// one by one.
   ///
-  /// - Parameter type: the type of the responses' content, where an operation has several.
+  /// - Parameter type: the type of the content.
   func media(
     _ schema: DocumentValue, _ half: Half, of operation: String, type: String = "application/json"
   ) -> DocumentValue {
     var media: DocumentValue = ["schema": schema]
     var examples: DocumentValue = [:]
-    for exchange in exchanges(half, of: operation) {
-      let side = if case .request = half { exchange["request"] } else { exchange["response"] }
-      guard let name = exchange["name"]?.string, let body = side?["body"] else { continue }
-      guard side?["type"]?.string ?? "application/json" == type else { continue }
-      examples[name] = ["summary": exchange["summary"] ?? .string(name), "value": body]
+    for exchange in exchanges where exchange["operation"]?.string == operation {
+      guard let name = exchange["name"]?.string, let side = side(half, of: exchange),
+        side["type"]?.string ?? "application/json" == type
+      else { continue }
+      let summary = exchange["summary"] ?? .string(name)
+      if let body = side["body"] { examples[name] = ["summary": summary, "value": body] }
+      for (number, line) in zip(1..., side["lines"]?.elements ?? []) {
+        examples["\(name)-\(number)"] = ["summary": summary, "value": line]
+      }
     }
     if !examples.members.isEmpty { media["examples"] = examples }
     return media
+  }
+
+  private func side(_ half: Half, of exchange: DocumentValue) -> DocumentValue? {
+    guard case .response(let status) = half else { return exchange["request"] }
+    return exchange["response"]?["status"] == .integer(status) ? exchange["response"] : nil
   }
 
   /// Errors of an operation, those that there are examples of with them.

@@ -12,11 +12,13 @@ extension KeyDescriptions {
     (
       "KeyPage",
       [
-        "type": "object", "description": "Some keys of a range.", "required": ["revision", "count", "keys"],
+        "type": "object", "description": "Some keys of a range.", "required": ["revision", "count"],
         "properties": [
           "revision": number("The revision that all pages are of."),
           "count": number("How many keys the range has."),
-          "keys": ["type": "array", "items": .schema("Key"), "description": "The keys of this page."],
+          "keys": [
+            "type": "array", "items": .schema("Key"), "description": "The keys of this page; absent with `count_only`.",
+          ],
           "cursor": [
             "type": "string", "description": "What the next page is asked for with; absent from the last one.",
           ],

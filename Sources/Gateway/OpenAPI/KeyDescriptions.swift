@@ -126,12 +126,11 @@ struct KeyDescriptions {
     case .flag: ["type": "boolean"]
     case .choice(let words): ["type": "string", "enum": .array(words.map { .string($0) })]
     // It has more digits than JavaScript's numbers.
-    case .integer where parameter == .lease: ["type": "string", "pattern": "^[1-9][0-9]{0,17}$"]
+    case .integer where parameter == .lease: ["type": "string", "format": "int64", "pattern": "^[1-9][0-9]{0,18}$"]
     case .integer(let range):
       [
         "type": "integer", "format": "int64", "minimum": .integer(Int(range.lowerBound)),
-        // RFC 7493, section 2.2.
-        "maximum": .integer(Int(min(range.upperBound, 9_007_199_254_740_991))),
+        "maximum": .integer(Int(range.upperBound)),
       ]
     case .time(let range):
       ["type": "string", "pattern": .string(NumberPattern.time(range.upperBound / 1000))]

@@ -72,8 +72,9 @@ struct OpenAPIDocument {
     Keys are resources at `/keys/KEY`: `curl -d VALUE -X PUT`, no base64.
 
     Every path below `/v3` is one RPC of etcd's: the request message in JSON as the body of a `POST`, the response \
-    message in JSON as the answer. Keys and values are base64, numbers of 64 bits are strings, and fields that are zero \
-    or empty are left out. The older prefixes `/v3beta` and `/v3alpha` lead to the same calls.
+    message in JSON as the answer. Keys and values are base64, numbers of 64 bits are strings (as JavaScript's numbers \
+    have but 53), and fields that are zero or empty are left out. Requests may have plain numbers too, and base64 without \
+    padding or in the URL alphabet. The older prefixes `/v3beta` and `/v3alpha` lead to the same calls.
 
     Users of etcd log in with HTTP's Basic authentication, or send a token. Every error is JSON with a `message` and a \
     gRPC `code`, whatever its status.

@@ -26,7 +26,7 @@ struct PlainDescriptions {
         parameters: [
           Self.serializable,
           query(
-            "exclude", "An alarm that shall not count.", ["type": "string", "enum": ["NOSPACE", "CORRUPT"]], "NOSPACE"),
+            "exclude", "An alarm that shall not count: `NOSPACE` or `CORRUPT`.", ["type": "string"], "NOSPACE"),
         ],
         ok: json("health", "etcd is healthy.", .schema("Health")), errors: [],
         others: ["503": json("health", "etcd is not.", .schema("Health"), status: 503)])
@@ -82,7 +82,7 @@ struct PlainDescriptions {
       ok: [
         "description": "The document.",
         "headers": ["ETag": ["description": "Changes with the document.", "schema": ["type": "string"]]],
-        "content": ["\(format.mediaType)": ["schema": ["type": format == .json ? "object" : "string"]]],
+        "content": ["\(format.mediaType)": ["schema": ["type": "object"]]],
       ], errors: [],
       others: ["304": ["description": "It is still the one with the entity tag that `If-None-Match` names."]])
     operation["tags"] = ["Description"]
@@ -121,7 +121,7 @@ struct PlainDescriptions {
   ]
 
   private static let serializable = query(
-    "serializable", "Whether the member that answers is enough, without a quorum.", ["type": "boolean"], true)
+    "serializable", "With `true` the member that answers is enough, without a quorum.", ["type": "string"], "true")
 
   private static func query(
     _ name: String, _ description: String, _ schema: DocumentValue, _ example: DocumentValue

@@ -43,10 +43,10 @@ struct RpcDescription {
     operation["parameters"] = .array(parameters.map { .component("parameters", $0) })
 
     let request = components.reference(method.request)
-    let hasBody = components.hasFields(method.request)
     operation["requestBody"] = [
       "description": .string(method.clientStreaming ? Self.requests : comments[method.request]),
-      "required": .bool(hasBody),
+      // No body stands for an empty message.
+      "required": .bool(method.clientStreaming),
       "content": ["application/json": examples.media(request, .request, of: id)],
     ]
     var success: DocumentValue = ["description": .string(comments[method.response])]

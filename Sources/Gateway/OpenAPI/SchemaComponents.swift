@@ -30,9 +30,6 @@ struct SchemaComponents {
     for nested in message.enumType { enums["\(name).\(nested.name)"] = nested }
   }
 
-  /// Whether a message has any fields.
-  func hasFields(_ name: String) -> Bool { messages[name]?.field.isEmpty == false }
-
   /// A reference to the schema of a message or enum, by its full name.
   mutating func reference(_ name: String) -> DocumentValue {
     // The package is left out: `etcdserverpb.RangeRequest.SortOrder` is `RangeRequestSortOrder`.
@@ -85,9 +82,9 @@ struct SchemaComponents {
     switch field.type {
     case .bool: ["type": "boolean"]
     case .string: ["type": "string"]
-    case .bytes: .schema("Bytes")
-    case .int64, .sint64, .sfixed64: .schema("Int64")
-    case .uint64, .fixed64: .schema("UInt64")
+    case .bytes: Self.bytes
+    case .int64, .sint64, .sfixed64: Self.int64
+    case .uint64, .fixed64: Self.uint64
     case .int32, .sint32, .sfixed32: ["type": "integer", "format": "int32"]
     case .uint32, .fixed32: ["type": "integer", "minimum": 0, "maximum": 4_294_967_295]
     case .message, .enum: reference(String(field.typeName.drop { $0 == "." }))
@@ -109,38 +106,18 @@ struct SchemaComponents {
     ]
   }
 
-  /// What the fields of several kinds have in common.
-  static let scalars: [(name: String, schema: DocumentValue)] = [
-    (
-      "Bytes",
-      [
-        "type": "string", "contentEncoding": "base64",
-        "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-        "description": """
-        Bytes in base64 (RFC 4648, section 4): `Zm9v` is `foo`. Requests may leave the padding out, and use the URL \
-        alphabet.
-        """,
-      ]
-    ),
-    (
-      "Int64",
-      [
-        "type": "string", "format": "int64", "pattern": "^(0|-?[1-9][0-9]{0,18})$",
-        "description": """
-        A whole number of 64 bits, in a string because JavaScript's numbers have but 53. Requests may have a JSON \
-        number instead.
-        """,
-      ]
-    ),
-    (
-      "UInt64",
-      [
-        "type": "string", "format": "uint64", "pattern": "^(0|[1-9][0-9]{0,19})$",
-        "description": """
-        A whole number of 64 bits, never negative, in a string because JavaScript's numbers have but 53. Requests may \
-        have a JSON number instead.
-        """,
-      ]
-    ),
+  /// Bytes in base64 (RFC 4648, section 4).
+  private static let bytes: DocumentValue = [
+    "type": "string", "contentEncoding": "base64",
+    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+  ]
+
+  /// A string, because JavaScript's numbers have but 53 bits.
+  private static let int64: DocumentValue = [
+    "type": "string", "format": "int64", "pattern": "^(0|-?[1-9][0-9]{0,18})$",
+  ]
+
+  private static let uint64: DocumentValue = [
+    "type": "string", "format": "uint64", "pattern": "^(0|[1-9][0-9]{0,19})$",
   ]
 }

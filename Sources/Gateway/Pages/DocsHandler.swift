@@ -24,9 +24,9 @@ final class DocsHandler: RequestHandler {
     guard let content = folder.open(file, takesGzip: takesGzip) else { return exchange.respond(absence) }
     var headers = PagePolicy.headers(allowing: PagePolicy.swagger)
     headers += [("ETag", content.tag), ("Cache-Control", "no-cache"), ("Vary", "Accept-Encoding")]
-    if isKnown(content.tag) { return exchange.respond(.empty(304, headers: headers)) }
     if content.isCompressed { headers.append(("Content-Encoding", "gzip")) }
-    exchange.respond(file: content, contentType: file.contentType, headers: headers)
+    exchange.respond(
+      isKnown(content.tag) ? 304 : 200, file: content, contentType: file.contentType, headers: headers)
   }
 
   private var absence: HTTPResponse { .error(404, .notFound, "this gateway has no docs page (--docs)") }

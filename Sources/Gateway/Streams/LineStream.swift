@@ -2,8 +2,8 @@ import Glibc
 import GrpcBridge
 import Transcoding
 
-/// The answer of a stream over plain HTTP: a line of JSON for each message, each a chunk of its own. Belongs to its
-/// shard's loop.
+/// The answer of a stream over plain HTTP: a line of JSON for each message, or whatever else its source's frames are, each a
+/// chunk of its own. Belongs to its shard's loop.
 ///
 /// The connection is taken over when the first line is sent. Until then an error is an ordinary response.
 final class LineStream: StreamSink {
@@ -15,6 +15,7 @@ final class LineStream: StreamSink {
   }
 
   private unowned let exchange: Exchange
+  private let contentType: StaticString
   private let isEndless: Bool
   private let isChunked: Bool
   private let isStrict: Bool
@@ -23,15 +24,20 @@ final class LineStream: StreamSink {
   /// Of no effect: all requests have come before the stream begins.
   var takesRequests = true
   /// What the stream is about; nil once that has ended.
-  var session: (any StreamSession)?
+  var source: (any StreamSource)?
+  /// More headers of the response. They leave with the first frame.
+  var headers: HTTPResponse.Headers = []
   private var state = State.waiting
   private var place: OpenStreams.Place?
 
   /// - Parameters:
   ///   - isEndless: whether the stream ends when the gateway is told to stop, rather than by itself.
   ///   - hadCredentials: whether the request came with credentials.
-  init(_ exchange: Exchange, isEndless: Bool, hadCredentials: Bool) {
+  init(
+    _ exchange: Exchange, contentType: StaticString = "application/json", isEndless: Bool, hadCredentials: Bool
+  ) {
     self.exchange = exchange
+    self.contentType = contentType
     self.isEndless = isEndless
     self.hadCredentials = hadCredentials
     isChunked = !exchange.head.isHTTP10
@@ -69,11 +75,11 @@ final class LineStream: StreamSink {
 
   func fail(_ status: GrpcStatus) {
     guard case .waiting = state else {
-      send(.error(status, hadCredentials: hadCredentials))
+      if let source { send(source.ending(status, hadCredentials: hadCredentials)) }
       return finish()
     }
     state = .ended
-    session = nil
+    source = nil
     exchange.respond(.error(status, hadCredentials: hadCredentials))
   }
 
@@ -93,20 +99,21 @@ final class LineStream: StreamSink {
 
   private func end(_ socket: ClientSocket) {
     state = .ended
-    session = nil
+    source = nil
     if isChunked { socket.send(SocketBytes.lastChunk.bytes, of: SocketBytes.lastChunk) }
     socket.finish()
   }
 
   private var head: String {
     var others = isStrict ? "Preference-Applied: handling=strict\r\n" : ""
+    for header in headers { others += "\(header.name): \(header.value)\r\n" }
     exchange.addCommonHeaders { others += "\($0): \($1)\r\n" }
     // A proxy is to pass each line on as it comes: neither gather them (nginx's X-Accel-Buffering) nor compress them
     // (RFC 9111, section 5.2.2.6).
     return """
       HTTP/1.1 200 OK\r
       Date: \(httpDate())\r
-      Content-Type: application/json\r
+      Content-Type: \(contentType)\r
       Cache-Control: no-store, no-transform\r
       X-Accel-Buffering: no\r
       Connection: close\r
@@ -120,18 +127,19 @@ final class LineStream: StreamSink {
   /// The client has left before anything was sent.
   func clientIsGone() {
     state = .ended
-    session?.cancel()
-    session = nil
+    source?.cancel()
+    source = nil
   }
 }
 
 extension LineStream: ClientSocketDelegate {
-  func socketHasRoom(_ socket: ClientSocket) { session?.sinkHasRoom() }
+  func socketHasRoom(_ socket: ClientSocket) { source?.sinkHasRoom() }
 
   func socketHasStalled(_ socket: ClientSocket) {
-    session?.cancel()
+    source?.cancel()
     guard socket.dropQueue() else { return socket.cut() }
-    send(.error(GrpcStatus(.resourceExhausted, "the client does not read (--stall-timeout)"), hadCredentials: true))
+    let reason = GrpcStatus(.resourceExhausted, "the client does not read (--stall-timeout)")
+    if let source { send(source.ending(reason, hadCredentials: true)) }
     // A client that comes back to life may take the rest of the last frame and the error; if it stalls again it is cut.
     end(socket)
   }
@@ -147,12 +155,14 @@ extension LineStream: OpenStream {
   func expire() { stop(GrpcStatus(.deadlineExceeded, "the time limit of the stream has passed")) }
 
   private func stop(_ status: GrpcStatus) {
-    guard let session else { return }
-    session.cancel()
+    guard let source else { return }
+    source.cancel()
     fail(status)
   }
 
-  func beat() { send(.heartbeat) }
+  func beat() {
+    if let frame = source?.heartbeat() { send(frame) }
+  }
 }
 
 /// Bytes that sockets send.

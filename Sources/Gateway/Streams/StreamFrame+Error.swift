@@ -8,13 +8,18 @@ extension StreamFrame {
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
   static func error(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
+    StreamFrame { $0.appendStreamError(status, hadCredentials: hadCredentials) }
+  }
+}
+
+extension ByteBuffer {
+  /// Appends the document of ``StreamFrame/error(_:hadCredentials:)``.
+  mutating func appendStreamError(_ status: GrpcStatus, hadCredentials: Bool) {
     let (http, _) = status.httpStatus(hadCredentials: hadCredentials)
-    return StreamFrame { json in
-      json.append("{\"error\":{\"grpc_code\":\(status.code.rawValue),\"http_code\":\(http),\"message\":".utf8)
-      json.appendJSONString(status.message)
-      json.append(",\"http_status\":")
-      json.appendJSONString(String(cString: MHD_get_reason_phrase_for(http)))
-      json.append(",\"code\":\(status.code.rawValue)}}".utf8)
-    }
+    append("{\"error\":{\"grpc_code\":\(status.code.rawValue),\"http_code\":\(http),\"message\":".utf8)
+    appendJSONString(status.message)
+    append(",\"http_status\":")
+    appendJSONString(String(cString: MHD_get_reason_phrase_for(http)))
+    append(",\"code\":\(status.code.rawValue)}}".utf8)
   }
 }

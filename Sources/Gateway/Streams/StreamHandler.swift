@@ -40,7 +40,7 @@ final class StreamHandler: RequestHandler {
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     self.stream = stream
     let session = shard.session(for: route, sink: stream, credentials: credentials, timeout: timeout)
-    stream.session = session
+    stream.source = session
     var start = 0
     for end in ends where !stream.isEnded {
       session.receive(messages.copy(start..<end))

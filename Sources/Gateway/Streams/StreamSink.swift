@@ -22,18 +22,35 @@ protocol StreamSink: AnyObject {
   func fail(_ status: GrpcStatus)
 }
 
-/// What one client's stream is about. Made when the first request message is known to be good; hears of requests and of
-/// the client, and answers through its sink. After it has called `finish` or `fail` it hears nothing more.
-protocol StreamSession: AnyObject {
-  /// A request message of the client's, encoded as protobuf behind `CallMessage.headroom` bytes of room.
-  func receive(_ message: consuming ByteBuffer)
-  /// The client will send no more requests: the end of an HTTP request's body. A WebSocket has no such end.
-  func receiveEnd()
+/// What one client's stream is about. It hears of the client, and answers through its sink. After it has called `finish` or
+/// `fail` it hears nothing more.
+protocol StreamSource: AnyObject {
   /// The sink's backlog has fallen to nothing.
   func sinkHasRoom()
   /// The stream is over for a reason of the client's or of the gateway's: whatever is under way at etcd ends. Nothing more
   /// may be sent.
   func cancel()
+  /// What a client over plain HTTP is sent who wants a sign of life while there is nothing else. Nil where that would be too early.
+  func heartbeat() -> StreamFrame?
+  /// How a stream over plain HTTP ends that fails after its first message.
+  ///
+  /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
+  func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame
+}
+
+extension StreamSource {
+  func heartbeat() -> StreamFrame? { .heartbeat }
+  func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
+    .error(status, hadCredentials: hadCredentials)
+  }
+}
+
+/// A stream with requests of its client's, made when the first of them is known to be good.
+protocol StreamSession: StreamSource {
+  /// A request message of the client's, encoded as protobuf behind `CallMessage.headroom` bytes of room.
+  func receive(_ message: consuming ByteBuffer)
+  /// The client will send no more requests: the end of an HTTP request's body. A WebSocket has no such end.
+  func receiveEnd()
 }
 
 /// Who asks for a stream, kept for as long as it is open: after a member's restart the user has to be logged in again.

@@ -59,7 +59,7 @@ final class WatchSession: StreamSession {
 extension WatchSession: WatchClientDelegate {
   func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
     do throws(TranscodingError) {
-      let frame = try response.rendering(watchID: watchID) { () throws(TranscodingError) in
+      let frame = try response.rendering(variant: watchID) { () throws(TranscodingError) in
         try StreamFrame(result: route.response) { response.encoded(watchID: watchID, $0) }
       }
       sink.send(frame)

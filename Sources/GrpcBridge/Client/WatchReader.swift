@@ -58,7 +58,7 @@ final class WatchReader: ClientOperation {
 extension WatchReader: WatchClientDelegate {
   func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
     do {
-      let rendering = try response.rendering(watchID: watchID) { () throws in
+      let rendering = try response.rendering(variant: watchID) { () throws in
         var bytes: [UInt8] = []
         response.encoded(watchID: watchID) { bytes += $0 }
         return try Rendering(bytes)

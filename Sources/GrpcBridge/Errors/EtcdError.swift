@@ -129,12 +129,7 @@ extension EtcdError {
       self.compactRevision = compactRevision
       return
     }
-    guard !reason.isEmpty else {
-      self.init(GrpcStatus(.canceled, EtcdMessage.watchCanceled, origin: .server))
-      return
-    }
-    let status = GrpcStatus(text: reason)
-    self.init(status ?? GrpcStatus(.unknown, reason, origin: .server))
+    self.init(GrpcStatus(watchCanceledBecause: reason))
   }
 
   static var clientClosed: EtcdError { EtcdError(.clientClosed, .canceled, "the client is closed") }
@@ -145,6 +140,14 @@ extension EtcdError {
 }
 
 extension GrpcStatus {
+  /// What a watch has ended with, by the reason that etcd gives: a gRPC status as text, or an error as it is.
+  init(watchCanceledBecause reason: String) {
+    self =
+      reason.isEmpty
+      ? GrpcStatus(.canceled, EtcdMessage.watchCanceled, origin: .server)
+      : GrpcStatus(text: reason) ?? GrpcStatus(.unknown, reason, origin: .server)
+  }
+
   /// Reads a status as Go's gRPC prints it: `rpc error: code = PermissionDenied desc = etcdserver: permission denied`.
   fileprivate init?(text: String) {
     let prefix = "rpc error: code = "

@@ -69,6 +69,27 @@ package final class WatchClient {
     }
   }
 
+  /// Watches a range.
+  ///
+  /// - Parameters:
+  ///   - range: the keys.
+  ///   - revision: the first revision whose events are wanted; 0 for what happens from now on.
+  package func watch(_ range: KeyRange, from revision: Int64) {
+    create(
+      .with {
+        $0.key = .init(range.start)
+        $0.rangeEnd = .init(range.end)
+        $0.startRevision = revision
+      })
+  }
+
+  /// The revision up to which the client knows all events of its watches: that of the one that is least far. Nil before
+  /// etcd has created them all.
+  package var position: Int64? {
+    guard watches.allSatisfy(\.isCreated) else { return nil }
+    return watches.map { max($0.position, $0.feed?.position ?? 0) }.min()
+  }
+
   private func create(_ request: Etcdserverpb_WatchCreateRequest) {
     var id = request.watchID
     if id == 0 {

@@ -11,10 +11,10 @@ package final class WatchResponse {
   /// The content of the response header as etcd sent it.
   let header: [UInt8]
   /// The fields between watch ID and events: `created`, `canceled`, `compact_revision`, `cancel_reason`.
-  private let control: [UInt8]
+  let control: [UInt8]
   /// The events, in the order of their revisions, of each revision all or none.
-  private let events: [UInt8]
-  private let marks: [Mark]
+  let events: [UInt8]
+  let marks: [Mark]
   /// Whether more events of the same response of etcd's follow, and whether the client is to know.
   enum Part {
     case last
@@ -23,9 +23,15 @@ package final class WatchResponse {
   }
 
   private let part: Part
-  /// What readers have made of it, by watch ID; most know the watch by the same one.
-  private var rendering: (watchID: Int64, object: AnyObject)?
-  private var otherRenderings: [Int64: AnyObject] = [:]
+  /// Tells apart what readers make of a response: of which type that is, and which of several of that type.
+  private struct Form: Hashable {
+    let type: ObjectIdentifier
+    let variant: Int64
+  }
+
+  /// What readers have made of it; most make the same.
+  private var rendering: (form: Form, object: AnyObject)?
+  private var otherRenderings: [Form: AnyObject] = [:]
 
   init(header: [UInt8], control: [UInt8] = [], events: [UInt8] = [], marks: [Mark] = [], part: Part = .last) {
     self.header = header
@@ -59,8 +65,10 @@ package final class WatchResponse {
 
   var hasEvents: Bool { !marks.isEmpty }
   /// The revisions of the first and the last event.
-  var firstRevision: Int64 { marks.first?.revision ?? 0 }
-  var lastRevision: Int64 { marks.last?.revision ?? 0 }
+  package var firstRevision: Int64 { marks.first?.revision ?? 0 }
+  package var lastRevision: Int64 { marks.last?.revision ?? 0 }
+  /// How many events there are of the first one's revision.
+  package var firstRevisionCount: Int { marks.prefix { $0.revision == firstRevision }.count }
 
   /// The events after `revision` alone; nil where there are none.
   func dropping(through revision: Int64) -> WatchResponse? {
@@ -72,15 +80,17 @@ package final class WatchResponse {
       marks: marks[first...].map { Mark(end: $0.end - start, revision: $0.revision) }, part: part)
   }
 
-  /// What a reader who knows the watch by this ID makes of the response: made by the first of them, and kept for the
-  /// others.
+  /// What a reader makes of the response: made by the first of those who make the same, and kept for the others.
+  ///
+  /// - Parameter variant: what it depends on besides the response and its own type, such as the watch's ID.
   package func rendering<Object: AnyObject, Fault: Error>(
-    watchID: Int64, make: () throws(Fault) -> Object
+    variant: Int64, make: () throws(Fault) -> Object
   ) throws(Fault) -> Object {
-    if let rendering, rendering.watchID == watchID { return unsafeDowncast(rendering.object, to: Object.self) }
-    if let known = otherRenderings[watchID] { return unsafeDowncast(known, to: Object.self) }
+    let form = Form(type: ObjectIdentifier(Object.self), variant: variant)
+    if let rendering, rendering.form == form { return unsafeDowncast(rendering.object, to: Object.self) }
+    if let known = otherRenderings[form] { return unsafeDowncast(known, to: Object.self) }
     let object = try make()
-    if rendering == nil { rendering = (watchID, object) } else { otherRenderings[watchID] = object }
+    if rendering == nil { rendering = (form, object) } else { otherRenderings[form] = object }
     return object
   }
 

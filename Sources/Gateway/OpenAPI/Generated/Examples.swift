@@ -3,6 +3,2763 @@
 /// The exchanges that the description of the API shows, as JSON.
 let examplesJSON: StaticString = ##"""
   {
-    "exchanges": []
+    "volatile": [
+      "cluster_id",
+      "member_id",
+      "raft_term",
+      "members.ID",
+      "member.ID",
+      "peerURLs",
+      "clientURLs",
+      "leader.ID",
+      "raftIndex",
+      "raftTerm",
+      "raftAppliedIndex",
+      "dbSize",
+      "dbSizeInUse",
+      "hash",
+      "blob",
+      "remaining_bytes",
+      "token",
+      "authRevision"
+    ],
+    "exchanges": [
+      {
+        "operation": "livez",
+        "name": "alive",
+        "summary": "The gateway is alive",
+        "request": {},
+        "response": {
+          "status": 200,
+          "type": "text/plain; charset=utf-8",
+          "body": "ok\n"
+        }
+      },
+      {
+        "operation": "readyz",
+        "name": "ready",
+        "summary": "etcd serves reads",
+        "request": {},
+        "response": {
+          "status": 200,
+          "type": "text/plain; charset=utf-8",
+          "body": "ok\n"
+        }
+      },
+      {
+        "operation": "readyz",
+        "name": "verbose",
+        "summary": "What was looked at",
+        "request": {
+          "query": {
+            "verbose": "true"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "text/plain; charset=utf-8",
+          "body": "[+]linearizable_read ok\nok\n"
+        }
+      },
+      {
+        "operation": "health",
+        "name": "healthy",
+        "summary": "etcd serves and has no alarm",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "health": "true",
+            "reason": ""
+          }
+        }
+      },
+      {
+        "operation": "version",
+        "name": "versions",
+        "summary": "The versions of etcd 3.5.1",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "etcdserver": "3.5.1",
+            "etcdcluster": "3.5.0"
+          }
+        }
+      },
+      {
+        "operation": "openapiJson",
+        "name": "document",
+        "summary": "The description as JSON",
+        "volatile": [
+          "ETag"
+        ],
+        "omitsBody": true,
+        "request": {},
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"5193678774669964611\""
+          }
+        }
+      },
+      {
+        "operation": "openapiYaml",
+        "name": "document",
+        "summary": "The description as YAML",
+        "volatile": [
+          "ETag"
+        ],
+        "omitsBody": true,
+        "request": {},
+        "response": {
+          "status": 200,
+          "type": "application/yaml",
+          "headers": {
+            "ETag": "\"4498767582121081187\""
+          }
+        }
+      },
+      {
+        "operation": "writeKey",
+        "name": "put",
+        "summary": "Put a key",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "type": "application/octet-stream",
+          "body": "debug=true"
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"2\"",
+            "X-Etcd-Revision": "2"
+          },
+          "body": {
+            "revision": 2
+          }
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "bytes",
+        "summary": "The value as it is",
+        "request": {
+          "path": {
+            "key": "app/config"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "application/octet-stream",
+          "headers": {
+            "ETag": "\"2\"",
+            "X-Etcd-Revision": "2",
+            "X-Etcd-Create-Revision": "2",
+            "X-Etcd-Version": "1"
+          },
+          "body": "debug=true"
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "json",
+        "summary": "The key as JSON",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "headers": {
+            "Accept": "application/json"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"2\"",
+            "X-Etcd-Revision": "2",
+            "X-Etcd-Create-Revision": "2",
+            "X-Etcd-Version": "1"
+          },
+          "body": {
+            "key": "app/config",
+            "value": "debug=true",
+            "create_revision": 2,
+            "mod_revision": 2,
+            "version": 1,
+            "lease": "0"
+          }
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "unchanged",
+        "summary": "A key that has not changed",
+        "omitsBody": true,
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "headers": {
+            "If-None-Match": "\"2\""
+          }
+        },
+        "response": {
+          "status": 304,
+          "type": "application/octet-stream",
+          "headers": {
+            "ETag": "\"2\"",
+            "X-Etcd-Revision": "2",
+            "X-Etcd-Create-Revision": "2",
+            "X-Etcd-Version": "1"
+          }
+        }
+      },
+      {
+        "operation": "headKey",
+        "name": "version",
+        "summary": "The version without the value",
+        "request": {
+          "path": {
+            "key": "app/config"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "application/octet-stream",
+          "headers": {
+            "ETag": "\"2\"",
+            "X-Etcd-Revision": "2",
+            "X-Etcd-Create-Revision": "2",
+            "X-Etcd-Version": "1"
+          }
+        }
+      },
+      {
+        "operation": "writeKey",
+        "name": "replace",
+        "summary": "Replace the version that was read",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "query": {
+            "prev": "true"
+          },
+          "headers": {
+            "If-Match": "\"2\""
+          },
+          "type": "application/octet-stream",
+          "body": "debug=false"
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"3\"",
+            "X-Etcd-Revision": "3"
+          },
+          "body": {
+            "revision": 3,
+            "prev": {
+              "key": "app/config",
+              "value": "debug=true",
+              "create_revision": 2,
+              "mod_revision": 2,
+              "version": 1,
+              "lease": "0"
+            }
+          }
+        }
+      },
+      {
+        "operation": "writeKey",
+        "name": "conflict",
+        "summary": "Somebody else was faster",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "headers": {
+            "If-Match": "\"2\""
+          },
+          "type": "application/octet-stream",
+          "body": "debug=maybe"
+        },
+        "response": {
+          "status": 412,
+          "headers": {
+            "ETag": "\"3\"",
+            "X-Etcd-Revision": "3"
+          },
+          "body": {
+            "error": "the key is of version 3",
+            "message": "the key is of version 3",
+            "code": 9
+          }
+        }
+      },
+      {
+        "operation": "writeKey",
+        "name": "create",
+        "summary": "Create a key unless it is there",
+        "request": {
+          "path": {
+            "key": "app/a/b"
+          },
+          "headers": {
+            "If-None-Match": "*"
+          },
+          "type": "application/octet-stream",
+          "body": "1"
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"4\"",
+            "X-Etcd-Revision": "4"
+          },
+          "body": {
+            "revision": 4
+          }
+        }
+      },
+      {
+        "operation": "writeKey",
+        "name": "expiring",
+        "summary": "A key that vanishes after a minute",
+        "volatile": [
+          "lease"
+        ],
+        "request": {
+          "path": {
+            "key": "app/session"
+          },
+          "query": {
+            "ttl": "60s"
+          },
+          "type": "application/octet-stream",
+          "body": "online"
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"5\"",
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "revision": 5,
+            "lease": "1641177256995697169",
+            "ttl": 60
+          }
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "earlier",
+        "summary": "The value as it was",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "query": {
+            "revision": 2
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "application/octet-stream",
+          "headers": {
+            "ETag": "\"2\"",
+            "X-Etcd-Revision": "2",
+            "X-Etcd-Create-Revision": "2",
+            "X-Etcd-Version": "1"
+          },
+          "body": "debug=true"
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "absent",
+        "summary": "A key that is not there",
+        "request": {
+          "path": {
+            "key": "nothing"
+          }
+        },
+        "response": {
+          "status": 404,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "error": "etcdserver: key not found",
+            "message": "etcdserver: key not found",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "page",
+        "summary": "A page of keys",
+        "volatile": [
+          "cursor",
+          "lease"
+        ],
+        "request": {
+          "query": {
+            "prefix": "app/",
+            "limit": 2
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "revision": 5,
+            "keys": [
+              {
+                "key": "app/a/b",
+                "value": "1",
+                "create_revision": 4,
+                "mod_revision": 4,
+                "version": 1,
+                "lease": "0"
+              },
+              {
+                "key": "app/config",
+                "value": "debug=false",
+                "create_revision": 2,
+                "mod_revision": 3,
+                "version": 2,
+                "lease": "0"
+              }
+            ],
+            "count": 3,
+            "cursor": "AQAAAAAAAAAFAAAAAAAAAAMgdVcs1AYNq2FwcC9jb25maWc"
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "next-page",
+        "summary": "The page after it",
+        "volatile": [
+          "lease"
+        ],
+        "request": {
+          "query": {
+            "prefix": "app/",
+            "limit": 2,
+            "cursor": "AQAAAAAAAAAFAAAAAAAAAAMgdVcs1AYNq2FwcC9jb25maWc"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "revision": 5,
+            "keys": [
+              {
+                "key": "app/session",
+                "value": "online",
+                "create_revision": 5,
+                "mod_revision": 5,
+                "version": 1,
+                "lease": "1641177256995697169"
+              }
+            ],
+            "count": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "count",
+        "summary": "How many keys there are",
+        "request": {
+          "query": {
+            "prefix": "app/",
+            "count_only": "true"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "revision": 5,
+            "count": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "unknown-parameter",
+        "summary": "A parameter that is unknown",
+        "request": {
+          "query": {
+            "prefiks": "app/"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "unknown query parameter 'prefiks'; there are prefix, from, to, limit, cursor, count_only, sort, order, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, watch, since, heartbeat, prefix, from, to, wait, since",
+            "message": "unknown query parameter 'prefiks'; there are prefix, from, to, limit, cursor, count_only, sort, order, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, watch, since, heartbeat, prefix, from, to, wait, since",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "lines",
+        "summary": "All of them, a line each",
+        "volatile": [
+          "lease"
+        ],
+        "isStream": true,
+        "request": {
+          "query": {
+            "prefix": "app/"
+          },
+          "headers": {
+            "Accept": "application/x-ndjson"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "application/x-ndjson",
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "lines": [
+            {
+              "key": "app/a/b",
+              "value": "1",
+              "create_revision": 4,
+              "mod_revision": 4,
+              "version": 1,
+              "lease": "0"
+            },
+            {
+              "key": "app/config",
+              "value": "debug=false",
+              "create_revision": 2,
+              "mod_revision": 3,
+              "version": 2,
+              "lease": "0"
+            },
+            {
+              "key": "app/session",
+              "value": "online",
+              "create_revision": 5,
+              "mod_revision": 5,
+              "version": 1,
+              "lease": "1641177256995697169"
+            }
+          ]
+        }
+      },
+      {
+        "operation": "deleteKey",
+        "name": "delete",
+        "summary": "Delete a key",
+        "request": {
+          "path": {
+            "key": "app/a/b"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "6"
+          },
+          "body": {
+            "deleted": 1,
+            "revision": 6
+          }
+        }
+      },
+      {
+        "operation": "deleteKey",
+        "name": "absent",
+        "summary": "A key that is not there",
+        "request": {
+          "path": {
+            "key": "app/a/b"
+          }
+        },
+        "response": {
+          "status": 404,
+          "headers": {
+            "X-Etcd-Revision": "6"
+          },
+          "body": {
+            "error": "etcdserver: key not found",
+            "message": "etcdserver: key not found",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "deleteKeys",
+        "name": "range",
+        "summary": "Delete all keys that begin with app/",
+        "request": {
+          "query": {
+            "prefix": "app/"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "7"
+          },
+          "body": {
+            "deleted": 2,
+            "revision": 7
+          }
+        }
+      },
+      {
+        "operation": "deleteKeys",
+        "name": "all-keys",
+        "summary": "All keys, by mistake",
+        "request": {},
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "this would delete all keys: if that is meant, say all=true",
+            "message": "this would delete all keys: if that is meant, say all=true",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "put",
+        "summary": "foo becomes bar",
+        "request": {
+          "body": {
+            "key": "Zm9v",
+            "value": "YmFy"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "8",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "previous",
+        "summary": "foo becomes baz, and what was it before?",
+        "request": {
+          "body": {
+            "key": "Zm9v",
+            "value": "YmF6",
+            "prev_kv": true
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "9",
+              "raft_term": "2"
+            },
+            "prev_kv": {
+              "key": "Zm9v",
+              "create_revision": "8",
+              "mod_revision": "8",
+              "version": "1",
+              "value": "YmFy"
+            }
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "no-lease",
+        "summary": "A lease that is not there",
+        "request": {
+          "body": {
+            "key": "Zm9v",
+            "value": "YmFy",
+            "lease": "404"
+          }
+        },
+        "response": {
+          "status": 404,
+          "body": {
+            "error": "etcdserver: requested lease not found",
+            "message": "etcdserver: requested lease not found",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "no-key",
+        "summary": "A key is needed",
+        "request": {
+          "body": {
+            "value": "YmFy"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: key is not provided",
+            "message": "etcdserver: key is not provided",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "malformed",
+        "summary": "A number is no base64",
+        "request": {
+          "body": {
+            "key": 1
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "the request body: key: expected a string (at byte 7)",
+            "message": "the request body: key: expected a string (at byte 7)",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "strict",
+        "summary": "A field that the schema does not know, which is ignored otherwise",
+        "request": {
+          "headers": {
+            "Prefer": "handling=strict"
+          },
+          "body": {
+            "key": "Zm9v",
+            "valu": "YmFy"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "the request body: valu: unknown field (at byte 14)",
+            "message": "the request body: valu: unknown field (at byte 14)",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "key",
+        "summary": "One key",
+        "request": {
+          "body": {
+            "key": "Zm9v"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "9",
+              "raft_term": "2"
+            },
+            "kvs": [
+              {
+                "key": "Zm9v",
+                "create_revision": "8",
+                "mod_revision": "9",
+                "version": "2",
+                "value": "YmF6"
+              }
+            ],
+            "count": "1"
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "prefix",
+        "summary": "All keys that begin with f",
+        "request": {
+          "body": {
+            "key": "Zg==",
+            "range_end": "Zw=="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "9",
+              "raft_term": "2"
+            },
+            "kvs": [
+              {
+                "key": "Zm9v",
+                "create_revision": "8",
+                "mod_revision": "9",
+                "version": "2",
+                "value": "YmF6"
+              }
+            ],
+            "count": "1"
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "absent",
+        "summary": "A key that is not there",
+        "request": {
+          "body": {
+            "key": "bm90aGluZw=="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "9",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "future",
+        "summary": "A revision that is yet to come",
+        "request": {
+          "body": {
+            "key": "Zm9v",
+            "revision": "1000"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: mvcc: required revision is a future revision",
+            "message": "etcdserver: mvcc: required revision is a future revision",
+            "code": 11
+          }
+        }
+      },
+      {
+        "operation": "txn",
+        "name": "compare-and-set",
+        "summary": "If foo is baz it becomes qux",
+        "request": {
+          "body": {
+            "compare": [
+              {
+                "key": "Zm9v",
+                "target": "VALUE",
+                "value": "YmF6"
+              }
+            ],
+            "success": [
+              {
+                "request_put": {
+                  "key": "Zm9v",
+                  "value": "cXV4"
+                }
+              }
+            ],
+            "failure": [
+              {
+                "request_range": {
+                  "key": "Zm9v"
+                }
+              }
+            ]
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "10",
+              "raft_term": "2"
+            },
+            "succeeded": true,
+            "responses": [
+              {
+                "response_put": {
+                  "header": {
+                    "revision": "10"
+                  }
+                }
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "txn",
+        "name": "failed-comparison",
+        "summary": "foo is baz no more: read it",
+        "request": {
+          "body": {
+            "compare": [
+              {
+                "key": "Zm9v",
+                "target": "VALUE",
+                "value": "YmF6"
+              }
+            ],
+            "success": [
+              {
+                "request_put": {
+                  "key": "Zm9v",
+                  "value": "cXV4"
+                }
+              }
+            ],
+            "failure": [
+              {
+                "request_range": {
+                  "key": "Zm9v"
+                }
+              }
+            ]
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "10",
+              "raft_term": "2"
+            },
+            "responses": [
+              {
+                "response_range": {
+                  "header": {
+                    "revision": "10"
+                  },
+                  "kvs": [
+                    {
+                      "key": "Zm9v",
+                      "create_revision": "8",
+                      "mod_revision": "10",
+                      "version": "3",
+                      "value": "cXV4"
+                    }
+                  ],
+                  "count": "1"
+                }
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "deleteRange",
+        "name": "prefix",
+        "summary": "Delete all keys that begin with f",
+        "request": {
+          "body": {
+            "key": "Zg==",
+            "range_end": "Zw==",
+            "prev_kv": true
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "11",
+              "raft_term": "2"
+            },
+            "deleted": "1",
+            "prev_kvs": [
+              {
+                "key": "Zm9v",
+                "create_revision": "8",
+                "mod_revision": "10",
+                "version": "3",
+                "value": "cXV4"
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "compact",
+        "name": "compact",
+        "summary": "Forget what was before revision 8",
+        "request": {
+          "body": {
+            "revision": "8"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "11",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "compacted",
+        "summary": "A revision that is forgotten",
+        "request": {
+          "body": {
+            "key": "Zm9v",
+            "revision": "2"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: mvcc: required revision has been compacted",
+            "message": "etcdserver: mvcc: required revision has been compacted",
+            "code": 11
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "watched",
+        "summary": "A key for the watch to tell of",
+        "request": {
+          "body": {
+            "key": "Zm9v",
+            "value": "YmFy"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "12",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "watch",
+        "name": "since",
+        "summary": "What has happened since a revision, and for a second more",
+        "isStream": true,
+        "request": {
+          "headers": {
+            "Request-Timeout": "1"
+          },
+          "body": {
+            "create_request": {
+              "key": "Zm9v",
+              "start_revision": "10"
+            }
+          }
+        },
+        "response": {
+          "status": 200,
+          "lines": [
+            {
+              "result": {
+                "header": {
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
+                  "revision": "12",
+                  "raft_term": "2"
+                },
+                "created": true
+              }
+            },
+            {
+              "result": {
+                "header": {
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
+                  "revision": "12",
+                  "raft_term": "2"
+                },
+                "events": [
+                  {
+                    "kv": {
+                      "key": "Zm9v",
+                      "create_revision": "8",
+                      "mod_revision": "10",
+                      "version": "3",
+                      "value": "cXV4"
+                    }
+                  },
+                  {
+                    "type": "DELETE",
+                    "kv": {
+                      "key": "Zm9v",
+                      "mod_revision": "11"
+                    }
+                  },
+                  {
+                    "kv": {
+                      "key": "Zm9v",
+                      "create_revision": "12",
+                      "mod_revision": "12",
+                      "version": "1",
+                      "value": "YmFy"
+                    }
+                  }
+                ]
+              }
+            },
+            {
+              "error": {
+                "grpc_code": 4,
+                "http_code": 504,
+                "message": "the time limit of the stream has passed",
+                "http_status": "Gateway Timeout",
+                "code": 4
+              }
+            }
+          ]
+        }
+      },
+      {
+        "operation": "leaseGrant",
+        "name": "ten-minutes",
+        "summary": "A lease for ten minutes; without an ID etcd chooses one",
+        "request": {
+          "body": {
+            "TTL": "600",
+            "ID": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "12",
+              "raft_term": "2"
+            },
+            "ID": "7587862024483102001",
+            "TTL": "600"
+          }
+        }
+      },
+      {
+        "operation": "leaseGrant",
+        "name": "taken",
+        "summary": "The ID is taken",
+        "request": {
+          "body": {
+            "TTL": "600",
+            "ID": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: lease already exists",
+            "message": "etcdserver: lease already exists",
+            "code": 9
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "lease",
+        "summary": "A key that ends with the lease",
+        "request": {
+          "body": {
+            "key": "bGVhc2Vk",
+            "value": "MQ==",
+            "lease": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "13",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "leaseKeepAlive",
+        "name": "renew",
+        "summary": "Renew a lease",
+        "isStream": true,
+        "request": {
+          "body": {
+            "ID": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 200,
+          "lines": [
+            {
+              "result": {
+                "header": {
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
+                  "revision": "13",
+                  "raft_term": "2"
+                },
+                "ID": "7587862024483102001",
+                "TTL": "600"
+              }
+            }
+          ]
+        }
+      },
+      {
+        "operation": "leaseTimeToLive",
+        "name": "keys",
+        "summary": "How long, and for which keys",
+        "volatile": [
+          "TTL"
+        ],
+        "request": {
+          "body": {
+            "ID": "7587862024483102001",
+            "keys": true
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "13",
+              "raft_term": "2"
+            },
+            "ID": "7587862024483102001",
+            "TTL": "599",
+            "grantedTTL": "600",
+            "keys": [
+              "bGVhc2Vk"
+            ]
+          }
+        }
+      },
+      {
+        "operation": "leaseTimeToLive",
+        "name": "absent",
+        "summary": "A lease that is not there",
+        "request": {
+          "body": {
+            "ID": "404"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "13",
+              "raft_term": "2"
+            },
+            "ID": "404",
+            "TTL": "-1"
+          }
+        }
+      },
+      {
+        "operation": "kvLeaseTimeToLive",
+        "name": "older-path",
+        "summary": "How long",
+        "volatile": [
+          "TTL"
+        ],
+        "request": {
+          "body": {
+            "ID": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "13",
+              "raft_term": "2"
+            },
+            "ID": "7587862024483102001",
+            "TTL": "599",
+            "grantedTTL": "600"
+          }
+        }
+      },
+      {
+        "operation": "leaseLeases",
+        "name": "all",
+        "summary": "All leases",
+        "volatile": [
+          "leases"
+        ],
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "13",
+              "raft_term": "2"
+            },
+            "leases": [
+              {
+                "ID": "1641177256995697169"
+              },
+              {
+                "ID": "7587862024483102001"
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "kvLeaseLeases",
+        "name": "older-path",
+        "summary": "All leases",
+        "volatile": [
+          "leases"
+        ],
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "13",
+              "raft_term": "2"
+            },
+            "leases": [
+              {
+                "ID": "1641177256995697169"
+              },
+              {
+                "ID": "7587862024483102001"
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "lock",
+        "name": "lock",
+        "summary": "Take the lock, held by a lease",
+        "request": {
+          "body": {
+            "name": "bXlsb2Nr",
+            "lease": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "14",
+              "raft_term": "2"
+            },
+            "key": "bXlsb2NrLzY5NGQ4MDRmMWRmZGRkMzE="
+          }
+        }
+      },
+      {
+        "operation": "unlock",
+        "name": "unlock",
+        "summary": "Release it",
+        "request": {
+          "body": {
+            "key": "bXlsb2NrLzY5NGQ4MDRmMWRmZGRkMzE="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "15",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "campaign",
+        "name": "won",
+        "summary": "Nobody else stands",
+        "request": {
+          "body": {
+            "name": "Ym9zcw==",
+            "lease": "7587862024483102001",
+            "value": "bm9kZTE="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "16",
+              "raft_term": "2"
+            },
+            "leader": {
+              "name": "Ym9zcw==",
+              "key": "Ym9zcy82OTRkODA0ZjFkZmRkZDMx",
+              "rev": "16",
+              "lease": "7587862024483102001"
+            }
+          }
+        }
+      },
+      {
+        "operation": "leader",
+        "name": "leader",
+        "summary": "Who leads",
+        "request": {
+          "body": {
+            "name": "Ym9zcw=="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "16",
+              "raft_term": "2"
+            },
+            "kv": {
+              "key": "Ym9zcy82OTRkODA0ZjFkZmRkZDMx",
+              "create_revision": "16",
+              "mod_revision": "16",
+              "version": "1",
+              "value": "bm9kZTE=",
+              "lease": "7587862024483102001"
+            }
+          }
+        }
+      },
+      {
+        "operation": "observe",
+        "name": "second",
+        "summary": "Who leads, for a second",
+        "volatile": [
+          "error.message"
+        ],
+        "isStream": true,
+        "request": {
+          "headers": {
+            "Request-Timeout": "1"
+          },
+          "body": {
+            "name": "Ym9zcw=="
+          }
+        },
+        "response": {
+          "status": 200,
+          "lines": [
+            {
+              "result": {
+                "header": {
+                  "cluster_id": "1420541306882910025",
+                  "member_id": "6839372075178497734",
+                  "revision": "16",
+                  "raft_term": "2"
+                },
+                "kv": {
+                  "key": "Ym9zcy82OTRkODA0ZjFkZmRkZDMx",
+                  "create_revision": "16",
+                  "mod_revision": "16",
+                  "version": "1",
+                  "value": "bm9kZTE=",
+                  "lease": "7587862024483102001"
+                }
+              }
+            },
+            {
+              "error": {
+                "grpc_code": 4,
+                "http_code": 504,
+                "message": "the time limit of the stream has passed",
+                "http_status": "Gateway Timeout",
+                "code": 4
+              }
+            }
+          ]
+        }
+      },
+      {
+        "operation": "proclaim",
+        "name": "proclaim",
+        "summary": "The leader has moved",
+        "request": {
+          "body": {
+            "leader": {
+              "name": "Ym9zcw==",
+              "key": "Ym9zcy82OTRkODA0ZjFkZmRkZDMx",
+              "rev": "16",
+              "lease": "7587862024483102001"
+            },
+            "value": "bm9kZTI="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "17",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "resign",
+        "name": "resign",
+        "summary": "Somebody else shall lead",
+        "request": {
+          "body": {
+            "leader": {
+              "name": "Ym9zcw==",
+              "key": "Ym9zcy82OTRkODA0ZjFkZmRkZDMx",
+              "rev": "16",
+              "lease": "7587862024483102001"
+            }
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "18",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "leader",
+        "name": "nobody",
+        "summary": "Nobody leads",
+        "request": {
+          "body": {
+            "name": "Ym9zcw=="
+          }
+        },
+        "response": {
+          "status": 500,
+          "body": {
+            "error": "election: no leader",
+            "message": "election: no leader",
+            "code": 2
+          }
+        }
+      },
+      {
+        "operation": "leaseRevoke",
+        "name": "revoke",
+        "summary": "End the lease and its keys",
+        "request": {
+          "body": {
+            "ID": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "kvLeaseRevoke",
+        "name": "absent",
+        "summary": "A lease that is not there (any more)",
+        "request": {
+          "body": {
+            "ID": "7587862024483102001"
+          }
+        },
+        "response": {
+          "status": 404,
+          "body": {
+            "error": "etcdserver: requested lease not found",
+            "message": "etcdserver: requested lease not found",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "memberList",
+        "name": "one",
+        "summary": "One member",
+        "request": {
+          "body": {
+            "linearizable": true
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "raft_term": "2"
+            },
+            "members": [
+              {
+                "ID": "6839372075178497734",
+                "name": "m0",
+                "peerURLs": [
+                  "http://127.0.0.1:21141"
+                ],
+                "clientURLs": [
+                  "http://127.0.0.1:21140"
+                ]
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "memberAdd",
+        "name": "learner",
+        "summary": "A learner that is yet to be started",
+        "volatile": [
+          "members"
+        ],
+        "request": {
+          "body": {
+            "peerURLs": [
+              "http://10.0.0.4:2380"
+            ],
+            "isLearner": true
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "raft_term": "2"
+            },
+            "member": {
+              "ID": "7673408603984305629",
+              "peerURLs": [
+                "http://10.0.0.4:2380"
+              ],
+              "isLearner": true
+            },
+            "members": [
+              {
+                "ID": "6839372075178497734",
+                "name": "m0",
+                "peerURLs": [
+                  "http://127.0.0.1:21141"
+                ],
+                "clientURLs": [
+                  "http://127.0.0.1:21140"
+                ]
+              },
+              {
+                "ID": "7673408603984305629",
+                "peerURLs": [
+                  "http://10.0.0.4:2380"
+                ],
+                "isLearner": true
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "memberPromote",
+        "name": "not-ready",
+        "summary": "It cannot vote before it has caught up",
+        "request": {
+          "body": {
+            "ID": "7673408603984305629"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: can only promote a learner member which is in sync with leader",
+            "message": "etcdserver: can only promote a learner member which is in sync with leader",
+            "code": 9
+          }
+        }
+      },
+      {
+        "operation": "memberUpdate",
+        "name": "moved",
+        "summary": "It has another address",
+        "volatile": [
+          "members"
+        ],
+        "request": {
+          "body": {
+            "ID": "7673408603984305629",
+            "peerURLs": [
+              "http://10.0.0.5:2380"
+            ]
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "raft_term": "2"
+            },
+            "members": [
+              {
+                "ID": "6839372075178497734",
+                "name": "m0",
+                "peerURLs": [
+                  "http://127.0.0.1:21141"
+                ],
+                "clientURLs": [
+                  "http://127.0.0.1:21140"
+                ]
+              },
+              {
+                "ID": "7673408603984305629",
+                "peerURLs": [
+                  "http://10.0.0.5:2380"
+                ]
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "memberRemove",
+        "name": "remove",
+        "summary": "Remove it again",
+        "request": {
+          "body": {
+            "ID": "7673408603984305629"
+          }
+        },
+        "response": {
+          "status": 503,
+          "body": {
+            "error": "etcdserver: request timed out, possibly due to connection lost",
+            "message": "etcdserver: request timed out, possibly due to connection lost",
+            "code": 14
+          }
+        }
+      },
+      {
+        "operation": "memberRemove",
+        "name": "absent",
+        "summary": "A member that is not there",
+        "request": {
+          "body": {
+            "ID": "404"
+          }
+        },
+        "response": {
+          "status": 500,
+          "body": {
+            "error": "etcdserver: re-configuration failed due to not enough started members",
+            "message": "etcdserver: re-configuration failed due to not enough started members",
+            "code": 2
+          }
+        }
+      },
+      {
+        "operation": "status",
+        "name": "status",
+        "summary": "The state of the member",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "version": "3.5.1",
+            "dbSize": "20480",
+            "leader": "6839372075178497734",
+            "raftIndex": "34",
+            "raftTerm": "2",
+            "raftAppliedIndex": "34",
+            "dbSizeInUse": "16384"
+          }
+        }
+      },
+      {
+        "operation": "alarm",
+        "name": "none",
+        "summary": "No alarms",
+        "request": {
+          "body": {}
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "alarm",
+        "name": "raise",
+        "summary": "Raise an alarm",
+        "request": {
+          "body": {
+            "action": "ACTIVATE",
+            "memberID": "1",
+            "alarm": "NOSPACE"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "alarms": [
+              {
+                "memberID": "1",
+                "alarm": "NOSPACE"
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "put",
+        "name": "no-space",
+        "summary": "The database is full",
+        "request": {
+          "body": {
+            "key": "Zm9v",
+            "value": "YmFy"
+          }
+        },
+        "response": {
+          "status": 429,
+          "body": {
+            "error": "etcdserver: mvcc: database space exceeded",
+            "message": "etcdserver: mvcc: database space exceeded",
+            "code": 8
+          }
+        }
+      },
+      {
+        "operation": "health",
+        "name": "alarm",
+        "summary": "An alarm",
+        "request": {},
+        "response": {
+          "status": 503,
+          "body": {
+            "health": "false",
+            "reason": "ALARM NOSPACE"
+          }
+        }
+      },
+      {
+        "operation": "alarm",
+        "name": "clear",
+        "summary": "Clear it",
+        "request": {
+          "body": {
+            "action": "DEACTIVATE",
+            "memberID": "1",
+            "alarm": "NOSPACE"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "alarms": [
+              {
+                "memberID": "1",
+                "alarm": "NOSPACE"
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "hash",
+        "name": "hash",
+        "summary": "The checksum of the database",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "hash": 2977217392
+          }
+        }
+      },
+      {
+        "operation": "hashKV",
+        "name": "now",
+        "summary": "The checksum of all keys",
+        "request": {
+          "body": {
+            "revision": "0"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "hash": 2302602003,
+            "compact_revision": "8"
+          }
+        }
+      },
+      {
+        "operation": "defragment",
+        "name": "defragment",
+        "summary": "Give space back",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {}
+        }
+      },
+      {
+        "operation": "moveLeader",
+        "name": "unknown-member",
+        "summary": "Nobody to hand it to",
+        "request": {
+          "body": {
+            "targetID": "1"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: bad leader transferee",
+            "message": "etcdserver: bad leader transferee",
+            "code": 9
+          }
+        }
+      },
+      {
+        "operation": "downgrade",
+        "name": "validate",
+        "summary": "Whether the cluster can go back to 3.4",
+        "request": {
+          "body": {
+            "action": "VALIDATE",
+            "version": "3.4.0"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "version": "3.5.0"
+          }
+        }
+      },
+      {
+        "operation": "snapshot",
+        "name": "database",
+        "summary": "The database in pieces",
+        "isStream": true,
+        "request": {},
+        "response": {
+          "status": 200,
+          "lines": [
+            {
+              "result": {
+                "blob": "AAAAAAAAAAAEAAAAAAAAAO3aDO0CAAAAABAAAAAAAAAEAAAAAAAAAAAAAAAAAAAA"
+              }
+            },
+            {
+              "result": {
+                "blob": "ouOyfeYGSsCWJfgkTYn9h3cvoOjQFtNBMhaRHGjesiE="
+              }
+            }
+          ]
+        }
+      },
+      {
+        "operation": "downloadSnapshot",
+        "name": "file",
+        "summary": "The database as a file",
+        "omitsBody": true,
+        "request": {},
+        "response": {
+          "status": 200,
+          "type": "application/octet-stream"
+        }
+      },
+      {
+        "operation": "authEnable",
+        "name": "no-root",
+        "summary": "There has to be a user root",
+        "request": {},
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: root user does not exist",
+            "message": "etcdserver: root user does not exist",
+            "code": 9
+          }
+        }
+      },
+      {
+        "operation": "userAdd",
+        "name": "root",
+        "summary": "The user who may do everything",
+        "request": {
+          "body": {
+            "name": "root",
+            "password": "rootpw"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "userAdd",
+        "name": "ann",
+        "summary": "A user",
+        "request": {
+          "body": {
+            "name": "ann",
+            "password": "x"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "userAdd",
+        "name": "taken",
+        "summary": "The name is taken",
+        "request": {
+          "body": {
+            "name": "ann",
+            "password": "x"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: user name already exists",
+            "message": "etcdserver: user name already exists",
+            "code": 9
+          }
+        }
+      },
+      {
+        "operation": "userChangePassword",
+        "name": "change",
+        "summary": "Another password",
+        "request": {
+          "body": {
+            "name": "ann",
+            "password": "annpw"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "userList",
+        "name": "all",
+        "summary": "All users",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "users": [
+              "ann",
+              "root"
+            ]
+          }
+        }
+      },
+      {
+        "operation": "roleAdd",
+        "name": "root",
+        "summary": "The role that may do everything",
+        "request": {
+          "body": {
+            "name": "root"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "roleAdd",
+        "name": "reader",
+        "summary": "A role",
+        "request": {
+          "body": {
+            "name": "app-reader"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "roleGrantPermission",
+        "name": "read",
+        "summary": "It may read what begins with app/",
+        "request": {
+          "body": {
+            "name": "app-reader",
+            "perm": {
+              "permType": "READ",
+              "key": "YXBwLw==",
+              "range_end": "YXBwMA=="
+            }
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "roleGet",
+        "name": "reader",
+        "summary": "What it may",
+        "request": {
+          "body": {
+            "role": "app-reader"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "perm": [
+              {
+                "key": "YXBwLw==",
+                "range_end": "YXBwMA=="
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "roleList",
+        "name": "all",
+        "summary": "All roles",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "roles": [
+              "app-reader",
+              "root"
+            ]
+          }
+        }
+      },
+      {
+        "operation": "userGrantRole",
+        "name": "root",
+        "summary": "Give root its role",
+        "request": {
+          "body": {
+            "user": "root",
+            "role": "root"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "userGrantRole",
+        "name": "reader",
+        "summary": "Give ann the role",
+        "request": {
+          "body": {
+            "user": "ann",
+            "role": "app-reader"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "userGet",
+        "name": "ann",
+        "summary": "What roles ann has",
+        "request": {
+          "body": {
+            "name": "ann"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "roles": [
+              "app-reader"
+            ]
+          }
+        }
+      },
+      {
+        "operation": "authStatus",
+        "name": "off",
+        "summary": "Authentication is off",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "authRevision": "9"
+          }
+        }
+      },
+      {
+        "operation": "authEnable",
+        "name": "on",
+        "summary": "Switch authentication on",
+        "request": {},
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "authenticate",
+        "name": "ann",
+        "summary": "Log in for a token",
+        "request": {
+          "body": {
+            "name": "ann",
+            "password": "annpw"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "token": "psCxkAhTzHQjGmHq.55"
+          }
+        }
+      },
+      {
+        "operation": "authenticate",
+        "name": "wrong",
+        "summary": "The password is wrong",
+        "request": {
+          "body": {
+            "name": "ann",
+            "password": "x"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "etcdserver: authentication failed, invalid user ID or password",
+            "message": "etcdserver: authentication failed, invalid user ID or password",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "nobody",
+        "summary": "Without credentials",
+        "request": {
+          "body": {
+            "key": "YXBwL2NvbmZpZw=="
+          }
+        },
+        "response": {
+          "status": 401,
+          "headers": {
+            "WWW-Authenticate": "Basic realm=\"etcd\""
+          },
+          "body": {
+            "error": "etcdserver: user name is empty",
+            "message": "etcdserver: user name is empty",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "token",
+        "summary": "With the token",
+        "request": {
+          "headers": {
+            "Authorization": "Bearer psCxkAhTzHQjGmHq.55"
+          },
+          "body": {
+            "key": "YXBwL2NvbmZpZw=="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "nobody",
+        "summary": "Without credentials",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "headers": {
+            "Accept": "application/json"
+          }
+        },
+        "response": {
+          "status": 401,
+          "headers": {
+            "WWW-Authenticate": "Basic realm=\"etcd\""
+          },
+          "body": {
+            "error": "etcdserver: user name is empty",
+            "message": "etcdserver: user name is empty",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "reader",
+        "summary": "With user and password; there is nothing there",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "headers": {
+            "Accept": "application/json"
+          },
+          "user": "ann:annpw"
+        },
+        "response": {
+          "status": 404,
+          "headers": {
+            "X-Etcd-Revision": "19"
+          },
+          "body": {
+            "error": "etcdserver: key not found",
+            "message": "etcdserver: key not found",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "writeKey",
+        "name": "forbidden",
+        "summary": "A user who may only read",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "user": "ann:annpw",
+          "type": "application/octet-stream",
+          "body": "1"
+        },
+        "response": {
+          "status": 403,
+          "body": {
+            "error": "etcdserver: permission denied",
+            "message": "etcdserver: permission denied",
+            "code": 7
+          }
+        }
+      },
+      {
+        "operation": "range",
+        "name": "wrong-password",
+        "summary": "The password is wrong",
+        "request": {
+          "user": "ann:x",
+          "body": {
+            "key": "YXBwL2NvbmZpZw=="
+          }
+        },
+        "response": {
+          "status": 401,
+          "headers": {
+            "WWW-Authenticate": "Basic realm=\"etcd\""
+          },
+          "body": {
+            "error": "etcdserver: authentication failed, invalid user ID or password",
+            "message": "etcdserver: authentication failed, invalid user ID or password",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "userList",
+        "name": "forbidden",
+        "summary": "Not root",
+        "request": {
+          "user": "ann:annpw"
+        },
+        "response": {
+          "status": 403,
+          "body": {
+            "error": "etcdserver: permission denied",
+            "message": "etcdserver: permission denied",
+            "code": 7
+          }
+        }
+      },
+      {
+        "operation": "roleRevokePermission",
+        "name": "take-back",
+        "summary": "Take the permission back",
+        "request": {
+          "user": "root:rootpw",
+          "body": {
+            "role": "app-reader",
+            "key": "YXBwLw==",
+            "range_end": "YXBwMA=="
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "userRevokeRole",
+        "name": "take",
+        "summary": "Take the role from ann",
+        "request": {
+          "user": "root:rootpw",
+          "body": {
+            "name": "ann",
+            "role": "app-reader"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "roleDelete",
+        "name": "delete",
+        "summary": "Delete the role",
+        "request": {
+          "user": "root:rootpw",
+          "body": {
+            "role": "app-reader"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "userDelete",
+        "name": "delete",
+        "summary": "Delete ann",
+        "request": {
+          "user": "root:rootpw",
+          "body": {
+            "name": "ann"
+          }
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      },
+      {
+        "operation": "authStatus",
+        "name": "on",
+        "summary": "Authentication is on",
+        "request": {
+          "user": "root:rootpw"
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            },
+            "enabled": true,
+            "authRevision": "13"
+          }
+        }
+      },
+      {
+        "operation": "authDisable",
+        "name": "off",
+        "summary": "Switch authentication off",
+        "request": {
+          "user": "root:rootpw"
+        },
+        "response": {
+          "status": 200,
+          "body": {
+            "header": {
+              "cluster_id": "1420541306882910025",
+              "member_id": "6839372075178497734",
+              "revision": "19",
+              "raft_term": "2"
+            }
+          }
+        }
+      }
+    ]
   }
   """##

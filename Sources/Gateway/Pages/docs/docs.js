@@ -7,6 +7,32 @@ const follow = () => document.documentElement.classList.toggle("dark-mode", dark
 darkness.addEventListener("change", follow);
 follow();
 
+// Makes a form of what is a description.
+const adapt = (spec) => {
+  const shared = spec.components?.parameters ?? {};
+  const resolve = (parameter) => shared[parameter.$ref?.split("/").pop()] ?? parameter;
+  const operations = Object.values(spec.paths).flatMap(Object.values).filter((operation) => operation.responses);
+
+  for (const operation of operations) {
+    const parameters = (operation.parameters ?? []).map((parameter) => ({ ...resolve(parameter) }));
+    const mayBeEndless = parameters.some((parameter) => parameter.name === "heartbeat");
+    for (const parameter of parameters) {
+      // Fields are filled with examples, and what is in a field is sent.
+      if (!parameter.required) delete parameter.example;
+      // An answer is shown once it has ended.
+      if (mayBeEndless && parameter.name === "Request-Timeout") parameter.example = 5;
+    }
+    if (operation.parameters) operation.parameters = parameters;
+
+    // Bytes come from a file; those that are text may be typed as well.
+    const content = operation.requestBody?.content;
+    if (content?.["application/octet-stream"] && !content["text/plain"]) {
+      operation.requestBody.content = { "text/plain": { schema: { type: "string" } }, ...content };
+    }
+  }
+  return spec;
+};
+
 SwaggerUIBundle({
   dom_id: "#swagger-ui",
   url: "../openapi.json",
@@ -20,6 +46,11 @@ SwaggerUIBundle({
   persistAuthorization: false,
   // No other host validates, or hears of, the description.
   validatorUrl: null,
+  plugins: [
+    () => ({
+      statePlugins: { spec: { wrapActions: { updateJsonSpec: (update) => (spec) => update(adapt(spec)) } } },
+    }),
+  ],
   requestInterceptor: (request) => {
     // Only what was given to "Authorize" counts, not a login that the browser keeps: the browser would ask for one by
     // itself at each 401, and no "Logout" here would end it.

@@ -1,0 +1,46 @@
+import GrpcBridge
+import Transcoding
+
+/// Writes the events of watches as `/keys` has them in JSON.
+struct KeyEventWriter: ~Copyable {
+  // Paths within an `Event` (kv.proto).
+  private static let type = 0x1
+  private static let keyValue = 0x2
+
+  private var fields = KeyValueFields()
+
+  /// Appends `{"type":"put",…}`, or `{"type":"delete",…}` with the key and the revision.
+  ///
+  /// - Returns: whether it is a deletion.
+  /// - Throws: `WireEvents.Malformed` where that is no event.
+  mutating func append(
+    _ event: WatchResponse.Event, to output: inout ByteBuffer
+  ) throws(WireEvents.Malformed) {
+    try read(event.bytes)
+    if isDeletion {
+      output.append("{\"type\":\"delete\",")
+      KeyValueFields.append(fields.key, "\"key\":", "\"key_base64\":", to: &output)
+      output.append(",\"mod_revision\":")
+      output.append(decimal: fields.modRevision)
+    } else {
+      output.append("{\"type\":\"put\",")
+      fields.appendMembers(to: &output)
+    }
+    output.append("}")
+  }
+
+  /// Whether the event that was appended last is a deletion.
+  private(set) var isDeletion = false
+
+  private mutating func read(_ event: UnsafeRawBufferPointer) throws(WireEvents.Malformed) {
+    fields.reset()
+    isDeletion = false
+    var input = event
+    var parts = WireEvents(length: event.count, messages: [Self.keyValue])
+    while let part = parts.next(&input) {
+      if case .number(Self.type, let type) = part { isDeletion = type == 1 }
+      fields.take(part, ofMessageAt: Self.keyValue)
+    }
+    try parts.finish()
+  }
+}

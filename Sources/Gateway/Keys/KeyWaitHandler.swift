@@ -1,0 +1,111 @@
+import GrpcBridge
+import Transcoding
+
+/// Answers with the first changes after a revision, or with none at the end of the wait: for clients that can read no
+/// stream. Each answer's revision is what the next request goes on after, so that none is missed.
+final class KeyWaitHandler: RequestHandler {
+  private let request: KeyRequest
+  private unowned let exchange: Exchange
+  private unowned let shard: Shard
+  private let start: WatchStart
+  /// How long to wait, in milliseconds.
+  private let limit: UInt64
+  private let credentials: StreamCredentials
+  private var client: WatchClient?
+  private var place: OpenStreams.Place?
+
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+    self.request = request
+    self.exchange = exchange
+    self.shard = shard
+    try exchange.checkIsGet()
+    try request.range.checkWatchable()
+    guard let since = request.query.integer(.since) else {
+      throw .badRequest("'wait' needs 'since': the revision of the answer before, so that nothing is missed in between")
+    }
+    start = try WatchStart(since: since, lastEventID: nil)
+    let head = exchange.head
+    let asked = try shard.settings.timeLimits.limit(of: head, waits: true)?.milliseconds ?? .max
+    limit = min(request.query.time(.wait) ?? 0, asked)
+    credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
+  }
+
+  func receivedEnd() {
+    do throws(Refusal) {
+      place = try shard.streams.admit(self, heartbeat: nil, timeout: limit)
+    } catch {
+      return exchange.respond(.error(error))
+    }
+    let client = shard.bridge.watches.open(credentials: credentials.credentials, peer: exchange.peer, delegate: self)
+    self.client = client
+    client.watch(request.range, from: start.firstRevision)
+  }
+
+  func clientIsGone() { leave() }
+
+  /// Ends what is under way at etcd.
+  private func leave() {
+    client?.cancel()
+    client = nil
+    place = nil
+  }
+
+  private func answer(_ revision: Int64, _ events: borrowing ByteBuffer = ByteBuffer()) {
+    leave()
+    var body = ByteBuffer()
+    body.append("{\"revision\":")
+    body.append(decimal: revision)
+    body.append(",\"events\":[")
+    events.withUnsafeBytes { body.append($0) }
+    body.append("]}")
+    var response = HTTPResponse(status: 200, body: body)
+    response.headers = [("X-Etcd-Revision", "\(revision)"), ("Cache-Control", "no-store")]
+    exchange.respond(response)
+  }
+
+  private func answerWithNothing() {
+    // Where etcd says how far it is, the next request need not begin as early.
+    answer(max(start.revision ?? 0, client?.position ?? 0))
+  }
+
+  private func answer(_ response: WatchResponse) {
+    var events = ByteBuffer()
+    var writer = KeyEventWriter()
+    var isBroken = false
+    response.forEachEvent { event in
+      if !events.isEmpty { events.append(",") }
+      do { try writer.append(event, to: &events) } catch { isBroken = true }
+    }
+    guard !isBroken else { return fail(GrpcStatus(.internal, "a watch response of etcd is not understood")) }
+    answer(response.lastRevision, events)
+  }
+
+  private func fail(_ status: GrpcStatus) {
+    leave()
+    exchange.respond(.keyError(status, hadCredentials: credentials.isSomebody))
+  }
+}
+
+extension KeyWaitHandler: WatchClientDelegate {
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
+    switch response.news {
+    case .creation: break
+    case .events: answer(response)
+    case .compaction: fail(GrpcStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
+    case .end(let status): fail(status)
+    }
+  }
+
+  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { fail(status) }
+
+  func credentials(for client: WatchClient) -> BasicCredentials {
+    credentials.basic ?? BasicCredentials(user: "", password: "")
+  }
+}
+
+// It counts as a stream: its clients are as many as those of watches, and stay as long.
+extension KeyWaitHandler: OpenStream {
+  func gatewayStops() { answerWithNothing() }
+  func beat() {}
+  func expire() { answerWithNothing() }
+}

@@ -1,0 +1,99 @@
+import GrpcBridge
+import Transcoding
+
+/// In which form a watch of keys is told.
+enum KeyWatchForm: Int64 {
+  /// A JSON document on each line.
+  case lines
+  /// Server-Sent Events (HTML Standard, section 9.2), with the same documents as their data.
+  case events
+
+  var contentType: StaticString { (self == .lines ? MediaType.lines : .events).name }
+
+  /// A frame of one document.
+  ///
+  /// - Parameters:
+  ///   - type: what it tells of.
+  ///   - id: where a client goes on that has seen it; nil where that does not change.
+  ///   - retries: whether to say how soon to come back.
+  ///   - write: appends the document.
+  func frame<Fault: Error>(
+    _ type: StaticString, id: String?, retries: Bool = false, _ write: (inout ByteBuffer) throws(Fault) -> Void
+  ) throws(Fault) -> StreamFrame {
+    try StreamFrame { text throws(Fault) in
+      guard self == .events else { return try write(&text) }
+      // In milliseconds; browsers wait for up to 5 s by default.
+      if retries { text.append("retry: 1000\n") }
+      text.append("event: ")
+      text.append(type)
+      if let id {
+        text.append("\nid: ")
+        text.append(id.utf8)
+      }
+      text.append("\ndata: ")
+      try write(&text)
+      // The frame's own line feed makes this an empty line, which ends the event.
+      text.append("\n")
+    }
+  }
+
+  /// How far the watch is: nothing more will come up to that revision.
+  ///
+  /// - Parameter skipped: how many events of the next revision will not come, either.
+  func progress(_ revision: Int64, skipped: Int = 0, retries: Bool = false) -> StreamFrame {
+    let id = skipped > 0 ? "\(revision + 1)-\(skipped)" : "\(revision)"
+    return frame("progress", id: id, retries: retries) { text in
+      text.append("{\"type\":\"progress\",\"revision\":")
+      text.append(decimal: revision)
+      text.append("}")
+    }
+  }
+
+  /// That changes before `revision` are forgotten, of which the client needs some. Whoever comes back is told those from
+  /// then on.
+  func compaction(_ revision: Int64) -> StreamFrame {
+    frame("compacted", id: "\(revision - 1)") { text in
+      text.append("{\"type\":\"compacted\",\"compact_revision\":")
+      text.append(decimal: revision)
+      text.append("}")
+    }
+  }
+
+  func error(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
+    frame("error", id: nil) { $0.appendStreamError(status, hadCredentials: hadCredentials) }
+  }
+
+  /// What is sent while there is nothing to tell.
+  static let comment = StreamFrame { $0.append(": heartbeat\n") }
+}
+
+/// The events of a watch's response in one form: made once for all who read the same watch in it.
+final class KeyWatchFrames {
+  let frames: [StreamFrame]
+
+  /// - Parameter skipped: how many events are left out at the beginning.
+  /// - Throws: `WireEvents.Malformed` where etcd's events are none.
+  init(_ response: WatchResponse, as form: KeyWatchForm, skipping skipped: Int = 0) throws(WireEvents.Malformed) {
+    var frames: [StreamFrame] = []
+    var writer = KeyEventWriter()
+    var json = ByteBuffer()
+    var fault: WireEvents.Malformed?
+    var index = 0
+    response.forEachEvent { event in
+      index += 1
+      guard fault == nil, index > skipped else { return }
+      do throws(WireEvents.Malformed) {
+        json.removeAll(keepingCapacity: true)
+        try writer.append(event, to: &json)
+        // Whoever comes back between two events of one transaction gets the rest of it, and nothing twice.
+        let id = event.isLast ? "\(event.revision)" : "\(event.revision)-\(event.number)"
+        frames.append(
+          form.frame(writer.isDeletion ? "delete" : "put", id: id) { text in json.withUnsafeBytes { text.append($0) } })
+      } catch {
+        fault = error
+      }
+    }
+    if let fault { throw fault }
+    self.frames = frames
+  }
+}

@@ -1,0 +1,52 @@
+import GrpcBridge
+
+/// Begins a watch of a key, or of the keys of a range, which a ``LineStream`` carries to the client.
+final class KeyWatchHandler: RequestHandler {
+  private let request: KeyRequest
+  private unowned let exchange: Exchange
+  private unowned let shard: Shard
+  private let start: WatchStart
+  private var stream: LineStream?
+
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+    self.request = request
+    self.exchange = exchange
+    self.shard = shard
+    try exchange.checkIsGet()
+    try request.range.checkWatchable()
+    start = try WatchStart(since: request.query.integer(.since), lastEventID: exchange.head.lastEventID)
+  }
+
+  func receivedEnd() {
+    do throws(Refusal) {
+      try begin()
+    } catch {
+      exchange.respond(.error(error))
+    }
+  }
+
+  func clientIsGone() { stream?.clientIsGone() }
+
+  private func begin() throws(Refusal) {
+    let head = exchange.head
+    let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
+    let credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
+    let form: KeyWatchForm = head.accepted == .events ? .events : .lines
+    let stream = LineStream(
+      exchange, contentType: form.contentType, isEndless: true, hadCredentials: credentials.isSomebody)
+    try stream.enter(shard.streams, heartbeat: request.query.time(.heartbeat), timeout: timeout?.milliseconds)
+    self.stream = stream
+    let session = KeyWatchSession(
+      request.range, from: start, as: form, sink: stream, shard: shard, credentials: credentials)
+    stream.source = session
+    session.begin()
+  }
+}
+
+extension Exchange {
+  /// - Throws: ``Refusal`` where nothing but the head of an answer is asked for: that of one which takes its time is of no
+  ///   use without it.
+  func checkIsGet() throws(Refusal) {
+    guard head.method == .get else { throw .badRequest("'watch' and 'wait' are for GET") }
+  }
+}

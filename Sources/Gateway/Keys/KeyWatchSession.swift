@@ -1,0 +1,113 @@
+import GrpcBridge
+import Transcoding
+
+/// One client's watch of a key, or of the keys of a range.
+final class KeyWatchSession: StreamSource {
+  private let range: KeyRange
+  private let start: WatchStart
+  private let form: KeyWatchForm
+  private unowned let sink: LineStream
+  private unowned let shard: Shard
+  private let credentials: StreamCredentials
+  private var client: WatchClient!
+  /// The revision up to which the client knows that it knows everything; nil until etcd watches.
+  private var told: Int64?
+  private var hasEvents = false
+  private var isOver = false
+
+  init(
+    _ range: KeyRange, from start: WatchStart, as form: KeyWatchForm, sink: LineStream, shard: Shard,
+    credentials: StreamCredentials
+  ) {
+    self.range = range
+    self.start = start
+    self.form = form
+    self.sink = sink
+    self.shard = shard
+    self.credentials = credentials
+    client = shard.bridge.watches.open(credentials: credentials.credentials, peer: sink.peer, delegate: self)
+  }
+
+  /// Has etcd watch. To be called once.
+  func begin() { client.watch(range, from: start.firstRevision) }
+
+  // MARK: - From the stream
+
+  func sinkHasRoom() { client.resume() }
+
+  func cancel() {
+    isOver = true
+    client.cancel()
+  }
+
+  /// How far the watch is, so that whoever comes back after a long silence does not ask for what is forgotten by then.
+  func heartbeat() -> StreamFrame? {
+    guard let told, let position = client.position else { return nil }
+    guard position > told || form == .lines else { return KeyWatchForm.comment }
+    self.told = position
+    return form.progress(position)
+  }
+
+  func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
+    form.error(status, hadCredentials: hadCredentials)
+  }
+
+  // MARK: - To the stream
+
+  /// Tells first of all where the watch begins: a browser that loses the connection before anything has happened comes back
+  /// with that.
+  private func tellStart(_ storeRevision: Int64) {
+    guard told == nil else { return }
+    let revision = start.revision ?? storeRevision
+    told = revision
+    sink.headers = [("X-Etcd-Revision", "\(revision)")]
+    sink.send(form.progress(revision, skipped: start.skipped, retries: true))
+  }
+
+  private func tell(_ response: WatchResponse) {
+    do throws(WireEvents.Malformed) {
+      for frame in try frames(response).frames { sink.send(frame) }
+    } catch {
+      shard.logger.error("a watch response of etcd is not understood")
+      return end(GrpcStatus(.internal, "a watch response of etcd is not understood"))
+    }
+    told = max(told ?? 0, response.lastRevision)
+    if sink.backlog > shard.settings.streams.backlog { client.pause() }
+  }
+
+  private func frames(_ response: WatchResponse) throws(WireEvents.Malformed) -> KeyWatchFrames {
+    defer { hasEvents = true }
+    if !hasEvents && start.skipped > 0 && response.firstRevision == start.firstRevision {
+      return try KeyWatchFrames(response, as: form, skipping: min(start.skipped, response.firstRevisionCount))
+    }
+    return try response.rendering(variant: form.rawValue) { () throws(WireEvents.Malformed) in
+      try KeyWatchFrames(response, as: form)
+    }
+  }
+
+  private func end(_ status: GrpcStatus) {
+    guard !isOver else { return }
+    cancel()
+    sink.fail(status)
+  }
+}
+
+extension KeyWatchSession: WatchClientDelegate {
+  func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64) {
+    switch response.news {
+    case .creation: tellStart(response.storeRevision)
+    case .events: tell(response)
+    case .compaction(let revision):
+      cancel()
+      sink.send(form.compaction(revision))
+      sink.finish()
+    case .end(let status): end(status)
+    }
+  }
+
+  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(status) }
+
+  func credentials(for client: WatchClient) -> BasicCredentials {
+    credentials.basic ?? BasicCredentials(user: "", password: "")
+  }
+}

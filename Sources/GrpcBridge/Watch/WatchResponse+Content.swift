@@ -1,0 +1,77 @@
+/// What a response says, for those who put it in other words than etcd's `WatchResponse`.
+extension WatchResponse {
+  package enum News {
+    /// etcd watches.
+    case creation
+    /// The events that follow, or that nothing has happened.
+    case events
+    /// The changes that the watch needs are forgotten; those from this revision on are not.
+    case compaction(Int64)
+    /// The watch is over.
+    case end(GrpcStatus)
+  }
+
+  /// One event, as it is shared by all readers.
+  package struct Event {
+    package let revision: Int64
+    /// Which of its revision's events it is, from 1.
+    package let number: Int
+    /// Whether it is the last of its revision.
+    package let isLast: Bool
+    /// The encoded `Event` (`kv.proto`), valid for as long as it is passed on.
+    package let bytes: UnsafeRawBufferPointer
+  }
+
+  /// What the response is about.
+  package var news: News {
+    var isCreated = false
+    var isCanceled = false
+    var compactRevision: Int64 = 0
+    var reason = ""
+    forEachField(of: control) { field, bytes in
+      switch field.number {
+      case 3: isCreated = field.value != 0
+      case 4: isCanceled = field.value != 0
+      case 5: compactRevision = Int64(bitPattern: field.value)
+      case 6: reason = String(decoding: bytes[field.content], as: UTF8.self)
+      default: break
+      }
+    }
+    guard isCanceled else { return isCreated ? .creation : .events }
+    return compactRevision > 0 ? .compaction(compactRevision) : .end(GrpcStatus(watchCanceledBecause: reason))
+  }
+
+  /// The revision that etcd's store had.
+  package var storeRevision: Int64 {
+    var revision: Int64 = 0
+    forEachField(of: header) { field, _ in if field.number == 3 { revision = Int64(bitPattern: field.value) } }
+    return revision
+  }
+
+  /// Passes on the events in their order.
+  package func forEachEvent(_ body: (Event) -> Void) {
+    events.withUnsafeBytes { bytes in
+      var start = 0
+      var number = 0
+      for (index, mark) in marks.enumerated() {
+        number = index > 0 && marks[index - 1].revision == mark.revision ? number + 1 : 1
+        var field = WireScanner(bytes, in: start..<mark.end)
+        start = mark.end
+        // It was taken apart before, or there would be no mark.
+        guard let content = try? field.next()?.content else { continue }
+        body(
+          Event(
+            revision: mark.revision, number: number,
+            isLast: index + 1 == marks.count || marks[index + 1].revision != mark.revision,
+            bytes: UnsafeRawBufferPointer(rebasing: bytes[content])))
+      }
+    }
+  }
+
+  private func forEachField(of message: [UInt8], _ body: (WireScanner.Field, UnsafeRawBufferPointer) -> Void) {
+    message.withUnsafeBytes { bytes in
+      var fields = WireScanner(bytes, in: 0..<bytes.count)
+      while let field = try? fields.next() { body(field, bytes) }
+    }
+  }
+}
