@@ -1,13 +1,13 @@
 import Foundation
 
 /// Picks TCP ports of 127.0.0.1 for servers that must know their port before they start.
-enum LoopbackPort {
+package enum LoopbackPort {
   /// Ports that could be bound a moment ago, all different.
   ///
   /// They lie below the range that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`), so that
   /// no connection takes one meanwhile, or while a server is down and about to be restarted on it. Another server may:
   /// whoever starts one tries again on a failed bind.
-  static func pick(_ count: Int) throws -> [UInt16] {
+  package static func pick(_ count: Int) throws -> [UInt16] {
     var ports: Set<UInt16> = []
     for _ in 0..<1000 where ports.count < count {
       let port = UInt16.random(in: 10_000..<32_000)

@@ -127,7 +127,8 @@ extension QueryParameter {
     case .all: "That all keys of the store are meant."
     case .watch: "Send changes as they happen."
     case .since: "Changes after this revision: the `revision` of an earlier answer, of which nothing is missed then."
-    case .heartbeat: "How often Server-Sent Events have a comment, so that a quiet connection is seen to be alive."
+    case .heartbeat:
+      "After how long without a change to say how far the watch is, so that a quiet connection is seen to be alive."
     case .wait: "How long to wait for a change."
     }
   }

@@ -92,7 +92,7 @@ extension KeyWaitHandler: WatchClientDelegate {
     case .creation: break
     case .events: answer(response)
     case .compaction: fail(GrpcStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
-    case .end(let status): fail(status)
+    case .end(let status): fail(credentials.meaning(of: status))
     }
   }
 

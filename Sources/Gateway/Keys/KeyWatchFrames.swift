@@ -59,8 +59,23 @@ enum KeyWatchForm: Int64 {
     }
   }
 
-  func error(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
-    frame("error", id: nil) { $0.appendStreamError(status, hadCredentials: hadCredentials) }
+  func error(_ status: GrpcStatus, hadCredentials: Bool, retries: Bool = false) -> StreamFrame {
+    frame("error", id: nil, retries: retries) { $0.appendStreamError(status, hadCredentials: hadCredentials) }
+  }
+
+  /// The answer to a client that cannot be watched for as things are.
+  ///
+  /// - Parameter isReturn: whether it was here before. If it was, and all that is wrong is that nobody is there to serve it
+  ///   now, it is told so by an event: a browser comes again after that, and never after another status than 200.
+  func refusal(_ status: GrpcStatus, hadCredentials: Bool, isReturn: Bool) -> HTTPResponse {
+    let refusal = HTTPResponse.error(status, hadCredentials: hadCredentials)
+    guard self == .events, isReturn, refusal.status == 503 else { return refusal }
+    var body = ByteBuffer()
+    body.append(error(status, hadCredentials: hadCredentials, retries: true).line)
+    var response = HTTPResponse(status: 200, body: body)
+    response.contentType = contentType
+    response.headers = [("Cache-Control", "no-store")]
+    return response
   }
 
   /// What is sent while there is nothing to tell.

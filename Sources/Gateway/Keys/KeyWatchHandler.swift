@@ -6,6 +6,7 @@ final class KeyWatchHandler: RequestHandler {
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   private let start: WatchStart
+  private let form: KeyWatchForm
   private var stream: LineStream?
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
@@ -14,12 +15,15 @@ final class KeyWatchHandler: RequestHandler {
     self.shard = shard
     try exchange.checkIsGet()
     try request.range.checkWatchable()
+    form = exchange.head.accepted == .events ? .events : .lines
     start = try WatchStart(since: request.query.integer(.since), lastEventID: exchange.head.lastEventID)
   }
 
   func receivedEnd() {
     do throws(Refusal) {
       try begin()
+    } catch where error.status == 503 && start.isReturn {
+      exchange.respond(form.refusal(GrpcStatus(error.code, error.message), hadCredentials: true, isReturn: true))
     } catch {
       exchange.respond(.error(error))
     }
@@ -31,7 +35,6 @@ final class KeyWatchHandler: RequestHandler {
     let head = exchange.head
     let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
     let credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
-    let form: KeyWatchForm = head.accepted == .events ? .events : .lines
     let stream = LineStream(
       exchange, contentType: form.contentType, isEndless: true, hadCredentials: credentials.isSomebody)
     try stream.enter(shard.streams, heartbeat: request.query.time(.heartbeat), timeout: timeout?.milliseconds)

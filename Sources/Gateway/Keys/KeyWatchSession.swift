@@ -48,6 +48,10 @@ final class KeyWatchSession: StreamSource {
     return form.progress(position)
   }
 
+  func refusal(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {
+    form.refusal(status, hadCredentials: hadCredentials, isReturn: start.isReturn)
+  }
+
   func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
     form.error(status, hadCredentials: hadCredentials)
   }
@@ -101,7 +105,7 @@ extension KeyWatchSession: WatchClientDelegate {
       cancel()
       sink.send(form.compaction(revision))
       sink.finish()
-    case .end(let status): end(status)
+    case .end(let status): end(credentials.meaning(of: status))
     }
   }
 

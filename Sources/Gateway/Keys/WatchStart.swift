@@ -9,6 +9,8 @@ struct WatchStart {
   let revision: Int64?
   /// How many events of the next revision are not wanted either.
   let skipped: Int
+  /// Whether the client says that it was here before.
+  let isReturn: Bool
 
   /// - Parameters:
   ///   - since: what the query says.
@@ -17,7 +19,7 @@ struct WatchStart {
   /// - Throws: ``Refusal`` where that is none.
   init(since: Int64?, lastEventID id: HeaderValue?) throws(Refusal) {
     guard let id, !id.isEmpty else {
-      (revision, skipped) = (since, 0)
+      (revision, skipped, isReturn) = (since, 0, false)
       return
     }
     let parts = String(decoding: id, as: UTF8.self).split(separator: "-", omittingEmptySubsequences: false)
@@ -29,10 +31,20 @@ struct WatchStart {
     }
     revision = numbers.count == 1 ? numbers[0] : numbers[0] - 1
     skipped = numbers.count == 1 ? 0 : Int(numbers[1])
+    isReturn = true
   }
 
   /// The first revision of which events are wanted, as etcd takes it: 0 for what happens from now on.
   var firstRevision: Int64 { revision.map { $0 == .max ? $0 : $0 + 1 } ?? 0 }
+}
+
+extension StreamCredentials {
+  /// What etcd's refusal of a watch means. 3.5 denies it to nobody as to anybody without the right, where of other calls it
+  /// says that there is no user: whoever could log in is to be asked to.
+  func meaning(of refusal: GrpcStatus) -> GrpcStatus {
+    guard !isSomebody, refusal.code == .permissionDenied else { return refusal }
+    return GrpcStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)
+  }
 }
 
 extension KeyRange {

@@ -78,9 +78,10 @@ final class LineStream: StreamSink {
       if let source { send(source.ending(status, hadCredentials: hadCredentials)) }
       return finish()
     }
+    guard let source else { return }
     state = .ended
-    source = nil
-    exchange.respond(.error(status, hadCredentials: hadCredentials))
+    self.source = nil
+    exchange.respond(source.refusal(status, hadCredentials: hadCredentials))
   }
 
   /// The socket, to which the head of the response was sent if nothing was before.

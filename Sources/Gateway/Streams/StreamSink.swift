@@ -32,6 +32,10 @@ protocol StreamSource: AnyObject {
   func cancel()
   /// What a client over plain HTTP is sent who wants a sign of life while there is nothing else. Nil where that would be too early.
   func heartbeat() -> StreamFrame?
+  /// What a request over plain HTTP is answered that fails before its stream's first message.
+  ///
+  /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
+  func refusal(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse
   /// How a stream over plain HTTP ends that fails after its first message.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
@@ -40,6 +44,9 @@ protocol StreamSource: AnyObject {
 
 extension StreamSource {
   func heartbeat() -> StreamFrame? { .heartbeat }
+  func refusal(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {
+    .error(status, hadCredentials: hadCredentials)
+  }
   func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
     .error(status, hadCredentials: hadCredentials)
   }
