@@ -22,6 +22,7 @@ test: ## check, then run all tests, the unit tests under AddressSanitizer, and t
 	@scripts/install-system-packages test
 	@scripts/install-etcd
 	@scripts/install-swagger-ui
+	@scripts/install-python-tools
 	scripts/check
 	$(run_tests) --skip '$(alone)'
 	$(run_tests) --filter '$(alone)'
@@ -49,10 +50,17 @@ bench: ## measure beside etcd's own gateway and the speed of light; ARGUMENTS="-
 	$(release)
 	Benchmarks/run $(ARGUMENTS)
 
-generate: ## rewrite the generated code from the .proto files and the table of errors
+generate: ## rewrite the generated code from the .proto files, the table of errors and the examples
 	@scripts/install-system-packages generate
 	scripts/generate
 	scripts/generate-errors
+	scripts/generate-examples
+
+openapi: ## rewrite the description of the API in openapi/ from the routes, the .proto files and the examples
+	@scripts/install-system-packages build
+	scripts/generate-examples
+	swift build --product etcd-rest
+	scripts/generate-openapi
 
 docs: ## build the documentation of the library
 	@scripts/install-system-packages build
@@ -64,4 +72,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build test image-test fuzz bench generate docs format clean
+.PHONY: help run build test image-test fuzz bench generate openapi docs format clean

@@ -154,6 +154,7 @@ struct KeyDescriptions {
         ]
       } else if status == 200 {
         response["content"] = content(operations)
+        if let links = OperationLinks.all[operations[0].rawValue] { response["links"] = links }
       }
       responses["\(status)"] = response
     }

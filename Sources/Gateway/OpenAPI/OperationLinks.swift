@@ -1,6 +1,13 @@
 /// What of an answer leads to which other operation (OpenAPI 3.1.1, section 4.8.20), by the operation that answers.
 enum OperationLinks {
   static let all: [String: DocumentValue] = [
+    "writeKey": [
+      "readIt": key("readKey", "$request.path.key", "Reads the key."),
+      "deleteIt": key("deleteKey", "$request.path.key", "Deletes the key."),
+    ],
+    "listKeys": [
+      "readTheFirst": key("readKey", "$response.body#/keys/0/key", "Reads the first of the keys.")
+    ],
     "put": [
       "readIt": link("range", ["key": "$request.body#/key"], "Reads the key."),
       "deleteIt": link("deleteRange", ["key": "$request.body#/key"], "Deletes the key."),
@@ -28,6 +35,12 @@ enum OperationLinks {
       "removeIt": link("memberRemove", ["ID": "$response.body#/member/ID"], "Removes the member.")
     ],
   ]
+
+  private static func key(_ operation: String, _ key: String, _ description: String) -> DocumentValue {
+    [
+      "operationId": .string(operation), "parameters": ["key": .string(key)], "description": .string(description),
+    ]
+  }
 
   private static func link(_ operation: String, _ body: DocumentValue, _ description: String) -> DocumentValue {
     ["operationId": .string(operation), "requestBody": body, "description": .string(description)]

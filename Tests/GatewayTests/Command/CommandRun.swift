@@ -25,13 +25,14 @@ struct CommandRun {
 
   /// Runs a program until it ends.
   static func run(
-    _ program: String, _ arguments: [String], environment: [String: String] = [:]
+    _ program: String, _ arguments: [String], environment: [String: String] = [:],
+    within limit: Duration = .seconds(20)
   ) async throws -> CommandRun {
     try await withTemporaryDirectory { directory in
       let process = try await ChildProcess.start(
         program, arguments, environment: environment, output: "\(directory)/out", error: "\(directory)/err")
       do {
-        let exit = try await process.exit(within: .seconds(20))
+        let exit = try await process.exit(within: limit)
         return CommandRun(exit: exit, output: process.output, errorOutput: process.errorOutput)
       } catch {
         await process.killAndWait()

@@ -99,7 +99,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 200,
           "headers": {
-            "ETag": "\"5193678774669964611\""
+            "ETag": "\"3968939910012332446\""
           }
         }
       },
@@ -116,7 +116,7 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "type": "application/yaml",
           "headers": {
-            "ETag": "\"4498767582121081187\""
+            "ETag": "\"8510126989973754776\""
           }
         }
       },
@@ -350,7 +350,7 @@ let examplesJSON: StaticString = ##"""
           },
           "body": {
             "revision": 5,
-            "lease": "1641177256995697169",
+            "lease": "2455484364924506385",
             "ttl": 60
           }
         }
@@ -472,7 +472,7 @@ let examplesJSON: StaticString = ##"""
                 "create_revision": 5,
                 "mod_revision": 5,
                 "version": 1,
-                "lease": "1641177256995697169"
+                "lease": "2455484364924506385"
               }
             ],
             "count": 3
@@ -563,9 +563,185 @@ let examplesJSON: StaticString = ##"""
               "create_revision": 5,
               "mod_revision": 5,
               "version": 1,
-              "lease": "1641177256995697169"
+              "lease": "2455484364924506385"
             }
           ]
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "wait",
+        "summary": "The changes after a revision, as soon as there are any",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "query": {
+            "wait": "10s",
+            "since": 2
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "3"
+          },
+          "body": {
+            "revision": 3,
+            "events": [
+              {
+                "type": "put",
+                "key": "app/config",
+                "value": "debug=false",
+                "create_revision": 2,
+                "mod_revision": 3,
+                "version": 2,
+                "lease": "0"
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "watch",
+        "summary": "What has happened since a revision, and for a second more",
+        "isStream": true,
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "query": {
+            "watch": "true",
+            "since": 2
+          },
+          "headers": {
+            "Request-Timeout": "1"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "application/x-ndjson",
+          "headers": {
+            "X-Etcd-Revision": "2"
+          },
+          "lines": [
+            {
+              "type": "progress",
+              "revision": 2
+            },
+            {
+              "type": "put",
+              "key": "app/config",
+              "value": "debug=false",
+              "create_revision": 2,
+              "mod_revision": 3,
+              "version": 2,
+              "lease": "0"
+            },
+            {
+              "error": {
+                "grpc_code": 4,
+                "http_code": 504,
+                "message": "the time limit of the stream has passed",
+                "http_status": "Gateway Timeout",
+                "code": 4
+              }
+            }
+          ]
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "events",
+        "summary": "The same as Server-Sent Events",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "query": {
+            "watch": "true",
+            "since": 2
+          },
+          "headers": {
+            "Request-Timeout": "1",
+            "Accept": "text/event-stream"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "text/event-stream",
+          "headers": {
+            "X-Etcd-Revision": "2"
+          },
+          "body": "retry: 1000\nevent: progress\nid: 2\ndata: {\"type\":\"progress\",\"revision\":2}\n\nevent: put\nid: 3\ndata: {\"type\":\"put\",\"key\":\"app/config\",\"value\":\"debug=false\",\"create_revision\":2,\"mod_revision\":3,\"version\":2,\"lease\":\"0\"}\n\nevent: error\ndata: {\"error\":{\"grpc_code\":4,\"http_code\":504,\"message\":\"the time limit of the stream has passed\",\"http_status\":\"Gateway Timeout\",\"code\":4}}\n\n"
+        }
+      },
+      {
+        "operation": "readKey",
+        "name": "two-ways",
+        "summary": "Two ways to wait",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "query": {
+            "watch": "true",
+            "wait": "10s",
+            "since": 2
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "'watch' and 'wait' are two ways to wait: choose one",
+            "message": "'watch' and 'wait' are two ways to wait: choose one",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "wait",
+        "summary": "The changes of a range after a revision",
+        "volatile": [
+          "lease"
+        ],
+        "request": {
+          "query": {
+            "prefix": "app/",
+            "wait": "10s",
+            "since": 3
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "5"
+          },
+          "body": {
+            "revision": 5,
+            "events": [
+              {
+                "type": "put",
+                "key": "app/a/b",
+                "value": "1",
+                "create_revision": 4,
+                "mod_revision": 4,
+                "version": 1,
+                "lease": "0"
+              },
+              {
+                "type": "put",
+                "key": "app/session",
+                "value": "online",
+                "create_revision": 5,
+                "mod_revision": 5,
+                "version": 1,
+                "lease": "2455484364924506385"
+              }
+            ]
+          }
         }
       },
       {
@@ -657,8 +833,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "8",
               "raft_term": "2"
             }
@@ -680,8 +856,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "9",
               "raft_term": "2"
             },
@@ -786,8 +962,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "9",
               "raft_term": "2"
             },
@@ -818,8 +994,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "9",
               "raft_term": "2"
             },
@@ -849,8 +1025,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "9",
               "raft_term": "2"
             }
@@ -910,8 +1086,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "10",
               "raft_term": "2"
             },
@@ -962,8 +1138,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "10",
               "raft_term": "2"
             },
@@ -1004,8 +1180,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "11",
               "raft_term": "2"
             },
@@ -1035,8 +1211,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "11",
               "raft_term": "2"
             }
@@ -1076,8 +1252,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "12",
               "raft_term": "2"
             }
@@ -1106,8 +1282,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "1420541306882910025",
-                  "member_id": "6839372075178497734",
+                  "cluster_id": "5904351535461271894",
+                  "member_id": "8055346900757193235",
                   "revision": "12",
                   "raft_term": "2"
                 },
@@ -1117,8 +1293,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "1420541306882910025",
-                  "member_id": "6839372075178497734",
+                  "cluster_id": "5904351535461271894",
+                  "member_id": "8055346900757193235",
                   "revision": "12",
                   "raft_term": "2"
                 },
@@ -1177,8 +1353,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "12",
               "raft_term": "2"
             },
@@ -1221,8 +1397,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "13",
               "raft_term": "2"
             }
@@ -1245,8 +1421,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "1420541306882910025",
-                  "member_id": "6839372075178497734",
+                  "cluster_id": "5904351535461271894",
+                  "member_id": "8055346900757193235",
                   "revision": "13",
                   "raft_term": "2"
                 },
@@ -1274,8 +1450,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1301,8 +1477,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1327,8 +1503,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1350,14 +1526,14 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "13",
               "raft_term": "2"
             },
             "leases": [
               {
-                "ID": "1641177256995697169"
+                "ID": "2455484364924506385"
               },
               {
                 "ID": "7587862024483102001"
@@ -1378,14 +1554,14 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "13",
               "raft_term": "2"
             },
             "leases": [
               {
-                "ID": "1641177256995697169"
+                "ID": "2455484364924506385"
               },
               {
                 "ID": "7587862024483102001"
@@ -1408,8 +1584,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "14",
               "raft_term": "2"
             },
@@ -1430,8 +1606,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "15",
               "raft_term": "2"
             }
@@ -1453,8 +1629,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "16",
               "raft_term": "2"
             },
@@ -1480,8 +1656,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "16",
               "raft_term": "2"
             },
@@ -1518,8 +1694,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "1420541306882910025",
-                  "member_id": "6839372075178497734",
+                  "cluster_id": "5904351535461271894",
+                  "member_id": "8055346900757193235",
                   "revision": "16",
                   "raft_term": "2"
                 },
@@ -1537,7 +1713,7 @@ let examplesJSON: StaticString = ##"""
               "error": {
                 "grpc_code": 4,
                 "http_code": 504,
-                "message": "the time limit of the stream has passed",
+                "message": "context deadline exceeded",
                 "http_status": "Gateway Timeout",
                 "code": 4
               }
@@ -1564,8 +1740,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "17",
               "raft_term": "2"
             }
@@ -1590,8 +1766,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "18",
               "raft_term": "2"
             }
@@ -1629,8 +1805,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -1668,19 +1844,19 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "raft_term": "2"
             },
             "members": [
               {
-                "ID": "6839372075178497734",
+                "ID": "8055346900757193235",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:21141"
+                  "http://127.0.0.1:21452"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:21140"
+                  "http://127.0.0.1:21451"
                 ]
               }
             ]
@@ -1706,12 +1882,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "raft_term": "2"
             },
             "member": {
-              "ID": "7673408603984305629",
+              "ID": "16023081066914995450",
               "peerURLs": [
                 "http://10.0.0.4:2380"
               ],
@@ -1719,17 +1895,17 @@ let examplesJSON: StaticString = ##"""
             },
             "members": [
               {
-                "ID": "6839372075178497734",
+                "ID": "8055346900757193235",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:21141"
+                  "http://127.0.0.1:21452"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:21140"
+                  "http://127.0.0.1:21451"
                 ]
               },
               {
-                "ID": "7673408603984305629",
+                "ID": "16023081066914995450",
                 "peerURLs": [
                   "http://10.0.0.4:2380"
                 ],
@@ -1745,7 +1921,7 @@ let examplesJSON: StaticString = ##"""
         "summary": "It cannot vote before it has caught up",
         "request": {
           "body": {
-            "ID": "7673408603984305629"
+            "ID": "16023081066914995450"
           }
         },
         "response": {
@@ -1766,7 +1942,7 @@ let examplesJSON: StaticString = ##"""
         ],
         "request": {
           "body": {
-            "ID": "7673408603984305629",
+            "ID": "16023081066914995450",
             "peerURLs": [
               "http://10.0.0.5:2380"
             ]
@@ -1776,23 +1952,23 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "raft_term": "2"
             },
             "members": [
               {
-                "ID": "6839372075178497734",
+                "ID": "8055346900757193235",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:21141"
+                  "http://127.0.0.1:21452"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:21140"
+                  "http://127.0.0.1:21451"
                 ]
               },
               {
-                "ID": "7673408603984305629",
+                "ID": "16023081066914995450",
                 "peerURLs": [
                   "http://10.0.0.5:2380"
                 ]
@@ -1807,15 +1983,29 @@ let examplesJSON: StaticString = ##"""
         "summary": "Remove it again",
         "request": {
           "body": {
-            "ID": "7673408603984305629"
+            "ID": "16023081066914995450"
           }
         },
         "response": {
-          "status": 503,
+          "status": 200,
           "body": {
-            "error": "etcdserver: request timed out, possibly due to connection lost",
-            "message": "etcdserver: request timed out, possibly due to connection lost",
-            "code": 14
+            "header": {
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
+              "raft_term": "2"
+            },
+            "members": [
+              {
+                "ID": "8055346900757193235",
+                "name": "m0",
+                "peerURLs": [
+                  "http://127.0.0.1:21452"
+                ],
+                "clientURLs": [
+                  "http://127.0.0.1:21451"
+                ]
+              }
+            ]
           }
         }
       },
@@ -1829,11 +2019,11 @@ let examplesJSON: StaticString = ##"""
           }
         },
         "response": {
-          "status": 500,
+          "status": 404,
           "body": {
-            "error": "etcdserver: re-configuration failed due to not enough started members",
-            "message": "etcdserver: re-configuration failed due to not enough started members",
-            "code": 2
+            "error": "etcdserver: member not found",
+            "message": "etcdserver: member not found",
+            "code": 5
           }
         }
       },
@@ -1846,17 +2036,17 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
             "version": "3.5.1",
             "dbSize": "20480",
-            "leader": "6839372075178497734",
-            "raftIndex": "34",
+            "leader": "8055346900757193235",
+            "raftIndex": "41",
             "raftTerm": "2",
-            "raftAppliedIndex": "34",
+            "raftAppliedIndex": "41",
             "dbSizeInUse": "16384"
           }
         }
@@ -1872,8 +2062,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -1895,8 +2085,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -1956,8 +2146,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -1979,12 +2169,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
-            "hash": 2977217392
+            "hash": 2388350683
           }
         }
       },
@@ -2001,8 +2191,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2053,8 +2243,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2078,7 +2268,7 @@ let examplesJSON: StaticString = ##"""
             },
             {
               "result": {
-                "blob": "ouOyfeYGSsCWJfgkTYn9h3cvoOjQFtNBMhaRHGjesiE="
+                "blob": "fT1E/NE6o45mXklIIB6aKk3WeK5aA05kKAcY7pIEfeE="
               }
             }
           ]
@@ -2123,8 +2313,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2145,8 +2335,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2186,8 +2376,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2203,8 +2393,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2228,8 +2418,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2249,8 +2439,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2275,8 +2465,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2296,8 +2486,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2319,8 +2509,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2345,8 +2535,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2367,8 +2557,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2388,8 +2578,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2408,8 +2598,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2426,8 +2616,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2448,12 +2638,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
-            "token": "psCxkAhTzHQjGmHq.55"
+            "token": "RVBkDlENQoPrKDxY.62"
           }
         }
       },
@@ -2503,7 +2693,7 @@ let examplesJSON: StaticString = ##"""
         "summary": "With the token",
         "request": {
           "headers": {
-            "Authorization": "Bearer psCxkAhTzHQjGmHq.55"
+            "Authorization": "Bearer RVBkDlENQoPrKDxY.62"
           },
           "body": {
             "key": "YXBwL2NvbmZpZw=="
@@ -2513,8 +2703,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2645,8 +2835,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2668,8 +2858,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2690,8 +2880,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2712,8 +2902,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2731,8 +2921,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2752,8 +2942,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "1420541306882910025",
-              "member_id": "6839372075178497734",
+              "cluster_id": "5904351535461271894",
+              "member_id": "8055346900757193235",
               "revision": "19",
               "raft_term": "2"
             }

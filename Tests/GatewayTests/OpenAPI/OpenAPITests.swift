@@ -1,0 +1,97 @@
+import EtcdSchema
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.timeLimit(.minutes(10)))
+struct OpenAPITests {
+  @Test(arguments: ["json", "yaml"])
+  func theDescriptionIsServed(_ format: String) async throws {
+    let command = try await CommandRun.etcdRest("openapi", "--format", format)
+    #expect(command.exit == .code(0), "\(command.errorOutput)")
+    // It is about the gateway: etcd need not be there.
+    try await withGateway(["http://127.0.0.1:1"]) { gateway in
+      let path = "/openapi.\(format)"
+      let response = try await gateway.http.get(path)
+      #expect(response.status == 200)
+      #expect(response[header: "Content-Type"] == "application/\(format)")
+      #expect(response[header: "Cache-Control"] == "no-cache")
+      #expect(response.text == command.output)
+      let tag = try #require(response[header: "ETag"])
+      #expect(try await gateway.http.get(path)[header: "ETag"] == tag)
+
+      let head = try await gateway.http.request("HEAD", path)
+      #expect(head.status == 200 && head.body.isEmpty)
+      #expect(head[header: "Content-Length"] == "\(response.body.count)" && head[header: "ETag"] == tag)
+
+      for known in [tag, "W/\(tag)", "\"1\", \(tag)", "*"] {
+        let answer = try await gateway.http.get(path, headers: [("If-None-Match", known)])
+        #expect(answer.status == 304 && answer.body.isEmpty && answer[header: "ETag"] == tag, "\(known)")
+      }
+      #expect(try await gateway.http.get(path, headers: [("If-None-Match", "\"1\"")]).status == 200)
+      let wrong = try await gateway.http.get(path, headers: [("If-None-Match", "1")])
+      #expect(wrong.status == 400 && wrong.code == 3, "\(wrong)")
+      let post = try await gateway.http.post(path)
+      #expect(post.status == 405 && post[header: "Allow"] == "GET, HEAD", "\(post)")
+    }
+  }
+
+  @Test func theCommandKnowsTwoFormats() async throws {
+    let standard = try await CommandRun.etcdRest("openapi")
+    #expect(standard.output == (try await CommandRun.etcdRest("openapi", "--format", "json")).output)
+    try await CommandRun.etcdRest("openapi", "--format", "xml").expectRefusal(naming: "--format")
+  }
+
+  @Test func everyRouteIsDescribed() async throws {
+    let output = try await CommandRun.etcdRest("openapi").output
+    let paths = try #require(try JSON(parsing: Array(output.utf8))["paths"]?.object)
+    let rpcs = EtcdSchema().methods.flatMap(\.httpPaths)
+    for path in rpcs { #expect(paths[path]?["post"] != nil, "\(path)") }
+    let others = [
+      "/keys", "/keys/{key}", "/snapshot", "/version", "/health", "/livez", "/readyz", "/openapi.json", "/openapi.yaml",
+    ]
+    #expect(Set(paths.keys) == Set(rpcs + others))
+    let key = try #require(paths["/keys/{key}"]?.object)
+    #expect(Set(key.keys) == ["parameters", "get", "head", "put", "delete"])
+    #expect(Set(try #require(paths["/keys"]?.object).keys) == ["get", "delete"])
+  }
+
+  @Test func itIsValidInBothForms() async throws {
+    try await withGateway(["http://127.0.0.1:1"]) { gateway in
+      try await run("python", ["validate.py", gateway.url])
+    }
+  }
+
+  @Test func theExamplesAreWhatEtcdAnswers() async throws {
+    try await withEtcdAndGateway(.v3_5) { _, gateway in
+      try await run("python", ["examples.py", gateway.url, "\(packageRoot)/openapi/examples.json"])
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func aGeneratedClientPutsGetsAndWatches(_ version: EtcdVersion) async throws {
+    try await withEtcdAndGateway(version) { etcd, gateway in
+      try await etcd.enableAuth(rootPassword: "rootpw")
+      try await run("python", ["client.py", gateway.url, "root", "rootpw"])
+    }
+  }
+
+  @Test func requestsThatAreMadeUpGetWhatIsDescribed() async throws {
+    try await withEtcdAndGateway(.v3_5) { etcd, gateway in
+      try await etcd.enableAuth(rootPassword: "rootpw")
+      try await run("schemathesis", ["--config-file", "schemathesis.toml", "run", "\(gateway.url)/openapi.json"])
+    }
+  }
+
+  /// Runs a tool of `.build-python` in `Tests/OpenAPI`, and expects that it finds nothing wrong.
+  private func run(_ tool: String, _ arguments: [String]) async throws {
+    let program = "\(packageRoot)/.build-python/bin/\(tool)"
+    guard FileManager.default.isExecutableFile(atPath: program) else {
+      throw TestSupportError("no \(program): run scripts/install-python-tools first")
+    }
+    let run = try await CommandRun.run(
+      "/bin/sh", ["-c", "cd '\(packageRoot)/Tests/OpenAPI' && exec \"$0\" \"$@\"", program] + arguments,
+      environment: ["no_proxy": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"], within: .seconds(300))
+    #expect(run.exit == .code(0), "\(run.output.suffix(20_000))\(run.errorOutput.suffix(20_000))")
+  }
+}
