@@ -130,11 +130,12 @@ import Testing
   /// Runs `body` with the origin of a server that has an empty page and nothing else.
   private func withPageServer(_ body: (_ origin: String) async throws -> Void) async throws {
     try await withTemporaryDirectory { directory in
-      try FileManager.default.createDirectory(atPath: "\(directory)/pages", withIntermediateDirectories: true)
+      let pages = "\(directory)/pages"
+      try FileManager.default.createDirectory(atPath: pages, withIntermediateDirectories: true)
       let page = "<!DOCTYPE html><title>elsewhere</title><link rel=icon href=data:,>"
-      try Data(page.utf8).write(to: URL(fileURLWithPath: "\(directory)/pages/index.html"))
+      try Data(page.utf8).write(to: URL(fileURLWithPath: "\(pages)/index.html"))
       let server = try await ChildProcess.start(
-        "/usr/bin/python3", ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", "\(directory)/pages"],
+        "/usr/bin/python3", ["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", pages],
         output: "\(directory)/output", error: "\(directory)/error")
       do {
         let port = try await eventually("port of the page's server") {
