@@ -31,3 +31,7 @@ static inline size_t request_header_size(struct MHD_Connection *connection) {
 static inline enum MHD_Result close_upgraded(struct MHD_UpgradeResponseHandle *handle) {
   return MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
 }
+
+static inline enum MHD_Result without_chunks(struct MHD_Response *response) {
+  return MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+}

@@ -68,6 +68,6 @@ extension HTTPConnection {
 }
 
 /// The header of Basic authentication (RFC 7617), if there is a user.
-func basic(_ user: String?) -> [(String, String)] {
+package func basic(_ user: String?) -> [(String, String)] {
   user.map { [("Authorization", "Basic \($0.base64)")] } ?? []
 }

@@ -266,14 +266,15 @@ final class Exchange {
     streaming status: UInt32, contentType: StaticString, length: UInt64? = nil, headers: HTTPResponse.Headers
   ) {
     let size = length ?? .max  // MHD_SIZE_UNKNOWN
-    answer(
-      status, contentType, headers,
-      MHD_create_response_from_callback(
-        size, 65_536,
-        { context, _, buffer, capacity in
-          Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
-            .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity))
-        }, Unmanaged.passUnretained(self).toOpaque(), nil))
+    let response = MHD_create_response_from_callback(
+      size, 65_536,
+      { context, _, buffer, capacity in
+        Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
+          .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity))
+      }, Unmanaged.passUnretained(self).toOpaque(), nil)
+    // libmicrohttpd 0.9.75 ends the body that a HEAD has not: with a last chunk, which belongs to the next answer then.
+    if length == nil && head.method == .head { without_chunks(response) }
+    answer(status, contentType, headers, response)
   }
 
   /// There is more to read of a streamed answer, or it has come to its end.

@@ -51,7 +51,7 @@ final class KeyReadHandler: KeyHandler {
   private var isKnown: Bool { ifNoneMatch?.matchesWeakly(found.modRevision) ?? false }
 
   /// Whether the client wants nothing but another version (RFC 9110, section 13.1.1).
-  private var isUnwanted: Bool { ifMatch.map { !$0.matchesStrongly(found.modRevision) } ?? false }
+  private var isUnwanted: Bool { ifMatch.map { !isFound || !$0.matchesStrongly(found.modRevision) } ?? false }
 
   /// libmicrohttpd sends a 304 without the body, but with its length, as it has to be (RFC 9110, section 8.6).
   private var status: UInt32 { isKnown ? 304 : 200 }

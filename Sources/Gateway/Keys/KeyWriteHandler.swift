@@ -42,6 +42,10 @@ final class KeyWriteHandler: KeyHandler {
 
   // MARK: - The request
 
+  var bodyLimit: BodyLimit? {
+    BodyLimit(bytes: shard.settings.http.valueBytes, flag: "--max-value-bytes")
+  }
+
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     // A body in one piece is copied once, into the call; but for the lease, which is part of it and not known yet.
     if isWhole && ttl == nil { message = encode(bytes) } else { body.append(bytes) }
