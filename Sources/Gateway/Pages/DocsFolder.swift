@@ -69,10 +69,9 @@ struct OpenFile: ~Copyable {
     modified = status.st_mtim
   }
 
-  /// Its entity tag (RFC 9110, section 8.8.3): a file that is replaced has another time or another size.
-  var tag: String {
-    let parts = [modified.tv_sec, modified.tv_nsec, Int(size)]
-    return "\"" + parts.map { String($0, radix: 16) }.joined(separator: "-") + "\""
+  /// What tells it from what stood or will stand in its place, which has another time or another size.
+  var version: Int64 {
+    Int64(modified.tv_sec) &* 1_000_000_000 &+ Int64(modified.tv_nsec) &+ Int64(size)
   }
 
   deinit { close(descriptor) }

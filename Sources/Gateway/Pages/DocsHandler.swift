@@ -21,27 +21,24 @@ final class DocsHandler: RequestHandler {
       // Relative, so that it is right behind a proxy that adds a prefix, too.
       return exchange.respond(.empty(308, headers: [("Location", "docs/")]))
     }
-    guard let content = folder.open(file, takesGzip: takesGzip) else { return exchange.respond(absence) }
-    var headers = PagePolicy.headers(allowing: PagePolicy.swagger)
-    headers += [("ETag", content.tag), ("Cache-Control", "no-cache"), ("Vary", "Accept-Encoding")]
-    if content.isCompressed { headers.append(("Content-Encoding", "gzip")) }
-    exchange.respond(
-      isKnown(content.tag) ? 304 : 200, file: content, contentType: file.contentType, headers: headers)
+    do throws(Refusal) {
+      let known = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
+      guard let content = folder.open(file, takesGzip: takesGzip) else { return exchange.respond(absence) }
+      var headers = PagePolicy.headers(allowing: PagePolicy.swagger)
+      headers += [
+        ("ETag", EntityTag.text(content.version)), ("Cache-Control", "no-cache"), ("Vary", "Accept-Encoding"),
+      ]
+      if content.isCompressed { headers.append(("Content-Encoding", "gzip")) }
+      let status: UInt32 = known?.matchesWeakly(content.version) == true ? 304 : 200
+      exchange.respond(status, file: content, contentType: file.contentType, headers: headers)
+    } catch {
+      exchange.respond(.error(error))
+    }
   }
 
   private var absence: HTTPResponse { .error(404, .notFound, "this gateway has no docs page (--docs)") }
 
   func clientIsGone() {}
-
-  /// Whether the client has what the tag stands for (RFC 9110, section 13.1.2).
-  private func isKnown(_ tag: String) -> Bool {
-    guard let known = exchange.header("If-None-Match") else { return false }
-    return known.split(separator: ",").contains { entry in
-      let entry = entry.drop { $0 == " " || $0 == "\t" }
-      let opaque = entry.hasPrefix("W/") ? entry.dropFirst(2) : entry
-      return opaque.prefix { $0 != " " && $0 != "\t" } == tag || opaque == "*"
-    }
-  }
 
   /// Whether gzip is among what the client takes (RFC 9110, section 12.5.3).
   private var takesGzip: Bool {

@@ -14,7 +14,10 @@ package final class Browser: Sendable {
   }
 
   /// A new empty page, which shares cookies, logins and storage with no other.
-  package func openPage() async throws -> BrowserPage { try await BrowserPage.open(devTools) }
+  /// - Parameter downloads: the folder for what is downloaded; nothing is where nil.
+  package func openPage(downloads: String? = nil) async throws -> BrowserPage {
+    try await BrowserPage.open(devTools, downloads: downloads)
+  }
 
   /// Starts Chromium with a new profile in `directory`.
   fileprivate static func start(in directory: String) async throws -> Browser {

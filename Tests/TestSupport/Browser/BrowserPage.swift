@@ -46,12 +46,15 @@ package final class BrowserPage: Sendable {
     self.session = session
   }
 
-  static func open(_ devTools: DevTools) async throws -> BrowserPage {
+  static func open(_ devTools: DevTools, downloads: String?) async throws -> BrowserPage {
     func name(_ answer: JSON, _ key: String) throws -> JSON {
       guard let value = answer[key] else { throw TestSupportError("Chromium tells no \(key): \(answer)") }
       return value
     }
     let context = try name(try await devTools.call("Target.createBrowserContext"), "browserContextId")
+    var behaviour: JSON = ["behavior": downloads == nil ? "deny" : "allow", "browserContextId": context]
+    if let downloads { behaviour["downloadPath"] = .string(downloads) }
+    try await devTools.call("Browser.setDownloadBehavior", behaviour)
     let target = try name(
       try await devTools.call("Target.createTarget", ["url": "about:blank", "browserContextId": context]), "targetId")
     let session = try name(
@@ -149,7 +152,7 @@ package final class BrowserPage: Sendable {
     do {
       return try await eventually(what, within: limit, every: .milliseconds(20)) { () -> JSON? in
         let value = try await evaluate(script)
-        return value == nil || value == false || value == "" ? nil : value
+        return [.null, false, ""].contains(value) ? nil : value
       }
     } catch let error as TestSupportError {
       throw TestSupportError(
@@ -162,17 +165,26 @@ package final class BrowserPage: Sendable {
 
   /// Clicks the element of a CSS selector as soon as there is one that is not disabled.
   package func click(_ selector: String) async throws {
-    let element = "document.querySelector(\(JSON.string(selector)))"
-    try await wait("\(selector) to click", for: "((e) => e && !e.disabled)(\(element))")
-    try await evaluate("\(element).click()")
+    let click = "((e) => e && !e.disabled && (e.click(), true))(document.querySelector(\(JSON.string(selector))))"
+    try await wait("\(selector) to click", for: click)
   }
 
   /// Types into the field of a CSS selector as soon as there is one, in place of what is there.
   package func type(_ text: String, into selector: String) async throws {
-    let element = "document.querySelector(\(JSON.string(selector)))"
-    try await wait("\(selector) to type into", for: "((e) => e && !e.disabled)(\(element))")
-    try await evaluate("\(element).focus(), \(element).select()")
+    let focus = """
+      ((e) => e && !e.disabled && (e.focus(), e.select(), true))(document.querySelector(\(JSON.string(selector))))
+      """
+    try await wait("\(selector) to type into", for: focus)
     try await call("Input.insertText", ["text": .string(text)])
+  }
+
+  /// Chooses a file in the file field of a CSS selector as soon as there is one.
+  package func choose(_ path: String, in selector: String) async throws {
+    try await wait("\(selector) to choose in", for: "document.querySelector(\(JSON.string(selector))) !== null")
+    let field = try await call(
+      "Runtime.evaluate", ["expression": .string("document.querySelector(\(JSON.string(selector)))")])
+    try await call(
+      "DOM.setFileInputFiles", ["files": [.string(path)], "objectId": field["result"]?["objectId"] ?? nil])
   }
 
   package func show(as look: Look) async throws {

@@ -1,0 +1,97 @@
+import Foundation
+import TestSupport
+
+/// The page `/docs` in a browser, used as a person would use it.
+struct SwaggerPage {
+  let page: BrowserPage
+
+  /// What an operation was answered with, as the page shows it.
+  struct Answer {
+    var status: Int
+    var body: String
+    var json: JSON { get throws { try JSON(parsing: Array(body.utf8)) } }
+  }
+
+  /// Opens the page and returns once all operations are shown.
+  static func open(
+    _ gateway: GatewayProcess, in browser: Browser, downloads: String? = nil
+  ) async throws -> SwaggerPage {
+    let docs = SwaggerPage(page: try await browser.openPage(downloads: downloads))
+    try await docs.reload(gateway)
+    return docs
+  }
+
+  func reload(_ gateway: GatewayProcess) async throws {
+    try await page.navigate(to: "\(gateway.url)/docs/")
+    try await page.wait("operations", for: "document.querySelector('.opblock') !== null", within: .seconds(60))
+  }
+
+  func logIn(_ user: String, _ password: String) async throws {
+    try await page.click(".auth-wrapper .authorize")
+    try await page.type(user, into: "#auth-basic-username")
+    try await page.type(password, into: "#auth-basic-password")
+    // Each scheme has a form of its own.
+    try await page.evaluate("document.querySelector('#auth-basic-password').form?.querySelector('.authorize')?.click()")
+    try await page.wait(
+      "logout button", for: "document.querySelector('.modal-ux .auth-container')?.innerText.includes('Logout')")
+    try await page.click(".modal-ux .btn-done")
+  }
+
+  func logOut() async throws {
+    try await page.click(".auth-wrapper .authorize")
+    try await page.wait(
+      "logout",
+      for: "[...document.querySelectorAll('.modal-ux button')].find((b) => b.innerText === 'Logout')?.click() ?? true")
+    try await page.click(".modal-ux .btn-done")
+  }
+
+  /// Fills an operation's fields and executes it.
+  /// - Parameters:
+  ///   - operation: its element's name, as in `KV-put`.
+  ///   - parameters: by name; others stay as they are.
+  ///   - body: typed in place of the example; nil leaves that.
+  ///   - file: chosen as the body.
+  func execute(
+    _ operation: String, _ parameters: [String: String] = [:], body: String? = nil, file: String? = nil,
+    accept: String? = nil
+  ) async throws -> Answer {
+    let block = "#operations-\(operation)"
+    if try await page.evaluate("document.querySelector('\(block) .execute') === null") == true {
+      try await page.click("\(block) .opblock-summary-control")
+    }
+    try await page.wait("\(operation) to be open", for: "document.querySelector('\(block) .execute') !== null")
+    for (name, value) in parameters {
+      try await page.type(value, into: "\(block) tr[data-param-name='\(name)'] input")
+    }
+    if let body {
+      try await select("text/plain", in: "\(block) .opblock-section-request-body select")
+      try await page.type(body, into: "\(block) .body-param__text")
+    }
+    if let file {
+      try await select("application/octet-stream", in: "\(block) .opblock-section-request-body select")
+      try await page.choose(file, in: "\(block) .opblock-section-request-body input[type=file]")
+    }
+    if let accept { try await select(accept, in: "\(block) tr.response[data-code='200'] select") }
+    // What is left of the answer before would be taken for the new one.
+    try await page.evaluate("document.querySelector('\(block) .btn-clear')?.click()")
+    let live = "document.querySelector('\(block) .live-responses-table .response')"
+    try await page.wait("no answer yet", for: "\(live) === null")
+    try await page.click("\(block) .execute")
+    let status = try await page.wait(
+      "answer of \(operation)", for: "\(live)?.querySelector('.response-col_status').innerText", within: .seconds(30))
+    let text = try await page.evaluate(
+      "(\(live).querySelector('.highlight-code code') ?? \(live).querySelector('.response-col_description')).textContent"
+    )
+    return Answer(status: Int((status.string ?? "").prefix(3)) ?? 0, body: text.string ?? "")
+  }
+
+  /// Selects an option if the list has it; a list with other options stays.
+  private func select(_ value: String, in selector: String) async throws {
+    let list = "document.querySelector(\(JSON.string(selector)))"
+    guard try await page.evaluate("[...(\(list)?.options ?? [])].some((o) => o.value === '\(value)')") == true else {
+      return
+    }
+    try await page.evaluate(
+      "\(list).value = '\(value)', \(list).dispatchEvent(new Event('change', { bubbles: true }))")
+  }
+}
