@@ -33,6 +33,28 @@ struct ExampleTests {
     }
   }
 
+  /// What runs in Node.js runs in a browser as it is, where the page says so.
+  @Test func thoseForBrowsersDoTheSameThere() async throws {
+    let example = try #require(try Example.all().flatMap { $0 }.first { $0.language == "javascript" })
+    try await withBrowser { browser in
+      try await withAuth(.v3_5) { _, gateway in
+        let page = try await browser.openPage()
+        // A page of the gateway's origin without a policy about scripts and connections.
+        try await page.navigate(to: gateway.url + "/livez")
+        let output = try await page.evaluate(
+          """
+          (async () => {
+            const lines = [];
+            const console = { log: (...words) => lines.push(words.join(" ")) };
+            \(try example.code(at: gateway.url))
+            return lines.join("\\n");
+          })()
+          """)
+        #expect(output.string == example.output.map(Self.comparable))
+      }
+    }
+  }
+
   /// The text without the numbers that each etcd chooses for itself (all others have to be as they are), and without the
   /// end of the last line, which the value of a key does not have.
   private static func comparable(_ text: String) -> String {
@@ -100,14 +122,19 @@ private struct Example {
     return groups
   }
 
-  /// Runs it in a folder of its own; nothing but the gateway's address is replaced.
-  func run(at url: String, _ version: EtcdVersion) async throws -> CommandRun {
-    guard let (program, file) = Self.commands[language] else { throw TestSupportError("what runs \(language)?") }
+  /// Its code for a gateway at `url`, whose address is all that is replaced.
+  /// - Throws: `TestSupportError` where there is no address in it.
+  func code(at url: String) throws -> String {
     let address = "127.0.0.1:8379"
     guard code.contains(address) else { throw TestSupportError("\(place): no \(address) in it") }
+    return code.replacing(address, with: url.replacing("http://", with: ""))
+  }
+
+  /// Runs it in a folder of its own.
+  func run(at url: String, _ version: EtcdVersion) async throws -> CommandRun {
+    guard let (program, file) = Self.commands[language] else { throw TestSupportError("what runs \(language)?") }
     return try await withTemporaryDirectory { directory in
-      try code.replacing(address, with: url.replacing("http://", with: ""))
-        .write(toFile: "\(directory)/\(file)", atomically: true, encoding: .utf8)
+      try code(at: url).write(toFile: "\(directory)/\(file)", atomically: true, encoding: .utf8)
       let tools = URL(fileURLWithPath: try version.program("etcdctl")).deletingLastPathComponent().path
       return try await CommandRun.shell(
         "export PATH='\(tools)':\"$PATH\" no_proxy=127.0.0.1; cd '\(directory)' && exec \(program) \(file)")
