@@ -123,12 +123,20 @@ final class KeyWriteHandler: KeyHandler {
   private func putHasEnded(_ status: GrpcStatus) {
     if status.isOK && change.hasSucceeded { return respond() }
     failure = status.isOK ? nil : status
-    guard ttl != nil else { return respondFailed() }
-    // Nobody would ever use it.
+    guard ttl != nil, status.isOK || Self.isRefusal(status) else { return respondFailed() }
+    // Nobody would ever use it. Where the key may have been put all the same, though, to revoke its lease would delete it.
     step = .revoke
     var message = keyCallMessage()
     message.append(field: 1, lease)
     start(KeyCalls.leaseRevoke, message)
+  }
+
+  /// Whether etcd has said that it did not do what it was asked for, rather than nothing.
+  private static func isRefusal(_ status: GrpcStatus) -> Bool {
+    switch status.code {
+    case .unavailable, .deadlineExceeded, .canceled, .unknown, .internal: false
+    default: true
+    }
   }
 }
 
