@@ -102,13 +102,18 @@ final class KeyReadHandler: KeyHandler {
     case .end(path: RangeResponsePath.keyValue): isFound = true
     case .begin(path: RangeResponsePath.value, let length, let rest):
       isFound = true
-      guard length > Self.mostWhole else { break }
+      guard length > Self.mostWhole else {
+        found.value.reserveCapacity(length)
+        break
+      }
       // What comes after the value is the lease, and belongs into the head of the answer.
       guard !asJSON && rest == 0 && !isUnwanted else { break }
       isStreaming = true
       exchange.respond(streaming: status, contentType: contentType, length: UInt64(length), headers: headers)
     case .bytes(path: RangeResponsePath.value, let bytes) where isStreaming: unread.buffer.append(bytes)
     case .bytes(path: RangeResponsePath.value, _) where isUnwanted: break
+    // Known from the path.
+    case .bytes(path: RangeResponsePath.key, _) where !asJSON: break
     default: found.take(event, ofMessageAt: RangeResponsePath.keyValue)
     }
   }

@@ -77,4 +77,15 @@ struct KeyDenialTests {
       }
     }
   }
+
+  @Test func withoutEtcdThereIsNoService() async throws {
+    // No service has this port.
+    try await withGateway(["http://127.0.0.1:1"], ["--dial-timeout", "200ms"]) { gateway in
+      for (method, path, headers) in Self.requests where method != "HEAD" {
+        let body: [UInt8]? = method == "PUT" ? [2] : nil
+        let response = try await gateway.http.request(method, path, headers: headers, body: body)
+        expectError(response, 503, code: 14)
+      }
+    }
+  }
 }
