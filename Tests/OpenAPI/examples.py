@@ -36,15 +36,16 @@ class Runner:
     def fault(self, exchange, text):
         self.faults.append(f"{exchange['operation']}, {exchange['name']}: {text}")
 
-    def rename(self, value):
-        """The value with the volatile ones in it as they are in this run."""
+    def rename(self, value, names=None):
+        """The value with the volatile ones in it as they are in this run, or as `names` has them."""
+        names = self.renamed if names is None else names
         if isinstance(value, dict):
-            return {name: self.rename(member) for name, member in value.items()}
+            return {name: self.rename(member, names) for name, member in value.items()}
         if isinstance(value, list):
-            return [self.rename(element) for element in value]
+            return [self.rename(element, names) for element in value]
         if isinstance(value, str):
-            for recorded, real in self.renamed.items():
-                value = value.replace(recorded, real)
+            for old, new in names.items():
+                value = value.replace(old, new)
         return value
 
     def send(self, exchange):
@@ -102,13 +103,14 @@ class Runner:
             self.fault(exchange, f"{'.'.join(path)} is {json.dumps(real)}, not {json.dumps(recorded)}")
 
     def record(self, exchange, answer, volatile):
-        """Takes the answer in place of the one that the file has, and the values of this run into the request."""
-        if "response" in exchange:
-            known = len(self.faults)
-            self.compare(exchange, exchange["response"], answer, volatile)
+        """Takes the answer in place of the one that the file has, unless only volatile values differ."""
+        known = len(self.faults)
+        self.compare(exchange, exchange.get("response"), answer, volatile)
+        if len(self.faults) > known:
             del self.faults[known:]
-        exchange["request"] = self.rename(exchange["request"])
-        exchange["response"] = self.shorten(answer, volatile)
+            # What other exchanges of the file have, too, goes by the name that it has there.
+            names = {real: recorded for recorded, real in self.renamed.items()}
+            exchange["response"] = self.rename(self.shorten(answer, volatile), names)
 
     def shorten(self, value, volatile, path=()):
         if isinstance(value, dict):

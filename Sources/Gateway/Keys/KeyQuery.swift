@@ -18,7 +18,7 @@ struct KeyQuery {
     for item in items {
       let name = String(decoding: PercentEncoding.decode(item.name) ?? Array(item.name), as: UTF8.self)
       guard let parameter = QueryParameter(rawValue: name), known().contains(parameter) else {
-        let names = known().map(\.rawValue).joined(separator: ", ")
+        let names = QueryParameter.allCases.filter(known().contains).map(\.rawValue).joined(separator: ", ")
         throw .badRequest("unknown query parameter '\(name)'" + (names.isEmpty ? "" : "; there are \(names)"))
       }
       guard !has(parameter) else { throw .badRequest("the query parameter '\(name)' is there more than once") }

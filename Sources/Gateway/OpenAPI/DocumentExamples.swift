@@ -6,10 +6,12 @@ struct DocumentExamples {
     case response(Int)
   }
 
-  private let exchanges: [DocumentValue]
+  /// By the names of their operations.
+  private let exchanges: [String: [DocumentValue]]
 
   init() {
-    exchanges = DocumentReader.read(examplesJSON)["exchanges"]?.elements ?? []
+    let all = DocumentReader.read(examplesJSON)["exchanges"]?.elements ?? []
+    exchanges = Dictionary(grouping: all) { $0["operation"]?.string ?? "" }
   }
 
   /// A media type object with the examples that there are of an operation's request or response. A stream's are its lines,
@@ -21,7 +23,7 @@ struct DocumentExamples {
   ) -> DocumentValue {
     var media: DocumentValue = ["schema": schema]
     var examples: DocumentValue = [:]
-    for exchange in exchanges where exchange["operation"]?.string == operation {
+    for exchange in exchanges[operation] ?? [] {
       guard let name = exchange["name"]?.string, let side = side(half, of: exchange),
         side["type"]?.string ?? "application/json" == type
       else { continue }
@@ -58,7 +60,7 @@ struct DocumentExamples {
   /// - Parameter place: `path`, `query` or `headers`.
   func values(of parameter: String, in place: String, of operation: String) -> DocumentValue {
     var examples: DocumentValue = [:]
-    for exchange in exchanges where exchange["operation"]?.string == operation {
+    for exchange in exchanges[operation] ?? [] {
       guard let name = exchange["name"]?.string, let value = exchange["request"]?[place]?[parameter] else { continue }
       examples[name] = ["summary": exchange["summary"] ?? .string(name), "value": value]
     }

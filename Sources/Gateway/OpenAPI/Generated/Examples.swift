@@ -99,7 +99,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 200,
           "headers": {
-            "ETag": "\"3968939910012332446\""
+            "ETag": "\"1591357234697354822\""
           }
         }
       },
@@ -116,7 +116,7 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "type": "application/yaml",
           "headers": {
-            "ETag": "\"8510126989973754776\""
+            "ETag": "\"2986343259805254418\""
           }
         }
       },
@@ -350,7 +350,7 @@ let examplesJSON: StaticString = ##"""
           },
           "body": {
             "revision": 5,
-            "lease": "2455484364924506385",
+            "lease": "7324438512345621009",
             "ttl": 60
           }
         }
@@ -472,7 +472,7 @@ let examplesJSON: StaticString = ##"""
                 "create_revision": 5,
                 "mod_revision": 5,
                 "version": 1,
-                "lease": "2455484364924506385"
+                "lease": "7324438512345621009"
               }
             ],
             "count": 3
@@ -512,8 +512,8 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 400,
           "body": {
-            "error": "unknown query parameter 'prefiks'; there are prefix, from, to, limit, cursor, count_only, sort, order, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, watch, since, heartbeat, prefix, from, to, wait, since",
-            "message": "unknown query parameter 'prefiks'; there are prefix, from, to, limit, cursor, count_only, sort, order, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, revision, serializable, keys_only, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, prefix, from, to, watch, since, heartbeat, prefix, from, to, wait, since",
+            "error": "unknown query parameter 'prefiks'; there are prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
+            "message": "unknown query parameter 'prefiks'; there are prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
             "code": 3
           }
         }
@@ -563,7 +563,7 @@ let examplesJSON: StaticString = ##"""
               "create_revision": 5,
               "mod_revision": 5,
               "version": 1,
-              "lease": "2455484364924506385"
+              "lease": "7324438512345621009"
             }
           ]
         }
@@ -738,7 +738,7 @@ let examplesJSON: StaticString = ##"""
                 "create_revision": 5,
                 "mod_revision": 5,
                 "version": 1,
-                "lease": "2455484364924506385"
+                "lease": "7324438512345621009"
               }
             ]
           }
@@ -833,8 +833,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "8",
               "raft_term": "2"
             }
@@ -856,8 +856,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "9",
               "raft_term": "2"
             },
@@ -962,8 +962,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "9",
               "raft_term": "2"
             },
@@ -994,8 +994,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "9",
               "raft_term": "2"
             },
@@ -1025,8 +1025,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "9",
               "raft_term": "2"
             }
@@ -1086,8 +1086,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "10",
               "raft_term": "2"
             },
@@ -1138,8 +1138,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "10",
               "raft_term": "2"
             },
@@ -1180,8 +1180,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "11",
               "raft_term": "2"
             },
@@ -1211,8 +1211,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "11",
               "raft_term": "2"
             }
@@ -1252,8 +1252,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "12",
               "raft_term": "2"
             }
@@ -1282,8 +1282,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "5904351535461271894",
-                  "member_id": "8055346900757193235",
+                  "cluster_id": "15091468159005030744",
+                  "member_id": "1242461489449297317",
                   "revision": "12",
                   "raft_term": "2"
                 },
@@ -1293,8 +1293,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "5904351535461271894",
-                  "member_id": "8055346900757193235",
+                  "cluster_id": "15091468159005030744",
+                  "member_id": "1242461489449297317",
                   "revision": "12",
                   "raft_term": "2"
                 },
@@ -1353,8 +1353,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "12",
               "raft_term": "2"
             },
@@ -1397,8 +1397,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "13",
               "raft_term": "2"
             }
@@ -1421,8 +1421,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "5904351535461271894",
-                  "member_id": "8055346900757193235",
+                  "cluster_id": "15091468159005030744",
+                  "member_id": "1242461489449297317",
                   "revision": "13",
                   "raft_term": "2"
                 },
@@ -1450,8 +1450,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1477,8 +1477,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1503,8 +1503,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "13",
               "raft_term": "2"
             },
@@ -1526,14 +1526,14 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "13",
               "raft_term": "2"
             },
             "leases": [
               {
-                "ID": "2455484364924506385"
+                "ID": "7324438512345621009"
               },
               {
                 "ID": "7587862024483102001"
@@ -1554,14 +1554,14 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "13",
               "raft_term": "2"
             },
             "leases": [
               {
-                "ID": "2455484364924506385"
+                "ID": "7324438512345621009"
               },
               {
                 "ID": "7587862024483102001"
@@ -1584,8 +1584,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "14",
               "raft_term": "2"
             },
@@ -1606,8 +1606,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "15",
               "raft_term": "2"
             }
@@ -1629,8 +1629,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "16",
               "raft_term": "2"
             },
@@ -1656,8 +1656,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "16",
               "raft_term": "2"
             },
@@ -1694,8 +1694,8 @@ let examplesJSON: StaticString = ##"""
             {
               "result": {
                 "header": {
-                  "cluster_id": "5904351535461271894",
-                  "member_id": "8055346900757193235",
+                  "cluster_id": "15091468159005030744",
+                  "member_id": "1242461489449297317",
                   "revision": "16",
                   "raft_term": "2"
                 },
@@ -1713,7 +1713,7 @@ let examplesJSON: StaticString = ##"""
               "error": {
                 "grpc_code": 4,
                 "http_code": 504,
-                "message": "context deadline exceeded",
+                "message": "the time limit of the stream has passed",
                 "http_status": "Gateway Timeout",
                 "code": 4
               }
@@ -1740,8 +1740,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "17",
               "raft_term": "2"
             }
@@ -1766,8 +1766,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "18",
               "raft_term": "2"
             }
@@ -1805,8 +1805,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -1844,19 +1844,19 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "raft_term": "2"
             },
             "members": [
               {
-                "ID": "8055346900757193235",
+                "ID": "1242461489449297317",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:21452"
+                  "http://127.0.0.1:22959"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:21451"
+                  "http://127.0.0.1:22958"
                 ]
               }
             ]
@@ -1882,12 +1882,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "raft_term": "2"
             },
             "member": {
-              "ID": "16023081066914995450",
+              "ID": "4654525448641445866",
               "peerURLs": [
                 "http://10.0.0.4:2380"
               ],
@@ -1895,17 +1895,17 @@ let examplesJSON: StaticString = ##"""
             },
             "members": [
               {
-                "ID": "8055346900757193235",
+                "ID": "1242461489449297317",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:21452"
+                  "http://127.0.0.1:22959"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:21451"
+                  "http://127.0.0.1:22958"
                 ]
               },
               {
-                "ID": "16023081066914995450",
+                "ID": "4654525448641445866",
                 "peerURLs": [
                   "http://10.0.0.4:2380"
                 ],
@@ -1921,7 +1921,7 @@ let examplesJSON: StaticString = ##"""
         "summary": "It cannot vote before it has caught up",
         "request": {
           "body": {
-            "ID": "16023081066914995450"
+            "ID": "4654525448641445866"
           }
         },
         "response": {
@@ -1942,7 +1942,7 @@ let examplesJSON: StaticString = ##"""
         ],
         "request": {
           "body": {
-            "ID": "16023081066914995450",
+            "ID": "4654525448641445866",
             "peerURLs": [
               "http://10.0.0.5:2380"
             ]
@@ -1952,23 +1952,23 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "raft_term": "2"
             },
             "members": [
               {
-                "ID": "8055346900757193235",
+                "ID": "1242461489449297317",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:21452"
+                  "http://127.0.0.1:22959"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:21451"
+                  "http://127.0.0.1:22958"
                 ]
               },
               {
-                "ID": "16023081066914995450",
+                "ID": "4654525448641445866",
                 "peerURLs": [
                   "http://10.0.0.5:2380"
                 ]
@@ -1983,26 +1983,26 @@ let examplesJSON: StaticString = ##"""
         "summary": "Remove it again",
         "request": {
           "body": {
-            "ID": "16023081066914995450"
+            "ID": "4654525448641445866"
           }
         },
         "response": {
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "raft_term": "2"
             },
             "members": [
               {
-                "ID": "8055346900757193235",
+                "ID": "1242461489449297317",
                 "name": "m0",
                 "peerURLs": [
-                  "http://127.0.0.1:21452"
+                  "http://127.0.0.1:22959"
                 ],
                 "clientURLs": [
-                  "http://127.0.0.1:21451"
+                  "http://127.0.0.1:22958"
                 ]
               }
             ]
@@ -2036,14 +2036,14 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
             "version": "3.5.1",
             "dbSize": "20480",
-            "leader": "8055346900757193235",
+            "leader": "1242461489449297317",
             "raftIndex": "41",
             "raftTerm": "2",
             "raftAppliedIndex": "41",
@@ -2062,8 +2062,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2085,8 +2085,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2146,8 +2146,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2169,12 +2169,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
-            "hash": 2388350683
+            "hash": 1064199799
           }
         }
       },
@@ -2191,8 +2191,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2243,8 +2243,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2268,7 +2268,7 @@ let examplesJSON: StaticString = ##"""
             },
             {
               "result": {
-                "blob": "fT1E/NE6o45mXklIIB6aKk3WeK5aA05kKAcY7pIEfeE="
+                "blob": "tETLEm1GTJl8KyGe4qWAEUAwjlJfJNI5up9JaO8RI4o="
               }
             }
           ]
@@ -2313,8 +2313,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2335,8 +2335,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2376,8 +2376,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2393,8 +2393,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2418,8 +2418,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2439,8 +2439,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2465,8 +2465,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2486,8 +2486,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2509,8 +2509,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2535,8 +2535,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2557,8 +2557,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2578,8 +2578,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2598,8 +2598,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2616,8 +2616,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2638,12 +2638,12 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
-            "token": "RVBkDlENQoPrKDxY.62"
+            "token": "lCZZwnQmOBQWadbM.62"
           }
         }
       },
@@ -2693,7 +2693,7 @@ let examplesJSON: StaticString = ##"""
         "summary": "With the token",
         "request": {
           "headers": {
-            "Authorization": "Bearer RVBkDlENQoPrKDxY.62"
+            "Authorization": "Bearer lCZZwnQmOBQWadbM.62"
           },
           "body": {
             "key": "YXBwL2NvbmZpZw=="
@@ -2703,8 +2703,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2835,8 +2835,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2858,8 +2858,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2880,8 +2880,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2902,8 +2902,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
@@ -2921,8 +2921,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             },
@@ -2942,8 +2942,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "header": {
-              "cluster_id": "5904351535461271894",
-              "member_id": "8055346900757193235",
+              "cluster_id": "15091468159005030744",
+              "member_id": "1242461489449297317",
               "revision": "19",
               "raft_term": "2"
             }
