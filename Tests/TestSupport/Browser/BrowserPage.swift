@@ -152,7 +152,8 @@ package final class BrowserPage: Sendable {
     do {
       return try await eventually(what, within: limit, every: .milliseconds(20)) { () -> JSON? in
         let value = try await evaluate(script)
-        return [.null, false, ""].contains(value) ? nil : value
+        // A nil beside a value would be JSON's null.
+        return [.null, false, ""].contains(value) ? Optional.none : value
       }
     } catch let error as TestSupportError {
       throw TestSupportError(
