@@ -22,7 +22,7 @@ final class KeyWatchHandler: RequestHandler {
   func receivedEnd() {
     do throws(Refusal) {
       try begin()
-    } catch where error.status == 503 && start.isReturn {
+    } catch  where error.status == 503 && start.isReturn {
       exchange.respond(form.refusal(GrpcStatus(error.code, error.message), hadCredentials: true, isReturn: true))
     } catch {
       exchange.respond(.error(error))
