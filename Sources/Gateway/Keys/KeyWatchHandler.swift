@@ -22,10 +22,9 @@ final class KeyWatchHandler: RequestHandler {
   func receivedEnd() {
     do throws(Refusal) {
       try begin()
-    } catch where error.status == 503 && start.isReturn {
-      exchange.respond(form.refusal(GrpcStatus(error.code, error.message), hadCredentials: true, isReturn: true))
     } catch {
-      exchange.respond(.error(error))
+      guard start.isReturn && error.status == 503 else { return exchange.respond(.error(error)) }
+      exchange.respond(form.refusal(GrpcStatus(error.code, error.message), hadCredentials: true, isReturn: true))
     }
   }
 
