@@ -59,9 +59,16 @@ struct SwaggerPage {
     if try await page.evaluate("document.querySelector('\(block) .execute') === null") == true {
       try await page.click("\(block) .opblock-summary-control")
     }
-    try await page.wait("\(operation) to be open", for: "document.querySelector('\(block) .execute') !== null")
+    // Fields are there before the examples are, which would take the place of what is typed.
+    try await page.wait(
+      "\(operation) to be open",
+      for: """
+        ((block) => block.querySelector(".execute") !== null
+          && [...block.querySelectorAll("tr:has(.required) input, .body-param__text")].every((field) => field.value))
+        (document.querySelector("\(block)"))
+        """)
     for (name, value) in parameters {
-      try await page.type(value, into: "\(block) tr[data-param-name='\(name)'] input")
+      try await fill("\(block) tr[data-param-name='\(name)'] input", with: value)
     }
     if let body {
       try await select("text/plain", in: "\(block) .opblock-section-request-body select")
@@ -83,6 +90,19 @@ struct SwaggerPage {
       "(\(live).querySelector('.highlight-code code') ?? \(live).querySelector('.response-col_description')).textContent"
     )
     return Answer(status: Int((status.string ?? "").prefix(3)) ?? 0, body: text.string ?? "")
+  }
+
+  /// Types into a field until that is what it has: the page fills it with the example once more when the description of the
+  /// operation is complete, and is idle only after that.
+  private func fill(_ field: String, with value: String) async throws {
+    let isKept = """
+      new Promise((kept) => requestIdleCallback(() => requestIdleCallback(() =>
+        kept(document.querySelector(\(JSON.string(field)))?.value === \(JSON.string(value))))))
+      """
+    _ = try await eventually("\(value) in \(field)") { () -> Bool? in
+      try await page.type(value, into: field)
+      return try await page.evaluate(isKept) == true ? true : nil
+    }
   }
 
   /// Selects an option if the list has it; a list with other options stays.
