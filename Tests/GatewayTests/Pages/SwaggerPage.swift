@@ -72,7 +72,7 @@ struct SwaggerPage {
     }
     if let body {
       try await select("text/plain", in: "\(block) .opblock-section-request-body select")
-      try await page.type(body, into: "\(block) .body-param__text")
+      try await fill("\(block) .body-param__text", with: body)
     }
     if let file {
       try await select("application/octet-stream", in: "\(block) .opblock-section-request-body select")
@@ -92,17 +92,10 @@ struct SwaggerPage {
     return Answer(status: Int((status.string ?? "").prefix(3)) ?? 0, body: text.string ?? "")
   }
 
-  /// Types into a field until that is what it has: the page fills it with the example once more when the description of the
-  /// operation is complete, and is idle only after that.
+  /// Types into a field and leaves it, as whoever presses a button does: until then the page takes its time to hear of it.
   private func fill(_ field: String, with value: String) async throws {
-    let isKept = """
-      new Promise((kept) => requestIdleCallback(() => requestIdleCallback(() =>
-        kept(document.querySelector(\(JSON.string(field)))?.value === \(JSON.string(value))))))
-      """
-    _ = try await eventually("\(value) in \(field)") { () -> Bool? in
-      try await page.type(value, into: field)
-      return try await page.evaluate(isKept) == true ? true : nil
-    }
+    try await page.type(value, into: field)
+    try await page.evaluate("document.activeElement?.blur()")
   }
 
   /// Selects an option if the list has it; a list with other options stays.
