@@ -59,13 +59,20 @@ struct SwaggerPage {
     if try await page.evaluate("document.querySelector('\(block) .execute') === null") == true {
       try await page.click("\(block) .opblock-summary-control")
     }
-    try await page.wait("\(operation) to be open", for: "document.querySelector('\(block) .execute') !== null")
+    // Fields are there before the examples are, which would take the place of what is typed.
+    try await page.wait(
+      "\(operation) to be open",
+      for: """
+        ((block) => block.querySelector(".execute") !== null
+          && [...block.querySelectorAll("tr:has(.required) input, .body-param__text")].every((field) => field.value))
+        (document.querySelector("\(block)"))
+        """)
     for (name, value) in parameters {
-      try await page.type(value, into: "\(block) tr[data-param-name='\(name)'] input")
+      try await fill("\(block) tr[data-param-name='\(name)'] input", with: value)
     }
     if let body {
       try await select("text/plain", in: "\(block) .opblock-section-request-body select")
-      try await page.type(body, into: "\(block) .body-param__text")
+      try await fill("\(block) .body-param__text", with: body)
     }
     if let file {
       try await select("application/octet-stream", in: "\(block) .opblock-section-request-body select")
@@ -83,6 +90,12 @@ struct SwaggerPage {
       "(\(live).querySelector('.highlight-code code') ?? \(live).querySelector('.response-col_description')).textContent"
     )
     return Answer(status: Int((status.string ?? "").prefix(3)) ?? 0, body: text.string ?? "")
+  }
+
+  /// Types into a field and leaves it, as whoever presses a button does: until then the page takes its time to hear of it.
+  private func fill(_ field: String, with value: String) async throws {
+    try await page.type(value, into: field)
+    try await page.evaluate("document.activeElement?.blur()")
   }
 
   /// Selects an option if the list has it; a list with other options stays.

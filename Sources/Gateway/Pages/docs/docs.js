@@ -18,7 +18,10 @@ const adapt = (spec) => {
     const mayBeEndless = parameters.some((parameter) => parameter.name === "heartbeat");
     for (const parameter of parameters) {
       // Fields are filled with examples, and what is in a field is sent.
-      if (!parameter.required) delete parameter.example;
+      if (!parameter.required) {
+        delete parameter.example;
+        delete parameter.examples;
+      }
       // An answer is shown once it has ended.
       if (mayBeEndless && parameter.name === "Request-Timeout") parameter.example = 5;
     }
@@ -26,8 +29,10 @@ const adapt = (spec) => {
 
     // Bytes come from a file; those that are text may be typed as well.
     const content = operation.requestBody?.content;
-    if (content?.["application/octet-stream"] && !content["text/plain"]) {
-      operation.requestBody.content = { "text/plain": { schema: { type: "string" } }, ...content };
+    const bytes = content?.["application/octet-stream"];
+    if (bytes && !content["text/plain"]) {
+      const text = { ...bytes, schema: { type: "string" } };
+      operation.requestBody.content = { "text/plain": text, "application/octet-stream": { schema: bytes.schema } };
     }
   }
   return spec;
