@@ -79,7 +79,7 @@ package final class EtcdProcess: Sendable {
 
   /// Returns when `/health` says so.
   package func awaitHealth(within limit: Duration = .seconds(30)) async throws {
-    _ = try await eventually("healthy etcd at \(url)", within: limit) { () -> Bool? in
+    _ = try await eventually("healthy etcd at \(url)", within: limit, every: .milliseconds(20)) { () -> Bool? in
       if let exit = process.withLock({ $0?.exited }) {
         throw TestSupportError("etcd ended (\(exit)): \(log.suffix(600))")
       }
