@@ -18,13 +18,13 @@ build: ## build the release binary
 	@scripts/install-swagger-ui
 	$(release)
 
-test: ## check, then run all tests, the unit tests under AddressSanitizer, and the fuzzers for a moment
+test: ## check, then run all tests (those of one process under AddressSanitizer), and the fuzzers for a moment
 	@scripts/install-system-packages test
 	@scripts/install-etcd
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
 	scripts/check
-	$(run_tests) --skip '$(alone)'
+	$(run_tests) --skip '$(alone)' --skip '$(unit_tests)'
 	$(run_tests) --filter '$(alone)'
 	swift build --product etcd-restPackageTests --sanitize=address --scratch-path .build-asan
 	$(run_tests) --sanitize=address --scratch-path .build-asan --filter '$(unit_tests)' --skip '$(alone)'
