@@ -50,10 +50,10 @@ struct Dev: AsyncParsableCommand {
     return """
 
       etcd \(version) is at \(etcd.endpoint), its data in \(etcd.dataDirectory)
-      Try (keys and values are base64; these are foo and bar):
-        curl \(user)\(url)/v3/kv/put -d '{"key":"Zm9v","value":"YmFy"}'
-        curl \(user)\(url)/v3/kv/range -d '{"key":"Zm9v"}'
-        curl \(user)\(url)/v3/kv/deleterange -d '{"key":"Zm9v"}'
+      Open it in a browser, or try:
+        curl \(user)-X PUT -d hello \(url)/keys/greeting
+        curl \(user)\(url)/keys/greeting
+        curl \(user)-X DELETE \(url)/keys/greeting
       """
   }
 }
