@@ -1,6 +1,6 @@
 import Transcoding
 
-/// The part of a streamed answer that libmicrohttpd has not read yet.
+/// The part of a streamed answer that libmicrohttpd has not read yet, and how the answer ends.
 struct UnreadBytes: ~Copyable {
   /// While more than this is unread, the source is to be held back.
   static let highWater = 256 << 10
@@ -8,14 +8,24 @@ struct UnreadBytes: ~Copyable {
   /// What is appended here is to be read. Read bytes may still be in front of it.
   var buffer = ByteBuffer()
   private var readCount = 0
+  /// What is read behind the last bytes; nil while more may come.
+  private var ending: StreamRead?
 
   var count: Int { buffer.count - readCount }
   var isFull: Bool { count > Self.highWater }
 
-  /// Moves as much as fits to `target`; returns how much that was.
-  mutating func read(into target: UnsafeMutableRawBufferPointer) -> Int {
+  /// Whether the reader has caught up, and more may come.
+  var isDrained: Bool { count == 0 && ending == nil }
+
+  /// Nothing more comes.
+  ///
+  /// - Parameter isBroken: whether something is missing.
+  mutating func end(isBroken: Bool) { ending = isBroken ? .broken : .end }
+
+  /// Moves as much as fits to `target`, and tells how much that was, or why there is nothing.
+  mutating func read(into target: UnsafeMutableRawBufferPointer) -> StreamRead {
     let size = min(target.count, count)
-    guard size > 0 else { return 0 }
+    guard size > 0 else { return ending ?? .notYet }
     buffer.withUnsafeBytes {
       target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[readCount..<readCount + size]))
     }
@@ -30,7 +40,7 @@ struct UnreadBytes: ~Copyable {
       buffer = rest
       readCount = 0
     }
-    return size
+    return .bytes(size)
   }
 
   /// Takes all out, where nothing was read.

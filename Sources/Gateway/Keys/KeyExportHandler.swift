@@ -32,8 +32,6 @@ final class KeyExportHandler: KeyHandler {
   private var isStreaming = false
   /// Whether the next page waits for the client.
   private var isHeldBack = false
-  private var isEnded = false
-  private var isBroken = false
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
     self.exchange = exchange
@@ -56,9 +54,8 @@ final class KeyExportHandler: KeyHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let count = lines.read(into: buffer)
-    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
-    if lines.count == 0 && !isEnded {
+    let read = lines.read(into: buffer)
+    if case .bytes = read, lines.isDrained {
       if isHeldBack {
         isHeldBack = false
         askForPage()
@@ -66,7 +63,7 @@ final class KeyExportHandler: KeyHandler {
         shard.bridge.resume(call)
       }
     }
-    return .bytes(count)
+    return read
   }
 
   private func take(_ event: WireEvents.Event) {
@@ -113,8 +110,7 @@ final class KeyExportHandler: KeyHandler {
   }
 
   private func end(isBroken: Bool) {
-    isEnded = true
-    self.isBroken = isBroken
+    lines.end(isBroken: isBroken)
     exchange.streamIsReadable()
   }
 }

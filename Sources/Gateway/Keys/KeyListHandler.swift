@@ -27,8 +27,6 @@ final class KeyListHandler: KeyHandler {
   /// What of the answer was not read yet.
   private var json = UnreadBytes()
   private var isStreaming = false
-  private var isEnded = false
-  private var isBroken = false
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
     self.request = request
@@ -63,10 +61,9 @@ final class KeyListHandler: KeyHandler {
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let count = json.read(into: buffer)
-    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
-    if json.count == 0, let call, !isEnded { shard.bridge.resume(call) }
-    return .bytes(count)
+    let read = json.read(into: buffer)
+    if case .bytes = read, json.isDrained, let call { shard.bridge.resume(call) }
+    return read
   }
 
   private func take(_ event: WireEvents.Event) {
@@ -143,8 +140,7 @@ extension KeyListHandler: CallDelegate {
       }
     }
     if isStreaming {
-      isEnded = true
-      isBroken = !status.isOK
+      json.end(isBroken: !status.isOK)
       exchange.streamIsReadable()
     } else if status.isOK {
       var response = HTTPResponse(status: 200, body: json.takeAll())

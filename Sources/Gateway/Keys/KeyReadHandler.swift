@@ -23,8 +23,6 @@ final class KeyReadHandler: KeyHandler {
   /// The part of a streamed value that was not read yet.
   private var unread = UnreadBytes()
   private var isStreaming = false
-  private var isEnded = false
-  private var isBroken = false
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
     self.request = request
@@ -72,10 +70,9 @@ final class KeyReadHandler: KeyHandler {
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let count = unread.read(into: buffer)
-    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
-    if unread.count == 0, let call, !isEnded { shard.bridge.resume(call) }
-    return .bytes(count)
+    let read = unread.read(into: buffer)
+    if case .bytes = read, unread.isDrained, let call { shard.bridge.resume(call) }
+    return read
   }
 
   private func respond() {
@@ -138,8 +135,7 @@ extension KeyReadHandler: CallDelegate {
       do throws(WireEvents.Malformed) { try events.finish() } catch { status = misunderstood(error) }
     }
     if isStreaming {
-      isEnded = true
-      isBroken = !status.isOK
+      unread.end(isBroken: !status.isOK)
       exchange.streamIsReadable()
     } else if status.isOK {
       respond()

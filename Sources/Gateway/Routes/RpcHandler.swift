@@ -23,8 +23,6 @@ final class RpcHandler: RequestHandler {
   private var json = UnreadBytes()
   private var transcoder: ProtobufToJSON?
   private var isStreaming = false
-  private var isEnded = false
-  private var isBroken = false
 
   init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
     self.route = route
@@ -80,10 +78,9 @@ final class RpcHandler: RequestHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let count = json.read(into: buffer)
-    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
-    if json.count == 0, let call, !isEnded { shard.bridge.resume(call) }
-    return .bytes(count)
+    let read = json.read(into: buffer)
+    if case .bytes = read, json.isDrained, let call { shard.bridge.resume(call) }
+    return read
   }
 
   private func respond(with status: GrpcStatus) {
@@ -101,8 +98,7 @@ final class RpcHandler: RequestHandler {
 
   private func finish(_ status: GrpcStatus) {
     guard isStreaming else { return respond(with: status) }
-    isEnded = true
-    isBroken = !status.isOK
+    json.end(isBroken: !status.isOK)
     exchange.streamIsReadable()
   }
 }

@@ -21,8 +21,6 @@ final class SnapshotHandler: RequestHandler {
   private var unread = UnreadBytes()
   private var snapshot = SnapshotVerifier()
   private var isBegun = false
-  private var isEnded = false
-  private var isBroken = false
 
   init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
     self.route = route
@@ -52,13 +50,12 @@ final class SnapshotHandler: RequestHandler {
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let count = unread.read(into: buffer)
-    guard count > 0 else { return isBroken ? .broken : isEnded ? .end : .notYet }
-    if isPaused && unread.count == 0, let call {
+    let read = unread.read(into: buffer)
+    if isPaused && unread.isDrained, let call {
       isPaused = false
       shard.bridge.resume(call)
     }
-    return .bytes(count)
+    return read
   }
 
   /// Begins the answer, with the size of the file.
@@ -81,8 +78,7 @@ final class SnapshotHandler: RequestHandler {
 
   /// Ends the answer; what is wrong with it, if anything, has `reason`.
   private func end(brokenBecause reason: String?) {
-    isEnded = true
-    isBroken = reason != nil
+    unread.end(isBroken: reason != nil)
     if let reason { shard.logger.error("a snapshot was cut: \(reason)") }
     exchange.streamIsReadable()
   }
