@@ -16,17 +16,16 @@ enum RequestCredentials {
       self = .none
       return
     }
-    guard let space = header.firstIndex(of: UInt8(ascii: " ")) else {
+    guard let (scheme, value) = Self.parts(of: header) else {
       let isScheme = Self.isScheme(header[...], "basic") || Self.isScheme(header[...], "bearer")
       self = isScheme ? .invalid("there is nothing after the authorization scheme") : Self.token(header)
       return
     }
-    let value = UnsafeBufferPointer(rebasing: header[header.index(after: space)...])
-    if Self.isScheme(header[..<space], "basic") {
+    if Self.isScheme(scheme, "basic") {
       self =
         Self.withUserPass(value) { .user(bridge.key(for: $0)) }
         ?? .invalid("the Basic credentials are not the base64 of USER:PASSWORD")
-    } else if Self.isScheme(header[..<space], "bearer") {
+    } else if Self.isScheme(scheme, "bearer") {
       self = Self.token(value)
     } else {
       self = .invalid("the authorization scheme is none of Basic and Bearer")
@@ -35,15 +34,21 @@ enum RequestCredentials {
 
   /// The user and password of a Basic header that was found valid before.
   static func basicCredentials(_ header: HeaderValue?) -> BasicCredentials {
-    guard let header, let space = header.firstIndex(of: UInt8(ascii: " ")) else {
+    guard let header, let (_, value) = parts(of: header) else {
       return BasicCredentials(user: "", password: "")
     }
-    return withUserPass(UnsafeBufferPointer(rebasing: header[header.index(after: space)...])) { userPass in
+    return withUserPass(value) { userPass in
       let colon = userPass.firstIndex(of: UInt8(ascii: ":"))!
       return BasicCredentials(
         user: String(decoding: userPass[..<colon], as: UTF8.self),
         password: String(decoding: userPass[(colon + 1)...], as: UTF8.self))
     } ?? BasicCredentials(user: "", password: "")
+  }
+
+  /// The scheme, and what comes after the blanks behind it, of which there may be several (RFC 9110, section 11.4).
+  private static func parts(of header: HeaderValue) -> (scheme: Slice<HeaderValue>, value: HeaderValue)? {
+    guard let space = header.firstIndex(of: UInt8(ascii: " ")) else { return nil }
+    return (header[..<space], UnsafeBufferPointer(rebasing: header[space...].drop { $0 == UInt8(ascii: " ") }))
   }
 
   private static func isScheme(_ text: Slice<HeaderValue>, _ name: StaticString) -> Bool {
@@ -63,10 +68,9 @@ enum RequestCredentials {
 
   /// A token goes into a header of its own: nothing but visible characters may be in it.
   private static func token(_ text: HeaderValue) -> RequestCredentials {
-    let token = text.drop { $0 == UInt8(ascii: " ") }
-    guard !token.isEmpty, token.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+    guard !text.isEmpty, text.allSatisfy({ (0x21...0x7E).contains($0) }) else {
       return .invalid("the token has characters that no token has")
     }
-    return .token(Token(token))
+    return .token(Token(text))
   }
 }

@@ -40,6 +40,18 @@ struct CredentialTests {
     }
   }
 
+  /// RFC 9110, section 11.4: `auth-scheme 1*SP token68`.
+  @Test func thereMayBeSeveralBlanksAfterTheScheme() async throws {
+    try await withAuth(.v3_5) { fixture, gateway in
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      for scheme in ["Basic ", "basic  ", "BASIC    "] {
+        let response = try await connection.post(
+          "/v3/kv/range", #"{"key":"YQ=="}"#, headers: [("Authorization", scheme + "ann:annpw".base64)])
+        expectStatus(200, response)
+      }
+    }
+  }
+
   @Test(arguments: EtcdVersion.allCases)
   func aChangedPasswordCountsFromTheNextCallOn(_ version: EtcdVersion) async throws {
     try await withAuth(version) { fixture, gateway in
