@@ -10,14 +10,20 @@ struct OpenSSLReason {
   /// Forgets what earlier calls have left.
   static func clear() { ERR_clear_error() }
 
-  /// The root of what went wrong, which is the oldest entry; the queue is empty afterwards.
+  /// The root of what went wrong, which is the oldest entry that says anything; the queue is empty afterwards.
   static func take() -> OpenSSLReason {
     defer { ERR_clear_error() }
-    return OpenSSLReason(code: ERR_peek_error())
+    var reason = OpenSSLReason(code: ERR_get_error())
+    // OpenSSL 3.5 leaves the system's error 0, which is none, after a write that failed.
+    while reason.isSystem && reason.number == 0 { reason = OpenSSLReason(code: ERR_get_error()) }
+    return reason
   }
 
   /// Whether there was any.
   var isGiven: Bool { code != 0 }
+
+  /// Whether it is an error of the system (`errno`).
+  var isSystem: Bool { code != 0 && ERR_GET_LIB(code) == ERR_LIB_SYS }
 
   private var number: Int32 { ERR_GET_REASON(code) }
 

@@ -193,11 +193,13 @@ package final class TLSSession {
   }
 
   private func failure(_ reason: OpenSSLReason) -> TLSError {
-    let isTransport = !reason.isGiven || reason.isSSL(SSL_R_UNEXPECTED_EOF_WHILE_READING)
+    // What the system said is in the socket's state, where our own BIO has put it.
+    let isSilent = !reason.isGiven || reason.isSystem
+    let isTransport = isSilent || reason.isSSL(SSL_R_UNEXPECTED_EOF_WHILE_READING)
     if isTransport && !isEstablished && !socket.hasReceived {
       return TLSError(.notTLS, "the peer closed the connection instead of answering in TLS; does it speak TLS?")
     }
-    if !reason.isGiven && socket.error != 0 { return TLSError(.system, String(cString: strerror(socket.error))) }
+    if isSilent && socket.error != 0 { return TLSError(.system, String(cString: strerror(socket.error))) }
     if isTransport {
       return TLSError(
         .truncated,
