@@ -233,7 +233,14 @@ package final class Channel {
     }
     if owner?.channel(self, takesBack: call, after: status) == true { return }
     drop(call)
-    call.delegate.call(call, endedWith: status)
+    // A member's clock may be the first to see that the time is over. Older ones answer so; with newer versions of
+    // grpc-go (etcd 3.5.30) they just reset the stream.
+    let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
+    call.delegate.call(call, endedWith: isLate ? Self.isLate(call) : status)
+  }
+
+  private static func isLate(_ call: Call, reason: String = "") -> GrpcStatus {
+    GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)")
   }
 
   private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
@@ -256,7 +263,7 @@ package final class Channel {
       let call = watched.calls[index]
       if now >= call.deadline {
         let reason = call.phase == .waiting && member(for: call) == nil ? ": \(trouble)" : ""
-        end(call, with: GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)"))
+        end(call, with: Self.isLate(call, reason: reason))
       } else if call.phase == .waiting {
         if now >= call.notBefore { submit(call) }
         if call.phase == .waiting && now >= call.patience {

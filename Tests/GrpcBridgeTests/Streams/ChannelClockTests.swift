@@ -63,6 +63,20 @@ import Testing
     #expect(stream.phase == .idle)
   }
 
+  /// A server may be the first to see that a call's time is over: with newer versions of grpc-go it just resets the stream.
+  @Test(arguments: [(15, .deadlineExceeded), (3_600_000, .canceled)] as [(UInt64, GrpcCode)])
+  func aResetAtTheDeadlineIsTheDeadline(milliseconds: UInt64, code: GrpcCode) throws {
+    let rig = try Rig { _ in [.reset(code: HTTP2Error.cancel)] }
+    let delegate = Silent()
+    rig.channel.send(
+      Call(
+        .stream, message: CallMessage(copying: [1]), timeout: GrpcTimeout(milliseconds: milliseconds),
+        delegate: delegate))
+    rig.run { delegate.status != nil }
+    #expect(delegate.status?.code == code)
+    rig.channel.close()
+  }
+
   @Test func itRunsWhileAStreamWaitsToBeRepeated() throws {
     let rig = try Rig { $0.attempt < 3 ? .refused : .messages([]) }
     let delegate = Silent()
