@@ -115,17 +115,17 @@ enum RouteTable {
       "/v3/maintenance/hashkv", ["revision": "99999"], 400, 11,
       "etcdserver: mvcc: required revision is a future revision"),
     .error("/v3/maintenance/transfer-leadership", ["targetID": "1"], 400, 9, "etcdserver: bad leader transferee"),
-    .ok("/v3/maintenance/downgrade", ["version": "3.4.0"], ["version": "3.5.0"], since: .v3_5),
+    .ok("/v3/maintenance/downgrade", ["version": "3.4.0"], ["version": "3.5.0"], since: "3.5.0"),
     .error(
       "/v3/maintenance/downgrade", ["version": "x"], 400, 3, "etcdserver: wrong downgrade target version format",
-      since: .v3_5),
+      since: "3.5.0"),
   ]
 
   private static let root = "root:rootpw"
   private static let guest = "guest:guestpw"
 
   private static let auth: [RouteCall] = [
-    .ok("/v3/auth/status", [:], ["authRevision": "*"], since: .v3_5),
+    .ok("/v3/auth/status", [:], ["authRevision": "*"], since: "3.5.0"),
     .error("/v3/auth/enable", [:], 400, 9, "etcdserver: root user does not exist"),
     .error(
       "/v3/auth/authenticate", ["name": "root", "password": "rootpw"], 400, 9,
@@ -175,7 +175,7 @@ enum RouteTable {
       "/v3/auth/authenticate", ["name": "guest", "password": "x"], 400, 3,
       "etcdserver: authentication failed, invalid user ID or password"),
     .error("/v3/kv/range", ["key": "YQ=="], 403, 7, "etcdserver: permission denied", user: guest),
-    .error("/v3/auth/status", [:], 403, 7, "etcdserver: permission denied", user: guest, since: .v3_5),
+    .error("/v3/auth/status", [:], 403, 7, "etcdserver: permission denied", user: guest, since: "3.5.0"),
     .error("/v3/auth/user/list", [:], 403, 7, "etcdserver: permission denied", user: guest),
     .error("/v3/auth/role/list", [:], 403, 7, "etcdserver: permission denied", user: guest),
     .error("/v3/auth/disable", [:], 403, 7, "etcdserver: permission denied", user: guest),

