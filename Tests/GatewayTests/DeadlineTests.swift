@@ -7,7 +7,9 @@ import Testing
 
   @Test(arguments: EtcdVersion.allCases)
   func clientsMaySayHowLong(_ version: EtcdVersion) async throws {
-    try await withEtcdAndGateway(version) { etcd, gateway in
+    // So that only what the client says ends a call.
+    let limits = ["--request-timeout", "1h", "--max-request-timeout", "1h"]
+    try await withEtcdAndGateway(version, gateway: limits) { etcd, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       for (name, value) in [
         ("Grpc-Timeout", "5S"), ("Grpc-Timeout", "5000m"), ("Grpc-Timeout", "1M"), ("Grpc-Timeout", "99999999H"),
@@ -31,7 +33,7 @@ import Testing
         let response = try await connection.post("/v3/kv/range", Self.range, headers: [(name, value)])
         let duration = ContinuousClock.now - start
         expectError(response, 504, code: 4, "\(name): \(value)")
-        #expect(duration > .milliseconds(190) && duration < .seconds(5), "\(name): \(value): \(duration)")
+        #expect(duration > .milliseconds(190), "\(name): \(value): \(duration)")
       }
       etcd.resume()
       #expect(try await connection.post("/v3/kv/range", Self.range).status == 200)
@@ -49,7 +51,7 @@ import Testing
         let response = try await connection.post("/v3/kv/range", Self.range, headers: headers)
         let duration = ContinuousClock.now - start
         expectError(response, 504, code: 4, "\(headers)")
-        #expect(duration > .milliseconds(least) && duration < .seconds(5), "\(headers): \(duration)")
+        #expect(duration > .milliseconds(least), "\(headers): \(duration)")
       }
       etcd.resume()
     }
@@ -87,7 +89,7 @@ import Testing
         "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
       _ = try await eventually("second lock at etcd") { try await etcd.callsStarted(of: "Lock") == 2 ? true : nil }
       await byReset ? leaving.reset() : leaving.close()
-      _ = try await eventually("end of the second lock", within: .seconds(1)) { () -> Bool? in
+      _ = try await eventually("end of the second lock") { () -> Bool? in
         try await etcd.metric("grpc_server_handled_total", ["grpc_method": "Lock"]) == 2 ? true : nil
       }
     }

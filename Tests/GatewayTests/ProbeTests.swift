@@ -66,7 +66,7 @@ import Testing
       let arguments = ["--dial-timeout", "300ms", "--shards", "1"]
       try await withGateway([etcd.url], arguments) { gateway in
         try await expectUnhealthy(gateway)
-        _ = try await eventually("warning about etcd", within: .seconds(5)) {
+        _ = try await eventually("warning about etcd") {
           gateway.log.contains("warning") ? true : nil
         }
         try await etcd.start()

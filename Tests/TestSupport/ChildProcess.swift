@@ -77,7 +77,7 @@ package final class ChildProcess: Sendable {
   package var exited: Exit? { state.withLock(\.exit) }
 
   /// Waits for the end of the process, however long it takes.
-  package func exit() async -> Exit {
+  private func end() async -> Exit {
     await withCheckedContinuation { waiter in
       let exit = state.withLock { state in
         if state.exit == nil { state.waiters.append(waiter) }
@@ -89,14 +89,14 @@ package final class ChildProcess: Sendable {
 
   /// Waits for the end of the process.
   /// - Throws: `TestSupportError` if it still runs after `limit`.
-  package func exit(within limit: Duration) async throws -> Exit {
+  package func exit(within limit: Duration = suiteLimit) async throws -> Exit {
     try await eventually("end of process \(pid)", within: limit) { exited }
   }
 
   /// Kills the process, stopped or not, and returns when it is gone.
   package func killAndWait() async {
     signal(SIGKILL)
-    _ = await exit()
+    _ = await end()
   }
 
   /// Everything written so far.

@@ -48,7 +48,7 @@ package final class EtcdProcess: Sendable {
 
   /// Starts etcd, on the data it left if it ran before, and returns when it is healthy (so it has a leader).
   /// - Throws: `TestSupportError` with the end of etcd's log; `isPortTaken` tells a failed bind.
-  package func start(within limit: Duration = .seconds(30)) async throws {
+  package func start(within limit: Duration = suiteLimit) async throws {
     try await launch()
     try await awaitHealth(within: limit)
   }
@@ -78,19 +78,19 @@ package final class EtcdProcess: Sendable {
   }
 
   /// Returns when `/health` says so.
-  package func awaitHealth(within limit: Duration = .seconds(30)) async throws {
+  package func awaitHealth(within limit: Duration = suiteLimit) async throws {
     _ = try await eventually("healthy etcd at \(url)", within: limit, every: .milliseconds(20)) { () -> Bool? in
       if let exit = process.withLock({ $0?.exited }) {
         throw TestSupportError("etcd ended (\(exit)): \(log.suffix(600))")
       }
-      return (try? await http.get("/health", timeout: .seconds(5)))?.status == 200 ? true : nil
+      return (try? await http.get("/health"))?.status == 200 ? true : nil
     }
   }
 
   /// Returns when etcd answers at all: a member that is no voter yet is not healthy.
-  package func awaitAnswers(within limit: Duration = .seconds(30)) async throws {
+  package func awaitAnswers(within limit: Duration = suiteLimit) async throws {
     _ = try await eventually("answer of etcd at \(url)", within: limit) {
-      try? await http.post("/v3/maintenance/status", timeout: .seconds(5))
+      try? await http.post("/v3/maintenance/status")
     }
   }
 
@@ -98,7 +98,7 @@ package final class EtcdProcess: Sendable {
   package func stop() async throws {
     guard let child = process.withLock({ $0 }) else { return }
     child.signal(SIGTERM)
-    _ = try await child.exit(within: .seconds(20))
+    _ = try await child.exit()
   }
 
   /// Ends etcd at once (SIGKILL). The data and the ports stay for `start`.
@@ -180,7 +180,7 @@ package final class EtcdProcess: Sendable {
     let child = try await ChildProcess.start(
       try version.program("etcdctl"), ["--endpoints", url] + arguments, environment: ["ETCDCTL_API": "3"],
       output: files + ".out", error: files + ".err")
-    guard await child.exit() == .code(0) else {
+    guard try await child.exit() == .code(0) else {
       throw TestSupportError("etcdctl \(arguments.joined(separator: " ")): \(child.errorOutput)")
     }
     return child.output

@@ -1,3 +1,9 @@
+/// How long a test waits for what has to come, whatever else the machine is doing: the one limit of the suite.
+///
+/// It says that nothing comes any more, not how fast anything is. What would come by itself in less time than that
+/// (a timeout of the gateway's, say) is switched off or told apart by the test. Shorter waits are for what must not come.
+package let suiteLimit = Duration.seconds(90)
+
 /// Asks `condition` again and again until it yields a value.
 ///
 /// For what only shows itself by looking: a port that answers, a counter that moves, a log line.
@@ -8,7 +14,7 @@
 /// - Throws: `TestSupportError` at the limit; what `condition` throws, at once.
 package func eventually<Value>(
   _ what: @autoclosure () -> String,
-  within limit: Duration = .seconds(10),
+  within limit: Duration = suiteLimit,
   every interval: Duration = .milliseconds(5),
   isolation: isolated (any Actor)? = #isolation,
   _ condition: () async throws -> Value?

@@ -55,7 +55,7 @@ package final class GatewayProcess: Sendable {
       try program, arguments, environment: environment.merging(["SWIFT_BACKTRACE": backtrace]) { given, _ in given },
       output: "\(directory)/output", error: "\(directory)/log")
     do {
-      let urls = try await eventually("line saying where etcd-rest is serving", within: .seconds(20)) {
+      let urls = try await eventually("line saying where etcd-rest is serving") {
         if let urls = servingURLs(in: process.output) { return urls }
         if let exit = process.exited {
           throw TestSupportError("etcd-rest ended (\(exit)): \(process.output)\(process.errorOutput)")
@@ -71,7 +71,7 @@ package final class GatewayProcess: Sendable {
 
   /// Ends the gateway in good order.
   /// - Throws: `TestSupportError` unless it exits with code 0 within `limit`.
-  package func stop(within limit: Duration = .seconds(10)) async throws {
+  package func stop(within limit: Duration = suiteLimit) async throws {
     process.signal(SIGTERM)
     let exit = try await process.exit(within: limit)
     guard exit == .code(0) else { throw TestSupportError("etcd-rest ended (\(exit)) on SIGTERM: \(log.suffix(4000))") }
@@ -138,7 +138,7 @@ private struct SecureListener {
 /// Runs `etcd-rest` with these arguments until it ends by itself.
 /// - Throws: `TestSupportError` where it does not end, after it was killed.
 package func runGateway(
-  _ arguments: [String], environment: [String: String] = [:], within limit: Duration = .seconds(10)
+  _ arguments: [String], environment: [String: String] = [:], within limit: Duration = suiteLimit
 ) async throws -> (exit: ChildProcess.Exit, output: String, errorOutput: String) {
   try await withTemporaryDirectory { directory in
     let process = try await ChildProcess.start(

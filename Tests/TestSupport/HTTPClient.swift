@@ -11,7 +11,7 @@ package struct HTTPClient: Sendable {
 
   package func request(
     _ method: String, _ path: String, user: String? = nil, headers: [(String, String)] = [], body: [UInt8]? = nil,
-    timeout: Duration = .seconds(30)
+    timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     let connection = try await HTTPConnection.connect(to: url)
     let response = try await connection.request(
@@ -21,7 +21,7 @@ package struct HTTPClient: Sendable {
   }
 
   package func get(
-    _ path: String, user: String? = nil, headers: [(String, String)] = [], timeout: Duration = .seconds(30)
+    _ path: String, user: String? = nil, headers: [(String, String)] = [], timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     try await request("GET", path, user: user, headers: headers, timeout: timeout)
   }
@@ -30,14 +30,14 @@ package struct HTTPClient: Sendable {
   /// - Parameter user: `NAME:PASSWORD` for `Authorization: Basic`.
   package func post(
     _ path: String, _ body: String = "", user: String? = nil, headers: [(String, String)] = [],
-    timeout: Duration = .seconds(30)
+    timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     try await request("POST", path, user: user, headers: headers, body: Array(body.utf8), timeout: timeout)
   }
 
   package func post(
     _ path: String, _ body: JSON, user: String? = nil, headers: [(String, String)] = [],
-    timeout: Duration = .seconds(30)
+    timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     try await post(path, body.description, user: user, headers: headers, timeout: timeout)
   }
@@ -48,20 +48,20 @@ extension HTTPConnection {
   /// - Parameter user: `NAME:PASSWORD` for `Authorization: Basic`.
   package func post(
     _ path: String, _ body: String = "", user: String? = nil, headers: [(String, String)] = [],
-    timeout: Duration = .seconds(30)
+    timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     try await request("POST", path, headers: headers + basic(user), body: Array(body.utf8), timeout: timeout)
   }
 
   package func post(
     _ path: String, _ body: JSON, user: String? = nil, headers: [(String, String)] = [],
-    timeout: Duration = .seconds(30)
+    timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     try await post(path, body.description, user: user, headers: headers, timeout: timeout)
   }
 
   package func get(
-    _ path: String, user: String? = nil, headers: [(String, String)] = [], timeout: Duration = .seconds(30)
+    _ path: String, user: String? = nil, headers: [(String, String)] = [], timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     try await request("GET", path, headers: headers + basic(user), timeout: timeout)
   }

@@ -39,7 +39,7 @@ package actor HTTPConnection {
   ///   - network: where the client is; nil for the network of this process.
   /// - Throws: `TLSError` where the handshake fails.
   package static func connect(
-    to url: String, tls: TLSContext? = nil, in network: NetworkNamespace? = nil, timeout: Duration = .seconds(10)
+    to url: String, tls: TLSContext? = nil, in network: NetworkNamespace? = nil, timeout: Duration = suiteLimit
   ) async throws -> HTTPConnection {
     if url.hasPrefix("unix://") {
       let descriptor = try openSocket(path: String(url.dropFirst("unix://".count)))
@@ -97,7 +97,7 @@ package actor HTTPConnection {
   // MARK: Bytes
 
   /// Sends bytes as they are.
-  package func send(_ bytes: [UInt8], timeout: Duration = .seconds(30)) async throws {
+  package func send(_ bytes: [UInt8], timeout: Duration = suiteLimit) async throws {
     let deadline = ContinuousClock.now + timeout
     var sent = 0
     while sent < bytes.count {
@@ -126,13 +126,13 @@ package actor HTTPConnection {
   }
 
   /// Sends text as it is; line ends are the caller's.
-  package func send(_ text: String, timeout: Duration = .seconds(30)) async throws {
+  package func send(_ text: String, timeout: Duration = suiteLimit) async throws {
     try await send(Array(text.utf8), timeout: timeout)
   }
 
   /// Exactly so many bytes.
   /// - Throws: `HTTPFailure.closed` where the connection ends before.
-  package func receive(exactly count: Int, timeout: Duration = .seconds(10)) async throws -> [UInt8] {
+  package func receive(exactly count: Int, timeout: Duration = suiteLimit) async throws -> [UInt8] {
     let deadline = ContinuousClock.now + timeout
     while inbox.count - position < count {
       if try await !fill(deadline) { throw HTTPFailure.closed }
@@ -141,7 +141,7 @@ package actor HTTPConnection {
   }
 
   /// Everything up to the end of the connection.
-  package func receiveToEnd(timeout: Duration = .seconds(10)) async throws -> [UInt8] {
+  package func receiveToEnd(timeout: Duration = suiteLimit) async throws -> [UInt8] {
     let deadline = ContinuousClock.now + timeout
     while try await fill(deadline) {}
     return take(inbox.count - position)
@@ -149,7 +149,7 @@ package actor HTTPConnection {
 
   /// Returns when the peer has closed (or reset) the connection and everything it sent has been taken.
   /// - Throws: `HTTPFailure.timedOut` if it stays open, `malformed` if bytes come instead.
-  package func receiveClose(timeout: Duration = .seconds(10)) async throws {
+  package func receiveClose(timeout: Duration = suiteLimit) async throws {
     do {
       let rest = try await receiveToEnd(timeout: timeout)
       guard rest.isEmpty else { throw HTTPFailure.malformed("more: \(String(decoding: rest, as: UTF8.self))") }
@@ -201,7 +201,7 @@ package actor HTTPConnection {
   /// - Parameter body: sent with its `Content-Length` unless nil.
   package func request(
     _ method: String, _ path: String, headers: [(String, String)] = [], body: [UInt8]? = nil,
-    timeout: Duration = .seconds(30)
+    timeout: Duration = suiteLimit
   ) async throws -> HTTPResponse {
     try await sendRequest(method, path, headers: headers, body: body, timeout: timeout)
     return try await receive(toHead: method == "HEAD", timeout: timeout)
@@ -211,7 +211,7 @@ package actor HTTPConnection {
   /// - Parameter body: sent with its `Content-Length` unless nil.
   package func sendRequest(
     _ method: String, _ path: String, headers: [(String, String)] = [], body: [UInt8]? = nil,
-    timeout: Duration = .seconds(30)
+    timeout: Duration = suiteLimit
   ) async throws {
     var head = "\(method) \(path) HTTP/1.1\r\nHost: \(authority)\r\n"
     for (name, value) in headers { head += "\(name): \(value)\r\n" }
@@ -221,7 +221,7 @@ package actor HTTPConnection {
 
   /// Receives one whole response; interim ones (1xx) are passed over.
   /// - Parameter toHead: whether the request was a HEAD, so that no body follows.
-  package func receive(toHead: Bool = false, timeout: Duration = .seconds(30)) async throws -> HTTPResponse {
+  package func receive(toHead: Bool = false, timeout: Duration = suiteLimit) async throws -> HTTPResponse {
     let deadline = ContinuousClock.now + timeout
     var head = try await receiveHead(toHead: toHead, deadline)
     while (100..<200).contains(head.status) { head = try await receiveHead(toHead: toHead, deadline) }
@@ -231,7 +231,7 @@ package actor HTTPConnection {
   }
 
   /// Receives the head of a response, interim ones too; its body follows by `receivePart`.
-  package func receiveHead(toHead: Bool = false, timeout: Duration = .seconds(30)) async throws -> HTTPHead {
+  package func receiveHead(toHead: Bool = false, timeout: Duration = suiteLimit) async throws -> HTTPHead {
     try await receiveHead(toHead: toHead, .now + timeout)
   }
 
@@ -239,7 +239,7 @@ package actor HTTPConnection {
   ///
   /// A part is one chunk of a chunked body, otherwise whatever has come.
   /// - Throws: `HTTPFailure.closed` or `.reset` for a body that was cut.
-  package func receivePart(timeout: Duration = .seconds(30)) async throws -> [UInt8]? {
+  package func receivePart(timeout: Duration = suiteLimit) async throws -> [UInt8]? {
     try await receivePart(.now + timeout)
   }
 

@@ -34,7 +34,7 @@ package actor JSONStream {
   }
 
   /// The head of the response, once it has come: with the first message, as a rule.
-  package func head(timeout: Duration = .seconds(30)) async throws -> HTTPHead {
+  package func head(timeout: Duration = suiteLimit) async throws -> HTTPHead {
     if let receivedHead { return receivedHead }
     let head = try await connection.receiveHead(timeout: timeout)
     receivedHead = head
@@ -43,7 +43,7 @@ package actor JSONStream {
 
   /// The next line, with its line feed and whatever it says; nil at the proper end of the response.
   /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` where a chunk is not one line.
-  package func nextLine(timeout: Duration = .seconds(30)) async throws -> [UInt8]? {
+  package func nextLine(timeout: Duration = suiteLimit) async throws -> [UInt8]? {
     let head = try await head(timeout: timeout)
     guard head.status == 200 else {
       throw HTTPFailure.malformed("\(try await response(timeout: timeout)) is no stream")
@@ -61,7 +61,7 @@ package actor JSONStream {
 
   /// The next message, `{"result":…}` or `{"error":…}`, past all heartbeats; nil at the proper end of the response.
   /// - Throws: as `nextLine`; `HTTPFailure.timedOut` where nothing but heartbeats comes.
-  package func nextMessage(timeout: Duration = .seconds(30)) async throws -> JSON? {
+  package func nextMessage(timeout: Duration = suiteLimit) async throws -> JSON? {
     let deadline = ContinuousClock.now + timeout
     while let line = try await nextLine(timeout: deadline - .now) {
       if line.count > 1 { return try JSON(parsing: line) }
@@ -72,14 +72,14 @@ package actor JSONStream {
 
   /// The next result; nil at the proper end of the response.
   /// - Throws: as `nextMessage`; `TestSupportError` for an error.
-  package func next(timeout: Duration = .seconds(30)) async throws -> JSON? {
+  package func next(timeout: Duration = suiteLimit) async throws -> JSON? {
     guard let message = try await nextMessage(timeout: timeout) else { return nil }
     guard let result = message["result"] else { throw TestSupportError("\(message) is no result") }
     return result
   }
 
   /// The whole response, for one that is expected to end by itself: an error, say.
-  package func response(timeout: Duration = .seconds(30)) async throws -> HTTPResponse {
+  package func response(timeout: Duration = suiteLimit) async throws -> HTTPResponse {
     let head = try await head(timeout: timeout)
     var body: [UInt8] = []
     while let part = try await connection.receivePart(timeout: timeout) { body += part }

@@ -67,7 +67,7 @@ package final class ScriptedPeer: Sendable {
   /// - Throws: `Timeout` if it is not fulfilled `within` the given time.
   @discardableResult
   package func wait(
-    for what: String, within limit: Duration = .seconds(10), until condition: @escaping @Sendable (Record) -> Bool
+    for what: String, within limit: Duration = suiteLimit, until condition: @escaping @Sendable (Record) -> Bool
   ) async throws -> Record {
     try await shared.wait(for: what, within: limit, until: condition)
   }

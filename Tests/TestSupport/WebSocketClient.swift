@@ -30,7 +30,7 @@ package actor WebSocketClient {
   /// - Throws: `Refusal` where the answer is not 101, `HTTPFailure.malformed` where that is not right.
   package static func connect(
     _ url: String, _ path: String, user: String? = nil, subprotocols: [String] = [], headers: [(String, String)] = [],
-    in network: NetworkNamespace? = nil, timeout: Duration = .seconds(30)
+    in network: NetworkNamespace? = nil, timeout: Duration = suiteLimit
   ) async throws -> WebSocketClient {
     let connection = try await HTTPConnection.connect(to: url, in: network)
     let key = Data((0..<16).map { _ in UInt8.random(in: 0...255) }).base64EncodedString()
@@ -56,20 +56,20 @@ package actor WebSocketClient {
 
   // MARK: Sending
 
-  package func send(_ frame: WebSocketFrame, timeout: Duration = .seconds(30)) async throws {
+  package func send(_ frame: WebSocketFrame, timeout: Duration = suiteLimit) async throws {
     try await connection.send(frame.encoded(), timeout: timeout)
   }
 
-  package func send(_ text: String, timeout: Duration = .seconds(30)) async throws {
+  package func send(_ text: String, timeout: Duration = suiteLimit) async throws {
     try await send(WebSocketFrame(WebSocketFrame.Opcode.text, Array(text.utf8)), timeout: timeout)
   }
 
-  package func send(_ json: JSON, timeout: Duration = .seconds(30)) async throws {
+  package func send(_ json: JSON, timeout: Duration = suiteLimit) async throws {
     try await send(json.description, timeout: timeout)
   }
 
   /// Sends a text message in fragments of `size` bytes each, which may part a character.
-  package func send(_ text: String, inFragmentsOf size: Int, timeout: Duration = .seconds(30)) async throws {
+  package func send(_ text: String, inFragmentsOf size: Int, timeout: Duration = suiteLimit) async throws {
     let bytes = Array(text.utf8)
     for start in stride(from: 0, to: max(1, bytes.count), by: size) {
       let end = min(start + size, bytes.count)
@@ -83,7 +83,7 @@ package actor WebSocketClient {
 
   /// The next frame as it comes, fragment or not.
   /// - Throws: `HTTPFailure.malformed` for one that no server may send, `.closed` at the end of the connection.
-  package func receiveFrame(timeout: Duration = .seconds(30)) async throws -> WebSocketFrame {
+  package func receiveFrame(timeout: Duration = suiteLimit) async throws -> WebSocketFrame {
     let deadline = ContinuousClock.now + timeout
     let start = try await connection.receive(exactly: 2, timeout: timeout)
     let frame = WebSocketFrame(
@@ -109,7 +109,7 @@ package actor WebSocketClient {
 
   /// The next message; control frames count, wherever they come.
   /// - Throws: as `receiveFrame`; `HTTPFailure.malformed` for fragments out of order and text that is not UTF-8.
-  package func receive(timeout: Duration = .seconds(30)) async throws -> WebSocketMessage {
+  package func receive(timeout: Duration = suiteLimit) async throws -> WebSocketMessage {
     let deadline = ContinuousClock.now + timeout
     while true {
       let frame = try await receiveFrame(timeout: deadline - .now)
@@ -136,7 +136,7 @@ package actor WebSocketClient {
 
   /// The next text message as JSON.
   /// - Throws: as `receive`; `HTTPFailure.malformed` where something else comes.
-  package func receiveJSON(timeout: Duration = .seconds(30)) async throws -> JSON {
+  package func receiveJSON(timeout: Duration = suiteLimit) async throws -> JSON {
     let message = try await receive(timeout: timeout)
     guard case .text(let text) = message else { throw HTTPFailure.malformed("\(message) is no text") }
     return try JSON(parsing: Array(text.utf8))
@@ -144,7 +144,7 @@ package actor WebSocketClient {
 
   /// Awaits a close frame, answers it, and awaits the end of the connection; messages before it are passed over.
   /// - Returns: the code of the server's close frame; nil where it has none.
-  package func receiveClose(timeout: Duration = .seconds(30)) async throws -> UInt16? {
+  package func receiveClose(timeout: Duration = suiteLimit) async throws -> UInt16? {
     let deadline = ContinuousClock.now + timeout
     while true {
       guard case .close(let code, _) = try await receive(timeout: deadline - .now) else { continue }

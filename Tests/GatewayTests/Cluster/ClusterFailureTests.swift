@@ -86,7 +86,7 @@ struct ClusterFailureTests {
   }
 
   private func leader(of members: [EtcdProcess]) async throws -> Int {
-    try await eventually("a leader that all know", within: .seconds(20)) {
+    try await eventually("a leader that all know") {
       var leaders: Set<String> = []
       var ids: [String] = []
       for member in members {
@@ -102,7 +102,7 @@ struct ClusterFailureTests {
   private func expectCalls(at members: [EtcdProcess]) async throws {
     let before = try await calls(at: members)
     // Each look costs etcd all of its metrics.
-    _ = try await eventually("calls at every member", within: .seconds(60), every: .milliseconds(50)) {
+    _ = try await eventually("calls at every member", every: .milliseconds(50)) {
       try await zip(before, calls(at: members)).allSatisfy { $0 + 10 <= $1 } ? true : nil
     }
   }

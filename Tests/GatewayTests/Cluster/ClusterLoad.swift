@@ -65,7 +65,7 @@ final class ClusterLoad: Sendable {
       }
     }
     let before = successes()
-    _ = try await eventually("\(count) more calls of each kind", within: .seconds(90)) {
+    _ = try await eventually("\(count) more calls of each kind") {
       zip(before, successes()).allSatisfy { $0 + count <= $1 } ? true : nil
     }
   }

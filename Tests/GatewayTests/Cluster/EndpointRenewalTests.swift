@@ -69,7 +69,7 @@ struct EndpointRenewalTests {
       try await members[0].enableAuth(rootPassword: AuthFixture.rootPassword)
       let arguments = ["--auto-sync-interval", "1s", "--user", AuthFixture.root]
       try await withGateway([members[0].url], arguments) { gateway in
-        _ = try await eventually("calls at every member", within: .seconds(20)) { () -> Bool? in
+        _ = try await eventually("calls at every member") { () -> Bool? in
           let response = try await Self.read(gateway)
           #expect(response.status == 200)
           for member in members where try await member.callsStarted(of: "Range") == 0 { return nil }

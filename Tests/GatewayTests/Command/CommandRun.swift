@@ -26,7 +26,7 @@ struct CommandRun {
   /// Runs a program until it ends.
   static func run(
     _ program: String, _ arguments: [String], environment: [String: String] = [:],
-    within limit: Duration = .seconds(20)
+    within limit: Duration = suiteLimit
   ) async throws -> CommandRun {
     try await withTemporaryDirectory { directory in
       let process = try await ChildProcess.start(
@@ -75,7 +75,7 @@ func withServing(
 extension ChildProcess {
   /// The URL it says it is serving on.
   fileprivate func servingURL() async throws -> String {
-    try await eventually("line saying where etcd-rest is serving", within: .seconds(20)) {
+    try await eventually("line saying where etcd-rest is serving") {
       if let exit = exited { throw TestSupportError("ended (\(exit)): \(output)\(errorOutput)") }
       let line = output.split(separator: "\n").first { $0.contains(" is serving on ") }
       return line.flatMap { $0.firstRange(of: /http:\/\/[0-9.:]+/) }.map { String(output[$0]) }

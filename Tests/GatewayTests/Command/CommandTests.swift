@@ -113,7 +113,7 @@ struct CommandTests {
       #expect(peer.record.streams(of: RpcPath.put).map(\.timeoutMilliseconds) == [5000])
       #expect(peer.record.streams(of: RpcPath.authenticate).count == 1)
       process.signal(SIGTERM)
-      #expect(try await process.exit(within: .seconds(10)) == .code(0))
+      #expect(try await process.exit() == .code(0))
     }
   }
 
@@ -140,7 +140,7 @@ struct CommandTests {
       #expect(process.exited == nil)
       gate.open()
       expectStatus(200, try await response)
-      #expect(try await process.exit(within: .seconds(5)) == .code(0))
+      #expect(try await process.exit() == .code(0))
       try await idle.receiveClose()
     }
   }
@@ -151,7 +151,7 @@ struct CommandTests {
     for _ in 0..<5 {
       try await withServing(try serve(peer)) { process, _ in
         process.signal(signal)
-        let exit = try await process.exit(within: .seconds(5))
+        let exit = try await process.exit()
         #expect(exit == .code(0))
       }
     }
@@ -164,7 +164,7 @@ struct CommandTests {
       let used = try await HTTPConnection.connect(to: http.url)
       expectStatus(200, try await used.get("/livez"))
       process.signal(SIGTERM)
-      #expect(try await process.exit(within: .seconds(5)) == .code(0))
+      #expect(try await process.exit() == .code(0))
       for connection in [idle, used] { try await connection.receiveClose() }
     }
   }
@@ -176,7 +176,7 @@ struct CommandTests {
       try await connection.send("POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
       try await peer.wait(for: "the call") { $0.streams.count == 1 }
       process.signal(SIGTERM)
-      #expect(try await process.exit(within: .seconds(5)) == .code(0))
+      #expect(try await process.exit() == .code(0))
     }
   }
 

@@ -60,7 +60,7 @@ actor KeyWatchReader {
     return KeyWatchReader(connection, as: form, isChunked: !isOld)
   }
 
-  func head(timeout: Duration = .seconds(30)) async throws -> HTTPHead {
+  func head(timeout: Duration = suiteLimit) async throws -> HTTPHead {
     if let receivedHead { return receivedHead }
     let head = try await connection.receiveHead(timeout: timeout)
     receivedHead = head
@@ -77,7 +77,7 @@ actor KeyWatchReader {
 
   /// What is told next; nil at the proper end of the response.
   /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` for one that is not as it should be.
-  func next(timeout: Duration = .seconds(30)) async throws -> KeyNews? {
+  func next(timeout: Duration = suiteLimit) async throws -> KeyNews? {
     let deadline = ContinuousClock.now + timeout
     let head = try await head(timeout: timeout)
     guard head.status == 200 else { throw HTTPFailure.malformed("status \(head.status) is no watch") }
@@ -88,7 +88,7 @@ actor KeyWatchReader {
   }
 
   /// The next put or deletion, past all progress.
-  func nextChange(timeout: Duration = .seconds(30)) async throws -> KeyNews {
+  func nextChange(timeout: Duration = suiteLimit) async throws -> KeyNews {
     let deadline = ContinuousClock.now + timeout
     while let news = try await next(timeout: deadline - .now) {
       if news.isChange { return news }
@@ -98,7 +98,7 @@ actor KeyWatchReader {
   }
 
   /// All changes up to and with those of that revision, as `Last-Event-ID` would have it; for lines, up to `count` of it.
-  func changes(through revision: Int, count: Int = 1, timeout: Duration = .seconds(60)) async throws -> [KeyNews] {
+  func changes(through revision: Int, count: Int = 1, timeout: Duration = suiteLimit) async throws -> [KeyNews] {
     var changes: [KeyNews] = []
     while changes.filter({ $0.revision == revision }).count < count {
       changes.append(try await nextChange(timeout: timeout))

@@ -25,7 +25,7 @@ final class Transactions: Sendable {
   /// Waits for more of them.
   func awaitMore(_ count: Int) async throws {
     let before = state.withLock(\.count)
-    _ = try await eventually("\(count) more transactions", within: .seconds(30)) {
+    _ = try await eventually("\(count) more transactions") {
       state.withLock(\.count) >= before + count ? true : nil
     }
   }

@@ -101,7 +101,7 @@ import Testing
           try await page.navigate(to: "\(gateway.url)/")
           try await expectFit(page, isDark: isDark)
           try await page.click("nav .first")
-          try await page.wait("operations", for: "document.querySelector('.opblock') !== null", within: .seconds(60))
+          try await page.wait("operations", for: "document.querySelector('.opblock') !== null")
           #expect(try await page.evaluate("location.pathname") == "/docs/")
           #expect(
             try await page.evaluate("document.querySelectorAll('.opblock').length") == .number(Double(operations ?? 0)))

@@ -23,7 +23,7 @@ struct SwaggerPage {
 
   func reload(_ gateway: GatewayProcess) async throws {
     try await page.navigate(to: "\(gateway.url)/docs/")
-    try await page.wait("operations", for: "document.querySelector('.opblock') !== null", within: .seconds(60))
+    try await page.wait("operations", for: "document.querySelector('.opblock') !== null")
   }
 
   func logIn(_ user: String, _ password: String) async throws {
@@ -85,7 +85,7 @@ struct SwaggerPage {
     try await page.wait("no answer yet", for: "\(live) === null")
     try await page.click("\(block) .execute")
     let status = try await page.wait(
-      "answer of \(operation)", for: "\(live)?.querySelector('.response-col_status').innerText", within: .seconds(30))
+      "answer of \(operation)", for: "\(live)?.querySelector('.response-col_status').innerText")
     let text = try await page.evaluate(
       "(\(live).querySelector('.highlight-code code') ?? \(live).querySelector('.response-col_description')).textContent"
     )

@@ -40,7 +40,7 @@ extension EtcdProcess {
   }
 
   /// Waits until etcd has at most so many watchers.
-  func awaitWatchers(_ limit: Int, within time: Duration = .seconds(10)) async throws {
+  func awaitWatchers(_ limit: Int, within time: Duration = suiteLimit) async throws {
     _ = try await eventually("fall to \(limit) watchers", within: time) { try await watchers() <= limit ? true : nil }
   }
 }

@@ -181,7 +181,7 @@ struct LineStreamTests {
       let descriptors = gateway.process.openDescriptors
       let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 65_536)
       #expect(try await stream.next() != nil)
-      _ = try await eventually("end of the connection", within: .seconds(20)) {
+      _ = try await eventually("end of the connection") {
         gateway.process.openDescriptors <= descriptors + 1 ? true : nil
       }
       await #expect(throws: HTTPFailure.self) {
@@ -276,7 +276,7 @@ struct LineStreamTests {
       #expect(error?["message"] == "the gateway is stopping")
       #expect(try await open.nextMessage() == nil)
       expectError(try await waiting.response(), 503, code: 14, message: "the gateway is stopping")
-      let exit = try await gateway.process.exit(within: .seconds(5))
+      let exit = try await gateway.process.exit()
       #expect(exit == .code(0))
     }
   }
@@ -300,7 +300,7 @@ struct LineStreamTests {
       #expect(try await stream.next()?["blob"] == "AQID")
       #expect(try await stream.next() == nil)
       await stream.close()
-      let exit = try await gateway.process.exit(within: .seconds(5))
+      let exit = try await gateway.process.exit()
       #expect(exit == .code(0))
     }
   }

@@ -38,7 +38,7 @@ struct SlowReaderTests {
       let quiet = try await WatchReader.open(gateway.url, key: "b", user: "ann:annpw", receiveBuffer: 65536)
       for _ in 0..<20 { try await etcd.put("a", Self.value) }
       // A stream that is held back is kept; it is gone before the client reads again.
-      _ = try await eventually("the end of the stalled stream", within: .seconds(60)) {
+      _ = try await eventually("the end of the stalled stream") {
         try await etcd.watchStreams() == 1 ? true : nil
       }
       await stalled.stream.connection.setReceiveBuffer(bytes: 4 << 20)

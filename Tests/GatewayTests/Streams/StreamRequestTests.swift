@@ -14,7 +14,7 @@ struct StreamRequestTests {
   @Test(arguments: malformed)
   func aMalformedWatchIsRefused(_ body: String) async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
-      let response = try await gateway.http.post("/v3/watch", body, timeout: .seconds(5))
+      let response = try await gateway.http.post("/v3/watch", body)
       #expect(response.status == 400 && response.code == 3 && response.message?.isEmpty == false, "\(response)")
       #expect(try await etcd.watchers() == 0)
     }
@@ -23,7 +23,7 @@ struct StreamRequestTests {
   @Test(arguments: [" ", "[]", "{", #"{"ID":"x"}"#, #"{"ID":"1"} {"ID":"x"}"#])
   func aMalformedKeepaliveIsRefused(_ body: String) async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
-      let response = try await gateway.http.post("/v3/lease/keepalive", body, timeout: .seconds(5))
+      let response = try await gateway.http.post("/v3/lease/keepalive", body)
       #expect(response.status == 400 && response.code == 3, "\(response)")
       #expect(try await etcd.callsStarted(of: "LeaseKeepAlive") == 0)
     }
@@ -66,7 +66,7 @@ struct StreamRequestTests {
         let event = try await stream.next()?["events"]?[0]?["kv"]
         #expect(event?["mod_revision"]?.string == "\(revision)", "event \(number)")
       }
-      let response = try await gateway.http.post("/v3/watch?heartbeat=often", body, timeout: .seconds(5))
+      let response = try await gateway.http.post("/v3/watch?heartbeat=often", body)
       #expect(response.status == 400, "\(response)")
     }
   }
@@ -74,13 +74,13 @@ struct StreamRequestTests {
   @Test func theEndOfTheGatewayEndsStreamsAtOnce() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
       let readers = try await WatchReader.open(20) { _ in try await .open(gateway.url) }
-      try await gateway.stop(within: .seconds(5))
+      try await gateway.stop()
       for reader in readers {
         let message = try #require(try await reader.stream.nextMessage())
         #expect(message["error"]?["grpc_code"] == 14 && message["error"]?["http_code"] == 503, "\(message)")
         #expect(try await reader.stream.nextMessage() == nil)
       }
-      try await etcd.awaitWatchers(0, within: .seconds(2))
+      try await etcd.awaitWatchers(0)
     }
   }
 

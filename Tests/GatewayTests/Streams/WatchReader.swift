@@ -42,7 +42,7 @@ struct WatchReader: Sendable {
 
   /// The revisions of all events that come up to and with that one; progress notifications are passed over.
   /// - Throws: `TestSupportError` where the watch is canceled, fails or ends before.
-  func revisions(through last: Int, timeout: Duration = .seconds(60)) async throws -> [Int] {
+  func revisions(through last: Int, timeout: Duration = suiteLimit) async throws -> [Int] {
     var revisions: [Int] = []
     while (revisions.last ?? 0) < last {
       guard let line = try await stream.nextLine(timeout: timeout) else {
@@ -81,7 +81,7 @@ struct WatchReader: Sendable {
 
   /// Waits until the watch is canceled, past all events.
   /// - Returns: the message that says so.
-  func canceled(timeout: Duration = .seconds(30)) async throws -> JSON {
+  func canceled(timeout: Duration = suiteLimit) async throws -> JSON {
     while let result = try await stream.next(timeout: timeout) {
       if result["canceled"] == true { return result }
     }

@@ -16,7 +16,7 @@ struct WatchSharingTests {
         #expect(try await reader.revisions(through: last) == Array(reader.createdRevision + 1...last))
       }
       for reader in readers { await reader.stream.close() }
-      try await etcd.awaitWatchers(0, within: .seconds(2))
+      try await etcd.awaitWatchers(0)
     }
   }
 

@@ -59,7 +59,7 @@ struct WatchSurvivalTests {
 
   /// A put that all watches see last; it is tried until it is acknowledged.
   private func lastPut(_ gateway: GatewayProcess, _ user: String?) async throws -> Int {
-    try await eventually("acknowledged put", within: .seconds(20)) {
+    try await eventually("acknowledged put") {
       let body: JSON = ["key": .string("w/last".base64)]
       let response = try await gateway.http.post("/v3/kv/put", body, user: user)
       return try? response.json["header"]?["revision"]?.string.flatMap { Int($0) }
@@ -115,7 +115,7 @@ struct WatchSurvivalTests {
         let messages = try await messagesSent(members[0])
         _ = try await eventually("progress") { try await messagesSent(members[0]) >= messages + 2 ? true : nil }
         await members[0].kill()
-        _ = try await eventually("compaction", within: .seconds(20)) {
+        _ = try await eventually("compaction") {
           // Right after a member's death there may be no leader.
           try? await members[1].call("/v3/kv/compaction", ["revision": .string("\(other)")])
         }
@@ -128,7 +128,7 @@ struct WatchSurvivalTests {
 
   /// Puts a key ten times and compacts all but the last of them away.
   private func compact(_ member: EtcdProcess, key: String) async throws -> Int {
-    let last = try await eventually("put", within: .seconds(10)) { () -> Int? in
+    let last = try await eventually("put") { () -> Int? in
       // Right after a member's death there may be no leader.
       try? await member.put(key)
     }

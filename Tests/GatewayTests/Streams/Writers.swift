@@ -36,7 +36,7 @@ final class Writers: Sendable {
   /// Waits for more acknowledged puts, so that what a test does falls amid them.
   func awaitMore(_ count: Int) async throws {
     let before = acknowledged.count
-    _ = try await eventually("\(count) more puts", within: .seconds(30)) {
+    _ = try await eventually("\(count) more puts") {
       acknowledged.count >= before + count ? true : nil
     }
   }

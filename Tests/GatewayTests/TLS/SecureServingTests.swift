@@ -111,7 +111,7 @@ struct SecureServingTests {
         }
         await leaving.reset()
       }
-      try await peer.wait(for: "one reset stream", within: .seconds(10)) { record in
+      try await peer.wait(for: "one reset stream") { record in
         record.streams.contains { $0.reset != nil }
       }
       #expect(peer.record.streams.compactMap(\.reset).count == 1)
@@ -156,7 +156,8 @@ struct SecureServingTests {
   }
 
   @Test func anAnswerUnderWayIsFinishedBeforeTheEnd() async throws {
-    try await withScriptedPeer(script: { _ in .message(LargeAnswer.message) }) { peer, secure in
+    try await withScriptedPeer(["--shutdown-timeout", "1h"], script: { _ in .message(LargeAnswer.message) }) {
+      _, secure in
       let idle = try await secure.connect()
       #expect(try await idle.request("GET", "/livez").status == 200)
       let slow = try await secure.connect()
@@ -177,7 +178,7 @@ struct SecureServingTests {
       #expect(count >= LargeAnswer.jsonSize)
       try await slow.receiveClose()
       try await idle.receiveClose()
-      let exit = try await secure.gateway.process.exit(within: .seconds(10))
+      let exit = try await secure.gateway.process.exit()
       #expect(exit == .code(0))
     }
   }
@@ -227,27 +228,14 @@ struct SecureServingTests {
           }
           try await group.waitForAll()
         }
-        try await peer.wait(for: "the end of all calls", within: .seconds(20)) { record in
+        try await peer.wait(for: "the end of all calls") { record in
           record.streams.allSatisfy { $0.closed != nil }
         }
       }
-      func settled() async throws -> (memory: Int, descriptors: Int) {
-        var last = secure.gateway.process.openDescriptors
-        var stableSince = ContinuousClock.now
-        let descriptors = try await eventually("steady number of descriptors") { () -> Int? in
-          let now = secure.gateway.process.openDescriptors
-          if now != last { stableSince = .now }
-          last = now
-          return ContinuousClock.now - stableSince > .milliseconds(2500) ? now : nil
-        }
-        return (secure.gateway.process.residentBytes, descriptors)
-      }
       try await come(1000)
-      let (memory, descriptors) = try await settled()
+      let holding = try await secure.gateway.process.settledHolding()
       try await come(3000)
-      let (laterMemory, laterDescriptors) = try await settled()
-      #expect(laterDescriptors <= descriptors, "\(descriptors) descriptors became \(laterDescriptors)")
-      #expect(laterMemory - memory < 3 << 20, "\(memory) bytes became \(laterMemory)")
+      try await secure.gateway.process.awaitReturn(to: holding, spare: 3 << 20)
     }
   }
 }

@@ -120,7 +120,7 @@ struct UpstreamRepeatTests {
     var settings = ScriptedPeer.Settings()
     settings.welcome = { _ in .close }
     try await withScriptedEtcd(settings, script: { _ in .put }) { peer, _ in
-      let connections = try await peer.wait(for: "twelve attempts", within: .seconds(20)) { $0.connections.count >= 12 }
+      let connections = try await peer.wait(for: "twelve attempts") { $0.connections.count >= 12 }
         .connections
       let begin = connections[0].opened
       // One or two connections try: of at most 12 attempts each, the waits must add up.
@@ -151,7 +151,7 @@ struct UpstreamRepeatTests {
         let response = try await gateway.http.post("/v3/kv/put", key, user: user)
         let time = ContinuousClock.now - begin
         expectError(response, 503, code: 14)
-        #expect(time > .milliseconds(500) && time < .seconds(5), "\(time)")
+        #expect(time > .milliseconds(500), "\(time)")
       }
       #expect(peer.record.streams.isEmpty)
     }

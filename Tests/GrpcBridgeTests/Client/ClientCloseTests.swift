@@ -19,7 +19,7 @@ import Testing
       + kinds.flatMap { kind in (0..<streams).map { _ in Task { try await kind() } } }
       + (0..<20).map { _ in Task { _ = try await client.status(endpoint: peer.endpoint) } }
     // All calls are there; watches and keepalives share a stream each.
-    try await peer.wait(for: "everything", within: .seconds(30)) { record in
+    try await peer.wait(for: "everything") { record in
       record.streams(of: "/etcdserverpb.KV/Put").count == calls
         && record.streams(of: "/etcdserverpb.Maintenance/Snapshot").count == streams
         && record.streams(of: "/v3electionpb.Election/Observe").count == streams

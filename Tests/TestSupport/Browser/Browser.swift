@@ -36,7 +36,7 @@ package final class Browser: Sendable {
       ], output: "\(directory)/output", error: "\(directory)/log")
     do {
       // Two lines: the port, and the path of the browser's own WebSocket.
-      let place = try await eventually("DevTools of Chromium", within: .seconds(30)) { () -> [String]? in
+      let place = try await eventually("DevTools of Chromium") { () -> [String]? in
         if let exit = process.exited { throw TestSupportError("Chromium ended (\(exit)): \(process.errorOutput)") }
         let text = try? String(contentsOfFile: "\(profile)/DevToolsActivePort", encoding: .utf8)
         let lines = text?.split(separator: "\n").map(String.init) ?? []
@@ -52,7 +52,7 @@ package final class Browser: Sendable {
   /// Ends it in good order, so that none of its many processes is left at work in the profile.
   fileprivate func stop() async {
     _ = try? await devTools.call("Browser.close")
-    _ = try? await process.exit(within: .seconds(5))
+    _ = try? await process.exit()
     await process.killAndWait()
   }
 }

@@ -122,7 +122,7 @@ package final class BrowserPage: Sendable {
 
   /// Goes to an address and returns once the document with all that belongs to it is there.
   /// - Throws: `TestSupportError` where the address does not answer, or not in time.
-  package func navigate(to url: String, within limit: Duration = .seconds(20)) async throws {
+  package func navigate(to url: String, within limit: Duration = suiteLimit) async throws {
     let answer = try await call("Page.navigate", ["url": .string(url)])
     if let error = answer["errorText"]?.string { throw TestSupportError("\(url): \(error)") }
     // Where only the fragment differs there is no new document.
@@ -147,7 +147,7 @@ package final class BrowserPage: Sendable {
   /// - Throws: `TestSupportError` at the limit, with what the page has complained about.
   @discardableResult
   package func wait(
-    _ what: String, for script: String, within limit: Duration = .seconds(20)
+    _ what: String, for script: String, within limit: Duration = suiteLimit
   ) async throws -> JSON {
     do {
       return try await eventually(what, within: limit, every: .milliseconds(20)) { () -> JSON? in
