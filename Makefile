@@ -40,6 +40,16 @@ image-test: ## build the images of docker/ and try them, without Docker; as root
 	@scripts/install-system-packages image
 	scripts/check-image
 
+debian13-test: ## build and run the tests on Debian 13, in a root of its own; as root
+	@scripts/install-system-packages image
+	scripts/check-debian13
+
+patroni-test: ## have Patroni and PostgreSQL keep their state in etcd through the gateway, and let things go wrong
+	@scripts/install-system-packages patroni
+	@scripts/install-etcd
+	$(release)
+	scripts/try-patroni
+
 fuzz: ## run the fuzzers, SECONDS each (default 300)
 	@scripts/install-system-packages build
 	scripts/fuzz $(or $(SECONDS),300)
@@ -72,4 +82,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build test image-test fuzz bench generate openapi docs format clean
+.PHONY: help run build test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
