@@ -35,3 +35,7 @@ static inline enum MHD_Result close_upgraded(struct MHD_UpgradeResponseHandle *h
 static inline enum MHD_Result without_chunks(struct MHD_Response *response) {
   return MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
 }
+
+static inline enum MHD_Result set_timeout(struct MHD_Connection *connection, unsigned int seconds) {
+  return MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
+}

@@ -23,3 +23,16 @@ package func isHalfOpen(_ descriptor: Int32) -> Bool {
   var state = pollfd(fd: descriptor, events: 0, revents: 0)
   return poll(&state, 1, 0) == 0
 }
+
+/// Whether anything has ever come from the peer; nil where the system does not say, as of connections that are not TCP's.
+package func hasReceivedBytes(_ descriptor: Int32) -> Bool? {
+  // `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received`.
+  let offset = 128
+  return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { info in
+    var length = socklen_t(info.count)
+    guard getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, info.baseAddress, &length) == 0,
+      Int(length) >= offset + MemoryLayout<UInt64>.size
+    else { return nil }
+    return info.load(fromByteOffset: offset, as: UInt64.self) > 0
+  }
+}

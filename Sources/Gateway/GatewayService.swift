@@ -46,6 +46,8 @@ final class GatewayService: Service {
     self.logger = logger
     self.reloadsOnHangup = reloadsOnHangup
     self.renewal = renewal
+    var settings = settings
+    settings.http.descriptors = Self.descriptors(shards: count, settings: settings, logger: logger)
     upstreamTLS = settings.bridge.channel.tls
     let routes = try RouteTable()
     let descriptions = OpenAPIFiles(routes)
@@ -77,6 +79,19 @@ final class GatewayService: Service {
     self.threads = threads
     // Reading the schema took a megabyte that nobody needs from here on.
     returnFreeMemory()
+  }
+
+  /// How many descriptors the clients of a shard may have.
+  private static func descriptors(shards: Int, settings: GatewaySettings, logger: Logger) -> Int {
+    let limit = DescriptorBudget.systemLimit
+    let budget = DescriptorBudget(limit: limit, shards: shards, members: settings.endpoints.count)
+    let share = max(4, budget.clients / shards)
+    if share < settings.http.connections {
+      logger.warning(
+        "the limit of descriptors allows less than --max-connections",
+        metadata: ["descriptors": "\(limit)", "connections": "\(share * shards)"])
+    }
+    return share
   }
 
   /// Serves until the process is told to stop; then finishes what is under way.

@@ -11,6 +11,8 @@ struct ServeOptions: ParsableArguments {
 
   @OptionGroup var identity: IdentityOptions
 
+  @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
+
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
 
   @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
@@ -25,9 +27,6 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "The largest request line and headers together, in bytes, up to 24576. (default: 16384)")
   var maxHeaderBytes: Int?
 
-  @Option(help: "How many client connections may be open. (default: 10000)")
-  var maxConnections: Int?
-
   @Option(help: "How many streams may be open, WebSockets included. (default: 20000)")
   var maxStreams: Int?
 
@@ -36,9 +35,6 @@ struct ServeOptions: ParsableArguments {
 
   @Option(help: "When to cut a stream whose client takes nothing though there is something to take. (default: 1m)")
   var stallTimeout: TimeSpan?
-
-  @Option(help: "When to close a connection without a request or without progress. (default: 2m)")
-  var idleTimeout: TimeSpan?
 
   @Option(help: "How long to wait for a connection to etcd, then 503. (default: 2s)")
   var dialTimeout: TimeSpan?
@@ -149,19 +145,12 @@ struct ServeConfiguration {
   init(_ options: ServeOptions, endpoints: [Endpoint]) throws {
     let environment = CommandEnvironment()
     func number(_ given: Int?, _ flag: String, default standard: Int, in range: ClosedRange<Int>) throws -> Int {
-      let value = try environment.value(given, flag, default: standard)
-      guard range.contains(value) else {
-        throw ValidationError("--\(flag) must be from \(range.lowerBound) to \(range.upperBound), not \(value)")
-      }
-      return value
+      try environment.number(given, flag, default: standard, in: range)
     }
     func time(
       _ given: TimeSpan?, _ flag: String, default seconds: UInt64, atLeast least: UInt64 = 0
     ) throws -> UInt64 {
-      let span = try environment.value(given, flag, default: TimeSpan(milliseconds: seconds * 1000))
-      guard span.milliseconds > 0 else { throw ValidationError("--\(flag) must be more than 0") }
-      guard span.milliseconds >= least * 1000 else { throw ValidationError("--\(flag) must be at least \(least)s") }
-      return span.milliseconds
+      try environment.time(given, flag, default: seconds, atLeast: least)
     }
 
     listen = try options.listener.addresses(environment)
@@ -175,9 +164,7 @@ struct ServeConfiguration {
       options.maxValueBytes, "max-value-bytes", default: 1536 << 10, in: 1...(1 << 30))
     settings.http.headerBytes = try number(
       options.maxHeaderBytes, "max-header-bytes", default: 16 << 10, in: 256...(24 << 10))
-    settings.http.connections =
-      (try number(options.maxConnections, "max-connections", default: 10_000, in: 1...1_000_000) + shards - 1) / shards
-    settings.http.idleTimeout = Int((try time(options.idleTimeout, "idle-timeout", default: 120) + 999) / 1000)
+    try options.connections.apply(to: &settings.http, shards: shards, environment)
     settings.streams = StreamLimits(
       most: try number(options.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
       backlog: try number(options.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),

@@ -5,34 +5,200 @@ import Glibc
 /// A client's connection, from accept to close. libmicrohttpd pays no attention to a connection while its request is
 /// suspended: this object watches the socket, so that a client who leaves is noticed at once.
 final class ClientConnection {
-  /// A client that has closed its side may still read: it gets its answer if that comes within so many milliseconds.
+  /// A client that has closed its side may still read, but most have left: what has no end of its own ends after so many
+  /// milliseconds.
   private static let grace: UInt64 = 500
+  /// How often a client that has closed its side is looked at, times ``grace``, before an answer that comes by itself is
+  /// given up: a client that has left for good cannot be told from one that reads on until something is sent.
+  private static let patience = 10
 
+  let descriptor: Int32
+  private unowned let server: HTTPServer
+  /// Its place among the connections of its address, where these are counted for this one.
+  fileprivate let place: AddressCounts.Place?
+  private let peer: SocketAddress?
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
   /// The request under way. It takes itself out before it goes.
   unowned(unsafe) var exchange: Exchange?
   /// The connection's future, where it is taken over once libmicrohttpd is done with it.
   var takeover: Takeover?
+  /// Whether libmicrohttpd was told to let go of it.
+  private(set) var isBeingTakenOver = false
   /// What carries the connection, where it is a TLS connection.
   let relay: TLSRelay?
+  /// In which of libmicrohttpd's runs the last request had all of its answer sent.
+  private var lastAnswer: UInt64 = 0
+  /// How often to look again for a client that has closed its side.
+  private var looksLeft = ClientConnection.patience
 
-  init(loop: EventLoop, descriptor: Int32, relay: TLSRelay?) {
+  // What the clock goes by.
+
+  /// Whether it is among those that the clock looks at.
+  var isAttended = false
+  /// When the head began that is on its way, in the loop's milliseconds.
+  private var headSince: UInt64?
+  /// Whether there was no request yet.
+  private var isNew = true
+  private var isClosed = false
+  /// How many requests there were, and how many when the clock last looked.
+  private var requestCount: UInt64 = 0
+  private var seenCount: UInt64 = 0
+
+  /// - Parameters:
+  ///   - peer: the client's address.
+  ///   - relay: what carries the connection, where it is a TLS connection.
+  ///   - place: its place among the connections of its address, where these are counted for this one.
+  init(server: HTTPServer, descriptor: Int32, peer: SocketAddress?, relay: TLSRelay?, place: AddressCounts.Place?) {
+    self.server = server
+    self.descriptor = descriptor
+    self.peer = peer
     self.relay = relay
+    self.place = place
+  }
+
+  /// libmicrohttpd has taken the connection.
+  func begin() {
     // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
-    watcher = try? SocketWatcher(loop: loop, descriptor: descriptor) { [unowned self] _ in
-      watcher?.watch([])
-      timer = LoopTimer(loop: loop) { [unowned self] in exchange?.clientIsGone() }
-      timer?.start(after: isHalfOpen(descriptor) ? Self.grace : 0, every: Self.grace)
-    }
+    watcher = try? SocketWatcher(loop: server.loop, descriptor: descriptor) { [unowned self] in ready($0) }
     watcher?.watch(.disconnect)
+    if let peer, peer.family == AF_UNIX && relay == nil && !hasUnread {
+      // Of these the system does not say later whether anything has come.
+      awaitBytes()
+    } else {
+      headSince = server.loop.now
+      server.clock.attend(self)
+    }
+  }
+
+  private var hasUnread: Bool {
+    var byte: UInt8 = 0
+    return recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) > 0
+  }
+
+  /// The head of a request is complete.
+  func hasHead() {
+    headSince = nil
+    isNew = false
+    requestCount &+= 1
+    server.clock.attend(self)
+  }
+
+  /// A request is over.
+  ///
+  /// - Parameter isAnswered: whether all of its answer was sent.
+  func hasEnded(isAnswered: Bool) {
+    if isAnswered { lastAnswer = server.runCount }
+    server.clock.attend(self)
   }
 
   /// Lets go of the socket, which is about to be closed.
   func close() {
+    isClosed = true
     watcher?.watch([])
     watcher = nil
     timer = nil
+  }
+
+  /// Ends the connection now, without another word: libmicrohttpd finds it closed.
+  func cut() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+
+  /// Has the connection taken over once libmicrohttpd has let go of it, which it is about to be told to do.
+  ///
+  /// - Returns: false where the system has no descriptor left for that now.
+  func beTakenOver(by socket: ClientSocket) -> Bool {
+    let takeover = Takeover(socket, of: self)
+    guard takeover.descriptor >= 0 else { return false }
+    self.takeover = takeover
+    isBeingTakenOver = true
+    server.awaitTakeover()
+    return true
+  }
+
+  /// Whether libmicrohttpd closes the connection though the client has not, and may still be sending: closed with bytes that
+  /// nobody has read it is reset, and the client loses an answer that it has yet to read (RFC 9112, section 9.6).
+  ///
+  /// - Parameter run: the run of libmicrohttpd that is not over yet.
+  func mayBeSending(afterRun run: UInt64) -> Bool {
+    // The other end of a pair is looked after by its relay.
+    guard relay == nil else { return false }
+    var byte: UInt8 = 0
+    let count = recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT))
+    if count > 0 { return true }
+    return count < 0 && errno == EAGAIN && lastAnswer != run
+  }
+
+  private func ready(_ events: SocketEvents) {
+    if events.contains(.disconnect) { return hangUp() }
+    // The first byte of a request, which libmicrohttpd reads in this turn.
+    watcher?.watch(.disconnect)
+    guard exchange == nil, headSince == nil else { return }
+    headSince = server.loop.now
+    server.clock.attend(self)
+  }
+
+  /// The client has closed its side, or all of the connection.
+  private func hangUp() {
+    watcher?.watch([])
+    timer = LoopTimer(loop: server.loop) { [unowned self] in lookAgain() }
+    timer?.start(after: isHalfOpen(descriptor) ? Self.grace : 0, every: Self.grace)
+  }
+
+  private func lookAgain() {
+    looksLeft -= 1
+    guard let exchange else { return }
+    if exchange.isEndless || looksLeft <= 0 || !isHalfOpen(descriptor) { exchange.clientIsGone() }
+  }
+}
+
+// MARK: - Time
+
+extension ClientConnection {
+  /// Looks at what is on its way, and ends the connection where that takes too long.
+  ///
+  /// - Returns: false where there is nothing to look at until something happens.
+  func needsAnotherLook(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
+    guard !isClosed, timer == nil else { return false }
+    if let exchange {
+      guard exchange.isReceiving else { return false }
+      guard exchange.isTooSlow(at: now, limits) else { return true }
+      let rate = limits.bodyRate
+      refuse("the body of the request comes more slowly than \(rate) bytes a second (--min-body-rate)")
+      exchange.abandon()
+      return false
+    }
+    if let headSince {
+      guard now - headSince >= limits.head else { return true }
+      if isNew && !hasReceived {
+        // It was made beforehand, as browsers do, and is idle.
+        self.headSince = nil
+        awaitBytes()
+      } else {
+        refuse("the head of the request takes more than \(limits.head) ms (--header-timeout)")
+      }
+      return false
+    }
+    guard requestCount == seenCount else {
+      seenCount = requestCount
+      return true
+    }
+    awaitBytes()
+    return false
+  }
+
+  /// Takes note of the next byte. A connection with one request after the other goes without: it would cost each something.
+  fileprivate func awaitBytes() { watcher?.watch([.disconnect, .readable]) }
+
+  /// Whether anything has come from the client yet.
+  private var hasReceived: Bool { relay?.hasReceived ?? hasReceivedBytes(descriptor) ?? true }
+
+  /// Answers with 408 and closes the connection, on which libmicrohttpd has nothing to say while it waits for a request.
+  private func refuse(_ reason: String) {
+    let answer = BareAnswer(408, .deadlineExceeded, reason)
+    answer.bytes.withUnsafeBytes {
+      _ = send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+    }
+    cut()
   }
 }
 
@@ -42,13 +208,16 @@ struct Takeover {
   /// A second descriptor of the connection, -1 where the system grants none: libmicrohttpd closes the first.
   let descriptor: Int32
   let relay: TLSRelay?
+  /// Its place among the connections of its address, where these are counted for this one.
+  let place: AddressCounts.Place?
   /// What the client has sent beyond its request.
   var received: [UInt8] = []
 
-  init(_ socket: ClientSocket, of connection: OpaquePointer, relay: TLSRelay?, received: [UInt8] = []) {
+  init(_ socket: ClientSocket, of client: ClientConnection, received: [UInt8] = []) {
     self.socket = socket
-    self.relay = relay
-    descriptor = fcntl(connection_descriptor(connection), F_DUPFD_CLOEXEC, 0)
+    relay = client.relay
+    place = client.place
+    descriptor = fcntl(client.descriptor, F_DUPFD_CLOEXEC, 0)
     self.received = received
   }
 
@@ -56,10 +225,11 @@ struct Takeover {
   init(gone socket: ClientSocket) {
     self.socket = socket
     relay = nil
+    place = nil
     descriptor = -1
   }
 
-  func complete() { socket.open(descriptor, relay: relay, received: received) }
+  func complete() { socket.open(descriptor, relay: relay, place: place, received: received) }
 }
 
 /// The client's address as ``peerName(_:)`` has it.

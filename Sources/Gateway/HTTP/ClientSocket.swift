@@ -38,27 +38,28 @@ final class ClientSocket {
     case open
     /// What is queued goes out, then nothing more.
     case finishing
-    /// All was sent and the sending side is closed: the client has yet to close its own, as a system that closes a
-    /// connection with unread bytes resets it, upon which the client may lose what it has not read.
-    case lingering
+    /// All was sent and the sending side is closed: the client has yet to close its own.
+    case lingering(LingeringClose)
     case closed
   }
 
   /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it is not
   /// gone. One that has closed both sides answers whatever is sent with a reset.
   static let grace: UInt64 = 500
-  /// How long a client that has got everything may take to close, in milliseconds.
-  private static let lingerLimit: UInt64 = 2000
   /// How many pieces go to the system at once.
   private static let mostPieces = 16
 
   private unowned let sockets: ClientSockets
   private var delegate: (any ClientSocketDelegate)?
+  /// Whether it is nobody's, but there for the end of a connection.
+  let isParting: Bool
   private var descriptor: Int32 = -1
   private var phase = Phase.awaited
   private var watcher: SocketWatcher?
   /// What carries the connection, where it is a TLS connection.
   private var relay: TLSRelay?
+  /// Its place among the connections of its address, where these are counted for this one.
+  private var place: AddressCounts.Place?
   /// Where `sockets` keeps it.
   var slot = -1
 
@@ -87,21 +88,29 @@ final class ClientSocket {
   private(set) var nextLook: UInt64 = 0
   private var deadline = UInt64.max
 
-  init(_ sockets: ClientSockets, delegate: any ClientSocketDelegate) {
+  /// - Parameter delegate: who owns it; nil where all that is sent is sent at once, and the socket finished.
+  init(_ sockets: ClientSockets, delegate: (any ClientSocketDelegate)?) {
     self.sockets = sockets
     self.delegate = delegate
+    isParting = delegate == nil
   }
+
+  private var isAwaited: Bool { if case .awaited = phase { true } else { false } }
+  private var isOpen: Bool { if case .open = phase { true } else { false } }
+  private var isFinishing: Bool { if case .finishing = phase { true } else { false } }
+  private var isLingering: Bool { if case .lingering = phase { true } else { false } }
+  private var isClosed: Bool { if case .closed = phase { true } else { false } }
 
   // MARK: - From its owner
 
   /// Queues bytes that belong to `owner` and neither move nor change as long as it lives: they are not copied.
   func send(_ bytes: UnsafeRawBufferPointer, of owner: AnyObject) {
-    guard phase == .awaited || phase == .open, !bytes.isEmpty else { return }
+    guard isAwaited || isOpen, !bytes.isEmpty else { return }
     // Until now there was nothing to take: no stall, however long ago the last bytes were.
     if backlog == 0 && takenCount == confirmedCount { lastProgress = sockets.loop.now }
     queue.append(Piece(owner: owner, bytes: bytes))
     backlog += bytes.count
-    if phase == .open && !isBlocked { sockets.flushLater(self) }
+    if isOpen && !isBlocked { sockets.flushLater(self) }
   }
 
   /// Begins to read what the client sends; it is heard of by ``ClientSocketDelegate/socket(_:received:)``.
@@ -132,9 +141,9 @@ final class ClientSocket {
   /// - Parameter limit: when to cut the connection at the latest, in milliseconds; by default the client has time for as
   ///   long as it does not stall.
   func finish(within limit: UInt64? = nil) {
-    guard phase == .awaited || phase == .open else { return }
+    guard isAwaited || isOpen else { return }
     if let limit { deadline = sockets.loop.now + limit }
-    guard phase == .open else {
+    guard isOpen else {
       phase = .finishing
       return
     }
@@ -146,9 +155,9 @@ final class ClientSocket {
   /// Ends the connection now, in such a way that the client cannot take a part for the whole: with a reset. The delegate
   /// hears nothing more.
   func cut() {
-    guard phase != .closed else { return }
+    guard !isClosed else { return }
     relay?.cut()
-    if phase != .awaited {
+    if !isAwaited {
       var reset = linger_t(l_onoff: 1, l_linger: 0)
       setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout.size(ofValue: reset)))
     }
@@ -157,7 +166,7 @@ final class ClientSocket {
 
   /// Ends the connection now; in good order if the client has been sent everything.
   func abandon() {
-    if phase == .lingering { close() } else { cut() }
+    if isLingering { close() } else { cut() }
   }
 
   // MARK: - From the server
@@ -167,16 +176,20 @@ final class ClientSocket {
   /// - Parameters:
   ///   - descriptor: the connection, which the socket takes over; -1 where there is none.
   ///   - relay: what carries the connection, where it is a TLS connection.
+  ///   - place: its place among the connections of its address, where these are counted for this one.
   ///   - received: what the client had sent beyond its request.
-  func open(_ descriptor: Int32, relay: TLSRelay? = nil, received: [UInt8] = []) {
+  func open(
+    _ descriptor: Int32, relay: TLSRelay? = nil, place: AddressCounts.Place? = nil, received: [UInt8] = []
+  ) {
     guard descriptor >= 0 else { return vanish() }
     self.descriptor = descriptor
     self.relay = relay
-    guard phase != .closed else {
+    self.place = place
+    guard !isClosed else {
       phase = .open
       return cut()
     }
-    let isFinishing = phase == .finishing
+    let isFinishing = isFinishing
     phase = .open
     lastProgress = sockets.loop.now
     do {
@@ -191,7 +204,7 @@ final class ClientSocket {
     updateWatch()
     if !received.isEmpty { received.withUnsafeBytes { delegate?.socket(self, received: $0) } }
     if isFinishing { finish() }
-    if phase != .closed && backlog > 0 { sockets.flushLater(self) }
+    if !isClosed && backlog > 0 { sockets.flushLater(self) }
   }
 
   private func set(_ option: Int32, _ value: Int32) {
@@ -201,7 +214,7 @@ final class ClientSocket {
 
   /// Sends as much of the queue as the system takes.
   func flush() {
-    guard phase == .open || phase == .finishing, !isBlocked else { return }
+    guard isOpen || isFinishing, !isBlocked else { return }
     while backlog > 0 {
       let count = write()
       guard count >= 0 else {
@@ -216,7 +229,7 @@ final class ClientSocket {
     // What the client's system does not confirm in time is a stall, too.
     look(after: sockets.lookInterval)
     guard backlog == 0 else { return }
-    if phase == .finishing { linger() } else { delegate?.socketHasRoom(self) }
+    if isFinishing { linger() } else { delegate?.socketHasRoom(self) }
   }
 
   private func write() -> Int {
@@ -266,10 +279,10 @@ final class ClientSocket {
   // MARK: - From the system
 
   private func updateWatch() {
-    guard phase != .awaited, phase != .closed else { return }
+    guard !isAwaited, !isClosed else { return }
     var events: SocketEvents = []
     if isBlocked { events.insert(.writable) }
-    if reads || phase == .lingering { events.insert(.readable) }
+    if reads || isLingering { events.insert(.readable) }
     if !hasHalfClosed { events.insert(.disconnect) }
     watcher?.watch(events)
   }
@@ -280,11 +293,10 @@ final class ClientSocket {
       updateWatch()
       sockets.flushLater(self)
     }
-    if events.contains(.readable) && (reads || phase == .lingering) { return read() }
+    if events.contains(.readable) && (reads || isLingering) { return read() }
     guard events.contains(.disconnect) else { return updateWatch() }
     if isHalfOpen(descriptor) {
       hasHalfClosed = true
-      if phase == .lingering { return close() }
       confirm()
       lastProgress = sockets.loop.now
       look(after: Self.grace)
@@ -298,7 +310,12 @@ final class ClientSocket {
     let count = recv(descriptor, sockets.scratch.baseAddress, sockets.scratch.count, 0)
     switch count {
     case 1...:
-      guard phase == .open else { return }
+      if case .lingering(var close) = phase {
+        close.hasDiscarded(count, now: sockets.loop.now)
+        phase = .lingering(close)
+        if close.isOver(now: sockets.loop.now) { self.close() }
+      }
+      guard isOpen else { return }
       delegate?.socket(self, received: UnsafeRawBufferPointer(rebasing: sockets.scratch[..<count]))
     case 0: vanish()
     default:
@@ -326,22 +343,30 @@ final class ClientSocket {
 
   /// Looks whether the socket has run out of time. False where it needs no more looking after.
   func lookAgain() -> Bool {
-    guard phase != .closed else { return false }
+    guard !isClosed else { return false }
     let now = sockets.loop.now
+    if case .lingering(let close) = phase {
+      guard now < deadline, !close.isOver(now: now) else {
+        self.close()
+        return false
+      }
+      nextLook = now + ClientSockets.tick
+      return true
+    }
     if confirm() { lastProgress = now }
     if now >= deadline {
       abandon()
       return false
     }
     if hasHalfClosed && now - lastProgress >= Self.grace {
-      if phase == .open { vanish() } else { cut() }
+      if isOpen { vanish() } else { cut() }
       return false
     }
     let isIdle = backlog == 0 && confirmedCount == takenCount
     if !isIdle && now - lastProgress >= sockets.stallLimit {
       lastProgress = now
-      if phase == .open { delegate?.socketHasStalled(self) } else { cut() }
-      if phase == .closed { return false }
+      if isOpen { delegate?.socketHasStalled(self) } else { cut() }
+      if isClosed { return false }
     }
     let hasLimit = hasHalfClosed || deadline != .max
     nextLook = now + (hasLimit ? ClientSockets.tick : sockets.lookInterval)
@@ -349,25 +374,23 @@ final class ClientSocket {
   }
 
   private func linger() {
-    phase = .lingering
-    if hasHalfClosed { return close() }
+    phase = .lingering(LingeringClose(now: sockets.loop.now))
     shutdown(descriptor, Int32(SHUT_WR))
-    deadline = min(deadline, sockets.loop.now + Self.lingerLimit)
     look(after: ClientSockets.tick)
     updateWatch()
   }
 
   /// The client is gone, or as good as gone.
   private func vanish() {
-    let delegate = phase == .open || phase == .awaited ? delegate : nil
+    let delegate = isOpen || isAwaited ? delegate : nil
     // Not all was sent: that must not look like a good end.
-    if phase != .lingering { relay?.cut() }
+    if !isLingering { relay?.cut() }
     close()
     delegate?.socketIsGone(self)
   }
 
   private func close() {
-    let wasAwaited = phase == .awaited
+    let wasAwaited = isAwaited
     phase = .closed
     queue = []
     backlog = 0
@@ -378,6 +401,7 @@ final class ClientSocket {
     if descriptor >= 0 { Glibc.close(descriptor) }
     descriptor = -1
     relay = nil
+    place = nil
     if !wasAwaited { sockets.remove(self) }
     delegate = nil
   }

@@ -34,6 +34,10 @@ final class ClientSockets {
 
   /// How many are open, those included that are being closed in good order.
   var count: Int { open.count }
+  /// How many of them are there for nothing but the end of a connection.
+  private(set) var partingCount = 0
+  /// Called when one has gone.
+  var whenGone: () -> Void = {}
 
   /// Whether ``flush()`` has anything to do.
   var needsFlush: Bool { !dirty.isEmpty }
@@ -69,6 +73,7 @@ final class ClientSockets {
   func add(_ socket: ClientSocket) {
     socket.slot = open.count
     open.append(socket)
+    if socket.isParting { partingCount += 1 }
   }
 
   func remove(_ socket: ClientSocket) {
@@ -79,6 +84,8 @@ final class ClientSockets {
       last.slot = socket.slot
     }
     socket.slot = -1
+    if socket.isParting { partingCount -= 1 }
+    whenGone()
   }
 
   func flushLater(_ socket: ClientSocket) {

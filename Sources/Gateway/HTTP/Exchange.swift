@@ -1,4 +1,5 @@
 internal import CMicrohttpd
+import Glibc
 import GrpcBridge
 import Transcoding
 
@@ -29,10 +30,17 @@ final class Exchange {
   private var bodyLimit: BodyLimit
   private var state = State.receiving
   private var bodyCount: UInt64 = 0
+  /// Since when the body is on its way, in the loop's milliseconds.
+  private let receivingSince: UInt64
+  /// Whether libmicrohttpd looks at the connection in each of its runs.
+  private var isAttended = false
   private var status: UInt32 = 0
   private var response: OpaquePointer?
   /// Where the connection goes once libmicrohttpd has let go of it.
   private var successor: ClientSocket?
+  private var takeoverAttempts = 0
+  /// How often to try where the system has no descriptor left.
+  private static let mostTakeoverAttempts = 100
 
   init(_ connection: OpaquePointer, head: RequestHead, client: ClientConnection, server: HTTPServer) {
     self.connection = connection
@@ -40,12 +48,16 @@ final class Exchange {
     self.client = client
     self.server = server
     bodyLimit = server.bodyLimit
+    receivingSince = server.loop.now
     client.exchange = self
   }
 
   deinit {
     if let response { MHD_destroy_response(response) }
   }
+
+  /// Whether the answer is one that may be long in coming, or never end: a client that may have left is not waited for.
+  var isEndless: Bool { handler?.isEndless ?? false }
 
   /// The client's address, as text without a port.
   var peer: String { peerAddress(of: connection) }
@@ -112,6 +124,16 @@ final class Exchange {
     return headers
   }
 
+  /// Whether the request is not complete yet.
+  var isReceiving: Bool { state == .receiving }
+
+  /// Whether the body comes more slowly than it may, on average and after its first seconds.
+  func isTooSlow(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
+    guard limits.bodyRate > 0 else { return false }
+    let allowed = RequestClock.Limits.bodyGrace + bodyCount * 1000 / UInt64(limits.bodyRate)
+    return now - receivingSince > allowed
+  }
+
   // MARK: - From libmicrohttpd
 
   /// The head has come.
@@ -128,6 +150,7 @@ final class Exchange {
       return queue()
     }
     handler = server.route(self)
+    guard state == .receiving else { return queue() }
     if let limit = handler?.bodyLimit { bodyLimit = limit }
     if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
       // Before the client is told to go on (100), where it waits for that.
@@ -141,21 +164,27 @@ final class Exchange {
   func receive(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
     bodyCount += UInt64(bytes.count)
     let limit = UInt64(bodyLimit.bytes)
+    guard state == .receiving else { return queue() }
     if bodyCount <= limit {
       handler?.received(bytes, isWhole: head.contentLength == UInt64(bytes.count))
-    } else if bodyCount > limit * HTTPServer.Limits.excess {
-      return .NO
+    } else {
+      respond(bodyLimit.refusal)
     }
-    return .YES
+    return state == .receiving ? .YES : queue()
   }
 
   /// The request is complete, or libmicrohttpd goes on after a suspension.
   func proceed() -> MHD_Result {
     guard state == .receiving else { return queue() }
     state = .asking
-    if bodyCount > UInt64(bodyLimit.bytes) { respond(bodyLimit.refusal) } else { handler?.receivedEnd() }
+    handler?.receivedEnd()
     guard state == .asking else { return queue() }
     state = .suspended
+    // Resumed, libmicrohttpd would read first, and take the end of what a client sends for the end of the client
+    // (MHD_connection_handle_read: its notion of what it waits for is older than the suspension). Attended to, the
+    // connection has its answer before it is read.
+    server.attend(connection)
+    isAttended = true
     MHD_suspend_connection(connection)
     return .YES
   }
@@ -163,11 +192,20 @@ final class Exchange {
   /// Hands the answer to libmicrohttpd; without one the connection is closed.
   private func queue() -> MHD_Result {
     if let successor, status == 0 {
-      self.successor = nil
-      client.takeover = Takeover(successor, of: connection, relay: client.relay)
+      guard client.beTakenOver(by: successor) || takeoverAttempts >= Self.mostTakeoverAttempts else {
+        // libmicrohttpd asks again in its next run, before which it closes those that it has let go of in this one.
+        takeoverAttempts += 1
+        server.needsRunSoon()
+        return .YES
+      }
+      if client.isBeingTakenOver { self.successor = nil }
       return .NO
     }
     guard let response else { return .NO }
+    if isAttended {
+      isAttended = false
+      server.neglect(connection)
+    }
     self.response = nil
     let result = MHD_queue_response(connection, status, response)
     MHD_destroy_response(response)
@@ -185,17 +223,24 @@ final class Exchange {
       return 0
     case .end:
       handler = nil
+      // Without chunks its end is that of the connection.
+      if head.isHTTP10 { server.attend(connection) }
       return -1  // MHD_CONTENT_READER_END_OF_STREAM
     case .broken:
       handler = nil
       client.relay?.breakOff()
+      // A connection that it closes right here libmicrohttpd would forget until some timeout (0.9.75 and 1.0.1).
+      server.attend(connection)
       return -2  // MHD_CONTENT_READER_END_WITH_ERROR
     }
   }
 
   /// libmicrohttpd has finished with the request, well or not.
-  func completed() {
+  ///
+  /// - Parameter well: whether all of its answer was sent.
+  func completed(well: Bool) {
     client.exchange = nil
+    client.hasEnded(isAnswered: well)
     if let successor {
       // The connection broke before it could change hands.
       self.successor = nil
@@ -208,7 +253,7 @@ final class Exchange {
   fileprivate func upgraded(_ received: UnsafeRawBufferPointer, _ handle: OpaquePointer) {
     if let successor {
       self.successor = nil
-      client.takeover = Takeover(successor, of: connection, relay: client.relay, received: Array(received))
+      client.takeover = Takeover(successor, of: client, received: Array(received))
     }
     _ = close_upgraded(handle)
     server.needsRunSoon()
@@ -221,7 +266,8 @@ final class Exchange {
     server.resume(connection)
   }
 
-  private func abandon() {
+  /// Nothing more is to be said: the connection is being closed.
+  func abandon() {
     state = .abandoned
     handler?.clientIsGone()
     handler = nil
@@ -230,7 +276,10 @@ final class Exchange {
   // MARK: - From the handler
 
   /// Answers with a response that is whole.
+  ///
+  /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
   func respond(_ answer: consuming HTTPResponse) {
+    if state == .receiving { return respondEarly(answer) }
     let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
     let body = answer.body.release()
     handler = nil
@@ -288,7 +337,7 @@ final class Exchange {
   ///
   /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` hears if the connection breaks
   ///   before it has changed hands.
-  func takeOver(delegate: any ClientSocketDelegate) -> ClientSocket {
+  func takeOver(delegate: (any ClientSocketDelegate)?) -> ClientSocket {
     settle(status: 0, response: nil, successor: ClientSocket(server.sockets, delegate: delegate))
   }
 
@@ -309,9 +358,8 @@ final class Exchange {
   }
 
   private func settle(status: UInt32, response: OpaquePointer?, successor: ClientSocket) -> ClientSocket {
-    self.successor = successor
     handler = nil
-    settle(status, response)
+    if settle(status, response) { self.successor = successor } else { server.hasGone(successor) }
     return successor
   }
 
@@ -330,19 +378,61 @@ final class Exchange {
     addCommonHeaders { MHD_add_response_header(response, $0.cString, $1) }
     if server.isDraining { MHD_add_response_header(response, "Connection", "close") }
     for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
-    settle(status, response)
+    _ = settle(status, response)
   }
 
-  private func settle(_ status: UInt32, _ response: OpaquePointer?) {
-    let wasSuspended = state == .suspended
-    precondition(wasSuspended || state == .asking || state == .receiving, "a request was answered twice")
-    state = .answered
-    self.status = status
-    self.response = response
-    if wasSuspended { server.resume(connection) }
+  /// - Returns: whether the answer is taken. It comes too late where the client has left.
+  private func settle(_ status: UInt32, _ response: OpaquePointer?) -> Bool {
+    switch state {
+    case .receiving, .asking, .suspended:
+      let wasSuspended = state == .suspended
+      state = .answered
+      self.status = status
+      self.response = response
+      if wasSuspended { server.resume(connection) }
+      return true
+    case .answered, .starved:
+      // A fault of a handler's, which is not to be one of all others' requests.
+      server.logger.critical("a request was answered twice: its connection is cut")
+      client.cut()
+      clientIsGone()
+    case .abandoned: break
+    }
+    if let response { MHD_destroy_response(response) }
+    return false
+  }
+
+  /// Answers before the request is complete, which libmicrohttpd cannot: the connection is taken over, and closed once the
+  /// client has had time to read the answer.
+  private func respondEarly(_ answer: consuming HTTPResponse) {
+    var others = ""
+    addCommonHeaders { others += "\($0): \($1)\r\n" }
+    for header in answer.headers where header.name.isNot("Connection") {
+      others += "\(header.name): \(header.value)\r\n"
+    }
+    if let contentType = answer.contentType { others += "Content-Type: \(contentType)\r\n" }
+    let head = SocketBytes(
+      """
+      HTTP/1.1 \(answer.status) \(reasonPhrase(answer.status))\r
+      Date: \(httpDate())\r
+      Connection: close\r
+      \(others)Content-Length: \(answer.body.count)\r
+      \r
+
+      """)
+    let body = SocketBytes(answer.body)
+    let socket = takeOver(delegate: nil)
+    socket.send(head.bytes, of: head)
+    if self.head.method != .head { socket.send(body.bytes, of: body) }
+    socket.finish()
   }
 }
 
+/// What a status means, in words (RFC 9110, section 15).
+func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
+
 extension StaticString {
   var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
+
+  fileprivate func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }
 }

@@ -23,15 +23,18 @@ final class HTTPServer {
     var headerBytes = 16 << 10
     /// How many connections may be open.
     var connections = 10_000
+    /// How many of them each address may have, counted for all servers together; nil for any number.
+    var addresses: AddressCounts?
+    /// How many descriptors clients may have.
+    var descriptors = Int.max
     /// After how many seconds without a request, or without progress of one, a connection is closed.
-    var idleTimeout = 120
+    var idleTimeout: UInt32 = 120
+    /// How long requests may take on their way in.
+    var clock = RequestClock.Limits()
     /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for it
     /// at the end of its TLS connection.
     var tls = TLSRelays.Limits()
 
-    /// A body of unknown length is read to its end, so that the client hears of the limit, until it is this many times
-    /// the limit.
-    static let excess: UInt64 = 8
     /// What libmicrohttpd may use for the headers and buffers of a connection: as much as it takes from `malloc` (more
     /// would be mapped and unmapped for each connection), and enough to read headers that are over the limit.
     static let connectionMemory = 32 << 10
@@ -43,18 +46,24 @@ final class HTTPServer {
   /// The connections that have been taken over.
   let sockets: ClientSockets
   let route: (Exchange) -> any RequestHandler
-  private let loop: EventLoop
+  let logger: Logger
+  let loop: EventLoop
+  let clock: RequestClock
   private var daemon: OpaquePointer!
   private var acceptor: Acceptor?
   private var relays: TLSRelays?
-  /// What carries the connection that libmicrohttpd is being given.
-  private var arrivingRelay: TLSRelay?
+  /// The connections that libmicrohttpd was given and has not told of yet, by their descriptors. It tells of each from
+  /// within `MHD_add_connection`, so that there is one at most.
+  private var arriving: [Int32: ClientConnection] = [:]
+  /// Whether libmicrohttpd was found to do otherwise than it is relied on.
+  private var hasWarned = false
   private var watcher: SocketWatcher?
   /// Whether libmicrohttpd has something to do before the loop may wait.
   private(set) var needsRun = true
   // Later, because libmicrohttpd frees a connection only after it has told of its end.
   private lazy var trimTimer = LoopTimer(loop: loop) { returnFreeMemory() }
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
+  private lazy var refusals = Refusals(sockets: sockets, counts: limits.addresses, logger: logger)
   /// Whether every answer is the last of its connection.
   private(set) var isDraining = false
   private var connectionCount = 0
@@ -66,6 +75,11 @@ final class HTTPServer {
   private(set) var exchangeCount = 0
   /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
   private var takeovers: [Takeover] = []
+  /// How many connections libmicrohttpd was told to let go of and has not.
+  private var awaitedTakeovers = 0
+  /// How often libmicrohttpd has run.
+  private(set) var runCount: UInt64 = 0
+  private var isStopping = false
 
   /// Serves connections that come in on `listeners`.
   ///
@@ -80,16 +94,18 @@ final class HTTPServer {
     sockets: ClientSockets, logger: Logger, route: @escaping (Exchange) -> any RequestHandler
   ) throws {
     self.loop = loop
+    clock = RequestClock(loop: loop, limits: limits.clock)
     self.limits = limits
     self.origins = origins
     self.sockets = sockets
     self.route = route
+    self.logger = logger
     let context = Unmanaged.passUnretained(self).toOpaque()
     let options = [
       // No request without a Host header, and no other laxity of an HTTP/1.1 client (RFC 9112, section 3.2).
       MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: 1, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
-      MHD_OptionItem(option: .CONNECTION_TIMEOUT, value: limits.idleTimeout, ptr_value: nil),
+      MHD_OptionItem(option: .CONNECTION_TIMEOUT, value: Int(limits.idleTimeout), ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),
       MHD_OptionItem(
         option: .NOTIFY_COMPLETED, value: unsafeBitCast(completed, to: Int.self), ptr_value: context),
@@ -106,19 +122,24 @@ final class HTTPServer {
     let flags = [
       MHD_USE_EPOLL, MHD_USE_NO_LISTEN_SOCKET, MHD_ALLOW_SUSPEND_RESUME, MHD_ALLOW_UPGRADE, MHD_USE_TURBO,
     ]
-    daemon = start_daemon(flags.reduce(0) { $0 | $1.rawValue }, access, context, options)
+    daemon = start_daemon(flags.reduce(Self.noThreadSafety) { $0 | $1.rawValue }, access, context, options)
     guard daemon != nil else { throw LoopError(-errno) }
     watcher = try SocketWatcher(loop: loop, descriptor: daemon_epoll_descriptor(daemon)) { [unowned self] _ in
       needsRun = true
     }
     watcher?.watch(.readable)
     relays = tls.map { TLSRelays(loop: loop, context: $0, limits: limits.tls, server: self, logger: logger) }
+    sockets.whenGone = { [unowned self] in connectionHasGone() }
     acceptor = try Acceptor(loop: loop, listeners: listeners, logger: logger) { [unowned self] in
       hasRoom
     } handler: { [unowned self] socket, isTLS in
-      if isTLS { relays?.accept(socket) } else { _ = serve(socket.descriptor, of: socket.peer) }
+      accept(socket, isTLS: isTLS)
     }
   }
+
+  /// `MHD_USE_NO_THREAD_SAFETY`, which 0.9.75 neither knows nor minds: from 1.0.0 on `MHD_add_connection` only queues a
+  /// connection without it.
+  private static let noThreadSafety: UInt32 = 1 << 19
 
   /// How large the body of a request may be whose handler does not say.
   var bodyLimit: BodyLimit { BodyLimit(bytes: limits.requestBytes, flag: "--max-request-bytes") }
@@ -127,6 +148,7 @@ final class HTTPServer {
   func turn() {
     if needsRun {
       needsRun = false
+      runCount &+= 1
       MHD_run(daemon)
       completeTakeovers()
     }
@@ -142,6 +164,10 @@ final class HTTPServer {
   }
 
   private func completeTakeovers() {
+    if awaitedTakeovers > 0 {
+      awaitedTakeovers = 0
+      warn("it has kept a connection that it was told to let go of")
+    }
     guard !takeovers.isEmpty else { return }
     let ready = takeovers
     takeovers = []
@@ -162,8 +188,10 @@ final class HTTPServer {
 
   /// Closes all connections. No exchange may be suspended.
   func stop() {
+    isStopping = true
     acceptor?.close()
     timer.stop()
+    clock.stop()
     watcher?.watch([])
     watcher = nil
     MHD_stop_daemon(daemon)
@@ -171,6 +199,18 @@ final class HTTPServer {
     sockets.close()
     relays?.close()
   }
+
+  /// Has libmicrohttpd look at a connection in each of its runs, before it reads or writes anything, until
+  /// ``neglect(_:)``. To be called while the connection is not suspended.
+  ///
+  /// In epoll mode it goes in each run through all connections whose timeout is not the daemon's, and lets each go on from
+  /// where it is (`MHD_epoll`, "Connections with custom timeouts must all be looked at"; 0.9.75 and 1.0.1 alike).
+  func attend(_ connection: OpaquePointer) {
+    set_timeout(connection, limits.idleTimeout + 1)
+    needsRun = true
+  }
+
+  func neglect(_ connection: OpaquePointer) { set_timeout(connection, limits.idleTimeout) }
 
   func resume(_ connection: OpaquePointer) {
     MHD_resume_connection(connection)
@@ -185,21 +225,58 @@ final class HTTPServer {
 
   // MARK: - Connections
 
-  /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too.
-  private var hasRoom: Bool { connectionCount + (relays?.unservedCount ?? 0) < limits.connections }
+  /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too; a
+  /// relay has two descriptors of its own, beside the one that is served.
+  private var hasRoom: Bool {
+    let unserved = relays?.unservedCount ?? 0
+    guard connectionCount + unserved + sockets.partingCount < limits.connections else { return false }
+    return connectionCount + sockets.count + unserved + 2 * (relays?.count ?? 0) < limits.descriptors
+  }
 
   /// There may be room again.
   func connectionHasGone() { acceptor?.resume() }
 
+  private func accept(_ socket: AcceptedSocket, isTLS: Bool) {
+    let place: AddressCounts.Place?
+    switch limits.addresses?.admit(socket.peer) ?? .unlimited {
+    case .unlimited: place = nil
+    case .admitted(let admitted): place = admitted
+    case .refused: return refusals.refuse(socket, isTLS: isTLS)
+    }
+    if isTLS {
+      relays?.accept(socket, place: place)
+    } else {
+      _ = serve(socket.descriptor, of: socket.peer, place: place)
+    }
+  }
+
   /// Gives a connection to libmicrohttpd, which closes it in any case; whether it serves it.
   ///
-  /// - Parameter relay: what carries it, where it is one end of a pair.
-  func serve(_ descriptor: Int32, of peer: SocketAddress, through relay: TLSRelay? = nil) -> Bool {
-    arrivingRelay = relay
-    defer { arrivingRelay = nil }
+  /// - Parameters:
+  ///   - relay: what carries it, where it is one end of a pair.
+  ///   - place: the connection's among those of its address, where these are counted here.
+  func serve(
+    _ descriptor: Int32, of peer: SocketAddress, through relay: TLSRelay? = nil, place: AddressCounts.Place? = nil
+  ) -> Bool {
     needsRun = true
-    return peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
+    arriving[descriptor] = ClientConnection(
+      server: self, descriptor: descriptor, peer: peer, relay: relay, place: place)
+    let isServed = peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
+    // It is told of later then.
+    if isServed && !arriving.isEmpty { warn("it does not take a connection at once") }
+    if !isServed { arriving[descriptor] = nil }
+    return isServed
   }
+
+  /// Says, once, that libmicrohttpd does not do what it is relied on for.
+  func warn(_ what: String) {
+    guard !hasWarned else { return }
+    hasWarned = true
+    logger.error("libmicrohttpd \(String(cString: MHD_get_version())) does not do what the gateway relies on: \(what)")
+  }
+
+  /// libmicrohttpd is being told to let go of a connection, which it does before its run ends.
+  func awaitTakeover() { awaitedTakeovers += 1 }
 
   // MARK: - From libmicrohttpd
 
@@ -208,24 +285,37 @@ final class HTTPServer {
   ) -> Exchange {
     exchangeCount += 1
     let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
+    client.hasHead()
     return Exchange(
       connection, head: RequestHead(connection, path: path, method: method, version: version), client: client,
       server: self)
   }
 
-  fileprivate func ended(_ exchange: Exchange) {
+  fileprivate func ended(_ exchange: Exchange, well: Bool) {
     exchangeCount -= 1
-    exchange.completed()
+    exchange.completed(well: well)
   }
 
   fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
     connectionCount += 1
     connectionsSinceTrim += 1
-    return ClientConnection(loop: loop, descriptor: connection_descriptor(connection), relay: arrivingRelay)
+    let descriptor = connection_descriptor(connection)
+    let client =
+      arriving.removeValue(forKey: descriptor)
+      ?? ClientConnection(server: self, descriptor: descriptor, peer: nil, relay: nil, place: nil)
+    client.begin()
+    return client
   }
 
   fileprivate func connectionEnded(_ client: ClientConnection) {
+    if client.takeover == nil && !isStopping && client.mayBeSending(afterRun: runCount) {
+      // What libmicrohttpd has answered by itself, most likely: the client is to be able to read it.
+      let socket = ClientSocket(sockets, delegate: nil)
+      socket.finish()
+      client.takeover = Takeover(socket, of: client)
+    }
     client.close()
+    if client.isBeingTakenOver { awaitedTakeovers -= 1 }
     if let takeover = client.takeover { takeovers.append(takeover) }
     connectionCount -= 1
     connectionHasGone()
@@ -264,11 +354,12 @@ private let completed:
   @convention(c) (
     UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
     MHD_RequestTerminationCode
-  ) -> Void = { server, _, context, _ in
+  ) -> Void = { server, _, context, code in
     guard let exchange = context!.pointee else { return }
     context!.pointee = nil
     Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
-      .ended(Unmanaged<Exchange>.fromOpaque(exchange).takeRetainedValue())
+      .ended(
+        Unmanaged<Exchange>.fromOpaque(exchange).takeRetainedValue(), well: code == .REQUEST_TERMINATED_COMPLETED_OK)
   }
 
 /// `MHD_NotifyConnectionCallback`. The context of a socket is its client, retained until the socket is closed.

@@ -2,11 +2,14 @@ import GrpcBridge
 
 /// What answers a request. Made when the head has come; it hears of the body, of its end, and of a client who leaves.
 ///
-/// It answers through its ``Exchange`` from `receivedEnd` on, once: with a whole response, or with a stream that
-/// libmicrohttpd reads from it.
+/// It answers through its ``Exchange``, once: with a whole response from `received` on, or with a stream that libmicrohttpd
+/// reads from it, from `receivedEnd` on. A response before `receivedEnd` ends the connection.
 protocol RequestHandler: AnyObject {
   /// How large the request's body may be; nil for as large as any.
   var bodyLimit: BodyLimit? { get }
+  /// Whether the answer may be long in coming, by design, or has no end: it is given up half a second after its client has
+  /// closed its side, others somewhat later (``ClientConnection``).
+  var isEndless: Bool { get }
   /// A piece of the body; `isWhole` where there was and will be no other.
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool)
   /// The request is complete.
@@ -19,6 +22,7 @@ protocol RequestHandler: AnyObject {
 
 extension RequestHandler {
   var bodyLimit: BodyLimit? { nil }
+  var isEndless: Bool { false }
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {}
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead { .broken }
 }

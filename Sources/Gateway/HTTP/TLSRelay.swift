@@ -15,18 +15,17 @@ final class TLSRelay {
     case carrying
     /// What is served has ended: the rest of it goes out, then the goodbye.
     case finishing
-    /// Our side is closed: the client has yet to close its own, as a system that closes a connection with unread bytes
-    /// resets it, upon which the client may lose what it has not read.
+    /// Our side is closed: the client has yet to close its own.
     case lingering
     case closed
   }
 
-  /// How long a client that has got everything may take to close, in milliseconds.
-  private static let lingerLimit: UInt64 = 2000
   /// A client that has closed its side is gone if nothing moves for so many milliseconds, as for ``ClientSocket``.
   private static let grace = ClientSocket.grace
 
   let peer: SocketAddress
+  /// Its place among the connections of its address.
+  private let place: AddressCounts.Place?
   private unowned let relays: TLSRelays
   private var session: TLSSession?
   /// The client's connection.
@@ -37,6 +36,7 @@ final class TLSRelay {
   private var innerWatcher: SocketWatcher?
   private var timer: LoopTimer?
   private var phase = Phase.shakingHands
+  private var lingeringClose = LingeringClose(now: 0)
   /// Where `relays` keeps it.
   var slot = -1
 
@@ -53,13 +53,18 @@ final class TLSRelay {
   private var hasHungUp = false
   /// Whether what is served ends before its time.
   private var isBroken = false
+  /// Whether anything has come from the client.
+  private(set) var hasReceived = false
   /// How many bytes have gone either way, and how many had when that was last looked at.
   private var movedCount = 0
   private var lookedCount = 0
 
   /// - Throws: `LoopError` where the connection cannot be watched. It is still the caller's then.
-  init(_ socket: AcceptedSocket, session: TLSSession, relays: TLSRelays) throws(LoopError) {
+  init(
+    _ socket: AcceptedSocket, session: TLSSession, place: AddressCounts.Place?, relays: TLSRelays
+  ) throws(LoopError) {
     peer = socket.peer
+    self.place = place
     outer = socket.descriptor
     self.session = session
     self.relays = relays
@@ -197,6 +202,7 @@ final class TLSRelay {
       switch session!.read(into: relays.scratch) {
       case .bytes(let count):
         movedCount += count
+        hasReceived = true
         readWants = .readable
         let bytes = UnsafeRawBufferPointer(rebasing: relays.scratch[..<count])
         let sent = give(bytes)
@@ -316,12 +322,17 @@ final class TLSRelay {
     phase = .lingering
     session = nil
     shutdown(outer, Int32(SHUT_WR))
-    start(after: Self.lingerLimit) { [unowned self] in close() }
+    lingeringClose = LingeringClose(now: relays.loop.now)
+    start(after: Self.grace, every: Self.grace) { [unowned self] in
+      if lingeringClose.isOver(now: relays.loop.now) { close() }
+    }
   }
 
   private func discard() {
     let count = recv(outer, relays.scratch.baseAddress, relays.scratch.count, 0)
-    if count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR) { close() }
+    if count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR) { return close() }
+    lingeringClose.hasDiscarded(max(0, count), now: relays.loop.now)
+    if lingeringClose.isOver(now: relays.loop.now) { close() }
   }
 
   private func start(after delay: UInt64, every interval: UInt64 = 0, _ body: @escaping () -> Void) {

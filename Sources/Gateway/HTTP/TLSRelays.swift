@@ -21,6 +21,8 @@ final class TLSRelays {
   private let context: RenewableTLSContext
   private unowned let server: HTTPServer
   private var open: [TLSRelay] = []
+  /// How many there are.
+  var count: Int { open.count }
   /// How many the server does not have: before the end of their handshakes, and after the end of what was served.
   private(set) var unservedCount = 0
 
@@ -35,12 +37,14 @@ final class TLSRelays {
   deinit { scratch.deallocate() }
 
   /// Begins the handshake of a connection, which it takes over.
-  func accept(_ socket: AcceptedSocket) {
+  ///
+  /// - Parameter place: its place among the connections of its address, where these are counted for it.
+  func accept(_ socket: AcceptedSocket, place: AddressCounts.Place?) {
     var one: Int32 = 1
     // What is sent is whole answers, or all there is: nothing is gained by waiting for more (tcp(7)).
     setsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
     let session = TLSSession(server: context.current, descriptor: socket.descriptor)
-    guard let relay = try? TLSRelay(socket, session: session, relays: self) else {
+    guard let relay = try? TLSRelay(socket, session: session, place: place, relays: self) else {
       Glibc.close(socket.descriptor)
       return
     }

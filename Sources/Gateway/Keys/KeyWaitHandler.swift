@@ -41,6 +41,8 @@ final class KeyWaitHandler: RequestHandler {
     client.watch(request.range, from: start.firstRevision)
   }
 
+  var isEndless: Bool { true }
+
   func clientIsGone() { leave() }
 
   /// Ends what is under way at etcd.

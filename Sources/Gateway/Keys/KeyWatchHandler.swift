@@ -28,6 +28,8 @@ final class KeyWatchHandler: RequestHandler {
     }
   }
 
+  var isEndless: Bool { true }
+
   func clientIsGone() { stream?.clientIsGone() }
 
   private func begin() throws(Refusal) {

@@ -71,6 +71,8 @@ final class RpcHandler: RequestHandler {
     }
   }
 
+  var isEndless: Bool { route.waits }
+
   func clientIsGone() {
     if let call { shard.bridge.cancel(call) }
   }

@@ -185,7 +185,7 @@ final class SocketBytes: Sendable {
 }
 
 /// The time as HTTP has it (RFC 9110, section 5.6.7).
-private func httpDate() -> String {
+func httpDate() -> String {
   var now = time(nil)
   var parts = tm()
   gmtime_r(&now, &parts)

@@ -26,6 +26,8 @@ final class StreamHandler: RequestHandler {
     }
   }
 
+  var isEndless: Bool { true }
+
   func clientIsGone() { stream?.clientIsGone() }
 
   private func begin() throws(Refusal) {

@@ -24,6 +24,8 @@ final class WebSocketHandler: RequestHandler {
     }
   }
 
+  var isEndless: Bool { true }
+
   // Once the connection changes hands, the stream hears of it.
   func clientIsGone() {}
 

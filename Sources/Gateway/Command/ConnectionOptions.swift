@@ -1,0 +1,71 @@
+import ArgumentParser
+
+/// The flags that say how long and how many connections clients may have.
+struct ConnectionOptions: ParsableArguments {
+  @Option(help: "How many client connections may be open. (default: 10000)")
+  var maxConnections: Int?
+
+  @Option(
+    help: """
+      How many of them one client address may have, an IPv6 network of 64 bits counting as one; more get 429. Unix \
+      sockets have no limit. (default: half of --max-connections, and none for loopback addresses)
+      """)
+  var maxConnectionsPerAddress: Int?
+
+  @Option(help: "When to close a connection without a request or without progress. (default: 2m)")
+  var idleTimeout: TimeSpan?
+
+  @Option(
+    help: """
+      How long the head of a request may take from its first byte on, whatever trickles in, before 408. (default: 10s)
+      """)
+  var headerTimeout: TimeSpan?
+
+  @Option(
+    help: """
+      How many bytes of a request's body must come in a second, on average and after its first 10 s, before 408; 0 for \
+      any rate. (default: 1024)
+      """)
+  var minBodyRate: Int?
+
+  /// Puts the limits of a server into `limits`.
+  ///
+  /// - Parameter shards: how many servers share what is limited for all.
+  /// - Throws: `ValidationError` with one line that names the flag and what it takes.
+  func apply(to limits: inout HTTPServer.Limits, shards: Int, _ environment: CommandEnvironment) throws {
+    let most = try environment.number(maxConnections, "max-connections", default: 10_000, in: 1...1_000_000)
+    limits.connections = (most + shards - 1) / shards
+    let perAddress = try environment.number(
+      maxConnectionsPerAddress, "max-connections-per-address", default: 0, in: 0...1_000_000)
+    let isGiven = perAddress > 0
+    limits.addresses = AddressCounts(most: isGiven ? perAddress : max(1, most / 2)) { !isGiven && $0.isLoopback }
+    // libmicrohttpd counts milliseconds in 32 bits.
+    let idle = (try environment.time(idleTimeout, "idle-timeout", default: 120) + 999) / 1000
+    limits.idleTimeout = UInt32(min(idle, 4_000_000))
+    limits.clock.head = try environment.time(headerTimeout, "header-timeout", default: 10)
+    limits.clock.bodyRate = try environment.number(minBodyRate, "min-body-rate", default: 1024, in: 0...(1 << 30))
+  }
+}
+
+extension CommandEnvironment {
+  /// The value of a flag that takes a number.
+  ///
+  /// - Throws: `ValidationError` where it is not within `range`.
+  func number(_ given: Int?, _ flag: String, default standard: Int, in range: ClosedRange<Int>) throws -> Int {
+    let value = try value(given, flag, default: standard)
+    guard range.contains(value) else {
+      throw ValidationError("--\(flag) must be from \(range.lowerBound) to \(range.upperBound), not \(value)")
+    }
+    return value
+  }
+
+  /// The value of a flag that takes a time, in milliseconds.
+  ///
+  /// - Throws: `ValidationError` where it is 0, or less than so many seconds.
+  func time(_ given: TimeSpan?, _ flag: String, default seconds: UInt64, atLeast least: UInt64 = 0) throws -> UInt64 {
+    let span = try value(given, flag, default: TimeSpan(milliseconds: seconds * 1000))
+    guard span.milliseconds > 0 else { throw ValidationError("--\(flag) must be more than 0") }
+    guard span.milliseconds >= least * 1000 else { throw ValidationError("--\(flag) must be at least \(least)s") }
+    return span.milliseconds
+  }
+}

@@ -1,0 +1,43 @@
+import EventLoop
+import Glibc
+import Logging
+
+/// Turns connections away whose address has too many. Belongs to its shard's loop.
+final class Refusals {
+  /// How many of them have time to read why, at most: each takes a descriptor meanwhile, which one that floods must not have.
+  private static let mostAnswered = 32
+  /// How long to be silent about them in the log, in milliseconds.
+  private static let silence: UInt64 = 60_000
+
+  private unowned let sockets: ClientSockets
+  private let counts: AddressCounts?
+  private let logger: Logger
+  private var lastLogged: UInt64?
+
+  init(sockets: ClientSockets, counts: AddressCounts?, logger: Logger) {
+    self.sockets = sockets
+    self.counts = counts
+    self.logger = logger
+  }
+
+  /// Answers with 429, without waiting for a request, and closes the connection.
+  func refuse(_ socket: AcceptedSocket, isTLS: Bool) {
+    let peer = peerName(socket.peer)
+    let reason = "\(peer) has \(counts?.most ?? 0) connections open (--max-connections-per-address)"
+    let now = sockets.loop.now
+    if lastLogged.map({ now - $0 >= Self.silence }) ?? true {
+      lastLogged = now
+      logger.warning("a connection is refused: \(reason)")
+    }
+    // A handshake would cost more than the answer is worth.
+    guard !isTLS, sockets.partingCount < Self.mostAnswered else {
+      close(socket.descriptor)
+      return
+    }
+    let answer = SocketBytes(BareAnswer(429, .resourceExhausted, reason, headers: "Retry-After: 1\r\n").release())
+    let parting = ClientSocket(sockets, delegate: nil)
+    parting.send(answer.bytes, of: answer)
+    parting.finish()
+    parting.open(socket.descriptor)
+  }
+}
