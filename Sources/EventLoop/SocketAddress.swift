@@ -26,6 +26,9 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     self.length = length
   }
 
+  /// The address without its port; nil where it is a Unix socket's.
+  package var ipAddress: IPAddress? { withPointer { address, _ in IPAddress(address) } }
+
   /// The port of an IPv4 or IPv6 address.
   package var port: UInt16 {
     // Both kinds keep it in the same place (ip(7), ipv6(7)).

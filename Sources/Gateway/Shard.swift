@@ -21,15 +21,10 @@ struct GatewaySettings: Sendable {
 /// The unit of scale: one thread with one loop that owns listening sockets, their HTTP/1.1 server and its connection to
 /// etcd. A request lives and dies on the shard that accepted it; nothing it needs is shared with another.
 final class Shard {
-  /// The user that requests without credentials are made for.
-  struct Identity {
-    let key: CredentialKey
-    let credentials: BasicCredentials
-  }
-
   let settings: GatewaySettings
   let bridge: Bridge
-  let identity: Identity?
+  /// The user that requests without credentials are made for.
+  let identity: UserCredentials?
   let logger: Logger
   private let loop: EventLoop
   private let routes: RouteTable
@@ -63,7 +58,7 @@ final class Shard {
       loop: loop, endpoints: settings.endpoints, authenticator: authenticator, configuration: settings.bridge,
       logger: logger)
     let bridge = bridge
-    identity = settings.identity.map { Identity(key: bridge.key(for: $0), credentials: $0) }
+    identity = settings.identity.map { bridge.keep($0, areOwn: true) }
     sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
     streams = OpenStreams(loop: loop, count: streamCount)
     server = try HTTPServer(
@@ -130,7 +125,7 @@ final class Shard {
   func followMembers(every interval: UInt64, report: @escaping ([Endpoint]) -> Void) {
     guard !isClosed else { return }
     sync = EndpointSync(
-      bridge: bridge, loop: loop, interval: interval, credentials: identity?.credentials, logger: logger,
+      bridge: bridge, loop: loop, interval: interval, caller: Caller(identity.map { .user($0) } ?? .none, peer: .itself), logger: logger,
       report: report)
   }
 

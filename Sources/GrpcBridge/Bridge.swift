@@ -60,30 +60,35 @@ package final class Bridge {
     Array("\(credentials.user):\(credentials.password)".utf8).withUnsafeBytes { key(for: $0) }
   }
 
+  /// Credentials that are kept in memory.
+  ///
+  /// - Parameter areOwn: whether they are this process's own, whose logins nothing slows down.
+  package func keep(_ credentials: BasicCredentials, areOwn: Bool = false) -> UserCredentials {
+    UserCredentials(key(for: credentials), from: KeptPassword(credentials), areOwn: areOwn)
+  }
+
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.
-  package func start(_ call: Call, credentials: CallCredentials) {
-    start(call, credentials: credentials, insteadOf: nil)
-  }
+  package func start(_ call: Call, for caller: Caller) { start(call, for: caller, insteadOf: nil) }
 
   /// Starts `call` with another token than `refused`, an earlier stream of the same user, went with: etcd has said that it
   /// is no longer good, after the stream had been of use. Where etcd says so at once the bridge sees to it by itself.
-  func start(_ call: Call, credentials: CallCredentials, insteadOf refused: Call?) {
-    call.credentials = credentials
+  func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
+    call.caller = caller
     let channel = channel(for: call)
-    switch credentials {
+    switch caller.credentials {
     case .none:
       channel.send(call)
     case .token(let token):
       call.token = token
       channel.send(call)
-    case .user(let key):
-      if let token = tokens[key], token !== refused?.token {
+    case .user(let user):
+      if let token = tokens[user.key], token !== refused?.token {
         call.token = token
         channel.send(call)
       } else {
-        tokens[key] = nil
-        logIn(call, key, stale: refused?.token)
+        tokens[user.key] = nil
+        logIn(call, user, stale: refused?.token)
       }
     }
   }
@@ -102,11 +107,13 @@ package final class Bridge {
 
   /// Starts `call`, an `Authenticate` that a client makes itself: over the authenticator's connection and within its
   /// limits, so that it is no way around them.
-  package func startLogin(_ call: Call) {
+  ///
+  /// - Parameter peer: where it came from.
+  package func startLogin(_ call: Call, from peer: Peer) {
     guard channel.hold(call) else { return }
     let shard = LoopBound((bridge: self, call: call), loop: loop)
     authenticator.authenticate(
-      Array(call.message.frame.dropFirst(CallMessage.headroom)), peer: call.delegate.peer(of: call)
+      Array(call.message.frame.dropFirst(CallMessage.headroom)), peer: peer
     ) {
       [remote = loop.remote] result in
       remote.execute { shard.value.bridge.answered(shard.value.call, result) }
@@ -169,14 +176,22 @@ package final class Bridge {
     streams?.close()
   }
 
-  private func logIn(_ call: Call, _ key: CredentialKey, stale: Token?) {
+  private func logIn(_ call: Call, _ user: UserCredentials, stale: Token?) {
     guard channel(for: call).hold(call) else { return }
-    loggingIn[key, default: []].append(call)
-    guard loggingIn[key]!.count == 1 else { return }
-    let credentials = call.delegate.credentials(for: call)
+    let key = user.key
+    if loggingIn[key] != nil {
+      loggingIn[key]?.append(call)
+      return
+    }
+    guard let credentials = user.source.basicCredentials else {
+      let status = GrpcStatus(.canceled, "the request is over that has the user and password of this call")
+      return channel(for: call).end(call, with: status)
+    }
+    loggingIn[key] = [call]
     let shard = LoopBound(self, loop: loop)
-    let peer = call.delegate.peer(of: call)
-    authenticator.login(key, credentials, stale: stale, peer: peer) { [remote = loop.remote] result in
+    let login = LoginRequest(
+      key: key, credentials: credentials, stale: stale, peer: call.caller.peer, isOwn: user.areOwn)
+    authenticator.login(login) { [remote = loop.remote] result in
       remote.execute { shard.value.loggedIn(key, result) }
     }
   }
@@ -209,18 +224,18 @@ extension Bridge: ChannelOwner {
       if call.method.changesUsers { authenticator.usersHaveChanged() }
       return false
     }
-    guard case .user(let key) = call.credentials, status.asksForNewToken, !call.hasFreshToken,
+    guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasFreshToken,
       call.renewals < Call.mostRenewals, !call.hasReceivedMessage
     else { return false }
     // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.
     call.renewals += 1
     let stale = call.token
-    if let current = tokens[key], current !== stale {
+    if let current = tokens[user.key], current !== stale {
       call.token = current
       channel.send(call)
     } else {
-      tokens[key] = nil
-      logIn(call, key, stale: stale)
+      tokens[user.key] = nil
+      logIn(call, user, stale: stale)
     }
     return true
   }

@@ -66,10 +66,6 @@ package protocol CallDelegate: AnyObject {
   func callReceivedMessage(_ call: Call)
   /// The call has ended. With an OK status every message was received whole. Nothing follows.
   func call(_ call: Call, endedWith status: GrpcStatus)
-  /// The user and password of a call that was started with a ``CredentialKey``, asked for only where a login is needed.
-  func credentials(for call: Call) -> BasicCredentials
-  /// The address of whoever asked for the call, for the throttle of logins.
-  func peer(of call: Call) -> String
 }
 
 extension CallDelegate {
@@ -112,7 +108,7 @@ package final class Call {
   /// Not to be sent before.
   var notBefore: UInt64 = 0
   var attempts = 0
-  var credentials = CallCredentials.none
+  var caller = Caller(.none, peer: .itself)
   var token: Token?
   /// Whether etcd gave out the token after it had refused another one for this call.
   var hasFreshToken = false
@@ -127,7 +123,7 @@ package final class Call {
   static let mostRenewals = 4
   var stream: CallStream
 
-  /// Makes a call that is to be started with ``Bridge/start(_:credentials:)``. A stream takes further messages until
+  /// Makes a call that is to be started with ``Bridge/start(_:for:)``. A stream takes further messages until
   /// ``Bridge/finishSending(_:)``.
   ///
   /// - Parameter delegate: not kept alive by the call; needed until the call has ended or was cancelled.

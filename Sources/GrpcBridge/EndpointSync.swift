@@ -14,7 +14,7 @@ package final class EndpointSync {
   private let loop: EventLoop
   private unowned let bridge: Bridge
   private let interval: UInt64
-  private let credentials: BasicCredentials?
+  private let caller: Caller
   private let logger: Logger
   private let report: ([Endpoint]) -> Void
   private var call: Call?
@@ -28,16 +28,16 @@ package final class EndpointSync {
   ///
   /// - Parameters:
   ///   - interval: how often to ask, in milliseconds.
-  ///   - credentials: who asks; where authentication is on, etcd from 3.5.28 on may tell its members to some users only.
+  ///   - caller: who asks; where authentication is on, etcd from 3.5.28 on may tell its members to some users only.
   ///   - report: called on the loop with the members' endpoints, whenever these are others than before.
   package init(
-    bridge: Bridge, loop: EventLoop, interval: UInt64, credentials: BasicCredentials?, logger: Logger,
+    bridge: Bridge, loop: EventLoop, interval: UInt64, caller: Caller, logger: Logger,
     report: @escaping ([Endpoint]) -> Void
   ) {
     self.bridge = bridge
     self.loop = loop
     self.interval = interval
-    self.credentials = credentials
+    self.caller = caller
     self.logger = logger
     self.report = report
     timer.start(after: 0, every: interval)
@@ -58,7 +58,7 @@ package final class EndpointSync {
       Self.method, message: CallMessage(copying: Self.request), timeout: GrpcTimeout(milliseconds: 30_000),
       delegate: self)
     self.call = call
-    bridge.start(call, credentials: credentials.map { .user(bridge.key(for: $0)) } ?? .none)
+    bridge.start(call, for: caller)
   }
 
   private func take(_ response: Etcdserverpb_MemberListResponse) throws(Endpoint.ParseError) {
@@ -97,10 +97,4 @@ extension EndpointSync: CallDelegate {
       fail("\(error)")
     }
   }
-
-  package func credentials(for call: Call) -> BasicCredentials {
-    credentials ?? BasicCredentials(user: "", password: "")
-  }
-
-  package func peer(of call: Call) -> String { "the gateway" }
 }

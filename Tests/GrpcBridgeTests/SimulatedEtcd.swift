@@ -62,7 +62,7 @@ final class SimulatedEtcd: WatchCarrier {
 
   // MARK: WatchCarrier
 
-  func start(_ call: Call, credentials: CallCredentials) {
+  func start(_ call: Call, for caller: Caller) {
     guard call.method.isStream else { return probes.append(call) }
     streams.append(Stream(call))
     receive(Array(call.message.frame.dropFirst(CallMessage.headroom)), streams.last!)
@@ -233,7 +233,7 @@ final class WatchListener: WatchClientDelegate {
   var onEnd: () -> Void = {}
 
   init(_ etcd: SimulatedEtcd, credentials: CallCredentials = .none) {
-    client = etcd.hub.open(credentials: credentials, peer: "", delegate: self)
+    client = etcd.hub.open(for: Caller(credentials, peer: .itself), delegate: self)
   }
 
   deinit { client.cancel() }
@@ -267,8 +267,6 @@ final class WatchListener: WatchClientDelegate {
     self.status = status
     onEnd()
   }
-
-  func credentials(for client: WatchClient) -> BasicCredentials { BasicCredentials(user: "u", password: "p") }
 
   var created: [Etcdserverpb_WatchResponse] { responses.filter(\.created) }
   var revisions: [Int64] { responses.flatMap { $0.events.map(\.kv.modRevision) } }

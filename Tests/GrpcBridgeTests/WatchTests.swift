@@ -341,8 +341,9 @@ import Testing
   @Test func aRefusalIsCheckedBeforeItIsBelieved() throws {
     var hasher = CredentialHasher()
     _ = withUnsafeMutablePointer(to: &hasher) { $0 }
+    let basic = BasicCredentials(user: "u", password: "p")
     let key = Array("u:p".utf8).withUnsafeBytes { hasher.key(for: $0) }
-    let listener = WatchListener(etcd, credentials: .user(key))
+    let listener = WatchListener(etcd, credentials: .user(UserCredentials(key, from: KeptPassword(basic))))
     etcd.mayWatch = false
     listener.create("a")
     etcd.settle()

@@ -17,6 +17,8 @@ final class ClientConnection {
   /// Its place among the connections of its address, where these are counted for this one.
   fileprivate let place: AddressCounts.Place?
   private let peer: SocketAddress?
+  /// The client's address; nil over a Unix socket.
+  var address: IPAddress? { peer?.ipAddress }
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
   /// The request under way. It takes itself out before it goes.
@@ -230,10 +232,4 @@ struct Takeover {
   }
 
   func complete() { socket.open(descriptor, relay: relay, place: place, received: received) }
-}
-
-/// The client's address as ``peerName(_:)`` has it.
-func peerAddress(of connection: OpaquePointer) -> String {
-  guard let address = connection_address(connection) else { return "" }
-  return peerName(address)
 }

@@ -59,8 +59,8 @@ final class Exchange {
   /// Whether the answer is one that may be long in coming, or never end: a client that may have left is not waited for.
   var isEndless: Bool { handler?.isEndless ?? false }
 
-  /// The client's address, as text without a port.
-  var peer: String { peerAddress(of: connection) }
+  /// Where the request came from.
+  var peer: Peer { Peer(client.address) }
 
   /// Whether the client speaks TLS with the gateway itself.
   var isSecure: Bool { client.relay != nil }
@@ -435,4 +435,11 @@ extension StaticString {
   var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
 
   fileprivate func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }
+}
+
+extension Exchange: PasswordSource {
+  var basicCredentials: BasicCredentials? {
+    // The head is libmicrohttpd's again once the request is completed.
+    if case .abandoned = state { nil } else { RequestCredentials.basicCredentials(head.authorization) }
+  }
 }

@@ -22,7 +22,7 @@ final class Refusals {
 
   /// Answers with 429, without waiting for a request, and closes the connection.
   func refuse(_ socket: AcceptedSocket, isTLS: Bool) {
-    let peer = peerName(socket.peer)
+    let peer = Peer(socket.peer.ipAddress)
     let reason = "\(peer) has \(counts?.most ?? 0) connections open (--max-connections-per-address)"
     let now = sockets.loop.now
     if lastLogged.map({ now - $0 >= Self.silence }) ?? true {

@@ -1,5 +1,6 @@
 import EventLoop
 import Glibc
+import GrpcBridge
 import TLS
 
 /// One client's TLS connection, ended in front of libmicrohttpd: what comes over it goes through a pair of Unix sockets,
@@ -71,7 +72,7 @@ final class TLSRelay {
     outerWatcher = try SocketWatcher(loop: relays.loop, descriptor: outer) { [unowned self] in outerIsReady($0) }
     // However the bytes trickle: no progress moves the end of this.
     start(after: relays.limits.handshake) { [unowned self] in
-      relays.logger.debug("\(peerName(peer)): no TLS handshake in time")
+      relays.logger.debug("\(Peer(peer.ipAddress)): no TLS handshake in time")
       close()
     }
     updateWatch()
@@ -164,7 +165,7 @@ final class TLSRelay {
     case .wantsReadable: readWants = .readable
     case .wantsWritable: readWants = .writable
     case .failed(let error):
-      relays.logger.debug("\(peerName(peer)): \(error)")
+      relays.logger.debug("\(Peer(peer.ipAddress)): \(error)")
       if error.kind == .notTLS {
         let answer = Self.answerToPlainHTTP
         send(outer, answer.utf8Start, answer.utf8CodeUnitCount, Int32(MSG_NOSIGNAL))

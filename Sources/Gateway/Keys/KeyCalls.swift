@@ -35,18 +35,12 @@ extension KeyHandler {
     let message = CallMessage(takingOwnershipOf: message.release())
     let call = Call(method, message: message, timeout: timeout, delegate: self)
     self.call = call
-    shard.bridge.start(call, credentials: caller.credentials)
+    shard.bridge.start(call, for: caller)
   }
 
   func clientIsGone() {
     if let call { shard.bridge.cancel(call) }
   }
-
-  func credentials(for call: Call) -> BasicCredentials {
-    caller.basicCredentials(exchange.head.authorization, shard: shard)
-  }
-
-  func peer(of call: Call) -> String { exchange.peer }
 
   /// Answers with the error that a call ended with.
   func respond(with status: GrpcStatus) {

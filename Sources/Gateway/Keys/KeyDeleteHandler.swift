@@ -21,7 +21,7 @@ final class KeyDeleteHandler: KeyHandler {
       throw .badRequest("If-Match is about one key, not about a range")
     }
     timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
-    caller = try Caller(exchange.head.authorization, shard: shard)
+    caller = try Caller(exchange, shard: shard)
   }
 
   func receivedEnd() {

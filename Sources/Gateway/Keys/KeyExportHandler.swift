@@ -39,7 +39,7 @@ final class KeyExportHandler: KeyHandler {
     selection = KeySelection(request)
     selection.limit = Self.firstLimit
     timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
-    caller = try Caller(exchange.head.authorization, shard: shard)
+    caller = try Caller(exchange, shard: shard)
   }
 
   func receivedEnd() { askForPage() }

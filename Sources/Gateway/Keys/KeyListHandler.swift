@@ -49,7 +49,7 @@ final class KeyListHandler: KeyHandler {
       selection.advance(behind: cursor.lastKey)
     }
     timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
-    caller = try Caller(exchange.head.authorization, shard: shard)
+    caller = try Caller(exchange, shard: shard)
   }
 
   func receivedEnd() { start(KeyCalls.range, selection.message()) }

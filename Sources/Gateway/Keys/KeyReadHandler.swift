@@ -32,7 +32,7 @@ final class KeyReadHandler: KeyHandler {
     ifMatch = try TagCondition(exchange.head.ifMatch, "If-Match")
     ifNoneMatch = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
     timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
-    caller = try Caller(exchange.head.authorization, shard: shard)
+    caller = try Caller(exchange, shard: shard)
   }
 
   func receivedEnd() {

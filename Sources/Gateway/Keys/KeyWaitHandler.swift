@@ -10,7 +10,7 @@ final class KeyWaitHandler: RequestHandler {
   private let start: WatchStart
   /// How long to wait, in milliseconds.
   private let limit: UInt64
-  private let credentials: StreamCredentials
+  private let caller: Caller
   private var client: WatchClient?
   private var place: OpenStreams.Place?
 
@@ -27,7 +27,7 @@ final class KeyWaitHandler: RequestHandler {
     let head = exchange.head
     let asked = try shard.settings.timeLimits.limit(of: head, waits: true)?.milliseconds ?? .max
     limit = min(request.query.time(.wait) ?? 0, asked)
-    credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
+    caller = try Caller(exchange, shard: shard, keepsPassword: true)
   }
 
   func receivedEnd() {
@@ -36,7 +36,7 @@ final class KeyWaitHandler: RequestHandler {
     } catch {
       return exchange.respond(.error(error))
     }
-    let client = shard.bridge.watches.open(credentials: credentials.credentials, peer: exchange.peer, delegate: self)
+    let client = shard.bridge.watches.open(for: caller, delegate: self)
     self.client = client
     client.watch(request.range, from: start.firstRevision)
   }
@@ -84,7 +84,7 @@ final class KeyWaitHandler: RequestHandler {
 
   private func fail(_ status: GrpcStatus) {
     leave()
-    exchange.respond(.keyError(status, hadCredentials: credentials.isSomebody))
+    exchange.respond(.keyError(status, hadCredentials: caller.isSomebody))
   }
 }
 
@@ -94,15 +94,11 @@ extension KeyWaitHandler: WatchClientDelegate {
     case .creation: break
     case .events: answer(response)
     case .compaction: fail(GrpcStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
-    case .end(let status): fail(credentials.meaning(of: status))
+    case .end(let status): fail(caller.meaning(of: status))
     }
   }
 
   func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { fail(status) }
-
-  func credentials(for client: WatchClient) -> BasicCredentials {
-    credentials.basic ?? BasicCredentials(user: "", password: "")
-  }
 }
 
 // It counts as a stream: its clients are as many as those of watches, and stay as long.

@@ -33,15 +33,14 @@ final class KeyWatchHandler: RequestHandler {
   func clientIsGone() { stream?.clientIsGone() }
 
   private func begin() throws(Refusal) {
-    let head = exchange.head
-    let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
-    let credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
+    let timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: true)
+    let caller = try Caller(exchange, shard: shard, keepsPassword: true)
     let stream = LineStream(
-      exchange, contentType: form.contentType, isEndless: true, hadCredentials: credentials.isSomebody)
+      exchange, contentType: form.contentType, isEndless: true, hadCredentials: caller.isSomebody)
     try stream.enter(shard.streams, heartbeat: request.query.time(.heartbeat), timeout: timeout?.milliseconds)
     self.stream = stream
     let session = KeyWatchSession(
-      request.range, from: start, as: form, sink: stream, shard: shard, credentials: credentials)
+      request.range, from: start, as: form, sink: stream, shard: shard, caller: caller)
     stream.source = session
     session.begin()
   }

@@ -8,7 +8,7 @@ final class KeyWatchSession: StreamSource {
   private let form: KeyWatchForm
   private unowned let sink: LineStream
   private unowned let shard: Shard
-  private let credentials: StreamCredentials
+  private let caller: Caller
   private var client: WatchClient!
   /// The revision up to which the client knows that it knows everything; nil until etcd watches.
   private var told: Int64?
@@ -17,15 +17,15 @@ final class KeyWatchSession: StreamSource {
 
   init(
     _ range: KeyRange, from start: WatchStart, as form: KeyWatchForm, sink: LineStream, shard: Shard,
-    credentials: StreamCredentials
+    caller: Caller
   ) {
     self.range = range
     self.start = start
     self.form = form
     self.sink = sink
     self.shard = shard
-    self.credentials = credentials
-    client = shard.bridge.watches.open(credentials: credentials.credentials, peer: sink.peer, delegate: self)
+    self.caller = caller
+    client = shard.bridge.watches.open(for: caller, delegate: self)
   }
 
   /// Has etcd watch. To be called once.
@@ -105,13 +105,9 @@ extension KeyWatchSession: WatchClientDelegate {
       cancel()
       sink.send(form.compaction(revision))
       sink.finish()
-    case .end(let status): end(credentials.meaning(of: status))
+    case .end(let status): end(caller.meaning(of: status))
     }
   }
 
   func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(status) }
-
-  func credentials(for client: WatchClient) -> BasicCredentials {
-    credentials.basic ?? BasicCredentials(user: "", password: "")
-  }
 }

@@ -37,7 +37,7 @@ final class KeyWriteHandler: KeyHandler {
     ttl = request.query.time(.ttl).map { Int64(($0 + 999) / 1000) }
     if ttl != nil && lease != 0 { throw .badRequest("'lease' is a lease that is there, 'ttl' a new one: choose one") }
     timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
-    caller = try Caller(exchange.head.authorization, shard: shard)
+    caller = try Caller(exchange, shard: shard)
   }
 
   // MARK: - The request

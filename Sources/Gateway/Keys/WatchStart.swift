@@ -38,7 +38,7 @@ struct WatchStart {
   var firstRevision: Int64 { revision.map { $0 == .max ? $0 : $0 + 1 } ?? 0 }
 }
 
-extension StreamCredentials {
+extension Caller {
   /// What etcd's refusal of a watch means. 3.5 denies it to nobody as to anybody without the right, where of other calls it
   /// says that there is no user: whoever could log in is to be asked to.
   func meaning(of refusal: GrpcStatus) -> GrpcStatus {

@@ -67,7 +67,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
 
   private func askStatus() {
     var credentials = CallCredentials.none
-    if triesIdentity, let identity = shard.identity { credentials = .user(identity.key) }
+    if triesIdentity, let identity = shard.identity { credentials = .user(identity) }
     start(Self.status, Etcdserverpb_StatusRequest(), credentials: credentials)
   }
 
@@ -77,15 +77,13 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     let message: [UInt8] = (try? request.serializedBytes()) ?? []
     let call = Call(method, message: CallMessage(copying: message), timeout: Self.timeout, delegate: self)
     self.call = call
-    shard.bridge.start(call, credentials: credentials)
+    shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer))
   }
 
   // MARK: - What etcd says
 
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }
-  func credentials(for call: Call) -> BasicCredentials { shard.identity!.credentials }
-  func peer(of call: Call) -> String { exchange.peer }
 
   func call(_ call: Call, endedWith status: GrpcStatus) {
     let isDenied = status.deniesRights

@@ -10,6 +10,12 @@ enum RequestCredentials {
   case token(Token)
   /// A header that means nothing here, and why.
   case invalid(String)
+  /// Basic, with a password that is too long to be anybody's.
+  case passwordIsTooLong
+
+  /// bcrypt, by which etcd knows passwords, takes no notice of what comes after so many bytes: any text behind the right
+  /// ones would be let in as well, each as credentials of its own. etcd from 3.5.28 on sets no such password.
+  static let longestPassword = 72
 
   init(_ header: HeaderValue?, bridge: Bridge) {
     guard let header, !header.isEmpty else {
@@ -23,7 +29,9 @@ enum RequestCredentials {
     }
     if Self.isScheme(scheme, "basic") {
       self =
-        Self.withUserPass(value) { .user(bridge.key(for: $0)) }
+        Self.withUserPass(value) { userPass, colon in
+          userPass.count - colon - 1 > Self.longestPassword ? .passwordIsTooLong : .user(bridge.key(for: userPass))
+        }
         ?? .invalid("the Basic credentials are not the base64 of USER:PASSWORD")
     } else if Self.isScheme(scheme, "bearer") {
       self = Self.token(value)
@@ -32,17 +40,27 @@ enum RequestCredentials {
     }
   }
 
-  /// The user and password of a Basic header that was found valid before.
-  static func basicCredentials(_ header: HeaderValue?) -> BasicCredentials {
-    guard let header, let (_, value) = parts(of: header) else {
-      return BasicCredentials(user: "", password: "")
-    }
-    return withUserPass(value) { userPass in
-      let colon = userPass.firstIndex(of: UInt8(ascii: ":"))!
-      return BasicCredentials(
+  /// Whether the header names a user and password, good ones or not.
+  static func isBasic(_ header: HeaderValue?) -> Bool {
+    guard let header, let (scheme, _) = parts(of: header) else { return false }
+    return isScheme(scheme, "basic")
+  }
+
+  /// The user and password of a Basic header; nil where it is none.
+  static func basicCredentials(_ header: HeaderValue?) -> BasicCredentials? {
+    guard let header, let (scheme, value) = parts(of: header), isScheme(scheme, "basic") else { return nil }
+    return withUserPass(value) { userPass, colon in
+      BasicCredentials(
         user: String(decoding: userPass[..<colon], as: UTF8.self),
         password: String(decoding: userPass[(colon + 1)...], as: UTF8.self))
-    } ?? BasicCredentials(user: "", password: "")
+    }
+  }
+
+  /// The token of a WebSocket's subprotocol, which is a token and nothing else: no scheme, no blank. Nil where it is not.
+  static func token(ofSubprotocol text: [UInt8]) -> Token? {
+    text.withUnsafeBufferPointer {
+      isScheme($0[...], "basic") || isScheme($0[...], "bearer") || !isToken($0) ? nil : Token($0)
+    }
   }
 
   /// The scheme, and what comes after the blanks behind it, of which there may be several (RFC 9110, section 11.4).
@@ -55,22 +73,23 @@ enum RequestCredentials {
     text.count == name.utf8CodeUnitCount && zip(text, 0...).allSatisfy { $0 | 0x20 == name.utf8Start[$1] }
   }
 
-  /// Passes on the decoded user, colon and password; nil where the text is none.
+  /// Passes on the decoded user, colon and password, and where the colon is; nil where the text is none.
   private static func withUserPass<Result>(
-    _ text: HeaderValue, _ body: (UnsafeRawBufferPointer) -> Result
+    _ text: HeaderValue, _ body: (UnsafeRawBufferPointer, Int) -> Result
   ) -> Result? {
     withUnsafeTemporaryAllocation(byteCount: text.count + 4, alignment: 1) { buffer in
       guard let count = Base64.decode(text, into: buffer) else { return nil }
       let userPass = UnsafeRawBufferPointer(rebasing: buffer[..<count])
-      return userPass.contains(UInt8(ascii: ":")) ? body(userPass) : nil
+      return userPass.firstIndex(of: UInt8(ascii: ":")).map { body(userPass, $0) }
     }
   }
 
   /// A token goes into a header of its own: nothing but visible characters may be in it.
   private static func token(_ text: HeaderValue) -> RequestCredentials {
-    guard !text.isEmpty, text.allSatisfy({ (0x21...0x7E).contains($0) }) else {
-      return .invalid("the token has characters that no token has")
-    }
-    return .token(Token(text))
+    isToken(text) ? .token(Token(text)) : .invalid("the token has characters that no token has")
+  }
+
+  private static func isToken(_ text: HeaderValue) -> Bool {
+    !text.isEmpty && text.allSatisfy { (0x21...0x7E).contains($0) }
   }
 }

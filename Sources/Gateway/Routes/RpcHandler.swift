@@ -56,7 +56,7 @@ final class RpcHandler: RequestHandler {
     do throws(Refusal) {
       if let fault { throw .badRequest("the request body: \(fault)") }
       timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: route.waits)
-      caller = try Caller(exchange.head.authorization, shard: shard)
+      caller = try Caller(exchange, shard: shard)
     } catch {
       return exchange.respond(.error(error))
     }
@@ -65,9 +65,9 @@ final class RpcHandler: RequestHandler {
     let call = Call(route.method, message: CallMessage(takingOwnershipOf: memory), timeout: timeout, delegate: self)
     self.call = call
     if route.isAuthenticate {
-      shard.bridge.startLogin(call)
+      shard.bridge.startLogin(call, from: caller.peer)
     } else {
-      shard.bridge.start(call, credentials: caller.credentials)
+      shard.bridge.start(call, for: caller)
     }
   }
 
@@ -140,10 +140,4 @@ extension RpcHandler: CallDelegate {
     }
     finish(status)
   }
-
-  func credentials(for call: Call) -> BasicCredentials {
-    caller!.basicCredentials(exchange.head.authorization, shard: shard)
-  }
-
-  func peer(of call: Call) -> String { exchange.peer }
 }

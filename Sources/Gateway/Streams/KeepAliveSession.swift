@@ -18,7 +18,7 @@ final class KeepAliveSession: StreamSession {
   private let route: RpcRoute
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
-  private let credentials: StreamCredentials
+  private let caller: Caller
   /// Those whose answers were not sent yet, the first first.
   private var asked: [Asked] = []
   /// The leases of the requests that were not passed on yet.
@@ -26,10 +26,10 @@ final class KeepAliveSession: StreamSession {
   private var hasAllRequests = false
   private var isOver = false
 
-  init(_ route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, shard: Shard) {
+  init(_ route: RpcRoute, sink: any StreamSink, caller: Caller, shard: Shard) {
     self.route = route
     self.sink = sink
-    self.credentials = credentials
+    self.caller = caller
     self.shard = shard
   }
 
@@ -69,8 +69,7 @@ final class KeepAliveSession: StreamSession {
       let request = Asked()
       asked.append(request)
       request.keepAlive = shard.bridge.leases.keepAlive(
-        lease, credentials: credentials.credentials, basic: credentials.basic, peer: sink.peer,
-        timeout: shard.settings.timeLimits.standard.milliseconds
+        lease, for: caller, timeout: shard.settings.timeLimits.standard.milliseconds
       ) { [unowned self, unowned request] in hear($0, for: request) }
     }
     if !isOver { sink.takesRequests = waiting.isEmpty }

@@ -20,7 +20,6 @@ final class LineStream: StreamSink {
   private let isChunked: Bool
   private let isStrict: Bool
   private let hadCredentials: Bool
-  let peer: String
   /// Of no effect: all requests have come before the stream begins.
   var takesRequests = true
   /// What the stream is about; nil once that has ended.
@@ -42,7 +41,6 @@ final class LineStream: StreamSink {
     self.hadCredentials = hadCredentials
     isChunked = !exchange.head.isHTTP10
     isStrict = exchange.head.isStrict
-    peer = exchange.peer
   }
 
   /// Takes its place among the open streams.

@@ -7,7 +7,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private let route: RpcRoute
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
-  private let credentials: StreamCredentials
+  private let caller: Caller
   private let timeout: GrpcTimeout?
   private var call: Call?
   private var isPaused = false
@@ -18,12 +18,12 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private var fault: TranscodingError?
 
   init(
-    _ route: RpcRoute, sink: any StreamSink, shard: Shard, credentials: StreamCredentials, timeout: GrpcTimeout?
+    _ route: RpcRoute, sink: any StreamSink, shard: Shard, caller: Caller, timeout: GrpcTimeout?
   ) {
     self.route = route
     self.sink = sink
     self.shard = shard
-    self.credentials = credentials
+    self.caller = caller
     self.timeout = timeout
   }
 
@@ -35,7 +35,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: timeout, delegate: self)
     self.call = call
-    shard.bridge.start(call, credentials: credentials.credentials)
+    shard.bridge.start(call, for: caller)
   }
 
   func receiveEnd() {
@@ -93,8 +93,4 @@ final class ServerStreamSession: StreamSession, CallDelegate {
     self.call = nil
     if status.isOK { sink.finish() } else { sink.fail(status) }
   }
-
-  func credentials(for call: Call) -> BasicCredentials { credentials.basic! }
-
-  func peer(of call: Call) -> String { sink.peer }
 }

@@ -33,7 +33,7 @@ final class SnapshotHandler: RequestHandler {
     let timeout: GrpcTimeout?
     do throws(Refusal) {
       timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: true)
-      caller = try Caller(exchange.head.authorization, shard: shard)
+      caller = try Caller(exchange, shard: shard)
       place = try shard.streams.admit(self, heartbeat: nil, timeout: nil)
     } catch {
       return exchange.respond(.error(error))
@@ -41,7 +41,7 @@ final class SnapshotHandler: RequestHandler {
     self.caller = caller
     let call = Call(route.method, message: CallMessage(copying: []), timeout: timeout, delegate: self)
     self.call = call
-    shard.bridge.start(call, credentials: caller.credentials)
+    shard.bridge.start(call, for: caller)
     shard.bridge.finishSending(call)
   }
 
@@ -127,12 +127,6 @@ extension SnapshotHandler: CallDelegate {
       end(brokenBecause: "\(error)")
     }
   }
-
-  func credentials(for call: Call) -> BasicCredentials {
-    caller!.basicCredentials(exchange.head.authorization, shard: shard)
-  }
-
-  func peer(of call: Call) -> String { exchange.peer }
 }
 
 // It counts as a stream, but ends by itself, and its client has the file's size to see that it goes on.

@@ -37,11 +37,11 @@ final class StreamHandler: RequestHandler {
     let head = exchange.head
     let heartbeat = try exchange.heartbeat()
     let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
-    let credentials = try Caller(head.authorization, shard: shard).streamCredentials(head.authorization, shard: shard)
-    let stream = LineStream(exchange, isEndless: route.isEndless, hadCredentials: credentials.isSomebody)
+    let caller = try Caller(exchange, shard: shard, keepsPassword: true)
+    let stream = LineStream(exchange, isEndless: route.isEndless, hadCredentials: caller.isSomebody)
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     self.stream = stream
-    let session = shard.session(for: route, sink: stream, credentials: credentials, timeout: timeout)
+    let session = shard.session(for: route, sink: stream, caller: caller, timeout: timeout)
     stream.source = session
     var start = 0
     for end in ends where !stream.isEnded {

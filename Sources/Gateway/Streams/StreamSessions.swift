@@ -5,14 +5,14 @@ extension Shard {
   ///
   /// - Parameter timeout: the time limit of the whole stream; nil for none.
   func session(
-    for route: RpcRoute, sink: any StreamSink, credentials: StreamCredentials, timeout: GrpcTimeout?
+    for route: RpcRoute, sink: any StreamSink, caller: Caller, timeout: GrpcTimeout?
   ) -> any StreamSession {
     switch route.kind {
     case .unary: preconditionFailure("a unary call is no stream: RpcHandler and UnarySession make it")
     case .serverStream:
-      return ServerStreamSession(route, sink: sink, shard: self, credentials: credentials, timeout: timeout)
-    case .watch: return WatchSession(route, sink: sink, shard: self, credentials: credentials)
-    case .leaseKeepAlive: return KeepAliveSession(route, sink: sink, credentials: credentials, shard: self)
+      return ServerStreamSession(route, sink: sink, shard: self, caller: caller, timeout: timeout)
+    case .watch: return WatchSession(route, sink: sink, shard: self, caller: caller)
+    case .leaseKeepAlive: return KeepAliveSession(route, sink: sink, caller: caller, shard: self)
     }
   }
 }

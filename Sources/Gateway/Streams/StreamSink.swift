@@ -6,8 +6,6 @@ import Transcoding
 protocol StreamSink: AnyObject {
   /// How many bytes wait for the client to take them.
   var backlog: Int { get }
-  /// The client's address, for the throttle of logins.
-  var peer: String { get }
   /// Whether requests are wanted now: a session that owes more answers than it wants to keep track of sets this to false.
   /// While it is, a WebSocket's requests are left with the client's system; those of a message that has come are not held
   /// back, and the message is no larger than `--max-request-bytes`. To set it to true may call `receive` at once.
@@ -58,16 +56,4 @@ protocol StreamSession: StreamSource {
   func receive(_ message: consuming ByteBuffer)
   /// The client will send no more requests: the end of an HTTP request's body. A WebSocket has no such end.
   func receiveEnd()
-}
-
-/// Who asks for a stream, kept for as long as it is open: after a member's restart the user has to be logged in again.
-struct StreamCredentials {
-  let credentials: CallCredentials
-  /// The user and password of ``CallCredentials/user(_:)``.
-  let basic: BasicCredentials?
-
-  /// Whether the request came with credentials, of whatever kind.
-  var isSomebody: Bool {
-    if case .none = credentials { false } else { true }
-  }
 }

@@ -12,7 +12,7 @@ final class UnarySession: StreamSession {
   private let route: RpcRoute
   private unowned let sink: any MessageSink
   private unowned let shard: Shard
-  private let credentials: StreamCredentials
+  private let caller: Caller
   private let timeout: GrpcTimeout?
   private var call: Call?
   private var isPaused = false
@@ -26,12 +26,12 @@ final class UnarySession: StreamSession {
 
   /// - Parameter timeout: the time limit of each call; nil for none.
   init(
-    _ route: RpcRoute, sink: any MessageSink, shard: Shard, credentials: StreamCredentials, timeout: GrpcTimeout?
+    _ route: RpcRoute, sink: any MessageSink, shard: Shard, caller: Caller, timeout: GrpcTimeout?
   ) {
     self.route = route
     self.sink = sink
     self.shard = shard
-    self.credentials = credentials
+    self.caller = caller
     self.timeout = timeout
   }
 
@@ -49,9 +49,9 @@ final class UnarySession: StreamSession {
     self.call = call
     sink.takesRequests = false
     if route.isAuthenticate {
-      shard.bridge.startLogin(call)
+      shard.bridge.startLogin(call, from: caller.peer)
     } else {
-      shard.bridge.start(call, credentials: credentials.credentials)
+      shard.bridge.start(call, for: caller)
     }
   }
 
@@ -114,10 +114,6 @@ extension UnarySession: CallDelegate {
     }
     sink.takesRequests = true
   }
-
-  func credentials(for call: Call) -> BasicCredentials { credentials.basic! }
-
-  func peer(of call: Call) -> String { sink.peer }
 }
 
 extension StreamFrame {

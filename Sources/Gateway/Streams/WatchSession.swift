@@ -6,17 +6,15 @@ final class WatchSession: StreamSession {
   private let route: RpcRoute
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
-  private let credentials: StreamCredentials
   private var client: WatchClient!
   private var hasAllRequests = false
   private var isOver = false
 
-  init(_ route: RpcRoute, sink: any StreamSink, shard: Shard, credentials: StreamCredentials) {
+  init(_ route: RpcRoute, sink: any StreamSink, shard: Shard, caller: Caller) {
     self.route = route
     self.sink = sink
-    self.credentials = credentials
     self.shard = shard
-    client = shard.bridge.watches.open(credentials: credentials.credentials, peer: sink.peer, delegate: self)
+    client = shard.bridge.watches.open(for: caller, delegate: self)
   }
 
   func receive(_ message: consuming ByteBuffer) {
@@ -72,8 +70,4 @@ extension WatchSession: WatchClientDelegate {
   }
 
   func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(status) }
-
-  func credentials(for client: WatchClient) -> BasicCredentials {
-    credentials.basic ?? BasicCredentials(user: "", password: "")
-  }
 }

@@ -37,20 +37,16 @@ final class WebSocketHandler: RequestHandler {
     for header in exchange.headers { handshake.take(name: header.name, value: header.value) }
     let acceptance = try handshake.accept(
       isHTTP10: head.isHTTP10, isSecure: exchange.isSecure, origins: shard.settings.origins)
-    let credentials: StreamCredentials
-    if let token = acceptance.token {
-      // A header with nothing but the token means the same.
-      credentials = try token.withUnsafeBufferPointer { token throws(Refusal) in
-        StreamCredentials(credentials: try Caller(token, shard: shard).credentials, basic: nil)
+    let caller =
+      if let token = acceptance.token {
+        Caller(.token(token), peer: exchange.peer)
+      } else {
+        try Caller(exchange, shard: shard, keepsPassword: true)
       }
-    } else {
-      let caller = try Caller(head.authorization, shard: shard)
-      credentials = caller.streamCredentials(head.authorization, shard: shard)
-    }
     let stream = WebSocketStream(
-      route, shard: shard, credentials: credentials,
+      route, shard: shard, caller: caller,
       timeout: try shard.settings.timeLimits.limit(of: head, waits: route.waits || route.kind != .unary),
-      isStrict: head.isStrict, peer: exchange.peer)
+      isStrict: head.isStrict)
     try stream.enter(shard.streams, heartbeat: try exchange.heartbeat())
     var headers = acceptance.headers
     if head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }

@@ -1,4 +1,5 @@
 internal import COpenSSL
+import GrpcBridge
 import Transcoding
 
 /// A client's wish to go on as a WebSocket (RFC 6455, section 4.2.1), put together from the headers of its request.
@@ -8,7 +9,7 @@ struct WebSocketHandshake {
     /// For the head of the answer, besides `Connection`.
     var headers: HTTPResponse.Headers
     /// The token that came as a subprotocol, since browsers let scripts set no other header.
-    var token: [UInt8]?
+    var token: Token?
   }
 
   private var keys: [String] = []
@@ -78,7 +79,11 @@ struct WebSocketHandshake {
       guard !hasAuthorization else {
         throw .badRequest("the request has a token as its subprotocol and an Authorization header")
       }
-      acceptance.token = Array(protocols[1].utf8)
+      guard let token = RequestCredentials.token(ofSubprotocol: Array(protocols[1].utf8)) else {
+        throw .badRequest(
+          "Sec-WebSocket-Protocol: expected a token and nothing else after Bearer: no scheme, no blank")
+      }
+      acceptance.token = token
       acceptance.headers.append(("Sec-WebSocket-Protocol", "Bearer"))
     }
     return acceptance

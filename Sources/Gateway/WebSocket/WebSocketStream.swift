@@ -21,10 +21,9 @@ final class WebSocketStream: MessageSink {
 
   private let route: RpcRoute
   private unowned let shard: Shard
-  private let credentials: StreamCredentials
+  private let caller: Caller
   private let timeout: GrpcTimeout?
   private let isStrict: Bool
-  let peer: String
   private lazy var webSocket = WebSocketProtocol(
     mostMessageBytes: shard.settings.http.requestBytes, delegate: self)
   private var socket: ClientSocket!
@@ -43,14 +42,13 @@ final class WebSocketStream: MessageSink {
 
   /// - Parameter timeout: the time limit of the stream, or of each unary call; nil for none.
   init(
-    _ route: RpcRoute, shard: Shard, credentials: StreamCredentials, timeout: GrpcTimeout?, isStrict: Bool, peer: String
+    _ route: RpcRoute, shard: Shard, caller: Caller, timeout: GrpcTimeout?, isStrict: Bool
   ) {
     self.route = route
     self.shard = shard
-    self.credentials = credentials
+    self.caller = caller
     self.timeout = timeout
     self.isStrict = isStrict
-    self.peer = peer
   }
 
   /// Takes its place among the open streams.
@@ -101,7 +99,7 @@ final class WebSocketStream: MessageSink {
   func finish() { end(.normal) }
 
   func fail(_ status: GrpcStatus) {
-    let (http, _) = status.httpStatus(hadCredentials: credentials.isSomebody)
+    let (http, _) = status.httpStatus(hadCredentials: caller.isSomebody)
     switch http {
     case 401, 403: fail(status, .policyViolation)
     case 429, 503: fail(status, .tryAgainLater)
@@ -111,7 +109,7 @@ final class WebSocketStream: MessageSink {
 
   private func fail(_ status: GrpcStatus, _ code: WebSocketCloseCode, within limit: UInt64? = nil) {
     // A message that has begun cannot be taken back: the client sees that it is not whole.
-    if !isInMessage { send(.error(status, hadCredentials: credentials.isSomebody)) }
+    if !isInMessage { send(.error(status, hadCredentials: caller.isSomebody)) }
     end(code, status.message, within: limit)
   }
 
@@ -186,9 +184,9 @@ final class WebSocketStream: MessageSink {
     if let session { return session.receive(message) }
     let session: any StreamSession =
       if route.kind == .unary {
-        UnarySession(route, sink: self, shard: shard, credentials: credentials, timeout: timeout)
+        UnarySession(route, sink: self, shard: shard, caller: caller, timeout: timeout)
       } else {
-        shard.session(for: route, sink: self, credentials: credentials, timeout: timeout)
+        shard.session(for: route, sink: self, caller: caller, timeout: timeout)
       }
     self.session = session
     session.receive(message)

@@ -61,22 +61,15 @@ package final class Authenticator: Sendable {
 
   /// Logs a user in, or gives out the token an earlier login got.
   ///
-  /// - Parameters:
-  ///   - key: the hash of `credentials`.
-  ///   - stale: a token that etcd no longer accepts; another one is fetched even if this one is the latest known.
-  ///   - peer: the address the request came from, for the throttle.
-  ///   - reply: called on the authenticator's thread.
-  func login(
-    _ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String,
-    reply: @escaping LoginReply
-  ) {
-    remote.execute { [desk] in desk.value.open().login(key, credentials, stale: stale, peer: peer, reply: reply) }
+  /// - Parameter reply: called on the authenticator's thread.
+  func login(_ request: LoginRequest, reply: @escaping LoginReply) {
+    remote.execute { [desk] in desk.value.open().login(request, reply: reply) }
   }
 
   /// Passes an `AuthenticateRequest` of a client on, within the same limits; `reply` gets etcd's answer as it is, on the
   /// authenticator's thread.
   func authenticate(
-    _ message: [UInt8], peer: String, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
+    _ message: [UInt8], peer: Peer, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
   ) {
     remote.execute { [desk] in desk.value.open().authenticate(message, peer: peer, reply: reply) }
   }
@@ -104,6 +97,19 @@ package final class Authenticator: Sendable {
     }
     own.thread.join()
   }
+}
+
+/// What is to be logged in.
+struct LoginRequest: Sendable {
+  /// The hash of `credentials`.
+  let key: CredentialKey
+  let credentials: BasicCredentials
+  /// A token that etcd no longer accepts: another one is fetched even if this one is the latest known.
+  let stale: Token?
+  /// Where the request came from.
+  let peer: Peer
+  /// Whether the credentials are this process's own.
+  let isOwn: Bool
 }
 
 /// Makes the desk, and with it the connection, when it is first needed.

@@ -11,16 +11,6 @@ package struct BasicCredentials: Sendable {
   }
 }
 
-/// Who a call is made for.
-package enum CallCredentials: Hashable {
-  /// Nobody: no token is sent.
-  case none
-  /// The bearer of a token that etcd has given out.
-  case token(Token)
-  /// A user, known by the keyed hash of name and password.
-  case user(CredentialKey)
-}
-
 /// A token of etcd. One with no bytes stands for a login that etcd answered with *authentication is not enabled*.
 package final class Token: Sendable, Hashable {
   let bytes: [UInt8]

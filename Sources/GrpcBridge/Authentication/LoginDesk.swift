@@ -1,28 +1,41 @@
-import EtcdSchema
+internal import EtcdSchema
 import EventLoop
 import Logging
-import SwiftProtobuf
+internal import SwiftProtobuf
 
 /// The state of the ``Authenticator``, on its thread: one login at a time for each user and password, however many ask.
+///
+/// Strangers' failures are of no consequence for those who were let in before, nor for the process's own user: these are
+/// asked for first, and never held back.
 final class LoginDesk {
   private enum Entry {
     /// Those who wait for the login that is under way.
     case underWay([Authenticator.LoginReply])
     case token(Token)
-    case refused(GrpcStatus, until: UInt64)
   }
 
   private static let method = CallMethod(path: "/etcdserverpb.Auth/Authenticate", isRepeatable: false)
+  /// How many refused logins are remembered at most.
+  private static let mostRefused = 1024
+  /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as long
+  /// for everybody else.
+  private static let rest: UInt64 = 4
 
   private let loop: EventLoop
   private let channel: Channel
   private let configuration: Authenticator.Configuration
   private let logger: Logger
+  private let hasher = CredentialHasher()
   private var entries: [CredentialKey: Entry] = [:]
-  private var waiting: [Login] = []
+  private var refused: [CredentialKey: (status: GrpcStatus, until: UInt64)] = [:]
+  private var verified: VerifiedCredentials
+  private var waiting: LoginQueue<Login>
   /// Calls hold nothing of their delegates: these are held here.
   private var underWay: [ObjectIdentifier: Login] = [:]
   private var throttle: LoginThrottle
+  /// No stranger is logged in before.
+  private var restsUntil: UInt64 = 0
+  private lazy var restTimer = LoopTimer(loop: loop) { [unowned self] in startWaiting() }
 
   init(loop: EventLoop, channel: Channel, configuration: Authenticator.Configuration, logger: Logger) {
     self.loop = loop
@@ -30,42 +43,42 @@ final class LoginDesk {
     self.configuration = configuration
     self.logger = logger
     throttle = LoginThrottle(burst: configuration.mostFailures)
+    verified = VerifiedCredentials(limit: configuration.mostTokens)
+    waiting = LoginQueue(limit: configuration.mostWaitingLogins)
     loop.beforeWaiting { [unowned channel] in channel.flush() }
   }
 
   // MARK: - Logins for tokens that are kept
 
-  func login(
-    _ key: CredentialKey, _ credentials: BasicCredentials, stale: Token?, peer: String,
-    reply: @escaping Authenticator.LoginReply
-  ) {
-    // The token that has gone stale was given for this very user and password: nobody is guessing.
-    var isVerified = false
+  func login(_ asked: LoginRequest, reply: @escaping Authenticator.LoginReply) {
+    let key = asked.key
     switch entries[key] {
     case .underWay(let replies):
       entries[key] = .underWay(replies + [reply])
       return
-    case .token(let token) where token !== stale:
+    case .token(let token) where token !== asked.stale:
       return reply(.success((token, isFresh: false)))
-    case .token(let token):
-      isVerified = !token.isEmpty
-    case .refused(let status, let end) where loop.now < end:
-      return reply(.failure(status))
-    default:
+    case .token, nil:
       break
+    }
+    if let known = refused[key] {
+      guard loop.now >= known.until else { return reply(.failure(known.status)) }
+      refused[key] = nil
     }
     makeRoom()
     entries[key] = .underWay([reply])
     let request = Etcdserverpb_AuthenticateRequest.with {
-      $0.name = credentials.user
-      $0.password = credentials.password
+      $0.name = asked.credentials.user
+      $0.password = asked.credentials.password
     }
+    // A token that has gone stale was given for this very user and password.
+    let wasGood = asked.stale.map { !$0.isEmpty } ?? false
     // Serialising two strings cannot fail.
-    let message: [UInt8] = (try? request.serializedBytes()) ?? []
-    start(
-      Login(message, user: credentials.user, peer: peer, isVerified: isVerified, desk: self) { [unowned self] result in
-        settle(key, result)
-      })
+    let login = Login(
+      (try? request.serializedBytes()) ?? [], key: key, user: asked.credentials.user, peer: asked.peer,
+      standing: asked.isOwn ? .own : wasGood || verified.contains(key) ? .verified : .unknown, desk: self
+    ) { [unowned self] result in settle(key, result) }
+    start(login)
   }
 
   private func settle(_ key: CredentialKey, _ result: Result<[UInt8], GrpcStatus>) {
@@ -85,11 +98,16 @@ final class LoginDesk {
     }
     switch outcome {
     case .success(let token): entries[key] = .token(token)
-    case .failure(let status) where status.origin == .login:
-      entries[key] = .refused(status, until: loop.now + configuration.failureMemory)
+    case .failure(let status) where status.origin == .login: remember(status, of: key)
     case .failure: break
     }
     for reply in replies { reply(outcome.map { ($0, isFresh: true) }) }
+  }
+
+  private func remember(_ status: GrpcStatus, of key: CredentialKey) {
+    if refused.count >= Self.mostRefused { refused = refused.filter { loop.now < $0.value.until } }
+    if refused.count >= Self.mostRefused { refused.removeAll() }
+    refused[key] = (status, until: loop.now + configuration.failureMemory)
   }
 
   /// Keeps the number of entries bounded. Any token may go: its user is logged in again when it is missed.
@@ -102,9 +120,7 @@ final class LoginDesk {
   }
 
   func usersHaveChanged() {
-    entries = entries.filter { entry in
-      if case .refused = entry.value { false } else { true }
-    }
+    refused = [:]
     throttle.forgiveUsers()
   }
 
@@ -112,34 +128,44 @@ final class LoginDesk {
 
   /// Passes an `AuthenticateRequest` on and etcd's answer back, within the same limits as all logins.
   func authenticate(
-    _ message: [UInt8], peer: String, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
+    _ message: [UInt8], peer: Peer, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
   ) {
-    let user = (try? Etcdserverpb_AuthenticateRequest(serializedBytes: message))?.name ?? ""
-    start(Login(message, user: user, peer: peer, isVerified: false, desk: self, reply))
+    let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: message)
+    let (user, password) = (request?.name ?? "", request?.password ?? "")
+    // A name with a colon has no key of its own: its beginning may be another user's.
+    let key: CredentialKey? =
+      user.utf8.contains(UInt8(ascii: ":"))
+      ? nil : Array("\(user):\(password)".utf8).withUnsafeBytes { hasher.key(for: $0) }
+    let isVerified = key.map { verified.contains($0) } ?? false
+    start(
+      Login(
+        message, key: key, user: user, peer: peer, standing: isVerified ? .verified : .unknown, desk: self, reply))
   }
 
   // MARK: - At etcd
 
   private func start(_ login: Login) {
-    guard waiting.count < configuration.mostWaitingLogins else {
-      let status = GrpcStatus(.resourceExhausted, "too many logins are waiting", origin: .throttled(retryAfter: 1))
-      return login.finish(.failure(status))
+    if let status = refusal(of: login) { return login.finish(.failure(status)) }
+    login.deadline = loop.now + configuration.timeout
+    let rank: LoginQueue<Login>.Rank =
+      login.standing != .unknown ? .trusted : throttle.hasFailed(login.peer, now: loop.now) ? .suspect : .stranger
+    if let loser = waiting.append(login, from: login.peer, as: rank) {
+      loser.finish(
+        .failure(
+          GrpcStatus(.resourceExhausted, "too many logins are waiting", origin: .throttled(retryAfter: 1))))
     }
-    waiting.append(login)
     startWaiting()
   }
 
   private func startWaiting() {
-    while underWay.count < configuration.mostConcurrentLogins, !waiting.isEmpty {
-      let login = waiting.removeFirst()
-      // Looked at only now, so that guesses sent all at once are counted as well.
-      if !login.isVerified, let seconds = throttle.retryAfter(user: login.user, peer: login.peer, now: loop.now) {
-        let status = GrpcStatus(
-          .resourceExhausted, "too many failed logins of this user or from this address: wait \(seconds) s",
-          origin: .throttled(retryAfter: seconds))
+    while underWay.count < configuration.mostConcurrentLogins {
+      guard mayStartNext(), let login = waiting.popFirst() else { return }
+      // Looked at again, so that guesses sent all at once are counted as well.
+      if let status = refusal(of: login) {
         login.finish(.failure(status))
         continue
       }
+      login.start = loop.now
       underWay[ObjectIdentifier(login)] = login
       let call = Call(
         Self.method, message: CallMessage(copying: login.message),
@@ -148,12 +174,46 @@ final class LoginDesk {
     }
   }
 
+  /// Why a login is not to be tried now; nil where it may be. Those who were let in before are not held back.
+  private func refusal(of login: Login) -> GrpcStatus? {
+    guard login.standing == .unknown else { return nil }
+    if let seconds = throttle.retryAfter(user: login.user, peer: login.peer, now: loop.now) {
+      return GrpcStatus(
+        .resourceExhausted, "too many failed logins of this user or from this address: wait \(seconds) s",
+        origin: .throttled(retryAfter: seconds))
+    }
+    guard loop.now >= login.deadline else { return nil }
+    return GrpcStatus(
+      .resourceExhausted, "the login had to wait for too many others", origin: .throttled(retryAfter: 1))
+  }
+
+  /// Whether the next login may begin. What strangers may cost etcd while they fail all the time is bounded: others wait for
+  /// it, too.
+  private func mayStartNext() -> Bool {
+    guard !waiting.isFirstTrusted, throttle.isFlooded(now: loop.now) else { return true }
+    if underWay.values.contains(where: { $0.standing == .unknown }) { return false }
+    guard loop.now < restsUntil else { return true }
+    if !restTimer.isActive { restTimer.start(after: restsUntil - loop.now) }
+    return false
+  }
+
   fileprivate func ended(_ login: Login, _ status: GrpcStatus) {
     underWay[ObjectIdentifier(login)] = nil
-    if status.isRefusedLogin {
+    var status = status
+    if login.standing == .unknown {
+      let (pause, overflows) = (loop.now - login.start).multipliedReportingOverflow(by: Self.rest)
+      restsUntil = loop.now + (overflows ? configuration.timeout : min(pause, configuration.timeout))
+    }
+    if status.isOK {
+      if let key = login.key { verified.insert(key) }
+    } else if status.isRefusedLogin {
       // The message is etcd's and names neither user nor password.
       logger.info("login refused", metadata: ["peer": "\(login.peer)", "reason": "\(status.message)"])
-      throttle.failed(user: login.user, peer: login.peer, now: loop.now)
+      if let key = login.key { verified.remove(key) }
+      // What is wrong with the process's own user is nobody else's failure.
+      if login.standing != .own { throttle.failed(user: login.user, peer: login.peer, now: loop.now) }
+      // That a user has no password is as little for strangers to know as that there is none of that name.
+      status = GrpcStatus(.invalidArgument, EtcdMessage.authFailed, origin: .server)
     }
     login.finish(status.isOK ? .success(login.response) : .failure(status))
     startWaiting()
@@ -162,38 +222,54 @@ final class LoginDesk {
   func update(_ endpoints: [Endpoint]) { channel.update(endpoints) }
 
   func close() {
-    let left = waiting
-    waiting.removeAll()
-    for login in left { login.finish(.failure(Channel.closed)) }
+    restTimer.stop()
+    while let login = waiting.popFirst() { login.finish(.failure(Channel.closed)) }
     channel.close()
   }
 }
 
 extension GrpcStatus {
-  /// Whether etcd did not believe the user and password.
-  fileprivate var isRefusedLogin: Bool { origin == .server && code == .invalidArgument }
+  /// Whether etcd did not believe the user and password. A user that was made without a password it refuses in its own way.
+  fileprivate var isRefusedLogin: Bool {
+    origin == .server && (code == .invalidArgument || (code == .unknown && message == EtcdMessage.noPasswordUser))
+  }
 }
 
 /// One `Authenticate` call, from the queue to its answer.
 private final class Login: CallDelegate {
+  /// What is known of a user and password before they are tried.
+  enum Standing {
+    case unknown
+    /// They were good before.
+    case verified
+    /// They are the process's own.
+    case own
+  }
+
   /// The `AuthenticateRequest`.
   let message: [UInt8]
+  /// The hash of user and password; nil where there is none.
+  let key: CredentialKey?
   let user: String
-  let peer: String
-  /// Whether the user and password were good before.
-  let isVerified: Bool
+  let peer: Peer
+  let standing: Standing
   let finish: (Result<[UInt8], GrpcStatus>) -> Void
   private(set) var response: [UInt8] = []
+  /// Until when it may wait for its turn.
+  var deadline = UInt64.max
+  /// When it was sent to etcd.
+  var start: UInt64 = 0
   private unowned let desk: LoginDesk
 
   init(
-    _ message: [UInt8], user: String, peer: String, isVerified: Bool, desk: LoginDesk,
+    _ message: [UInt8], key: CredentialKey?, user: String, peer: Peer, standing: Standing, desk: LoginDesk,
     _ finish: @escaping (Result<[UInt8], GrpcStatus>) -> Void
   ) {
     self.message = message
+    self.key = key
     self.user = user
     self.peer = peer
-    self.isVerified = isVerified
+    self.standing = standing
     self.desk = desk
     self.finish = finish
   }
@@ -201,6 +277,4 @@ private final class Login: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }
   func call(_ call: Call, endedWith status: GrpcStatus) { desk.ended(self, status) }
-  func credentials(for call: Call) -> BasicCredentials { BasicCredentials(user: user, password: "") }
-  func peer(of call: Call) -> String { peer }
 }

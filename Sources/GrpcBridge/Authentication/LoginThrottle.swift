@@ -18,27 +18,42 @@ struct LoginThrottle {
   // By the hash of the name (keyed, of this process), which is short whatever the name: two names in one bucket are only
   // slowed down together.
   private var users: [Int: Bucket] = [:]
-  private var peers: [Int: Bucket] = [:]
+  private var peers: [Peer: Bucket] = [:]
+
+  /// The failures of all together, of which so many times as many are forgiven, and forgiven as often.
+  private var all = Bucket(failures: 0, time: 0)
+  private static let crowd: Double = 4
 
   var bucketCount: Int { users.count + peers.count }
 
   init(burst: Int) { self.burst = Double(burst) }
 
+  /// Whether logins fail all the time, whoever they are from.
+  func isFlooded(now: UInt64) -> Bool {
+    max(0, all.failures - Self.crowd * Double(now - all.time) / Self.forgiveness) > Self.crowd * burst
+  }
+
+  /// Whether logins from the peer have failed of late.
+  func hasFailed(_ peer: Peer, now: UInt64) -> Bool { (peers[peer]?.failures(at: now) ?? 0) > 0 }
+
   /// The seconds after which a login is to be tried again; nil where it may be tried now.
-  func retryAfter(user: String, peer: String, now: UInt64) -> Int? {
-    let failures = max(users[user.hashValue]?.failures(at: now) ?? 0, peers[peer.hashValue]?.failures(at: now) ?? 0)
+  func retryAfter(user: String, peer: Peer, now: UInt64) -> Int? {
+    let failures = max(users[user.hashValue]?.failures(at: now) ?? 0, peers[peer]?.failures(at: now) ?? 0)
     return failures + 1 > burst ? Int((failures + 1 - burst).rounded(.up)) : nil
   }
 
-  mutating func failed(user: String, peer: String, now: UInt64) {
+  mutating func failed(user: String, peer: Peer, now: UInt64) {
+    let left = all.failures - Self.crowd * Double(now - all.time) / Self.forgiveness
+    // However many they were: once they are over, the next minute is as any other.
+    all = Bucket(failures: min(max(0, left) + 1, Self.crowd * (burst + 10)), time: now)
     Self.count(user.hashValue, in: &users, now: now)
-    Self.count(peer.hashValue, in: &peers, now: now)
+    Self.count(peer, in: &peers, now: now)
   }
 
   /// Gives all names another chance, as after a change of users. Addresses keep their failures.
   mutating func forgiveUsers() { users.removeAll() }
 
-  private static func count(_ name: Int, in buckets: inout [Int: Bucket], now: UInt64) {
+  private static func count<Name: Hashable>(_ name: Name, in buckets: inout [Name: Bucket], now: UInt64) {
     if buckets.count >= mostBuckets { buckets = buckets.filter { $0.value.failures(at: now) > 0 } }
     // Those who keep this many buckets busy at once are held back by the bound on concurrent logins.
     if buckets.count >= mostBuckets { buckets.removeAll() }

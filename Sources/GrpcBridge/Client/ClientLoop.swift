@@ -32,8 +32,8 @@ final class ClientLoop {
   let loop: EventLoop
   let configuration: EtcdClient.Configuration
   let bridge: Bridge
-  let credentials: CallCredentials
-  let basic: BasicCredentials?
+  /// The client, to its own bridge.
+  let caller: Caller
   private let authenticator: Authenticator
   private let settings: Bridge.Configuration
   private var sync: EndpointSync?
@@ -55,17 +55,17 @@ final class ClientLoop {
     bridge = Bridge(
       loop: loop, endpoints: endpoints, authenticator: authenticator, configuration: settings,
       logger: configuration.logger)
-    switch configuration.credentials {
-    case .none: (credentials, basic) = (.none, nil)
-    case .token(let token): (credentials, basic) = (.token(Token(token.utf8)), nil)
-    case .basic(let user, let password):
-      let basic = BasicCredentials(user: user, password: password)
-      (credentials, self.basic) = (.user(bridge.key(for: basic)), basic)
-    }
+    let credentials: CallCredentials =
+      switch configuration.credentials {
+      case .none: .none
+      case .token(let token): .token(Token(token.utf8))
+      case .basic(let user, let password): .user(bridge.keep(BasicCredentials(user: user, password: password)))
+      }
+    caller = Caller(credentials, peer: .itself)
     loop.beforeWaiting { [unowned self] in turn() }
     guard let interval = configuration.autoSyncInterval else { return }
     sync = EndpointSync(
-      bridge: bridge, loop: loop, interval: interval.milliseconds, credentials: basic, logger: configuration.logger
+      bridge: bridge, loop: loop, interval: interval.milliseconds, caller: caller, logger: configuration.logger
     ) { [unowned self] endpoints in
       bridge.update(endpoints)
       authenticator.update(endpoints)
@@ -144,12 +144,4 @@ final class ClientLoop {
   func error(_ status: GrpcStatus, at endpoint: Endpoint? = nil) -> EtcdError {
     isClosed ? .clientClosed : EtcdError(status, endpoint: endpoint)
   }
-}
-
-extension ClientLoop {
-  /// What the throttle of logins knows a client by.
-  static let peer = "client"
-
-  /// The user and password, for a login.
-  var basicCredentials: BasicCredentials { basic ?? BasicCredentials(user: "", password: "") }
 }

@@ -41,7 +41,7 @@ final class LeaseRenewal: ClientOperation {
   private func ask() {
     let timeout = deadline - min(core.loop.now, deadline)
     asked = core.bridge.leases.keepAlive(
-      lease.rawValue, credentials: core.credentials, basic: core.basic, peer: ClientLoop.peer, timeout: timeout
+      lease.rawValue, for: core.caller, timeout: timeout
     ) { [unowned self] in hear($0) }
   }
 

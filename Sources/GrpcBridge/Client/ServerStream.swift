@@ -47,7 +47,7 @@ final class ServerStream: ClientOperation {
     let call = Call(method, message: CallMessage(copying: message), timeout: timeout, delegate: self)
     call.requiresLeader = resumes || core.configuration.requireLeader
     self.call = call
-    bridge.start(call, credentials: core.credentials)
+    bridge.start(call, for: core.caller)
     bridge.finishSending(call)
   }
 
@@ -101,8 +101,4 @@ extension ServerStream: CallDelegate {
     isHeldBack = false
     reopening.start(after: backoff.wait())
   }
-
-  func credentials(for call: Call) -> BasicCredentials { core.basicCredentials }
-
-  func peer(of call: Call) -> String { ClientLoop.peer }
 }

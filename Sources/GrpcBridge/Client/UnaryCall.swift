@@ -22,10 +22,10 @@ final class UnaryCall: ClientOperation {
     bridge = core.takeBridge(to: target)
     call = Call(method, message: CallMessage(copying: message), timeout: timeout, delegate: self)
     call.requiresLeader = core.configuration.requireLeader
-    call.credentials = credentials ? core.credentials : .none
+    call.caller = credentials ? core.caller : Caller(.none, peer: .itself)
   }
 
-  func start() { bridge.start(call, credentials: call.credentials) }
+  func start() { bridge.start(call, for: call.caller) }
 
   func cancel() {
     bridge.cancel(call)
@@ -57,8 +57,4 @@ extension UnaryCall: CallDelegate {
   func call(_ call: Call, endedWith status: GrpcStatus) {
     finish(status.isOK ? .success(response) : .failure(core.error(status, at: call.endpoint)))
   }
-
-  func credentials(for call: Call) -> BasicCredentials { core.basicCredentials }
-
-  func peer(of call: Call) -> String { ClientLoop.peer }
 }

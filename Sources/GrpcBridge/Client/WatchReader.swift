@@ -31,7 +31,7 @@ final class WatchReader: ClientOperation {
   }
 
   func start() {
-    let client = core.bridge.watches.open(credentials: core.credentials, peer: ClientLoop.peer, delegate: self)
+    let client = core.bridge.watches.open(for: core.caller, delegate: self)
     self.client = client
     do {
       try request.withUnsafeBytes { try client.receive($0) }
@@ -74,6 +74,4 @@ extension WatchReader: WatchClientDelegate {
   }
 
   func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(core.error(status)) }
-
-  func credentials(for client: WatchClient) -> BasicCredentials { core.basicCredentials }
 }

@@ -1,5 +1,5 @@
 /// One client's wish to keep a lease alive, from
-/// ``LeaseKeeper/keepAlive(_:credentials:basic:peer:timeout:answer:)`` to its answer. Belongs to one loop.
+/// ``LeaseKeeper/keepAlive(_:for:timeout:answer:)`` to its answer. Belongs to one loop.
 package final class KeepAlive {
   /// Hears the bytes of etcd's `LeaseKeepAliveResponse`, or why there is none; once at most.
   package typealias Answer = (Result<[UInt8], GrpcStatus>) -> Void

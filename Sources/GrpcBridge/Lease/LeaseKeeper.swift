@@ -36,14 +36,11 @@ package final class LeaseKeeper {
   ///
   /// - Parameters:
   ///   - lease: the ID of the lease.
-  ///   - credentials: who asks.
-  ///   - basic: the user and password of ``CallCredentials/user(_:)``, kept while the user's stream is open.
-  ///   - peer: the client's address, for the throttle of logins.
+  ///   - caller: who asks, kept while the user's stream is open.
   ///   - timeout: after how many milliseconds the answer is an error.
   ///   - answer: called once, later, unless the wish is cancelled. After the bridge was closed it is called at once.
   package func keepAlive(
-    _ lease: Int64, credentials: CallCredentials, basic: BasicCredentials?, peer: String, timeout: UInt64,
-    answer: @escaping KeepAlive.Answer
+    _ lease: Int64, for caller: Caller, timeout: UInt64, answer: @escaping KeepAlive.Answer
   ) -> KeepAlive {
     let (sum, overflows) = loop.now.addingReportingOverflow(timeout)
     let keepAlive = KeepAlive(timeout: timeout, deadline: overflows ? .max : sum, answer: answer)
@@ -52,11 +49,11 @@ package final class LeaseKeeper {
       return keepAlive
     }
     let stream: LeaseStream
-    if let known = streams[credentials] {
+    if let known = streams[caller.credentials] {
       stream = known
     } else {
-      stream = LeaseStream(keeper: self, credentials: credentials, basic: basic, peer: peer)
-      streams[credentials] = stream
+      stream = LeaseStream(keeper: self, caller: caller)
+      streams[caller.credentials] = stream
     }
     stream.add(keepAlive, lease: lease)
     wake(at: keepAlive.deadline)
@@ -91,12 +88,12 @@ package final class LeaseKeeper {
 
   /// Keeps a stream until its end that takes no more requests.
   func finishes(_ stream: LeaseStream) {
-    streams[stream.credentials] = nil
+    streams[stream.caller.credentials] = nil
     finishing[ObjectIdentifier(stream)] = stream
   }
 
   func ended(_ stream: LeaseStream) {
-    if streams[stream.credentials] === stream { streams[stream.credentials] = nil }
+    if streams[stream.caller.credentials] === stream { streams[stream.caller.credentials] = nil }
     finishing[ObjectIdentifier(stream)] = nil
   }
 

@@ -9,9 +9,7 @@ final class LeaseStream {
   private static let method = CallMethod(
     path: "/etcdserverpb.Lease/LeaseKeepAlive", isRepeatable: false, isStream: true, requiresLeader: true)
 
-  let credentials: CallCredentials
-  private let basic: BasicCredentials?
-  private let peer: String
+  let caller: Caller
   private unowned let keeper: LeaseKeeper
   private var call: Call?
   private var leases: [Int64: Wishes] = [:]
@@ -42,11 +40,9 @@ final class LeaseStream {
     var all: [KeepAlive] { (asked ?? []) + wanted }
   }
 
-  init(keeper: LeaseKeeper, credentials: CallCredentials, basic: BasicCredentials?, peer: String) {
+  init(keeper: LeaseKeeper, caller: Caller) {
     self.keeper = keeper
-    self.credentials = credentials
-    self.basic = basic
-    self.peer = peer
+    self.caller = caller
   }
 
   // MARK: - Requests
@@ -91,7 +87,7 @@ final class LeaseStream {
       } else {
         let call = Call(Self.method, message: message, timeout: nil, delegate: self)
         self.call = call
-        keeper.bridge.start(call, credentials: credentials, insteadOf: refused.take())
+        keeper.bridge.start(call, for: caller, insteadOf: refused.take())
       }
     }
     if call == nil && leases.isEmpty { keeper.ended(self) }
@@ -186,7 +182,7 @@ final class LeaseStream {
 
   /// Whether another gRPC stream may fare better.
   private func canAskAgain(after status: GrpcStatus, of call: Call) -> Bool {
-    if status.asksForNewToken && call.hasReceivedMessage, case .user = credentials {
+    if status.asksForNewToken && call.hasReceivedMessage, case .user = caller.credentials {
       // Bad only since: what etcd refuses at once the bridge has seen to already.
       refused = call
       return true
@@ -220,8 +216,4 @@ extension LeaseStream: CallDelegate {
   }
 
   func call(_ call: Call, endedWith status: GrpcStatus) { ended(call, status) }
-
-  func credentials(for call: Call) -> BasicCredentials { basic ?? BasicCredentials(user: "", password: "") }
-
-  func peer(of call: Call) -> String { peer }
 }

@@ -96,7 +96,4 @@ final class Sentinel: CallDelegate {
     again.start(after: Self.pause)
     if isRefused { member.giveUpCalls(status) }
   }
-
-  func credentials(for call: Call) -> BasicCredentials { BasicCredentials(user: "", password: "") }
-  func peer(of call: Call) -> String { "" }
 }

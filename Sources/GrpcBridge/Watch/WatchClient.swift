@@ -8,8 +8,6 @@ package protocol WatchClientDelegate: AnyObject {
   func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64)
   /// Nothing follows: the client's watches cannot go on.
   func watchClient(_ client: WatchClient, endedWith status: GrpcStatus)
-  /// The user and password, where the client was made with a ``CredentialKey``.
-  func credentials(for client: WatchClient) -> BasicCredentials
 }
 
 /// One client's stream of watches: it takes `WatchRequest`s and gives `WatchResponse`s as an etcd Watch stream of its own
@@ -17,8 +15,7 @@ package protocol WatchClientDelegate: AnyObject {
 ///
 /// Belongs to a bridge's loop. Whoever makes it keeps it and calls ``cancel()`` before letting it go.
 package final class WatchClient {
-  package let peer: String
-  let credentials: CallCredentials
+  let caller: Caller
   unowned let delegate: any WatchClientDelegate
   private unowned let hub: WatchHub
   private var watches: [Watch] = []
@@ -30,10 +27,9 @@ package final class WatchClient {
   private var duplicateCount = 0
   private var isOver = false
 
-  init(hub: WatchHub, credentials: CallCredentials, peer: String, delegate: any WatchClientDelegate) {
+  init(hub: WatchHub, caller: Caller, delegate: any WatchClientDelegate) {
     self.hub = hub
-    self.credentials = credentials
-    self.peer = peer
+    self.caller = caller
     self.delegate = delegate
   }
 

@@ -3,7 +3,7 @@ import Logging
 
 /// What carries the calls of watches: the ``Bridge``.
 protocol WatchCarrier: AnyObject {
-  func start(_ call: Call, credentials: CallCredentials)
+  func start(_ call: Call, for caller: Caller)
   func send(_ message: consuming CallMessage, on call: Call)
   func cancel(_ call: Call)
 }
@@ -36,30 +36,28 @@ package final class WatchHub {
 
   /// Opens a stream of watches for one client.
   ///
-  /// - Parameter peer: the address of the client, for the throttle of logins.
-  package func open(
-    credentials: CallCredentials, peer: String, delegate: any WatchClientDelegate
-  ) -> WatchClient {
-    let client = WatchClient(hub: self, credentials: credentials, peer: peer, delegate: delegate)
+  /// - Parameter caller: the client, kept while the user's stream is open.
+  package func open(for caller: Caller, delegate: any WatchClientDelegate) -> WatchClient {
+    let client = WatchClient(hub: self, caller: caller, delegate: delegate)
     stream(for: client).add(client)
     return client
   }
 
   func stream(for client: WatchClient) -> WatchStream {
-    if let stream = streams[client.credentials] { return stream }
-    let stream = WatchStream(hub: self, credentials: client.credentials)
-    streams[client.credentials] = stream
+    if let stream = streams[client.caller.credentials] { return stream }
+    let stream = WatchStream(hub: self, caller: client.caller)
+    streams[client.caller.credentials] = stream
     return stream
   }
 
   func remove(_ client: WatchClient, _ watches: [Watch]) {
-    guard let stream = streams[client.credentials] else { return }
+    guard let stream = streams[client.caller.credentials] else { return }
     for watch in watches { stream.detach(watch) }
     stream.remove(client)
   }
 
   func forget(_ stream: WatchStream) {
-    if streams[stream.credentials] === stream { streams[stream.credentials] = nil }
+    if streams[stream.caller.credentials] === stream { streams[stream.caller.credentials] = nil }
   }
 
   /// Ends all watches with `status`, and those to come with their first failure.

@@ -21,7 +21,7 @@ final class WatchProbe {
     self.answer = answer
   }
 
-  func start(on carrier: any WatchCarrier, credentials: CallCredentials) {
+  func start(on carrier: any WatchCarrier, for caller: Caller) {
     var request = Etcdserverpb_RangeRequest()
     request.key = .init(range.key.isEmpty ? [0] : range.key)
     request.rangeEnd = .init(range.end)
@@ -31,7 +31,7 @@ final class WatchProbe {
     let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
     let call = Call(Self.method, message: CallMessage(copying: bytes), timeout: Self.timeout, delegate: self)
     self.call = call
-    carrier.start(call, credentials: credentials)
+    carrier.start(call, for: caller)
   }
 
   func cancel(on carrier: any WatchCarrier) {
@@ -42,7 +42,4 @@ final class WatchProbe {
 extension WatchProbe: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
-  func call(_ call: Call, endedWith status: GrpcStatus) { answer(self, status) }
-  func credentials(for call: Call) -> BasicCredentials { stream.credentials(for: call) }
-  func peer(of call: Call) -> String { stream.peer(of: call) }
-}
+  func call(_ call: Call, endedWith status: GrpcStatus) { answer(self, status) }}

@@ -11,7 +11,8 @@ final class WatchStream {
   private static let method = CallMethod(
     path: "/etcdserverpb.Watch/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
 
-  let credentials: CallCredentials
+  /// The client that the stream was opened for.
+  let caller: Caller
   private let loop: EventLoop
   private unowned let hub: WatchHub
   private var carrier: any WatchCarrier { hub.carrier }
@@ -49,9 +50,9 @@ final class WatchStream {
     func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(client)) }
   }
 
-  init(hub: WatchHub, credentials: CallCredentials) {
+  init(hub: WatchHub, caller: Caller) {
     self.hub = hub
-    self.credentials = credentials
+    self.caller = caller
     loop = hub.loop
   }
 
@@ -178,7 +179,7 @@ final class WatchStream {
     } else {
       let call = Call(Self.method, message: message, timeout: nil, delegate: self)
       self.call = call
-      carrier.start(call, credentials: credentials)
+      carrier.start(call, for: caller)
     }
   }
 
@@ -266,11 +267,11 @@ final class WatchStream {
   private func refused(_ feed: WatchFeed, _ message: WatchMessage) {
     feed.denials += 1
     feed.state = .waiting
-    if case .none = credentials, !feed.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
+    if case .none = caller.credentials, !feed.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
       // Told as for any other call: the client is asked who it is.
       return fail(feed, GrpcStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
     }
-    guard case .user = credentials, feed.denials < 3, feed.readerCount > 0,
+    guard case .user = caller.credentials, feed.denials < 3, feed.readerCount > 0,
       EtcdMessage.mayBeTokens.contains(where: { message.cancelReason.hasSuffix($0) })
     else { return end(feed, with: message) }
     feed.state = .doubtful
@@ -282,7 +283,7 @@ final class WatchStream {
       judge(feed, message, by: refusing, status)
     }
     probes.append(probe)
-    probe.start(on: carrier, credentials: credentials)
+    probe.start(on: carrier, for: caller)
   }
 
   private func judge(_ feed: WatchFeed, _ message: WatchMessage, by refusing: Call?, _ status: GrpcStatus) {
@@ -403,10 +404,4 @@ extension WatchStream: CallDelegate {
     self.call = nil
     ended(with: status.isOK ? GrpcStatus(.unavailable, "etcd ended the watch stream") : status)
   }
-
-  func credentials(for call: Call) -> BasicCredentials {
-    clients.first.map { $0.client.delegate.credentials(for: $0.client) } ?? BasicCredentials(user: "", password: "")
-  }
-
-  func peer(of call: Call) -> String { clients.first?.client.peer ?? "" }
 }

@@ -112,6 +112,52 @@ struct ThrottledLoginTests {
     }
   }
 
+  /// However many strangers guess at it, and wherever they are: the password of the gateway's own user is known.
+  @Test func guessesAtItsNameDoNotLockTheGatewaysOwnUserOut() async throws {
+    let isStale = Mutex(false)
+    try await withScriptedEtcd(
+      gateway: ["--user", "ann:good", "--max-login-failures", "1"],
+      script: { call in
+        if isStale.withLock({ $0 }) && call.headers["token"] == "ann.1" {
+          return .failure(16, "etcdserver: invalid auth token")
+        }
+        return .range
+      },
+      logIn: { call, password in
+        password == "good" ? nil : .failure(3, "etcdserver: authentication failed, invalid user ID or password")
+      }
+    ) { peer, gateway in
+      let body: JSON = ["key": "YQ=="]
+      var refused = 0
+      for number in 0..<5 where try await gateway.http.post("/v3/kv/range", body, user: "ann:\(number)").status == 429 {
+        refused += 1
+      }
+      #expect(refused > 0)
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", body))
+      isStale.withLock { $0 = true }
+      _ = try await gateway.http.post("/v3/kv/range", body, user: "ann:again")
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", body))
+    }
+  }
+
+  /// What etcd says of a user that was made without a password is what it says of any wrong one.
+  @Test(arguments: EtcdVersion.allCases)
+  func aUserWithoutAPasswordIsRefusedAsAnyOther(_ version: EtcdVersion) async throws {
+    try await withAuth(version) { fixture, gateway in
+      try await fixture.asRoot("/v3/auth/user/add", ["name": "nopw", "options": ["no_password": true]])
+      expectChallenge(try await gateway.get("nopw:guess"))
+      expectChallenge(try await gateway.http.get("/keys/a", user: "nopw:guess"))
+      let own = try await gateway.http.post("/v3/auth/authenticate", ["name": "nopw", "password": "guess"])
+      expectError(own, 400, code: 3)
+      #expect(own.message == "etcdserver: authentication failed, invalid user ID or password")
+      var statuses: Set<Int> = []
+      for number in 0..<40 where !statuses.contains(429) {
+        statuses.insert(try await gateway.get("nopw:guess\(number)").status)
+      }
+      #expect(statuses == [401, 429])
+    }
+  }
+
   /// Tries wrong passwords one after another until one is refused without etcd being asked, at most so many.
   private func guess(_ user: String, at gateway: GatewayProcess, times: Int) async throws -> HTTPResponse {
     var last = try await gateway.get("\(user):guess0")

@@ -50,6 +50,18 @@ import Testing
     }
   }
 
+  @Test(arguments: ["/v3/kv/range", "/v3/maintenance/snapshot", "/v3/election/observe", "/v3/watch"])
+  func aSubprotocolIsNoAuthorizationHeader(_ path: String) async throws {
+    try await withEtcdAndGateway(.v3_5) { etcd, gateway in
+      let refusal = await #expect(throws: WebSocketClient.Refusal.self) {
+        _ = try await WebSocketClient.connect(
+          gateway.url, path, subprotocols: ["Bearer", "Basic \("u:p".base64)"])
+      }
+      #expect(refusal?.response.status == 400)
+      expectStatus(200, try await gateway.http.get("/livez"))
+    }
+  }
+
   @Test(arguments: EtcdVersion.allCases)
   func credentialsComeWithTheHandshake(_ version: EtcdVersion) async throws {
     try await withAuth(version) { fixture, gateway in

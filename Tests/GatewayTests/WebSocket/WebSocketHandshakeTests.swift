@@ -1,3 +1,4 @@
+import GrpcBridge
 import Testing
 
 @testable import Gateway
@@ -70,15 +71,21 @@ import Testing
 
   @Test func aTokenMayComeAsASubprotocol() throws {
     let acceptance = try accept([("Sec-WebSocket-Protocol", "Bearer, abc.123")])
-    #expect(acceptance.token == Array("abc.123".utf8))
+    #expect(acceptance.token == Token("abc.123".utf8))
     #expect(acceptance.headers.last?.value == "Bearer")
     let parts = try accept([("Sec-WebSocket-Protocol", "Bearer"), ("Sec-WebSocket-Protocol", "t")])
-    #expect(parts.token == Array("t".utf8))
+    #expect(parts.token == Token("t".utf8))
     // None of ours: the client has to go on without.
     #expect(try accept([("Sec-WebSocket-Protocol", "chat, superchat")]).headers.count == 2)
     #expect(status([("Sec-WebSocket-Protocol", "Bearer")]) == 400)
     #expect(status([("Sec-WebSocket-Protocol", "Bearer, a, b")]) == 400)
     #expect(status([("Sec-WebSocket-Protocol", "Bearer, a"), ("Authorization", "b")]) == 400)
+  }
+
+  /// Text that is looked at twice is looked at in two ways: what is a header's value elsewhere is none here.
+  @Test(arguments: ["Basic dTpw", "Bearer abc", "basic", "BEARER", "a b", "a\tb", "\u{e4}", "a\u{7f}"])
+  func aTokenIsATokenAndNothingElse(_ token: String) {
+    #expect(status([("Sec-WebSocket-Protocol", "Bearer, \(token)")]) == 400)
   }
 
   @Test(arguments: [

@@ -34,8 +34,9 @@ import Testing
     try await withBridge(script: script) { fixture in
       let sync = Mutex<LoopBound<EndpointSync>?>(nil)
       await fixture.run { [loop = fixture.loop] bridge in
+        let caller = Caller(user.map { .user(bridge.keep($0)) } ?? .none, peer: .itself)
         let made = EndpointSync(
-          bridge: bridge, loop: loop.value, interval: 10, credentials: user, logger: Logger(label: "test")
+          bridge: bridge, loop: loop.value, interval: 10, caller: caller, logger: Logger(label: "test")
         ) { endpoints in reports.withLock { $0.append(endpoints.map(\.description)) } }
         sync.withLock { $0 = LoopBound(made, loop: loop.value) }
       }

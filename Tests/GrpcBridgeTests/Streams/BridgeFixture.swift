@@ -50,15 +50,15 @@ final class BridgeFixture: Sendable {
     _ method: CallMethod, _ messages: [[UInt8]], user: BasicCredentials? = nil, timeout: UInt64? = nil,
     insteadOf refused: RecordedCall? = nil, reaction: @escaping RecordedCall.Reaction = { _, _, _ in }
   ) async -> RecordedCall {
-    let recorded = RecordedCall(bridge: bridge, user: user, reaction: reaction)
+    let recorded = RecordedCall(bridge: bridge, reaction: reaction)
     calls.withLock { $0.append(recorded) }
     await run { [bridge, loop] _ in
       let call = Call(
         method, message: CallMessage(copying: messages[0]), timeout: timeout.map { GrpcTimeout(milliseconds: $0) },
         delegate: recorded)
       recorded.call = LoopBound(call, loop: loop.value)
-      bridge.value.start(
-        call, credentials: user.map { .user(bridge.value.key(for: $0)) } ?? .none, insteadOf: refused?.call?.value)
+      let credentials = user.map { CallCredentials.user(bridge.value.keep($0)) } ?? .none
+      bridge.value.start(call, for: Caller(credentials, peer: .itself), insteadOf: refused?.call?.value)
       for message in messages.dropFirst() { bridge.value.send(CallMessage(copying: message), on: call) }
     }
     return recorded
@@ -107,12 +107,10 @@ final class RecordedCall: CallDelegate, Sendable {
 
   private let state = Mutex(State())
   private let bridge: LoopBound<Bridge>
-  private let user: BasicCredentials?
   private let reaction: Reaction
 
-  init(bridge: LoopBound<Bridge>, user: BasicCredentials?, reaction: @escaping Reaction) {
+  init(bridge: LoopBound<Bridge>, reaction: @escaping Reaction) {
     self.bridge = bridge
-    self.user = user
     self.reaction = reaction
   }
 
@@ -167,9 +165,6 @@ final class RecordedCall: CallDelegate, Sendable {
       $0.ends += 1
     }
   }
-
-  func credentials(for call: Call) -> BasicCredentials { user ?? BasicCredentials(user: "", password: "") }
-  func peer(of call: Call) -> String { "test" }
 }
 
 extension CallMethod {

@@ -38,8 +38,6 @@ import Testing
     func call(_ call: Call, willReceive length: Int) {}
     func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
     func call(_ call: Call, endedWith status: GrpcStatus) { self.status = status }
-    func credentials(for call: Call) -> BasicCredentials { BasicCredentials(user: "", password: "") }
-    func peer(of call: Call) -> String { "test" }
   }
 
   @Test func itStopsForAStreamOnTheWire() throws {

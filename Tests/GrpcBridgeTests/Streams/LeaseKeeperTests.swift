@@ -285,7 +285,7 @@ extension BridgeFixture {
     _ next: @escaping @Sendable (Int64) -> Int64?
   ) {
     let keepAlive = bridge.leases.keepAlive(
-      lease, credentials: token.map { .token($0) } ?? .none, basic: nil, peer: "test", timeout: timeout
+      lease, for: Caller(token.map { .token($0) } ?? .none, peer: .itself), timeout: timeout
     ) { [unowned self, unowned bridge] result in
       answer.add(result)
       if let following = next(lease) { ask(bridge, following, answer, token, timeout, next) }

@@ -71,6 +71,7 @@ package enum EtcdMessage {
   package static let rawAuthOldRevision = "auth: revision in header is old"
   package static let rawAuthNotEnabled = "auth: authentication is not enabled"
   package static let rawAuthFailed = "auth: authentication failed, invalid user ID or password"
+  package static let noPasswordUser = "auth: authentication failed, password was given for no password user"
   package static let rawInvalidAuthMgmt = "auth: invalid auth management"
   package static let rawDeadlineExceeded = "context deadline exceeded"
   package static let rawCanceled = "context canceled"
@@ -270,6 +271,9 @@ extension EtcdError.Code {
   /// etcd's `ErrGRPCDeadlineExceeded`: *etcdserver: context deadline exceeded*.
   public static var deadlineExceeded: Self { Self(rawValue: "deadlineExceeded") }
 
+  /// etcd's `ErrNoPasswordUser`: *auth: authentication failed, password was given for no password user*.
+  public static var noPasswordUser: Self { Self(rawValue: "noPasswordUser") }
+
   /// etcd's `ErrNotPrimary`: *not a primary lessor*.
   public static var notPrimary: Self { Self(rawValue: "notPrimary") }
 }
@@ -346,6 +350,7 @@ extension EtcdError {
     Row(EtcdMessage.rawAuthOldRevision, .authOldRevision, .invalidArgument, "ErrGRPCAuthOldRevision"),
     Row(EtcdMessage.rawAuthNotEnabled, .authNotEnabled, .failedPrecondition, "ErrGRPCAuthNotEnabled"),
     Row(EtcdMessage.rawAuthFailed, .authFailed, .invalidArgument, "ErrGRPCAuthFailed"),
+    Row(EtcdMessage.noPasswordUser, .noPasswordUser, .unknown, "ErrNoPasswordUser"),
     Row(EtcdMessage.rawInvalidAuthMgmt, .invalidAuthMgmt, .invalidArgument, "ErrGRPCInvalidAuthMgmt"),
     Row(EtcdMessage.rawDeadlineExceeded, .deadlineExceeded, .deadlineExceeded, "ErrGRPCDeadlineExceeded"),
     Row(EtcdMessage.rawCanceled, .canceled, .canceled, "ErrGRPCCanceled"),

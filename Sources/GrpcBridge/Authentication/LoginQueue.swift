@@ -1,0 +1,73 @@
+/// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have not
+/// failed, then all others; and of these peers each has its turn, so that nobody waits for another's crowd. A pure
+/// structure.
+struct LoginQueue<Login> {
+  /// How much a login is worth waiting for.
+  enum Rank: Int {
+    /// The user and password are the process's own, or were good before.
+    case trusted
+    /// Nothing is known.
+    case stranger
+    /// From where others have failed of late.
+    case suspect
+  }
+
+  /// How many logins may wait.
+  let limit: Int
+  private var turns: [Turns] = [Turns(), Turns(), Turns()]
+  var count: Int { turns.reduce(0) { $0 + $1.count } }
+
+  init(limit: Int) { self.limit = limit }
+
+  /// Adds a login behind those of its peer.
+  ///
+  /// - Returns: one that has no place any more: the last of the peer with the most logins of the least rank, or the new one.
+  mutating func append(_ login: Login, from peer: Peer, as rank: Rank) -> Login? {
+    turns[rank.rawValue].append(login, of: peer)
+    guard count > limit else { return nil }
+    let crowded = turns.lastIndex { $0.count > 0 } ?? rank.rawValue
+    return turns[crowded].removeLastOfMost()
+  }
+
+  /// Takes the next one out.
+  mutating func popFirst() -> Login? {
+    guard let first = turns.firstIndex(where: { $0.count > 0 }) else { return nil }
+    return turns[first].popFirst()
+  }
+
+  /// Whether the next one is trusted.
+  var isFirstTrusted: Bool { turns[Rank.trusted.rawValue].count > 0 }
+
+  /// What peers wait for, who take turns.
+  private struct Turns {
+    private(set) var count = 0
+    private var waiting: [Peer: ArraySlice<Login>] = [:]
+    /// The peers that wait, the next one first.
+    private var order: ArraySlice<Peer> = []
+
+    mutating func append(_ login: Login, of peer: Peer) {
+      count += 1
+      if waiting[peer] == nil { order.append(peer) }
+      waiting[peer, default: []].append(login)
+    }
+
+    mutating func popFirst() -> Login? {
+      guard let peer = order.popFirst(), let login = waiting[peer]?.popFirst() else { return nil }
+      count -= 1
+      if waiting[peer]?.isEmpty == false { order.append(peer) } else { waiting[peer] = nil }
+      return login
+    }
+
+    mutating func removeLastOfMost() -> Login? {
+      guard let peer = waiting.max(by: { $0.value.count < $1.value.count })?.key,
+        let login = waiting[peer]?.popLast()
+      else { return nil }
+      count -= 1
+      if waiting[peer]?.isEmpty == true {
+        waiting[peer] = nil
+        order.removeAll { $0 == peer }
+      }
+      return login
+    }
+  }
+}
