@@ -7,6 +7,12 @@ package struct AcceptedSocket {
   /// Who has connected; over a Unix socket nobody in particular.
   package let peer: SocketAddress
 
+  /// - Parameter peer: who the connection is carried for, where that is somebody else.
+  package init(_ descriptor: Int32, peer: SocketAddress) {
+    self.descriptor = descriptor
+    self.peer = peer
+  }
+
   /// Accepts the next connection, if there is one (accept(2)).
   ///
   /// - Returns: nil where there is none, or one that broke before it was accepted.

@@ -15,6 +15,37 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     self.length = length
   }
 
+  /// - Parameter address: nil for that of a Unix socket without a path.
+  package init(_ address: IPAddress?, port: UInt16) {
+    var storage = sockaddr_storage()
+    guard let address else {
+      storage.ss_family = sa_family_t(AF_UNIX)
+      self.storage = storage
+      length = socklen_t(MemoryLayout<sa_family_t>.size)
+      return
+    }
+    length = withUnsafeMutableBytes(of: &storage) { bytes in
+      if address.isV4 {
+        var name = sockaddr_in()
+        name.sin_family = sa_family_t(AF_INET)
+        name.sin_port = port.bigEndian
+        name.sin_addr.s_addr = UInt32(truncatingIfNeeded: address.low).bigEndian
+        withUnsafeBytes(of: name) { bytes.copyMemory(from: $0) }
+        return socklen_t(MemoryLayout<sockaddr_in>.size)
+      }
+      var name = sockaddr_in6()
+      name.sin6_family = sa_family_t(AF_INET6)
+      name.sin6_port = port.bigEndian
+      withUnsafeMutableBytes(of: &name.sin6_addr) {
+        $0.storeBytes(of: address.high.bigEndian, as: UInt64.self)
+        $0.storeBytes(of: address.low.bigEndian, toByteOffset: 8, as: UInt64.self)
+      }
+      withUnsafeBytes(of: name) { bytes.copyMemory(from: $0) }
+      return socklen_t(MemoryLayout<sockaddr_in6>.size)
+    }
+    self.storage = storage
+  }
+
   /// The address a socket is bound to (`getsockname`).
   package init(localOf descriptor: Int32) {
     var storage = sockaddr_storage()

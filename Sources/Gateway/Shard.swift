@@ -12,6 +12,8 @@ struct GatewaySettings: Sendable {
   var streams = StreamLimits()
   /// Whose pages may read answers, change anything, and open WebSockets.
   var origins = AllowedOrigins()
+  /// By which names requests without credentials may ask for the gateway.
+  var hosts = AllowedHosts()
   /// Where the files of the page `/docs` are; nil where there is none.
   var docs: DocsFolder?
   /// Who makes the requests that come without credentials.
@@ -102,8 +104,8 @@ final class Shard {
       return FixedHandler(
         exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", "\(route.allow), OPTIONS")])
     }
-    if CrossOrigin.forbids(exchange, settings.origins) {
-      return FixedHandler(exchange, 403, .permissionDenied, "pages of this origin may not do this (--cors)")
+    if let refusal = CrossOrigin.refusal(of: exchange, settings.origins) {
+      return FixedHandler(exchange, refusal.status, refusal.code, refusal.message)
     }
     if head.hasContentEncoding {
       return FixedHandler(
@@ -125,7 +127,8 @@ final class Shard {
   func followMembers(every interval: UInt64, report: @escaping ([Endpoint]) -> Void) {
     guard !isClosed else { return }
     sync = EndpointSync(
-      bridge: bridge, loop: loop, interval: interval, caller: Caller(identity.map { .user($0) } ?? .none, peer: .itself), logger: logger,
+      bridge: bridge, loop: loop, interval: interval,
+      caller: Caller(identity.map { .user($0) } ?? .none, peer: .itself), logger: logger,
       report: report)
   }
 

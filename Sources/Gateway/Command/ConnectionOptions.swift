@@ -8,7 +8,7 @@ struct ConnectionOptions: ParsableArguments {
   @Option(
     help: """
       How many of them one client address may have, an IPv6 network of 64 bits counting as one; more get 429. Unix \
-      sockets have no limit. (default: half of --max-connections, and none for loopback addresses)
+      sockets and of --trusted-proxies have no limit. (default: half of --max-connections, and none for loopback addresses)
       """)
   var maxConnectionsPerAddress: Int?
 
@@ -28,7 +28,7 @@ struct ConnectionOptions: ParsableArguments {
       """)
   var minBodyRate: Int?
 
-  /// Puts the limits of a server into `limits`.
+  /// Puts the limits of a server into `limits`, which has the proxies that are trusted.
   ///
   /// - Parameter shards: how many servers share what is limited for all.
   /// - Throws: `ValidationError` with one line that names the flag and what it takes.
@@ -38,7 +38,10 @@ struct ConnectionOptions: ParsableArguments {
     let perAddress = try environment.number(
       maxConnectionsPerAddress, "max-connections-per-address", default: 0, in: 0...1_000_000)
     let isGiven = perAddress > 0
-    limits.addresses = AddressCounts(most: isGiven ? perAddress : max(1, most / 2)) { !isGiven && $0.isLoopback }
+    // A proxy has the connections of many clients.
+    limits.addresses = AddressCounts(most: isGiven ? perAddress : max(1, most / 2)) { [proxies = limits.proxies] in
+      (!isGiven && $0.isLoopback) || proxies.contains($0.ipAddress)
+    }
     // libmicrohttpd counts milliseconds in 32 bits.
     let idle = (try environment.time(idleTimeout, "idle-timeout", default: 120) + 999) / 1000
     limits.idleTimeout = UInt32(min(idle, 4_000_000))

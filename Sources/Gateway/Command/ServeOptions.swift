@@ -11,6 +11,8 @@ struct ServeOptions: ParsableArguments {
 
   @OptionGroup var identity: IdentityOptions
 
+  @OptionGroup var access: AccessOptions
+
   @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
 
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
@@ -77,8 +79,8 @@ struct ServeOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "The origins whose pages may read answers and open WebSockets, besides the gateway's own, as https://HOST[:PORT]; "
-        + "several are separated by commas. * stands for all, whose pages may not read what the browser's own knowledge "
-        + "of its user has unlocked. (default: none)", valueName: "origin,..."))
+        + "several are separated by commas. * allows every origin, but without Basic credentials. (default: none)",
+      valueName: "origin,..."))
   var cors: AllowedOrigins?
 
   @Option(
@@ -164,6 +166,7 @@ struct ServeConfiguration {
       options.maxValueBytes, "max-value-bytes", default: 1536 << 10, in: 1...(1 << 30))
     settings.http.headerBytes = try number(
       options.maxHeaderBytes, "max-header-bytes", default: 16 << 10, in: 256...(24 << 10))
+    settings.http.proxies = try options.access.proxies(environment, listen: listen)
     try options.connections.apply(to: &settings.http, shards: shards, environment)
     settings.streams = StreamLimits(
       most: try number(options.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
@@ -184,6 +187,7 @@ struct ServeConfiguration {
       options.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
     settings.bridge.mostWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
     settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
+    settings.hosts = try options.access.hosts(environment)
     settings.identity = try options.identity.credentials(environment)
 
     var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }

@@ -5,7 +5,7 @@ import Logging
 /// Accepts the connections that come in on a shard's listening sockets. Belongs to the shard's loop.
 final class Acceptor {
   /// What becomes of a connection, which belongs to whoever is called.
-  typealias Handler = (_ socket: AcceptedSocket, _ isTLS: Bool) -> Void
+  typealias Handler = (_ socket: AcceptedSocket, _ listener: Listener) -> Void
 
   /// How many connections are accepted before everything else that is ready is served.
   private static let mostAtOnce = 16
@@ -81,7 +81,7 @@ final class Acceptor {
       do throws(LoopError) {
         guard let socket = try AcceptedSocket(from: listener.descriptor) else { return }
         isShort = false
-        handler(socket, listener.isTLS)
+        handler(socket, listener)
       } catch {
         return takeRecess(error)
       }

@@ -4,12 +4,12 @@
 /// What other pages may do over HTTP is up to ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the user's Basic credentials where it has them, and
 /// leaves it to the server to look at where the page is from (RFC 6455, section 10.2).
 struct AllowedOrigins: Sendable {
-  /// What a page of some origin may read of answers.
+  /// What a page of some origin may do.
   enum Access {
     case nothing
-    /// Those that every page may read: made without what the browser knows of its user.
+    /// What every page may: without the credentials that the browser has of its user.
     case anonymous
-    /// Those, too, that were made with the user's credentials.
+    /// With the user's credentials, too.
     case full
   }
 
@@ -50,18 +50,22 @@ struct AllowedOrigins: Sendable {
     return allowsAll ? .anonymous : .nothing
   }
 
-  /// Whether pages of `origin` may change anything or open a WebSocket.
+  /// What pages of `origin` may do besides reading: change anything, or open a WebSocket.
   ///
   /// - Parameters:
   ///   - origin: the request's `Origin` header; `null`, for pages that have none, is no origin.
   ///   - host: its `Host` header.
   ///   - isSecure: whether it came over TLS. The scheme of the same origin is `https` then; else it may be either, as TLS
   ///     may end before the gateway.
-  func allow(_ origin: String, host: String, isSecure: Bool) -> Bool {
-    if allowsAll { return true }
-    guard let (scheme, authority) = Self.parts(origin) else { return false }
-    if origins.contains(scheme + authority) { return true }
-    return authority == Self.withoutStandardPort(host.lowercased(), scheme) && (!isSecure || scheme == "https://")
+  /// - Returns: ``Access/full`` for the gateway's own and those listed by name, ``Access/anonymous`` where `*` stands for
+  ///   them.
+  func changes(of origin: String, host: String, isSecure: Bool) -> Access {
+    let others = allowsAll ? Access.anonymous : .nothing
+    guard let (scheme, authority) = Self.parts(origin) else { return others }
+    if origins.contains(scheme + authority) { return .full }
+    let isOwn =
+      authority == Self.withoutStandardPort(host.lowercased(), scheme) && (!isSecure || scheme == "https://")
+    return isOwn ? .full : others
   }
 
   /// An origin's scheme with `://`, and its host with the port if that is not the scheme's own.

@@ -16,9 +16,10 @@ final class ClientConnection {
   private unowned let server: HTTPServer
   /// Its place among the connections of its address, where these are counted for this one.
   fileprivate let place: AddressCounts.Place?
-  private let peer: SocketAddress?
   /// The client's address; nil over a Unix socket.
-  var address: IPAddress? { peer?.ipAddress }
+  let address: IPAddress?
+  /// Whether it is known where the connection comes from.
+  let isPeerKnown: Bool
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
   /// The request under way. It takes itself out before it goes.
@@ -54,7 +55,8 @@ final class ClientConnection {
   init(server: HTTPServer, descriptor: Int32, peer: SocketAddress?, relay: TLSRelay?, place: AddressCounts.Place?) {
     self.server = server
     self.descriptor = descriptor
-    self.peer = peer
+    address = peer?.ipAddress
+    isPeerKnown = peer != nil
     self.relay = relay
     self.place = place
   }
@@ -64,7 +66,8 @@ final class ClientConnection {
     // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
     watcher = try? SocketWatcher(loop: server.loop, descriptor: descriptor) { [unowned self] in ready($0) }
     watcher?.watch(.disconnect)
-    if let peer, peer.family == AF_UNIX && relay == nil && !hasUnread {
+    // The socket's own kind: the client may be somebody else than the proxy at its other end.
+    if SocketAddress(localOf: descriptor).family == AF_UNIX && relay == nil && !hasUnread {
       // Of these the system does not say later whether anything has come.
       awaitBytes()
     } else {

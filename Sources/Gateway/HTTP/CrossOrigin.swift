@@ -13,6 +13,8 @@ enum CrossOrigin {
   /// What a page may send besides what it always may. Said in full, as `*` would leave `Authorization` out.
   private static let allowedHeaders =
     "Accept, Authorization, Content-Type, Grpc-Timeout, If-Match, If-None-Match, Last-Event-ID, Prefer, Request-Timeout"
+  /// How long a list of headers may be that a page asks for, in bytes.
+  private static let longestAsked = 1024
   /// For how long a browser need not ask again, in seconds: the most that one of the common ones goes by.
   private static let maxAge = "7200"
 
@@ -39,29 +41,57 @@ enum CrossOrigin {
     add("Access-Control-Expose-Headers", exposedHeaders)
   }
 
-  /// Whether the request would change something for a page that may not: one of another origin that is not listed.
-  static func forbids(_ exchange: Exchange, _ allowed: AllowedOrigins) -> Bool {
+  /// Why the request is not for its page to make, which would change something: it is of another origin that is not listed,
+  /// or, where `*` stands for that, uses the Basic credentials of its browser's user. Nil where the request is in order.
+  static func refusal(of exchange: Exchange, _ allowed: AllowedOrigins) -> Refusal? {
     let head = exchange.head
-    guard let origin = head.origin, !head.method.isSafe else { return false }
+    guard let origin = head.origin, !head.method.isSafe else { return nil }
     // Where the browser says so there is no need to compare: a proxy in between may have another name.
-    if let site = head.fetchSite, site.elementsEqual("same-origin".utf8) { return false }
-    return !allowed.allow(
-      String(decoding: origin, as: UTF8.self), host: exchange.header("Host") ?? "", isSecure: exchange.isSecure)
+    if let site = head.fetchSite, site.elementsEqual("same-origin".utf8) { return nil }
+    let name = String(decoding: origin, as: UTF8.self)
+    switch allowed.changes(of: name, host: exchange.host ?? "", isSecure: exchange.isSecure) {
+    case .full: return nil
+    // A browser does not say whether the page has set the header or the browser itself has, without asking.
+    case .anonymous: return RequestCredentials.isBasic(head.authorization) ? usesBasic : nil
+    case .nothing: return Refusal(403, .permissionDenied, "pages of this origin may not do this (--cors)")
+    }
   }
+
+  /// A page of any origin has a user's Basic credentials along, which only its browser may have put there.
+  static let usesBasic = Refusal(
+    403, .permissionDenied,
+    "--cors '*' is for pages without Basic credentials: list this origin by its name, or have the page send a token")
 
   /// What the answer to a preflight request has besides that: which request the page may make.
   ///
   /// - Parameter methods: those that the path takes.
   static func preflightHeaders(
-    for head: RequestHead, _ allowed: AllowedOrigins, methods: String
+    for exchange: Exchange, _ allowed: AllowedOrigins, methods: String
   ) -> HTTPResponse.Headers {
-    guard head.isPreflight, let origin = head.origin,
-      allowed.access(String(decoding: origin, as: UTF8.self)) != .nothing
-    else { return [] }
+    guard exchange.head.isPreflight, let origin = exchange.head.origin else { return [] }
+    let access = allowed.access(String(decoding: origin, as: UTF8.self))
+    if access == .nothing { return [] }
+    // What a page that is listed wants to send besides, such as the headers of a library that traces requests.
+    let asked = access == .full ? fieldNames(exchange.header("Access-Control-Request-Headers") ?? "") : []
     return [
-      ("Access-Control-Allow-Methods", methods), ("Access-Control-Allow-Headers", allowedHeaders),
+      ("Access-Control-Allow-Methods", methods),
+      ("Access-Control-Allow-Headers", ([allowedHeaders] + asked).joined(separator: ", ")),
       ("Access-Control-Max-Age", maxAge),
     ]
+  }
+
+  /// The names of a list of fields; none where it is no such list, or a very long one.
+  static func fieldNames(_ list: String) -> [String] {
+    guard list.utf8.count <= longestAsked else { return [] }
+    let names = list.split(separator: ",").map { $0.filter { $0 != " " && $0 != "\t" } }.filter { !$0.isEmpty }
+    // A token (RFC 9110, section 5.6.2).
+    let isGood = names.allSatisfy {
+      $0.utf8.allSatisfy { byte in
+        (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) && byte < 0x7B
+          || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+      }
+    }
+    return isGood ? names : []
   }
 }
 
@@ -83,7 +113,7 @@ final class OptionsHandler: RequestHandler {
     exchange.respond(
       .empty(
         204,
-        headers: [("Allow", methods)] + CrossOrigin.preflightHeaders(for: exchange.head, origins, methods: methods)))
+        headers: [("Allow", methods)] + CrossOrigin.preflightHeaders(for: exchange, origins, methods: methods)))
   }
 
   func clientIsGone() {}

@@ -59,11 +59,21 @@ final class Exchange {
   /// Whether the answer is one that may be long in coming, or never end: a client that may have left is not waited for.
   var isEndless: Bool { handler?.isEndless ?? false }
 
-  /// Where the request came from.
-  var peer: Peer { Peer(client.address) }
+  /// What a proxy that is trusted says of the request; else what the connection does.
+  private(set) lazy var forwarded: Forwarded = {
+    guard let fields = head.forwarded else { return Forwarded(client: client.address) }
+    let proxies = server.limits.proxies
+    return fields.resolve(from: client.address) { proxies.contains($0) }
+  }()
 
-  /// Whether the client speaks TLS with the gateway itself.
-  var isSecure: Bool { client.relay != nil }
+  /// Where the request came from.
+  var peer: Peer { Peer(head.forwarded == nil ? client.address : forwarded.client) }
+
+  /// Whether the client speaks TLS, with the gateway itself or with a proxy that is trusted.
+  var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? (client.relay != nil) }
+
+  /// The host that the client has asked for, as it was sent; nil where there is none.
+  var host: String? { (head.forwarded == nil ? nil : forwarded.host) ?? header("Host") }
 
   /// The value of a query parameter, as it was sent; empty where it has none, nil where it is not there.
   func query(_ name: String) -> String? {
@@ -85,7 +95,7 @@ final class Exchange {
   }
 
   /// The address that the client has for this gateway: `http://HOST:PORT`.
-  var address: String { "\(isSecure ? "https" : "http")://\(header("Host") ?? "localhost")" }
+  var address: String { "\(isSecure ? "https" : "http")://\(host ?? "localhost")" }
 
   /// The parameters of the query in their order, as they were sent but for each `+`, which is a space: names, and values, nil
   /// where there is no `=`. They are in the memory of the connection: valid until the request is completed.

@@ -34,6 +34,8 @@ final class HTTPServer {
     /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for it
     /// at the end of its TLS connection.
     var tls = TLSRelays.Limits()
+    /// Who is believed when it says whom it passes a request on for.
+    var proxies = TrustedProxies()
 
     /// What libmicrohttpd may use for the headers and buffers of a connection: as much as it takes from `malloc` (more
     /// would be mapped and unmapped for each connection), and enough to read headers that are over the limit.
@@ -52,6 +54,7 @@ final class HTTPServer {
   private var daemon: OpaquePointer!
   private var acceptor: Acceptor?
   private var relays: TLSRelays?
+  private var greetings: ProxyGreetings?
   /// The connections that libmicrohttpd was given and has not told of yet, by their descriptors. It tells of each from
   /// within `MHD_add_connection`, so that there is one at most.
   private var arriving: [Int32: ClientConnection] = [:]
@@ -130,10 +133,19 @@ final class HTTPServer {
     watcher?.watch(.readable)
     relays = tls.map { TLSRelays(loop: loop, context: $0, limits: limits.tls, server: self, logger: logger) }
     sockets.whenGone = { [unowned self] in connectionHasGone() }
+    if listeners.contains(where: \.isProxied) {
+      greetings = ProxyGreetings(loop: loop, proxies: limits.proxies, limit: limits.tls.handshake, logger: logger) {
+        [unowned self] socket, isTLS in
+        accept(socket, isTLS: isTLS)
+      } hasGone: { [unowned self] in
+        connectionHasGone()
+      }
+    }
     acceptor = try Acceptor(loop: loop, listeners: listeners, logger: logger) { [unowned self] in
       hasRoom
-    } handler: { [unowned self] socket, isTLS in
-      accept(socket, isTLS: isTLS)
+    } handler: { [unowned self] socket, listener in
+      guard listener.isProxied, let greetings else { return accept(socket, isTLS: listener.isTLS) }
+      greetings.accept(socket, isTLS: listener.isTLS)
     }
   }
 
@@ -190,6 +202,7 @@ final class HTTPServer {
   func stop() {
     isStopping = true
     acceptor?.close()
+    greetings?.close()
     timer.stop()
     clock.stop()
     watcher?.watch([])
@@ -228,7 +241,7 @@ final class HTTPServer {
   /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too; a
   /// relay has two descriptors of its own, beside the one that is served.
   private var hasRoom: Bool {
-    let unserved = relays?.unservedCount ?? 0
+    let unserved = (relays?.unservedCount ?? 0) + (greetings?.count ?? 0)
     guard connectionCount + unserved + sockets.partingCount < limits.connections else { return false }
     return connectionCount + sockets.count + unserved + 2 * (relays?.count ?? 0) < limits.descriptors
   }
@@ -287,8 +300,11 @@ final class HTTPServer {
     let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
     client.hasHead()
     return Exchange(
-      connection, head: RequestHead(connection, path: path, method: method, version: version), client: client,
-      server: self)
+      connection,
+      head: RequestHead(
+        connection, path: path, method: method, version: version,
+        readsForwarded: client.isPeerKnown && limits.proxies.contains(client.address)),
+      client: client, server: self)
   }
 
   fileprivate func ended(_ exchange: Exchange, well: Bool) {

@@ -9,15 +9,27 @@ struct ListenAddress: Sendable, Equatable {
 
   let place: Place
   let isTLS: Bool
+  /// Whether each connection begins with a greeting of the PROXY protocol.
+  let isProxied: Bool
+  private static let proxyPrefix = "proxy+"
 
-  init(_ place: Place, isTLS: Bool = false) {
+  init(_ place: Place, isTLS: Bool = false, isProxied: Bool = false) {
     self.place = place
     self.isTLS = isTLS
+    self.isProxied = isProxied
   }
 
   /// Reads `HOST:PORT`, `:PORT` (all addresses), `[IPV6]:PORT`, each also behind `http://` or `https://`, or
-  /// `unix:///PATH`; nil where it is none of these.
+  /// `unix:///PATH`; with `proxy+` before its scheme for the PROXY protocol; nil where it is none of these.
   init?(_ text: Substring) {
+    if text.hasPrefix(Self.proxyPrefix) {
+      let rest = text.dropFirst(Self.proxyPrefix.count)
+      guard ["http://", "https://", "unix://"].contains(where: rest.hasPrefix), let inner = ListenAddress(rest) else {
+        return nil
+      }
+      self.init(inner.place, isTLS: inner.isTLS, isProxied: true)
+      return
+    }
     if text.hasPrefix("unix://") {
       let path = text.dropFirst("unix://".count)
       guard path.hasPrefix("/"), !path.hasSuffix("/") else { return nil }
@@ -40,10 +52,11 @@ struct ListenAddress: Sendable, Equatable {
 
 extension ListenAddress: CustomStringConvertible {
   var description: String {
-    switch place {
-    case .unix(let path): "unix://\(path)"
+    let prefix = isProxied ? Self.proxyPrefix : ""
+    return switch place {
+    case .unix(let path): "\(prefix)unix://\(path)"
     case .tcp(let host, let port):
-      (isTLS ? "https://" : "http://")
+      prefix + (isTLS ? "https://" : "http://")
         + (host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)")
     }
   }

@@ -5,6 +5,8 @@ import Glibc
 struct Listener: Sendable {
   let descriptor: Int32
   let isTLS: Bool
+  /// Whether each connection begins with a greeting of the PROXY protocol.
+  let isProxied: Bool
 }
 
 /// Why an address cannot be listened on, in one line.
@@ -59,14 +61,16 @@ struct Listeners: Sendable {
     for file in files { file.remove() }
   }
 
-  private mutating func add(_ sockets: [Int32], isTLS: Bool) {
-    for (shard, socket) in sockets.enumerated() { shards[shard].append(Listener(descriptor: socket, isTLS: isTLS)) }
+  private mutating func add(_ sockets: [Int32], of address: ListenAddress) {
+    for (shard, socket) in sockets.enumerated() {
+      shards[shard].append(Listener(descriptor: socket, isTLS: address.isTLS, isProxied: address.isProxied))
+    }
   }
 
   private mutating func open(_ path: String, as address: ListenAddress) throws(ListenFailure) {
     let (file, socket) = try UnixSocketFile.listen(path, as: address)
     files.append(file)
-    add([socket] + shards.dropFirst().map { _ in fcntl(socket, F_DUPFD_CLOEXEC, 0) }, isTLS: address.isTLS)
+    add([socket] + shards.dropFirst().map { _ in fcntl(socket, F_DUPFD_CLOEXEC, 0) }, of: address)
     addresses.append(address)
   }
 
@@ -90,9 +94,10 @@ struct Listeners: Sendable {
     case .success(let all):
       for (found, sockets) in zip(found, all) {
         guard let socket = sockets.first else { continue }
-        add(sockets, isTLS: address.isTLS)
+        add(sockets, of: address)
         let port = SocketAddress(localOf: socket).port
-        let bound = ListenAddress(.tcp(host: found.host, port: port), isTLS: address.isTLS)
+        let bound = ListenAddress(
+          .tcp(host: found.host, port: port), isTLS: address.isTLS, isProxied: address.isProxied)
         if addresses.last != bound { addresses.append(bound) }
       }
     }

@@ -1,5 +1,6 @@
 import EventLoop
 import Glibc
+import GrpcBridge
 import Logging
 
 /// Turns connections away whose address has too many. Belongs to its shard's loop.

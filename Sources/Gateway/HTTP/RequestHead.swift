@@ -12,6 +12,8 @@ struct RequestHead {
   let path: UnsafeBufferPointer<UInt8>
   let method: HTTPMethod
   var authorization: HeaderValue?
+  /// The host that the client asks for, or the proxy that passes the request on.
+  var host: HeaderValue?
   /// What the client would have the answer in, of the types that it names and the gateway knows.
   var accepted: MediaType?
   /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
@@ -38,13 +40,18 @@ struct RequestHead {
   var fault: String?
   /// Whether the client knows of HTTP/1.0 only, and so not of chunks.
   let isHTTP10: Bool
+  /// What proxies say of the request; nil where the client is no proxy that is believed.
+  private(set) var forwarded: ForwardedFields?
   private var isChunked = false
   /// The size of the request line and all headers, in bytes.
   let size: Int
 
   init(
-    _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
+    _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
+    version: UnsafePointer<CChar>,
+    readsForwarded: Bool
   ) {
+    forwarded = readsForwarded ? ForwardedFields() : nil
     isHTTP10 = strcmp(version, "HTTP/1.0") == 0
     self.path = UnsafeRawBufferPointer(start: path, count: strlen(path)).bindMemory(to: UInt8.self)
     self.method = HTTPMethod(method)
@@ -66,6 +73,7 @@ struct RequestHead {
     }
     let value = value.bindMemory(to: UInt8.self)
     switch nameSize {
+    case 4 where isNamed("host"): host = value
     case 6 where isNamed("accept"): accepted = accepted ?? MediaType(firstIn: value)
     case 6 where isNamed("origin"): origin = value
     case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
@@ -93,7 +101,8 @@ struct RequestHead {
     case 16 where isNamed("content-encoding"):
       hasContentEncoding = String(decoding: value, as: UTF8.self).lowercased() != "identity"
     case 29 where isNamed("access-control-request-method"): isPreflight = method == .options
-    default: break
+    default:
+      forwarded?.take(UnsafeRawBufferPointer(start: name, count: nameSize).bindMemory(to: UInt8.self), value)
     }
   }
 }

@@ -132,6 +132,8 @@ final class RpcRoute: Sendable {
   let isEndless: Bool
   /// Whether this is the login itself, the answers of which are etcd's.
   let isAuthenticate: Bool
+  /// Whether requests have a user's password.
+  let hasPassword: Bool
 
   init(_ method: EtcdSchema.Method, schema: Schema) {
     guard let request = schema.message(method.request), let response = schema.message(method.response) else {
@@ -152,6 +154,7 @@ final class RpcRoute: Sendable {
         && !["Authenticate", "AuthStatus"].contains(method.name),
       isStream: !method.isUnary, requiresLeader: isEndless)
     waits = method.waits
+    hasPassword = Self.withPassword.contains(method.grpcPath)
     isAuthenticate = method.grpcPath == "/etcdserverpb.Auth/Authenticate"
   }
 }

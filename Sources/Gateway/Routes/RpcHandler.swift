@@ -55,8 +55,9 @@ final class RpcHandler: RequestHandler {
     let timeout: GrpcTimeout?
     do throws(Refusal) {
       if let fault { throw .badRequest("the request body: \(fault)") }
+      try route.checkPassword(in: message)
       timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: route.waits)
-      caller = try Caller(exchange, shard: shard)
+      caller = try Caller(exchange, shard: shard, isLogin: route.isAuthenticate)
     } catch {
       return exchange.respond(.error(error))
     }

@@ -44,6 +44,11 @@ final class UnarySession: StreamSession {
     isLarge = false
     hasSentPart = false
     isPaused = false
+    do throws(Refusal) {
+      try route.checkPassword(in: message)
+    } catch {
+      return sink.send(.unaryError(GrpcStatus(error.code, error.message)))
+    }
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: timeout, delegate: self)
     self.call = call

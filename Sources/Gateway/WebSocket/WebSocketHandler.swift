@@ -36,12 +36,13 @@ final class WebSocketHandler: RequestHandler {
     var handshake = WebSocketHandshake()
     for header in exchange.headers { handshake.take(name: header.name, value: header.value) }
     let acceptance = try handshake.accept(
-      isHTTP10: head.isHTTP10, isSecure: exchange.isSecure, origins: shard.settings.origins)
+      isHTTP10: head.isHTTP10, host: exchange.host ?? "", isSecure: exchange.isSecure,
+      usesBasic: RequestCredentials.isBasic(head.authorization), origins: shard.settings.origins)
     let caller =
       if let token = acceptance.token {
         Caller(.token(token), peer: exchange.peer)
       } else {
-        try Caller(exchange, shard: shard, keepsPassword: true)
+        try Caller(exchange, shard: shard, keepsPassword: true, isLogin: route.isAuthenticate)
       }
     let stream = WebSocketStream(
       route, shard: shard, caller: caller,

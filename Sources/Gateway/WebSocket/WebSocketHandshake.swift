@@ -17,7 +17,6 @@ struct WebSocketHandshake {
   private var connection: [Substring] = []
   private var upgrade: [Substring] = []
   private var protocols: [Substring] = []
-  private var hosts: [String] = []
   private var origins: [String] = []
   private var hasAuthorization = false
 
@@ -29,7 +28,6 @@ struct WebSocketHandshake {
     case "sec-websocket-key": keys.append(value)
     case "sec-websocket-version": versions.append(value)
     case "sec-websocket-protocol": protocols += Self.list(value)
-    case "host": hosts.append(value)
     case "origin": origins.append(value)
     case "authorization": hasAuthorization = true
     default: break
@@ -43,8 +41,15 @@ struct WebSocketHandshake {
 
   /// Looks at all that was taken.
   ///
+  /// - Parameters:
+  ///   - host: the host that the client has asked for.
+  ///   - isSecure: whether the client speaks TLS.
+  ///   - usesBasic: whether the request has a user and password, which a page cannot have set: its browser has.
+  ///   - allowed: whose pages may ask.
   /// - Throws: ``Refusal`` where the request is not what the RFC demands, or comes from a page that may not ask.
-  func accept(isHTTP10: Bool, isSecure: Bool, origins allowed: AllowedOrigins) throws(Refusal) -> Acceptance {
+  func accept(
+    isHTTP10: Bool, host: String, isSecure: Bool, usesBasic: Bool, origins allowed: AllowedOrigins
+  ) throws(Refusal) -> Acceptance {
     if isHTTP10 { throw .badRequest("a WebSocket needs HTTP/1.1") }
     guard upgrade.contains(where: { Self.isSame($0, "websocket") }) else {
       throw .badRequest("the Upgrade header does not name websocket")
@@ -62,11 +67,12 @@ struct WebSocketHandshake {
       throw .badRequest("Sec-WebSocket-Key: expected the base64 of 16 bytes, once")
     }
     if let origin = origins.first {
-      guard origins.count == 1, allowed.allow(origin, host: hosts.first ?? "", isSecure: isSecure)
-      else {
+      let access = origins.count == 1 ? allowed.changes(of: origin, host: host, isSecure: isSecure) : .nothing
+      if access == .nothing {
         throw Refusal(
           403, .permissionDenied, "pages of this origin may not open WebSockets here (--cors lists those that may)")
       }
+      if access == .anonymous && usesBasic { throw CrossOrigin.usesBasic }
     }
     var acceptance = Acceptance(
       headers: [("Upgrade", "websocket"), ("Sec-WebSocket-Accept", Self.answer(to: keys[0]))])

@@ -42,4 +42,5 @@ final class WatchProbe {
 extension WatchProbe: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
-  func call(_ call: Call, endedWith status: GrpcStatus) { answer(self, status) }}
+  func call(_ call: Call, endedWith status: GrpcStatus) { answer(self, status) }
+}

@@ -109,6 +109,56 @@ import Testing
     }
   }
 
+  /// What every origin may do it may do without the credentials that the browser has of its user, who need not know.
+  @Test func everyOriginIsNotForBasicCredentials() async throws {
+    try await withAuth(.v3_5, gateway: ["--cors", "*,\(Self.origin)"]) { fixture, gateway in
+      let evil = [("Origin", "https://evil.example")]
+      let noCORS =
+        evil + [("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors"), ("Content-Type", "text/plain")]
+      let put = #"{"key":"YQ==","value":"RVZJTA=="}"#
+      expectError(try await gateway.http.post("/v3/kv/put", put, user: "ann:annpw", headers: noCORS), 403, code: 7)
+      for (method, path) in [("PUT", "/keys/a"), ("DELETE", "/keys/a")] {
+        let response = try await gateway.http.request(
+          method, path, user: "ann:annpw", headers: evil, body: method == "PUT" ? Array("EVIL".utf8) : nil)
+        expectError(response, 403, code: 7, path)
+      }
+      let refusal = await #expect(throws: WebSocketClient.Refusal.self) {
+        _ = try await WebSocketClient.connect(gateway.url, "/v3/kv/range", user: "ann:annpw", headers: evil)
+      }
+      #expect(refusal?.response.status == 403)
+      #expect(try await gateway.get("ann:annpw").json["kvs"] == nil)
+      // With a token of its own, without anything, or where it is listed, a page may.
+      let token = try await fixture.etcd.token(user: "ann", password: "annpw")
+      let bearer = evil + [("Authorization", "Bearer \(token)")]
+      expectStatus(200, try await gateway.http.post("/v3/kv/put", put, headers: bearer))
+      expectStatus(401, try await gateway.http.post("/v3/kv/put", put, headers: evil))
+      expectStatus(
+        200, try await gateway.http.post("/v3/kv/put", put, user: "ann:annpw", headers: [("Origin", Self.origin)]))
+      let socket = try await WebSocketClient.connect(
+        gateway.url, "/v3/kv/range", subprotocols: ["Bearer", token], headers: evil)
+      try await socket.send(["key": "YQ=="])
+      #expect(try await socket.receiveJSON()["count"] == "1")
+    }
+  }
+
+  /// Libraries that trace requests add headers, of which the gateway knows nothing.
+  @Test func aListedOriginMaySendTheHeadersThatItAsksFor() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--cors", "*,\(Self.origin)"]) { _, gateway in
+      func allowed(_ headers: String, origin: String) async throws -> [String] {
+        let response = try await preflight(
+          gateway, "/v3/kv/range", method: "POST", origin: origin, headers: headers)
+        return list(response[header: "Access-Control-Allow-Headers"]).map { $0.lowercased() }
+      }
+      let asked = "traceparent, tracestate,x-b3-traceid"
+      #expect(try await allowed(asked, origin: Self.origin).suffix(3) == ["traceparent", "tracestate", "x-b3-traceid"])
+      #expect(try await !allowed(asked, origin: "https://c.example").contains("traceparent"))
+      for bad in ["a b,traceparent", "traceparent: x", "traceparent," + String(repeating: "a", count: 2000)] {
+        let names = try await allowed(bad, origin: Self.origin)
+        #expect(names.contains("authorization") && !names.contains("traceparent"), "\(bad): \(names)")
+      }
+    }
+  }
+
   /// A preflight has no credentials, and etcd is not asked.
   @Test func preflightsTellWhatMayBeAskedFor() async throws {
     try await withAuth(.v3_5, gateway: ["--cors", Self.origin]) { fixture, gateway in

@@ -11,22 +11,26 @@ import Testing
 
   /// The outcome with the headers of a good handshake, of which those of the same name are replaced; nil takes one away.
   private func accept(
-    _ changes: [(String, String?)] = [], isHTTP10: Bool = false, isSecure: Bool = false, origins: String = ""
+    _ changes: [(String, String?)] = [], isHTTP10: Bool = false, isSecure: Bool = false, usesBasic: Bool = false,
+    origins: String = ""
   ) throws -> WebSocketHandshake.Acceptance {
     var handshake = WebSocketHandshake()
     for (name, value) in Self.good where !changes.contains(where: { $0.0 == name }) {
       handshake.take(name: name, value: value)
     }
     for (name, value) in changes { if let value { handshake.take(name: name, value: value) } }
+    let host = changes.last { $0.0 == "Host" }?.1 ?? Self.good[0].1
     return try handshake.accept(
-      isHTTP10: isHTTP10, isSecure: isSecure, origins: try #require(AllowedOrigins(origins)))
+      isHTTP10: isHTTP10, host: host, isSecure: isSecure, usesBasic: usesBasic,
+      origins: try #require(AllowedOrigins(origins)))
   }
 
   private func status(
-    _ changes: [(String, String?)], isHTTP10: Bool = false, isSecure: Bool = false, origins: String = ""
+    _ changes: [(String, String?)], isHTTP10: Bool = false, isSecure: Bool = false, usesBasic: Bool = false,
+    origins: String = ""
   ) -> UInt32 {
     do {
-      _ = try accept(changes, isHTTP10: isHTTP10, isSecure: isSecure, origins: origins)
+      _ = try accept(changes, isHTTP10: isHTTP10, isSecure: isSecure, usesBasic: usesBasic, origins: origins)
       return 101
     } catch { return (error as? Refusal)?.status ?? 0 }
   }
@@ -99,6 +103,15 @@ import Testing
   ])
   func pagesOfOtherOriginsMustBeListed(_ origin: String, _ listed: String, _ expected: UInt32) {
     #expect(status([("Origin", origin)], origins: listed) == expected)
+  }
+
+  /// A page cannot set the header of a WebSocket: its browser has, of its own knowledge.
+  @Test func everyOriginIsAllowedWithoutBasicCredentialsOnly() {
+    let evil = ("Origin", "https://evil.example")
+    #expect(status([evil], usesBasic: true, origins: "*") == 403)
+    #expect(status([evil], usesBasic: true, origins: "*,https://evil.example") == 101)
+    #expect(status([("Origin", "http://example.com:8379")], usesBasic: true, origins: "*") == 101)
+    #expect(status([evil, ("Sec-WebSocket-Protocol", "Bearer, abc")], origins: "*") == 101)
   }
 
   @Test func theStandardPortNeedNotBeNamed() {

@@ -1,0 +1,30 @@
+/// Any bytes as a greeting of the PROXY protocol. Nothing crashes; what is complete stays the same whatever follows it, no
+/// part of it is more than incomplete; and what is malformed does not become good by more bytes.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzzProxy(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+  let input = UnsafeRawBufferPointer(start: start, count: count)
+  let whole = ProxyGreeting(input)
+  switch whole {
+  case .complete(_, let length):
+    require(length > 0 && length <= min(count, ProxyGreeting.longest), "a length of \(length)")
+    for end in [length, length - 1, length / 2] {
+      let part = ProxyGreeting(UnsafeRawBufferPointer(rebasing: input[..<end]))
+      require(part == (end == length ? whole : .incomplete), "\(end) of \(length): \(part)")
+    }
+  case .incomplete:
+    require(count < ProxyGreeting.longest, "\(count) bytes are not enough")
+    if count > 0 {
+      let part = ProxyGreeting(UnsafeRawBufferPointer(rebasing: input[..<(count - 1)]))
+      require(part == .incomplete, "less is more: \(part)")
+    }
+  case .malformed:
+    let more = Array(input) + [0x0D, 0x0A]
+    require(more.withUnsafeBytes { ProxyGreeting($0) } == .malformed, "mended by what follows")
+  }
+  return 0
+}
+
+/// Ends the process with a message, which `precondition` keeps to itself in an optimized build.
+func require(_ condition: Bool, _ message: @autoclosure () -> String) {
+  if !condition { fatalError(message()) }
+}

@@ -1,0 +1,113 @@
+import GrpcBridge
+
+/// The hosts that a request may name which has no credentials of its own (`--allowed-hosts`): addresses in numbers, localhost,
+/// names without a dot, which no site of the Internet has (ICANN's "dotless domains" are forbidden) but services of one
+/// network do, and those that are listed.
+///
+/// A page's name may come to mean any address, such as that of a gateway which only its user's machine can reach ("DNS
+/// rebinding"): to a browser the gateway then is of the page's own origin. What the browser cannot change is the name in
+/// `Host`. It has no credentials for that name, either, so that requests which have some are none of such a page's.
+struct AllowedHosts: Sendable {
+  private var allowsAll = false
+  /// In lower case, without a port.
+  private var names: [[UInt8]] = []
+
+  /// Nothing is listed.
+  init() {}
+
+  /// Reads a list such as `etcd.example,gateway`, or `*` for any host.
+  ///
+  /// - Returns: nil where an entry is no host name.
+  init?(_ list: String) {
+    for entry in list.split(separator: ",", omittingEmptySubsequences: false) {
+      let name = Array(entry.lowercased().utf8.filter { $0 != 0x20 })
+      if name == [UInt8(ascii: "*")] {
+        allowsAll = true
+      } else if !name.isEmpty, name.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"/?#@\\*\":[]".utf8.contains($0) }) {
+        names.append(name)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  /// - Parameter host: the value of `Host`, or what a proxy says of it.
+  func allow(_ host: some BidirectionalCollection<UInt8>) -> Bool {
+    if allowsAll { return true }
+    // In brackets stands an address in numbers: names have neither brackets nor colons.
+    if host.first == UInt8(ascii: "[") { return Self.isIPv6(host) }
+    var name = host[...]
+    if let colon = name.firstIndex(of: UInt8(ascii: ":")) {
+      guard name[name.index(after: colon)...].allSatisfy(Self.isDigit) else { return false }
+      name = name[..<colon]
+    }
+    if !name.isEmpty && !name.contains(UInt8(ascii: ".")) { return true }
+    if name.last == UInt8(ascii: ".") { name = name.dropLast() }
+    return Self.isIPv4(name) || Self.isLocalhost(name) || names.contains { Self.isSame(name, $0) }
+  }
+
+  /// `[2001:db8::1]:8379`: what it exactly is does not matter, as no name looks like that.
+  private static func isIPv6(_ host: some BidirectionalCollection<UInt8>) -> Bool {
+    guard let end = host.firstIndex(of: UInt8(ascii: "]")) else { return false }
+    let inner = host[..<end].dropFirst()
+    let rest = host[end...].dropFirst()
+    return !inner.isEmpty
+      && inner.allSatisfy { isDigit($0) || (0x61...0x66).contains($0 | 0x20) || ":.".utf8.contains($0) }
+      && (rest.isEmpty || rest.first == UInt8(ascii: ":") && rest.dropFirst().allSatisfy(isDigit))
+  }
+
+  /// Four numbers below 256: browsers write every other form of an address in this one (URL Standard, "IPv4 serializer").
+  private static func isIPv4(_ name: some Collection<UInt8>) -> Bool {
+    var parts = 1
+    var digits = 0
+    var number = 0
+    for byte in name {
+      if byte == UInt8(ascii: ".") {
+        guard digits > 0 else { return false }
+        (parts, digits, number) = (parts + 1, 0, 0)
+      } else {
+        guard isDigit(byte), digits < 3 else { return false }
+        digits += 1
+        number = number * 10 + Int(byte - 0x30)
+        guard number < 256 else { return false }
+      }
+    }
+    return parts == 4 && digits > 0
+  }
+
+  /// `localhost` and names below it, which are nobody's (RFC 6761, section 6.3).
+  private static func isLocalhost(_ name: some BidirectionalCollection<UInt8>) -> Bool {
+    let local = "localhost".utf8
+    guard name.count >= local.count, isSame(name.suffix(local.count), local) else { return false }
+    let rest = name.dropLast(local.count)
+    return rest.isEmpty || rest.last == UInt8(ascii: ".")
+  }
+
+  /// - Parameter lower: in lower case.
+  private static func isSame(_ name: some Collection<UInt8>, _ lower: some Collection<UInt8>) -> Bool {
+    name.count == lower.count
+      && zip(name, lower).allSatisfy { ((0x41...0x5A).contains($0) ? $0 | 0x20 : $0) == $1 }
+  }
+
+  private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
+}
+
+extension Exchange {
+  /// Checks the names by which a request without credentials asks for the gateway: that of `Host`, and, from a proxy that is
+  /// trusted, that which it tells of. A request of HTTP/1.0 may have none, but is not a browser's.
+  ///
+  /// - Throws: ``Refusal`` with 421 (RFC 9110, section 15.5.20).
+  func checkHost(_ allowed: AllowedHosts) throws(Refusal) {
+    if let host = head.host, !allowed.allow(host) { throw .misdirected(String(decoding: host, as: UTF8.self)) }
+    if head.forwarded != nil, let host = forwarded.host, !allowed.allow(host.utf8) { throw .misdirected(host) }
+  }
+}
+
+extension Refusal {
+  fileprivate static func misdirected(_ host: String) -> Refusal {
+    Refusal(
+      421, .permissionDenied,
+      "without credentials this gateway is to be asked for by an address in numbers, by a name without a dot, or by one "
+        + "that --allowed-hosts lists, not as '\(host)'")
+  }
+}
