@@ -181,6 +181,13 @@ extension ScriptedPeerConnection {
       active[stream]?.data = []
       active[stream]?.sent = 0
       session.submitData(stream: stream, endStream: true)
+    case .raw(let bytes):
+      // What the session had to send is in the output already.
+      output.append(contentsOf: bytes)
+      runnable.append(stream)
+    case .rawOnStream(let bytes):
+      output.append(contentsOf: bytes(stream))
+      runnable.append(stream)
     case .reset(let code):
       session.submitReset(stream: stream, code: code)
     case .goAway(let lastStream, let code):

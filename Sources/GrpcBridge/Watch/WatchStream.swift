@@ -9,15 +9,20 @@ internal import SwiftProtobuf
 /// passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
 final class WatchStream {
   private static let method = CallMethod(
-    path: "/etcdserverpb.Watch/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
+    path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true, isResumable: true)
+  /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
+  private static let mostBytes = 1 << 29
+  /// So many streams in a row may be of no use, each for no longer than a second, because of what etcd answers on them.
+  private static let mostFaults = 5
 
   /// The client that the stream was opened for.
   let caller: Caller
   private let loop: EventLoop
   private unowned let hub: WatchHub
   private var carrier: any WatchCarrier { hub.carrier }
-  private var call: Call?
-  private var incoming: [UInt8] = []
+  var call: Call?
+  /// The message that is being received.
+  var incoming: [UInt8] = []
   /// Feeds by what they watch.
   private var groups: [WatchSpec: WatchGroup] = [:]
   /// Feeds by etcd's watch ID on the stream.
@@ -33,6 +38,9 @@ final class WatchStream {
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
   private var backoff = Backoff.stream
+  /// When the stream was opened, and how many in a row etcd has answered with what is not understood.
+  private var openedAt: UInt64 = 0
+  private var faults = 0
   private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var retryTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var progressTimer = LoopTimer(loop: loop) { [unowned self] in lookAfterProgress() }
@@ -178,6 +186,8 @@ final class WatchStream {
       carrier.send(message, on: call)
     } else {
       let call = Call(Self.method, message: message, timeout: nil, delegate: self)
+      call.mostBytes = Self.mostBytes
+      openedAt = loop.now
       self.call = call
       carrier.start(call, for: caller)
     }
@@ -208,7 +218,7 @@ final class WatchStream {
 
   // MARK: - From etcd
 
-  private func take(_ message: WatchMessage) {
+  func take(_ message: WatchMessage) {
     lastHeader = message.header
     if message.isCreated {
       answered(message)
@@ -229,7 +239,7 @@ final class WatchStream {
   /// etcd answers the oldest creation.
   private func answered(_ message: WatchMessage) {
     guard answeredCount < creating.count else {
-      return begin(again: GrpcStatus(.internal, "etcd has created a watch that nobody asked for"))
+      return misunderstood("a watch was created that nobody asked for")
     }
     let feed = creating[answeredCount]
     answeredCount += 1
@@ -249,7 +259,7 @@ final class WatchStream {
 
   private func created(_ feed: WatchFeed, _ message: WatchMessage) {
     live[message.watchID] = feed
-    feed.created(message)
+    feed.created(message, at: loop.now)
     if !progressTimer.isActive { progressTimer.start(after: hub.progressInterval, every: hub.progressInterval) }
     guard feed.readerCount == 0 else { return merge(feed) }
     close(feed)
@@ -301,6 +311,9 @@ final class WatchStream {
       closeIfUnused()
     case (_, .login) where !status.isPassing:
       fail(status)
+    case _ where status.isLoss:
+      // The question itself may be what ends etcd.
+      abandon(feed, status)
     default:
       // Nothing was found out: it is asked again, for as long as a call may wait.
       feed.denials -= 1
@@ -363,13 +376,37 @@ final class WatchStream {
   }
 
   /// The stream has ended. Watches go on where they were, on another one, if there is hope.
-  private func ended(with status: GrpcStatus) {
+  func ended(with status: GrpcStatus) {
     call = nil
+    if status.isLoss { for feed in allFeeds { feed.wasLost(at: loop.now) } }
     forgetUpstream()
     guard status.isPassing, !hub.isClosed else { return fail(status) }
+    for feed in allFeeds where feed.isDangerous { abandon(feed, status) }
     for feed in allFeeds where !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
     guard !groups.isEmpty else { return closeIfUnused() }
     begin(again: status)
+  }
+
+  /// etcd has answered what it never does. That may pass with another member, but is not asked for without end.
+  func misunderstood(_ fault: String) {
+    let status = GrpcStatus(.internal, "an answer of etcd is not understood: \(fault)")
+    faults = loop.now - openedAt < 1000 ? faults + 1 : 1
+    guard faults < Self.mostFaults else {
+      faults = 0
+      return fail(status)
+    }
+    begin(again: status)
+  }
+
+  /// Ends everybody who reads a feed that etcd may have died of.
+  private func abandon(_ feed: WatchFeed, _ status: GrpcStatus) {
+    var status = status
+    status.message += "; the watch may be what ends etcd, and is not created again"
+    for watch in feed.readers {
+      // The end of one client may have taken others of its watches along.
+      if let watch, watch.feed === feed { watch.client.ended(with: status) }
+    }
+    closeIfUnused()
   }
 
   /// Ends the clients who have not seen their watch created: they wait no longer than for any call.
@@ -379,29 +416,5 @@ final class WatchStream {
       if let watch, watch.feed === feed, !watch.isCreated { watch.client.ended(with: status) }
     }
     closeIfUnused()
-  }
-}
-
-extension WatchStream: CallDelegate {
-  func call(_ call: Call, willReceive length: Int) {
-    incoming = []
-    incoming.reserveCapacity(min(length, 4 << 20))
-  }
-
-  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { incoming += bytes }
-
-  func callReceivedMessage(_ call: Call) {
-    guard call === self.call else { return }
-    do {
-      take(try WatchMessage(incoming))
-    } catch {
-      begin(again: GrpcStatus(.internal, "a watch response of etcd is not understood"))
-    }
-  }
-
-  func call(_ call: Call, endedWith status: GrpcStatus) {
-    guard call === self.call else { return }
-    self.call = nil
-    ended(with: status.isOK ? GrpcStatus(.unavailable, "etcd ended the watch stream") : status)
   }
 }
