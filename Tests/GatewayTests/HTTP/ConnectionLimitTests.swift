@@ -26,7 +26,7 @@ struct ConnectionLimitTests {
       await #expect(throws: (any Error).self) { try await secure.connect().get("/livez") }
       for connection in connections { #expect(try await connection.get("/livez").status == 200) }
       for connection in connections { await connection.close() }
-      _ = try await eventually("room again", within: .seconds(60)) { () -> Bool? in
+      _ = try await eventually("room again") { () -> Bool? in
         (try? await HTTPConnection.connect(to: secure.plain).get("/livez"))?.status == 200 ? true : nil
       }
       #expect(secure.gateway.log.contains("--max-connections-per-address"))
@@ -62,7 +62,7 @@ struct ConnectionLimitTests {
       for stream in streams { #expect(try await stream.next() != nil) }
       #expect(try await HTTPConnection.connect(to: gateway.url).receive().status == 429)
       await streams[0].connection.close()
-      _ = try await eventually("room again", within: .seconds(60)) { () -> Bool? in
+      _ = try await eventually("room again") { () -> Bool? in
         (try? await HTTPConnection.connect(to: gateway.url).get("/livez"))?.status == 200 ? true : nil
       }
     }
@@ -91,7 +91,7 @@ struct ConnectionLimitTests {
         #expect(try await later.get("/livez").status == 200)
         var flood: [HTTPConnection] = []
         for _ in 0..<400 { flood.append(try await HTTPConnection.connect(to: url)) }
-        _ = try await eventually("as many connections as may be", within: .seconds(60)) {
+        _ = try await eventually("as many connections as may be") {
           process.openDescriptors > 80 ? true : nil
         }
         try await etcd.put("a", "1")
@@ -105,7 +105,7 @@ struct ConnectionLimitTests {
         #expect(process.processorTime - before < .seconds(1), "the gateway spins")
         #expect(try await kept.get("/readyz").status == 200)
         for connection in flood { await connection.close() }
-        _ = try await eventually("room again", within: .seconds(60)) { () -> Bool? in
+        _ = try await eventually("room again") { () -> Bool? in
           (try? await HTTPConnection.connect(to: url).get("/readyz"))?.status == 200 ? true : nil
         }
         #expect(process.errorOutput.contains("limit of descriptors"))
@@ -131,6 +131,7 @@ struct ConnectionLimitTests {
               default:
                 await connection.finishSending()
                 _ = try? await connection.receiveToEnd()
+                await connection.close()
               }
             }
           }
@@ -138,7 +139,7 @@ struct ConnectionLimitTests {
         func settled() async throws -> Int {
           var last = -1
           var since = ContinuousClock.now
-          return try await eventually("steady number of descriptors", within: .seconds(60)) {
+          return try await eventually("steady number of descriptors") {
             let now = secure.gateway.process.openDescriptors
             if now != last { (last, since) = (now, .now) }
             return ContinuousClock.now - since > .seconds(3) ? now : nil

@@ -15,7 +15,7 @@ struct SlowClientTests {
       }
     }
     defer { trickling.cancel() }
-    return try? await connection.receive(timeout: .seconds(60))
+    return try? await connection.receive(timeout: suiteLimit)
   }
 
   private static let heads = ["", "G", "GET /livez HTTP/1.1\r\nHost: x\r\nX: ", "POST /v3/kv/put HTTP/1.1\r\n"]
@@ -31,7 +31,7 @@ struct SlowClientTests {
       }
       let silent = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
       try await silent.send(head + "a")
-      expectError(try await silent.receive(timeout: .seconds(60)), 408, code: 4, "a head that stops")
+      expectError(try await silent.receive(timeout: suiteLimit), 408, code: 4, "a head that stops")
       try await silent.receiveClose()
     }
   }
@@ -46,7 +46,7 @@ struct SlowClientTests {
         try await Task.sleep(for: .seconds(1))
       }
       try await connection.send("GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
-      expectError(try await connection.receive(timeout: .seconds(60)), 408, code: 4, "a later head")
+      expectError(try await connection.receive(timeout: suiteLimit), 408, code: 4, "a later head")
     }
   }
 
@@ -67,7 +67,7 @@ struct SlowClientTests {
         try await Task.sleep(for: .seconds(2))
         try await connection.send("GET /livez HTTP/1.1\r\nX: ")
         if isSilent {
-          expectError(try await connection.receive(timeout: .seconds(60)), 408, code: 4, "a head that stops")
+          expectError(try await connection.receive(timeout: suiteLimit), 408, code: 4, "a head that stops")
         } else if let response = await trickle("a", over: connection) {
           expectError(response, 408, code: 4, "a head that trickles")
         }
@@ -86,7 +86,7 @@ struct SlowClientTests {
       }
       let silent = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
       try await silent.send("POST /v3/kv/put HTTP/1.1\r\nHost: x\r\n\(framing)\r\n\r\n1\r\n{")
-      expectError(try await silent.receive(timeout: .seconds(60)), 408, code: 4, "a body that stops")
+      expectError(try await silent.receive(timeout: suiteLimit), 408, code: 4, "a body that stops")
     }
   }
 
@@ -102,7 +102,7 @@ struct SlowClientTests {
       }
       let other = try await HTTPConnection.connect(to: gateway.url)
       try await other.sendRequest("GET", "/livez")
-      #expect(try await other.receive(timeout: .seconds(60)).status == 200)
+      #expect(try await other.receive(timeout: suiteLimit).status == 200)
       for connection in slow { #expect(try await connection.receive().status == 408) }
     }
   }
