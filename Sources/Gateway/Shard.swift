@@ -8,7 +8,7 @@ struct GatewaySettings: Sendable {
   var endpoints: [Endpoint]
   var http = HTTPServer.Limits()
   var timeLimits = TimeLimits()
-  var bridge = Bridge.Configuration()
+  var bridge = Bridge.Configuration(keepalivesNeedUsers: true)
   var streams = StreamLimits()
   /// Whose pages may read answers, change anything, and open WebSockets.
   var origins = AllowedOrigins()

@@ -22,8 +22,11 @@ package final class Bridge {
     package var mostWatches = 1000
     /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
     package var leaseStreamIdle: UInt64 = 60_000
+    /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28 take
+    /// them.
+    package var keepalivesNeedUsers: Bool
 
-    package init() {}
+    package init(keepalivesNeedUsers: Bool = false) { self.keepalivesNeedUsers = keepalivesNeedUsers }
   }
 
   private let loop: EventLoop
@@ -42,7 +45,9 @@ package final class Bridge {
     progressInterval: configuration.watchProgressInterval, mostWatches: configuration.mostWatches, logger: logger)
   /// The keepalives of all clients.
   package private(set) lazy var leases = LeaseKeeper(
-    loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle)
+    loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle,
+    needsUsers: configuration.keepalivesNeedUsers)
+  private lazy var anonymousGate = AnonymousGate(loop: loop, bridge: self)
   private var tokens: [CredentialKey: Token] = [:]
   private var loggingIn: [CredentialKey: [Call]] = [:]
 
@@ -84,22 +89,43 @@ package final class Bridge {
   /// is no longer good, after the stream had been of use. Where etcd says so at once the bridge sees to it by itself.
   func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
     call.caller = caller
-    let channel = channel(for: call)
     switch caller.credentials {
     case .none:
-      channel.send(call)
+      send(call)
     case .token(let token):
       call.token = token
-      channel.send(call)
+      send(call)
     case .user(let user):
       if let token = tokens[user.key], token !== refused?.token {
         call.token = token
-        channel.send(call)
+        send(call)
       } else {
         tokens[user.key] = nil
         logIn(call, user, stale: refused?.token)
       }
     }
+  }
+
+  /// Sends `call`, which has the token it is to go with, if any; without one perhaps not before etcd was asked whether it
+  /// may.
+  private func send(_ call: Call) {
+    if call.method.userNeed != .none, call.token?.isEmpty != false, call.method.userNeed.holds(for: call.message) {
+      anonymousGate.admit(call)
+    } else {
+      forward(call)
+    }
+  }
+
+  /// Sends `call` as it is.
+  func forward(_ call: Call) { channel(for: call).send(call) }
+
+  /// Watches over the deadline of `call` while something else has to be found out.
+  func hold(_ call: Call) -> Bool { channel(for: call).hold(call) }
+
+  /// Ends `call`, or logs its user in: one who was known not to need a token needs one now.
+  func refuse(_ call: Call, _ status: GrpcStatus) {
+    let channel = channel(for: call)
+    if !self.channel(channel, takesBack: call, after: status) { channel.end(call, with: status) }
   }
 
   private func channel(for call: Call) -> Channel {
@@ -217,7 +243,7 @@ package final class Bridge {
       case .success((let token, let isFresh)):
         call.token = token
         call.hasFreshToken = isFresh && call.renewals > 0
-        channel(for: call).send(call)
+        send(call)
       case .failure(let status):
         channel(for: call).end(call, with: status)
       }
@@ -230,7 +256,10 @@ extension Bridge: WatchCarrier {}
 extension Bridge: ChannelOwner {
   package func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool {
     if status.isOK {
-      if call.method.changesUsers { authenticator.usersHaveChanged() }
+      if call.method.changesUsers {
+        authenticator.usersHaveChanged()
+        anonymousGate.shut()
+      }
       return false
     }
     guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasFreshToken,
@@ -241,7 +270,7 @@ extension Bridge: ChannelOwner {
     let stale = call.token
     if let current = tokens[user.key], current !== stale {
       call.token = current
-      channel.send(call)
+      send(call)
     } else {
       tokens[user.key] = nil
       logIn(call, user, stale: stale)
