@@ -20,6 +20,8 @@ package final class Bridge {
     package var watchProgressInterval: UInt64 = 60_000
     /// How many watches a client may have on one stream.
     package var mostWatches = 1000
+    /// How many bytes they may take: their requests, and ``WatchClient/watchBytes`` for each.
+    package var mostWatchBytes = 4 << 20
     /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
     package var leaseStreamIdle: UInt64 = 60_000
     /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28 take
@@ -42,7 +44,8 @@ package final class Bridge {
   /// The watches of all clients.
   package private(set) lazy var watches = WatchHub(
     loop: loop, carrier: self, patience: configuration.channel.dialTimeout,
-    progressInterval: configuration.watchProgressInterval, mostWatches: configuration.mostWatches, logger: logger)
+    progressInterval: configuration.watchProgressInterval, mostWatches: configuration.mostWatches,
+    mostWatchBytes: configuration.mostWatchBytes, logger: logger)
   /// The keepalives of all clients.
   package private(set) lazy var leases = LeaseKeeper(
     loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle,
@@ -50,6 +53,11 @@ package final class Bridge {
   private lazy var anonymousGate = AnonymousGate(loop: loop, bridge: self)
   private var tokens: [CredentialKey: Token] = [:]
   private var loggingIn: [CredentialKey: [Call]] = [:]
+  /// Until when calls without credentials, and with the last token that was good, are known to be taken.
+  private var trustEnd: (none: UInt64, token: UInt64) = (0, 0)
+  private var trustedToken: Token?
+  /// How long that is believed, in milliseconds.
+  private static let trust: UInt64 = 5000
 
   /// Makes a bridge and begins to connect. Streams get their connection when the first one is started.
   package init(
@@ -80,6 +88,24 @@ package final class Bridge {
 
   /// A member that there is a connection to; nil where there is none.
   package var readyMember: ReadyMember? { channel.readyMember }
+
+  /// Whether etcd is known to take calls with these credentials, as it has a moment ago.
+  package func trusts(_ credentials: CallCredentials) -> Bool {
+    switch credentials {
+    case .none: loop.now < trustEnd.none
+    case .token(let token): loop.now < trustEnd.token && token == trustedToken
+    case .user(let user): tokens[user.key] != nil
+    }
+  }
+
+  /// Takes note that etcd has taken a call with these credentials.
+  package func trust(_ credentials: CallCredentials) {
+    switch credentials {
+    case .none: trustEnd.none = loop.now + Self.trust
+    case .token(let token): (trustedToken, trustEnd.token) = (token, loop.now + Self.trust)
+    case .user: break
+    }
+  }
 
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.

@@ -100,7 +100,7 @@ package final class Call {
   }
 
   package let method: CallMethod
-  /// The request, or the first one of a stream.
+  /// The request of a unary call; that of a stream is in ``requests``.
   let message: CallMessage
   /// All requests of a stream; nil for a unary call.
   let requests: RequestStream?
@@ -154,8 +154,12 @@ package final class Call {
   ) {
     self.method = method
     requests = method.isStream ? RequestStream() : nil
-    requests?.append(message)
-    self.message = message
+    if let requests {
+      requests.append(message)
+      self.message = CallMessage(copying: [])
+    } else {
+      self.message = message
+    }
     stream = CallStream(of: method)
     requiresLeader = method.requiresLeader
     self.timeout = timeout?.milliseconds

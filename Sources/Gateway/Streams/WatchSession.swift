@@ -7,6 +7,8 @@ final class WatchSession: StreamSession {
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
   private var client: WatchClient!
+  /// Its watches count as kept for the client.
+  private var kept: KeptBytes
   private var hasAllRequests = false
   private var isOver = false
 
@@ -14,6 +16,7 @@ final class WatchSession: StreamSession {
     self.route = route
     self.sink = sink
     self.shard = shard
+    kept = KeptBytes(shard.memory)
     client = shard.bridge.watches.open(for: caller, delegate: self)
   }
 
@@ -23,9 +26,13 @@ final class WatchSession: StreamSession {
       try message.withUnsafeBytes { bytes throws(GrpcStatus) in
         try client.receive(UnsafeRawBufferPointer(rebasing: bytes[CallMessage.headroom...]))
       }
+      guard kept.set(to: client.keptBytes) else {
+        throw GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
+      }
     } catch {
-      end(error)
+      return end(error)
     }
+    if client.owesAnswers { sink.takesRequests = false }
   }
 
   func receiveEnd() {
@@ -38,6 +45,7 @@ final class WatchSession: StreamSession {
   func cancel() {
     isOver = true
     client.cancel()
+    kept.release()
   }
 
   private func end(_ status: GrpcStatus) {
@@ -66,6 +74,7 @@ extension WatchSession: WatchClientDelegate {
       return end(GrpcStatus(.internal, "a watch response of etcd is not understood: \(error)"))
     }
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
+    if !isOver && !client.owesAnswers { sink.takesRequests = true }
     finishIfDone()
   }
 

@@ -19,6 +19,10 @@ package final class WatchClient {
   unowned let delegate: any WatchClientDelegate
   private unowned let hub: WatchHub
   private var watches: [Watch] = []
+  /// How many bytes the client's watches take.
+  package private(set) var keptBytes = 0
+  /// What a watch takes besides its request, in bytes.
+  package static let watchBytes = 512
   private var nextID: Int64 = 0
   private var isPaused = false
   /// Whether an answer about progress is owed to the client.
@@ -34,6 +38,9 @@ package final class WatchClient {
   }
 
   private var stream: WatchStream { hub.stream(for: self) }
+
+  /// Whether there are requests whose answers wait for etcd's first word, or for the client's room.
+  package var owesAnswers: Bool { duplicateCount > 0 }
 
   /// Whether any watch is left.
   package var hasWatches: Bool { !watches.isEmpty }
@@ -55,7 +62,7 @@ package final class WatchClient {
       guard watches.count < hub.mostWatches else {
         throw GrpcStatus(.resourceExhausted, "a stream may have \(hub.mostWatches) watches (--max-watches)")
       }
-      create(request)
+      try create(request)
     case .cancelRequest(let request):
       if let watch = watches.last(where: { $0.id == request.watchID && !$0.isCancelled }) { cancel(watch) }
     case .progressRequest: requestProgress()
@@ -71,7 +78,8 @@ package final class WatchClient {
   ///   - range: the keys.
   ///   - revision: the first revision whose events are wanted; 0 for what happens from now on.
   package func watch(_ range: KeyRange, from revision: Int64) {
-    create(
+    // The range is what a request's head had room for.
+    try? create(
       .with {
         $0.key = .init(range.start)
         $0.rangeEnd = .init(range.end)
@@ -86,7 +94,7 @@ package final class WatchClient {
     return watches.map { max($0.position, $0.feed?.position ?? 0) }.min()
   }
 
-  private func create(_ request: Etcdserverpb_WatchCreateRequest) {
+  private func create(_ request: Etcdserverpb_WatchCreateRequest) throws(GrpcStatus) {
     var id = request.watchID
     if id == 0 {
       while watches.contains(where: { $0.id == nextID }) { nextID += 1 }
@@ -97,14 +105,20 @@ package final class WatchClient {
       return refuseDuplicates()
     }
     let watch = Watch(id, client: self, request)
+    guard keptBytes + watch.keptBytes <= hub.mostWatchBytes else {
+      throw GrpcStatus(
+        .resourceExhausted, "the watches of a stream may take \(hub.mostWatchBytes) bytes (--max-watch-bytes)")
+    }
     watches.append(watch)
+    keptBytes += watch.keptBytes
     if !isPaused { stream.attach(watch) }
   }
 
   private func refuseDuplicates() {
     let header = stream.lastHeader
     guard !header.isEmpty else { return }
-    while duplicateCount > 0 && !isOver {
+    // Those that are left are answered when the client takes more.
+    while duplicateCount > 0 && !isOver && !isPaused {
       duplicateCount -= 1
       // As etcd puts it.
       let reason = "mvcc: duplicate watch ID provided on the WatchStream"
@@ -119,7 +133,7 @@ package final class WatchClient {
       watch.isCancelled = true
       return
     }
-    watches.removeAll { $0 === watch }
+    forget(watch)
     let stream = stream
     stream.detach(watch)
     delegate.watchClient(self, received: .canceled(header: stream.lastHeader), watchID: watch.id)
@@ -143,7 +157,8 @@ package final class WatchClient {
   package func resume() {
     guard isPaused, !isOver else { return }
     isPaused = false
-    guard !watches.isEmpty else { return }
+    if duplicateCount > 0 { refuseDuplicates() }
+    guard !watches.isEmpty, !isPaused else { return }
     let stream = stream
     for watch in watches { stream.attach(watch) }
     if awaitsProgress { stream.requestProgress() }
@@ -155,6 +170,13 @@ package final class WatchClient {
     isOver = true
     hub.remove(self, watches)
     watches = []
+    keptBytes = 0
+  }
+
+  private func forget(_ watch: Watch) {
+    guard let index = watches.firstIndex(where: { $0 === watch }) else { return }
+    watches.remove(at: index)
+    keptBytes -= watch.keptBytes
   }
 
   // MARK: - From the stream
@@ -162,7 +184,7 @@ package final class WatchClient {
   /// A watch of the client has ended by itself.
   func ended(_ watch: Watch) {
     watch.feed?.remove(watch)
-    watches.removeAll { $0 === watch }
+    forget(watch)
   }
 
   func received(_ response: WatchResponse, of watch: Watch, as id: Int64) {
@@ -220,9 +242,11 @@ final class Watch {
     common.fragment = true
     let encoded: [UInt8] = (try? common.serializedBytes()) ?? []
     spec = WatchSpec(
-      range: WatchRange(key: Array(request.key), end: Array(request.rangeEnd)), request: encoded,
-      passesFragments: request.fragment)
+      request: encoded, passesFragments: request.fragment)
   }
+
+  /// How many bytes it takes.
+  var keptBytes: Int { spec.request.count + WatchClient.watchBytes }
 
   /// Passes a response on to the client.
   ///

@@ -1,14 +1,13 @@
 /// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a watcher.
 struct WatchSpec: Hashable {
-  let range: WatchRange
-  /// The request, encoded.
+  /// The request, encoded. The keys are kept nowhere else.
   let request: [UInt8]
   /// Whether clients put fragments together themselves.
   let passesFragments: Bool
 }
 
 /// The keys of a watch, as the client gave them.
-struct WatchRange: Hashable {
+struct WatchRange {
   let key: [UInt8]
   let end: [UInt8]
 }
