@@ -42,11 +42,6 @@ enum Outcome: Equatable {
   }
 }
 
-/// Ends the process with a message, which `precondition` keeps to itself in an optimized build.
-func require(_ condition: Bool, _ message: @autoclosure () -> String) {
-  if !condition { fatalError(message()) }
-}
-
 func encode(_ json: UnsafeRawBufferPointer, strict: Bool) -> Outcome {
   var output = ByteBuffer()
   do {

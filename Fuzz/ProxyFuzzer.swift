@@ -23,8 +23,3 @@ public func fuzzProxy(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   }
   return 0
 }
-
-/// Ends the process with a message, which `precondition` keeps to itself in an optimized build.
-func require(_ condition: Bool, _ message: @autoclosure () -> String) {
-  if !condition { fatalError(message()) }
-}

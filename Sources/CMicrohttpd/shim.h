@@ -1,4 +1,7 @@
 #include <microhttpd.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
 
 // Swift cannot call C's variadic functions: each that is needed stands here once, with its arguments fixed.
 
@@ -28,6 +31,10 @@ static inline size_t request_header_size(struct MHD_Connection *connection) {
   return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE)->header_size;
 }
 
+static inline bool has_whole_head(struct MHD_Connection *connection) {
+  return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE) != NULL;
+}
+
 static inline enum MHD_Result close_upgraded(struct MHD_UpgradeResponseHandle *handle) {
   return MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
 }
@@ -42,4 +49,24 @@ static inline enum MHD_Result set_timeout(struct MHD_Connection *connection, uns
 
 static inline int is_suspended(struct MHD_Connection *connection) {
   return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_SUSPENDED)->suspended == MHD_YES;
+}
+
+/// Who hears that libmicrohttpd is about to answer an error by itself, and with which status. It must outlive the daemon.
+struct answer_listener {
+  void (*callback)(void *context, unsigned int status);
+  void *context;
+};
+
+/// `MHD_LogCallback`: what is logged before such an answer has its status as the first argument.
+static inline void tell_of_answer(void *listener, const char *format, va_list arguments) {
+  static const char announcement[] = "Error processing request (HTTP response code is %u";
+  const struct answer_listener *told = (const struct answer_listener *) listener;
+  if (0 == strncmp(format, announcement, sizeof(announcement) - 1)) {
+    told->callback(told->context, va_arg(arguments, unsigned int));
+  }
+}
+
+static inline struct MHD_OptionItem listener_option(struct answer_listener *listener) {
+  const struct MHD_OptionItem option = {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t) &tell_of_answer, listener};
+  return option;
 }

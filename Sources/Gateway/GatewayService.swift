@@ -48,6 +48,7 @@ final class GatewayService: Service {
     self.renewal = renewal
     var settings = settings
     settings.http.descriptors = Self.descriptors(shards: count, settings: settings, logger: logger)
+    HTTPLibrary.loaded.log(to: logger)
     upstreamTLS = settings.bridge.channel.tls
     let routes = try RouteTable()
     let descriptions = OpenAPIFiles(routes)

@@ -105,6 +105,9 @@ final class Shard {
 
   private func route(_ exchange: Exchange) -> any RequestHandler {
     let head = exchange.head
+    if head.method == .options && head.path.elementsEqual(RequestTarget.asterisk.bytes) {
+      return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
+    }
     guard let route = routes[head.path] else {
       return FixedHandler(exchange, 404, .notFound, "Not Found")
     }

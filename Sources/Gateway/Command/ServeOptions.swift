@@ -20,7 +20,7 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
   var shards: Int?
 
-  @Option(help: "The largest request body, in bytes. (default: 2097152)")
+  @Option(help: "The largest request body, in bytes. (default: 4194304)")
   var maxRequestBytes: Int?
 
   @Option(help: "The largest value of a key that /keys takes, in bytes. (default: 1572864, as etcd takes by default)")
@@ -182,7 +182,7 @@ struct ServeConfiguration {
       options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
     var settings = GatewaySettings(endpoints: endpoints)
     settings.http.requestBytes = try number(
-      options.maxRequestBytes, "max-request-bytes", default: 2 << 20, in: 1...(1 << 30))
+      options.maxRequestBytes, "max-request-bytes", default: 4 << 20, in: 1...(1 << 30))
     settings.http.valueBytes = try number(
       options.maxValueBytes, "max-value-bytes", default: 1536 << 10, in: 1...(1 << 30))
     settings.http.headerBytes = try number(

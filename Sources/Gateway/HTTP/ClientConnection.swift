@@ -21,7 +21,7 @@ final class ClientConnection {
   /// Whether it is known where the connection comes from.
   let isPeerKnown: Bool
   /// libmicrohttpd's connection, from ``begin(_:)`` to ``close()``.
-  private var connection: OpaquePointer?
+  private(set) var connection: OpaquePointer?
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
   /// The request under way. It takes itself out before it goes.
@@ -32,6 +32,10 @@ final class ClientConnection {
   private(set) var isBeingTakenOver = false
   /// What carries the connection, where it is a TLS connection.
   let relay: TLSRelay?
+  /// The target of the request whose head is on its way.
+  var target: ReceivedTarget?
+  /// Where it is in ``HeadsUnderWay``.
+  var placeAmongHeads: Int?
   /// In which of libmicrohttpd's runs the last request had all of its answer sent.
   private var lastAnswer: UInt64 = 0
   /// How often to look again for a client that has closed its side.

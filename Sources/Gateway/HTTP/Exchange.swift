@@ -82,16 +82,14 @@ final class Exchange {
   var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? (client.relay != nil) }
 
   /// The host that the client has asked for, as it was sent; nil where there is none.
-  var host: String? { (head.forwarded == nil ? nil : forwarded.host) ?? header("Host") }
+  var host: String? {
+    (head.forwarded == nil ? nil : forwarded.host) ?? head.host.map { String(decoding: $0, as: UTF8.self) }
+  }
 
   /// The value of a query parameter, as it was sent; empty where it has none, nil where it is not there.
   func query(_ name: String) -> String? {
-    var value: UnsafePointer<CChar>?
-    var size = 0
-    guard
-      MHD_lookup_connection_value_n(connection, .GET_ARGUMENT_KIND, name, name.utf8.count, &value, &size) == .YES
-    else { return nil }
-    return value.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: size), as: UTF8.self) } ?? ""
+    guard let item = queryItems.first(where: { $0.name.elementsEqual(name.utf8) }) else { return nil }
+    return String(decoding: item.value ?? HeadBytes(start: nil, count: 0), as: UTF8.self)
   }
 
   /// The first header of that name, as it was sent.
@@ -106,24 +104,8 @@ final class Exchange {
   /// The address that the client has for this gateway: `http://HOST:PORT`.
   var address: String { "\(isSecure ? "https" : "http")://\(host ?? "localhost")" }
 
-  /// The parameters of the query in their order, as they were sent but for each `+`, which is a space: names, and values, nil
-  /// where there is no `=`. They are in the memory of the connection: valid until the request is completed.
-  var queryItems: [(name: HeaderValue, value: HeaderValue?)] {
-    var items: [(name: HeaderValue, value: HeaderValue?)] = []
-    withUnsafeMutablePointer(to: &items) { items in
-      _ = MHD_get_connection_values_n(
-        connection, .GET_ARGUMENT_KIND,
-        { items, _, name, nameSize, value, valueSize in
-          func bytes(_ start: UnsafePointer<CChar>, _ count: Int) -> HeaderValue {
-            UnsafeRawBufferPointer(start: start, count: count).bindMemory(to: UInt8.self)
-          }
-          items!.assumingMemoryBound(to: [(name: HeaderValue, value: HeaderValue?)].self).pointee
-            .append((bytes(name!, nameSize), value.map { bytes($0, valueSize) }))
-          return .YES
-        }, items)
-    }
-    return items
-  }
+  /// The parameters of the query: ``RequestTarget/queryItems``.
+  var queryItems: [(name: HeaderValue, value: HeaderValue?)] { head.target?.queryItems ?? [] }
 
   /// All headers of the request, as they were sent.
   var headers: [(name: String, value: String)] {
@@ -214,6 +196,10 @@ final class Exchange {
     bodyCount += UInt64(bytes.count)
     let limit = UInt64(bodyLimit.bytes)
     guard state == .receiving else { return queue() }
+    guard hasSoundChunkLine(before: bytes) else {
+      respond(.error(400, .invalidArgument, "a line before a chunk of the body is not SIZE CRLF"))
+      return queue()
+    }
     if bodyCount <= limit {
       let isWhole = head.contentLength == UInt64(bytes.count)
       if !isWhole, let handler, handler.keepsBody, !kept.grow(by: bytes.count) {
@@ -225,6 +211,12 @@ final class Exchange {
       respond(bodyLimit.refusal)
     }
     return state == .receiving ? .YES : queue()
+  }
+
+  /// Whether what comes before a piece of the body is as it has to be, as far as that is to be seen.
+  private func hasSoundChunkLine(before bytes: UnsafeRawBufferPointer) -> Bool {
+    guard server.isLax && head.isChunked, let piece = bytes.bindMemory(to: UInt8.self).baseAddress else { return true }
+    return ChunkLine.isSound(from: head.end, to: piece, within: HTTPServer.Limits.connectionMemory)
   }
 
   /// The request is complete, or libmicrohttpd goes on after a suspension.
@@ -433,12 +425,15 @@ final class Exchange {
     CrossOrigin.addHeaders(for: head.origin, server.origins, add)
   }
 
+  /// Where chunks are read laxly, and trailers like heads, what comes after them may be something else for a proxy in front.
+  private var isLastOfConnection: Bool { server.isLax && head.isChunked }
+
   private func answer(
     _ status: UInt32, _ contentType: StaticString?, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
   ) {
     if let contentType { MHD_add_response_header(response, "Content-Type", contentType.cString) }
     addCommonHeaders { MHD_add_response_header(response, $0.cString, $1) }
-    if server.isDraining { MHD_add_response_header(response, "Connection", "close") }
+    if server.isDraining || isLastOfConnection { MHD_add_response_header(response, "Connection", "close") }
     for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
     _ = settle(status, response)
   }
@@ -495,6 +490,7 @@ final class Exchange {
 func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
 
 extension StaticString {
+  var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: utf8Start, count: utf8CodeUnitCount) }
   var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
 
   fileprivate func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }

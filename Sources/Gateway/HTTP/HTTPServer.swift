@@ -15,8 +15,9 @@ import TLS
 final class HTTPServer {
   /// The limits of a server.
   struct Limits: Sendable {
-    /// A body may be this large, in bytes.
-    var requestBytes = 2 << 20
+    /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64 of which each character may be a
+    /// slash, which some clients escape.
+    var requestBytes = 4 << 20
     /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a request.
     var valueBytes = 1536 << 10
     /// The request line and headers may be this large together, in bytes.
@@ -75,6 +76,11 @@ final class HTTPServer {
   private var connectionCount = 0
   /// How many requests are under way.
   private(set) var exchangeCount = 0
+  private var heads = HeadsUnderWay()
+  /// In the place where libmicrohttpd looks for it until its end.
+  private let listener = UnsafeMutablePointer<answer_listener>.allocate(capacity: 1)
+  /// Whether libmicrohttpd reads laxly: ``HTTPLibrary/isLax``.
+  let isLax = HTTPLibrary.loaded.isLax
   /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
   private var takeovers: [Takeover] = []
   /// How many connections libmicrohttpd was told to let go of and has not.
@@ -110,9 +116,13 @@ final class HTTPServer {
     self.route = route
     self.logger = logger
     let context = Unmanaged.passUnretained(self).toOpaque()
+    listener.initialize(to: answer_listener(callback: libraryAnswers, context: context))
     let options = [
-      // No request without a Host header, and no other laxity of an HTTP/1.1 client (RFC 9112, section 3.2).
-      MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: 1, ptr_value: nil),
+      // First, as what is logged before goes to standard error.
+      listener_option(listener),
+      MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: HTTPLibrary.loaded.strictness, ptr_value: nil),
+      MHD_OptionItem(
+        option: .URI_LOG_CALLBACK, value: unsafeBitCast(targetReceived, to: Int.self), ptr_value: context),
       MHD_OptionItem(option: .CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_TIMEOUT, value: Int(limits.idleTimeout), ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),
@@ -130,6 +140,7 @@ final class HTTPServer {
     // through their second descriptor.
     let flags = [
       MHD_USE_EPOLL, MHD_USE_NO_LISTEN_SOCKET, MHD_ALLOW_SUSPEND_RESUME, MHD_ALLOW_UPGRADE, MHD_USE_TURBO,
+      MHD_USE_ERROR_LOG,
     ]
     daemon = start_daemon(flags.reduce(Self.noThreadSafety) { $0 | $1.rawValue }, access, context, options)
     guard daemon != nil else { throw LoopError(-errno) }
@@ -158,6 +169,8 @@ final class HTTPServer {
   /// `MHD_USE_NO_THREAD_SAFETY`, which 0.9.75 neither knows nor minds: from 1.0.0 on `MHD_add_connection` only queues a
   /// connection without it.
   private static let noThreadSafety: UInt32 = 1 << 19
+
+  deinit { listener.deallocate() }
 
   /// How large the body of a request may be whose handler does not say.
   var bodyLimit: BodyLimit { BodyLimit(bytes: limits.requestBytes, flag: "--max-request-bytes") }
@@ -314,18 +327,35 @@ final class HTTPServer {
 
   // MARK: - From libmicrohttpd
 
+  /// The request line has come.
+  fileprivate func received(_ target: UnsafePointer<CChar>, _ connection: OpaquePointer) {
+    let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
+    client.target = ReceivedTarget(hidingQueryOf: target)
+    heads.insert(client)
+  }
+
   fileprivate func begin(
-    _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
+    _ connection: OpaquePointer, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
   ) -> Exchange {
     exchangeCount += 1
     let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
     client.hasHead()
+    heads.remove(client)
+    let target = client.target?.restored() ?? HeadBytes(start: nil, count: 0)
+    client.target = nil
     return Exchange(
       connection,
       head: RequestHead(
-        connection, path: path, method: method, version: version,
+        connection, method: method, target: target, version: version, isLax: isLax,
         readsForwarded: client.isPeerKnown && limits.proxies.contains(client.address)),
       client: client, server: self)
+  }
+
+  /// libmicrohttpd is about to answer by itself.
+  fileprivate func answers(_ status: UInt32) {
+    guard let client = heads.whole else { return }
+    heads.remove(client)
+    LibraryAnswer(status: status).send(to: client)
   }
 
   fileprivate func ended(_ exchange: Exchange, well: Bool) {
@@ -345,6 +375,7 @@ final class HTTPServer {
   }
 
   fileprivate func connectionEnded(_ client: ClientConnection) {
+    heads.remove(client)
     if client.takeover == nil && !isStopping && client.mayBeSending(afterRun: runCount) {
       // What libmicrohttpd has answered by itself, most likely: the client is to be able to read it.
       let socket = ClientSocket(sockets, delegate: nil)
@@ -368,7 +399,7 @@ private typealias AccessHandler =
   ) -> MHD_Result
 
 /// `MHD_AccessHandlerCallback`. The context of a request is its exchange, retained until it is completed.
-private let access: AccessHandler = { server, connection, path, method, version, body, size, context in
+private let access: AccessHandler = { server, connection, _, method, version, body, size, context in
   if let exchange = context!.pointee {
     let exchange = Unmanaged<Exchange>.fromOpaque(exchange).takeUnretainedValue()
     let count = size!.pointee
@@ -377,9 +408,23 @@ private let access: AccessHandler = { server, connection, path, method, version,
     return exchange.receive(UnsafeRawBufferPointer(start: body, count: count))
   }
   let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
-  let exchange = server.begin(connection!, path: path!, method: method!, version: version!)
+  let exchange = server.begin(connection!, method: method!, version: version!)
   context!.pointee = Unmanaged.passRetained(exchange).toOpaque()
   return exchange.begin()
+}
+
+/// `LogCallback` of `MHD_OPTION_URI_LOG_CALLBACK`. What it returns is the context that ``access`` begins with.
+private let targetReceived:
+  @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?, OpaquePointer?) -> UnsafeMutableRawPointer? = {
+    server, target, connection in
+    guard let target, let connection else { return nil }
+    Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue().received(target, connection)
+    return nil
+  }
+
+/// Of `answer_listener`.
+private let libraryAnswers: @convention(c) (UnsafeMutableRawPointer?, CUnsignedInt) -> Void = { server, status in
+  Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue().answers(status)
 }
 
 /// `MHD_RequestCompletedCallback`.

@@ -8,12 +8,14 @@ typealias HeaderValue = UnsafeBufferPointer<UInt8>
 ///
 /// Its pointers are into libmicrohttpd's memory of the connection, which lives until the request is completed.
 struct RequestHead {
-  /// The path as it was sent, without the query and not decoded.
+  /// The path as it was sent, without the query and not decoded; `*` for the server as a whole.
   let path: UnsafeBufferPointer<UInt8>
+  /// What the request is about; nil where nobody knows, which is a ``fault``.
+  let target: RequestTarget?
   let method: HTTPMethod
   var authorization: HeaderValue?
-  /// The host that the client asks for, or the proxy that passes the request on.
-  var host: HeaderValue?
+  /// The host that the client asks for, or the proxy that passes the request on, with the port if any.
+  private(set) var host: HeaderValue?
   /// What the client would have the answer in, of the types that it names and the gateway knows.
   var accepted: MediaType?
   /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
@@ -23,7 +25,6 @@ struct RequestHead {
   var isStrict = false
   var grpcTimeout: HeaderValue?
   var requestTimeout: HeaderValue?
-  var contentLength: UInt64?
   var hasContentEncoding = false
   /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
   var origin: HeaderValue?
@@ -42,38 +43,56 @@ struct RequestHead {
   let isHTTP10: Bool
   /// What proxies say of the request; nil where the client is no proxy that is believed.
   private(set) var forwarded: ForwardedFields?
-  private var isChunked = false
   /// Whether the body may be more than comes in one piece.
   var mayHaveLargeBody: Bool { isChunked || contentLength ?? 0 > UInt64(MemoryAccount.uncounted) }
+  /// The checks of what the head says of the request's length and host, and of how it says so.
+  private var check: HeadCheck
   /// The size of the request line and all headers, in bytes.
   let size: Int
+  /// Where the head ends in libmicrohttpd's buffer.
+  let end: UnsafePointer<UInt8>
 
+  var contentLength: UInt64? { check.contentLength }
+  var isChunked: Bool { check.isChunked }
+
+  /// - Parameter isLax: whether libmicrohttpd reads heads laxly: ``HTTPLibrary/isLax``.
   init(
-    _ connection: OpaquePointer, path: UnsafePointer<CChar>, method: UnsafePointer<CChar>,
-    version: UnsafePointer<CChar>,
-    readsForwarded: Bool
+    _ connection: OpaquePointer, method: UnsafePointer<CChar>, target: HeadBytes, version: UnsafePointer<CChar>,
+    isLax: Bool, readsForwarded: Bool
   ) {
     forwarded = readsForwarded ? ForwardedFields() : nil
     isHTTP10 = strcmp(version, "HTTP/1.0") == 0
-    self.path = UnsafeRawBufferPointer(start: path, count: strlen(path)).bindMemory(to: UInt8.self)
+    check = HeadCheck(
+      method: HeadBytes(method, strlen(method)), target: target, version: HeadBytes(version, strlen(version)),
+      isLax: isLax)
+    self.target = RequestTarget(target)
+    path = self.target?.path ?? HeadBytes(start: nil, count: 0)
     self.method = HTTPMethod(method)
     size = request_header_size(connection)
+    end = UnsafeRawPointer(method + size).assumingMemoryBound(to: UInt8.self)
     withUnsafeMutablePointer(to: &self) { head in
       _ = MHD_get_connection_values_n(
         connection, .HEADER_KIND,
         { context, _, name, nameSize, value, valueSize in
-          let head = context!.assumingMemoryBound(to: RequestHead.self)
-          head.pointee.take(name!, nameSize, UnsafeRawBufferPointer(start: value, count: valueSize))
+          context!.assumingMemoryBound(to: RequestHead.self).pointee
+            .take(HeadBytes(name, nameSize), HeadBytes(value, valueSize))
           return .YES
         }, head)
     }
+    check.finish(end: end)
+    if let authority = self.target?.authority { host = authority }
+    fault = check.fault ?? fault
+    if fault == nil && self.target == nil { fault = "the request target is neither a path nor an http URL" }
   }
 
-  private mutating func take(_ name: UnsafePointer<CChar>, _ nameSize: Int, _ value: UnsafeRawBufferPointer) {
+  private mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeaderValue) {
+    check.take(name: nameBytes, value: untrimmed)
+    let value = HeadCheck.trimmed(untrimmed)
+    let nameSize = nameBytes.count
+    guard let name = UnsafeRawPointer(nameBytes.baseAddress)?.assumingMemoryBound(to: CChar.self) else { return }
     func isNamed(_ other: StaticString) -> Bool {
       strncasecmp(name, other.cString, nameSize) == 0
     }
-    let value = value.bindMemory(to: UInt8.self)
     switch nameSize {
     case 4 where isNamed("host"): host = value
     case 6 where isNamed("accept"): accepted = accepted ?? MediaType(firstIn: value)
@@ -90,15 +109,6 @@ struct RequestHead {
       authorization = value
     case 14 where isNamed("sec-fetch-site"): fetchSite = value
     case 13 where isNamed("last-event-id"): lastEventID = value
-    case 14 where isNamed("content-length"):
-      if contentLength != nil || isChunked { fault = "the request has more than one length" }
-      contentLength = UInt64(String(decoding: value, as: UTF8.self))
-    case 17 where isNamed("transfer-encoding"):
-      if contentLength != nil || isChunked { fault = "the request has more than one length" }
-      isChunked = true
-      if String(decoding: value, as: UTF8.self).lowercased() != "chunked" {
-        fault = "the only transfer encoding that is understood is chunked"
-      }
     case 15 where isNamed("request-timeout"): requestTimeout = value
     case 16 where isNamed("content-encoding"):
       hasContentEncoding = String(decoding: value, as: UTF8.self).lowercased() != "identity"

@@ -103,6 +103,9 @@ extension QueryParameter {
   /// What it means, in Markdown.
   var text: String {
     switch self {
+    case .key:
+      "One key, which is then what the request is about, as at `/keys/{key}`. For clients behind a proxy that decodes "
+        + "paths or merges slashes: it leaves the query alone."
     case .prefix: "The keys that begin with these bytes; with none, all keys."
     case .from: "The first key of the range, which need not be there. Without it the range has no beginning."
     case .to: "The key behind the last one of the range. Without it the range has no end."

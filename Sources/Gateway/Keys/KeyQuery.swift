@@ -16,18 +16,23 @@ struct KeyQuery {
   /// - Throws: ``Refusal`` that names the parameter which is unknown, repeated or not what it should be.
   init(_ items: [(name: HeaderValue, value: HeaderValue?)], known: () -> [QueryParameter]) throws(Refusal) {
     for item in items {
-      let name = String(decoding: PercentEncoding.decode(item.name) ?? Array(item.name), as: UTF8.self)
+      let name = Self.name(of: item.name)
       guard let parameter = QueryParameter(rawValue: name), known().contains(parameter) else {
         let names = QueryParameter.allCases.filter(known().contains).map(\.rawValue).joined(separator: ", ")
         throw .badRequest("unknown query parameter '\(name)'" + (names.isEmpty ? "" : "; there are \(names)"))
       }
       guard !has(parameter) else { throw .badRequest("the query parameter '\(name)' is there more than once") }
-      guard let value = item.value, let bytes = PercentEncoding.decode(value) else {
+      guard let value = item.value, let bytes = PercentEncoding.decode(form: value) else {
         throw .badRequest(
           "\(name): " + (item.value == nil ? "it has no value" : "'%' is to be followed by two hexadecimal digits"))
       }
       values.append((parameter, try Self.read(bytes, as: parameter)))
     }
+  }
+
+  /// The name of a parameter, decoded where it can be.
+  static func name(of text: HeaderValue) -> String {
+    String(decoding: PercentEncoding.decode(form: text) ?? Array(text), as: UTF8.self)
   }
 
   private static func read(_ bytes: [UInt8], as parameter: QueryParameter) throws(Refusal) -> Value {

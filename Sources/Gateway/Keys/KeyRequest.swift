@@ -19,14 +19,26 @@ struct KeyRequest {
   /// - Throws: ``Refusal`` where the request has no clear meaning.
   init(_ exchange: Exchange) throws(Refusal) {
     let head = exchange.head
-    let isOfOneKey = Self.isPath(head.path)
+    let items = exchange.queryItems
+    let hasPath = Self.isPath(head.path)
+    // A proxy may decode a path or merge its slashes: what is in the query it leaves alone.
+    let hasParameter = !hasPath && items.contains { KeyQuery.name(of: $0.name) == QueryParameter.key.rawValue }
+    let isOfOneKey = hasPath || hasParameter
+    guard isOfOneKey || head.method != .put else {
+      throw .badRequest("there is no key: it is PUT \(Self.rangePath)/KEY or PUT \(Self.rangePath)?key=KEY")
+    }
     let candidates = { KeyOperation.allCases.filter { $0.isMeant(byOneKey: isOfOneKey, head.method) } }
-    query = try KeyQuery(exchange.queryItems) { candidates().flatMap(\.parameters) }
+    query = try KeyQuery(items) { candidates().flatMap(\.parameters) + (hasPath ? [] : [.key]) }
     operation = try Self.operation(isOfOneKey, head, query)
-    for parameter in query.parameters where parameter != .watch && !operation.parameters.contains(parameter) {
+    for parameter in query.parameters
+    where parameter != .watch && parameter != .key && !operation.parameters.contains(parameter) {
       throw .badRequest("'\(parameter.rawValue)' \(Self.clash(with: operation))")
     }
-    range = try isOfOneKey ? Self.key(head.path) : Self.range(query)
+    if hasPath {
+      range = try Self.key(head.path)
+    } else {
+      range = try hasParameter ? Self.key(of: query) : Self.range(query)
+    }
     if operation == .deleteKeys { try Self.checkIntent(range, query) }
   }
 
@@ -61,6 +73,11 @@ struct KeyRequest {
       throw .badRequest("the key: '%' is to be followed by two hexadecimal digits")
     }
     guard !key.isEmpty else { throw .badRequest("the key is empty; keys are listed at /keys?prefix=") }
+    return .key(Bytes(key))
+  }
+
+  private static func key(of query: KeyQuery) throws(Refusal) -> KeyRange {
+    guard let key = query.bytes(.key), !key.isEmpty else { throw .badRequest("key: the key is empty") }
     return .key(Bytes(key))
   }
 
@@ -105,11 +122,5 @@ struct KeyRequest {
     case .watchKey, .watchKeys: return try KeyWatchHandler(self, exchange: exchange, shard: shard)
     case .awaitKey, .awaitKeys: return try KeyWaitHandler(self, exchange: exchange, shard: shard)
     }
-  }
-}
-
-extension StaticString {
-  fileprivate var bytes: UnsafeBufferPointer<UInt8> {
-    UnsafeBufferPointer(start: utf8Start, count: utf8CodeUnitCount)
   }
 }

@@ -1,7 +1,12 @@
 /// Percent-encoded bytes (RFC 3986, section 2.1).
 enum PercentEncoding {
   /// Decodes `text` byte for byte, whatever comes of it; nil where a `%` is not followed by two hexadecimal digits.
-  static func decode(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? {
+  static func decode(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? { decode(text, isForm: false) }
+
+  /// Decodes a name or value of a query, in which a `+` is a space (URL Standard, section 5.1).
+  static func decode(form text: UnsafeBufferPointer<UInt8>) -> [UInt8]? { decode(text, isForm: true) }
+
+  private static func decode(_ text: UnsafeBufferPointer<UInt8>, isForm: Bool) -> [UInt8]? {
     var isBroken = false
     let bytes = [UInt8](unsafeUninitializedCapacity: text.count) { target, count in
       var index = 0
@@ -15,6 +20,8 @@ enum PercentEncoding {
           }
           byte = high << 4 | low
           index += 2
+        } else if isForm && byte == UInt8(ascii: "+") {
+          byte = UInt8(ascii: " ")
         }
         target.initializeElement(at: count, to: byte)
         count += 1

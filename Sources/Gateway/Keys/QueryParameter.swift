@@ -1,6 +1,7 @@
 /// A parameter in the query of a request for `/keys`. The table below is what requests are checked against, and what the
 /// API's description tells of them.
 enum QueryParameter: String, CaseIterable {
+  case key
   case prefix
   case from
   case to
@@ -43,7 +44,7 @@ enum QueryParameter: String, CaseIterable {
 
   var kind: Kind {
     switch self {
-    case .prefix, .from, .to: .bytes
+    case .key, .prefix, .from, .to: .bytes
     case .revision, .minModRevision, .maxModRevision, .minCreateRevision, .maxCreateRevision, .lease:
       .integer(1...Int64.max)
     case .since: .integer(0...Int64.max)

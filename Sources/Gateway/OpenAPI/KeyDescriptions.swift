@@ -31,19 +31,27 @@ struct KeyDescriptions {
     var item: DocumentValue = [:]
     for (method, name) in [(HTTPMethod.get, "get"), (.put, "put"), (.delete, "delete")] {
       let operations = KeyOperation.allCases.filter { $0.isMeant(byOneKey: isOfOneKey, method) }
-      if !operations.isEmpty { item[name] = operation(operations) }
+      let ofParameter = KeyOperation.allCases.first { !isOfOneKey && $0.isMeant(byOneKey: true, method) }
+      item[name] = operation(operations, ofParameter)
     }
     return item
   }
 
-  /// - Parameter operations: those of one path and method.
-  private func operation(_ operations: [KeyOperation]) -> DocumentValue {
+  /// - Parameters:
+  ///   - own: those of one path and method.
+  ///   - ofParameter: what is done with the one key that the parameter `key` names, if it may.
+  private func operation(_ own: [KeyOperation], _ ofParameter: KeyOperation? = nil) -> DocumentValue {
+    let operations = own + [ofParameter].compactMap(\.self)
     let first = operations[0]
-    let others = operations.dropFirst().map { "**\($0.summary)** (\(Self.condition($0))): \($0.text)" }
+    let others = operations.dropFirst().map {
+      "**\($0.summary)** (\($0 == ofParameter ? "with `key`" : Self.condition($0))): \($0.text)"
+    }
     var operation: DocumentValue = [
-      "operationId": .string(first.rawValue), "tags": ["Keys"], "summary": .string(first.summary),
+      "operationId": .string(own.isEmpty ? "\(first.rawValue)OfQuery" : first.rawValue), "tags": ["Keys"],
+      "summary": .string(first.summary),
       "description": .string(([first.text] + others).joined(separator: "\n\n")),
-      "parameters": .array(parameters(operations)),
+      "parameters": .array(
+        (ofParameter == nil ? [] : [keyParameter(isRequired: own.isEmpty, operations)]) + parameters(operations)),
     ]
     if first == .writeKey {
       operation["requestBody"] = [
@@ -106,6 +114,15 @@ struct KeyDescriptions {
     }
     let limits: [DocumentValue] = ["Request-Timeout", "Grpc-Timeout"].map { .component("parameters", $0) }
     return query + conditions + limits
+  }
+
+  private func keyParameter(isRequired: Bool, _ operations: [KeyOperation]) -> DocumentValue {
+    var key = parameter(.key, operations)
+    if isRequired {
+      key["required"] = true
+      key["example"] = "/app/config"
+    }
+    return key
   }
 
   private func parameter(_ parameter: QueryParameter, _ operations: [KeyOperation]) -> DocumentValue {

@@ -54,7 +54,9 @@ struct OpenAPIDocument {
         "description": .string(Self.introduction),
         "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
       ],
-      "servers": [["url": "/", "description": "The gateway that this document comes from."]],
+      "servers": [
+        ["url": ".", "description": "The gateway that this document comes from, under whatever path a proxy has it."]
+      ],
       "security": CommonComponents.security,
       "tags": tags(),
       "paths": paths,

@@ -25,10 +25,8 @@ struct RouteTable: Sendable {
     var allow: String {
       switch self {
       case .rpc, .stream: "POST"
-      case .probe, .docs, .description: "GET, HEAD"
-      case .snapshot: "GET"
-      case .key: "GET, HEAD, PUT, DELETE"
-      case .keys: "GET, HEAD, DELETE"
+      case .probe, .docs, .description, .snapshot: "GET, HEAD"
+      case .key, .keys: "GET, HEAD, PUT, DELETE"
       }
     }
 
@@ -43,10 +41,8 @@ struct RouteTable: Sendable {
     func takes(_ method: HTTPMethod) -> Bool {
       switch self {
       case .rpc, .stream: method == .post
-      case .probe, .docs, .description: method == .get || method == .head
-      case .snapshot: method == .get
-      case .key: method == .get || method == .head || method == .put || method == .delete
-      case .keys: method == .get || method == .head || method == .delete
+      case .probe, .docs, .description, .snapshot: method == .get || method == .head
+      case .key, .keys: method == .get || method == .head || method == .put || method == .delete
       }
     }
   }
@@ -63,6 +59,9 @@ struct RouteTable: Sendable {
 
     func hash(into hasher: inout Hasher) { hasher.combine(bytes: UnsafeRawBufferPointer(bytes)) }
   }
+
+  /// The methods that some path takes, for `OPTIONS *` (RFC 9110, section 9.3.7).
+  static let methods = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 
   /// The prefixes etcd has had for its v3 API: clients of 3.2 and 3.3 still ask for the older ones.
   private static let prefixes = ["/v3/", "/v3beta/", "/v3alpha/"]

@@ -1,0 +1,57 @@
+internal import CMicrohttpd
+import GrpcBridge
+import Glibc
+import Transcoding
+
+/// An error that libmicrohttpd is about to answer by itself, as a page of HTML; version 0.9.75 with two heads if the fault
+/// is in `Content-Length`. Its log is told before, so that the answer can be ours.
+struct LibraryAnswer {
+  let status: UInt32
+
+  /// Answers in libmicrohttpd's place a request whose head is whole, and ends the connection: what libmicrohttpd sends after
+  /// that goes nowhere.
+  func send(to client: ClientConnection) {
+    var body = ByteBuffer()
+    body.appendError(status == 413 ? .resourceExhausted : .invalidArgument, message(for: client))
+    let head = """
+      HTTP/1.1 \(status) \(reasonPhrase(status))\r
+      Content-Type: application/json\r
+      Content-Length: \(body.count)\r
+      X-Content-Type-Options: nosniff\r
+      Connection: close\r
+      \r
+
+      """
+    let descriptor = client.descriptor
+    let bytes = Array(head.utf8) + body.withUnsafeBytes { Array($0) }
+    _ = bytes.withUnsafeBytes {
+      Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+    }
+    shutdown(descriptor, Int32(SHUT_WR))
+  }
+
+  /// What is wrong, as ``HeadCheck`` has it.
+  private func message(for client: ClientConnection) -> String {
+    if status == 431 { return "the request's headers are too large" }
+    // The request line is not to be had any more, nor is it what this is about.
+    func text(_ text: StaticString) -> HeadBytes { HeadBytes(start: text.utf8Start, count: text.utf8CodeUnitCount) }
+    var check = HeadCheck(method: text("GET"), target: text("/"), version: text("HTTP/1.1"), isLax: false)
+    withUnsafeMutablePointer(to: &check) { check in
+      _ = MHD_get_connection_values_n(
+        client.connection, .HEADER_KIND,
+        { check, _, name, nameSize, value, valueSize in
+          check?.assumingMemoryBound(to: HeadCheck.self).pointee.take(
+            name: HeadBytes(name, nameSize), value: HeadBytes(value, valueSize))
+          return .YES
+        }, check)
+    }
+    check.finish(end: text("").baseAddress!)
+    return check.fault ?? "the head of the request is malformed"
+  }
+}
+
+extension HeadBytes {
+  init(_ start: UnsafePointer<CChar>?, _ count: Int) {
+    self = UnsafeRawBufferPointer(start: start, count: start == nil ? 0 : count).bindMemory(to: UInt8.self)
+  }
+}
