@@ -83,7 +83,7 @@ enum CrossOrigin {
   /// The names of a list of fields; none where it is no such list, or a very long one.
   static func fieldNames(_ list: String) -> [String] {
     guard list.utf8.count <= longestAsked else { return [] }
-    let names = list.split(separator: ",").map { $0.filter { $0 != " " && $0 != "\t" } }.filter { !$0.isEmpty }
+    let names = WebSocketHandshake.list(list).map(String.init)
     // A token (RFC 9110, section 5.6.2).
     let isGood = names.allSatisfy {
       $0.utf8.allSatisfy { byte in

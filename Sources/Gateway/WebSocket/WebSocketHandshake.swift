@@ -95,7 +95,8 @@ struct WebSocketHandshake {
     return acceptance
   }
 
-  private static func list(_ value: String) -> [Substring] {
+  /// The elements of a list (RFC 9110, section 5.6.1) without the blanks around them.
+  static func list(_ value: String) -> [Substring] {
     value.split(separator: ",").map { element in
       var element = element
       while let first = element.first, first == " " || first == "\t" { element.removeFirst() }
