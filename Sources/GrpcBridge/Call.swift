@@ -1,5 +1,11 @@
 internal import Glibc
 
+/// The kinds of calls that wait in a queue of etcd's.
+enum QueueKind {
+  case lock
+  case election
+}
+
 /// An RPC as the wire needs it. Made once for each RPC and kept for the life of the process.
 package final class CallMethod: Sendable {
   /// The `:path` of its requests: memory that is never freed or changed.
@@ -12,6 +18,8 @@ package final class CallMethod: Sendable {
   package let isStream: Bool
   /// Whether a member without a leader is to end the stream, unless the call says otherwise.
   package let requiresLeader: Bool
+  /// What a call waits for; nil for nothing.
+  let queue: QueueKind?
 
   package init(
     path: String, isRepeatable: Bool, changesUsers: Bool = false, isStream: Bool = false, requiresLeader: Bool = false
@@ -23,6 +31,12 @@ package final class CallMethod: Sendable {
     self.changesUsers = changesUsers
     self.isStream = isStream
     self.requiresLeader = requiresLeader
+    queue =
+      switch path {
+      case "/v3lockpb.Lock/Lock": .lock
+      case "/v3electionpb.Election/Campaign": .election
+      default: nil
+      }
   }
 }
 
@@ -87,7 +101,7 @@ package final class Call {
 
   package let method: CallMethod
   /// The request, or the first one of a stream.
-  let message: CallMessage
+  var message: CallMessage
   /// All requests of a stream; nil for a unary call.
   let requests: RequestStream?
   /// The time limit in the form of gRPC's `grpc-timeout`; empty for none.
@@ -118,6 +132,8 @@ package final class Call {
   package var requiresLeader: Bool
   /// The member that the call was last sent to; nil where it has not been sent.
   package internal(set) var endpoint: Endpoint?
+  /// Where it waits in a queue of etcd's; nil for a call that does not, or that is made for nobody.
+  var place: QueuePlace?
   /// How often the call was sent again with another token.
   var renewals = 0
   static let mostRenewals = 4

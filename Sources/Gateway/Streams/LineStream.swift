@@ -20,8 +20,13 @@ final class LineStream: StreamSink {
   private let isChunked: Bool
   private let isStrict: Bool
   private let hadCredentials: Bool
-  /// Of no effect: all requests have come before the stream begins.
-  var takesRequests = true
+  /// All requests have come before the stream begins; those that are not wanted yet wait.
+  var takesRequests = true {
+    didSet { if takesRequests { passRequests() } }
+  }
+  /// The requests that the session has yet to get.
+  private var requests: (session: any StreamSession, queue: StreamRequests)?
+  private var isPassing = false
   /// What the stream is about; nil once that has ended.
   var source: (any StreamSource)?
   /// More headers of the response. They leave with the first frame.
@@ -123,9 +128,31 @@ final class LineStream: StreamSink {
 
   // MARK: - From the handler
 
+  /// Passes the client's requests on to the session, as it wants them, and then their end.
+  func pass(_ requests: StreamRequests, to session: any StreamSession) {
+    source = session
+    self.requests = (session, requests)
+    passRequests()
+  }
+
+  private func passRequests() {
+    guard !isPassing else { return }
+    isPassing = true
+    defer { isPassing = false }
+    while !isEnded, takesRequests, let (session, queue) = requests {
+      guard let request = queue.next() else {
+        requests = nil
+        return session.receiveEnd()
+      }
+      session.receive(request)
+    }
+    if isEnded { requests = nil }
+  }
+
   /// The client has left before anything was sent.
   func clientIsGone() {
     state = .ended
+    requests = nil
     source?.cancel()
     source = nil
   }

@@ -42,13 +42,7 @@ final class StreamHandler: RequestHandler {
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     self.stream = stream
     let session = shard.session(for: route, sink: stream, caller: caller, timeout: timeout)
-    stream.source = session
-    var start = 0
-    for end in ends where !stream.isEnded {
-      session.receive(messages.copy(start..<end))
-      start = end
-    }
-    if !stream.isEnded { session.receiveEnd() }
+    stream.pass(StreamRequests(messages.takeAll(), ends: ends), to: session)
   }
 
   /// Encodes the request messages, one behind the other, each behind the room for its gRPC prefix.
@@ -101,13 +95,5 @@ extension Exchange {
       throw .badRequest("heartbeat: expected a time from 1s to 1h, not '\(text)'")
     }
     return span.milliseconds
-  }
-}
-
-extension ByteBuffer {
-  fileprivate func copy(_ range: Range<Int>) -> ByteBuffer {
-    var copy = ByteBuffer(capacity: range.count)
-    withUnsafeBytes { copy.append(UnsafeRawBufferPointer(rebasing: $0[range])) }
-    return copy
   }
 }

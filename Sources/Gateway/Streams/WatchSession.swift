@@ -24,8 +24,16 @@ final class WatchSession: StreamSession {
         try client.receive(UnsafeRawBufferPointer(rebasing: bytes[CallMessage.headroom...]))
       }
     } catch {
-      end(error)
+      return end(error)
     }
+    updateRequests()
+  }
+
+  /// Wants no more requests while those before wait for etcd, or their answers for the client.
+  private func updateRequests() {
+    guard !isOver else { return }
+    let takes = client.takesRequests && sink.backlog <= shard.settings.streams.backlog
+    if takes != sink.takesRequests { sink.takesRequests = takes }
   }
 
   func receiveEnd() {
@@ -33,7 +41,10 @@ final class WatchSession: StreamSession {
     finishIfDone()
   }
 
-  func sinkHasRoom() { client.resume() }
+  func sinkHasRoom() {
+    client.resume()
+    updateRequests()
+  }
 
   func cancel() {
     isOver = true
@@ -66,6 +77,7 @@ extension WatchSession: WatchClientDelegate {
       return end(GrpcStatus(.internal, "a watch response of etcd is not understood: \(error)"))
     }
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
+    updateRequests()
     finishIfDone()
   }
 

@@ -33,6 +33,10 @@ final class WebSocketStream: MessageSink {
   /// What the client has to send in time.
   private var awaited: Awaited?
   private var isReading = false
+  /// A message whose first requests keep the session busy, and where the others begin.
+  private var unfinished: (message: [UInt8], start: Int)?
+  /// Whether the requests of a message are being handed over.
+  private var isTaking = false
   /// Whether the client was sent a ping and has sent nothing since.
   private var isSilent = false
   /// Whether a message was begun of which parts are still to come.
@@ -72,9 +76,14 @@ final class WebSocketStream: MessageSink {
 
   var takesRequests = true {
     didSet {
-      if takesRequests && isStopping { goAway() } else { updateReading() }
+      guard !(takesRequests && isStopping) else { return goAway() }
+      takeRest()
+      updateReading()
     }
   }
+
+  /// Whether the session wants requests, and the client takes its answers.
+  private var hasRoom: Bool { takesRequests && backlog <= shard.settings.streams.backlog }
 
   func send(_ frame: StreamFrame) {
     guard webSocket.isOpen else { return }
@@ -123,6 +132,7 @@ final class WebSocketStream: MessageSink {
 
   private func leave() {
     session = nil
+    unfinished = nil
     place = nil
   }
 
@@ -130,7 +140,7 @@ final class WebSocketStream: MessageSink {
 
   /// Reads while requests are wanted and the client takes the answers to those before.
   private func updateReading() {
-    let reads = takesRequests && backlog <= shard.settings.streams.backlog
+    let reads = hasRoom && unfinished == nil
     guard webSocket.isOpen, reads != isReading else { return }
     isReading = reads
     if reads {
@@ -160,14 +170,20 @@ final class WebSocketStream: MessageSink {
   }
 
   /// Encodes the request that a message has and hands it to the session. Of a stream there may be several in it, as all
-  /// messages together are one sequence of JSON values.
-  private func take(_ text: UnsafeRawBufferPointer) throws(TranscodingError) {
+  /// messages together are one sequence of JSON values: what the session does not want yet waits as it came.
+  private func encode(_ text: UnsafeRawBufferPointer, from start: Int) throws(TranscodingError) {
     let isSequence = route.kind == .watch || route.kind == .leaseKeepAlive
-    var start = 0
+    isTaking = true
+    defer { isTaking = false }
+    var start = start
     while webSocket.isOpen {
       let rest = UnsafeRawBufferPointer(rebasing: text[start...])
-      if isSequence && rest.isBlank { return }
-      var message = ByteBuffer(capacity: CallMessage.headroom + rest.count)
+      if isSequence && rest.isBlank { break }
+      guard hasRoom || !isSequence else {
+        unfinished = (unfinished?.message ?? Array(text), start)
+        return
+      }
+      var message = ByteBuffer(capacity: CallMessage.headroom + min(rest.count, 1024))
       message.appendZeros(CallMessage.headroom)
       do {
         start += try JSONToProtobuf.encode(
@@ -176,7 +192,27 @@ final class WebSocketStream: MessageSink {
         throw error.preceded(by: start)
       }
       receive(message)
-      if !isSequence { return }
+      if !isSequence { break }
+    }
+    unfinished = nil
+  }
+
+  /// Hands over what a message has left, if it is wanted now.
+  private func takeRest() {
+    guard !isTaking, hasRoom, let (message, start) = unfinished else { return }
+    message.withUnsafeBytes { take($0, from: start) }
+  }
+
+  private func take(_ text: UnsafeRawBufferPointer, from start: Int) {
+    do {
+      try encode(text, from: start)
+    } catch {
+      unfinished = nil
+      let status = GrpcStatus(.invalidArgument, "the message: \(error)")
+      // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
+      if route.kind == .unary { return send(.unaryError(status)) }
+      session?.cancel()
+      fail(status, .invalidData)
     }
   }
 
@@ -198,15 +234,7 @@ final class WebSocketStream: MessageSink {
 extension WebSocketStream: WebSocketProtocolDelegate {
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
     wait(for: nil)
-    do {
-      try take(text)
-    } catch {
-      let status = GrpcStatus(.invalidArgument, "the message: \(error)")
-      // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
-      if route.kind == .unary { return send(.unaryError(status)) }
-      session?.cancel()
-      fail(status, .invalidData)
-    }
+    take(text, from: 0)
   }
 
   func webSocket(_ webSocket: WebSocketProtocol, sends frame: [UInt8]) {
@@ -235,6 +263,7 @@ extension WebSocketStream: ClientSocketDelegate {
 
   func socketHasRoom(_ socket: ClientSocket) {
     session?.sinkHasRoom()
+    takeRest()
     updateReading()
   }
 

@@ -165,6 +165,7 @@ package final class Channel {
     call.phase = .idle
     guard call.slot >= 0 else { return }
     if call.isWatched { watched.remove(call) } else { resting.remove(call) }
+    call.place?.abandon()
   }
 
   /// Moves `call` to another phase, and to the list it then belongs to.
@@ -263,7 +264,12 @@ package final class Channel {
       let call = watched.calls[index]
       if now >= call.deadline {
         let reason = call.phase == .waiting && member(for: call) == nil ? ": \(trouble)" : ""
-        end(call, with: Self.isLate(call, reason: reason))
+        let status = Self.isLate(call, reason: reason)
+        if call.place != nil {
+          call.stream.connection?.reset(call)
+          if owner?.channel(self, takesBack: call, after: status) == true { continue }
+        }
+        end(call, with: status)
       } else if call.phase == .waiting {
         if now >= call.notBefore { submit(call) }
         if call.phase == .waiting && now >= call.patience {

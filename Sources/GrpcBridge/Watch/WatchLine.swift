@@ -67,7 +67,7 @@ final class WatchLine {
     } else {
       let call = Call(Self.method, message: message, timeout: nil, delegate: self)
       self.call = call
-      carrier.start(call, credentials: stream.credentials)
+      carrier.start(call, for: stream.caller)
     }
   }
 
@@ -171,7 +171,4 @@ extension WatchLine: CallDelegate {
     drop()
     stream.line(self, endedWith: status.isOK ? GrpcStatus(.unavailable, "etcd ended the watch stream") : status)
   }
-
-  func credentials(for call: Call) -> BasicCredentials { stream.credentials(for: call) }
-  func peer(of call: Call) -> String { stream.peer(of: call) }
 }

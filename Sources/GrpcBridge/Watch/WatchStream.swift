@@ -12,7 +12,8 @@ final class WatchStream {
   /// is asked for alone, and after that not again.
   private static let mostBreaks = 2
 
-  let credentials: CallCredentials
+  /// The client that the stream was opened for.
+  let caller: Caller
   let loop: EventLoop
   private unowned let hub: WatchHub
   var carrier: any WatchCarrier { hub.carrier }
@@ -41,9 +42,9 @@ final class WatchStream {
     func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(client)) }
   }
 
-  init(hub: WatchHub, credentials: CallCredentials) {
+  init(hub: WatchHub, caller: Caller) {
     self.hub = hub
-    self.credentials = credentials
+    self.caller = caller
     loop = hub.loop
   }
 
@@ -233,11 +234,11 @@ final class WatchStream {
   private func refused(_ feed: WatchFeed, _ message: WatchMessage) {
     feed.denials += 1
     feed.state = .waiting
-    if case .none = credentials, !feed.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
+    if case .none = caller.credentials, !feed.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
       // Told as for any other call: the client is asked who it is.
       return fail(feed, GrpcStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
     }
-    guard case .user = credentials, feed.denials < 3, feed.readerCount > 0,
+    guard case .user = caller.credentials, feed.denials < 3, feed.readerCount > 0,
       EtcdMessage.mayBeTokens.contains(where: { message.cancelReason.hasSuffix($0) })
     else { return end(feed, with: message) }
     feed.state = .doubtful
@@ -249,7 +250,7 @@ final class WatchStream {
       judge(feed, message, by: refusing, status)
     }
     probes.append(probe)
-    probe.start(on: carrier, credentials: credentials)
+    probe.start(on: carrier, for: caller)
   }
 
   private func judge(_ feed: WatchFeed, _ message: WatchMessage, by refusing: WatchLine?, _ status: GrpcStatus) {
@@ -372,12 +373,4 @@ final class WatchStream {
     }
     closeIfUnused()
   }
-
-  // MARK: - For calls
-
-  func credentials(for call: Call) -> BasicCredentials {
-    clients.first.map { $0.client.delegate.credentials(for: $0.client) } ?? BasicCredentials(user: "", password: "")
-  }
-
-  func peer(of call: Call) -> String { clients.first?.client.peer ?? "" }
 }
