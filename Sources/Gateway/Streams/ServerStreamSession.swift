@@ -150,7 +150,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
       return reopening.start(after: Self.pauseBetween)
     }
     guard status.isOK, request != nil else { return status.isOK ? sink.finish() : sink.fail(status) }
-    sink.fail(GrpcStatus(.unavailable, "etcd ends the observation at once, each time it is asked, and does not say why"))
+    sink.fail(GrpcStatus(.unavailable, "etcd ends the observation at once, each time, and does not say why"))
   }
 }
 

@@ -53,7 +53,8 @@ final class QueuePlace {
     let message = Array(call.message.frame.dropFirst(CallMessage.headroom))
     if call.method.queue == .lock, let request = try? V3lockpb_LockRequest(serializedBytes: message) {
       (name, lease) = (Array(request.name), request.lease)
-    } else if call.method.queue == .election, let request = try? V3electionpb_CampaignRequest(serializedBytes: message) {
+    } else if call.method.queue == .election, let request = try? V3electionpb_CampaignRequest(serializedBytes: message)
+    {
       (name, lease) = (Array(request.name), request.lease)
     } else {
       return nil

@@ -232,12 +232,13 @@ package final class Channel {
       if call.notBefore == 0 { submit(call) }
       return
     }
-    if owner?.channel(self, takesBack: call, after: status) == true { return }
-    drop(call)
     // A member's clock may be the first to see that the time is over. Older ones answer so; with newer versions of
     // grpc-go (etcd 3.5.30) they just reset the stream.
     let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
-    call.delegate.call(call, endedWith: isLate ? Self.isLate(call) : status)
+    let status = isLate ? Self.isLate(call) : status
+    if owner?.channel(self, takesBack: call, after: status) == true { return }
+    drop(call)
+    call.delegate.call(call, endedWith: status)
   }
 
   private static func isLate(_ call: Call, reason: String = "") -> GrpcStatus {

@@ -157,7 +157,9 @@ import Testing
   }
 
   @Test func anErrorThatComesAtOnceAndAgainEndsAll() async throws {
-    try await withBridge { _ in .failure(9, "not an etcd") } body: { fixture in
+    try await withBridge { _ in
+      .failure(9, "not an etcd")
+    } body: { fixture in
       for answer in await fixture.keepAlive([1, 2, 3]) {
         let result = try await answer.result()
         #expect(result == .failure(GrpcStatus(.failedPrecondition, "not an etcd", origin: .server)))
