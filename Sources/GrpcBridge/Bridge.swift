@@ -263,7 +263,9 @@ extension Bridge: ChannelOwner {
 
   /// Sends a call again whose token etcd no longer accepts, with another one.
   private func renews(_ call: Call, after status: GrpcStatus) -> Bool {
-    guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasReceivedMessage else { return false }
+    guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasReceivedMessage else {
+      return false
+    }
     if let place = call.place {
       // Its key is in the queue already, or is not: to send it again puts none there beside it.
       guard place.isWaiting else { return false }

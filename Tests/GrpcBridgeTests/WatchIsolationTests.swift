@@ -59,7 +59,7 @@ import Testing
     }
     etcd.put("a")
     etcd.settle()
-    let refusal = try #require(listener.responses.first(where: \.canceled))
+    let refusal = try #require(listener.responses.first { $0.canceled })
     #expect(refusal.created && refusal.watchID == -1 && refusal.header.revision == 1)
     #expect(
       refusal.cancelReason == "rpc error: code = ResourceExhausted desc = grpc: received message larger than max")

@@ -87,7 +87,7 @@ import Testing
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
       let victims = try await Victims.open(gateway)
       let count = 900
-      let creations = (0..<count).map { JSON(["create_request": ["key": .string("k\($0)".base64)]]).description }
+      let creations = (0..<count).map { (["create_request": ["key": .string("k\($0)".base64)]] as JSON).description }
       let stream = try await JSONStream.open(gateway.url, "/v3/watch", creations.joined())
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
       try await socket.send(creations.joined(separator: " "))
