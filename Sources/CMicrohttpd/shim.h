@@ -39,3 +39,7 @@ static inline enum MHD_Result without_chunks(struct MHD_Response *response) {
 static inline enum MHD_Result set_timeout(struct MHD_Connection *connection, unsigned int seconds) {
   return MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, seconds);
 }
+
+static inline int is_suspended(struct MHD_Connection *connection) {
+  return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_SUSPENDED)->suspended == MHD_YES;
+}

@@ -30,6 +30,8 @@ final class Shard {
   let logger: Logger
   let loop: EventLoop
   private let routes: RouteTable
+  /// What members have told of their versions.
+  let versions: VersionMemory
   /// What describes the routes.
   let descriptions: OpenAPIFiles
   private let sockets: ClientSockets
@@ -60,6 +62,7 @@ final class Shard {
       loop: loop, endpoints: settings.endpoints, authenticator: authenticator, configuration: settings.bridge,
       logger: logger)
     let bridge = bridge
+    versions = VersionMemory(loop: loop, bridge: bridge, configuration: settings.bridge.channel)
     identity = settings.identity.map { bridge.keep($0, areOwn: true) }
     sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
     streams = OpenStreams(loop: loop, count: streamCount)
@@ -152,6 +155,7 @@ final class Shard {
     drainTimer = nil
     sync?.stop()
     sync = nil
+    versions.close()
     // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.
     bridge.close()
     turn()

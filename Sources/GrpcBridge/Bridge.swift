@@ -1,6 +1,12 @@
 package import EventLoop
 package import Logging
 
+/// A member with a connection, which is told from earlier ones to the same member.
+package struct ReadyMember: Equatable, Sendable {
+  package let endpoint: Endpoint
+  let connection: Int
+}
+
 /// One shard's way to etcd: takes calls with their credentials, sees to the token each needs, and forwards them. Unary
 /// calls share one connection to each member and streams another, so that large answers do not hold up the events of a
 /// watch. Belongs to one loop.
@@ -71,6 +77,9 @@ package final class Bridge {
   package func keep(_ credentials: BasicCredentials, areOwn: Bool = false) -> UserCredentials {
     UserCredentials(key(for: credentials), from: KeptPassword(credentials), areOwn: areOwn)
   }
+
+  /// A member that there is a connection to; nil where there is none.
+  package var readyMember: ReadyMember? { channel.readyMember }
 
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.

@@ -12,6 +12,10 @@ package final class CallMethod: Sendable {
   nonisolated(unsafe) let path: UnsafeBufferPointer<UInt8>
   /// Whether a call may be sent again though etcd may have executed it.
   package let isRepeatable: Bool
+  /// Whether a call changes nothing in any case, repeatable or not.
+  let isReadOnly: Bool
+  /// Whether the owner of a stream goes on by itself, with another call, where one has ended.
+  let isResumable: Bool
   /// Whether a successful call may change who can log in.
   package let changesUsers: Bool
   /// Whether requests or responses are a stream: such calls go over a connection of their own.
@@ -22,12 +26,15 @@ package final class CallMethod: Sendable {
   let queue: QueueKind?
 
   package init(
-    path: String, isRepeatable: Bool, changesUsers: Bool = false, isStream: Bool = false, requiresLeader: Bool = false
+    path: String, isRepeatable: Bool, changesUsers: Bool = false, isStream: Bool = false, requiresLeader: Bool = false,
+    isResumable: Bool = false, isReadOnly: Bool = false
   ) {
     let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)
     _ = bytes.initialize(from: path.utf8)
     self.path = UnsafeBufferPointer(bytes)
     self.isRepeatable = isRepeatable
+    self.isResumable = isResumable
+    self.isReadOnly = isReadOnly
     self.changesUsers = changesUsers
     self.isStream = isStream
     self.requiresLeader = requiresLeader
@@ -110,6 +117,9 @@ package final class Call {
   let timeout: UInt64?
   unowned let delegate: any CallDelegate
 
+  /// How large a message of the answer may be, in bytes: a larger one ends the call. For owners that keep it whole.
+  package var mostBytes = Int.max
+
   // What follows is the business of the channel that carries the call.
   var phase = Phase.idle
   /// Where the channel keeps it; negative where it does not.
@@ -122,6 +132,10 @@ package final class Call {
   /// Not to be sent before.
   var notBefore: UInt64 = 0
   var attempts = 0
+  /// How often the connection has died, or fallen silent, with the call at a member.
+  var losses = 0
+  /// The member where that was the first time.
+  var lostAt: Endpoint?
   var caller = Caller(.none, peer: .itself)
   var token: Token?
   /// Whether etcd gave out the token after it had refused another one for this call.
@@ -168,6 +182,8 @@ struct CallStream {
   unowned(unsafe) var connection: Connection?
   /// How much of the requests nghttp2 has taken.
   var bytesTaken = 0
+  /// How many bytes of headers and trailers have come.
+  var headerBytes = 0
   var httpStatus = 0
   var isGrpc = false
   var grpcStatus: Int?

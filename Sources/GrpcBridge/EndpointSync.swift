@@ -57,6 +57,7 @@ package final class EndpointSync {
     let call = Call(
       Self.method, message: CallMessage(copying: Self.request), timeout: GrpcTimeout(milliseconds: 30_000),
       delegate: self)
+    call.mostBytes = 1 << 20
     self.call = call
     bridge.start(call, for: caller)
   }

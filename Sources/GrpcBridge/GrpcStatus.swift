@@ -29,6 +29,9 @@ package struct GrpcStatus: Error, Sendable, Equatable {
     case login
     /// This client, before or instead of an answer.
     case client
+    /// This client, as the connection has died, or has fallen silent, with the call at the member: etcd may have executed
+    /// it, and may even have died of it.
+    case lost
     /// This client, which will not log the user in before so many seconds have passed.
     case throttled(retryAfter: Int)
   }
@@ -44,6 +47,16 @@ package struct GrpcStatus: Error, Sendable, Equatable {
   }
 
   package var isOK: Bool { code == .ok }
+}
+
+extension GrpcStatus {
+  /// Whether the member that had the call may have died of it. What stands between the gateway and etcd, such as etcd's
+  /// gRPC proxy, says in words of its own that it has lost its member.
+  package var isLoss: Bool {
+    origin == .lost
+      || origin == .server && code == .unavailable && !message.hasPrefix("etcdserver: ")
+        && message != EtcdMessage.notPrimary
+  }
 }
 
 extension GrpcStatus {

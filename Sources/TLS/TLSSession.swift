@@ -67,9 +67,13 @@ package final class TLSSession {
   ///   - serverName: the name or the address that the server's certificate must be for. A name is also told to the server
   ///     (SNI, RFC 6066, section 3).
   ///   - peer: whatever tells this server from others: an earlier session with the same one is gone on with.
-  package convenience init(client context: TLSContext, descriptor: Int32, serverName: String, peer: String) {
+  ///   - offersProtocols: whether to agree on one of the context's protocols (ALPN).
+  package convenience init(
+    client context: TLSContext, descriptor: Int32, serverName: String, peer: String, offersProtocols: Bool = true
+  ) {
     self.init(context: context, descriptor: descriptor, serverName: serverName, peer: "\(serverName) \(peer)")
     SSL_set_connect_state(raw)
+    if !offersProtocols { SSL_set_alpn_protos(raw, nil, 0) }
     // Only alternative names count, never the common name, and '*' only as a whole label (RFC 9525, section 6.3).
     SSL_set_hostflags(raw, UInt32(X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
     if X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(raw), serverName) != 1 {

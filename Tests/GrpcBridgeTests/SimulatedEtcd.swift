@@ -185,7 +185,9 @@ final class SimulatedEtcd: WatchCarrier {
   }
 
   /// Breaks a stream.
-  func fail(_ stream: Stream, _ status: GrpcStatus = GrpcStatus(.unavailable, "gone", origin: .server)) {
+  func fail(
+    _ stream: Stream, _ status: GrpcStatus = GrpcStatus(.unavailable, "etcdserver: server stopped", origin: .server)
+  ) {
     streams.removeAll { $0 === stream }
     stream.call.delegate.call(stream.call, endedWith: status)
   }

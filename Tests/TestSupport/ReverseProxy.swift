@@ -106,7 +106,7 @@ extension ReverseProxy {
         kind.program, kind.arguments(file), output: "\(directory)/output-\(attempt)",
         error: "\(directory)/log-\(attempt)")
       do {
-        _ = try await eventually("\(kind.description) on port \(port)", within: .seconds(20)) { () -> Bool? in
+        _ = try await eventually("\(kind.description) on port \(port)") { () -> Bool? in
           if let exit = process.exited {
             throw TestSupportError("\(kind.description) ended (\(exit)): \(process.errorOutput)")
           }

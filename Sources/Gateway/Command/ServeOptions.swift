@@ -43,12 +43,16 @@ struct ServeOptions: ParsableArguments {
 
   @Option(
     help: """
-      When to ask a member for a sign of life that owes an answer and is silent; at least 6s, as etcd ends connections \
-      that ask more often than every 5s. (default: 15s)
+      When to ask a member for a sign of life that has streams, owes no answer and is silent; at least 6s, as etcd ends \
+      connections that ask more often than every 5s. (default: 10s)
       """)
   var keepaliveTime: TimeSpan?
 
-  @Option(help: "How long a member's sign of life may take before its connection is given up. (default: 10s)")
+  @Option(
+    help: """
+      How long a member's sign of life may take before its connection is given up: writes that wait there are answered \
+      503 then, and may have been executed. (default: 5s)
+      """)
   var keepaliveTimeout: TimeSpan?
 
   @Option(
@@ -177,8 +181,8 @@ struct ServeConfiguration {
       stall: settings.streams.stallTimeout)
     settings.bridge.channel.dialTimeout = try time(options.dialTimeout, "dial-timeout", default: 2)
     settings.bridge.channel.keepaliveTime = try time(
-      options.keepaliveTime, "keepalive-time", default: 15, atLeast: 6)
-    settings.bridge.channel.keepaliveTimeout = try time(options.keepaliveTimeout, "keepalive-timeout", default: 10)
+      options.keepaliveTime, "keepalive-time", default: 10, atLeast: 6)
+    settings.bridge.channel.keepaliveTimeout = try time(options.keepaliveTimeout, "keepalive-timeout", default: 5)
     settings.bridge.channel.suspectAfter = try time(options.suspectAfter, "suspect-after", default: 1)
     settings.timeLimits = TimeLimits(
       standard: try time(options.requestTimeout, "request-timeout", default: 30),

@@ -46,7 +46,7 @@ struct ServerGlance: Sendable {
     try Self.send(Array(request.utf8), session, descriptor)
     let head = try Self.receiveHead(session, descriptor)
     let now = time(nil)
-    clockOffset = Self.date(in: head).map { $0 - now }
+    clockOffset = Self.date(in: head).map { $0 &- now }
     self.tls = session.map { session in
       let certificate = session.peerCertificate.map { ", \($0.subject), good until \($0.end)" } ?? ""
       return session.version + certificate
@@ -113,7 +113,7 @@ struct ServerGlance: Sendable {
     let numbers = ([words[1], words[3]] + words[4].split(separator: ":")).compactMap { Int32($0) }
     guard numbers.count == 5 else { return nil }
     var parts = tm()
-    (parts.tm_mday, parts.tm_mon, parts.tm_year) = (numbers[0], Int32(month), numbers[1] - 1900)
+    (parts.tm_mday, parts.tm_mon, parts.tm_year) = (numbers[0], Int32(month), numbers[1] &- 1900)
     (parts.tm_hour, parts.tm_min, parts.tm_sec) = (numbers[2], numbers[3], numbers[4])
     return timegm(&parts)
   }

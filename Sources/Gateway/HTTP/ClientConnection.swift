@@ -20,6 +20,8 @@ final class ClientConnection {
   let address: IPAddress?
   /// Whether it is known where the connection comes from.
   let isPeerKnown: Bool
+  /// libmicrohttpd's connection, from ``begin(_:)`` to ``close()``.
+  private var connection: OpaquePointer?
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
   /// The request under way. It takes itself out before it goes.
@@ -62,7 +64,8 @@ final class ClientConnection {
   }
 
   /// libmicrohttpd has taken the connection.
-  func begin() {
+  func begin(_ connection: OpaquePointer) {
+    self.connection = connection
     // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
     watcher = try? SocketWatcher(loop: server.loop, descriptor: descriptor) { [unowned self] in ready($0) }
     watcher?.watch(.disconnect)
@@ -100,6 +103,7 @@ final class ClientConnection {
   /// Lets go of the socket, which is about to be closed.
   func close() {
     isClosed = true
+    connection = nil
     watcher?.watch([])
     watcher = nil
     timer = nil
@@ -151,7 +155,11 @@ final class ClientConnection {
 
   private func lookAgain() {
     looksLeft -= 1
-    guard let exchange else { return }
+    guard let exchange, !exchange.isReceiving else {
+      // Nothing more can come of the request, which libmicrohttpd (0.9.75) now and then does not notice.
+      if let connection { server.wake(connection) }
+      return
+    }
     if exchange.isEndless || looksLeft <= 0 || !isHalfOpen(descriptor) { exchange.clientIsGone() }
   }
 }

@@ -225,6 +225,14 @@ final class HTTPServer {
 
   func neglect(_ connection: OpaquePointer) { set_timeout(connection, limits.idleTimeout) }
 
+  /// Has libmicrohttpd read a connection in its next run, whatever it has heard of it, unless the connection is suspended: it
+  /// takes a resumed one for ready. Not to be called while libmicrohttpd runs.
+  func wake(_ connection: OpaquePointer) {
+    guard is_suspended(connection) == 0 else { return }
+    MHD_suspend_connection(connection)
+    resume(connection)
+  }
+
   func resume(_ connection: OpaquePointer) {
     MHD_resume_connection(connection)
     needsRun = true
@@ -319,7 +327,7 @@ final class HTTPServer {
     let client =
       arriving.removeValue(forKey: descriptor)
       ?? ClientConnection(server: self, descriptor: descriptor, peer: nil, relay: nil, place: nil)
-    client.begin()
+    client.begin(connection)
     return client
   }
 

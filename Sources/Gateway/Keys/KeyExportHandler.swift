@@ -30,6 +30,8 @@ final class KeyExportHandler: KeyHandler {
   private var hasMore = false
   private var lines = UnreadBytes()
   private var isStreaming = false
+  /// How many members in a row were lost within a page.
+  private var losses = 0
   /// Whether the next page waits for the client.
   private var isHeldBack = false
 
@@ -102,6 +104,8 @@ final class KeyExportHandler: KeyHandler {
   /// Goes on behind the last key that has come.
   private func goOn() {
     if pageCount > 0 {
+      // Else the same pages might come without end.
+      guard selection.range.contains(Bytes(lastKey)) else { return cut(misunderstood(WireEvents.Malformed())) }
       selection.advance(behind: lastKey)
       let keyBytes = max(1, pageLength / pageCount)
       selection.limit = min(max(1, Self.pageBytes / keyBytes), Self.mostKeys, selection.limit * 4)
@@ -140,15 +144,21 @@ extension KeyExportHandler: CallDelegate {
         status = misunderstood(error)
       }
     }
+    losses = status.isLoss ? losses + 1 : 0
     switch (status.code, isStreaming) {
+    // The page may be what ends etcd: two members are enough to know.
+    case (_, true) where losses > 1: cut(status)
     case (.ok, _) where hasMore && pageCount > 0: goOn()
     case (.ok, _): end(isBroken: false)
     case (_, false): respond(with: status)
     // With each attempt at least one key comes: that has an end.
     case (.unavailable, _) where pageCount > 0, (.deadlineExceeded, _) where pageCount > 0: goOn()
-    default:
-      shard.logger.warning("an export was cut: \(status.message)")
-      end(isBroken: true)
+    default: cut(status)
     }
+  }
+
+  private func cut(_ status: GrpcStatus) {
+    shard.logger.warning("an export was cut: \(status.message)")
+    end(isBroken: true)
   }
 }

@@ -18,6 +18,8 @@ final class KeyListHandler: KeyHandler {
   private var events = WireEvents(length: 0, messages: [])
   private var isLarge = false
   private var hasBegun = false
+  /// Whether the answer has what no etcd sends: two headers, or keys before the first one.
+  private var isBroken = false
   private var revision: Int64 = 0
   private var key = KeyValueFields()
   private var lastKey: [UInt8] = []
@@ -69,8 +71,9 @@ final class KeyListHandler: KeyHandler {
   private func take(_ event: WireEvents.Event) {
     switch event {
     case .number(path: RangeResponsePath.revision, let number): revision = Int64(bitPattern: number)
-    case .end(path: RangeResponsePath.header): begin()
-    case .end(path: RangeResponsePath.keyValue): append()
+    case .end(path: RangeResponsePath.header): if hasBegun { isBroken = true } else { begin() }
+    case .end(path: RangeResponsePath.keyValue):
+      if hasBegun && !selection.countOnly { append() } else { isBroken = true }
     case .number(path: RangeResponsePath.more, let number): hasMore = number != 0
     case .number(path: RangeResponsePath.count, let number): count = Int64(bitPattern: number)
     default: key.take(event, ofMessageAt: RangeResponsePath.keyValue)
@@ -122,7 +125,7 @@ extension KeyListHandler: CallDelegate {
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    while let event = events.next(&input) { take(event) }
+    while !isBroken, let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
     if json.isFull { shard.bridge.pause(call) }
     exchange.streamIsReadable()
@@ -133,7 +136,7 @@ extension KeyListHandler: CallDelegate {
     if status.isOK {
       do throws(WireEvents.Malformed) {
         try events.finish()
-        guard hasBegun else { throw WireEvents.Malformed() }
+        guard hasBegun, !isBroken else { throw WireEvents.Malformed() }
         finish()
       } catch {
         status = misunderstood(error)

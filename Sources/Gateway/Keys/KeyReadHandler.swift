@@ -20,6 +20,11 @@ final class KeyReadHandler: KeyHandler {
   private var revision: Int64 = 0
   private var found = KeyValueFields()
   private var isFound = false
+  private var hasValue = false
+  /// Whether the key was read to its end.
+  private var isComplete = false
+  /// Whether the answer has what no etcd sends, such as two values.
+  private var isBroken = false
   /// The part of a streamed value that was not read yet.
   private var unread = UnreadBytes()
   private var isStreaming = false
@@ -96,9 +101,14 @@ final class KeyReadHandler: KeyHandler {
   private func take(_ event: WireEvents.Event) {
     switch event {
     case .number(path: RangeResponsePath.revision, let number): revision = Int64(bitPattern: number)
-    case .end(path: RangeResponsePath.keyValue): isFound = true
-    case .begin(path: RangeResponsePath.value, let length, let rest):
+    case .end(path: RangeResponsePath.keyValue):
+      isBroken = isComplete
       isFound = true
+      isComplete = true
+    case .begin(path: RangeResponsePath.value, let length, let rest):
+      guard !hasValue else { return isBroken = true }
+      isFound = true
+      hasValue = true
       guard length > Self.mostWhole else {
         found.value.reserveCapacity(length)
         break
@@ -123,7 +133,7 @@ extension KeyReadHandler: CallDelegate {
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    while let event = events.next(&input) { take(event) }
+    while !isBroken, let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
     if unread.isFull { shard.bridge.pause(call) }
     exchange.streamIsReadable()
@@ -132,7 +142,12 @@ extension KeyReadHandler: CallDelegate {
   func call(_ call: Call, endedWith status: GrpcStatus) {
     var status = status
     if status.isOK {
-      do throws(WireEvents.Malformed) { try events.finish() } catch { status = misunderstood(error) }
+      do throws(WireEvents.Malformed) {
+        guard !isBroken else { throw WireEvents.Malformed() }
+        try events.finish()
+      } catch {
+        status = misunderstood(error)
+      }
     }
     if isStreaming {
       unread.end(isBroken: !status.isOK)

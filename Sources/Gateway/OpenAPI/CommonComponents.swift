@@ -137,11 +137,18 @@ enum CommonComponents {
       """
     ),
     ("431", "HeadersTooLarge", "The request's headers are larger than the gateway takes."),
-    ("500", "InternalError", "etcd has failed to do it, or has said something that the gateway does not understand."),
+    ("500", "InternalError", "etcd has failed to do it."),
     ("501", "NotImplemented", "This version of etcd does not know the call."),
     (
+      "502", "BadGateway",
+      "What has answered the gateway is no etcd, or its answer makes no sense. A write may have been done."
+    ),
+    (
       "503", "Unavailable",
-      "No member of etcd can be reached, or the members have no leader. A write may have been done."
+      """
+      No member of etcd can be reached, one was lost with the call, or the members have no leader. A write may have been \
+      done: the message says so where it cannot be known.
+      """
     ),
     ("504", "TimedOut", "The time limit of the call has passed. A write may have been done."),
   ]

@@ -158,7 +158,7 @@ struct KeyDescriptions {
       }
       responses["\(status)"] = response
     }
-    let common = ["401", "403", "413", "415", "429", "431", "500", "501", "503", "504"]
+    let common = ["401", "403", "413", "415", "429", "431", "500", "501", "502", "503", "504"]
     let others = CommonComponents.responses(common.filter { responses[$0] == nil })
     return responses.adding(examples.adding(to: others, of: operations[0].rawValue))
   }

@@ -10,12 +10,11 @@ struct PlainDescriptions {
       make(
         "version", "Tells the versions of etcd and of its cluster",
         """
-        Clients choose the prefix of their paths by it. `etcdcluster` is derived from the member's version. It needs no \
-        credentials, unless etcd tells its status to known users only and the gateway has no identity of its own \
-        (`--user`).
+        Clients choose the prefix of their paths by it, before they log in: it needs no credentials. It is what a member \
+        of etcd answers itself at its own `/version`.
         """,
         ok: json("version", "The versions.", .schema("Versions")),
-        errors: ["401", "403", "429", "500", "501", "503", "504"])
+        errors: ["401", "403", "429", "500", "501", "502", "503", "504"])
     case .health:
       make(
         "health", "Tells whether etcd serves and has no alarm",
@@ -66,7 +65,7 @@ struct PlainDescriptions {
         ],
         "content": ["application/octet-stream": ["schema": ["type": "string", "format": "binary"]]],
       ],
-      errors: ["400", "401", "403", "415", "429", "431", "500", "501", "503", "504"])
+      errors: ["400", "401", "403", "415", "429", "431", "500", "501", "502", "503", "504"])
     operation["tags"] = ["Maintenance"]
     operation["parameters"] = [
       .component("parameters", "Request-Timeout"), .component("parameters", "Grpc-Timeout"),
@@ -105,6 +104,7 @@ struct PlainDescriptions {
         "properties": [
           "etcdserver": ["type": "string", "description": "That of the member, such as `3.5.30`."],
           "etcdcluster": ["type": "string", "description": "That of the cluster, such as `3.5.0`."],
+          "storage": ["type": "string", "description": "That of the database, since etcd 3.6."],
         ],
       ]
     ),

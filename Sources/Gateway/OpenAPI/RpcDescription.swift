@@ -14,7 +14,7 @@ struct RpcDescription {
   }
 
   /// What any call may be answered with. gRPC statuses that etcd gives to no error are not among them.
-  private static let statuses = ["400", "401", "403", "413", "415", "429", "431", "500", "501", "503", "504"]
+  private static let statuses = ["400", "401", "403", "413", "415", "429", "431", "500", "501", "502", "503", "504"]
 
   /// The calls about a lease or a member, for which etcd has a NotFound.
   private static let withNotFound: Set = [

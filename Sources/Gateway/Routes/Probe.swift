@@ -6,7 +6,7 @@ import Transcoding
 
 /// The paths that tell how etcd and the gateway are, shaped as etcd's own.
 ///
-/// None needs a right at etcd. A linearizable read agrees with a quorum before it looks at permissions, so that an answer
+/// None needs a right at etcd. Members tell their versions over HTTP/1 to anybody, whatever `Status` needs. A linearizable read agrees with a quorum before it looks at permissions, so that an answer
 /// that denies it proves as much as one that grants it.
 enum Probe: String, CaseIterable {
   /// The versions of etcd and its cluster, by which clients choose the prefix of their paths.
@@ -25,8 +25,9 @@ enum Probe: String, CaseIterable {
 final class ProbeHandler: RequestHandler, CallDelegate {
   /// How long etcd may take, in milliseconds.
   private static let timeout = GrpcTimeout(milliseconds: 5000)
-  private static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: false)
-  private static let status = CallMethod(path: "/etcdserverpb.Maintenance/Status", isRepeatable: false)
+  private static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: false, isReadOnly: true)
+  private static let status = CallMethod(
+    path: "/etcdserverpb.Maintenance/Status", isRepeatable: false, isReadOnly: true)
 
   private let probe: Probe
   private unowned let exchange: Exchange
@@ -34,6 +35,10 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   private var call: Call?
   private var response: [UInt8] = []
   private var triesIdentity = false
+  /// What waits for a member's versions.
+  private var ticket: Int?
+  /// Whether a member was asked for its versions that there was a connection to.
+  private var hasAskedMember = false
   /// Whether etcd has answered without credentials that it wants some.
   private var needsUser = false
 
@@ -46,13 +51,27 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   func receivedEnd() {
     switch probe {
     case .livez: exchange.respond(.text(200, "ok\n"))
-    case .version: askStatus()
+    case .version: askVersion()
     case .health, .readyz, .landing: askRange()
     }
   }
 
   func clientIsGone() {
     if let call { shard.bridge.cancel(call) }
+    if let ticket { shard.versions.forget(ticket) }
+  }
+
+  private func askVersion() {
+    hasAskedMember = shard.bridge.readyMember != nil
+    ticket = shard.versions.ask { [unowned self] versions in
+      ticket = nil
+      // `Status` waits for a connection where there is none.
+      if let versions { answer(versions) } else { askStatus() }
+    }
+  }
+
+  private func answer(_ versions: MemberVersions) {
+    exchange.respond(HTTPResponse(status: 200, body: versions.json()))
   }
 
   private func askRange() {
@@ -76,6 +95,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     // Serialising these messages cannot fail.
     let message: [UInt8] = (try? request.serializedBytes()) ?? []
     let call = Call(method, message: CallMessage(copying: message), timeout: Self.timeout, delegate: self)
+    call.mostBytes = 1 << 20
     self.call = call
     shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer))
   }
@@ -103,7 +123,11 @@ final class ProbeHandler: RequestHandler, CallDelegate {
       } else {
         exchange.respond(health(failing: "RANGE ERROR:\(status.message)"))
       }
-    case .version: exchange.respond(status.isOK ? version() : .error(status, hadCredentials: true))
+    case .version:
+      if !hasAskedMember && shard.bridge.readyMember != nil { return askVersion() }
+      if status.isOK, let versions = MemberVersions(server: etcdVersion) { return answer(versions) }
+      let status = status.isOK ? GrpcStatus(.internal, "an answer of etcd is not understood: no version") : status
+      exchange.respond(.error(status, hadCredentials: true))
     }
   }
 
@@ -142,13 +166,6 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   /// What `Status` says; empty where it is denied.
   private var etcdVersion: String {
     (try? Etcdserverpb_StatusResponse(serializedBytes: response))?.version ?? ""
-  }
-
-  private func version() -> HTTPResponse {
-    let version = etcdVersion
-    // gRPC does not tell the cluster's version: that of a cluster whose members are all of the same minor version.
-    let cluster = version.split(separator: ".").prefix(2).joined(separator: ".") + ".0"
-    return HTTPResponse(status: 200, text: "{\"etcdserver\":\"\(version)\",\"etcdcluster\":\"\(cluster)\"}")
   }
 }
 

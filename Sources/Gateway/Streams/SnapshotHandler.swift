@@ -40,6 +40,8 @@ final class SnapshotHandler: RequestHandler {
     }
     self.caller = caller
     let call = Call(route.method, message: CallMessage(copying: []), timeout: timeout, delegate: self)
+    // etcd's pieces have 32 KiB.
+    call.mostBytes = 16 << 20
     self.call = call
     shard.bridge.start(call, for: caller)
     shard.bridge.finishSending(call)
@@ -92,7 +94,8 @@ extension SnapshotHandler: CallDelegate {
   func callReceivedMessage(_ call: Call) {
     guard let part = try? Etcdserverpb_SnapshotResponse(serializedBytes: message) else {
       shard.bridge.cancel(call)
-      return self.call(call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood"))
+      return self.call(
+        call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood: not a piece of a snapshot"))
     }
     do {
       try part.blob.withUnsafeBytes { bytes in
@@ -101,8 +104,12 @@ extension SnapshotHandler: CallDelegate {
     } catch {
       // Not even the end is passed on: a client that has got as much as was announced takes it for the file.
       shard.bridge.cancel(call)
-      self.call = nil
-      return end(brokenBecause: "\(error)")
+      guard !isBegun else {
+        self.call = nil
+        return end(brokenBecause: "\(error)")
+      }
+      return self.call(
+        call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood: \(error)"))
     }
     if !isBegun, let length = snapshot.length { begin(length) }
     if unread.isFull && !isPaused {

@@ -14,7 +14,7 @@ final class LoginDesk {
     case token(Token)
   }
 
-  private static let method = CallMethod(path: "/etcdserverpb.Auth/Authenticate", isRepeatable: false)
+  private static let method = CallMethod(path: "/etcdserverpb.Auth/Authenticate", isRepeatable: false, isReadOnly: true)
   /// How many refused logins are remembered at most.
   private static let mostRefused = 1024
   /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as long
@@ -170,6 +170,7 @@ final class LoginDesk {
       let call = Call(
         Self.method, message: CallMessage(copying: login.message),
         timeout: GrpcTimeout(milliseconds: configuration.timeout), delegate: login)
+      call.mostBytes = 1 << 20
       channel.send(call)
     }
   }

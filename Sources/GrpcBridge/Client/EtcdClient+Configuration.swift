@@ -39,12 +39,13 @@ extension EtcdClient {
     ///
     /// Every call needs one but for such: a member may stand still without its connection breaking.
     public var requestTimeout: Duration? = .seconds(30)
-    /// How long nothing may come from a member that owes an answer before it is asked for a sign of life. Default: 15
-    /// s; at least 5 s, as etcd ends the connections of those who ask more often.
-    public var keepaliveTime = Duration.seconds(15)
-    /// How long the sign of life may take before the connection is given up, and others are used. Default: 10 s; at
+    /// How long nothing may come from a member on which a stream is open, but which owes no answer, before it is asked for
+    /// a sign of life; one that owes an answer is asked after a second. Default: 10 s; at least 5 s, as etcd ends the
+    /// connections of those who ask more often.
+    public var keepaliveTime = Duration.seconds(10)
+    /// How long the sign of life may take before the connection is given up, and others are used. Default: 5 s; at
     /// least 1 ms.
-    public var keepaliveTimeout = Duration.seconds(10)
+    public var keepaliveTimeout = Duration.seconds(5)
 
     /// How long to wait between attempts to connect to a member that cannot be reached. Default: 50 ms at first, 1.6
     /// times as long after each attempt, 1 s at most, each give or take a fifth.
@@ -136,11 +137,12 @@ extension Endpoint {
 }
 
 extension Duration {
-  /// Rounded up, and 0 for less than nothing.
+  /// Rounded up, 0 for less than nothing, and at most some thousand years, so that times can be added to it.
   package var milliseconds: UInt64 {
     let (seconds, attoseconds) = components
     guard seconds >= 0, attoseconds >= 0 else { return 0 }
-    let (whole, overflows) = UInt64(seconds).multipliedReportingOverflow(by: 1000)
-    return overflows ? .max : whole + UInt64((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
+    let most: Int64 = 1 << 46
+    guard seconds < most / 1000 else { return UInt64(most) }
+    return UInt64(seconds) * 1000 + UInt64((attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000)
   }
 }

@@ -19,6 +19,8 @@ final class LeaseRenewal: ClientOperation {
   private var deadline: UInt64 = 0
   /// How long, in milliseconds, to wait before asking again where etcd could not be asked.
   private static let pause: UInt64 = 500
+  /// Whether etcd has ever answered.
+  private var isProven = false
 
   init(
     _ lease: LeaseID, patience: UInt64, isOnce: Bool, core: ClientLoop, ticket: OperationTicket,
@@ -53,11 +55,14 @@ final class LeaseRenewal: ClientOperation {
       guard response.ttl > 0 else { return end(nil) }
       _ = buffer.add(LeaseKeepAlive(response))
       guard !isOnce else { return end(nil) }
-      let life = UInt64(response.ttl) * 1000
+      isProven = true
+      // etcd's longest is some 285 years: what is beyond is as good as that.
+      let life = UInt64(min(response.ttl, 9_000_000_000)) * 1000
       deadline = core.loop.now + life
       timer.start(after: life / 3)
     } catch let status as GrpcStatus
-      where status.code == .unavailable && !core.isClosed && core.loop.now + Self.pause < deadline
+      where status.code == .unavailable && (isProven || !status.isLoss) && !core.isClosed
+      && core.loop.now + Self.pause < deadline
     {
       timer.start(after: Self.pause)
     } catch let status as GrpcStatus {

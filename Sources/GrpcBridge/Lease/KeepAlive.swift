@@ -8,6 +8,8 @@ package final class KeepAlive {
   let deadline: UInt64
   private let timeout: UInt64
   private var answer: Answer?
+  /// How many members were lost that owed the answer.
+  var losses = 0
 
   init(timeout: UInt64, deadline: UInt64, answer: @escaping Answer) {
     self.timeout = timeout

@@ -7,7 +7,10 @@ internal import SwiftProtobuf
 final class LeaseStream {
   /// Not repeatable by the channel: the stream itself knows what is still wanted.
   private static let method = CallMethod(
-    path: "/etcdserverpb.Lease/LeaseKeepAlive", isRepeatable: false, isStream: true, requiresLeader: true)
+    path: "/etcdserverpb.Lease/LeaseKeepAlive", isRepeatable: false, isStream: true, requiresLeader: true,
+    isResumable: true)
+  /// How large an answer may be, in bytes.
+  private static let mostBytes = 1 << 16
 
   let caller: Caller
   private unowned let keeper: LeaseKeeper
@@ -91,6 +94,7 @@ final class LeaseStream {
         keeper.bridge.send(message, on: call)
       } else {
         let call = Call(Self.method, message: message, timeout: nil, delegate: self)
+        call.mostBytes = Self.mostBytes
         self.call = call
         keeper.bridge.start(call, for: caller, insteadOf: refused.take())
       }
@@ -170,9 +174,17 @@ final class LeaseStream {
     var unanswered: [KeepAlive] = []
     for (lease, wishes) in leases {
       guard let asked = wishes.asked else { continue }
-      let goesOn = mayAskAgain && lease != culprit
-      if !goesOn { unanswered += asked }
-      let wanted = goesOn ? wishes.all : wishes.wanted
+      var again: [KeepAlive] = []
+      for keepAlive in asked {
+        if status.isLoss { keepAlive.losses += 1 }
+        // The question may be what ends etcd: two members are enough to know.
+        if mayAskAgain && lease != culprit && keepAlive.losses < Channel.mostLosses {
+          again.append(keepAlive)
+        } else {
+          unanswered.append(keepAlive)
+        }
+      }
+      let wanted = again + wishes.wanted
       leases[lease] = wanted.isEmpty ? nil : Wishes(wanted: wanted)
       if !wanted.isEmpty { due.append(lease) }
     }

@@ -23,7 +23,7 @@ extension CallStream {
     case 12 where name.elementsEqual("content-type".utf8):
       isGrpc = value.starts(with: "application/grpc".utf8)
     case 11 where name.elementsEqual("grpc-status".utf8):
-      grpcStatus = Int(String(decoding: value, as: UTF8.self)) ?? GrpcCode.unknown.rawValue
+      grpcStatus = Int(String(decoding: value, as: UTF8.self)) ?? -1
     case 12 where name.elementsEqual("grpc-message".utf8):
       grpcMessage = percentDecoded(value)
     default:
@@ -37,14 +37,20 @@ extension CallStream {
   /// What the call came to, once its stream was closed with the HTTP/2 error `code`.
   func status(closedWith code: UInt32) -> GrpcStatus {
     if let number = grpcStatus {
-      var known = GrpcCode(rawValue: number) ?? .unknown
+      guard var known = GrpcCode(rawValue: number) else {
+        return GrpcStatus(.unknown, "an answer of etcd is not understood: its grpc-status is none. \(grpcMessage)")
+      }
       if known == .unknown && grpcMessage == EtcdMessage.rawDeadlineExceeded { known = .deadlineExceeded }
       guard known == .ok else { return GrpcStatus(known, grpcMessage, origin: .server) }
       guard reader.isComplete else { return GrpcStatus(.internal, "etcd answered OK without a whole message") }
       return GrpcStatus(.ok, origin: .server)
     }
     if httpStatus != 0 && !carriesMessages {
-      return GrpcStatus(Self.code(forHTTPStatus: httpStatus), "the upstream answered HTTP \(httpStatus), not gRPC")
+      // A proxy says so of a member that it has lost.
+      let isLoss = [502, 503, 504].contains(httpStatus)
+      return GrpcStatus(
+        Self.code(forHTTPStatus: httpStatus), "the upstream answered HTTP \(httpStatus), not gRPC",
+        origin: isLoss ? .lost : .client)
     }
     let name = String(cString: nghttp2_http2_strerror(code))
     return GrpcStatus(Self.code(forHTTP2Error: code), "the upstream ended the call without a gRPC status (\(name))")

@@ -15,13 +15,13 @@ package final class Channel {
   package struct Configuration: Sendable {
     /// How long a connection may take to become ready, and how long a call waits for one.
     package var dialTimeout: UInt64 = 2000
-    /// How long nothing may come from a member that owes an answer before it is asked for a sign of life. etcd ends
-    /// connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
-    package var keepaliveTime: UInt64 = 15_000
+    /// How long nothing may come from a member that has streams, but owes no answer, before it is asked for a sign of life.
+    /// etcd ends connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
+    package var keepaliveTime: UInt64 = 10_000
     /// How long the sign of life may take before the connection is given up.
-    package var keepaliveTimeout: UInt64 = 10_000
-    /// How long a member may leave calls without a single byte before further ones go to others, and repeatable ones that
-    /// wait there, too.
+    package var keepaliveTimeout: UInt64 = 5000
+    /// How long a member may leave calls without a single byte before it is asked for a sign of life; after as long again
+    /// further ones go to others, and repeatable ones that wait there, too.
     package var suspectAfter: UInt64 = 1000
     /// The waits between attempts to connect to a member.
     var backoff = Backoff.connection
@@ -34,8 +34,7 @@ package final class Channel {
   /// How often deadlines are looked at, in milliseconds, while there are calls. etcd watches each deadline itself and
   /// more exactly: this one is for a member that does not answer.
   private static let tick: UInt64 = 25
-  /// A repeatable call is sent at most this often, so far apart (clientv3's retry policy: 25 ms, give or take 10 %).
-  private static let mostAttempts = 100
+  /// How far apart the attempts of a call are (clientv3's retry policy: 25 ms, give or take 10 %).
   private static let retryWait = 23...27
 
   package weak var owner: (any ChannelOwner)?
@@ -43,7 +42,7 @@ package final class Channel {
   private let loop: EventLoop
   let configuration: Configuration
   let logger: Logger
-  private var members: [Member] = []
+  private(set) var members: [Member] = []
   /// Members that are none any more, with calls still under way.
   private var retired: [Member] = []
   /// Whose turn it is: all calls of one turn of the loop go to the same member, so that they leave in one write.
@@ -194,8 +193,17 @@ package final class Channel {
     } catch {
       // Stream numbers are used up or the peer has said goodbye: the next connection takes the call.
       logger.debug("the connection takes no more calls", metadata: ["reason": "\(error)"])
-      member.connectionIsDraining(connection)
+      connection.leave()
     }
+  }
+
+  /// A member that calls go to; nil where there is no connection.
+  var readyMember: ReadyMember? {
+    let best = members.min { left, right in
+      (left.reluctance(failedAt: nil)?.rawValue ?? .max) < (right.reluctance(failedAt: nil)?.rawValue ?? .max)
+    }
+    guard let best, best.reluctance(failedAt: nil) != nil else { return nil }
+    return ReadyMember(endpoint: best.endpoint, connection: best.connectionCount)
   }
 
   /// The member that a call goes to; nil where there is no connection.
@@ -220,6 +228,7 @@ package final class Channel {
     // One that a member sends for itself.
     guard call.slot >= 0 else { return call.delegate.call(call, endedWith: status) }
     if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { member.isOfNoUse() }
+    if status.isLoss && !isUnexecuted { call.isLost(at: member.endpoint) }
     if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
       enter(.waiting, call)
       call.failedAt = ObjectIdentifier(member)
@@ -235,27 +244,15 @@ package final class Channel {
     // A member's clock may be the first to see that the time is over. Older ones answer so; with newer versions of
     // grpc-go (etcd 3.5.30) they just reset the stream.
     let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
-    let status = isLate ? Self.isLate(call) : status
+    let isLost = status.isLoss && !isUnexecuted
+    let status = isLate ? Self.isLate(call) : isLost && call.place != nil ? status.explained(for: call) : status
     if owner?.channel(self, takesBack: call, after: status) == true { return }
     drop(call)
-    call.delegate.call(call, endedWith: status)
+    call.delegate.call(call, endedWith: isLost && call.place == nil ? status.explained(for: call) : status)
   }
 
   private static func isLate(_ call: Call, reason: String = "") -> GrpcStatus {
     GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)")
-  }
-
-  private func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
-    guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
-    if isUnexecuted { return true }
-    // Looked at before anything is executed; the lack of a leader is where the call's metadata asks for that. Calls of
-    // others may come in between, so that twice round is none too much.
-    if status.isRefusalOfLearner || status.isForLeader
-      || status.isLackOfLeader && call.requiresLeader && !call.method.isRepeatable
-    {
-      return hasChoice && call.attempts < 2 * members.count
-    }
-    return status.code == .unavailable && call.method.isRepeatable
   }
 
   private func lookAtDeadlines() {
@@ -316,18 +313,19 @@ package final class Channel {
     }
   }
 
-  /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better.
+  /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better; ends those whose owners do so.
   func move(callsOf member: Member, after status: GrpcStatus) {
     guard hasChoice, hasBetter(than: member) else { return }
-    giveUp(calls(at: member).filter { $0.method.isRepeatable && !$0.hasReceivedMessage }, at: member, status)
+    giveUp(calls(at: member).filter { mayMove($0, after: status) }, at: member, status)
   }
 
   /// Ends the streams of calls at a member; the calls go on where they may be repeated.
   private func giveUp(_ calls: [Call], at member: Member, _ status: GrpcStatus) {
     // What becomes of one may take others along, to their end or to another member.
     for call in calls where call.stream.connection?.member === member {
+      let isUnexecuted = !call.stream.mayBeExecuted
       call.stream.connection?.reset(call)
-      ended(call, at: member, status, isUnexecuted: false)
+      ended(call, at: member, status, isUnexecuted: isUnexecuted)
     }
   }
 
@@ -343,7 +341,10 @@ package final class Channel {
   func connectionEnded(_ connection: Connection, _ status: GrpcStatus) {
     for call in watched.calls + resting.calls where call.stream.connection === connection {
       call.stream.connection = nil
-      ended(call, at: connection.member, status, isUnexecuted: !call.stream.mayBeExecuted)
+      let isUnexecuted = !call.stream.mayBeExecuted
+      var status = status
+      if isUnexecuted { status.origin = .client }
+      ended(call, at: connection.member, status, isUnexecuted: isUnexecuted)
     }
   }
 }

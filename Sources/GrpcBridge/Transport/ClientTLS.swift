@@ -7,7 +7,7 @@ package final class ClientTLS: Sendable {
   private let serverName: String?
 
   /// What is used for endpoints that ask for TLS where none is configured: the system's authorities, no certificate of ours.
-  static let standard = Result { () throws(TLSError) in
+  package static let standard = Result { () throws(TLSError) in
     try ClientTLS(TLSConfiguration(), logger: Logger(label: "etcd-rest") { _ in SwiftLogNoOpLogHandler() })
   }
 
@@ -50,10 +50,16 @@ package final class ClientTLS: Sendable {
   package func look() -> RenewableTLSContext.Look { contexts.look() }
 
   /// Begins a session with a member.
-  package func session(over descriptor: Int32, to endpoint: Endpoint) -> TLSSession {
+  ///
+  /// - Parameter isForHTTP1: whether HTTP/1 is to be spoken: then no protocol is agreed on (ALPN), as etcd offers HTTP/2 alone,
+  ///   but serves both.
+  package func session(
+    over descriptor: Int32, to endpoint: Endpoint, forHTTP1 isForHTTP1: Bool = false
+  ) -> TLSSession {
     TLSSession(
       client: contexts.current, descriptor: descriptor,
-      serverName: serverName ?? (endpoint.path == nil ? endpoint.host : "localhost"), peer: endpoint.authority)
+      serverName: serverName ?? (endpoint.path == nil ? endpoint.host : "localhost"),
+      peer: endpoint.authority + (isForHTTP1 ? " http/1" : ""), offersProtocols: !isForHTTP1)
   }
 }
 

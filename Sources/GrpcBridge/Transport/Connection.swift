@@ -28,6 +28,10 @@ final class Connection {
   private var resuming: [Int32] = []
   private var timer: LoopTimer?
   private var keepalive: Keepalive!
+  /// Goes on with reading in another turn of the loop.
+  private var comeBack: LoopTimer?
+  /// So many reads of 128 KiB are made in one turn.
+  private static let mostReads = 16
 
   init(loop: EventLoop, member: Member) {
     self.loop = loop
@@ -116,11 +120,13 @@ final class Connection {
   func receive() {
     guard state != .securing else { return }
     let buffer = member.channel.readBuffer
+    var rounds = 0
     while let wire {
       switch wire.read(into: buffer) {
       case .bytes(let count, let isAll):
         hasOutput = true
         keepalive.heard()
+        rounds += 1
         let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
         if state == .greeting, let foreign = ForeignGreeting(bytes) { return fail(foreign.rawValue) }
         do {
@@ -128,12 +134,24 @@ final class Connection {
         } catch {
           return fail("HTTP/2 error: \(error)")
         }
+        // A callback may have ended the connection.
+        guard state != .closed else { return }
+        if !session.isSound && state != .draining { return dropForViolation() }
+        keepalive.understood()
         if isAll { return closeIfFinished() }
+        // What else there is waits for its turn: a peer that sends without end holds up nobody else.
+        if rounds == Self.mostReads { return receiveLater() }
       case .wouldBlock: return closeIfFinished()
       case .closed: return fail(closeReason)
       case .failed(let reason): return fail(reason)
       }
     }
+  }
+
+  private func receiveLater() {
+    let timer = comeBack ?? LoopTimer(loop: loop) { [unowned self] in receive() }
+    comeBack = timer
+    timer.start(after: 0)
   }
 
   private var closeReason: String {
@@ -159,7 +177,10 @@ final class Connection {
         while wire.queued < Wire.goodSize, let bytes = try session.nextOutput() { wire.queue(bytes) }
         guard wire.queued > 0 else { break }
         try wire.send()
-        if wire.queued > 0 { return wire.watch() }
+        if wire.queued > 0 {
+          wire.watch()
+          return closeIfFinished()
+        }
       }
     } catch let error as Wire.WriteError {
       // What the peer has said last is a better reason.
@@ -172,9 +193,24 @@ final class Connection {
     closeIfFinished()
   }
 
+  /// After a GOAWAY and the last call. A session that ends before that, without a word to its user, has met a violation.
   private func closeIfFinished() {
-    if state == .draining && session.isFinished { fail("the peer went away") }
+    guard state != .closed, session.isFinished else { return }
+    fail(state == .draining && session.callCount == 0 ? "the peer went away" : Self.violation)
   }
+
+  /// Ends the connection to a peer that has broken the rules of HTTP/2, with a last word of why if it takes one.
+  private func dropForViolation() {
+    var reason: String?
+    while let wire, wire.queued < Wire.goodSize, let bytes = try? session.nextOutput() {
+      wire.queue(bytes)
+      reason = HTTP2Session.reason(ofGoAway: bytes) ?? reason
+    }
+    try? wire?.send()
+    fail(reason.map { "\(Self.violation): \($0)" } ?? Self.violation)
+  }
+
+  private static let violation = "the peer broke the rules of HTTP/2"
 
   /// Takes no new calls and closes after the last one that it has.
   func leave() {
@@ -189,6 +225,7 @@ final class Connection {
     state = .closed
     timer = nil
     keepalive.stop()
+    comeBack = nil
     dialer = nil
     wire = nil
     member.connectionEnded(self, reason: reason)
@@ -199,7 +236,7 @@ final class Connection {
 
   /// Takes notice that the peer has become suspect.
   func hasBecomeSuspect() {
-    member.giveUpCalls(GrpcStatus(.unavailable, "\(endpoint.authority) is silent"))
+    member.giveUpCalls(GrpcStatus(.unavailable, "\(endpoint.authority) is silent", origin: .lost))
   }
 
   /// Asks the peer for a sign of life.
@@ -270,17 +307,23 @@ final class Connection {
     var bytes = bytes
     while let event = call.stream.reader.next(&bytes) {
       switch event {
+      case .begin(let length) where length > call.mostBytes:
+        return refuse(call, "a message of \(length) bytes, where \(call.mostBytes) are enough")
       case .begin(let length): call.delegate.call(call, willReceive: length)
       case .bytes(let bytes): call.delegate.call(call, received: bytes)
       case .end: call.delegate.callReceivedMessage(call)
-      case .violation(let text):
-        session.reset(call)
-        return member.channel.ended(
-          call, at: member, GrpcStatus(.internal, "broken answer of the upstream: \(text)"), isUnexecuted: false)
+      case .violation(let text): return refuse(call, text)
       }
       // The delegate may have cancelled the call.
       guard call.stream.connection === self else { return }
     }
+  }
+
+  /// Ends a call whose answer is none that a gRPC server gives; the others go on.
+  func refuse(_ call: Call, _ fault: String) {
+    reset(call)
+    member.channel.ended(
+      call, at: member, GrpcStatus(.internal, "an answer of etcd is not understood: \(fault)"), isUnexecuted: false)
   }
 
   func streamClosed(of call: Call, code: UInt32) {

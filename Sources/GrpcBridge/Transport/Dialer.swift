@@ -1,16 +1,16 @@
-import EventLoop
+package import EventLoop
 
 /// Connects to an endpoint: finds all its addresses without blocking the loop, and tries them until one answers.
 ///
 /// Follows RFC 8305 (Happy Eyeballs) in its simple form: addresses of both families take turns, the next one is tried as
 /// soon as one has failed, or 250 ms after the last one was, and the first to connect wins. Forgets all about it when it is
 /// released.
-final class Dialer {
+package final class Dialer {
   /// How long an address is alone, in milliseconds (RFC 8305, section 5, "Connection Attempt Delay").
   private static let delay: UInt64 = 250
 
   /// Why there is no connection, in one line.
-  struct Failure: Error {
+  package struct Failure: Error {
     let reason: String
   }
 
@@ -34,13 +34,13 @@ final class Dialer {
   private var stagger: LoopTimer?
 
   /// - Parameter completion: called at most once, on the loop, perhaps before ``start()`` returns.
-  init(loop: EventLoop, endpoint: Endpoint, completion: @escaping (Result<StreamSocket, Failure>) -> Void) {
+  package init(loop: EventLoop, endpoint: Endpoint, completion: @escaping (Result<StreamSocket, Failure>) -> Void) {
     self.loop = loop
     self.endpoint = endpoint
     self.completion = completion
   }
 
-  func start() {
+  package func start() {
     if let path = endpoint.path {
       dial(SocketAddress(unixPath: path).map { [$0] } ?? [])
     } else if let address = SocketAddress(numericHost: endpoint.host, port: endpoint.port) {

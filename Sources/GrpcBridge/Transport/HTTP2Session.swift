@@ -4,7 +4,7 @@ internal import CNghttp2
 ///
 /// Follows the nghttp2 API reference. Its rule that nothing may be received or sent from within a callback is kept by
 /// construction: callbacks only report to the ``Connection``, which pumps the socket from its loop.
-final class HTTP2Session {
+package final class HTTP2Session {
   private let raw: OpaquePointer
   /// The connection owns this session and outlives it.
   private unowned(unsafe) let connection: Connection
@@ -15,16 +15,26 @@ final class HTTP2Session {
 
   /// How many calls await their end.
   private(set) var callCount = 0
+  /// How many of them are unary: the peer owes their answers.
+  private(set) var unansweredCount = 0
 
   /// A stream's window: how much of one answer may be under way to us.
   static let streamWindow: Int32 = 1 << 20
   /// The connection's window, so wide that one stream held back by its reader does not hold back the others.
   static let connectionWindow: Int32 = 1 << 24
+  /// Room for the headers of a request, some of which are left out.
+  private static let mostHeaders = 16
   /// The version of etcd's API that its metrics count our streams under, as clientv3's.
   private static let apiVersion: StaticString = "3.5"
 
+  /// How large the headers and trailers of one response may be together, and those of any frames that belong together.
+  fileprivate static let mostHeaderBytes = 1 << 18
+  fileprivate static let mostBlockBytes = 1 << 22
+  /// How many bytes of headers have come since the last frame was whole.
+  fileprivate var blockBytes = 0
+
   /// What HTTP/2 over TLS is called where protocols are agreed on (RFC 9113, section 3.1).
-  static let protocolName = "h2"
+  package static let protocolName = "h2"
 
   init(connection: Connection, authority: String, isSecure: Bool) {
     self.connection = connection
@@ -61,6 +71,21 @@ final class HTTP2Session {
   /// Whether the session has nothing left to say or to hear, as after a GOAWAY and the end of the last stream.
   var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
 
+  /// Whether calls may be submitted. nghttp2 answers a violation by the peer with a GOAWAY, ignores whatever follows, and
+  /// returns no error: this is how it shows at once, where neither side has said goodbye before.
+  var isSound: Bool { nghttp2_session_check_request_allowed(raw) == 1 || hasUsedUpStreams }
+
+  /// Whether there are no stream numbers left (RFC 9113, section 5.1.1).
+  private var hasUsedUpStreams: Bool { nghttp2_session_get_next_stream_id(raw) > UInt32(Int32.max) }
+
+  /// The last word that nghttp2 has for a peer: why it ends the connection.
+  ///
+  /// - Parameter frame: one frame as it is sent; nil if it is not a GOAWAY with a reason (RFC 9113, section 6.8).
+  static func reason(ofGoAway frame: UnsafeRawBufferPointer) -> String? {
+    guard frame.count > 17, UInt32(frame[3]) == NGHTTP2_GOAWAY.rawValue else { return nil }
+    return String(decoding: frame[17...], as: UTF8.self)
+  }
+
   /// Takes bytes that came from the peer.
   ///
   /// - Throws: ``HTTP2Error`` where the connection is beyond repair.
@@ -90,9 +115,10 @@ final class HTTP2Session {
     let id = call.timeoutText.withUnsafeBufferPointer { timeout in
       authority.withUnsafeBufferPointer { authority in
         withToken(of: call) { token in
-          withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: 12) { headers in
+          withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: Self.mostHeaders) { headers in
             var count = 0
             func add(_ name: StaticString, _ value: UnsafeBufferPointer<UInt8>, keptBy flags: UInt32) {
+              precondition(count < Self.mostHeaders, "more headers than there is room for")
               headers.initializeElement(
                 at: count,
                 to: nghttp2_nv(
@@ -129,6 +155,7 @@ final class HTTP2Session {
     call.stream.id = id
     call.stream.connection = connection
     callCount += 1
+    if !call.method.isStream { unansweredCount += 1 }
   }
 
   /// Ends a call's stream from our side and forgets the call.
@@ -155,6 +182,7 @@ final class HTTP2Session {
     nghttp2_session_set_stream_user_data(raw, call.stream.id, nil)
     call.stream.connection = nil
     callCount -= 1
+    if !call.method.isStream { unansweredCount -= 1 }
   }
 
   /// The call whose stream this is; nil once the call was reset.
@@ -228,7 +256,17 @@ private func onHeader(
   _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ name: UnsafePointer<UInt8>?, _ nameLength: Int,
   _ value: UnsafePointer<UInt8>?, _ valueLength: Int, _: UInt8, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  guard let call = connection(context).session.call(ofStream: frame!.pointee.hd.stream_id) else { return 0 }
+  let connection = connection(context)
+  let session = connection.session!
+  session.blockBytes += nameLength + valueLength
+  // Headers without end keep all other streams from being heard.
+  guard session.blockBytes <= HTTP2Session.mostBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
+  guard let call = session.call(ofStream: frame!.pointee.hd.stream_id) else { return 0 }
+  call.stream.headerBytes += nameLength + valueLength
+  guard call.stream.headerBytes <= HTTP2Session.mostHeaderBytes else {
+    connection.refuse(call, "more than \(HTTP2Session.mostHeaderBytes) bytes of headers")
+    return 0
+  }
   call.stream.take(
     header: UnsafeBufferPointer(start: name, count: nameLength),
     value: UnsafeBufferPointer(start: value, count: valueLength))
@@ -261,6 +299,7 @@ private func onFrame(
 ) -> Int32 {
   let header = frame!.pointee.hd
   let session = connection(context).session!
+  session.blockBytes = 0
   if session.carriesStreams, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0,
     header.type == NGHTTP2_HEADERS.rawValue || header.type == NGHTTP2_DATA.rawValue,
     let call = session.call(ofStream: header.stream_id), !session.hasSentEnd(onStream: header.stream_id)

@@ -7,6 +7,8 @@ final class Member {
   unowned let channel: Channel
   /// The connection that takes calls, or that is going to.
   private(set) var connection: Connection?
+  /// How many connections were begun, the current one included.
+  private(set) var connectionCount = 0
   /// Connections that finish what they have.
   private var draining: [Connection] = []
   /// Why there is no connection.
@@ -68,6 +70,7 @@ final class Member {
     guard connection == nil, !isRetired else { return }
     let connection = Connection(loop: loop, member: self)
     self.connection = connection
+    connectionCount += 1
     connection.start(timeout: channel.configuration.dialTimeout)
   }
 
@@ -93,7 +96,8 @@ final class Member {
   }
 
   func connectionEnded(_ connection: Connection, reason: String) {
-    let status = GrpcStatus(.unavailable, "the connection to \(endpoint.authority) was lost: \(reason)")
+    let status = GrpcStatus(
+      .unavailable, "the connection to \(endpoint.authority) was lost: \(reason)", origin: .lost)
     guard connection === self.connection else {
       draining.removeAll { $0 === connection }
       return channel.connectionEnded(connection, status)

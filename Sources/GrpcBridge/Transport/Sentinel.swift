@@ -45,6 +45,7 @@ final class Sentinel: CallDelegate {
     guard call == nil else { return }
     isAnswered = false
     let call = Call(Self.method, message: CallMessage(copying: Self.question), timeout: nil, delegate: self)
+    call.mostBytes = 1 << 20
     do {
       try connection.submit(call)
       self.call = call
@@ -83,7 +84,7 @@ final class Sentinel: CallDelegate {
     // Be it a refusal of rights: it came past all that a member looks at before.
     isAnswered = true
     isRefused = false
-    call.requests!.append(CallMessage(copying: Self.thanks))
+    call.requests?.append(CallMessage(copying: Self.thanks))
     call.stream.connection?.hasMoreToSend(call)
   }
 

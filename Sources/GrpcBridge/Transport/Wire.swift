@@ -1,13 +1,13 @@
-import EventLoop
-import TLS
+package import EventLoop
+package import TLS
 
 /// The bytes of a connection: as its socket carries them, or through TLS.
-final class Wire {
+package final class Wire {
   /// As much as is gathered before it is written.
   static let goodSize = 65_536
 
   /// The outcome of one read.
-  enum ReadResult {
+  package enum ReadResult {
     /// Bytes; those that came at the same time may be still to be read, unless `isAll`.
     case bytes(Int, isAll: Bool)
     case wouldBlock
@@ -16,20 +16,23 @@ final class Wire {
   }
 
   /// Why bytes cannot be written any more.
-  struct WriteError: Error {
+  package struct WriteError: Error {
     let reason: String
   }
 
   private let socket: StreamSocket
   /// Nil where the peer is spoken to in plaintext.
   private let tls: TLSSession?
+  /// What has to be agreed on in TLS (ALPN); nil for nothing.
+  private let expectedProtocol: String?
   private var bytes: [UInt8] = []
   private var start = 0
   /// What TLS waits for on its own account, beside what its user does: it has frames of its own.
   private var readNeedsWriting = false
   private(set) var writeNeedsReading = false
 
-  init(_ socket: StreamSocket, tls: TLSSession?) {
+  package init(_ socket: StreamSocket, tls: TLSSession?, expectedProtocol: String? = HTTP2Session.protocolName) {
+    self.expectedProtocol = expectedProtocol
     self.socket = socket
     self.tls = tls
   }
@@ -39,14 +42,14 @@ final class Wire {
 
   // MARK: - The handshake
 
-  enum Handshake {
+  package enum Handshake {
     case done
     case underWay
     case failed(String)
   }
 
-  /// Goes on with the handshake of TLS, in which HTTP/2 has to be agreed on (RFC 9113, section 3.2).
-  func handshake() -> Handshake {
+  /// Goes on with the handshake of TLS, in which HTTP/2 has to be agreed on, where it is expected (RFC 9113, section 3.2).
+  package func handshake() -> Handshake {
     guard let tls else { return .done }
     switch tls.handshake() {
     case .wantsReadable:
@@ -58,7 +61,7 @@ final class Wire {
     case .failed(let error): return .failed(error.description)
     case .done:
       let chosen = tls.negotiatedProtocol
-      if chosen == HTTP2Session.protocolName { return .done }
+      if expectedProtocol == nil || chosen == expectedProtocol { return .done }
       return .failed(
         "the peer speaks TLS, but chose \(chosen.map { "'\($0)'" } ?? "no protocol") instead of HTTP/2 (ALPN h2)")
     }
@@ -66,7 +69,7 @@ final class Wire {
 
   // MARK: - Reading
 
-  func read(into buffer: UnsafeMutableRawBufferPointer) -> ReadResult {
+  package func read(into buffer: UnsafeMutableRawBufferPointer) -> ReadResult {
     if let tls { return read(into: buffer, from: tls) }
     switch socket.read(into: buffer) {
     case .bytes(let count): return .bytes(count, isAll: count < buffer.count)
@@ -98,12 +101,12 @@ final class Wire {
   /// How many bytes wait to be written.
   var queued: Int { bytes.count - start }
 
-  func queue(_ more: UnsafeRawBufferPointer) { bytes.append(contentsOf: more) }
+  package func queue(_ more: UnsafeRawBufferPointer) { bytes.append(contentsOf: more) }
 
   /// Writes as much of what is queued as the socket takes.
   ///
   /// - Throws: ``WriteError``.
-  func send() throws {
+  package func send() throws {
     start += try write()
     if start == bytes.count {
       bytes.removeAll(keepingCapacity: true)
@@ -145,7 +148,7 @@ final class Wire {
   }
 
   /// Waits for the socket as the last reads and writes want it.
-  func watch() {
+  package func watch() {
     var events: SocketEvents = .readable
     if readNeedsWriting || (queued > 0 && !writeNeedsReading) { events.insert(.writable) }
     socket.watch(events)

@@ -56,8 +56,6 @@ final class WatchFeed {
   var isQueued = false
   /// Whether its creation may be what has ended a line: it is asked for alone.
   var isSuspect = false
-  /// How many lines have broken while etcd was asked for it for the first time.
-  var breaks = 0
   /// When it was made, in milliseconds of the loop's clock.
   let birth: UInt64
   /// Where it begins; 0 for now.
@@ -68,6 +66,14 @@ final class WatchFeed {
   private(set) var position: Int64 = 0
   /// How often etcd has refused it since it was last created.
   var denials = 0
+  /// When it was last created.
+  private var createdAt: UInt64 = 0
+  /// How many members in a row were lost before they had kept it for long.
+  private var losses = 0
+  /// Whether a member has ever kept it for long.
+  private var isProven = false
+  /// So long, in milliseconds, a member has to live with a watcher for that to be harmless.
+  private static let trial: UInt64 = 1000
   private var assembler: WatchAssembler
   /// The revision of etcd when it created the watcher. Once something after that has come, all before it has.
   private var creationRevision: Int64 = 0
@@ -94,6 +100,22 @@ final class WatchFeed {
 
   /// Where the next upstream watcher has to begin; 0 for now.
   var nextRevision: Int64 { wasCreated ? position &+ 1 : startRevision }
+
+  /// Takes notice that the connection has died on which it was, or was to be.
+  func wasLost(at now: UInt64) {
+    switch state {
+    case .live where now - createdAt >= Self.trial:
+      // Whatever ended that member, it was not this.
+      isProven = true
+      losses = 0
+    case .live, .creating: losses += 1
+    case .waiting, .doubtful, .ended: break
+    }
+  }
+
+  /// Whether creating it again may end another member: two have been lost with it, or a few with one that has been kept
+  /// before. A watch outlives any number of members; this is about those that die one after the other within a moment.
+  var isDangerous: Bool { losses >= (isProven ? 5 : Channel.mostLosses) }
 
   // MARK: - Readers
 
@@ -142,10 +164,10 @@ final class WatchFeed {
   // MARK: - From etcd
 
   /// A new upstream watcher has been created.
-  func created(_ message: WatchMessage) {
+  func created(_ message: WatchMessage, at now: UInt64) {
     state = .live(message.watchID)
+    createdAt = now
     denials = 0
-    breaks = 0
     isSuspect = false
     assembler = WatchAssembler(passesFragments: spec.passesFragments)
     creationRevision = message.revision

@@ -9,7 +9,9 @@ internal import SwiftProtobuf
 /// is suspected of having ended a shared line: etcd ends a gRPC stream for the sake of a single request.
 final class WatchLine {
   private static let method = CallMethod(
-    path: "/etcdserverpb.Watch/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
+    path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true, isResumable: true)
+  /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
+  private static let mostBytes = 1 << 29
   /// How large, in bytes, a request on a shared line may be. etcd takes `--max-request-bytes` and 512 KiB more, whatever
   /// the former is set to (`grpcOverheadBytes` in etcd's `v3rpc`).
   static let mostShared = 512 << 10
@@ -33,6 +35,8 @@ final class WatchLine {
   private var lastID: Int64 = 0
   /// Whether etcd has answered anything.
   private(set) var wasOfUse = false
+  /// When the call began.
+  private(set) var openedAt: UInt64 = 0
   /// When etcd's progress was last taken as a mark for quiet feeds.
   private var lastMark: UInt64 = 0
   /// Whether etcd was asked for its progress and has not answered.
@@ -66,6 +70,8 @@ final class WatchLine {
       carrier.send(message, on: call)
     } else {
       let call = Call(Self.method, message: message, timeout: nil, delegate: self)
+      call.mostBytes = Self.mostBytes
+      openedAt = stream.loop.now
       self.call = call
       carrier.start(call, for: stream.caller)
     }
@@ -117,7 +123,7 @@ final class WatchLine {
   /// etcd answers the oldest creation.
   private func answered(_ message: WatchMessage) {
     guard let feed = unanswered.first else {
-      return end(GrpcStatus(.internal, "etcd has created a watch that was not asked for"))
+      return misunderstood("a watch was created that nobody asked for")
     }
     answeredCount += 1
     if answeredCount == creating.count {
@@ -142,9 +148,9 @@ final class WatchLine {
   }
 
   /// Ends a line whose other side is not understood.
-  private func end(_ status: GrpcStatus) {
+  private func misunderstood(_ fault: String) {
     drop()
-    stream.line(self, endedWith: status)
+    stream.line(self, isMisunderstood: fault)
   }
 }
 
@@ -161,7 +167,7 @@ extension WatchLine: CallDelegate {
     do {
       take(try WatchMessage(incoming))
     } catch {
-      end(GrpcStatus(.internal, "a watch response of etcd is not understood"))
+      misunderstood("a watch response is malformed")
     }
   }
 

@@ -8,9 +8,8 @@ internal import SwiftProtobuf
 /// When a line breaks, by whatever fault, its feeds are created again on another one, each after the last event it has
 /// passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
 final class WatchStream {
-  /// How often the gRPC stream may have broken while a watch that etcd has never created was asked for on it: next time it
-  /// is asked for alone, and after that not again.
-  private static let mostBreaks = 2
+  /// So many streams in a row may be of no use, each for no longer than a second, because of what etcd answers on them.
+  private static let mostFaults = 5
 
   /// The client that the stream was opened for.
   let caller: Caller
@@ -30,6 +29,8 @@ final class WatchStream {
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
   private var backoff = Backoff.stream
+  /// How many streams in a row etcd has answered with what is not understood.
+  private var faults = 0
   private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var retryTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private var probes: [WatchProbe] = []
@@ -216,7 +217,7 @@ final class WatchStream {
   }
 
   private func created(_ feed: WatchFeed, _ message: WatchMessage) {
-    feed.created(message)
+    feed.created(message, at: loop.now)
     guard feed.readerCount == 0 else { return merge(feed) }
     close(feed)
     closeIfUnused()
@@ -269,6 +270,9 @@ final class WatchStream {
       closeIfUnused()
     case (_, .login) where !status.isPassing:
       fail(status)
+    case _ where status.isLoss:
+      // The question itself may be what ends etcd.
+      abandon(feed, status)
     default:
       // Nothing was found out: it is asked again, for as long as a call may wait.
       feed.denials -= 1
@@ -333,6 +337,7 @@ final class WatchStream {
   func line(_ old: WatchLine, endedWith status: GrpcStatus) {
     let suspects = old.unanswered
     let wasOfUse = old.wasOfUse
+    if status.isLoss { for feed in allFeeds where feed.line === old { feed.wasLost(at: loop.now) } }
     forget(old)
     guard !hub.isClosed else { return fail(status) }
     if status.mayBeOfOneRequest {
@@ -342,17 +347,35 @@ final class WatchStream {
       for feed in suspects { feed.isSuspect = true }
     } else if !status.isPassing {
       return fail(status)
-    } else {
-      for feed in suspects where !feed.wasCreated && status.origin == .client { feed.breaks += 1 }
-      for feed in suspects where feed.breaks >= Self.mostBreaks {
-        if feed.isSuspect { fail(feed, status) } else { feed.isSuspect = true }
-      }
     }
+    for feed in allFeeds where feed.isDangerous { abandon(feed, status) }
     for feed in allFeeds where !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
     guard !groups.isEmpty else { return closeIfUnused() }
     hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(status.message)"])
     // A feed that is alone delays no others.
     if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
+  }
+
+  /// etcd has answered on a line what it never does. That may pass with another member, but is not asked for without end.
+  func line(_ old: WatchLine, isMisunderstood fault: String) {
+    let status = GrpcStatus(.internal, "an answer of etcd is not understood: \(fault)")
+    faults = loop.now - old.openedAt < 1000 ? faults + 1 : 1
+    guard faults < Self.mostFaults else {
+      faults = 0
+      return fail(status)
+    }
+    line(old, endedWith: status)
+  }
+
+  /// Ends everybody who reads a feed that etcd may have died of.
+  private func abandon(_ feed: WatchFeed, _ status: GrpcStatus) {
+    var status = status
+    status.message += "; the watch may be what ends etcd, and is not created again"
+    for watch in feed.readers {
+      // The end of one client may have taken others of its watches along.
+      if let watch, watch.feed === feed { watch.client.ended(with: status) }
+    }
+    closeIfUnused()
   }
 
   /// Ends a feed that etcd does not take, and nothing else.

@@ -57,12 +57,20 @@ struct LeaseKeepAliveTests {
 
   @Test func aLeaseIsKeptAliveForWhomItIsAsked() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
-      try await etcd.call("/v3/lease/grant", ["ID": "7", "TTL": "5"])
-      for _ in 0..<7 {
-        // Longer than the lease lives by itself, all in all.
-        try await Task.sleep(for: .seconds(1))
-        let response = try await gateway.http.post("/v3/lease/keepalive", ["ID": "7"])
-        #expect(try response.json["result"]?["TTL"] == "5", "\(response)")
+      try await etcd.call("/v3/lease/grant", ["ID": "7", "TTL": "1000"])
+      func left() async throws -> Int {
+        Int(try await etcd.call("/v3/lease/timetolive", ["ID": "7"])["TTL"]?.string ?? "") ?? 0
+      }
+      for _ in 0..<2 {
+        let aged = try await eventually("a lease that has aged", every: .milliseconds(50)) {
+          let now = try await left()
+          return now < 999 ? now : nil
+        }
+        _ = try await eventually("a renewed lease") { () -> Bool? in
+          let response = try await gateway.http.post("/v3/lease/keepalive", ["ID": "7"])
+          #expect(try response.json["result"]?["TTL"] == "1000", "\(response)")
+          return try await left() > aged ? true : nil
+        }
       }
     }
   }

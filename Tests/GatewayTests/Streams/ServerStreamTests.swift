@@ -46,7 +46,7 @@ struct ServerStreamTests {
   /// The window of the call's stream at etcd is what a client that does not read fills, and no more.
   @Test(arguments: ["POST /v3/maintenance/snapshot", "GET /snapshot"])
   func aClientThatDoesNotReadHoldsEtcdBack(_ request: String) async throws {
-    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "1h"]) { etcd, gateway in
       for number in 0..<64 { try await etcd.put("\(number)", String(repeating: "x", count: 1 << 20)) }
       let memory = gateway.process.residentBytes
       let connection = try await HTTPConnection.connect(to: gateway.url)

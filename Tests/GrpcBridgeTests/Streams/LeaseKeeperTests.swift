@@ -274,7 +274,7 @@ import Testing
 }
 
 /// What one client hears of its wish.
-private final class LeaseAnswer: Sendable {
+final class LeaseAnswer: Sendable {
   private struct State {
     var keepAlive: LoopBound<KeepAlive>?
     var results: [Result<[UInt8], GrpcStatus>] = []
@@ -302,7 +302,7 @@ extension BridgeFixture {
   /// Asks for these leases in one turn of the loop, each for a client of its own.
   ///
   /// - Parameter next: a lease that the client asks for when it has got an answer.
-  fileprivate func keepAlive(
+  func keepAlive(
     _ leases: [Int64], credentials: CallCredentials = .none, timeout: UInt64 = 20_000,
     next: @escaping @Sendable (Int64) -> Int64? = { _ in nil }
   ) async -> [LeaseAnswer] {

@@ -1,0 +1,68 @@
+import FoundationEssentials
+import Transcoding
+
+/// What a member answers to `GET /version`.
+struct MemberVersions: Sendable, Equatable {
+  /// The member's own version.
+  let server: String
+  /// That of the cluster, which all members agree on.
+  let cluster: String
+  /// That of the database (since 3.6).
+  let storage: String?
+
+  /// What can be told by the member's version alone, as `Status` has it: the cluster's is that of a cluster whose members are
+  /// all of the same minor version.
+  ///
+  /// - Returns: nil where that is no version.
+  init?(server: String) {
+    guard Self.isVersion(server) else { return nil }
+    self.server = server
+    cluster = server.split(separator: ".").prefix(2).joined(separator: ".") + ".0"
+    storage = nil
+  }
+
+  /// Reads the body of an answer; nil where it is none that etcd gives.
+  init?(json: [UInt8]) {
+    struct Answer: Decodable {
+      let etcdserver: String
+      let etcdcluster: String
+      let storage: String?
+    }
+    guard let answer = try? JSONDecoder().decode(Answer.self, from: Data(json)),
+      [answer.etcdserver, answer.etcdcluster, answer.storage ?? "0"].allSatisfy(Self.isVersion)
+    else { return nil }
+    (server, cluster, storage) = (answer.etcdserver, answer.etcdcluster, answer.storage)
+  }
+
+  /// Versions, `not_decided` and what else etcd may say there: a short word without anything that has a meaning elsewhere.
+  private static func isVersion(_ text: String) -> Bool {
+    (1...64).contains(text.utf8.count)
+      && text.utf8.allSatisfy { byte in
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+          UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "+"),
+          UInt8(ascii: "_"):
+          true
+        default: false
+        }
+      }
+  }
+
+  /// Whether the members have agreed on the cluster's version.
+  var isDecided: Bool { cluster != "not_decided" }
+
+  /// The same answer, for the gateway's client.
+  func json() -> ByteBuffer {
+    var json = ByteBuffer()
+    json.append("{\"etcdserver\":")
+    json.appendJSONString(server)
+    json.append(",\"etcdcluster\":")
+    json.appendJSONString(cluster)
+    if let storage {
+      json.append(",\"storage\":")
+      json.appendJSONString(storage)
+    }
+    json.append("}")
+    return json
+  }
+}

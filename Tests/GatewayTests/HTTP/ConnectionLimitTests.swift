@@ -1,0 +1,157 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// How many connections clients may have, and what happens beyond that.
+@Suite(.timeLimit(.minutes(15)))
+struct ConnectionLimitTests {
+  @Test func anAddressHasSoManyConnections() async throws {
+    let arguments = ["--max-connections-per-address", "5", "--shards", "2"]
+    try await withSecureGateway(["http://127.0.0.1:1"], arguments) { secure in
+      var connections: [HTTPConnection] = []
+      for index in 0..<5 {
+        let connection = index < 2 ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+        #expect(try await connection.get("/livez").status == 200)
+        connections.append(connection)
+      }
+      for _ in 0..<100 {
+        let refused = try await HTTPConnection.connect(to: secure.plain)
+        // Most have time to read why.
+        if let response = try? await refused.receive() {
+          expectError(response, 429, code: 8, "the sixth")
+          #expect(response[header: "Retry-After"] == "1")
+        }
+        await refused.close()
+      }
+      await #expect(throws: (any Error).self) { try await secure.connect().get("/livez") }
+      for connection in connections { #expect(try await connection.get("/livez").status == 200) }
+      for connection in connections { await connection.close() }
+      _ = try await eventually("room again") { () -> Bool? in
+        (try? await HTTPConnection.connect(to: secure.plain).get("/livez"))?.status == 200 ? true : nil
+      }
+      #expect(secure.gateway.log.contains("--max-connections-per-address"))
+    }
+  }
+
+  /// Other addresses, and Unix sockets, are not touched by that.
+  @Test func othersHaveTheirOwn() async throws {
+    try await withTemporaryDirectory { directory in
+      let listen = ["--listen", "127.0.0.1:0,[::1]:0,unix://\(directory)/socket"]
+      let arguments = listen + ["--max-connections-per-address", "1"]
+      try await withGateway(["http://127.0.0.1:1"], arguments) { gateway in
+        var connections: [HTTPConnection] = []
+        for url in [gateway.urls[0], gateway.urls[1], gateway.urls[2], gateway.urls[2], gateway.urls[2]] {
+          let connection = try await HTTPConnection.connect(to: url)
+          #expect(try await connection.get("/livez").status == 200, "\(url)")
+          connections.append(connection)
+        }
+        #expect(try await HTTPConnection.connect(to: gateway.url).receive().status == 429)
+        for connection in connections { #expect(try await connection.get("/livez").status == 200) }
+      }
+    }
+  }
+
+  /// A stream's connection counts for as long as the stream.
+  @Test func streamsCount() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--max-connections-per-address", "2"]) { _, gateway in
+      let body = #"{"create_request":{"key":"YQ=="}}"#
+      let streams = [
+        try await JSONStream.open(gateway.url, "/v3/watch", body),
+        try await JSONStream.open(gateway.url, "/v3/watch", body),
+      ]
+      for stream in streams { #expect(try await stream.next() != nil) }
+      #expect(try await HTTPConnection.connect(to: gateway.url).receive().status == 429)
+      await streams[0].connection.close()
+      _ = try await eventually("room again") { () -> Bool? in
+        (try? await HTTPConnection.connect(to: gateway.url).get("/livez"))?.status == 200 ? true : nil
+      }
+    }
+  }
+
+  /// Runs a gateway that may have so many descriptors.
+  private func withDescriptors(
+    _ count: Int, _ endpoint: String, _ body: (ChildProcess, HTTPClient) async throws -> Void
+  ) async throws {
+    let program = try GatewayProcess.program
+    let line = "ulimit -n \(count); exec \(program) serve --listen 127.0.0.1:0 --shards 1 --endpoints \(endpoint)"
+    try await withServing(["/bin/sh", "-c", line]) { process, http in try await body(process, http) }
+  }
+
+  /// More connections than there are descriptors: those that are there live on, etcd's among them, streams begin on them, the
+  /// gateway does not spin, and all are served once there is room.
+  @Test func aFloodAtTheLimitOfDescriptors() async throws {
+    try await withEtcd(.v3_5) { etcd in
+      try await withDescriptors(200, etcd.url) { process, http in
+        let url = http.url
+        let watch = try await JSONStream.open(url, "/v3/watch", #"{"create_request":{"key":"YQ=="}}"#)
+        #expect(try await watch.next() != nil)
+        let kept = try await HTTPConnection.connect(to: url)
+        #expect(try await kept.get("/readyz").status == 200)
+        let later = try await HTTPConnection.connect(to: url)
+        #expect(try await later.get("/livez").status == 200)
+        var flood: [HTTPConnection] = []
+        for _ in 0..<400 { flood.append(try await HTTPConnection.connect(to: url)) }
+        _ = try await eventually("as many connections as may be") {
+          process.openDescriptors > 80 ? true : nil
+        }
+        try await etcd.put("a", "1")
+        #expect(try await watch.next()?["events"]?[0]?["kv"]?["value"]?.string == "1".base64)
+        try await later.sendRequest("POST", "/v3/watch", body: Array(#"{"create_request":{"key":"Yg=="}}"#.utf8))
+        #expect(try await later.receiveHead().status == 200)
+        #expect(process.openDescriptors < 190)
+        let before = process.processorTime
+        try await Task.sleep(for: .seconds(2))
+        // One that spins takes all of a core.
+        #expect(process.processorTime - before < .seconds(1), "the gateway spins")
+        #expect(try await kept.get("/readyz").status == 200)
+        for connection in flood { await connection.close() }
+        _ = try await eventually("room again") { () -> Bool? in
+          (try? await HTTPConnection.connect(to: url).get("/readyz"))?.status == 200 ? true : nil
+        }
+        #expect(process.errorOutput.contains("limit of descriptors"))
+      }
+    }
+  }
+
+  /// Requests that break off at every byte, by an end or by a reset, leave nothing behind.
+  @Test(arguments: [false, true]) func requestsThatBreakOffAnywhereLeaveNothing(_ overTLS: Bool) async throws {
+    try await withEtcd(.v3_5) { etcd in
+      try await withSecureGateway([etcd.url], ["--shards", "1"]) { secure in
+        let request = Array(
+          "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"key\":\"YQ==\"}".utf8)
+        func come() async throws {
+          for length in 0...request.count {
+            for ending in 0..<3 {
+              let connection =
+                overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+              try await connection.send(Array(request[..<length]))
+              switch ending {
+              case 0: await connection.close()
+              case 1: await connection.reset()
+              default:
+                await connection.finishSending()
+                _ = try? await connection.receiveToEnd()
+                await connection.close()
+              }
+            }
+          }
+        }
+        func settled() async throws -> Int {
+          var last = -1
+          var since = ContinuousClock.now
+          return try await eventually("steady number of descriptors") {
+            let now = secure.gateway.process.openDescriptors
+            if now != last { (last, since) = (now, .now) }
+            return ContinuousClock.now - since > .seconds(3) ? now : nil
+          }
+        }
+        try await come()
+        let before = try await settled()
+        try await come()
+        let after = try await settled()
+        #expect(after <= before, "\(before) descriptors became \(after)")
+        #expect(try await HTTPClient(secure.plain).get("/readyz").status == 200)
+      }
+    }
+  }
+}

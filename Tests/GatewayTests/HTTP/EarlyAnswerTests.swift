@@ -1,0 +1,121 @@
+import TestSupport
+import Testing
+
+/// Answers that are given before a request is complete reach clients that send all of it before they read.
+@Suite(.timeLimit(.minutes(15)))
+struct EarlyAnswerTests {
+  private static let limit = 64 << 10
+
+  struct Request: Sendable, CustomTestStringConvertible {
+    let testDescription: String
+    let head: String
+    var body = 0
+    let status: Int
+  }
+
+  private static let requests: [Request] =
+    [100_000, 1_600_000, 3_000_000, 8_000_000].map { size in
+      Request(
+        testDescription: "a body of \(size) bytes", head: "POST /v3/kv/put HTTP/1.1\r\nContent-Length: \(size)\r\n",
+        body: size, status: 413)
+    } + [
+      Request(
+        testDescription: "a value that is too large", head: "PUT /keys/a HTTP/1.1\r\nContent-Length: 3000000\r\n",
+        body: 3_000_000, status: 413),
+      Request(
+        testDescription: "two lengths before a body",
+        head: "POST /v3/kv/put HTTP/1.1\r\nContent-Length: 3000000\r\nContent-Length: 3000001\r\n",
+        body: 3_000_000, status: 400),
+      Request(
+        testDescription: "a large head before a body",
+        head: "POST /v3/kv/put HTTP/1.1\r\nX: \(String(repeating: "x", count: 20_000))\r\nContent-Length: 3000000\r\n",
+        body: 3_000_000, status: 431),
+      Request(
+        testDescription: "a head beyond all memory",
+        head: "GET /livez HTTP/1.1\r\nX: \(String(repeating: "x", count: 2_000_000))\r\n", status: 431),
+    ]
+
+  /// - Throws: what sending throws: a client of this kind has lost the answer then.
+  private func answer(to request: Request, over connection: HTTPConnection) async throws -> HTTPResponse {
+    try await connection.send(request.head + "Host: localhost\r\n\r\n")
+    try await connection.send([UInt8](repeating: 65, count: request.body))
+    return try await connection.receive()
+  }
+
+  @Test(arguments: requests, [false, true])
+  func theAnswerArrives(_ request: Request, overTLS: Bool) async throws {
+    try await withSecureGateway(["http://127.0.0.1:1"], ["--max-request-bytes", "\(Self.limit)"]) { secure in
+      for _ in 0..<10 {
+        let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+        let response = try await answer(to: request, over: connection)
+        #expect(response.status == request.status, "\(response)")
+        try await connection.receiveClose()
+      }
+    }
+  }
+
+  @Test func aChunkedBodyIsAnsweredWhenItIsTooLarge() async throws {
+    try await withGateway(["http://127.0.0.1:1"], ["--max-request-bytes", "\(Self.limit)"]) { gateway in
+      let chunk = "10000\r\n" + String(repeating: "x", count: 65_536) + "\r\n"
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      try await connection.send("POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+      for _ in 0..<60 { try await connection.send(chunk) }
+      try await connection.send("0\r\n\r\n")
+      expectError(try await connection.receive(), 413, code: 8, "chunked")
+    }
+  }
+
+  /// What is thrown away is bounded, so that nobody sends for ever.
+  @Test func whoSendsOnAndOnIsCut() async throws {
+    try await withGateway(["http://127.0.0.1:1"], ["--max-request-bytes", "\(Self.limit)"]) { gateway in
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      try await connection.send("POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+      let piece = [UInt8](repeating: 65, count: 1 << 20)
+      await #expect(throws: (any Error).self) {
+        for _ in 0..<4000 { try await connection.send(piece) }
+      }
+    }
+  }
+
+  enum Proxy: CaseIterable, Sendable { case nginx, haproxy }
+
+  @Test(arguments: Proxy.allCases, [3_000_000, 6_000_000, 20_000_000])
+  func theAnswerArrivesThroughAProxy(_ proxy: Proxy, _ size: Int) async throws {
+    try await withGateway(["http://127.0.0.1:1"]) { gateway in
+      let address = gateway.url.dropFirst("http://".count)
+      let kind: ReverseProxy.Kind =
+        switch proxy {
+        case .nginx:
+          .nginx("client_max_body_size 0; location / { proxy_pass \(gateway.url); proxy_request_buffering off; }")
+        case .haproxy: .haproxy("default_backend gateway\nbackend gateway\nserver one \(address)")
+        }
+      try await withReverseProxy(kind) { reverse in
+        for _ in 0..<5 {
+          let connection = try await HTTPConnection.connect(to: reverse.url)
+          let request = Request(
+            testDescription: "", head: "POST /v3/kv/put HTTP/1.1\r\nContent-Length: \(size)\r\n", body: size,
+            status: 413)
+          #expect(try await answer(to: request, over: connection).status == 413)
+        }
+      }
+    }
+  }
+
+  /// A large answer that breaks midway is cut at once.
+  @Test func aBrokenAnswerIsCut() async throws {
+    let beginning = Array(grpcFrame(LargeAnswer.message)[..<(1 << 20)])
+    let script: ScriptedPeer.Script = { _ in .init([.headers(.grpcResponse), .data(beginning)]) }
+    try await withScriptedEtcd(gateway: ["--idle-timeout", "10m"], script: script) { _, gateway in
+      for _ in 0..<5 {
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        try await connection.send(
+          "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nRequest-Timeout: 1\r\nContent-Length: 2\r\n\r\n{}")
+        #expect(try await connection.receiveHead().status == 200)
+        await #expect(throws: HTTPFailure.self) {
+          while try await connection.receivePart(timeout: suiteLimit) != nil {}
+        }
+        await connection.close()
+      }
+    }
+  }
+}

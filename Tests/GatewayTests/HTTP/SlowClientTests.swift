@@ -1,0 +1,109 @@
+import TestSupport
+import Testing
+
+/// Clients that take their time to send a request, on purpose or not.
+@Suite(.timeLimit(.minutes(15)))
+struct SlowClientTests {
+  private static let arguments = ["--header-timeout", "500ms", "--shards", "1"]
+
+  /// Sends a byte every now and then until the gateway has had enough.
+  private func trickle(_ byte: String, over connection: HTTPConnection) async -> HTTPResponse? {
+    let trickling = Task {
+      while true {
+        try await connection.send(byte)
+        try await Task.sleep(for: .milliseconds(50))
+      }
+    }
+    defer { trickling.cancel() }
+    return try? await connection.receive(timeout: suiteLimit)
+  }
+
+  private static let heads = ["", "G", "GET /livez HTTP/1.1\r\nHost: x\r\nX: ", "POST /v3/kv/put HTTP/1.1\r\n"]
+
+  @Test(arguments: heads, [false, true])
+  func aHeadHasAnEnd(_ head: String, overTLS: Bool) async throws {
+    try await withSecureGateway(["http://127.0.0.1:1"], Self.arguments) { secure in
+      let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+      try await connection.send(head + "a")
+      // Bytes that come after the end may take the answer with them.
+      if let response = await trickle("a", over: connection) {
+        expectError(response, 408, code: 4, "a head that trickles")
+      }
+      let silent = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+      try await silent.send(head + "a")
+      expectError(try await silent.receive(timeout: suiteLimit), 408, code: 4, "a head that stops")
+      try await silent.receiveClose()
+    }
+  }
+
+  /// The second request on a connection is no better than the first.
+  @Test(arguments: [false, true]) func soHasALaterHead(_ overTLS: Bool) async throws {
+    try await withSecureGateway(["http://127.0.0.1:1"], Self.arguments) { secure in
+      let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+      for _ in 0..<3 {
+        #expect(try await connection.get("/livez").status == 200)
+        // Longer than a head may take: what is idle is none of that.
+        try await Task.sleep(for: .seconds(1))
+      }
+      try await connection.send("GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
+      expectError(try await connection.receive(timeout: suiteLimit), 408, code: 4, "a later head")
+    }
+  }
+
+  @Test func aConnectionMadeBeforehandIsKept() async throws {
+    try await withSecureGateway(["http://127.0.0.1:1"], Self.arguments) { secure in
+      let connections = [try await secure.connect(), try await HTTPConnection.connect(to: secure.plain)]
+      try await Task.sleep(for: .seconds(2))
+      for connection in connections { #expect(try await connection.get("/livez").status == 200) }
+    }
+  }
+
+  @Test(arguments: [false, true]) func aHeadOnAUnixSocketHasAnEnd(_ isSilent: Bool) async throws {
+    try await withTemporaryDirectory { directory in
+      let listen = ["--listen", "127.0.0.1:0,unix://\(directory)/socket"]
+      try await withGateway(["http://127.0.0.1:1"], listen + Self.arguments) { gateway in
+        let connection = try await HTTPConnection.connect(to: gateway.urls[1])
+        #expect(try await connection.get("/livez").status == 200)
+        try await Task.sleep(for: .seconds(2))
+        try await connection.send("GET /livez HTTP/1.1\r\nX: ")
+        if isSilent {
+          expectError(try await connection.receive(timeout: suiteLimit), 408, code: 4, "a head that stops")
+        } else if let response = await trickle("a", over: connection) {
+          expectError(response, 408, code: 4, "a head that trickles")
+        }
+      }
+    }
+  }
+
+  @Test(arguments: ["Content-Length: 1000000", "Transfer-Encoding: chunked"], [false, true])
+  func aBodyHasALeastRate(_ framing: String, overTLS: Bool) async throws {
+    // Of what has come in the first 10 s nothing is said.
+    try await withSecureGateway(["http://127.0.0.1:1"], ["--min-body-rate", "100000", "--shards", "1"]) { secure in
+      let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+      try await connection.send("POST /v3/kv/put HTTP/1.1\r\nHost: x\r\n\(framing)\r\n\r\n1\r\n{\r\n")
+      if let response = await trickle("1\r\n \r\n", over: connection) {
+        expectError(response, 408, code: 4, "a body that trickles")
+      }
+      let silent = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+      try await silent.send("POST /v3/kv/put HTTP/1.1\r\nHost: x\r\n\(framing)\r\n\r\n1\r\n{")
+      expectError(try await silent.receive(timeout: suiteLimit), 408, code: 4, "a body that stops")
+    }
+  }
+
+  /// All places taken by heads that trickle are free again soon.
+  @Test func othersAreServedSoon() async throws {
+    let arguments = ["--max-connections", "20", "--idle-timeout", "10m"] + Self.arguments
+    try await withGateway(["http://127.0.0.1:1"], arguments) { gateway in
+      var slow: [HTTPConnection] = []
+      for _ in 0..<20 {
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        try await connection.send("GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
+        slow.append(connection)
+      }
+      let other = try await HTTPConnection.connect(to: gateway.url)
+      try await other.sendRequest("GET", "/livez")
+      #expect(try await other.receive(timeout: suiteLimit).status == 200)
+      for connection in slow { #expect(try await connection.receive().status == 408) }
+    }
+  }
+}

@@ -1,0 +1,62 @@
+import EtcdSchema
+import TestSupport
+import Testing
+
+/// Answers that no etcd gives, in the protobuf of each kind of request, in the headers and in the framing: each is an error
+/// of that request alone, and the gateway lives on.
+@Suite(.timeLimit(.minutes(15)))
+struct HostileAnswerTests {
+  @Test func aKey() async throws { try await expect(HostileAnswer.keys) }
+  @Test func aCall() async throws { try await expect(HostileAnswer.calls) }
+  @Test func aStream() async throws { try await expect(HostileAnswer.streams) }
+
+  /// All in one gateway, one after the other, beside a call that waits on the same connection.
+  private func expect(_ answers: [HostileAnswer]) async throws {
+    let gate = ScriptedPeer.Gate()
+    for answer in answers {
+      try await withScriptedEtcd(
+        gateway: ["--suspect-after", "60s", "--dial-timeout", "300ms"],
+        script: { call in
+          if call.path == answer.rpc { return answer.answer }
+          switch call.path {
+          case "/etcdserverpb.Auth/UserList": return ScriptedPeer.Answer.message([]).after(gate)
+          case RpcPath.range: return .range
+          default: return .message([])
+          }
+        },
+        logIn: { _, _ in answer.rpc == RpcPath.authenticate ? answer.answer : nil }
+      ) { peer, gateway in
+        async let neighbour = gateway.http.post("/v3/auth/user/list", "{}")
+        try await peer.wait(for: "the neighbour") { !$0.streams(of: "/etcdserverpb.Auth/UserList").isEmpty }
+        await expect(answer, at: gateway)
+        gate.open()
+        let other = try await neighbour
+        #expect(other.status == 200, "\(answer.name): \(other)")
+        #expect(gateway.process.exited == nil, "\(answer.name)")
+        expectStatus(200, try await gateway.http.get("/livez"))
+      }
+    }
+  }
+
+  private func expect(_ answer: HostileAnswer, at gateway: GatewayProcess) async {
+    do {
+      let response = try await gateway.http.request(
+        answer.method, answer.path, headers: answer.headers + [("Grpc-Timeout", "5S")],
+        body: answer.body.map { Array($0.utf8) }, timeout: .seconds(30))
+      switch answer.outcome {
+      case .status(let status):
+        #expect(response.status == status, "\(answer.name): \(response)")
+        #expect((try? response.json["message"]?.string)?.isEmpty == false, "\(answer.name): \(response)")
+      case .cut:
+        #expect(response.status == 200 && response.text.contains("not understood"), "\(answer.name): \(response)")
+      case .passed:
+        #expect(!response.text.contains("<script>alert"), "\(answer.name): \(response)")
+      }
+    } catch let failure as HTTPFailure {
+      // An answer that has begun and is cut.
+      if case .status = answer.outcome { Issue.record("\(answer.name): \(failure)") }
+    } catch {
+      Issue.record("\(answer.name): \(error)")
+    }
+  }
+}

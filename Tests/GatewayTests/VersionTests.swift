@@ -1,0 +1,70 @@
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+/// `GET /version` has to answer anybody: clients ask it before they log in.
+@Suite(.timeLimit(.minutes(15)))
+struct VersionTests {
+  /// etcd's own answer, whatever its users may do, with authentication on and off, through TLS as without it.
+  @Test(arguments: EtcdVersion.allCases, [false, true])
+  func itIsTheMembersOwn(_ version: EtcdVersion, isSecure: Bool) async throws {
+    try await withTemporaryDirectory { directory in
+      let authority = try TestAuthority(in: directory)
+      let server = try authority.issue("server", for: ["127.0.0.1", "localhost"])
+      let client = try authority.issue("client", for: [])
+      let tls = isSecure ? EtcdTLS(server, clientAuthorities: authority.certificate) : nil
+      let files = ["--cacert", authority.certificate, "--cert", client.certificate, "--key", client.key]
+      try await withEtcd(version, tls: tls) { etcd in
+        let stock = try await etcd.http.get("/version").json
+        try await etcd.enableAuth(rootPassword: "rootpw")
+        let endpoint = isSecure ? etcd.secureURL() : etcd.url
+        try await withGateway([endpoint], ["--shards", "1"] + (isSecure ? files : [])) { gateway in
+          _ = try await eventually("a connection") {
+            try await gateway.http.get("/readyz").status == 200 ? true : nil
+          }
+          for _ in 0..<3 {
+            let answer = try await gateway.http.get("/version")
+            #expect(answer.status == 200, "\(answer)")
+            #expect(try answer.json == stock)
+          }
+          // `Status` was not needed, which newer versions answer to root alone.
+          #expect(try await etcd.callsStarted(of: "Status") == 0)
+        }
+      }
+    }
+  }
+
+  /// What speaks gRPC alone is asked by `Status`, as before.
+  @Test func withoutHTTPItIsAskedFor() async throws {
+    try await withScriptedEtcd(
+      gateway: ["--dial-timeout", "500ms"],
+      script: { _ in
+        .message([0x12, 5] + Array("3.9.7".utf8))
+      }
+    ) { peer, gateway in
+      let answer = try await gateway.http.get("/version")
+      #expect(answer.status == 200, "\(answer)")
+      #expect(try answer.json == ["etcdserver": "3.9.7", "etcdcluster": "3.9.0"])
+    }
+  }
+
+  @Test(arguments: [
+    (#"{"etcdserver":"3.6.4","etcdcluster":"3.6.0","storage":"3.6.0"}"#, true),
+    (#"{"etcdserver":"3.5.30","etcdcluster":"not_decided"}"#, true),
+    (#"{"etcdserver":"3.5.30","etcdcluster":"3.5.0","more":[1]}"#, true),
+    (#"{"etcdserver":"3.5.30"}"#, false),
+    (#"{"etcdserver":"3.5.30","etcdcluster":""}"#, false),
+    (#"{"etcdserver":"3\"","etcdcluster":"3.5.0"}"#, false),
+    (#"{"etcdserver":"<b>","etcdcluster":"3.5.0"}"#, false),
+    (#"{"etcdserver":3,"etcdcluster":"3.5.0"}"#, false),
+    (#"[]"#, false), ("", false), (String(repeating: "[", count: 10_000), false),
+  ])
+  func onlyVersionsArePassedOn(text: String, isGood: Bool) throws {
+    let versions = MemberVersions(json: Array(text.utf8))
+    #expect((versions != nil) == isGood)
+    guard let versions, !text.contains("more") else { return }
+    #expect(versions.json().withUnsafeBytes { String(decoding: $0, as: UTF8.self) } == text)
+  }
+}

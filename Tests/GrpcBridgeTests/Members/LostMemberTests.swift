@@ -1,0 +1,146 @@
+import EtcdSchema
+import SwiftProtobuf
+import TestSupport
+import Testing
+
+@testable import GrpcBridge
+
+/// Requests that members die of: two are enough to know.
+@Suite struct LostMemberTests {
+  private static let read = CallMethod(path: "/test/Read", isRepeatable: true)
+  private static let keepAlive = "/etcdserverpb.Lease/LeaseKeepAlive"
+  private static let watch = "/etcdserverpb.Watch/Watch"
+  private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]
+
+  /// Three members that die of what has the path.
+  private static func cluster(
+    dyingOf path: String, _ death: ScriptedPeer.Answer = [.close(abruptly: true)],
+    body: (BridgeFixture, [ScriptedPeer]) async throws -> Void
+  ) async throws {
+    let peers = try (0..<3).map { _ in
+      try ScriptedPeer { call in
+        if call.path == path && !call.isSentinel { return death }
+        return call.path == watch ? well : .message([7])
+      }
+    }
+    let fixture = try BridgeFixture(peers[0], others: Array(peers.dropFirst()))
+    defer {
+      fixture.stop()
+      for peer in peers { peer.stop() }
+    }
+    try await body(fixture, peers)
+  }
+
+  private static func count(_ peers: [ScriptedPeer], _ path: String) -> Int {
+    peers.reduce(0) { $0 + $1.record.streams(of: path).filter { !$0.isSentinel }.count }
+  }
+
+  @Test func aReadEndsTwoMembersAndNoThird() async throws {
+    try await Self.cluster(dyingOf: "/test/Read") { fixture, peers in
+      let call = await fixture.start(Self.read, [[1]])
+      let status = try await call.end()
+      #expect(status.code == .unavailable && status.origin == .lost)
+      #expect(status.message.hasSuffix("which may be what ends etcd and is not sent again"), "\(status.message)")
+      #expect(Self.count(peers, "/test/Read") == 2)
+      #expect(peers.allSatisfy { $0.record.streams(of: "/test/Read").count < 2 })
+      // One that nobody dies of goes on.
+      let other = await fixture.start(CallMethod(path: "/test/Other", isRepeatable: true), [[1]])
+      try await other.expectEnd(.ok)
+    }
+  }
+
+  @Test func aWriteEndsOneMember() async throws {
+    try await Self.cluster(dyingOf: "/test/Unary") { fixture, peers in
+      let call = await fixture.start(.unary, [[1]])
+      let status = try await call.end()
+      #expect(status.code == .unavailable)
+      #expect(status.message.hasSuffix("; the call may have been executed"), "\(status.message)")
+      #expect(Self.count(peers, "/test/Unary") == 1)
+    }
+  }
+
+  /// A proxy in front of etcd lives on, and says that its member does not.
+  @Test(
+    arguments: [
+      .http(status: 502), .http(status: 504), .failure(14, "error reading from server: EOF"),
+    ] as [ScriptedPeer.Answer])
+  func whatAProxySaysOfItsMemberIsNoAnswer(death: ScriptedPeer.Answer) async throws {
+    try await Self.cluster(dyingOf: "/test/Read", death) { fixture, peers in
+      let call = await fixture.start(Self.read, [[1]])
+      try await call.expectEnd(.unavailable)
+      #expect(Self.count(peers, "/test/Read") == 2)
+    }
+  }
+
+  /// etcd's own word that it cannot for now proves that it lives.
+  @Test func anAnswerIsRepeatedAsOftenAsEver() async throws {
+    try await Self.cluster(dyingOf: "/test/Read", .failure(14, "etcdserver: leader changed")) { fixture, peers in
+      let call = await fixture.start(Self.read, [[1]])
+      try await call.expectEnd(.unavailable)
+      #expect(Self.count(peers, "/test/Read") == 100)
+    }
+  }
+
+  @Test func aKeepaliveEndsTwoMembersAndNoThird() async throws {
+    try await Self.cluster(dyingOf: Self.keepAlive) { fixture, peers in
+      let answers = await fixture.keepAlive([1])
+      guard case .failure(let status) = try await answers[0].result() else {
+        Issue.record("an answer")
+        return
+      }
+      #expect(status.code == .unavailable)
+      #expect(Self.count(peers, Self.keepAlive) == 2)
+    }
+  }
+
+  // MARK: - Watches
+
+  @Test func aWatchThatEndsItsMemberIsCreatedTwice() throws {
+    let etcd = try SimulatedEtcd()
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    var deaths = 0
+    while listener.status == nil && deaths < 10 {
+      deaths += 1
+      etcd.takeRequest(etcd.streams[0])
+      etcd.fail(etcd.streams[0], GrpcStatus(.unavailable, "lost", origin: .lost))
+      etcd.turn()
+    }
+    #expect(deaths == 2)
+    #expect(listener.status?.message.contains("may be what ends etcd") == true)
+    #expect(etcd.streams.isEmpty)
+  }
+
+  /// A watch outlives any number of members that have kept it for a while, and those who die in a row take it along in the end.
+  @Test func aWatchOutlivesMembersThatHaveKeptIt() throws {
+    let feed = WatchFeed(
+      WatchSpec(range: WatchRange(key: [1], end: []), request: [], passesFragments: false), startRevision: 0, birth: 0)
+    var now: UInt64 = 0
+    func live(for time: UInt64) throws {
+      let created = Etcdserverpb_WatchResponse.with { $0.created = true }
+      feed.created(try WatchMessage(created.serializedBytes()), at: now)
+      now += time
+      feed.wasLost(at: now)
+      feed.state = .waiting
+    }
+    for _ in 0..<100 {
+      try live(for: 5000)
+      #expect(!feed.isDangerous)
+      // Two that die together, as when a rack loses its power.
+      try live(for: 1)
+      try live(for: 1)
+      #expect(!feed.isDangerous)
+    }
+    for _ in 0..<3 { try live(for: 1) }
+    #expect(feed.isDangerous)
+  }
+}
+
+extension ScriptedPeer.Call {
+  /// Whether it is the one by which the channel itself finds out whether a member is of use.
+  fileprivate var isSentinel: Bool { path == "/etcdserverpb.Watch/Watch" }
+}
+
+extension ScriptedPeer.Stream {
+  fileprivate var isSentinel: Bool { headers[":path"] == "/etcdserverpb.Watch/Watch" }
+}
