@@ -28,7 +28,7 @@ struct FrozenMemberTests {
         for (number, member) in members.enumerated() {
           // Connections to all members, before one of them is needed.
           let before = try await calls(at: members)
-          _ = try await eventually("calls at every member", within: .seconds(30)) { () -> Bool? in
+          _ = try await eventually("calls at every member") { () -> Bool? in
             _ = try await put(gateway, "warm")
             return try await zip(before, calls(at: members)).allSatisfy { $0 < $1 } ? true : nil
           }
@@ -68,9 +68,9 @@ struct FrozenMemberTests {
     let gate = ScriptedPeer.Gate()
     let flags = ["--suspect-after", "50ms", "--keepalive-timeout", "200ms"]
     try await withScriptedEtcd(gateway: flags, script: { _ in ScriptedPeer.Answer.put.after(gate) }) { peer, gateway in
-      async let put = gateway.http.post("/v3/kv/put", ["key": "YQ=="], timeout: .seconds(60))
+      async let put = gateway.http.post("/v3/kv/put", ["key": "YQ=="])
       // Two PINGs are six seconds apart: it was waited for far beyond the limit.
-      try await peer.wait(for: "two PINGs", within: .seconds(60)) { record in
+      try await peer.wait(for: "two PINGs") { record in
         record.streams(of: RpcPath.put).first.map { record.connections[$0.connection].pings >= 2 } == true
       }
       gate.open()
