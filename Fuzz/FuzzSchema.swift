@@ -18,7 +18,14 @@ let node: Schema.Message = {
   }
   for name in ["a", "b", "c", "d", "far_away"] { add(name, name, .string) }
   let colors = Schema.EnumDefinition(name: "fuzz.Color", values: [("RED", 0), ("GREEN", 1), ("BLUE", -5)])
-  guard let schema = try? Schema(messages: [.init(name: "fuzz.Node", fields: fields)], enums: [colors]),
+  var rules = Schema.Rules()
+  rules.fields["fuzz.Node.a"] = .init(role: "one", excludes: "other", because: "a and b")
+  rules.fields["fuzz.Node.b"] = .init(role: "other", excludes: "one", value: [0], because: "a and b")
+  rules.fields["fuzz.Node.c"] = .init(isMemberURL: true, because: "not a URL")
+  rules.requirements["fuzz.Node"] = [
+    .init(field: "some_string", condition: ("one_enumeration", -5), because: "BLUE needs some_string")
+  ]
+  guard let schema = try? Schema(messages: [.init(name: "fuzz.Node", fields: fields)], enums: [colors], rules: rules),
     let node = schema.message("fuzz.Node")
   else { fatalError("the schema is broken") }
   return node

@@ -14,6 +14,7 @@ package struct EtcdSchema: Sendable {
   package init() {
     let extensions: SimpleExtensionMap = [
       Google_Api_Extensions_http, Etcdrest_Extensions_call, Etcdrest_Extensions_since, Etcdrest_Extensions_value_since,
+      Etcdrest_Extensions_requires, Etcdrest_Extensions_rule,
     ]
     do {
       let text = descriptorSetBase64.withUTF8Buffer { Data($0) }
@@ -49,6 +50,13 @@ extension EtcdSchema {
     package let isRepeatable: Bool
     /// Whether a call waits for another client by design, so that no default deadline may cut it.
     package let waits: Bool
+    /// Whether old releases take a call from anybody though authentication is on, so that etcd is not to see an anonymous
+    /// one.
+    package let needsUser: Bool
+    /// The number field that a request must have set for that; 0 where it holds for all.
+    package let needsUserIf: UInt32
+    /// Whether a call is not to be cancelled at etcd once it may be executed.
+    package let runsToEnd: Bool
 
     /// The `:path` of a gRPC call (gRPC over HTTP/2, "Requests").
     package var grpcPath: String { "/\(service)/\(name)" }
@@ -65,6 +73,9 @@ extension EtcdSchema {
       httpPaths = ([binding] + binding.additionalBindings).map(\.post).filter { !$0.isEmpty }
       isRepeatable = method.options.Etcdrest_call.repeatable
       waits = method.options.Etcdrest_call.waits
+      needsUser = method.options.Etcdrest_call.needsUser
+      needsUserIf = method.options.Etcdrest_call.needsUserIf
+      runsToEnd = method.options.Etcdrest_call.runsToEnd
     }
   }
 }

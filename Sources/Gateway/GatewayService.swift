@@ -63,13 +63,14 @@ final class GatewayService: Service {
     var shards: [LoopBound<Shard>] = []
     var loops: [EventLoop.Remote] = []
     var threads: [LoopThread] = []
-    let streamCount = StreamCount(most: settings.streams.most)
+    let memoryBudget = MemoryBudget(bytes: settings.memoryBytes)
+    let streamCount = StreamCount(most: settings.streams.most, mostNew: settings.streams.mostNew)
     for (index, sockets) in listeners.shards.enumerated() {
       let loop = try EventLoop()
       let shard = try Shard(
         loop: loop, listeners: sockets, tls: self.tls, settings: settings, routes: routes,
         descriptions: descriptions, authenticator: authenticator, streamCount: streamCount,
-        logger: index == 0 ? logger : quiet)
+        memoryBudget: memoryBudget, logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
       loops.append(loop.remote)
       threads.append(LoopThread(name: "etcd-rest \(index)", running: LoopBound(loop, loop: loop)))

@@ -8,8 +8,10 @@ struct GatewaySettings: Sendable {
   var endpoints: [Endpoint]
   var http = HTTPServer.Limits()
   var timeLimits = TimeLimits()
-  var bridge = Bridge.Configuration()
+  var bridge = Bridge.Configuration(keepalivesNeedUsers: true)
   var streams = StreamLimits()
+  /// How many bytes may be kept for clients.
+  var memoryBytes = MachineMemory.budget
   /// Whose pages may read answers, change anything, and open WebSockets.
   var origins = AllowedOrigins()
   /// By which names requests without credentials may ask for the gateway.
@@ -35,6 +37,9 @@ final class Shard {
   /// What describes the routes.
   let descriptions: OpenAPIFiles
   private let sockets: ClientSockets
+  /// What is kept for clients.
+  let memory: MemoryAccount
+  private let trimmer: MemoryTrimmer
   /// The streams that are open.
   let streams: OpenStreams
   private var server: HTTPServer!
@@ -49,9 +54,11 @@ final class Shard {
   ///   - listeners: listening sockets, which the shard takes over.
   ///   - tls: what TLS connections are made with; not needed where no listener has any.
   ///   - streamCount: counts the streams of all shards.
+  ///   - memoryBudget: what all shards may keep for clients.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, settings: GatewaySettings, routes: RouteTable,
-    descriptions: OpenAPIFiles, authenticator: Authenticator, streamCount: StreamCount, logger: Logger
+    descriptions: OpenAPIFiles, authenticator: Authenticator, streamCount: StreamCount,
+    memoryBudget: MemoryBudget, logger: Logger
   ) throws {
     self.loop = loop
     self.settings = settings
@@ -64,11 +71,15 @@ final class Shard {
     let bridge = bridge
     versions = VersionMemory(loop: loop, bridge: bridge, configuration: settings.bridge.channel)
     identity = settings.identity.map { bridge.keep($0, areOwn: true) }
-    sockets = ClientSockets(loop: loop, stallLimit: settings.streams.stallTimeout)
+    trimmer = MemoryTrimmer(loop: loop)
+    memory = MemoryAccount(memoryBudget, trimmer: trimmer)
+    sockets = ClientSockets(
+      loop: loop, stallLimit: settings.streams.stallTimeout, memory: memory, trimmer: trimmer)
     streams = OpenStreams(loop: loop, count: streamCount)
     server = try HTTPServer(
       loop: loop, listeners: listeners, tls: tls, limits: settings.http, origins: settings.origins, sockets: sockets,
-      logger: logger
+      memory: memory, trimmer: trimmer, logger: logger,
+      gate: { [unowned self] exchange throws(Refusal) in try BodyGate(exchange, shard: self) }
     ) { [unowned self] in route($0) }
     loop.beforeWaiting { [unowned self] in turn() }
   }
@@ -126,6 +137,9 @@ final class Shard {
     }
   }
 
+  /// The time of the shard's loop, in milliseconds.
+  var now: UInt64 { loop.now }
+
   /// Asks the cluster for its members from time to time.
   func followMembers(every interval: UInt64, report: @escaping ([Endpoint]) -> Void) {
     guard !isClosed else { return }
@@ -161,6 +175,7 @@ final class Shard {
     turn()
     isClosed = true
     server.stop()
+    trimmer.stop()
     loop.stop()
   }
 }

@@ -20,10 +20,15 @@ package final class Bridge {
     package var watchProgressInterval: UInt64 = 60_000
     /// How many watches a client may have on one stream.
     package var mostWatches = 1000
+    /// How many bytes they may take: their requests, and ``WatchClient/watchBytes`` for each.
+    package var mostWatchBytes = 4 << 20
     /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
     package var leaseStreamIdle: UInt64 = 60_000
+    /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28 take
+    /// them.
+    package var keepalivesNeedUsers: Bool
 
-    package init() {}
+    package init(keepalivesNeedUsers: Bool = false) { self.keepalivesNeedUsers = keepalivesNeedUsers }
   }
 
   private let loop: EventLoop
@@ -39,10 +44,13 @@ package final class Bridge {
   /// The watches of all clients.
   package private(set) lazy var watches = WatchHub(
     loop: loop, carrier: self, patience: configuration.channel.dialTimeout,
-    progressInterval: configuration.watchProgressInterval, mostWatches: configuration.mostWatches, logger: logger)
+    progressInterval: configuration.watchProgressInterval, mostWatches: configuration.mostWatches,
+    mostWatchBytes: configuration.mostWatchBytes, logger: logger)
   /// The keepalives of all clients.
   package private(set) lazy var leases = LeaseKeeper(
-    loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle)
+    loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle,
+    needsUsers: configuration.keepalivesNeedUsers)
+  private lazy var anonymousGate = AnonymousGate(loop: loop, bridge: self)
   private var tokens: [CredentialKey: Token] = [:]
   private var loggingIn: [CredentialKey: [Call]] = [:]
   /// Calls hold nothing of their delegates: these are held here.
@@ -50,6 +58,11 @@ package final class Bridge {
   /// The keys by which calls of the process wait in queues.
   var queueKeys: QueueKeys { authenticator.queueKeys }
   var now: UInt64 { loop.now }
+  /// Until when calls without credentials, and with the last token that was good, are known to be taken.
+  private var trustEnd: (none: UInt64, token: UInt64) = (0, 0)
+  private var trustedToken: Token?
+  /// How long that is believed, in milliseconds.
+  private static let trust: UInt64 = 5000
 
   /// Makes a bridge and begins to connect. Streams get their connection when the first one is started.
   package init(
@@ -81,6 +94,24 @@ package final class Bridge {
   /// A member that there is a connection to; nil where there is none.
   package var readyMember: ReadyMember? { channel.readyMember }
 
+  /// Whether etcd is known to take calls with these credentials, as it has a moment ago.
+  package func trusts(_ credentials: CallCredentials) -> Bool {
+    switch credentials {
+    case .none: loop.now < trustEnd.none
+    case .token(let token): loop.now < trustEnd.token && token == trustedToken
+    case .user(let user): tokens[user.key] != nil
+    }
+  }
+
+  /// Takes note that etcd has taken a call with these credentials.
+  package func trust(_ credentials: CallCredentials) {
+    switch credentials {
+    case .none: trustEnd.none = loop.now + Self.trust
+    case .token(let token): (trustedToken, trustEnd.token) = (token, loop.now + Self.trust)
+    case .user: break
+    }
+  }
+
   /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
   /// cancels the call.
   package func start(_ call: Call, for caller: Caller) { start(call, for: caller, insteadOf: nil) }
@@ -100,22 +131,43 @@ package final class Bridge {
 
   func forward(_ call: Call, for caller: Caller, insteadOf refused: Call? = nil) {
     call.caller = caller
-    let channel = channel(for: call)
     switch caller.credentials {
     case .none:
-      channel.send(call)
+      send(call)
     case .token(let token):
       call.token = token
-      channel.send(call)
+      send(call)
     case .user(let user):
       if let token = tokens[user.key], token !== refused?.token {
         call.token = token
-        channel.send(call)
+        send(call)
       } else {
         tokens[user.key] = nil
         logIn(call, user, stale: refused?.token)
       }
     }
+  }
+
+  /// Sends `call`, which has the token it is to go with, if any; without one perhaps not before etcd was asked whether it
+  /// may.
+  private func send(_ call: Call) {
+    if call.method.userNeed != .none, call.token?.isEmpty != false, call.method.userNeed.holds(for: call.message) {
+      anonymousGate.admit(call)
+    } else {
+      forward(call)
+    }
+  }
+
+  /// Sends `call` as it is.
+  func forward(_ call: Call) { channel(for: call).send(call) }
+
+  /// Watches over the deadline of `call` while something else has to be found out.
+  func hold(_ call: Call) -> Bool { channel(for: call).hold(call) }
+
+  /// Ends `call`, or logs its user in: one who was known not to need a token needs one now.
+  func refuse(_ call: Call, _ status: GrpcStatus) {
+    let channel = channel(for: call)
+    if !self.channel(channel, takesBack: call, after: status) { channel.end(call, with: status) }
   }
 
   private func channel(for call: Call) -> Channel {
@@ -249,7 +301,7 @@ package final class Bridge {
       case .success((let token, let isFresh)):
         call.token = token
         call.hasFreshToken = isFresh && call.renewals > 0
-        channel(for: call).send(call)
+        send(call)
       case .failure(let status):
         channel(for: call).end(call, with: status)
       }
@@ -262,7 +314,10 @@ extension Bridge: WatchCarrier {}
 extension Bridge: ChannelOwner {
   package func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool {
     if status.isOK {
-      if call.method.changesUsers { authenticator.usersHaveChanged() }
+      if call.method.changesUsers {
+        authenticator.usersHaveChanged()
+        anonymousGate.shut()
+      }
       call.place?.isGranted()
       return false
     }
@@ -287,7 +342,7 @@ extension Bridge: ChannelOwner {
     let stale = call.token
     if let current = tokens[user.key], current !== stale {
       call.token = current
-      channel.send(call)
+      send(call)
     } else {
       tokens[user.key] = nil
       logIn(call, user, stale: stale)

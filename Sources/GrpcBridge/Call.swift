@@ -22,12 +22,17 @@ package final class CallMethod: Sendable {
   package let isStream: Bool
   /// Whether a member without a leader is to end the stream, unless the call says otherwise.
   package let requiresLeader: Bool
+  /// Which calls are not to reach etcd without a token where authentication is on.
+  package let userNeed: UserNeed
+  /// Whether a call is not to be cancelled at etcd once it may be executed, neither by its deadline nor when its maker
+  /// has lost interest: etcd 3.5.0 to 3.5.4 die of a transaction of reads that is (etcd #14110).
+  package let runsToEnd: Bool
   /// What a call waits for; nil for nothing.
   let queue: QueueKind?
 
   package init(
     path: String, isRepeatable: Bool, changesUsers: Bool = false, isStream: Bool = false, requiresLeader: Bool = false,
-    isResumable: Bool = false, isReadOnly: Bool = false
+    isResumable: Bool = false, isReadOnly: Bool = false, userNeed: UserNeed = .none, runsToEnd: Bool = false
   ) {
     let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)
     _ = bytes.initialize(from: path.utf8)
@@ -38,6 +43,8 @@ package final class CallMethod: Sendable {
     self.changesUsers = changesUsers
     self.isStream = isStream
     self.requiresLeader = requiresLeader
+    self.userNeed = userNeed
+    self.runsToEnd = runsToEnd
     queue =
       switch path {
       case "/v3lockpb.Lock/Lock": .lock
@@ -107,7 +114,7 @@ package final class Call {
   }
 
   package let method: CallMethod
-  /// The request, or the first one of a stream.
+  /// The request of a unary call; that of a stream is in ``requests``.
   var message: CallMessage
   /// All requests of a stream; nil for a unary call.
   let requests: RequestStream?
@@ -115,7 +122,8 @@ package final class Call {
   let timeoutText: [UInt8]
   /// The time limit in milliseconds; nil for none.
   let timeout: UInt64?
-  unowned let delegate: any CallDelegate
+  /// Whom the call reports to: its maker, or whoever takes its place when that has lost interest.
+  unowned var delegate: any CallDelegate
 
   /// How large a message of the answer may be, in bytes: a larger one ends the call. For owners that keep it whole.
   package var mostBytes = Int.max
@@ -162,12 +170,16 @@ package final class Call {
   ) {
     self.method = method
     requests = method.isStream ? RequestStream() : nil
-    requests?.append(message)
-    self.message = message
+    if let requests {
+      requests.append(message)
+      self.message = CallMessage(copying: [])
+    } else {
+      self.message = message
+    }
     stream = CallStream(of: method)
     requiresLeader = method.requiresLeader
     self.timeout = timeout?.milliseconds
-    timeoutText = timeout?.headerValue ?? []
+    timeoutText = method.runsToEnd ? [] : timeout?.headerValue ?? []
     self.delegate = delegate
   }
 

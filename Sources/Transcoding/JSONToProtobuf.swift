@@ -2,8 +2,9 @@
 ///
 /// Follows protobuf's JSON mapping (ProtoJSON): either name of a field, base64 in either alphabet, padded or not,
 /// integers as numbers or strings and with exponents, enums as names or numbers, `null` for a field that is not set.
-/// Unknown fields and unknown enum names are ignored unless handled strictly. A field that occurs twice, or two fields
-/// of one oneof, are errors. Fields are written in the order in which they stand in the JSON; zero values of fields
+/// Unknown fields and unknown enum names are ignored unless handled strictly. A field that occurs twice, two fields of
+/// one oneof, an enum number that the schema does not have, and what the schema's ``Schema/Rules`` refuse are errors:
+/// a server may fail on what its own schema does not foresee, so none of it is written. Fields are written in the order in which they stand in the JSON; zero values of fields
 /// without presence are left out; repeated numbers are packed.
 ///
 /// The output is at most four times as long as the input: of the three characters `-1,` of a list become ten bytes.
@@ -30,23 +31,35 @@ package enum JSONToProtobuf {
     do {
       return try encoder.document(message.table, sequence: sequence, into: &output)
     } catch {
-      throw TranscodingError(reason: error.reason, path: encoder.path, offset: error.offset)
+      throw TranscodingError(
+        reason: error.reason, path: encoder.path, offset: error.offset,
+        detail: encoder.because?.string ?? encoder.enumeration?.pointee.listing ?? "")
     }
   }
 }
 
 /// One document on its way.
-private struct JSONEncoder {
+struct JSONEncoder {
   var reader: JSONReader
   let strict: Bool
+  /// The roles of fields that rules know and that have occurred anywhere in the document.
+  var roles: UInt64 = 0
   /// Of the field at fault; put together while a fault travels up.
   var path = ""
+  /// What there is to say of the fault besides its reason: the text of a rule, or the values of an enum.
+  var because: TableText?
+  var enumeration: UnsafePointer<EnumTable>?
 
   mutating func document(
     _ table: UnsafePointer<MessageTable>, sequence: Bool, into output: inout ByteBuffer
   ) throws(Fault) -> Int {
-    guard reader.skipWhiteSpace() else { return reader.offset }
-    try message(table, into: &output)
+    let start = output.count
+    if reader.skipWhiteSpace() {
+      try message(table, into: &output)
+    } else if table.pointee.requirements == nil {
+      return reader.offset
+    }
+    if let requirements = table.pointee.requirements { try check(requirements, output, from: start) }
     let count = reader.offset
     if strict && !sequence && reader.skipWhiteSpace() { throw reader.fault(.trailingBytes) }
     return count
@@ -71,7 +84,9 @@ private struct JSONEncoder {
           guard set & field.pointee.exclusive == 0 else { throw fault(.oneofAlreadySet, field, name) }
           set |= field.pointee.bit
           do {
-            if field.pointee.isRepeated {
+            if field.pointee.hasRule {
+              try ruled(field, into: &output)
+            } else if field.pointee.isRepeated {
               try array(field, into: &output)
             } else {
               try value(field, isElement: false, into: &output)
@@ -90,6 +105,20 @@ private struct JSONEncoder {
       }
       more = try reader.nextMember()
     }
+  }
+
+  /// A field that something is refused of.
+  @inline(never)
+  private mutating func ruled(
+    _ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer
+  ) throws(Fault) {
+    let start = output.count
+    if field.pointee.isRepeated {
+      try array(field, into: &output)
+    } else {
+      try value(field, isElement: false, into: &output)
+    }
+    if let rule = field.pointee.rule { try check(rule, output, from: start) }
   }
 
   @inline(__always)
@@ -140,7 +169,9 @@ private struct JSONEncoder {
     case .string: try string(field, isElement: isElement, into: &output)
     case .message:
       let mark = beginLength(field, in: &output)
-      try message(field.pointee.message.unsafelyUnwrapped, into: &output)
+      let table = field.pointee.message.unsafelyUnwrapped
+      try message(table, into: &output)
+      if let requirements = table.pointee.requirements { try check(requirements, output, from: mark) }
       endLength(mark, in: &output)
     default:
       guard let number = try scalar(field, scratch: &output) else { return }
@@ -267,13 +298,13 @@ private struct JSONEncoder {
   ) throws(Fault) -> UInt64? {
     let first = try reader.peek()
     let start = reader.cursor
+    let enumeration = field.pointee.enumeration.unsafelyUnwrapped
     if first &- 0x30 < 10 || first == UInt8(ascii: "-") {
       guard let value: Int32 = try reader.number()?.exactly() else { throw reader.fault(.expectedEnum, at: start) }
-      return UInt64(bitPattern: Int64(value))
+      return try known(value, enumeration, at: start)
     }
     guard first == UInt8(ascii: "\"") else { throw reader.fault(.expectedEnum) }
     let text = try reader.text()
-    let enumeration = field.pointee.enumeration.unsafelyUnwrapped
     var name = (start: text.start, count: text.count)
     if text.hasEscapes {
       let target = output.reserve(text.count)
@@ -283,10 +314,22 @@ private struct JSONEncoder {
       return UInt64(bitPattern: Int64(value.pointee.number))
     }
     if let value: Int32 = Self.integer(in: text, scratch: &output)?.exactly() {
-      return UInt64(bitPattern: Int64(value))
+      return try known(value, enumeration, at: start)
     }
     guard !strict else { throw reader.fault(.unknownEnumValue, at: start) }
     return nil
+  }
+
+  /// The bits of an enum number, which must be one that the schema has.
+  @inline(__always)
+  private mutating func known(
+    _ number: Int32, _ enumeration: UnsafePointer<EnumTable>, at start: UnsafePointer<UInt8>
+  ) throws(Fault) -> UInt64 {
+    guard enumeration.pointee.value(number: number) != nil else {
+      self.enumeration = enumeration
+      throw reader.fault(.unknownEnumNumber, at: start)
+    }
+    return UInt64(bitPattern: Int64(number))
   }
 
   // MARK: Wire format
@@ -374,7 +417,7 @@ private struct JSONEncoder {
   // MARK: Faults
 
   @inline(never)
-  private mutating func prepend(_ component: String) {
+  mutating func prepend(_ component: String) {
     path = path.isEmpty ? component : component + (path.utf8.first == UInt8(ascii: "[") ? "" : ".") + path
   }
 

@@ -7,15 +7,16 @@ extension Schema {
   /// Messages of `proto3` files outside the package `google.protobuf` are taken; those that are well-known types have a
   /// JSON form of their own, which nothing here needs.
   ///
-  /// - Throws: `SchemaError` for a field of floating point, map or group type, a type that is not in the set, or a
-  ///   message of more than 64 fields.
-  package init(_ descriptors: Google_Protobuf_FileDescriptorSet) throws {
+  /// - Parameter rules: what is refused of requests though it fits the messages.
+  /// - Throws: `SchemaError` for a field of floating point, map or group type, a type that is not in the set, a message
+  ///   of more than 64 fields, or a rule about what there is not.
+  package init(_ descriptors: Google_Protobuf_FileDescriptorSet, rules: Rules = Rules()) throws {
     var collector = Collector()
     for file in descriptors.file where file.syntax == "proto3" && file.package != "google.protobuf" {
       for message in file.messageType { try collector.collect(message, in: file.package) }
       for definition in file.enumType { collector.collect(definition, in: file.package) }
     }
-    try self.init(messages: collector.messages, enums: collector.enums)
+    try self.init(messages: collector.messages, enums: collector.enums, rules: rules)
   }
 }
 

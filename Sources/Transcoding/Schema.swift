@@ -9,8 +9,8 @@ package struct Schema: Sendable {
   /// Compiles the tables of `definitions`.
   ///
   /// - Throws: `SchemaError` if they are inconsistent or need what the transcoders cannot do.
-  init(messages definitions: [MessageDefinition], enums: [EnumDefinition]) throws {
-    var compiler = SchemaCompiler(messages: definitions, enums: enums)
+  init(messages definitions: [MessageDefinition], enums: [EnumDefinition], rules: Rules = Rules()) throws {
+    var compiler = SchemaCompiler(messages: definitions, enums: enums, rules: rules)
     try compiler.compile()
     messages = compiler.tables.mapValues { Message(table: UnsafePointer($0)) }
   }
@@ -115,6 +115,9 @@ struct FieldTable {
   let isPacked: Bool
   /// Whether a zero value differs from none.
   let hasPresence: Bool
+  let hasRule: Bool
+  /// What is refused of this field, or null.
+  let rule: UnsafePointer<FieldRuleTable>?
 
   var name: String { TableText(start: label.start + 2, count: label.count - 4).string }
 }
@@ -136,6 +139,8 @@ struct MessageTable {
   let slots: UnsafePointer<UInt8>
   let slotMask: Int
   let names: UnsafePointer<NameTable>
+  /// What must be set, or null.
+  let requirements: UnsafePointer<RequirementTable>?
 
   @inline(__always)
   func field(number: UInt32) -> UnsafePointer<FieldTable>? {
@@ -176,6 +181,12 @@ struct EnumTable {
 
   let count: Int
   let values: UnsafePointer<Value>
+
+  /// All names and numbers, for people.
+  var listing: String {
+    UnsafeBufferPointer(start: values, count: count)
+      .map { "\($0.quoted.string.dropFirst().dropLast()) (\($0.number))" }.joined(separator: ", ")
+  }
 
   func value(number: Int32) -> UnsafePointer<Value>? {
     for index in 0..<count where values[index].number == number { return values + index }

@@ -1,6 +1,8 @@
 /// Lays a schema's definitions out as tables. What it allocates is meant to live for ever.
 struct SchemaCompiler {
-  private let messages: [Schema.MessageDefinition]
+  let messages: [Schema.MessageDefinition]
+  let rules: Schema.Rules
+  private(set) var roles: [String: UInt64] = [:]
   private let enums: [Schema.EnumDefinition]
   private(set) var tables: [String: UnsafeMutablePointer<MessageTable>] = [:]
   private var enumTables: [String: UnsafePointer<EnumTable>] = [:]
@@ -8,14 +10,17 @@ struct SchemaCompiler {
   /// One bit each in a message's masks.
   private static let maximumFields = 64
 
-  init(messages: [Schema.MessageDefinition], enums: [Schema.EnumDefinition]) {
+  init(messages: [Schema.MessageDefinition], enums: [Schema.EnumDefinition], rules: Schema.Rules) {
     self.messages = messages
     self.enums = enums
+    self.rules = rules
   }
 
   mutating func compile() throws {
     // Checked before anything is allocated, so that a refused schema leaks nothing.
     try check()
+    try checkRules()
+    roles = try Self.roles(of: rules)
     for definition in enums {
       let values = definition.values.map {
         EnumTable.Value(quoted: Self.text("\"\($0.name)\""), number: $0.number)
@@ -61,7 +66,9 @@ struct SchemaCompiler {
     let fields = Self.array(
       sorted.enumerated().map { index, field in
         let others = sorted.indices.filter { field.oneof != nil && sorted[$0].oneof == field.oneof }
-        return table(of: field, bit: index, exclusive: others.reduce(1 << index) { $0 | 1 << $1 })
+        return table(
+          of: field, rule: rules.fields["\(definition.name).\(field.name)"], bit: index,
+          exclusive: others.reduce(1 << index) { $0 | 1 << $1 })
       })
 
     let direct = UnsafeMutablePointer<UInt8>.allocate(capacity: Int(MessageTable.directCount))
@@ -76,10 +83,15 @@ struct SchemaCompiler {
     let (slots, slotMask) = Self.slots(for: names)
     return MessageTable(
       fieldCount: sorted.count, fields: fields, numbers: Self.array(sorted.map { UInt32($0.number) }),
-      direct: direct, slots: slots, slotMask: slotMask, names: Self.array(names))
+      direct: direct, slots: slots, slotMask: slotMask, names: Self.array(names),
+      requirements: requirements(
+        of: definition.name,
+        fields: Dictionary(uniqueKeysWithValues: sorted.enumerated().map { ($1.name, fields + $0) })))
   }
 
-  private func table(of field: Schema.FieldDefinition, bit: Int, exclusive: UInt64) -> FieldTable {
+  private func table(
+    of field: Schema.FieldDefinition, rule: Schema.Rules.FieldRule?, bit: Int, exclusive: UInt64
+  ) -> FieldTable {
     let isPacked = field.isRepeated && field.kind.wireType != .lengthDelimited
     let wireType = isPacked ? .lengthDelimited : field.kind.wireType
     var tag: UInt64 = 0
@@ -97,7 +109,8 @@ struct SchemaCompiler {
       enumeration: field.kind == .enumeration ? enumTables[field.typeName] : nil,
       bit: 1 << bit, exclusive: exclusive, tag: tag, tagCount: tagCount, kind: field.kind,
       wireType: field.kind.wireType, isRepeated: field.isRepeated, isPacked: isPacked,
-      hasPresence: field.oneof != nil || field.kind == .message)
+      hasPresence: field.oneof != nil || field.kind == .message,
+      hasRule: rule != nil, rule: rule.map { Self.array([table(of: $0)]) })
   }
 
   private static func slots(for names: [NameTable]) -> (UnsafePointer<UInt8>, mask: Int) {
@@ -114,14 +127,15 @@ struct SchemaCompiler {
     return (UnsafePointer(slots), size - 1)
   }
 
-  private static func array<T: BitwiseCopyable>(_ elements: [T]) -> UnsafePointer<T> {
+  static func array<T: BitwiseCopyable>(_ elements: [T]) -> UnsafePointer<T> {
     let memory = UnsafeMutableBufferPointer<T>.allocate(capacity: max(elements.count, 1))
     _ = memory.initialize(fromContentsOf: elements)
     return UnsafePointer(memory.baseAddress!)
   }
 
-  private static func text(_ string: String) -> TableText {
-    let bytes = Array(string.utf8)
+  static func text(_ string: String) -> TableText { text(Array(string.utf8)) }
+
+  static func text(_ bytes: [UInt8]) -> TableText {
     let padded = bytes + [UInt8](repeating: 0, count: TableText.padding)
     return TableText(start: array(padded), count: bytes.count)
   }

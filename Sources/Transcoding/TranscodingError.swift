@@ -15,6 +15,8 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
     case expectedBool = "expected true or false"
     case expectedInteger = "expected an integer within the range of the field"
     case expectedEnum = "expected the name or the number of an enum value"
+    case unknownEnumNumber = "no enum value has this number"
+    case refused = "refused"
     case invalidBase64 = "not valid base64"
     case invalidUTF8 = "not valid UTF-8"
     case invalidEscape = "not a valid escape sequence"
@@ -41,16 +43,31 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
   /// How many bytes of the input precede the fault.
   package let offset: Int
 
+  /// What the reason alone does not say: which rule of the schema refuses the document, or which values there are.
+  package let detail: String
+
+  init(reason: Reason, path: String, offset: Int, detail: String = "") {
+    self.reason = reason
+    self.path = path
+    self.offset = offset
+    self.detail = detail
+  }
+
   /// The same fault in a larger input, where so many bytes precede the document.
   package func preceded(by count: Int) -> TranscodingError {
-    TranscodingError(reason: reason, path: path, offset: offset + count)
+    TranscodingError(reason: reason, path: path, offset: offset + count, detail: detail)
   }
 
   /// Whether the input is merely cut short: what is there may be the start of a valid document.
   package var isIncomplete: Bool { reason == .unexpectedEnd }
 
+  private var explanation: String {
+    if reason == .refused { return detail }
+    return detail.isEmpty ? reason.rawValue : "\(reason.rawValue): \(detail)"
+  }
+
   package var description: String {
-    "\(path.isEmpty ? "" : "\(path): ")\(reason.rawValue) (at byte \(offset))"
+    "\(path.isEmpty ? "" : "\(path): ")\(explanation) (at byte \(offset))"
   }
 }
 

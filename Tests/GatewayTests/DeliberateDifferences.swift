@@ -16,7 +16,7 @@ enum DeliberateDifferences {
     var notAsked: [EtcdVersion] = []
   }
 
-  static let samples: [Sample] = json + http + streams
+  static let samples: [Sample] = json + poison + http + streams
 
   /// What our answer to a request must be like, given stock's: the differences that a rule describes.
   /// - Parameter hasToken: whether the request carried a token.
@@ -82,6 +82,30 @@ enum DeliberateDifferences {
   private static func refused(_ reason: String, _ members: String...) -> [Sample] {
     members.map { Sample(request: .range(with: $0), stock: 200, ours: 400, reason: reason) }
   }
+
+  // MARK: What etcd dies of; all of it is in PoisonousRequests
+
+  private static let poison: [Sample] =
+    refused("a number that no enum value has may end etcd", #""sort_order":9"#, #""sort_order":-1"#) + [
+      Sample(
+        request: Request("/v3/kv/range", #"{"key":"YQ==","sort_target":9}"#), stock: 503, ours: 400,
+        reason: "a number that no enum value has may end etcd", notAsked: EtcdVersion.ofUpstream),
+      Sample(
+        request: Request("/v3/maintenance/alarm", #"{"action":"ACTIVATE"}"#), stock: 200, ours: 400,
+        reason: "an alarm of no kind ends 3.4 for good", notAsked: [.v3_4]),
+      Sample(
+        request: Request("/v3/auth/role/grant", #"{"name":"r"}"#), stock: 400, ours: 400,
+        reason: "a grant without a permission ends 3.4 for good", notAsked: [.v3_4]),
+      Sample(
+        request: Request("/v3/cluster/member/update", #"{"ID":"1"}"#), stock: 404, ours: 400,
+        reason: "a member without URLs ends etcd for good"),
+      Sample(
+        request: Request(
+          "/v3/kv/txn",
+          #"{"success":[{"request_delete_range":{"key":"YQ==","range_end":"AA=="}},"#
+            + #"{"request_put":{"key":"eA==","ignore_value":true}}]}"#),
+        stock: 400, ours: 400, reason: "where the key exists, this ends etcd for good"),
+    ]
 
   // MARK: HTTP
 

@@ -23,7 +23,7 @@ enum OddBodies {
     #""limit":"""#, #""limit":"+5""#, #""limit":"05""#, #""limit":007"#, #""limit":true"#, #""limit":[]"#,
     #""limit":{}"#, #""limit":NaN"#, #""limit":+5"#, #""limit":.5"#, #""limit":5."#, #""limit":0x5"#, #""limit":1e"#,
     #""limit":-"#, #""limit":1e400"#, #""limit":1e-400"#, #""limit":"1_0""#, #""limit":"0x5""#,
-    #""sort_order":"ASCEND""#, #""sort_order":1"#, #""sort_order":99"#, #""sort_order":-1"#, #""sort_order":null"#,
+    #""sort_order":"ASCEND""#, #""sort_order":1"#, #""sort_order":null"#,
     #""sort_order":true"#, #""sort_order":1.5"#, #""sort_order":[]"#, #""keys_only":true"#, #""keys_only":null"#,
     #""keys_only":"true""#, #""keys_only":1"#, #""keys_only":0"#, #""serializable":"false""#,
   ]

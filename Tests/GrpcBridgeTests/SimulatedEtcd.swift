@@ -38,6 +38,7 @@ final class SimulatedEtcd: WatchCarrier {
   let loop: EventLoop
   private(set) lazy var hub = WatchHub(
     loop: loop, carrier: self, patience: patience, progressInterval: progressInterval, mostWatches: 100,
+    mostWatchBytes: 1 << 20,
     logger: Logger(label: "test")
   )
   var progressInterval: UInt64 = 60_000

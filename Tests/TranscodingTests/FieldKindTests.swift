@@ -14,7 +14,7 @@ import Testing
         Schema.FieldDefinition(
           name: "some_\($1)", jsonName: "some_\($1)", number: $0 + 101, kind: $1, isRepeated: true, typeName: type($1))
       }
-    let colors = Schema.EnumDefinition(name: "Color", values: [("RED", 0), ("GREEN", -1)])
+    let colors = Schema.EnumDefinition(name: "Color", values: [("RED", 0), ("GREEN", -1), ("BLUE", 5)])
     return try Schema(messages: [.init(name: "M", fields: fields)], enums: [colors])
   }
 
@@ -60,7 +60,7 @@ import Testing
       (#"{"string":"x"}"#, [0x6a, 1, 0x78]), (#"{"bytes":"eA=="}"#, [0x72, 1, 0x78]), (#"{"message":{}}"#, [0x7a, 0]),
       (#"{"some_bool":[true,false]}"#, [0xaa, 6, 2, 1, 0]), (#"{"some_int64":["1","0"]}"#, [0xba, 6, 2, 1, 0]),
       (#"{"some_sfixed32":[-2,0]}"#, [0xf2, 6, 8, 0xfe, 0xff, 0xff, 0xff, 0, 0, 0, 0]),
-      (#"{"some_enumeration":["RED",5]}"#, [0x82, 7, 2, 0, 5]),
+      (#"{"some_enumeration":["RED","BLUE"]}"#, [0x82, 7, 2, 0, 5]),
       (#"{"some_message":[{"bool":true},{}]}"#, [0x9a, 7, 2, 8, 1, 0x9a, 7, 0]),
     ] as [(String, [UInt8])])
   func isTheSameBothWays(_ json: String, _ wire: [UInt8]) throws {

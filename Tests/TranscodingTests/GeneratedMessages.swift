@@ -4,6 +4,7 @@ import SwiftProtobuf
 /// Every generated message; a test makes sure that none is missing.
 let generatedMessages: [any Message.Type] = [
   Authpb_Permission.self, Authpb_Role.self, Authpb_User.self, Authpb_UserAddOptions.self, Etcdrest_CallRule.self,
+  Etcdrest_FieldRule.self, Etcdrest_Requirement.self,
   Etcdserverpb_AlarmMember.self, Etcdserverpb_AlarmRequest.self, Etcdserverpb_AlarmResponse.self,
   Etcdserverpb_AuthDisableRequest.self, Etcdserverpb_AuthDisableResponse.self, Etcdserverpb_AuthEnableRequest.self,
   Etcdserverpb_AuthEnableResponse.self, Etcdserverpb_AuthRoleAddRequest.self, Etcdserverpb_AuthRoleAddResponse.self,

@@ -44,7 +44,9 @@ struct RandomMessage {
     case .fixed32, .sfixed32: return (0..<4).map { _ in UInt8.random(in: 0...255, using: &random) }
     case .fixed64, .sfixed64: return (0..<8).map { _ in UInt8.random(in: 0...255, using: &random) }
     case .enumeration:
-      return Self.varint(random.chance(1, in: 8) ? extended(Int32(truncatingIfNeeded: integer())) : integer() % 5)
+      // Numbers that the schema does not have are read, but not written.
+      let enumeration = field.enumeration!.pointee
+      return Self.varint(extended(enumeration.values[Int.random(in: 0..<enumeration.count, using: &random)].number))
     case .int32: return Self.varint(extended(Int32(truncatingIfNeeded: integer())))
     case .uint32, .sint32: return Self.varint(integer() & 0xffff_ffff)
     case .int64, .uint64, .sint64: return Self.varint(integer())

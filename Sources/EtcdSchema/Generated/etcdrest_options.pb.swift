@@ -10,6 +10,11 @@
 
 /// What the gateway and its client need to know of an RPC or a field beyond its shape.
 
+#if canImport(FoundationEssentials)
+package import FoundationEssentials
+#else
+package import Foundation
+#endif
 package import SwiftProtobuf
 
 // If the compiler emits an error on this type, it is because this file
@@ -33,6 +38,66 @@ package nonisolated struct Etcdrest_CallRule: Sendable {
 
   /// The call waits for another client by design (a lock, a campaign): it gets no default deadline.
   package var waits: Bool = false
+
+  /// The call changes something, or harms, and old releases of etcd take it from anybody though authentication is on: an
+  /// anonymous one is asked for who it is before etcd sees it.
+  package var needsUser: Bool = false
+
+  /// The call is not cancelled at etcd once it may be executed: not by its deadline, and not when its client leaves.
+  package var runsToEnd: Bool = false
+
+  /// Narrows `needs_user` to requests that have this number field set.
+  package var needsUserIf: UInt32 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A field that a message must have, with a value other than zero or empty, because an etcd in use dies or is damaged
+/// without it.
+package nonisolated struct Etcdrest_Requirement: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// The name of the field.
+  package var field: String = String()
+
+  /// The name of an enum field of the same message: the requirement holds only if that has the number below.
+  package var ifField: String = String()
+
+  /// The number that `if_field` must have.
+  package var ifNumber: Int32 = 0
+
+  /// What the error says after the name of the field.
+  package var because: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// What is refused of a field, because an etcd in use dies of it or is damaged by it.
+package nonisolated struct Etcdrest_FieldRule: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Each value must be a URL that every etcd takes for a member's.
+  package var memberURL: Bool = false
+
+  /// What the field does to a request that has it: a name for `excludes` of other fields.
+  package var role: String = String()
+
+  /// The role that no other field of the same request may have, however deep in it.
+  package var excludes: String = String()
+
+  /// The value with which the field has its role; by default any other than zero or empty.
+  package var value: Data = Data()
+
+  /// What the error says after the name of the field.
+  package var because: String = String()
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -84,6 +149,31 @@ nonisolated extension SwiftProtobuf.Google_Protobuf_FieldOptions {
   package mutating func clearEtcdrest_since() {
     clearExtensionValue(ext: Etcdrest_Extensions_since)
   }
+
+  /// What is refused of the field.
+  package var Etcdrest_rule: Etcdrest_FieldRule {
+    get {return getExtensionValue(ext: Etcdrest_Extensions_rule) ?? Etcdrest_FieldRule()}
+    set {setExtensionValue(ext: Etcdrest_Extensions_rule, value: newValue)}
+  }
+  /// Returns true if extension `Etcdrest_Extensions_rule`
+  /// has been explicitly set.
+  package var hasEtcdrest_rule: Bool {
+    return hasExtensionValue(ext: Etcdrest_Extensions_rule)
+  }
+  /// Clears the value of extension `Etcdrest_Extensions_rule`.
+  /// Subsequent reads from it will return its default value.
+  package mutating func clearEtcdrest_rule() {
+    clearExtensionValue(ext: Etcdrest_Extensions_rule)
+  }
+}
+
+nonisolated extension SwiftProtobuf.Google_Protobuf_MessageOptions {
+
+  /// What a request must have.
+  package var Etcdrest_requires: [Etcdrest_Requirement] {
+    get {return getExtensionValue(ext: Etcdrest_Extensions_requires) ?? []}
+    set {setExtensionValue(ext: Etcdrest_Extensions_requires, value: newValue)}
+  }
 }
 
 nonisolated extension SwiftProtobuf.Google_Protobuf_MethodOptions {
@@ -115,6 +205,8 @@ nonisolated extension SwiftProtobuf.Google_Protobuf_MethodOptions {
 package nonisolated let Etcdrest_Options_Extensions: SwiftProtobuf.SimpleExtensionMap = [
   Etcdrest_Extensions_call,
   Etcdrest_Extensions_since,
+  Etcdrest_Extensions_rule,
+  Etcdrest_Extensions_requires,
   Etcdrest_Extensions_value_since
 ]
 
@@ -134,6 +226,18 @@ package nonisolated let Etcdrest_Extensions_since = SwiftProtobuf.MessageExtensi
   fieldName: "etcdrest.since"
 )
 
+/// What is refused of the field.
+package nonisolated let Etcdrest_Extensions_rule = SwiftProtobuf.MessageExtension<SwiftProtobuf.OptionalMessageExtensionField<Etcdrest_FieldRule>, SwiftProtobuf.Google_Protobuf_FieldOptions>(
+  _protobuf_fieldNumber: 51005,
+  fieldName: "etcdrest.rule"
+)
+
+/// What a request must have.
+package nonisolated let Etcdrest_Extensions_requires = SwiftProtobuf.MessageExtension<SwiftProtobuf.RepeatedMessageExtensionField<Etcdrest_Requirement>, SwiftProtobuf.Google_Protobuf_MessageOptions>(
+  _protobuf_fieldNumber: 51004,
+  fieldName: "etcdrest.requires"
+)
+
 /// The etcd version that introduced the value.
 package nonisolated let Etcdrest_Extensions_value_since = SwiftProtobuf.MessageExtension<SwiftProtobuf.OptionalExtensionField<SwiftProtobuf.ProtobufString>, SwiftProtobuf.Google_Protobuf_EnumValueOptions>(
   _protobuf_fieldNumber: 51003,
@@ -146,7 +250,7 @@ fileprivate nonisolated let _protobuf_package = "etcdrest"
 
 nonisolated extension Etcdrest_CallRule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CallRule"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}repeatable\0\u{1}waits\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}repeatable\0\u{1}waits\0\u{3}needs_user\0\u{3}needs_user_if\0\u{3}runs_to_end\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -156,6 +260,9 @@ nonisolated extension Etcdrest_CallRule: SwiftProtobuf.Message, SwiftProtobuf._M
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularBoolField(value: &self.repeatable) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.waits) }()
+      case 3: try { try decoder.decodeSingularBoolField(value: &self.needsUser) }()
+      case 4: try { try decoder.decodeSingularUInt32Field(value: &self.needsUserIf) }()
+      case 5: try { try decoder.decodeSingularBoolField(value: &self.runsToEnd) }()
       default: break
       }
     }
@@ -168,12 +275,119 @@ nonisolated extension Etcdrest_CallRule: SwiftProtobuf.Message, SwiftProtobuf._M
     if self.waits != false {
       try visitor.visitSingularBoolField(value: self.waits, fieldNumber: 2)
     }
+    if self.needsUser != false {
+      try visitor.visitSingularBoolField(value: self.needsUser, fieldNumber: 3)
+    }
+    if self.needsUserIf != 0 {
+      try visitor.visitSingularUInt32Field(value: self.needsUserIf, fieldNumber: 4)
+    }
+    if self.runsToEnd != false {
+      try visitor.visitSingularBoolField(value: self.runsToEnd, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Etcdrest_CallRule, rhs: Etcdrest_CallRule) -> Bool {
     if lhs.repeatable != rhs.repeatable {return false}
     if lhs.waits != rhs.waits {return false}
+    if lhs.needsUser != rhs.needsUser {return false}
+    if lhs.runsToEnd != rhs.runsToEnd {return false}
+    if lhs.needsUserIf != rhs.needsUserIf {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Etcdrest_Requirement: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Requirement"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}field\0\u{3}if_field\0\u{3}if_number\0\u{1}because\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.field) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.ifField) }()
+      case 3: try { try decoder.decodeSingularInt32Field(value: &self.ifNumber) }()
+      case 4: try { try decoder.decodeSingularStringField(value: &self.because) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.field.isEmpty {
+      try visitor.visitSingularStringField(value: self.field, fieldNumber: 1)
+    }
+    if !self.ifField.isEmpty {
+      try visitor.visitSingularStringField(value: self.ifField, fieldNumber: 2)
+    }
+    if self.ifNumber != 0 {
+      try visitor.visitSingularInt32Field(value: self.ifNumber, fieldNumber: 3)
+    }
+    if !self.because.isEmpty {
+      try visitor.visitSingularStringField(value: self.because, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdrest_Requirement, rhs: Etcdrest_Requirement) -> Bool {
+    if lhs.field != rhs.field {return false}
+    if lhs.ifField != rhs.ifField {return false}
+    if lhs.ifNumber != rhs.ifNumber {return false}
+    if lhs.because != rhs.because {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Etcdrest_FieldRule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".FieldRule"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}member_url\0\u{1}role\0\u{1}excludes\0\u{1}value\0\u{1}because\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.memberURL) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.role) }()
+      case 3: try { try decoder.decodeSingularStringField(value: &self.excludes) }()
+      case 4: try { try decoder.decodeSingularBytesField(value: &self.value) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.because) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.memberURL != false {
+      try visitor.visitSingularBoolField(value: self.memberURL, fieldNumber: 1)
+    }
+    if !self.role.isEmpty {
+      try visitor.visitSingularStringField(value: self.role, fieldNumber: 2)
+    }
+    if !self.excludes.isEmpty {
+      try visitor.visitSingularStringField(value: self.excludes, fieldNumber: 3)
+    }
+    if !self.value.isEmpty {
+      try visitor.visitSingularBytesField(value: self.value, fieldNumber: 4)
+    }
+    if !self.because.isEmpty {
+      try visitor.visitSingularStringField(value: self.because, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Etcdrest_FieldRule, rhs: Etcdrest_FieldRule) -> Bool {
+    if lhs.memberURL != rhs.memberURL {return false}
+    if lhs.role != rhs.role {return false}
+    if lhs.excludes != rhs.excludes {return false}
+    if lhs.value != rhs.value {return false}
+    if lhs.because != rhs.because {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -151,7 +151,7 @@ package nonisolated struct Etcdserverpb_MemberUpdateRequest: Sendable {
   /// The ID of the member.
   package var id: UInt64 = 0
 
-  /// All its peer URLs from now on; the old ones are forgotten.
+  /// All its peer URLs from now on; the old ones are forgotten. Each is `http://HOST:PORT`, or `https`, without a path.
   package var peerUrls: [String] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

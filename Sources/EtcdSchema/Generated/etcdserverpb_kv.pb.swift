@@ -263,10 +263,14 @@ package nonisolated struct Etcdserverpb_PutRequest: Sendable {
 
   /// Whether to keep the value and change only the lease. `value` must then be empty, and the key must exist, or the
   /// call fails with `InvalidArgument`.
+  ///
+  /// The gateway refuses it in a transaction in which a deletion has the `range_end` `\0`.
   package var ignoreValue: Bool = false
 
   /// Whether to keep the lease and change only the value. `lease` must then be 0, and the key must exist, or the call
   /// fails with `InvalidArgument`.
+  ///
+  /// The gateway refuses it in a transaction in which a deletion has the `range_end` `\0`.
   package var ignoreLease: Bool = false
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -319,6 +323,8 @@ package nonisolated struct Etcdserverpb_DeleteRangeRequest: Sendable {
 
   /// The first key after the range: empty for `key` alone, `\0` for every key from `key` on, `key` with its last byte
   /// raised by one for every key that starts with `key`.
+  ///
+  /// The gateway refuses `\0` in a transaction in which a put has `ignore_value` or `ignore_lease`.
   package var rangeEnd: Data = Data()
 
   /// Whether to return the deleted keys. This needs the permission to read them.

@@ -85,8 +85,8 @@ package nonisolated struct Etcdserverpb_AlarmRequest: Sendable {
   /// The ID of the member the alarm to raise or clear is about. It must match exactly, and does not matter for a list.
   package var memberID: UInt64 = 0
 
-  /// The kind of alarm to raise or clear, or to list; `NONE` lists every kind and clears nothing. Never raise `NONE`:
-  /// newer releases ignore it, but etcd 3.4 crashes if `memberID` is 0 as well.
+  /// The kind of alarm to raise or clear, or to list; `NONE` lists every kind and clears nothing, and cannot be
+  /// raised.
   package var alarm: Etcdserverpb_AlarmType = .none
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()

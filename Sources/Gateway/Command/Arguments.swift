@@ -18,6 +18,21 @@ struct TimeSpan: ExpressibleByArgument, Sendable {
   }
 }
 
+/// A number of bytes on the command line: `1048576`, `1024K`, `512M`, `1G`.
+struct ByteCount: ExpressibleByArgument, Sendable {
+  let bytes: Int
+
+  init(_ bytes: Int) { self.bytes = bytes }
+
+  init?(argument: String) {
+    let units: [(suffix: String, shift: Int)] = [("K", 10), ("M", 20), ("G", 30), ("", 0)]
+    guard let unit = units.first(where: { argument.hasSuffix($0.suffix) }),
+      let number = Int(argument.dropLast(unit.suffix.count)), number >= 0, number <= (1 << 50) >> unit.shift
+    else { return nil }
+    bytes = number << unit.shift
+  }
+}
+
 /// How much to log.
 struct LogLevel: ExpressibleByArgument, Sendable {
   let level: Logger.Level

@@ -29,8 +29,19 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "The largest request line and headers together, in bytes, up to 24576. (default: 16384)")
   var maxHeaderBytes: Int?
 
+  @Option(
+    help: """
+      How many bytes may be kept for clients, all of them together: unfinished request bodies, answers that wait to be \
+      read, WebSocket messages, watches; as 512M or 1G, too. (default: a quarter of what the machine or control group has, \
+      from 64M to 1G)
+      """)
+  var maxMemory: ByteCount?
+
   @Option(help: "How many streams may be open, WebSockets included. (default: 20000)")
   var maxStreams: Int?
+
+  @Option(help: "How many WebSockets may be open besides that have not sent a good request so far. (default: 1000)")
+  var maxNewWebsockets: Int?
 
   @Option(help: "How many bytes of a stream may wait for its client before etcd is held back. (default: 262144)")
   var streamBacklog: Int?
@@ -76,6 +87,12 @@ struct ServeOptions: ParsableArguments {
 
   @Option(help: "How many watches a client may have on one stream. (default: 1000)")
   var maxWatches: Int?
+
+  @Option(
+    help: """
+      How many bytes the watches of a client may take on one stream: their keys, and 512 for each. (default: 4194304)
+      """)
+  var maxWatchBytes: Int?
 
   @Option(help: "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)")
   var shutdownTimeout: TimeSpan?
@@ -172,8 +189,13 @@ struct ServeConfiguration {
       options.maxHeaderBytes, "max-header-bytes", default: 16 << 10, in: 256...(24 << 10))
     settings.http.proxies = try options.access.proxies(environment, listen: listen)
     try options.connections.apply(to: &settings.http, shards: shards, environment)
+    settings.memoryBytes = try environment.value(
+      options.maxMemory, "max-memory", default: ByteCount(MachineMemory.budget)
+    ).bytes
+    guard settings.memoryBytes >= 1 << 20 else { throw ValidationError("--max-memory must be at least 1M") }
     settings.streams = StreamLimits(
       most: try number(options.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
+      mostNew: try number(options.maxNewWebsockets, "max-new-websockets", default: 1000, in: 1...1_000_000),
       backlog: try number(options.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),
       stallTimeout: try time(options.stallTimeout, "stall-timeout", default: 60))
     settings.http.tls = TLSRelays.Limits(
@@ -189,6 +211,8 @@ struct ServeConfiguration {
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
     settings.bridge.watchProgressInterval = try time(
       options.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
+    settings.bridge.mostWatchBytes = try number(
+      options.maxWatchBytes, "max-watch-bytes", default: 4 << 20, in: (64 << 10)...(1 << 30))
     settings.bridge.mostWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
     settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
     settings.hosts = try options.access.hosts(environment)

@@ -1,3 +1,4 @@
+internal import CMicrohttpd
 import EventLoop
 import Glibc
 
@@ -7,9 +8,11 @@ protocol ClientSocketDelegate: AnyObject {
   func socket(_ socket: ClientSocket, received bytes: UnsafeRawBufferPointer)
   /// All that was queued is with the system.
   func socketHasRoom(_ socket: ClientSocket)
-  /// The client's system has taken nothing for the stall limit though there is something to take. The owner may end the
-  /// socket; else it hears of it again after another limit.
-  func socketHasStalled(_ socket: ClientSocket)
+  /// The client's system has taken nothing for the stall limit though there is something to take, or less than it should
+  /// while more is kept for clients than there is memory for. The owner may end the socket; else it hears of it again.
+  ///
+  /// - Parameter reason: which it is, for the client.
+  func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString)
   /// The client has left, or the connection could not be taken over. Nothing follows.
   func socketIsGone(_ socket: ClientSocket)
 }
@@ -27,7 +30,7 @@ final class ClientSocket {
   ///
   /// Invariant: they belong to `owner` and neither move nor change as long as it lives.
   private struct Piece {
-    let owner: AnyObject
+    let owner: SocketBytes
     let bytes: UnsafeRawBufferPointer
   }
 
@@ -46,6 +49,8 @@ final class ClientSocket {
   /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it is not
   /// gone. One that has closed both sides answers whatever is sent with a reset.
   static let grace: UInt64 = 500
+  /// What a client is told that does not read.
+  static let stall: StaticString = "the client does not read (--stall-timeout)"
   /// How many pieces go to the system at once.
   private static let mostPieces = 16
 
@@ -104,8 +109,9 @@ final class ClientSocket {
   // MARK: - From its owner
 
   /// Queues bytes that belong to `owner` and neither move nor change as long as it lives: they are not copied.
-  func send(_ bytes: UnsafeRawBufferPointer, of owner: AnyObject) {
+  func send(_ bytes: UnsafeRawBufferPointer, of owner: SocketBytes) {
     guard isAwaited || isOpen, !bytes.isEmpty else { return }
+    owner.count(in: sockets.memory)
     // Until now there was nothing to take: no stall, however long ago the last bytes were.
     if backlog == 0 && takenCount == confirmedCount { lastProgress = sockets.loop.now }
     queue.append(Piece(owner: owner, bytes: bytes))
@@ -228,7 +234,13 @@ final class ClientSocket {
     }
     // What the client's system does not confirm in time is a stall, too.
     look(after: sockets.lookInterval)
-    guard backlog == 0 else { return }
+    guard backlog == 0 else {
+      // Those that keep up have no more waiting than any connection may have.
+      if isOpen, backlog > MemoryAccount.uncounted, sockets.memory.isOverdrawn {
+        delegate?.socketHasStalled(self, MemoryAccount.shortage)
+      }
+      return
+    }
     if isFinishing { linger() } else { delegate?.socketHasRoom(self) }
   }
 
@@ -365,7 +377,7 @@ final class ClientSocket {
     let isIdle = backlog == 0 && confirmedCount == takenCount
     if !isIdle && now - lastProgress >= sockets.stallLimit {
       lastProgress = now
-      if isOpen { delegate?.socketHasStalled(self) } else { cut() }
+      if isOpen { delegate?.socketHasStalled(self, Self.stall) } else { cut() }
       if isClosed { return false }
     }
     let hasLimit = hasHalfClosed || deadline != .max

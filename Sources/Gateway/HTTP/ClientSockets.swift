@@ -13,6 +13,9 @@ final class ClientSockets {
   let stallLimit: UInt64
   /// How often to look whether a client makes progress.
   let lookInterval: UInt64
+  /// What is kept for clients.
+  let memory: MemoryAccount
+  private let trimmer: MemoryTrimmer
   /// What is read goes here first: one buffer for all, as it is passed on at once.
   let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
 
@@ -24,9 +27,11 @@ final class ClientSockets {
   /// Wakes the loop while any socket is dirty: whatever comes after the turn's flush goes out in the next turn.
   private lazy var nextTurn = LoopTimer(loop: loop) {}
 
-  init(loop: EventLoop, stallLimit: UInt64) {
+  init(loop: EventLoop, stallLimit: UInt64, memory: MemoryAccount, trimmer: MemoryTrimmer) {
     self.loop = loop
     self.stallLimit = stallLimit
+    self.memory = memory
+    self.trimmer = trimmer
     lookInterval = max(Self.tick, stallLimit / 4)
   }
 
@@ -74,6 +79,7 @@ final class ClientSockets {
     socket.slot = open.count
     open.append(socket)
     if socket.isParting { partingCount += 1 }
+    trimmer.sockets.rise(to: open.count)
   }
 
   func remove(_ socket: ClientSocket) {
@@ -86,6 +92,7 @@ final class ClientSockets {
     socket.slot = -1
     if socket.isParting { partingCount -= 1 }
     whenGone()
+    if trimmer.sockets.fall(to: open.count) { trimmer.trimSoon() }
   }
 
   func flushLater(_ socket: ClientSocket) {

@@ -10,6 +10,10 @@ import Transcoding
 final class Exchange {
   private enum State {
     case receiving
+    /// Who the client is has to be found out before its body is read, the connection suspended.
+    case atGate
+    /// The body may come: the connection goes on.
+    case admitted
     /// The handler has been told of the end of the request and is still being asked for its answer.
     case asking
     /// The answer is awaited, the connection suspended.
@@ -27,15 +31,19 @@ final class Exchange {
   private let client: ClientConnection
   private unowned let server: HTTPServer
   private var handler: (any RequestHandler)?
+  private var gate: BodyGate?
   private var bodyLimit: BodyLimit
   private var state = State.receiving
   private var bodyCount: UInt64 = 0
   /// Since when the body is on its way, in the loop's milliseconds.
-  private let receivingSince: UInt64
+  private var receivingSince: UInt64
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
   private var status: UInt32 = 0
   private var response: OpaquePointer?
+  /// The body, where it comes in pieces, and an answer that is more than a connection has room for: for as long as the
+  /// request goes on, since what is made of the body lives as long.
+  private var kept: KeptBytes
   /// Where the connection goes once libmicrohttpd has let go of it.
   private var successor: ClientSocket?
   private var takeoverAttempts = 0
@@ -47,6 +55,7 @@ final class Exchange {
     self.head = head
     self.client = client
     self.server = server
+    kept = KeptBytes(server.memory)
     bodyLimit = server.bodyLimit
     receivingSince = server.loop.now
     client.exchange = self
@@ -135,11 +144,11 @@ final class Exchange {
   }
 
   /// Whether the request is not complete yet.
-  var isReceiving: Bool { state == .receiving }
+  var isReceiving: Bool { state == .receiving || state == .atGate || state == .admitted }
 
   /// Whether the body comes more slowly than it may, on average and after its first seconds.
   func isTooSlow(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
-    guard limits.bodyRate > 0 else { return false }
+    guard limits.bodyRate > 0, state == .receiving else { return false }
     let allowed = RequestClock.Limits.bodyGrace + bodyCount * 1000 / UInt64(limits.bodyRate)
     return now - receivingSince > allowed
   }
@@ -167,7 +176,37 @@ final class Exchange {
       respond(bodyLimit.refusal)
       return queue()
     }
+    if let length = head.contentLength, length > UInt64(MemoryAccount.uncounted), handler?.keepsBody == true,
+      !server.memory.hasRoom(for: Int(length))
+    {
+      respond(.shortage)
+      return queue()
+    }
+    return handler?.keepsBody == true && head.mayHaveLargeBody ? meetGate() : .YES
+  }
+
+  /// Has a client wait with its body until etcd knows it, if that is in question.
+  private func meetGate() -> MHD_Result {
+    do throws(Refusal) {
+      gate = try server.gate(self)
+    } catch {
+      respond(.error(error))
+      return queue()
+    }
+    guard let gate else { return .YES }
+    state = .atGate
+    MHD_suspend_connection(connection)
+    gate.ask()
     return .YES
+  }
+
+  /// The client's body may come.
+  func takeBody() {
+    guard state == .atGate else { return }
+    gate = nil
+    state = .admitted
+    receivingSince = server.loop.now
+    server.resume(connection)
   }
 
   /// A piece of the body has come.
@@ -176,7 +215,12 @@ final class Exchange {
     let limit = UInt64(bodyLimit.bytes)
     guard state == .receiving else { return queue() }
     if bodyCount <= limit {
-      handler?.received(bytes, isWhole: head.contentLength == UInt64(bytes.count))
+      let isWhole = head.contentLength == UInt64(bytes.count)
+      if !isWhole, let handler, handler.keepsBody, !kept.grow(by: bytes.count) {
+        respond(.shortage)
+      } else {
+        handler?.received(bytes, isWhole: isWhole)
+      }
     } else {
       respond(bodyLimit.refusal)
     }
@@ -185,6 +229,11 @@ final class Exchange {
 
   /// The request is complete, or libmicrohttpd goes on after a suspension.
   func proceed() -> MHD_Result {
+    if state == .admitted {
+      // libmicrohttpd asks again what it has asked at the head, and then reads the body.
+      state = .receiving
+      return .YES
+    }
     guard state == .receiving else { return queue() }
     state = .asking
     handler?.receivedEnd()
@@ -271,7 +320,7 @@ final class Exchange {
 
   /// The client has closed its side. Where libmicrohttpd is at work on the connection it finds out by itself.
   func clientIsGone() {
-    guard state == .suspended || state == .starved else { return }
+    guard state == .suspended || state == .starved || state == .atGate else { return }
     abandon()
     server.resume(connection)
   }
@@ -279,6 +328,8 @@ final class Exchange {
   /// Nothing more is to be said: the connection is being closed.
   func abandon() {
     state = .abandoned
+    gate?.cancel()
+    gate = nil
     handler?.clientIsGone()
     handler = nil
   }
@@ -289,7 +340,8 @@ final class Exchange {
   ///
   /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
   func respond(_ answer: consuming HTTPResponse) {
-    if state == .receiving { return respondEarly(answer) }
+    if state == .receiving || state == .atGate { return respondEarly(answer) }
+    if answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) { answer = .shortage }
     let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
     let body = answer.body.release()
     handler = nil
@@ -394,8 +446,9 @@ final class Exchange {
   /// - Returns: whether the answer is taken. It comes too late where the client has left.
   private func settle(_ status: UInt32, _ response: OpaquePointer?) -> Bool {
     switch state {
-    case .receiving, .asking, .suspended:
-      let wasSuspended = state == .suspended
+    case .receiving, .asking, .suspended, .atGate, .admitted:
+      let wasSuspended = state == .suspended || state == .atGate
+      gate = nil
       state = .answered
       self.status = status
       self.response = response

@@ -38,6 +38,11 @@ struct HTTPResponse: ~Copyable {
     response.headers = headers
     return response
   }
+
+  /// What is answered to a request that would take more memory than there is for clients.
+  static var shortage: HTTPResponse {
+    .error(503, .resourceExhausted, "\(MemoryAccount.shortage)", headers: [("Retry-After", "1")])
+  }
 }
 
 extension ByteBuffer {

@@ -47,7 +47,11 @@ final class HTTPServer {
   let origins: AllowedOrigins
   /// The connections that have been taken over.
   let sockets: ClientSockets
+  /// What is kept for clients.
+  let memory: MemoryAccount
   let route: (Exchange) -> any RequestHandler
+  /// What finds out who a client is that would have a large body kept; nil where that is known.
+  let gate: (Exchange) throws(Refusal) -> BodyGate?
   let logger: Logger
   let loop: EventLoop
   let clock: RequestClock
@@ -63,17 +67,12 @@ final class HTTPServer {
   private var watcher: SocketWatcher?
   /// Whether libmicrohttpd has something to do before the loop may wait.
   private(set) var needsRun = true
-  // Later, because libmicrohttpd frees a connection only after it has told of its end.
-  private lazy var trimTimer = LoopTimer(loop: loop) { returnFreeMemory() }
+  private let trimmer: MemoryTrimmer
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
   private lazy var refusals = Refusals(sockets: sockets, counts: limits.addresses, logger: logger)
   /// Whether every answer is the last of its connection.
   private(set) var isDraining = false
   private var connectionCount = 0
-  private var connectionsSinceTrim = 0
-  /// After this many connections, the memory of those that are gone is given back once there are none: the allocator
-  /// keeps what the largest crowd took, in pieces that no single free gives back (malloc_trim(3)).
-  private static let crowd = 1000
   /// How many requests are under way.
   private(set) var exchangeCount = 0
   /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
@@ -91,16 +90,23 @@ final class HTTPServer {
   ///   - tls: what TLS connections are made with; not needed where no listener has any.
   ///   - origins: whose pages may read answers.
   ///   - sockets: where connections go that are taken over from libmicrohttpd.
+  ///   - memory: counts what is kept for clients.
+  ///   - trimmer: hears of how many connections there are.
+  ///   - gate: finds out who clients are whose bodies would be kept.
   ///   - route: makes the handler of each request.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, origins: AllowedOrigins,
-    sockets: ClientSockets, logger: Logger, route: @escaping (Exchange) -> any RequestHandler
+    sockets: ClientSockets, memory: MemoryAccount, trimmer: MemoryTrimmer, logger: Logger,
+    gate: @escaping (Exchange) throws(Refusal) -> BodyGate?, route: @escaping (Exchange) -> any RequestHandler
   ) throws {
     self.loop = loop
     clock = RequestClock(loop: loop, limits: limits.clock)
     self.limits = limits
     self.origins = origins
     self.sockets = sockets
+    self.memory = memory
+    self.trimmer = trimmer
+    self.gate = gate
     self.route = route
     self.logger = logger
     let context = Unmanaged.passUnretained(self).toOpaque()
@@ -255,7 +261,13 @@ final class HTTPServer {
   }
 
   /// There may be room again.
-  func connectionHasGone() { acceptor?.resume() }
+  func connectionHasGone() {
+    acceptor?.resume()
+    if trimmer.connections.fall(to: connectionsInMemory) { trimmer.trimSoon() }
+  }
+
+  /// How many there are, those included that have yet to end their handshake.
+  private var connectionsInMemory: Int { connectionCount + (relays?.unservedCount ?? 0) }
 
   private func accept(_ socket: AcceptedSocket, isTLS: Bool) {
     let place: AddressCounts.Place?
@@ -266,6 +278,7 @@ final class HTTPServer {
     }
     if isTLS {
       relays?.accept(socket, place: place)
+      trimmer.connections.rise(to: connectionsInMemory)
     } else {
       _ = serve(socket.descriptor, of: socket.peer, place: place)
     }
@@ -322,7 +335,7 @@ final class HTTPServer {
 
   fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
     connectionCount += 1
-    connectionsSinceTrim += 1
+    trimmer.connections.rise(to: connectionsInMemory)
     let descriptor = connection_descriptor(connection)
     let client =
       arriving.removeValue(forKey: descriptor)
@@ -343,10 +356,6 @@ final class HTTPServer {
     if let takeover = client.takeover { takeovers.append(takeover) }
     connectionCount -= 1
     connectionHasGone()
-    if connectionCount == 0 && connectionsSinceTrim >= Self.crowd {
-      connectionsSinceTrim = 0
-      trimTimer.start(after: 100)
-    }
   }
 }
 

@@ -10,6 +10,8 @@ protocol RequestHandler: AnyObject {
   /// Whether the answer may be long in coming, by design, or has no end: it is given up half a second after its client has
   /// closed its side, others somewhat later (``ClientConnection``).
   var isEndless: Bool { get }
+  /// Whether the handler keeps pieces of the body, which then count as kept for the client (`--max-memory`).
+  var keepsBody: Bool { get }
   /// A piece of the body; `isWhole` where there was and will be no other.
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool)
   /// The request is complete.
@@ -23,6 +25,7 @@ protocol RequestHandler: AnyObject {
 extension RequestHandler {
   var bodyLimit: BodyLimit? { nil }
   var isEndless: Bool { false }
+  var keepsBody: Bool { false }
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {}
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead { .broken }
 }

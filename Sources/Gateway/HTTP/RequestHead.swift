@@ -43,6 +43,8 @@ struct RequestHead {
   /// What proxies say of the request; nil where the client is no proxy that is believed.
   private(set) var forwarded: ForwardedFields?
   private var isChunked = false
+  /// Whether the body may be more than comes in one piece.
+  var mayHaveLargeBody: Bool { isChunked || contentLength ?? 0 > UInt64(MemoryAccount.uncounted) }
   /// The size of the request line and all headers, in bytes.
   let size: Int
 

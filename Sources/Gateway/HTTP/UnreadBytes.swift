@@ -10,12 +10,28 @@ struct UnreadBytes: ~Copyable {
   private var readCount = 0
   /// What is read behind the last bytes; nil while more may come.
   private var ending: StreamRead?
+  /// What is unread counts as kept for the client.
+  private var kept: KeptBytes
+
+  init(_ memory: MemoryAccount) { kept = KeptBytes(memory) }
 
   var count: Int { buffer.count - readCount }
   var isFull: Bool { count > Self.highWater }
 
   /// Whether the reader has caught up, and more may come.
   var isDrained: Bool { count == 0 && ending == nil }
+
+  /// Counts what is unread, to be called after something was appended.
+  ///
+  /// - Returns: false where there is no room for it: it is thrown away, and the answer breaks off.
+  mutating func keep() -> Bool {
+    if kept.set(to: count) { return true }
+    buffer.removeAll()
+    readCount = 0
+    kept.release()
+    ending = .broken
+    return false
+  }
 
   /// Nothing more comes.
   ///
@@ -30,6 +46,7 @@ struct UnreadBytes: ~Copyable {
       target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[readCount..<readCount + size]))
     }
     readCount += size
+    _ = kept.set(to: min(count, kept.count))
     if readCount == buffer.count {
       buffer.removeAll(keepingCapacity: true)
       readCount = 0
@@ -44,5 +61,8 @@ struct UnreadBytes: ~Copyable {
   }
 
   /// Takes all out, where nothing was read.
-  mutating func takeAll() -> ByteBuffer { buffer.takeAll() }
+  mutating func takeAll() -> ByteBuffer {
+    kept.release()
+    return buffer.takeAll()
+  }
 }

@@ -5,10 +5,10 @@ import Transcoding
 enum KeyCalls {
   static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
   static let put = CallMethod(path: "/etcdserverpb.KV/Put", isRepeatable: false)
-  static let deleteRange = CallMethod(path: "/etcdserverpb.KV/DeleteRange", isRepeatable: false)
-  static let txn = CallMethod(path: "/etcdserverpb.KV/Txn", isRepeatable: false)
-  static let leaseGrant = CallMethod(path: "/etcdserverpb.Lease/LeaseGrant", isRepeatable: true)
-  static let leaseRevoke = CallMethod(path: "/etcdserverpb.Lease/LeaseRevoke", isRepeatable: true)
+  static let deleteRange = CallMethod(path: "/etcdserverpb.KV/DeleteRange", isRepeatable: false, userNeed: .always)
+  static let txn = CallMethod(path: "/etcdserverpb.KV/Txn", isRepeatable: false, userNeed: .always, runsToEnd: true)
+  static let leaseGrant = CallMethod(path: "/etcdserverpb.Lease/LeaseGrant", isRepeatable: true, userNeed: .always)
+  static let leaseRevoke = CallMethod(path: "/etcdserverpb.Lease/LeaseRevoke", isRepeatable: true, userNeed: .always)
 }
 
 /// A request message, behind the room for its gRPC prefix.

@@ -28,7 +28,7 @@ final class KeyExportHandler: KeyHandler {
   private var pageLength: Int64 = 0
   private var pageCount: Int64 = 0
   private var hasMore = false
-  private var lines = UnreadBytes()
+  private var lines: UnreadBytes
   private var isStreaming = false
   /// How many members in a row were lost within a page.
   private var losses = 0
@@ -38,6 +38,7 @@ final class KeyExportHandler: KeyHandler {
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
     self.exchange = exchange
     self.shard = shard
+    lines = UnreadBytes(shard.memory)
     selection = KeySelection(request)
     selection.limit = Self.firstLimit
     timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
@@ -129,7 +130,7 @@ extension KeyExportHandler: CallDelegate {
     var input = bytes
     while let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
-    if lines.isFull { shard.bridge.pause(call) }
+    if !lines.keep() { shard.bridge.cancel(call) } else if lines.isFull { shard.bridge.pause(call) }
     exchange.streamIsReadable()
   }
 

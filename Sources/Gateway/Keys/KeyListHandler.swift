@@ -27,13 +27,14 @@ final class KeyListHandler: KeyHandler {
   private var hasMore = false
   private var count: Int64 = 0
   /// What of the answer was not read yet.
-  private var json = UnreadBytes()
+  private var json: UnreadBytes
   private var isStreaming = false
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
+    json = UnreadBytes(shard.memory)
     cursor = try PageCursor(of: request)
     selection = KeySelection(request)
     let query = request.query
@@ -127,7 +128,7 @@ extension KeyListHandler: CallDelegate {
     var input = bytes
     while !isBroken, let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
-    if json.isFull { shard.bridge.pause(call) }
+    if !json.keep() { shard.bridge.cancel(call) } else if json.isFull { shard.bridge.pause(call) }
     exchange.streamIsReadable()
   }
 

@@ -26,13 +26,14 @@ final class KeyReadHandler: KeyHandler {
   /// Whether the answer has what no etcd sends, such as two values.
   private var isBroken = false
   /// The part of a streamed value that was not read yet.
-  private var unread = UnreadBytes()
+  private var unread: UnreadBytes
   private var isStreaming = false
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
+    unread = UnreadBytes(shard.memory)
     asJSON = exchange.head.accepted == .json
     ifMatch = try TagCondition(exchange.head.ifMatch, "If-Match")
     ifNoneMatch = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
@@ -135,7 +136,7 @@ extension KeyReadHandler: CallDelegate {
     var input = bytes
     while !isBroken, let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
-    if unread.isFull { shard.bridge.pause(call) }
+    if !unread.keep() { shard.bridge.cancel(call) } else if unread.isFull { shard.bridge.pause(call) }
     exchange.streamIsReadable()
   }
 

@@ -79,7 +79,7 @@ enum KeyWatchForm: Int64 {
   }
 
   /// What is sent while there is nothing to tell.
-  static let comment = StreamFrame { $0.append(": heartbeat\n") }
+  static let comment = StreamFrame(isShared: true) { $0.append(": heartbeat\n") }
 }
 
 /// The events of a watch's response in one form: made once for all who read the same watch in it.

@@ -46,6 +46,8 @@ final class KeyWriteHandler: KeyHandler {
     BodyLimit(bytes: shard.settings.http.valueBytes, flag: "--max-value-bytes")
   }
 
+  var keepsBody: Bool { true }
+
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     // A body in one piece is copied once, into the call; but for the lease, which is part of it and not known yet.
     if isWhole && ttl == nil { message = encode(bytes) } else { body.append(bytes) }

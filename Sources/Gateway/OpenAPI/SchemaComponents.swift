@@ -49,6 +49,8 @@ struct SchemaComponents {
     var properties: DocumentValue = [:]
     for field in message.field { properties[field.name] = property(field, of: name) }
     if !properties.members.isEmpty { schema["properties"] = properties }
+    let required = message.options.Etcdrest_requires.filter { $0.ifField.isEmpty }.map(\.field)
+    if !required.isEmpty { schema["required"] = .array(required.map { .string($0) }) }
     for (index, oneof) in message.oneofDecl.enumerated() {
       let fields = message.field.filter { $0.hasOneofIndex && $0.oneofIndex == index }.map(\.name)
       let list = fields.map { "`\($0)`" }.joined(separator: ", ")

@@ -1,7 +1,7 @@
 import GrpcBridge
 
 /// Why a request is answered with an error without asking etcd.
-struct Refusal: Error {
+struct Refusal: Error, Sendable {
   let status: UInt32
   let code: GrpcCode
   let message: String

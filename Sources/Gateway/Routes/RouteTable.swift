@@ -72,7 +72,7 @@ struct RouteTable: Sendable {
   /// - Throws: `SchemaError` where the generated descriptors are broken.
   init() throws {
     let etcd = EtcdSchema()
-    let schema = try Schema(etcd.descriptors)
+    let schema = try Schema(etcd.descriptors, rules: Schema.Rules(etcd.descriptors))
     for method in etcd.methods where !method.httpPaths.isEmpty {
       let rpc = RpcRoute(method, schema: schema)
       let route: Route = method.isUnary ? .rpc(rpc) : .stream(rpc)
@@ -152,7 +152,8 @@ final class RpcRoute: Sendable {
       path: method.grpcPath, isRepeatable: method.isRepeatable,
       changesUsers: method.service == "etcdserverpb.Auth" && !method.isRepeatable
         && !["Authenticate", "AuthStatus"].contains(method.name),
-      isStream: !method.isUnary, requiresLeader: isEndless)
+      isStream: !method.isUnary, requiresLeader: isEndless,
+      userNeed: UserNeed(always: method.needsUser, ifSet: method.needsUserIf), runsToEnd: method.runsToEnd)
     waits = method.waits
     hasPassword = Self.withPassword.contains(method.grpcPath)
     isAuthenticate = method.grpcPath == "/etcdserverpb.Auth/Authenticate"

@@ -20,7 +20,7 @@ final class RpcHandler: RequestHandler {
   private var caller: Caller?
 
   // The answer.
-  private var json = UnreadBytes()
+  private var json: UnreadBytes
   private var transcoder: ProtobufToJSON?
   private var isStreaming = false
 
@@ -28,9 +28,12 @@ final class RpcHandler: RequestHandler {
     self.route = route
     self.exchange = exchange
     self.shard = shard
+    json = UnreadBytes(shard.memory)
   }
 
   // MARK: - The request
+
+  var keepsBody: Bool { true }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     // Transcoded where it lies: a body in one piece is never copied.
@@ -111,6 +114,10 @@ extension RpcHandler: CallDelegate {
     transcoder = ProtobufToJSON(route.response)
     json.buffer.reserveCapacity(min(length, Self.mostWhole) * 2 + 64)
     guard length > Self.mostWhole else { return }
+    guard shard.memory.hasRoom(for: MemoryAccount.uncounted) else {
+      shard.bridge.cancel(call)
+      return exchange.respond(.shortage)
+    }
     isStreaming = true
     exchange.respond(streaming: 200, contentType: "application/json", headers: headers)
   }
@@ -124,7 +131,7 @@ extension RpcHandler: CallDelegate {
       fault = error
     }
     guard isStreaming else { return }
-    if json.isFull { shard.bridge.pause(call) }
+    if !json.keep() { shard.bridge.cancel(call) } else if json.isFull { shard.bridge.pause(call) }
     exchange.streamIsReadable()
   }
 

@@ -20,15 +20,18 @@ final class LineStream: StreamSink {
   private let isChunked: Bool
   private let isStrict: Bool
   private let hadCredentials: Bool
-  /// All requests have come before the stream begins; those that are not wanted yet wait.
   var takesRequests = true {
-    didSet { if takesRequests { passRequests() } }
+    didSet { takeRequests() }
   }
-  /// The requests that the session has yet to get.
-  private var requests: (session: any StreamSession, queue: StreamRequests)?
-  private var isPassing = false
   /// What the stream is about; nil once that has ended.
-  var source: (any StreamSource)?
+  var source: (any StreamSource)? {
+    didSet {
+      if source == nil { requests = nil }
+    }
+  }
+  /// The requests that were not passed on yet, all of which have come before the stream begins, and where they go.
+  private var requests: (left: RequestSequence, session: any StreamSession, mostBacklog: Int)?
+  private var isTakingRequests = false
   /// More headers of the response. They leave with the first frame.
   var headers: HTTPResponse.Headers = []
   private var state = State.waiting
@@ -57,6 +60,33 @@ final class LineStream: StreamSink {
 
   var isEnded: Bool {
     if case .ended = state { true } else { false }
+  }
+
+  /// Passes requests on to the stream's source, as many at a time as the client takes the answers to.
+  ///
+  /// - Parameter mostBacklog: while more bytes than this wait for the client, requests wait, too.
+  func take(_ requests: RequestSequence, for session: any StreamSession, mostBacklog: Int) {
+    self.requests = (requests, session, mostBacklog)
+    takeRequests()
+  }
+
+  private func takeRequests() {
+    guard !isTakingRequests else { return }
+    isTakingRequests = true
+    defer { isTakingRequests = false }
+    while let (left, session, mostBacklog) = requests, !isEnded {
+      guard !left.isAtEnd else {
+        requests = nil
+        return session.receiveEnd()
+      }
+      guard takesRequests && backlog <= mostBacklog else { return }
+      do {
+        session.receive(try left.next())
+      } catch {
+        session.cancel()
+        return fail(GrpcStatus(.invalidArgument, "value \(error.number): \(error.error)"))
+      }
+    }
   }
 
   // MARK: - From the session
@@ -128,43 +158,24 @@ final class LineStream: StreamSink {
 
   // MARK: - From the handler
 
-  /// Passes the client's requests on to the session, as it wants them, and then their end.
-  func pass(_ requests: StreamRequests, to session: any StreamSession) {
-    source = session
-    self.requests = (session, requests)
-    passRequests()
-  }
-
-  private func passRequests() {
-    guard !isPassing else { return }
-    isPassing = true
-    defer { isPassing = false }
-    while !isEnded, takesRequests, let (session, queue) = requests {
-      guard let request = queue.next() else {
-        requests = nil
-        return session.receiveEnd()
-      }
-      session.receive(request)
-    }
-    if isEnded { requests = nil }
-  }
-
   /// The client has left before anything was sent.
   func clientIsGone() {
     state = .ended
-    requests = nil
     source?.cancel()
     source = nil
   }
 }
 
 extension LineStream: ClientSocketDelegate {
-  func socketHasRoom(_ socket: ClientSocket) { source?.sinkHasRoom() }
+  func socketHasRoom(_ socket: ClientSocket) {
+    source?.sinkHasRoom()
+    takeRequests()
+  }
 
-  func socketHasStalled(_ socket: ClientSocket) {
+  func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString) {
     source?.cancel()
     guard socket.dropQueue() else { return socket.cut() }
-    let reason = GrpcStatus(.resourceExhausted, "the client does not read (--stall-timeout)")
+    let reason = GrpcStatus(.resourceExhausted, "\(reason)")
     if let source { send(source.ending(reason, hadCredentials: true)) }
     // A client that comes back to life may take the rest of the last frame and the error; if it stalls again it is cut.
     end(socket)
@@ -189,24 +200,6 @@ extension LineStream: OpenStream {
   func beat() {
     if let frame = source?.heartbeat() { send(frame) }
   }
-}
-
-/// Bytes that sockets send.
-final class SocketBytes: Sendable {
-  static let lastChunk = SocketBytes("0\r\n\r\n")
-
-  private let buffer: ByteBuffer
-
-  init(_ text: String) {
-    var buffer = ByteBuffer(capacity: text.utf8.count)
-    buffer.append(text.utf8)
-    self.buffer = buffer
-  }
-
-  init(_ bytes: consuming ByteBuffer) { buffer = bytes }
-
-  /// They live, where they are, as long as the object.
-  var bytes: UnsafeRawBufferPointer { buffer.withUnsafeBytes { $0 } }
 }
 
 /// The time as HTTP has it (RFC 9110, section 5.6.7).

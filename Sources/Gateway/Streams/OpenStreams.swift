@@ -17,21 +17,41 @@ extension OpenStream {
   func hasWaitedInVain() {}
 }
 
-/// How many streams are open, of all shards.
+/// How many streams are open, of all shards: those that are of use, and WebSockets without a good request so far, which
+/// would else take the places of all others without a word.
 final class StreamCount: Sendable {
   private let most: Int
+  private let mostNew: Int
   private let count = Atomic(0)
+  private let newCount = Atomic(0)
 
-  init(most: Int) { self.most = most }
+  /// - Parameters:
+  ///   - most: how many streams there may be.
+  ///   - mostNew: how many WebSockets without a good request there may be besides.
+  init(most: Int, mostNew: Int) {
+    self.most = most
+    self.mostNew = min(mostNew, most)
+  }
 
   /// Counts one more; false where there are as many as there may be.
-  fileprivate func enter() -> Bool {
+  fileprivate func enter() -> Bool { Self.enter(count, most) }
+
+  /// Counts one more that has to show what it is good for. Where there is no place for it then, there is none now.
+  fileprivate func enterNew() -> Bool { count.load(ordering: .relaxed) < most && Self.enter(newCount, mostNew) }
+
+  private static func enter(_ count: borrowing Atomic<Int>, _ most: Int) -> Bool {
     if count.wrappingAdd(1, ordering: .relaxed).newValue <= most { return true }
-    leave()
+    count.wrappingSubtract(1, ordering: .relaxed)
     return false
   }
 
-  fileprivate func leave() { count.wrappingSubtract(1, ordering: .relaxed) }
+  fileprivate func leave(isNew: Bool) {
+    if isNew {
+      newCount.wrappingSubtract(1, ordering: .relaxed)
+    } else {
+      count.wrappingSubtract(1, ordering: .relaxed)
+    }
+  }
 }
 
 /// The streams of one shard. Belongs to its loop.
@@ -39,6 +59,8 @@ final class OpenStreams {
   /// The place of one stream among the open ones, which it has for as long as it keeps this.
   final class Place {
     private let streams: OpenStreams
+    /// Whether the stream has yet to show what it is good for.
+    fileprivate(set) var isNew: Bool
     fileprivate unowned let stream: any OpenStream
     fileprivate var index: Int
     /// After how many milliseconds without anything sent to beat; 0 for never.
@@ -53,9 +75,10 @@ final class OpenStreams {
     private var isTimed = false
 
     fileprivate init(
-      _ streams: OpenStreams, stream: any OpenStream, index: Int, heartbeat: UInt64?, timeout: UInt64?
+      _ streams: OpenStreams, stream: any OpenStream, index: Int, isNew: Bool, heartbeat: UInt64?, timeout: UInt64?
     ) {
       self.streams = streams
+      self.isNew = isNew
       self.stream = stream
       self.index = index
       interval = heartbeat ?? 0
@@ -80,6 +103,19 @@ final class OpenStreams {
     /// milliseconds. Nil for nothing.
     func wait(for limit: UInt64?) {
       waitsUntil = limit.map { streams.loop.now + $0 } ?? .max
+    }
+
+    /// The same, until a certain time of the loop's clock.
+    func wait(until end: UInt64) { waitsUntil = end }
+
+    /// Gives the stream, which is of use, a place among those that are.
+    ///
+    /// - Throws: what to tell the client where there is none.
+    func confirm() throws(Refusal) {
+      guard isNew else { return }
+      guard streams.count.enter() else { throw OpenStreams.noPlace }
+      streams.count.leave(isNew: true)
+      isNew = false
     }
 
     /// Puts the next beat off: the client has just been sent something.
@@ -117,14 +153,14 @@ final class OpenStreams {
   /// - Parameters:
   ///   - heartbeat: after how many milliseconds without anything sent to call `beat`; nil for never.
   ///   - timeout: after how many milliseconds to call `expire`; nil for never.
+  ///   - isNew: whether the stream has yet to show what it is good for: ``Place/confirm()``.
   /// - Throws: what to tell the client where there can be no more streams.
-  func admit(_ stream: any OpenStream, heartbeat: UInt64?, timeout: UInt64?) throws(Refusal) -> Place {
+  func admit(
+    _ stream: any OpenStream, heartbeat: UInt64?, timeout: UInt64?, isNew: Bool = false
+  ) throws(Refusal) -> Place {
     if isStopping { throw Refusal(503, .unavailable, Self.stopping, headers: [("Retry-After", "1")]) }
-    guard count.enter() else {
-      throw Refusal(
-        503, .unavailable, "as many streams are open as there may be (--max-streams)", headers: [("Retry-After", "5")])
-    }
-    let place = Place(self, stream: stream, index: places.count, heartbeat: heartbeat, timeout: timeout)
+    guard isNew ? count.enterNew() : count.enter() else { throw isNew ? Self.noNewPlace : Self.noPlace }
+    let place = Place(self, stream: stream, index: places.count, isNew: isNew, heartbeat: heartbeat, timeout: timeout)
     places.append(Unmanaged.passUnretained(place))
     return place
   }
@@ -136,6 +172,13 @@ final class OpenStreams {
     for place in places.map({ $0.takeUnretainedValue() }) { place.stream.gatewayStops() }
   }
 
+  private static let noPlace = Refusal(
+    503, .unavailable, "as many streams are open as there may be (--max-streams)", headers: [("Retry-After", "5")])
+  private static let noNewPlace = Refusal(
+    503, .unavailable,
+    "as many streams are open, or WebSockets without a good request, as there may be (--max-streams, --max-new-websockets)",
+    headers: [("Retry-After", "5")])
+
   /// What a client is told whose stream ends for that reason.
   static let stopping = "the gateway is stopping"
 
@@ -145,7 +188,7 @@ final class OpenStreams {
       places[place.index] = last
       last.takeUnretainedValue().index = place.index
     }
-    count.leave()
+    count.leave(isNew: place.isNew)
   }
 
   private func lookAtTheTime() {

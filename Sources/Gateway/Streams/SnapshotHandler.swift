@@ -18,7 +18,7 @@ final class SnapshotHandler: RequestHandler {
 
   /// The response message that is being received.
   private var message: [UInt8] = []
-  private var unread = UnreadBytes()
+  private var unread: UnreadBytes
   private var snapshot = SnapshotVerifier()
   private var isBegun = false
 
@@ -26,6 +26,7 @@ final class SnapshotHandler: RequestHandler {
     self.route = route
     self.exchange = exchange
     self.shard = shard
+    unread = UnreadBytes(shard.memory)
   }
 
   func receivedEnd() {
@@ -112,6 +113,11 @@ extension SnapshotHandler: CallDelegate {
         call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood: \(error)"))
     }
     if !isBegun, let length = snapshot.length { begin(length) }
+    guard unread.keep() else {
+      shard.bridge.cancel(call)
+      self.call = nil
+      return end(brokenBecause: "\(MemoryAccount.shortage)")
+    }
     if unread.isFull && !isPaused {
       isPaused = true
       shard.bridge.pause(call)

@@ -4,12 +4,11 @@ import Transcoding
 /// an HTTP/1.1 chunk (RFC 9112, section 7.1); beside it the header that makes the JSON a WebSocket's text message.
 ///
 /// Its bytes never change once it is made, so that the queues of many sockets refer to them.
-final class StreamFrame: Sendable {
+final class StreamFrame: SocketBytes, @unchecked Sendable {
   /// Room for the header of a WebSocket's frame, for the chunk's length in up to eight digits and the line end after it.
   private static let headroom = WebSocketHeader.mostBytes + 10
   private static let tail: StaticString = "\n\r\n"
 
-  private let bytes: ByteBuffer
   private let chunkStart: Int
   private let messageHeaderCount: Int
 
@@ -21,7 +20,7 @@ final class StreamFrame: Sendable {
   }
 
   /// Makes a frame of a buffer that came from ``begin()`` and to which one JSON value was appended.
-  init(finishing bytes: consuming ByteBuffer) {
+  init(finishing bytes: consuming ByteBuffer, isShared: Bool = false) {
     // The chunk is the JSON and a line feed.
     var length = bytes.count - Self.headroom + 1
     bytes.append(Self.tail)
@@ -39,14 +38,14 @@ final class StreamFrame: Sendable {
     let count = bytes.count - Self.headroom - Self.tail.utf8CodeUnitCount
     messageHeaderCount = bytes.withUnsafeMutableBytes { WebSocketHeader.write(.text, count: count, to: $0) }
     chunkStart = start
-    self.bytes = bytes
+    super.init(bytes, isShared: isShared)
   }
 
   /// Makes a frame of the one JSON value that `write` appends.
-  convenience init<E: Error>(_ write: (inout ByteBuffer) throws(E) -> Void) throws(E) {
+  convenience init<E: Error>(isShared: Bool = false, _ write: (inout ByteBuffer) throws(E) -> Void) throws(E) {
     var bytes = Self.begin()
     try write(&bytes)
-    self.init(finishing: bytes)
+    self.init(finishing: bytes, isShared: isShared)
   }
 
   /// Makes the frame of one response of a stream, `{"result":…}`.
@@ -71,25 +70,25 @@ final class StreamFrame: Sendable {
   }
 
   /// An empty line, which a client that asked for heartbeats gets while there is nothing else.
-  static let heartbeat = StreamFrame { _ in }
+  static let heartbeat = StreamFrame(isShared: true) { _ in }
 
   /// The JSON and a line feed as one chunk of a body. The bytes live, where they are, as long as the frame.
   var chunk: UnsafeRawBufferPointer {
-    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[chunkStart...]) }
+    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[chunkStart...]) }
   }
 
   /// The JSON and a line feed. The bytes live, where they are, as long as the frame.
   var line: UnsafeRawBufferPointer {
-    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 2]) }
+    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 2]) }
   }
 
   /// The JSON alone. The bytes live, where they are, as long as the frame.
   var json: UnsafeRawBufferPointer {
-    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3]) }
+    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3]) }
   }
 
   /// What stands before ``json`` in a WebSocket's text message. The bytes live, where they are, as long as the frame.
   var messageHeader: UnsafeRawBufferPointer {
-    bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[..<messageHeaderCount]) }
+    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[..<messageHeaderCount]) }
   }
 }

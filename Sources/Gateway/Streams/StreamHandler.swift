@@ -16,6 +16,8 @@ final class StreamHandler: RequestHandler {
     self.shard = shard
   }
 
+  var keepsBody: Bool { true }
+
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) { body.append(bytes) }
 
   func receivedEnd() {
@@ -31,9 +33,7 @@ final class StreamHandler: RequestHandler {
   func clientIsGone() { stream?.clientIsGone() }
 
   private func begin() throws(Refusal) {
-    var messages = ByteBuffer()
-    let ends = try encode(into: &messages)
-    body.removeAll()
+    let requests = try self.requests()
     let head = exchange.head
     let heartbeat = try exchange.heartbeat()
     let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
@@ -42,43 +42,50 @@ final class StreamHandler: RequestHandler {
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     self.stream = stream
     let session = shard.session(for: route, sink: stream, caller: caller, timeout: timeout)
-    stream.pass(StreamRequests(messages.takeAll(), ends: ends), to: session)
+    stream.source = session
+    switch requests {
+    case .one(let message):
+      session.receive(message.bytes.takeAll())
+      if !stream.isEnded { session.receiveEnd() }
+    case .many(let requests):
+      stream.take(requests, for: session, mostBacklog: shard.settings.streams.backlog)
+    }
   }
 
-  /// Encodes the request messages, one behind the other, each behind the room for its gRPC prefix.
-  ///
-  /// - Returns: where each ends.
-  private func encode(into messages: inout ByteBuffer) throws(Refusal) -> [Int] {
-    // Of a single request whatever follows is ignored, and no body stands for an empty one, as in unary calls.
-    let isSequence = route.kind != .serverStream
-    var ends: [Int] = []
-    var start = 0
-    repeat {
-      messages.appendZeros(CallMessage.headroom)
-      do throws(TranscodingError) {
-        start += try body.withUnsafeBytes { json throws(TranscodingError) in
-          try JSONToProtobuf.encode(
-            UnsafeRawBufferPointer(rebasing: json[start...]), as: route.request, strict: exchange.head.isStrict,
-            sequence: isSequence, into: &messages)
-        }
+  private enum Requests {
+    case one(Message)
+    case many(RequestSequence)
+  }
+
+  private final class Message {
+    var bytes = ByteBuffer()
+  }
+
+  /// The requests that the body has, all of them known to be good.
+  private func requests() throws(Refusal) -> Requests {
+    guard route.kind == .serverStream else {
+      let requests = try RequestSequence(
+        body.takeAll(), of: route, isStrict: exchange.head.isStrict, memory: shard.memory)
+      guard !requests.isAtEnd else { throw .badRequest("the request body: a JSON value is expected") }
+      do {
+        try requests.check()
       } catch {
-        let which = isSequence ? "value \(ends.count + 1): " : ""
-        throw .badRequest("the request body: \(which)\(error.preceded(by: start))")
+        throw .badRequest("the request body: value \(error.number): \(error.error)")
       }
-      ends.append(messages.count)
-    } while isSequence && hasMore(from: start)
-    // Nothing but white space was taken for an empty message.
-    if isSequence && messages.count == CallMessage.headroom && !hasMore(from: 0) {
-      throw .badRequest("the request body: a JSON value is expected")
+      return .many(requests)
     }
-    return ends
-  }
-
-  /// Whether there is anything but white space (RFC 8259, section 2) from `start` on.
-  private func hasMore(from start: Int) -> Bool {
-    body.withUnsafeBytes { json in
-      json[start...].contains { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 }
+    // Of a single request whatever follows is ignored, and no body stands for an empty one, as in unary calls.
+    let message = Message()
+    message.bytes.appendZeros(CallMessage.headroom)
+    do throws(TranscodingError) {
+      _ = try body.withUnsafeBytes { json throws(TranscodingError) in
+        try JSONToProtobuf.encode(json, as: route.request, strict: exchange.head.isStrict, into: &message.bytes)
+      }
+    } catch {
+      throw .badRequest("the request body: \(error)")
     }
+    body.removeAll()
+    return .one(message)
   }
 }
 

@@ -7,8 +7,8 @@ protocol StreamSink: AnyObject {
   /// How many bytes wait for the client to take them.
   var backlog: Int { get }
   /// Whether requests are wanted now: a session that owes more answers than it wants to keep track of sets this to false.
-  /// While it is, a WebSocket's requests are left with the client's system; those of a message that has come are not held
-  /// back, and the message is no larger than `--max-request-bytes`. To set it to true may call `receive` at once.
+  /// While it is, and while more than `--stream-backlog` waits for the client, the requests of a text that has come stay in
+  /// it, and what would come behind it with the client's system. To set it to true may call `receive` at once.
   var takesRequests: Bool { get set }
 
   /// Queues one message: `{"result":…}`, or over a WebSocket also the answer to a unary call.

@@ -110,6 +110,7 @@ extension UnarySession: CallDelegate {
         shard.logger.error("\(status.message)")
       }
     }
+    if status.isOK && !sink.requestWasGood() { return }
     switch (status.isOK, isLarge) {
     case (true, false): sink.send(StreamFrame(finishing: json.takeAll()))
     case (true, true): sink.send(part: json.takeAll(), isFirst: !hasSentPart, isLast: true)

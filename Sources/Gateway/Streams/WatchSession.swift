@@ -7,6 +7,8 @@ final class WatchSession: StreamSession {
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
   private var client: WatchClient!
+  /// Its watches count as kept for the client.
+  private var kept: KeptBytes
   private var hasAllRequests = false
   private var isOver = false
 
@@ -14,6 +16,7 @@ final class WatchSession: StreamSession {
     self.route = route
     self.sink = sink
     self.shard = shard
+    kept = KeptBytes(shard.memory)
     client = shard.bridge.watches.open(for: caller, delegate: self)
   }
 
@@ -23,17 +26,13 @@ final class WatchSession: StreamSession {
       try message.withUnsafeBytes { bytes throws(GrpcStatus) in
         try client.receive(UnsafeRawBufferPointer(rebasing: bytes[CallMessage.headroom...]))
       }
+      guard kept.set(to: client.keptBytes) else {
+        throw GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
+      }
     } catch {
       return end(error)
     }
-    updateRequests()
-  }
-
-  /// Wants no more requests while those before wait for etcd, or their answers for the client.
-  private func updateRequests() {
-    guard !isOver else { return }
-    let takes = client.takesRequests && sink.backlog <= shard.settings.streams.backlog
-    if takes != sink.takesRequests { sink.takesRequests = takes }
+    if !client.takesRequests { sink.takesRequests = false }
   }
 
   func receiveEnd() {
@@ -43,12 +42,12 @@ final class WatchSession: StreamSession {
 
   func sinkHasRoom() {
     client.resume()
-    updateRequests()
   }
 
   func cancel() {
     isOver = true
     client.cancel()
+    kept.release()
   }
 
   private func end(_ status: GrpcStatus) {
@@ -77,7 +76,7 @@ extension WatchSession: WatchClientDelegate {
       return end(GrpcStatus(.internal, "a watch response of etcd is not understood: \(error)"))
     }
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
-    updateRequests()
+    if !isOver && client.takesRequests { sink.takesRequests = true }
     finishIfDone()
   }
 

@@ -46,6 +46,8 @@ final class WebSocketProtocol {
   /// Whether a message is under way of which more frames are to come.
   private var isInMessage = false
   private var message = ByteBuffer()
+  /// What has come of a message, and waits, counts as kept for the client.
+  private var kept: KeptBytes
   /// How much of `message` is known to be UTF-8.
   private var checkedCount = 0
   private var control: [UInt8] = []
@@ -53,9 +55,12 @@ final class WebSocketProtocol {
   private var pongCount = 0
   private var unanswered: [UInt8]?
 
-  /// - Parameter mostMessageBytes: how large a message may be.
-  init(mostMessageBytes: Int, delegate: any WebSocketProtocolDelegate) {
+  /// - Parameters:
+  ///   - mostMessageBytes: how large a message may be.
+  ///   - memory: counts what is kept of messages.
+  init(mostMessageBytes: Int, memory: MemoryAccount, delegate: any WebSocketProtocolDelegate) {
     self.mostMessageBytes = UInt64(mostMessageBytes)
+    kept = KeptBytes(memory)
     self.delegate = delegate
     var callbacks = wslay_frame_callbacks(
       send_callback: nil,
@@ -84,7 +89,17 @@ final class WebSocketProtocol {
   func receive(_ bytes: UnsafeRawBufferPointer) {
     guard isOpen else { return }
     // The inbox is empty whenever messages are taken.
-    if takesMessages { parse(bytes) } else { inbox.append(bytes) }
+    if takesMessages {
+      parse(bytes)
+    } else {
+      inbox.append(bytes)
+      keep()
+    }
+  }
+
+  /// Counts what is kept, for which there may be no room.
+  private func keep() {
+    if isOpen && !kept.set(to: inbox.count + message.count) { fail(.tryAgainLater, "\(MemoryAccount.shortage)") }
   }
 
   private func takeInbox() {
@@ -110,6 +125,7 @@ final class WebSocketProtocol {
     }
     if isOpen {
       inbox.append(input)
+      keep()
       if let payload = unanswered.take() { send(.pong, payload) }
     }
     input = UnsafeRawBufferPointer(start: nil, count: 0)
@@ -172,6 +188,8 @@ final class WebSocketProtocol {
       return delegate.webSocket(self, received: bytes)
     }
     message.append(bytes)
+    keep()
+    guard isOpen else { return }
     let wellFormed = message.withUnsafeBytes {
       UTF8Text.wellFormed(UnsafeRawBufferPointer(rebasing: $0[checkedCount...]))
     }
@@ -244,6 +262,7 @@ final class WebSocketProtocol {
     isOpen = false
     inbox.removeAll()
     message.removeAll()
+    kept.release()
     control = []
     unanswered = nil
   }

@@ -5,6 +5,10 @@ import Transcoding
 protocol MessageSink: StreamSink {
   /// Queues a part of a message, the first of which begins it; no other may be sent before it has ended.
   func send(part: consuming ByteBuffer, isFirst: Bool, isLast: Bool)
+  /// A request was good: the client is of use.
+  ///
+  /// - Returns: false where there is no place for it, and the WebSocket has ended for that.
+  func requestWasGood() -> Bool
 }
 
 /// A stream, or unary calls one after another, over a WebSocket: a text message for each request and for each answer.
@@ -25,18 +29,22 @@ final class WebSocketStream: MessageSink {
   private let timeout: GrpcTimeout?
   private let isStrict: Bool
   private lazy var webSocket = WebSocketProtocol(
-    mostMessageBytes: shard.settings.http.requestBytes, delegate: self)
+    mostMessageBytes: shard.settings.http.requestBytes, memory: shard.memory, delegate: self)
   private var socket: ClientSocket!
   private var place: OpenStreams.Place?
   /// What the WebSocket is about, from the first good request until it has ended.
   private var session: (any StreamSession)?
+  /// What is left of a message that has several requests.
+  private var requests: RequestSequence?
+  private var isTakingRequests = false
+  /// The request of a call that is under way counts as kept for the client.
+  private var kept: KeptBytes
   /// What the client has to send in time.
   private var awaited: Awaited?
+  /// Until when the first good request has to come, whatever else comes: calls that are under way do not count.
+  private var firstRequestEnd = UInt64.max
+  private var callStart: UInt64 = 0
   private var isReading = false
-  /// A message whose first requests keep the session busy, and where the others begin.
-  private var unfinished: (message: [UInt8], start: Int)?
-  /// Whether the requests of a message are being handed over.
-  private var isTaking = false
   /// Whether the client was sent a ping and has sent nothing since.
   private var isSilent = false
   /// Whether a message was begun of which parts are still to come.
@@ -53,6 +61,7 @@ final class WebSocketStream: MessageSink {
     self.caller = caller
     self.timeout = timeout
     self.isStrict = isStrict
+    kept = KeptBytes(shard.memory)
   }
 
   /// Takes its place among the open streams.
@@ -61,12 +70,13 @@ final class WebSocketStream: MessageSink {
   func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(Refusal) {
     // Of unary calls each has its own time.
     let limit = route.kind == .unary ? nil : timeout?.milliseconds
-    place = try streams.admit(self, heartbeat: heartbeat, timeout: limit)
+    place = try streams.admit(self, heartbeat: heartbeat, timeout: limit, isNew: true)
   }
 
   /// Serves the client on `socket`.
   func begin(_ socket: ClientSocket) {
     self.socket = socket
+    firstRequestEnd = shard.now + idleLimit
     updateReading()
   }
 
@@ -76,14 +86,32 @@ final class WebSocketStream: MessageSink {
 
   var takesRequests = true {
     didSet {
-      guard !(takesRequests && isStopping) else { return goAway() }
-      takeRest()
-      updateReading()
+      guard takesRequests != oldValue else { return }
+      if takesRequests {
+        kept.release()
+        firstRequestEnd += shard.now - callStart
+      } else {
+        callStart = shard.now
+      }
+      if takesRequests && isStopping { goAway() } else { updateReading() }
     }
   }
 
-  /// Whether the session wants requests, and the client takes its answers.
-  private var hasRoom: Bool { takesRequests && backlog <= shard.settings.streams.backlog }
+  /// Whether requests are wanted, and the client takes the answers to those before.
+  private var wantsRequests: Bool { takesRequests && backlog <= shard.settings.streams.backlog }
+
+  private var idleLimit: UInt64 { UInt64(shard.settings.http.idleTimeout) * 1000 }
+
+  func requestWasGood() -> Bool {
+    do throws(Refusal) {
+      try place?.confirm()
+      return true
+    } catch {
+      session?.cancel()
+      fail(GrpcStatus(error.code, error.message), .tryAgainLater)
+      return false
+    }
+  }
 
   func send(_ frame: StreamFrame) {
     guard webSocket.isOpen else { return }
@@ -132,15 +160,19 @@ final class WebSocketStream: MessageSink {
 
   private func leave() {
     session = nil
-    unfinished = nil
+    requests = nil
+    kept.release()
     place = nil
   }
 
   // MARK: - From the client
 
-  /// Reads while requests are wanted and the client takes the answers to those before.
+  /// Reads while requests are wanted and none of those that have come is left.
   private func updateReading() {
-    let reads = hasRoom && unfinished == nil
+    // What has requests taken looks again after that.
+    guard !isTakingRequests else { return }
+    takeRequests()
+    let reads = wantsRequests && requests == nil
     guard webSocket.isOpen, reads != isReading else { return }
     isReading = reads
     if reads {
@@ -159,65 +191,83 @@ final class WebSocketStream: MessageSink {
   private func updateWait(hasReceived: Bool) {
     var now: Awaited?
     // What is not read cannot come.
-    if isReading && webSocket.isOpen { now = webSocket.awaitsRest ? .rest : session == nil ? .firstRequest : nil }
+    if isReading && webSocket.isOpen {
+      now = place?.isNew == true ? .firstRequest : webSocket.awaitsRest ? .rest : nil
+    }
     guard now != awaited || (now == .rest && hasReceived) else { return }
     wait(for: now)
   }
 
   private func wait(for awaited: Awaited?) {
     self.awaited = awaited
-    place?.wait(for: awaited == nil ? nil : UInt64(shard.settings.http.idleTimeout) * 1000)
+    if awaited == .firstRequest {
+      place?.wait(until: firstRequestEnd)
+    } else {
+      place?.wait(for: awaited == nil ? nil : idleLimit)
+    }
   }
 
-  /// Encodes the request that a message has and hands it to the session. Of a stream there may be several in it, as all
-  /// messages together are one sequence of JSON values: what the session does not want yet waits as it came.
-  private func encode(_ text: UnsafeRawBufferPointer, from start: Int) throws(TranscodingError) {
-    let isSequence = route.kind == .watch || route.kind == .leaseKeepAlive
-    isTaking = true
-    defer { isTaking = false }
-    var start = start
-    while webSocket.isOpen {
-      let rest = UnsafeRawBufferPointer(rebasing: text[start...])
-      if isSequence && rest.isBlank { break }
-      guard hasRoom || !isSequence else {
-        unfinished = (unfinished?.message ?? Array(text), start)
+  /// Encodes the one request that a message has, and hands it to the session.
+  private func take(_ text: UnsafeRawBufferPointer) {
+    var message = ByteBuffer(capacity: CallMessage.headroom + text.count)
+    message.appendZeros(CallMessage.headroom)
+    do {
+      _ = try JSONToProtobuf.encode(text, as: route.request, strict: isStrict, into: &message)
+    } catch {
+      return refuse(error)
+    }
+    guard message.count <= MemoryAccount.uncounted || kept.set(to: message.count) else {
+      let shortage = GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
+      return route.kind == .unary ? send(.unaryError(shortage)) : fail(shortage, .tryAgainLater)
+    }
+    receive(message)
+  }
+
+  /// Keeps the requests that a message of a stream has, any number of them, as all messages together are one sequence of
+  /// JSON values.
+  private func takeSequence(_ text: UnsafeRawBufferPointer) {
+    var copy = ByteBuffer(capacity: text.count)
+    copy.append(text)
+    do throws(Refusal) {
+      requests = try RequestSequence(copy, of: route, isStrict: isStrict, memory: shard.memory)
+    } catch {
+      session?.cancel()
+      fail(GrpcStatus(error.code, error.message), .tryAgainLater)
+    }
+    updateReading()
+  }
+
+  /// Hands requests to the session, as many at a time as the client takes the answers to.
+  private func takeRequests() {
+    isTakingRequests = true
+    defer { isTakingRequests = false }
+    while webSocket.isOpen, let left = requests {
+      guard !left.isAtEnd else {
+        requests = nil
         return
       }
-      var message = ByteBuffer(capacity: CallMessage.headroom + min(rest.count, 1024))
-      message.appendZeros(CallMessage.headroom)
+      guard wantsRequests else { return }
       do {
-        start += try JSONToProtobuf.encode(
-          rest, as: route.request, strict: isStrict, sequence: isSequence, into: &message)
+        receive(try left.next())
       } catch {
-        throw error.preceded(by: start)
+        requests = nil
+        return refuse(error.error)
       }
-      receive(message)
-      if !isSequence { break }
     }
-    unfinished = nil
   }
 
-  /// Hands over what a message has left, if it is wanted now.
-  private func takeRest() {
-    guard !isTaking, hasRoom, let (message, start) = unfinished else { return }
-    message.withUnsafeBytes { take($0, from: start) }
-  }
-
-  private func take(_ text: UnsafeRawBufferPointer, from start: Int) {
-    do {
-      try encode(text, from: start)
-    } catch {
-      unfinished = nil
-      let status = GrpcStatus(.invalidArgument, "the message: \(error)")
-      // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
-      if route.kind == .unary { return send(.unaryError(status)) }
-      session?.cancel()
-      fail(status, .invalidData)
-    }
+  private func refuse(_ error: TranscodingError) {
+    let status = GrpcStatus(.invalidArgument, "the message: \(error)")
+    // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
+    if route.kind == .unary { return send(.unaryError(status)) }
+    session?.cancel()
+    fail(status, .invalidData)
   }
 
   private func receive(_ message: consuming ByteBuffer) {
     if let session { return session.receive(message) }
+    // Whether a call is of use shows in its answer.
+    guard route.kind == .unary || requestWasGood() else { return }
     let session: any StreamSession =
       if route.kind == .unary {
         UnarySession(route, sink: self, shard: shard, caller: caller, timeout: timeout)
@@ -234,7 +284,10 @@ final class WebSocketStream: MessageSink {
 extension WebSocketStream: WebSocketProtocolDelegate {
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
     wait(for: nil)
-    take(text, from: 0)
+    switch route.kind {
+    case .unary, .serverStream: take(text)
+    case .watch, .leaseKeepAlive: takeSequence(text)
+    }
   }
 
   func webSocket(_ webSocket: WebSocketProtocol, sends frame: [UInt8]) {
@@ -263,15 +316,14 @@ extension WebSocketStream: ClientSocketDelegate {
 
   func socketHasRoom(_ socket: ClientSocket) {
     session?.sinkHasRoom()
-    takeRest()
     updateReading()
   }
 
-  func socketHasStalled(_ socket: ClientSocket) {
+  func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString) {
     // How long a client that comes back to life has to take the error and what is queued before it.
     let patience: UInt64 = 5000
     session?.cancel()
-    let status = GrpcStatus(.resourceExhausted, "the client does not read (--stall-timeout)")
+    let status = GrpcStatus(.resourceExhausted, "\(reason)")
     fail(status, .policyViolation, within: patience)
   }
 
@@ -300,7 +352,7 @@ extension WebSocketStream: OpenStream {
 
   func hasWaitedInVain() {
     session?.cancel()
-    let what = awaited == .rest ? "the rest of a message" : "a request"
+    let what = webSocket.awaitsRest ? "the rest of a message" : "a request"
     end(.policyViolation, "\(what) has not come in time (--idle-timeout)")
   }
 
@@ -316,9 +368,4 @@ extension WebSocketStream: OpenStream {
     isSilent = isReading
     webSocket.ping()
   }
-}
-
-extension UnsafeRawBufferPointer {
-  /// Whether there is nothing but white space (RFC 8259, section 2).
-  fileprivate var isBlank: Bool { allSatisfy { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 } }
 }

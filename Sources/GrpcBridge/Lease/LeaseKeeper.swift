@@ -16,6 +16,8 @@ package final class LeaseKeeper {
   unowned let bridge: Bridge
   /// How long, in milliseconds, a stream that nobody asks anything is kept.
   let idleLimit: UInt64
+  /// Whether streams without a user are not to reach etcd where authentication is on.
+  let needsUsers: Bool
   private var streams: [CallCredentials: LeaseStream] = [:]
   /// Streams that take no more requests and whose end is awaited.
   private var finishing: [ObjectIdentifier: LeaseStream] = [:]
@@ -26,10 +28,11 @@ package final class LeaseKeeper {
   private var wakeTime = UInt64.max
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
 
-  init(loop: EventLoop, bridge: Bridge, idleLimit: UInt64) {
+  init(loop: EventLoop, bridge: Bridge, idleLimit: UInt64, needsUsers: Bool = false) {
     self.loop = loop
     self.bridge = bridge
     self.idleLimit = idleLimit
+    self.needsUsers = needsUsers
   }
 
   /// Asks etcd to keep a lease alive.

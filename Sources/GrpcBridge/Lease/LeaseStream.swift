@@ -6,9 +6,15 @@ internal import SwiftProtobuf
 /// Follows the etcd documentation, "etcd API", Lease API, and the behaviour of clientv3.
 final class LeaseStream {
   /// Not repeatable by the channel: the stream itself knows what is still wanted.
-  private static let method = CallMethod(
-    path: "/etcdserverpb.Lease/LeaseKeepAlive", isRepeatable: false, isStream: true, requiresLeader: true,
-    isResumable: true)
+  private static let method = method(.none)
+  private static let methodForUsers = method(.always)
+
+  private static func method(_ userNeed: UserNeed) -> CallMethod {
+    CallMethod(
+      path: "/etcdserverpb.Lease/LeaseKeepAlive", isRepeatable: false, isStream: true, requiresLeader: true,
+      isResumable: true, userNeed: userNeed)
+  }
+
   /// How large an answer may be, in bytes.
   private static let mostBytes = 1 << 16
 
@@ -93,7 +99,8 @@ final class LeaseStream {
       if let call {
         keeper.bridge.send(message, on: call)
       } else {
-        let call = Call(Self.method, message: message, timeout: nil, delegate: self)
+        let call = Call(
+          keeper.needsUsers ? Self.methodForUsers : Self.method, message: message, timeout: nil, delegate: self)
         call.mostBytes = Self.mostBytes
         self.call = call
         keeper.bridge.start(call, for: caller, insteadOf: refused.take())

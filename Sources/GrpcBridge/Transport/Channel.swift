@@ -52,6 +52,8 @@ package final class Channel {
   private var watched = CallList()
   /// The others: those on the wire, or at a login, for as long as it takes.
   private var resting = CallList()
+  /// Those whose makers have lost interest.
+  private lazy var leftCalls = LeftCalls(channel: self)
   private(set) var isClosed = false
   /// Whether the clock runs.
   private(set) var isTicking = false
@@ -75,6 +77,9 @@ package final class Channel {
   /// Sends `call`, or keeps it until there is a connection.
   package func send(_ call: Call) {
     guard take(call, as: .waiting) else { return }
+    guard !call.method.runsToEnd || leftCalls.count < Self.mostLeftCalls else {
+      return end(call, with: Self.tooManyLeftCalls)
+    }
     call.notBefore = 0
     call.patience = loop.now + configuration.dialTimeout
     submit(call)
@@ -104,17 +109,35 @@ package final class Channel {
 
   /// Ends `call` without another word to its delegate. A call that is not under way is left alone.
   package func cancel(_ call: Call) {
-    guard call.slot >= 0 else { return }
-    call.stream.connection?.reset(call)
-    drop(call)
+    guard call.slot >= 0, !leave(call) else { return }
+    reset(call)
   }
 
   /// Ends `call` from this side and tells its delegate.
   package func end(_ call: Call, with status: GrpcStatus) {
     guard call.slot >= 0 else { return }
+    let delegate = call.delegate
+    if !leave(call) { reset(call) }
+    delegate.call(call, endedWith: status)
+  }
+
+  func reset(_ call: Call) {
     call.stream.connection?.reset(call)
     drop(call)
-    call.delegate.call(call, endedWith: status)
+  }
+
+  /// Lets a call that etcd must not see cancelled run to its end without its maker.
+  ///
+  /// - Returns: whether the call is such a one, now or since earlier.
+  private func leave(_ call: Call) -> Bool {
+    guard call.method.runsToEnd, !isClosed else { return false }
+    if call.delegate === leftCalls { return true }
+    guard call.phase == .sent, call.stream.mayBeExecuted, !call.hasReceivedMessage
+    else { return false }
+    leftCalls.take(call)
+    call.deadline = .max
+    enter(.sent, call)
+    return true
   }
 
   /// Stops giving the window of a call's stream back: the member sends at most a window more.
@@ -147,6 +170,12 @@ package final class Channel {
   }
 
   static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
+
+  /// How many calls may run to their end without their makers. More are not begun.
+  private static let mostLeftCalls = 100
+  private static let tooManyLeftCalls = GrpcStatus(
+    .resourceExhausted, "too many transactions of clients that have left are still under way",
+    origin: .throttled(retryAfter: 1))
 
   /// Keeps `call` until it ends. A closed channel takes none: it ends them, and answers false.
   private func take(_ call: Call, as phase: Call.Phase) -> Bool {
@@ -227,6 +256,10 @@ package final class Channel {
   func ended(_ call: Call, at member: Member, _ status: GrpcStatus, isUnexecuted: Bool) {
     // One that a member sends for itself.
     guard call.slot >= 0 else { return call.delegate.call(call, endedWith: status) }
+    if call.delegate === leftCalls {
+      drop(call)
+      return leftCalls.call(call, endedWith: status)
+    }
     if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { member.isOfNoUse() }
     if status.isLoss && !isUnexecuted { call.isLost(at: member.endpoint) }
     if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {

@@ -19,6 +19,10 @@ package final class WatchClient {
   unowned let delegate: any WatchClientDelegate
   private unowned let hub: WatchHub
   private var watches: [Watch] = []
+  /// How many bytes the client's watches take.
+  package private(set) var keptBytes = 0
+  /// What a watch takes besides its request, in bytes.
+  package static let watchBytes = 512
   private var nextID: Int64 = 0
   private var isPaused = false
   /// Whether an answer about progress is owed to the client.
@@ -76,7 +80,7 @@ package final class WatchClient {
         if watches.isEmpty && !hasBeenToldAnything { throw status }
         return refuse(status.text)
       }
-      create(request)
+      try create(request)
     case .cancelRequest(let request):
       if let watch = watches.last(where: { $0.id == request.watchID && !$0.isCancelled }) { cancel(watch) }
     case .progressRequest: requestProgress()
@@ -92,7 +96,8 @@ package final class WatchClient {
   ///   - range: the keys.
   ///   - revision: the first revision whose events are wanted; 0 for what happens from now on.
   package func watch(_ range: KeyRange, from revision: Int64) {
-    create(
+    // The range is what a request's head had room for.
+    try? create(
       .with {
         $0.key = .init(range.start)
         $0.rangeEnd = .init(range.end)
@@ -107,7 +112,7 @@ package final class WatchClient {
     return watches.map { max($0.position, $0.feed?.position ?? 0) }.min()
   }
 
-  private func create(_ request: Etcdserverpb_WatchCreateRequest) {
+  private func create(_ request: Etcdserverpb_WatchCreateRequest) throws(GrpcStatus) {
     var id = request.watchID
     if id == 0 {
       while watches.contains(where: { $0.id == nextID }) { nextID += 1 }
@@ -118,7 +123,12 @@ package final class WatchClient {
       return refuse("mvcc: duplicate watch ID provided on the WatchStream")
     }
     let watch = Watch(id, client: self, request)
+    guard keptBytes + watch.keptBytes <= hub.mostWatchBytes else {
+      throw GrpcStatus(
+        .resourceExhausted, "the watches of a stream may take \(hub.mostWatchBytes) bytes (--max-watch-bytes)")
+    }
     watches.append(watch)
+    keptBytes += watch.keptBytes
     if !isPaused { stream.attach(watch) }
   }
 
@@ -131,7 +141,8 @@ package final class WatchClient {
   private func tellRefusals() {
     let header = stream.lastHeader
     guard !header.isEmpty else { return }
-    while !isOver, let reason = refusals.popFirst() {
+    // Those that are left are told of when the client takes more.
+    while !isOver, !isPaused, let reason = refusals.popFirst() {
       delegate.watchClient(self, received: .refused(header: header, reason: reason), watchID: -1)
     }
   }
@@ -142,7 +153,7 @@ package final class WatchClient {
       watch.isCancelled = true
       return
     }
-    watches.removeAll { $0 === watch }
+    forget(watch)
     let stream = stream
     stream.detach(watch)
     delegate.watchClient(self, received: .canceled(header: stream.lastHeader), watchID: watch.id)
@@ -166,7 +177,8 @@ package final class WatchClient {
   package func resume() {
     guard isPaused, !isOver else { return }
     isPaused = false
-    guard !watches.isEmpty else { return }
+    if !refusals.isEmpty { tellRefusals() }
+    guard !watches.isEmpty, !isPaused else { return }
     let stream = stream
     for watch in watches { stream.attach(watch) }
     if awaitsProgress { stream.requestProgress() }
@@ -178,6 +190,13 @@ package final class WatchClient {
     isOver = true
     hub.remove(self, watches)
     watches = []
+    keptBytes = 0
+  }
+
+  private func forget(_ watch: Watch) {
+    guard let index = watches.firstIndex(where: { $0 === watch }) else { return }
+    watches.remove(at: index)
+    keptBytes -= watch.keptBytes
   }
 
   // MARK: - From the stream
@@ -185,7 +204,7 @@ package final class WatchClient {
   /// A watch of the client has ended by itself.
   func ended(_ watch: Watch) {
     watch.feed?.remove(watch)
-    watches.removeAll { $0 === watch }
+    forget(watch)
   }
 
   func received(_ response: WatchResponse, of watch: Watch, as id: Int64) {
@@ -250,9 +269,11 @@ final class Watch {
     common.filters = [.noput, .nodelete].filter { request.filters.contains($0) }
     let encoded: [UInt8] = (try? common.serializedBytes()) ?? []
     spec = WatchSpec(
-      range: WatchRange(key: Array(request.key), end: Array(request.rangeEnd)), request: encoded,
-      passesFragments: request.fragment)
+      request: encoded, passesFragments: request.fragment)
   }
+
+  /// How many bytes it takes.
+  var keptBytes: Int { spec.request.count + WatchClient.watchBytes }
 
   /// Passes a response on to the client.
   ///

@@ -1,7 +1,6 @@
 /// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a watcher.
 struct WatchSpec: Hashable {
-  let range: WatchRange
-  /// The request, encoded.
+  /// The request, encoded. The keys are kept nowhere else.
   let request: [UInt8]
   /// Whether clients put fragments together themselves.
   let passesFragments: Bool
@@ -26,7 +25,7 @@ struct WatchSpec: Hashable {
 }
 
 /// The keys of a watch, as the client gave them.
-struct WatchRange: Hashable {
+struct WatchRange {
   let key: [UInt8]
   let end: [UInt8]
 }

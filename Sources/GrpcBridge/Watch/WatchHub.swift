@@ -18,19 +18,22 @@ package final class WatchHub {
   let progressInterval: UInt64
   /// How many watches a client may have on one stream.
   let mostWatches: Int
+  /// How many bytes they may take.
+  let mostWatchBytes: Int
   let logger: Logger
   private var streams: [CallCredentials: WatchStream] = [:]
   private(set) var isClosed = false
 
   init(
     loop: EventLoop, carrier: any WatchCarrier, patience: UInt64, progressInterval: UInt64, mostWatches: Int,
-    logger: Logger
+    mostWatchBytes: Int, logger: Logger
   ) {
     self.loop = loop
     self.carrier = carrier
     self.patience = patience
     self.progressInterval = progressInterval
     self.mostWatches = mostWatches
+    self.mostWatchBytes = mostWatchBytes
     self.logger = logger
   }
 

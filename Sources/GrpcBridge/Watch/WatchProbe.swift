@@ -39,6 +39,13 @@ final class WatchProbe {
   }
 }
 
+extension WatchRange {
+  init(_ spec: WatchSpec) {
+    let request = try? Etcdserverpb_WatchCreateRequest(serializedBytes: spec.request)
+    self.init(key: Array(request?.key ?? .init()), end: Array(request?.rangeEnd ?? .init()))
+  }
+}
+
 extension WatchProbe: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}

@@ -244,7 +244,7 @@ final class WatchStream {
     else { return end(feed, with: message) }
     feed.state = .doubtful
     let refusing = feed.line
-    let probe = WatchProbe(feed.spec.range, stream: self) { [unowned self] probe, status in
+    let probe = WatchProbe(WatchRange(feed.spec), stream: self) { [unowned self] probe, status in
       probes.removeAll { $0 === probe }
       guard case .doubtful = feed.state else { return }
       feed.state = .waiting

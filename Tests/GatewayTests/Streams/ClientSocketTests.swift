@@ -11,7 +11,7 @@ struct ClientSocketTests {
     var roomCount = 0
 
     func socketHasRoom(_ socket: ClientSocket) { roomCount += 1 }
-    func socketHasStalled(_ socket: ClientSocket) {}
+    func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString) {}
     func socketIsGone(_ socket: ClientSocket) {}
   }
 
@@ -19,7 +19,9 @@ struct ClientSocketTests {
   @Test(arguments: [1, 256, 600])
   func whatIsQueuedAfterTheFlushGoesOutInTheNextTurns(_ count: Int) throws {
     let loop = try EventLoop()
-    let sockets = ClientSockets(loop: loop, stallLimit: 60_000)
+    let trimmer = MemoryTrimmer(loop: loop)
+    let memory = MemoryAccount(MemoryBudget(bytes: 1 << 20), trimmer: trimmer)
+    let sockets = ClientSockets(loop: loop, stallLimit: 60_000, memory: memory, trimmer: trimmer)
     let owner = Owner()
     let bytes = SocketBytes("x")
     var peers: [Int32] = []

@@ -1,6 +1,15 @@
+import EventLoop
 import Testing
 
 @testable import Gateway
+
+extension MemoryAccount {
+  /// One of its own.
+  convenience init(bytes: Int) throws {
+    let loop = try EventLoop()
+    self.init(MemoryBudget(bytes: bytes), trimmer: MemoryTrimmer(loop: loop))
+  }
+}
 
 /// What a WebSocket says of the bytes it is given.
 private final class Recorder: WebSocketProtocolDelegate {
@@ -9,7 +18,8 @@ private final class Recorder: WebSocketProtocolDelegate {
   var pongs = 0
   var ends = 0
   var onText: (WebSocketProtocol) -> Void = { _ in }
-  private(set) lazy var webSocket = WebSocketProtocol(mostMessageBytes: 1000, delegate: self)
+  private(set) lazy var webSocket = WebSocketProtocol(
+    mostMessageBytes: 1000, memory: try! MemoryAccount(bytes: 1 << 20), delegate: self)
 
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
     texts.append(String(decoding: text, as: UTF8.self))

@@ -1,0 +1,55 @@
+import Glibc
+
+/// How much memory the process may have: that of the machine, or what its control group allows where that is less.
+enum MachineMemory {
+  /// The part of it that clients may take by default.
+  private static let share = 4
+  private static let leastBudget = 64 << 20
+  /// More is for whoever asks for it: it would be kept for strangers.
+  private static let mostBudget = 1 << 30
+
+  /// The default of `--max-memory`, in bytes.
+  static var budget: Int { budget(of: available) }
+
+  static func budget(of available: Int) -> Int { min(max(available / share, leastBudget), mostBudget) }
+
+  private static var available: Int {
+    let pages = sysconf(Int32(_SC_PHYS_PAGES))
+    let machine = pages > 0 ? pages * sysconf(Int32(_SC_PAGESIZE)) : .max
+    return ([machine] + groupLimits(groups: text(of: "/proc/self/cgroup"), text)).min() ?? machine
+  }
+
+  /// The limits of the process's control groups and of those they are in (Linux documentation, "Control Group v2",
+  /// `memory.max`; "Memory Resource Controller", `memory.limit_in_bytes`).
+  ///
+  /// - Parameters:
+  ///   - groups: the content of `/proc/self/cgroup` (cgroups(7)).
+  ///   - text: the content of a file; empty where there is none.
+  static func groupLimits(groups: String, _ text: (String) -> String) -> [Int] {
+    var limits: [Int] = []
+    for line in groups.split(separator: "\n") {
+      let parts = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard parts.count == 3 else { continue }
+      let isUnified = parts[1].isEmpty
+      guard isUnified || parts[1].split(separator: ",").contains("memory") else { continue }
+      let (root, file) =
+        isUnified ? ("/sys/fs/cgroup", "memory.max") : ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+      // Within a container its own group is the root of what it sees.
+      var path = parts[2].split(separator: "/")
+      while true {
+        let content = text(([root[...]] + path + [file[...]]).joined(separator: "/"))
+        if let limit = Int(content.prefix { $0 != "\n" }) { limits.append(limit) }
+        guard path.popLast() != nil else { break }
+      }
+    }
+    return limits
+  }
+
+  private static func text(of path: String) -> String {
+    guard let file = fopen(path, "r") else { return "" }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: 16 << 10)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return String(decoding: bytes.prefix(count), as: UTF8.self)
+  }
+}

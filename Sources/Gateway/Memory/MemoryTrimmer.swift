@@ -1,0 +1,49 @@
+import EventLoop
+
+/// Gives memory back to the system once many clients, or those that took much, have gone: the allocator keeps what the
+/// largest crowd took, in pieces that no single free gives back (malloc_trim(3)). Belongs to its shard's loop.
+final class MemoryTrimmer {
+  /// A level that has been high. Falling to a quarter of the highest since then is when something can be given back.
+  struct HighWater {
+    /// From where on a level counts as high.
+    let least: Int
+    private var highest = 0
+
+    init(least: Int) { self.least = least }
+
+    mutating func rise(to level: Int) {
+      if level > highest { highest = level }
+    }
+
+    /// Whether the level has fallen far enough; true once.
+    mutating func fall(to level: Int) -> Bool {
+      guard highest >= least, level <= highest / 4 else { return false }
+      highest = level
+      return true
+    }
+  }
+
+  /// Not at once, because what is freed last is freed after this is heard of; and not more often.
+  private static let delay: UInt64 = 200
+
+  /// What is kept for clients, in bytes.
+  var bytes = HighWater(least: 8 << 20)
+  /// Connections that libmicrohttpd has.
+  var connections = HighWater(least: 500)
+  /// Connections that were taken over, of streams.
+  var sockets = HighWater(least: 500)
+  private let timer: LoopTimer
+  private var isStopped = false
+
+  init(loop: EventLoop) { timer = LoopTimer(loop: loop) { returnFreeMemory() } }
+
+  func trimSoon() {
+    if !isStopped && !timer.isActive { timer.start(after: Self.delay) }
+  }
+
+  /// Does nothing more: the loop is about to end, and what is freed after that is the process's end.
+  func stop() {
+    isStopped = true
+    timer.stop()
+  }
+}

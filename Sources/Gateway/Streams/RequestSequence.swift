@@ -1,0 +1,82 @@
+import GrpcBridge
+import Transcoding
+
+/// The requests of a stream that came in one text, one JSON value after the other: each is encoded when it is wanted, so
+/// that a text of many takes no more memory than it has bytes. Belongs to its shard's loop.
+final class RequestSequence {
+  /// What is wrong with a request, and which one it is, from 1 on.
+  struct Fault: Error {
+    let number: Int
+    let error: TranscodingError
+  }
+
+  private let type: Schema.Message
+  private let isStrict: Bool
+  private let text: ByteBuffer
+  /// Where the next one begins, and how many come before it.
+  private var position = 0
+  private var count = 0
+  /// The text counts as kept for the client.
+  private var kept: KeptBytes
+
+  /// - Throws: ``Refusal`` where there is no room for the text.
+  init(_ text: consuming ByteBuffer, of route: RpcRoute, isStrict: Bool, memory: MemoryAccount) throws(Refusal) {
+    type = route.request
+    self.isStrict = isStrict
+    var kept = KeptBytes(memory)
+    guard kept.grow(by: text.count) else { throw .shortage }
+    self.kept = kept
+    self.text = text
+  }
+
+  /// Whether no request is left.
+  var isAtEnd: Bool { isAtEnd(position) }
+
+  /// The next request, behind the room for its gRPC prefix.
+  ///
+  /// - Throws: ``Fault`` where it is none.
+  func next() throws(Fault) -> ByteBuffer {
+    var message = ByteBuffer()
+    message.appendZeros(CallMessage.headroom)
+    position = try encode(from: position, number: count + 1, into: &message)
+    count += 1
+    return message
+  }
+
+  /// Looks at all of them, of which there must be one, so that a fault is found before anything is done.
+  ///
+  /// - Throws: ``Fault`` with the first that is none.
+  func check() throws(Fault) {
+    var (position, count) = (0, 0)
+    var message = ByteBuffer()
+    while !isAtEnd(position) {
+      message.truncate(to: 0)
+      position = try encode(from: position, number: count + 1, into: &message)
+      count += 1
+    }
+  }
+
+  /// - Returns: where the next one begins.
+  private func encode(from start: Int, number: Int, into message: inout ByteBuffer) throws(Fault) -> Int {
+    do throws(TranscodingError) {
+      return try text.withUnsafeBytes { text throws(TranscodingError) in
+        let rest = UnsafeRawBufferPointer(rebasing: text[start...])
+        return try start + JSONToProtobuf.encode(rest, as: type, strict: isStrict, sequence: true, into: &message)
+      }
+    } catch {
+      throw Fault(number: number, error: error.preceded(by: start))
+    }
+  }
+
+  /// Whether there is nothing but white space (RFC 8259, section 2) from `start` on.
+  private func isAtEnd(_ start: Int) -> Bool {
+    text.withUnsafeBytes { $0[start...].allSatisfy { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 } }
+  }
+}
+
+extension Refusal {
+  /// The request would take more memory than there is for clients.
+  static var shortage: Refusal {
+    Refusal(503, .resourceExhausted, "\(MemoryAccount.shortage)", headers: [("Retry-After", "1")])
+  }
+}

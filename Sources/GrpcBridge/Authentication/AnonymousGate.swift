@@ -1,0 +1,106 @@
+internal import EtcdSchema
+import EventLoop
+internal import SwiftProtobuf
+
+/// Which calls of an RPC must have a user where authentication is on, whatever etcd itself thinks of them.
+///
+/// Releases before 3.5.28 and 3.6.9 take some changes from anybody; and in all of 3.4 and 3.5 a member that has raised an
+/// alarm executes writes without a look at permissions (etcd #22386): a client without credentials could switch
+/// authentication off.
+package enum UserNeed: Sendable, Equatable {
+  case none
+  case always
+  /// Those whose request has set this number field.
+  case ifSet(field: UInt32)
+
+  /// - Parameter field: 0 where all calls are meant.
+  package init(always: Bool, ifSet field: UInt32) {
+    self = !always ? .none : field == 0 ? .always : .ifSet(field: field)
+  }
+
+  @inline(__always)
+  func holds(for message: borrowing CallMessage) -> Bool {
+    switch self {
+    case .none: false
+    case .always: true
+    case .ifSet(let field): Self.isSet(field, in: message)
+    }
+  }
+
+  private static func isSet(_ number: UInt32, in message: borrowing CallMessage) -> Bool {
+    let bytes = UnsafeRawBufferPointer(message.frame)
+    var fields = WireScanner(bytes, in: CallMessage.headroom..<bytes.count)
+    var isSet = false
+    do throws(WireScanner.Malformed) {
+      while let field = try fields.next() {
+        if field.number == Int(number) { isSet = field.value != 0 }
+      }
+    } catch {
+      // What is not understood is not let through.
+      return true
+    }
+    return isSet
+  }
+}
+
+/// Finds out, before anonymous calls that need a user go to etcd, whether authentication is on. Belongs to a ``Bridge``.
+///
+/// It asks for what costs nothing and every etcd since 3.0 checks: a read, at a revision that will never be, from the
+/// member's own data. Who may not read hears so; all others hear that the revision is of the future. That authentication
+/// is off is believed for a second, so that a cluster without it is asked once a second at most.
+final class AnonymousGate {
+  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
+  private static let timeout = GrpcTimeout(milliseconds: 5000)
+  /// In milliseconds.
+  private static let memory: UInt64 = 1000
+
+  private let loop: EventLoop
+  private unowned let bridge: Bridge
+  private var openUntil: UInt64 = 0
+  private var waiting: [Call] = []
+  private var probe: Call?
+
+  init(loop: EventLoop, bridge: Bridge) {
+    self.loop = loop
+    self.bridge = bridge
+  }
+
+  /// Sends `call`, which has no token, when etcd has said that it needs none.
+  func admit(_ call: Call) {
+    guard loop.now >= openUntil else { return bridge.forward(call) }
+    guard bridge.hold(call) else { return }
+    waiting.append(call)
+    guard probe == nil else { return }
+    let request = Etcdserverpb_RangeRequest.with {
+      $0.key = .init([0])
+      $0.revision = .max
+      $0.limit = 1
+      $0.serializable = true
+    }
+    // Serialising a few numbers cannot fail.
+    let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
+    let probe = Call(Self.method, message: CallMessage(copying: bytes), timeout: Self.timeout, delegate: self)
+    self.probe = probe
+    bridge.forward(probe)
+  }
+
+  /// Looks again before the next call: authentication has been switched on.
+  func shut() { openUntil = 0 }
+}
+
+extension AnonymousGate: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {}
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    probe = nil
+    let isOpen = status.isOK || status.code == .outOfRange
+    if isOpen { openUntil = loop.now + Self.memory }
+    let calls = waiting
+    waiting.removeAll()
+    // Those that have ended in the meantime, by their deadline or their client's leave, are idle by now.
+    for call in calls where call.phase == .loggingIn {
+      if isOpen { bridge.forward(call) } else { bridge.refuse(call, status) }
+    }
+  }
+}
