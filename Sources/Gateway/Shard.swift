@@ -30,7 +30,7 @@ final class Shard {
   /// The user that requests without credentials are made for.
   let identity: UserCredentials?
   let logger: Logger
-  private let loop: EventLoop
+  let loop: EventLoop
   private let routes: RouteTable
   /// What members have told of their versions.
   let versions: VersionMemory

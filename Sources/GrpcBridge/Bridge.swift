@@ -53,6 +53,11 @@ package final class Bridge {
   private lazy var anonymousGate = AnonymousGate(loop: loop, bridge: self)
   private var tokens: [CredentialKey: Token] = [:]
   private var loggingIn: [CredentialKey: [Call]] = [:]
+  /// Calls hold nothing of their delegates: these are held here.
+  private var questions: [ObjectIdentifier: QueueQuestion] = [:]
+  /// The keys by which calls of the process wait in queues.
+  var queueKeys: QueueKeys { authenticator.queueKeys }
+  var now: UInt64 { loop.now }
   /// Until when calls without credentials, and with the last token that was good, are known to be taken.
   private var trustEnd: (none: UInt64, token: UInt64) = (0, 0)
   private var trustedToken: Token?
@@ -113,7 +118,18 @@ package final class Bridge {
 
   /// Starts `call` with another token than `refused`, an earlier stream of the same user, went with: etcd has said that it
   /// is no longer good, after the stream had been of use. Where etcd says so at once the bridge sees to it by itself.
-  func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
+  package func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
+    // An etcd that asks for no credentials looks after its queues by itself.
+    if call.method.queue != nil, caller.isSomebody, channel.hold(call),
+      let place = QueuePlace(of: call, for: caller, bridge: self)
+    {
+      call.place = place
+      return place.prepare()
+    }
+    forward(call, for: caller, insteadOf: refused)
+  }
+
+  func forward(_ call: Call, for caller: Caller, insteadOf refused: Call? = nil) {
     call.caller = caller
     switch caller.credentials {
     case .none:
@@ -205,6 +221,22 @@ package final class Bridge {
   /// Ends `call` without another word to its delegate, at etcd too.
   package func cancel(_ call: Call) { channel(for: call).cancel(call) }
 
+  /// Keeps a call that has ended at etcd, for up to `patience` milliseconds, before its delegate hears of that.
+  func hold(_ call: Call, for patience: UInt64) -> Bool {
+    call.deadline = loop.now + patience
+    return channel.hold(call)
+  }
+
+  /// Ends a call that is held.
+  func end(_ call: Call, with status: GrpcStatus) { channel.end(call, with: status) }
+
+  /// Makes a call for the sake of another one.
+  func ask(_ question: QueueQuestion, for caller: Caller) {
+    questions[ObjectIdentifier(question)] = question
+    question.onEnd = { [unowned self, unowned question] in questions[ObjectIdentifier(question)] = nil }
+    forward(question.call, for: caller)
+  }
+
   /// Holds back the rest of a response that is not read fast enough: etcd sends up to 1 MiB more of it, which is passed on.
   package func pause(_ call: Call) { channel(for: call).pause(call) }
 
@@ -286,11 +318,25 @@ extension Bridge: ChannelOwner {
         authenticator.usersHaveChanged()
         anonymousGate.shut()
       }
+      call.place?.isGranted()
       return false
     }
-    guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasFreshToken,
-      call.renewals < Call.mostRenewals, !call.hasReceivedMessage
-    else { return false }
+    if renews(call, after: status) { return true }
+    return call.place?.giveUp(after: status) ?? false
+  }
+
+  /// Sends a call again whose token etcd no longer accepts, with another one.
+  private func renews(_ call: Call, after status: GrpcStatus) -> Bool {
+    guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasReceivedMessage else {
+      return false
+    }
+    if let place = call.place {
+      // Its key is in the queue already, or is not: to send it again puts none there beside it.
+      guard place.isWaiting else { return false }
+      if place.hasOutlivedToken { (call.renewals, call.hasFreshToken) = (0, false) }
+      place.isSentAgain()
+    }
+    guard !call.hasFreshToken, call.renewals < Call.mostRenewals else { return false }
     // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.
     call.renewals += 1
     let stale = call.token

@@ -1,5 +1,11 @@
 internal import Glibc
 
+/// The kinds of calls that wait in a queue of etcd's.
+enum QueueKind {
+  case lock
+  case election
+}
+
 /// An RPC as the wire needs it. Made once for each RPC and kept for the life of the process.
 package final class CallMethod: Sendable {
   /// The `:path` of its requests: memory that is never freed or changed.
@@ -21,6 +27,8 @@ package final class CallMethod: Sendable {
   /// Whether a call is not to be cancelled at etcd once it may be executed, neither by its deadline nor when its maker
   /// has lost interest: etcd 3.5.0 to 3.5.4 die of a transaction of reads that is (etcd #14110).
   package let runsToEnd: Bool
+  /// What a call waits for; nil for nothing.
+  let queue: QueueKind?
 
   package init(
     path: String, isRepeatable: Bool, changesUsers: Bool = false, isStream: Bool = false, requiresLeader: Bool = false,
@@ -37,6 +45,12 @@ package final class CallMethod: Sendable {
     self.requiresLeader = requiresLeader
     self.userNeed = userNeed
     self.runsToEnd = runsToEnd
+    queue =
+      switch path {
+      case "/v3lockpb.Lock/Lock": .lock
+      case "/v3electionpb.Election/Campaign": .election
+      default: nil
+      }
   }
 }
 
@@ -101,7 +115,7 @@ package final class Call {
 
   package let method: CallMethod
   /// The request of a unary call; that of a stream is in ``requests``.
-  let message: CallMessage
+  var message: CallMessage
   /// All requests of a stream; nil for a unary call.
   let requests: RequestStream?
   /// The time limit in the form of gRPC's `grpc-timeout`; empty for none.
@@ -140,6 +154,8 @@ package final class Call {
   package var requiresLeader: Bool
   /// The member that the call was last sent to; nil where it has not been sent.
   package internal(set) var endpoint: Endpoint?
+  /// Where it waits in a queue of etcd's; nil for a call that does not, or that is made for nobody.
+  var place: QueuePlace?
   /// How often the call was sent again with another token.
   var renewals = 0
   static let mostRenewals = 4

@@ -92,6 +92,24 @@ extension GrpcStatus {
   }
 }
 
+extension GrpcStatus {
+  /// Whether etcd, or what is in between, may have ended a stream with it for the sake of a single request. Nothing that is
+  /// about the caller or the member, and would meet every other request, too.
+  var mayBeOfOneRequest: Bool {
+    guard origin == .server || origin == .client, !isPassing, !asksForNewToken else { return false }
+    switch code {
+    case .permissionDenied, .unauthenticated, .unimplemented, .canceled: return false
+    default: return true
+    }
+  }
+
+  /// The status as Go's gRPC prints it, and as etcd tells of it within a watch's response.
+  var text: String {
+    let name = "\(code)"
+    return "rpc error: code = \(name.prefix(1).uppercased())\(name.dropFirst()) desc = \(message)"
+  }
+}
+
 extension EtcdMessage {
   /// How ends what etcd says of a watch that it does not create for a lack of rights, or of a good token: before it
   /// stands the error's code as text.

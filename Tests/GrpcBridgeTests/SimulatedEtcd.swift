@@ -37,11 +37,13 @@ final class SimulatedEtcd: WatchCarrier {
 
   let loop: EventLoop
   private(set) lazy var hub = WatchHub(
-    loop: loop, carrier: self, patience: 200, progressInterval: progressInterval, mostWatches: 100,
+    loop: loop, carrier: self, patience: patience, progressInterval: progressInterval, mostWatches: 100,
     mostWatchBytes: 1 << 20,
     logger: Logger(label: "test")
   )
   var progressInterval: UInt64 = 60_000
+  /// To be set before the hub is asked for.
+  var patience: UInt64 = 200
   var revision: Int64 = 1
   var compacted: Int64 = 0
   var events: [Event] = []

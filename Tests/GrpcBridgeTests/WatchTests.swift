@@ -242,7 +242,7 @@ import Testing
     #expect(!listener.client.hasWatches && etcd.streams.isEmpty)
   }
 
-  @Test(arguments: [Int64.min, -1, 1, .max - 1, .max])
+  @Test(arguments: [1, 2, Int64.max - 1, .max])
   func anyStartRevisionIsTaken(_ revision: Int64) throws {
     let listener = WatchListener(etcd)
     etcd.put("a")
@@ -251,10 +251,10 @@ import Testing
     etcd.put("a")
     etcd.settle()
     #expect(listener.created.count == 1)
-    #expect(listener.revisions == (revision > 1 ? [] : [2, 3]))
+    #expect(listener.revisions == (revision > 2 ? [] : [2, 3]))
     etcd.fail(etcd.streams[0])
     etcd.settle()
-    #expect(listener.revisions == (revision > 1 ? [] : [2, 3]))
+    #expect(listener.revisions == (revision > 2 ? [] : [2, 3]))
   }
 
   @Test func aClientWithTwoUnbornWatchesEndsOnce() throws {
@@ -414,6 +414,8 @@ import Testing
   /// Whatever comes before whatever: each watch gets each event after its creation once, and in order.
   @Test(arguments: 0..<40) func nothingIsLostInAnyOrderOfThings(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
+    // However long a busy machine takes.
+    etcd.patience = 600_000
     var listeners: [(listener: WatchListener, key: String, start: Int64)] = []
     for _ in 0..<600 {
       let stream = etcd.streams.randomElement(using: &random)

@@ -1,8 +1,13 @@
+import EtcdSchema
+import EventLoop
 import GrpcBridge
 import Transcoding
 
 /// A stream that is one call of its own, with one request and any number of responses: a snapshot, or what is observed of
 /// an election.
+///
+/// etcd ends what it observes without an error once the token has expired, and with one when the member goes: an
+/// observation goes on by another call, and tells nothing twice.
 final class ServerStreamSession: StreamSession, CallDelegate {
   private let route: RpcRoute
   private unowned let sink: any StreamSink
@@ -11,6 +16,25 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private let timeout: GrpcTimeout?
   private var call: Call?
   private var isPaused = false
+
+  // Of an observation.
+  /// What is asked for, to be asked again; nil for what has an end.
+  private var request: [UInt8]?
+  /// When the present call began, by the loop's clock.
+  private var began: UInt64 = 0
+  /// How many calls have ended at once, without a message.
+  private var vainCalls = 0
+  private static let mostVainCalls = 3
+  /// A call that ends before so many milliseconds have passed, without a message, was of no use.
+  private static let leastUse: UInt64 = 1000
+  /// How many milliseconds lie between two calls.
+  private static let pauseBetween: UInt64 = 100
+  /// The call that has ended, until another one begins.
+  private var ended: Call?
+  private lazy var reopening = LoopTimer(loop: shard.loop) { [unowned self] in reopen() }
+  /// The leader that the client was told of last.
+  private var told: ObservedLeader?
+  private var incoming: [UInt8] = []
 
   // The message that is being received.
   private var frame = ByteBuffer()
@@ -31,7 +55,9 @@ final class ServerStreamSession: StreamSession, CallDelegate {
 
   func receive(_ message: consuming ByteBuffer) {
     // One request is all there is to such a stream.
-    guard call == nil else { return }
+    guard call == nil, ended == nil else { return }
+    if route.isEndless { request = message.withUnsafeBytes { Array($0[CallMessage.headroom...]) } }
+    began = shard.loop.now
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: timeout, delegate: self)
     self.call = call
@@ -49,13 +75,34 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   }
 
   func cancel() {
+    reopening.stop()
     if let call { shard.bridge.cancel(call) }
     call = nil
+  }
+
+  /// Goes on with another call, and with another token.
+  private func reopen() {
+    guard let request else { return }
+    let call = Call(route.method, message: CallMessage(copying: request), timeout: timeout, delegate: self)
+    self.call = call
+    isPaused = false
+    began = shard.loop.now
+    shard.bridge.start(call, for: caller, insteadOf: ended.take())
+    shard.bridge.finishSending(call)
+  }
+
+  /// Whether another call may go on with what this one has observed.
+  private func mayGoOn(after status: GrpcStatus, of call: Call) -> Bool {
+    guard request != nil, told != nil || status.isOK, call.endpoint != nil else { return false }
+    let wasOfUse = call.hasReceivedMessage || shard.loop.now - began >= Self.leastUse
+    vainCalls = wasOfUse ? 0 : vainCalls + 1
+    return vainCalls < Self.mostVainCalls
   }
 
   // MARK: - From etcd
 
   func call(_ call: Call, willReceive length: Int) {
+    incoming = []
     frame = StreamFrame.begin()
     frame.append("{\"result\":")
     transcoder = ProtobufToJSON(route.response)
@@ -64,6 +111,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     // What follows a fault cannot be understood; the message's end tells of it.
     guard fault == nil else { return }
+    if request != nil { incoming += bytes }
     do throws(TranscodingError) {
       try transcoder?.push(bytes, into: &frame)
     } catch {
@@ -82,6 +130,12 @@ final class ServerStreamSession: StreamSession, CallDelegate {
       return sink.fail(status)
     }
     frame.append("}")
+    if request != nil {
+      let leader = ObservedLeader(incoming)
+      // Another call begins with what is known already.
+      guard leader == nil || leader != told else { return }
+      told = leader ?? told
+    }
     sink.send(StreamFrame(finishing: frame.takeAll()))
     if !isPaused && sink.backlog > shard.settings.streams.backlog {
       isPaused = true
@@ -91,6 +145,26 @@ final class ServerStreamSession: StreamSession, CallDelegate {
 
   func call(_ call: Call, endedWith status: GrpcStatus) {
     self.call = nil
-    if status.isOK { sink.finish() } else { sink.fail(status) }
+    if mayGoOn(after: status, of: call) {
+      ended = call
+      return reopening.start(after: Self.pauseBetween)
+    }
+    guard status.isOK, request != nil else { return status.isOK ? sink.finish() : sink.fail(status) }
+    sink.fail(GrpcStatus(.unavailable, "etcd ends the observation at once, each time, and does not say why"))
+  }
+}
+
+/// What tells one leader, or one value that it has proclaimed, from another.
+private struct ObservedLeader: Equatable {
+  let key: [UInt8]
+  let createRevision: Int64
+  let modRevision: Int64
+
+  /// - Parameter message: an encoded `LeaderResponse`.
+  init?(_ message: [UInt8]) {
+    guard let kv = try? V3electionpb_LeaderResponse(serializedBytes: message).kv else { return nil }
+    key = Array(kv.key)
+    createRevision = kv.createRevision
+    modRevision = kv.modRevision
   }
 }

@@ -32,7 +32,7 @@ final class WatchSession: StreamSession {
     } catch {
       return end(error)
     }
-    if client.owesAnswers { sink.takesRequests = false }
+    if !client.takesRequests { sink.takesRequests = false }
   }
 
   func receiveEnd() {
@@ -40,7 +40,9 @@ final class WatchSession: StreamSession {
     finishIfDone()
   }
 
-  func sinkHasRoom() { client.resume() }
+  func sinkHasRoom() {
+    client.resume()
+  }
 
   func cancel() {
     isOver = true
@@ -74,7 +76,7 @@ extension WatchSession: WatchClientDelegate {
       return end(GrpcStatus(.internal, "a watch response of etcd is not understood: \(error)"))
     }
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
-    if !isOver && !client.owesAnswers { sink.takesRequests = true }
+    if !isOver && client.takesRequests { sink.takesRequests = true }
     finishIfDone()
   }
 

@@ -25,6 +25,8 @@ package final class Authenticator: Sendable {
   /// What came of a login: a token, and whether it was fetched for this very question or is one that was known.
   typealias LoginReply = @Sendable (Result<(token: Token, isFresh: Bool), GrpcStatus>) -> Void
 
+  /// The keys by which calls of all shards wait in queues: kept here, as this is what all of them have.
+  let queueKeys = QueueKeys()
   private let desk: LoopBound<LazyDesk>
   private let remote: EventLoop.Remote
   /// A loop and thread of its own, where it has them.

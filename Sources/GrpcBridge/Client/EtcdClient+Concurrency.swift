@@ -6,9 +6,8 @@ internal import SwiftProtobuf
 /// The lease is the caller's: whoever holds a lock or leads keeps it alive (``keepAlive(_:)``), and has lost them when
 /// it is gone.
 ///
-/// Where a task is cancelled that waits for a lock or in an election, or its time is up, etcd takes it out of the
-/// queue; with authentication on, etcd (3.4, 3.5) fails to do so, and only the end of the lease does it
-/// (``revokeLease(_:timeout:)``).
+/// Where a task is cancelled that waits for a lock or in an election, or its time is up, it leaves the queue. With
+/// authentication on etcd (3.4, 3.5) fails to see to that, and this client does, if it reaches etcd within 5 seconds.
 extension EtcdClient {
   /// Waits until the lock is the caller's.
   ///

@@ -19,6 +19,15 @@ final class ServerStream: ClientOperation {
   /// Whether another stream takes the place of one that breaks.
   private let resumes: Bool
   private var call: Call?
+  /// A call that etcd has ended without an error, as it does when the token has expired.
+  private var ended: Call?
+  /// When the present call began, by the loop's clock.
+  private var began: UInt64 = 0
+  /// How many calls etcd has ended at once, without a message and without an error.
+  private var vainCalls = 0
+  private static let mostVainCalls = 3
+  /// A call that ends before so many milliseconds have passed, without a message, was of no use.
+  private static let leastUse: UInt64 = 1000
   private var incoming: [UInt8] = []
   private var isHeldBack = false
   private var backoff = Backoff.stream
@@ -47,7 +56,8 @@ final class ServerStream: ClientOperation {
     let call = Call(method, message: CallMessage(copying: message), timeout: timeout, delegate: self)
     call.requiresLeader = resumes || core.configuration.requireLeader
     self.call = call
-    bridge.start(call, for: core.caller)
+    began = core.loop.now
+    bridge.start(call, for: core.caller, insteadOf: ended.take())
     bridge.finishSending(call)
   }
 
@@ -99,6 +109,13 @@ extension ServerStream: CallDelegate {
       return end(status.isOK ? nil : core.error(status, at: call.endpoint))
     }
     isHeldBack = false
+    if status.isOK {
+      ended = call
+      vainCalls = call.hasReceivedMessage || core.loop.now - began >= Self.leastUse ? 0 : vainCalls + 1
+      guard vainCalls < Self.mostVainCalls else {
+        return end(core.error(GrpcStatus(.unavailable, "etcd ends the stream at once, each time"), at: call.endpoint))
+      }
+    }
     reopening.start(after: backoff.wait())
   }
 }

@@ -26,6 +26,10 @@ final class LeaseStream {
   private var due: [Int64] = []
   /// How many answers etcd owes.
   private var owed = 0
+  /// The leases that etcd was asked for on its present stream, in that order, which is that of its answers.
+  private var order: ArraySlice<Int64> = []
+  /// Whether the last stream ended with an error of etcd's before it had answered anything.
+  private var hasFailedAtOnce = false
   private var response: [UInt8] = []
   /// When etcd answered last, or began to owe answers.
   private var lastNews: UInt64 = 0
@@ -87,6 +91,7 @@ final class LeaseStream {
         keeper.wake(at: now + LeaseKeeper.mostSilence)
       }
       owed += 1
+      order.append(lease)
       leases[lease] = Wishes(asked: wanted)
       let request = Etcdserverpb_LeaseKeepAliveRequest.with { $0.id = lease }
       // Serialising a number cannot fail.
@@ -108,6 +113,7 @@ final class LeaseStream {
   private func settle(_ lease: Int64) -> [KeepAlive]? {
     guard let wishes = leases[lease], let asked = wishes.asked else { return nil }
     owed -= 1
+    if let index = order.firstIndex(of: lease) { order.removeFirst(index - order.startIndex + 1) }
     if wishes.wanted.isEmpty {
       leases[lease] = nil
     } else {
@@ -169,7 +175,9 @@ final class LeaseStream {
   private func ended(_ call: Call, _ status: GrpcStatus) {
     self.call = nil
     owed = 0
-    let mayAskAgain = canAskAgain(after: status, of: call)
+    let culprit = culprit(of: status, call)
+    order = []
+    let mayAskAgain = culprit != nil || canAskAgain(after: status, of: call)
     var unanswered: [KeepAlive] = []
     for (lease, wishes) in leases {
       guard let asked = wishes.asked else { continue }
@@ -177,7 +185,7 @@ final class LeaseStream {
       for keepAlive in asked {
         if status.isLoss { keepAlive.losses += 1 }
         // The question may be what ends etcd: two members are enough to know.
-        if mayAskAgain && keepAlive.losses < Channel.mostLosses {
+        if mayAskAgain && lease != culprit && keepAlive.losses < Channel.mostLosses {
           again.append(keepAlive)
         } else {
           unanswered.append(keepAlive)
@@ -198,6 +206,15 @@ final class LeaseStream {
       hasToSend()
     }
     for keepAlive in unanswered { keepAlive.finish(.failure(status)) }
+  }
+
+  /// The lease that etcd has ended a stream for: it answers requests one by one, so it is the first that has no answer. Nil
+  /// where the error is not about one request, or comes again at once, as it would for all that follow.
+  private func culprit(of status: GrpcStatus, _ call: Call) -> Int64? {
+    guard status.mayBeOfOneRequest else { return nil }
+    let isFirst = call.hasReceivedMessage || !hasFailedAtOnce
+    hasFailedAtOnce = !call.hasReceivedMessage
+    return isFirst ? order.first : nil
   }
 
   /// Whether another gRPC stream may fare better.
@@ -230,6 +247,7 @@ extension LeaseStream: CallDelegate {
     lastNews = keeper.loop.now
     backoff.reset()
     trouble = nil
+    hasFailedAtOnce = false
     if owed == 0 { keeper.wake(at: lastNews + keeper.idleLimit) }
     let result = Result<[UInt8], GrpcStatus>.success(response)
     for keepAlive in answered { keepAlive.finish(result) }

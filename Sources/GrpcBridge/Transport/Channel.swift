@@ -193,6 +193,7 @@ package final class Channel {
     call.phase = .idle
     guard call.slot >= 0 else { return }
     if call.isWatched { watched.remove(call) } else { resting.remove(call) }
+    call.place?.abandon()
   }
 
   /// Moves `call` to another phase, and to the list it then belongs to.
@@ -273,14 +274,14 @@ package final class Channel {
       if call.notBefore == 0 { submit(call) }
       return
     }
-    if owner?.channel(self, takesBack: call, after: status) == true { return }
-    drop(call)
     // A member's clock may be the first to see that the time is over. Older ones answer so; with newer versions of
     // grpc-go (etcd 3.5.30) they just reset the stream.
     let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
     let isLost = status.isLoss && !isUnexecuted
-    call.delegate.call(
-      call, endedWith: isLate ? Self.isLate(call) : isLost ? status.explained(for: call) : status)
+    let status = isLate ? Self.isLate(call) : isLost && call.place != nil ? status.explained(for: call) : status
+    if owner?.channel(self, takesBack: call, after: status) == true { return }
+    drop(call)
+    call.delegate.call(call, endedWith: isLost && call.place == nil ? status.explained(for: call) : status)
   }
 
   private static func isLate(_ call: Call, reason: String = "") -> GrpcStatus {
@@ -294,7 +295,12 @@ package final class Channel {
       let call = watched.calls[index]
       if now >= call.deadline {
         let reason = call.phase == .waiting && member(for: call) == nil ? ": \(trouble)" : ""
-        end(call, with: Self.isLate(call, reason: reason))
+        let status = Self.isLate(call, reason: reason)
+        if call.place != nil {
+          call.stream.connection?.reset(call)
+          if owner?.channel(self, takesBack: call, after: status) == true { continue }
+        }
+        end(call, with: status)
       } else if call.phase == .waiting {
         if now >= call.notBefore { submit(call) }
         if call.phase == .waiting && now >= call.patience {

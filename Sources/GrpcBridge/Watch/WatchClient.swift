@@ -27,9 +27,10 @@ package final class WatchClient {
   private var isPaused = false
   /// Whether an answer about progress is owed to the client.
   private(set) var awaitsProgress = false
-  /// How many creations with an ID that is taken are to be answered, once there is a header for that.
-  private var duplicateCount = 0
+  /// Why creations are refused without asking etcd: to be told once there is a header for that.
+  private var refusals: ArraySlice<String> = []
   private var isOver = false
+  private var hasBeenToldAnything = false
 
   init(hub: WatchHub, caller: Caller, delegate: any WatchClientDelegate) {
     self.hub = hub
@@ -39,8 +40,17 @@ package final class WatchClient {
 
   private var stream: WatchStream { hub.stream(for: self) }
 
-  /// Whether there are requests whose answers wait for etcd's first word, or for the client's room.
-  package var owesAnswers: Bool { duplicateCount > 0 }
+  /// How many watches may be on their way to their creation before no further request is wanted.
+  private static let mostUnanswered = 64
+
+  /// Whether requests are wanted now: those before have been answered, but for a few.
+  package var takesRequests: Bool {
+    guard watches.count + refusals.count >= Self.mostUnanswered else { return true }
+    return watches.count { !$0.isCreated } + refusals.count < Self.mostUnanswered
+  }
+
+  /// Whether `watch` is all that there is to the client.
+  func isAbout(_ watch: Watch) -> Bool { !hasBeenToldAnything && watches.count == 1 && watches[0] === watch }
 
   /// Whether any watch is left.
   package var hasWatches: Bool { !watches.isEmpty }
@@ -61,6 +71,14 @@ package final class WatchClient {
     case .createRequest(let request):
       guard watches.count < hub.mostWatches else {
         throw GrpcStatus(.resourceExhausted, "a stream may have \(hub.mostWatches) watches (--max-watches)")
+      }
+      guard request.startRevision >= 0 else {
+        // etcd 3.4 takes it for now, and 3.5 for compacted.
+        let status = GrpcStatus(
+          .invalidArgument, "start_revision: \(request.startRevision) is no revision: 0 is for what happens from now on"
+        )
+        if watches.isEmpty && !hasBeenToldAnything { throw status }
+        return refuse(status.text)
       }
       try create(request)
     case .cancelRequest(let request):
@@ -101,8 +119,8 @@ package final class WatchClient {
       id = nextID
       nextID += 1
     } else if watches.contains(where: { $0.id == id && !$0.isCancelled }) {
-      duplicateCount += 1
-      return refuseDuplicates()
+      // As etcd puts it.
+      return refuse("mvcc: duplicate watch ID provided on the WatchStream")
     }
     let watch = Watch(id, client: self, request)
     guard keptBytes + watch.keptBytes <= hub.mostWatchBytes else {
@@ -114,16 +132,18 @@ package final class WatchClient {
     if !isPaused { stream.attach(watch) }
   }
 
-  private func refuseDuplicates() {
+  /// Does not create a watch; those that there are go on.
+  private func refuse(_ reason: String) {
+    refusals.append(reason)
+    tellRefusals()
+  }
+
+  private func tellRefusals() {
     let header = stream.lastHeader
     guard !header.isEmpty else { return }
-    // Those that are left are answered when the client takes more.
-    while duplicateCount > 0 && !isOver && !isPaused {
-      duplicateCount -= 1
-      // As etcd puts it.
-      let reason = "mvcc: duplicate watch ID provided on the WatchStream"
-      delegate.watchClient(
-        self, received: .refused(header: header, reason: reason), watchID: -1)
+    // Those that are left are told of when the client takes more.
+    while !isOver, !isPaused, let reason = refusals.popFirst() {
+      delegate.watchClient(self, received: .refused(header: header, reason: reason), watchID: -1)
     }
   }
 
@@ -157,7 +177,7 @@ package final class WatchClient {
   package func resume() {
     guard isPaused, !isOver else { return }
     isPaused = false
-    if duplicateCount > 0 { refuseDuplicates() }
+    if !refusals.isEmpty { tellRefusals() }
     guard !watches.isEmpty, !isPaused else { return }
     let stream = stream
     for watch in watches { stream.attach(watch) }
@@ -189,16 +209,22 @@ package final class WatchClient {
 
   func received(_ response: WatchResponse, of watch: Watch, as id: Int64) {
     guard !isOver else { return }
+    hasBeenToldAnything = true
     delegate.watchClient(self, received: response, watchID: id)
     if watch.isCancelled && watch.isCreated { cancel(watch) }
-    if duplicateCount > 0 { refuseDuplicates() }
+    if !refusals.isEmpty { tellRefusals() }
   }
 
-  func progressed(_ response: WatchResponse) {
+  /// etcd has named the revision up to which all events on `line` have been sent.
+  func progressed(to revision: Int64, header: [UInt8], on line: WatchLine) {
     // A client that is not up to date with its own watches asks again when it goes on.
     guard awaitsProgress, !isPaused, !isOver else { return }
     awaitsProgress = false
-    delegate.watchClient(self, received: response, watchID: -1)
+    // Of watches on other lines that says nothing.
+    let others = watches.filter { $0.feed?.line !== line }
+    let known = others.map { max($0.position, $0.feed?.position ?? 0) }.min() ?? revision
+    let header = known < revision ? WatchResponse.header(header, at: known) : header
+    delegate.watchClient(self, received: WatchResponse(header: header), watchID: -1)
   }
 
   func ended(with status: GrpcStatus) {
@@ -231,8 +257,7 @@ final class Watch {
     self.id = id
     requestedID = request.watchID
     self.client = client
-    // etcd takes a negative revision for the first one.
-    startRevision = max(request.startRevision, request.startRevision < 0 ? 1 : 0)
+    startRevision = request.startRevision
     wantsProgress = request.progressNotify
     var common = request
     common.watchID = 0
@@ -240,6 +265,8 @@ final class Watch {
     // For everybody: progress keeps the position of a quiet watch young, and fragments keep memory small.
     common.progressNotify = true
     common.fragment = true
+    // What etcd knows of, once: what else there is would only make the request large.
+    common.filters = [.noput, .nodelete].filter { request.filters.contains($0) }
     let encoded: [UInt8] = (try? common.serializedBytes()) ?? []
     spec = WatchSpec(
       request: encoded, passesFragments: request.fragment)

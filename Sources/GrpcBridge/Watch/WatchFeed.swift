@@ -4,6 +4,24 @@ struct WatchSpec: Hashable {
   let request: [UInt8]
   /// Whether clients put fragments together themselves.
   let passesFragments: Bool
+
+  /// How many bytes a request has beside ``request``, at most: the two numbers of ``creation(watchID:startRevision:)``, and
+  /// what is around it.
+  private static let mostOverhead = 64
+
+  /// Whether etcd may find the request too large.
+  var isLarge: Bool { request.count > WatchLine.mostShared - Self.mostOverhead }
+
+  /// The request for a watcher of one's own.
+  func creation(watchID: Int64, startRevision: Int64) -> CallMessage {
+    var creation = request
+    creation.append(field: 3, varint: UInt64(bitPattern: startRevision))
+    creation.append(field: 7, varint: UInt64(bitPattern: watchID))
+    var message: [UInt8] = [1 << 3 | 2]
+    message.append(varint: UInt64(creation.count))
+    message += creation
+    return CallMessage(copying: message)
+  }
 }
 
 /// The keys of a watch, as the client gave them.
@@ -31,6 +49,12 @@ final class WatchFeed {
 
   let spec: WatchSpec
   var state = State.waiting
+  /// Where etcd was last asked for it; nil where that has broken.
+  weak var line: WatchLine?
+  /// Whether it waits for its turn to be asked for.
+  var isQueued = false
+  /// Whether its creation may be what has ended a line: it is asked for alone.
+  var isSuspect = false
   /// When it was made, in milliseconds of the loop's clock.
   let birth: UInt64
   /// Where it begins; 0 for now.
@@ -143,6 +167,7 @@ final class WatchFeed {
     state = .live(message.watchID)
     createdAt = now
     denials = 0
+    isSuspect = false
     assembler = WatchAssembler(passesFragments: spec.passesFragments)
     creationRevision = message.revision
     isCaughtUp = nextRevision == 0 || nextRevision > message.revision

@@ -32,6 +32,20 @@ struct WatchMessage {
     if let fault { throw fault }
   }
 
+  /// What etcd would say that does not create a watch.
+  static func refusal(header: [UInt8], reason: String) -> WatchMessage {
+    var message = WatchMessage()
+    message.header = header
+    message.watchID = -1
+    message.isCreated = true
+    message.isCanceled = true
+    message.cancelReason = reason
+    message.control = WatchResponse.refusal(asCreated: true, reason: reason)
+    return message
+  }
+
+  private init() { bytes = [] }
+
   private mutating func parse(_ bytes: UnsafeRawBufferPointer) throws(WireScanner.Malformed) {
     var fields = WireScanner(bytes, in: 0..<bytes.count)
     while let field = try fields.next() {

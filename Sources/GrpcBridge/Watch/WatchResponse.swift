@@ -109,14 +109,16 @@ package final class WatchResponse {
     if !events.isEmpty { events.withUnsafeBytes(body) }
   }
 
-  /// The header with the last event's revision in place of etcd's current one.
-  private var headerOfPart: [UInt8] {
+  private var headerOfPart: [UInt8] { Self.header(header, at: lastRevision) }
+
+  /// A header with another revision than that of etcd.
+  static func header(_ header: [UInt8], at revision: Int64) -> [UInt8] {
     var result: [UInt8] = []
     header.withUnsafeBytes { bytes in
       var fields = WireScanner(bytes, in: 0..<bytes.count)
       while let field = try? fields.next() {
         if field.number == 3 {
-          result.append(field: 3, varint: UInt64(bitPattern: lastRevision))
+          result.append(field: 3, varint: UInt64(bitPattern: revision))
         } else {
           result += bytes[field.whole]
         }

@@ -3,51 +3,36 @@ import EventLoop
 import Logging
 internal import SwiftProtobuf
 
-/// All watches of one user on one loop: one gRPC Watch stream, on which each feed is a watcher.
+/// All watches of one user on one loop: feeds, which share one gRPC stream as far as that is safe (``WatchLine``).
 ///
-/// When the stream breaks, by whatever fault, all feeds are created again on another one, each after the last event it has
+/// When a line breaks, by whatever fault, its feeds are created again on another one, each after the last event it has
 /// passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
 final class WatchStream {
-  private static let method = CallMethod(
-    path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true, isResumable: true)
-  /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
-  private static let mostBytes = 1 << 29
   /// So many streams in a row may be of no use, each for no longer than a second, because of what etcd answers on them.
   private static let mostFaults = 5
 
   /// The client that the stream was opened for.
   let caller: Caller
-  private let loop: EventLoop
+  let loop: EventLoop
   private unowned let hub: WatchHub
-  private var carrier: any WatchCarrier { hub.carrier }
-  var call: Call?
-  /// The message that is being received.
-  var incoming: [UInt8] = []
+  var carrier: any WatchCarrier { hub.carrier }
+  var progressInterval: UInt64 { hub.progressInterval }
+  /// The line that feeds share.
+  private lazy var line = WatchLine(self)
+  /// The lines of feeds that have one for themselves.
+  private var ownLines: [WatchLine] = []
   /// Feeds by what they watch.
   private var groups: [WatchSpec: WatchGroup] = [:]
-  /// Feeds by etcd's watch ID on the stream.
-  private var live: [Int64: WatchFeed] = [:]
-  /// Feeds whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
-  private var creating: [WatchFeed] = []
-  /// How many of them have been answered.
-  private var answeredCount = 0
-  /// The watch ID of the last creation on this stream. We choose them ourselves: 3.5.1 refuses a watch without an ID in the
-  /// name of the first one on the stream, and sends that one no more events.
-  private var lastID: Int64 = 0
+  /// Feeds that wait until etcd has answered earlier creations.
+  private var queue: ArraySlice<WatchFeed> = []
   private(set) var clients: Set<ClientReference> = []
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
   private var backoff = Backoff.stream
-  /// When the stream was opened, and how many in a row etcd has answered with what is not understood.
-  private var openedAt: UInt64 = 0
+  /// How many streams in a row etcd has answered with what is not understood.
   private var faults = 0
   private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var retryTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
-  private lazy var progressTimer = LoopTimer(loop: loop) { [unowned self] in lookAfterProgress() }
-  /// When etcd's progress was last taken as a mark for quiet feeds.
-  private var lastMark: UInt64 = 0
-  /// Whether etcd was asked for its progress and has not answered.
-  private var isProgressing = false
   private var probes: [WatchProbe] = []
 
   /// A client by identity; a client takes itself out before it goes.
@@ -100,13 +85,10 @@ final class WatchStream {
     if feed.readerCount == 0 { close(feed) }
   }
 
-  /// Asks etcd for its progress, unless its answer is awaited already.
+  /// Asks etcd for its progress.
   func requestProgress() {
-    guard let call, !isProgressing else { return }
-    isProgressing = true
-    var request = Etcdserverpb_WatchRequest()
-    request.progressRequest = Etcdserverpb_WatchProgressRequest()
-    carrier.send(Self.encode(request), on: call)
+    line.requestProgress()
+    for line in ownLines { line.requestProgress() }
   }
 
   /// Ends the stream where nobody needs it.
@@ -126,11 +108,10 @@ final class WatchStream {
   private func drop() {
     reopenTimer.stop()
     retryTimer.stop()
-    if let call { carrier.cancel(call) }
-    call = nil
     for probe in probes { probe.cancel(on: carrier) }
     probes = []
-    forgetUpstream()
+    forget(line)
+    for line in ownLines { forget(line) }
   }
 
   // MARK: - Feeds
@@ -139,14 +120,14 @@ final class WatchStream {
   ///
   /// - Parameter isOver: whether it is not needed even if somebody reads it.
   private func close(_ feed: WatchFeed, isOver: Bool = false) {
-    if case .live(let id) = feed.state {
-      live[id] = nil
-      var request = Etcdserverpb_WatchRequest()
-      request.cancelRequest.watchID = id
-      if let call { carrier.send(Self.encode(request), on: call) }
+    let line = feed.line
+    if let line, line.loner != nil {
+      release(line)
+    } else {
+      if case .live(let id) = feed.state { line?.cancel(id) }
+      // One that is being created stays where its answer is awaited, and is closed then.
+      if case .creating = feed.state, !isOver { return }
     }
-    // One that is being created stays where its answer is awaited, and is closed then.
-    if case .creating = feed.state, !isOver { return }
     feed.state = .ended
     forget(feed)
   }
@@ -169,33 +150,25 @@ final class WatchStream {
   private func request(_ feed: WatchFeed) {
     guard case .waiting = feed.state, !reopenTimer.isActive, let group = groups[feed.spec] else { return }
     guard !group.feeds.contains(where: { $0.isAwaited && $0.nextRevision == feed.nextRevision }) else { return }
-    create(feed)
-  }
-
-  private func create(_ feed: WatchFeed) {
-    var request = Etcdserverpb_WatchRequest()
-    guard var creation = try? Etcdserverpb_WatchCreateRequest(serializedBytes: feed.spec.request) else { return }
-    creation.startRevision = feed.nextRevision
-    lastID += 1
-    creation.watchID = lastID
-    request.createRequest = creation
-    feed.state = .creating
-    creating.append(feed)
-    let message = Self.encode(request)
-    if let call {
-      carrier.send(message, on: call)
-    } else {
-      let call = Call(Self.method, message: message, timeout: nil, delegate: self)
-      call.mostBytes = Self.mostBytes
-      openedAt = loop.now
-      self.call = call
-      carrier.start(call, for: caller)
+    if let old = feed.line, old.loner != nil { release(old) }
+    if feed.isSuspect || feed.spec.isLarge {
+      let own = WatchLine(self, for: feed)
+      ownLines.append(own)
+      own.create(feed)
+    } else if line.takesCreations {
+      line.create(feed)
+    } else if !feed.isQueued {
+      feed.isQueued = true
+      queue.append(feed)
     }
   }
 
-  private static func encode(_ request: Etcdserverpb_WatchRequest) -> CallMessage {
-    let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
-    return CallMessage(copying: bytes)
+  /// Has etcd create what waits for its turn.
+  private func requestQueued() {
+    while line.takesCreations, !reopenTimer.isActive, let feed = queue.popFirst() {
+      feed.isQueued = false
+      request(feed)
+    }
   }
 
   /// Has the readers of a feed join those of another one of the same watch, once nothing that they need has passed there.
@@ -218,35 +191,20 @@ final class WatchStream {
 
   // MARK: - From etcd
 
-  func take(_ message: WatchMessage) {
+  func line(_ line: WatchLine, received message: WatchMessage, for feed: WatchFeed) {
     lastHeader = message.header
-    if message.isCreated {
-      answered(message)
-    } else if message.watchID == -1 && !message.isCanceled {
-      progressed(message)
-    } else if let feed = live[message.watchID] {
-      backoff.reset()
-      if message.isCanceled {
-        live[message.watchID] = nil
-        end(feed, with: message)
-      } else {
-        feed.received(message)
-        merge(feed)
-      }
+    backoff.reset()
+    if message.isCanceled {
+      end(feed, with: message)
+    } else {
+      feed.received(message)
+      merge(feed)
     }
   }
 
-  /// etcd answers the oldest creation.
-  private func answered(_ message: WatchMessage) {
-    guard answeredCount < creating.count else {
-      return misunderstood("a watch was created that nobody asked for")
-    }
-    let feed = creating[answeredCount]
-    answeredCount += 1
-    if answeredCount == creating.count {
-      creating.removeAll(keepingCapacity: true)
-      answeredCount = 0
-    }
+  /// etcd has answered the creation of a feed.
+  func line(_ line: WatchLine, answered feed: WatchFeed, _ message: WatchMessage) {
+    lastHeader = message.header
     let spec = feed.spec
     if message.isCanceled {
       refused(feed, message)
@@ -255,18 +213,18 @@ final class WatchStream {
       created(feed, message)
     }
     for other in groups[spec]?.feeds ?? [] { request(other) }
+    requestQueued()
   }
 
   private func created(_ feed: WatchFeed, _ message: WatchMessage) {
-    live[message.watchID] = feed
     feed.created(message, at: loop.now)
-    if !progressTimer.isActive { progressTimer.start(after: hub.progressInterval, every: hub.progressInterval) }
     guard feed.readerCount == 0 else { return merge(feed) }
     close(feed)
     closeIfUnused()
   }
 
   private func end(_ feed: WatchFeed, with message: WatchMessage) {
+    if let line = feed.line, line.loner != nil { release(line) }
     forget(feed)
     feed.end(with: message)
     closeIfUnused()
@@ -285,7 +243,7 @@ final class WatchStream {
       EtcdMessage.mayBeTokens.contains(where: { message.cancelReason.hasSuffix($0) })
     else { return end(feed, with: message) }
     feed.state = .doubtful
-    let refusing = call
+    let refusing = feed.line
     let probe = WatchProbe(WatchRange(feed.spec), stream: self) { [unowned self] probe, status in
       probes.removeAll { $0 === probe }
       guard case .doubtful = feed.state else { return }
@@ -296,11 +254,12 @@ final class WatchStream {
     probe.start(on: carrier, for: caller)
   }
 
-  private func judge(_ feed: WatchFeed, _ message: WatchMessage, by refusing: Call?, _ status: GrpcStatus) {
+  private func judge(_ feed: WatchFeed, _ message: WatchMessage, by refusing: WatchLine?, _ status: GrpcStatus) {
     switch (status.code, status.origin) {
     case (.ok, _), (.outOfRange, _):
       // The user may: it was the token of that stream, of which there is a new one by now.
-      if call === refusing { begin(again: GrpcStatus(.unauthenticated, message.cancelReason)) } else { request(feed) }
+      renew(refusing, because: message.cancelReason)
+      request(feed)
     case (.permissionDenied, .server):
       // Nobody who shares the watch may have it any longer, though etcd asks only those who come.
       for other in groups[feed.spec]?.feeds ?? [feed] {
@@ -322,38 +281,38 @@ final class WatchStream {
     }
   }
 
-  private func progressed(_ message: WatchMessage) {
-    isProgressing = false
-    // Only answers that are far apart are marks; clients may ask at any time.
-    if loop.now - lastMark >= hub.progressInterval / 2 {
-      lastMark = loop.now
-      for feed in live.values {
+  /// etcd has named its progress.
+  ///
+  /// - Parameter isMark: whether that is a good while after the last time.
+  func line(_ line: WatchLine, progressed message: WatchMessage, isMark: Bool) {
+    lastHeader = message.header
+    if isMark {
+      for feed in line.live.values {
         feed.progressed(to: message.revision)
         merge(feed)
       }
     }
-    let response = WatchResponse(header: lastHeader)
-    for reference in clients { reference.client.progressed(response) }
-  }
-
-  private func lookAfterProgress() {
-    // An answer that has not come is not awaited any longer: some versions give none while a watcher is catching up.
-    isProgressing = false
-    requestProgress()
+    for reference in clients { reference.client.progressed(to: message.revision, header: message.header, on: line) }
   }
 
   // MARK: - Failure
 
-  /// Takes all feeds back to before they were created upstream.
-  private func forgetUpstream() {
-    incoming = []
-    progressTimer.stop()
-    isProgressing = false
-    creating = []
-    answeredCount = 0
-    lastID = 0
-    live = [:]
-    for feed in allFeeds {
+  /// Ends a line that a feed had for itself.
+  private func release(_ own: WatchLine) {
+    own.drop()
+    ownLines.removeAll { $0 === own }
+  }
+
+  /// Ends a line, and takes its feeds back to before they were created there.
+  private func forget(_ old: WatchLine) {
+    release(old)
+    if old === line {
+      line = WatchLine(self)
+      for feed in queue { feed.isQueued = false }
+      queue = []
+    }
+    for feed in allFeeds where feed.line === old {
+      feed.line = nil
       guard feed.readerCount > 0 else {
         feed.state = .ended
         forget(feed)
@@ -366,36 +325,46 @@ final class WatchStream {
     }
   }
 
-  /// Begins anew on another stream.
-  private func begin(again reason: GrpcStatus) {
-    hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(reason.message)"])
-    if let call { carrier.cancel(call) }
-    call = nil
-    forgetUpstream()
-    reopenTimer.start(after: backoff.wait())
+  /// Opens another stream in place of one whose token is no longer good, unless that has been done.
+  private func renew(_ old: WatchLine?, because reason: String) {
+    guard let old, old === line || old.loner != nil else { return }
+    hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(reason)"])
+    forget(old)
+    if old.loner == nil { reopenTimer.start(after: backoff.wait()) }
   }
 
-  /// The stream has ended. Watches go on where they were, on another one, if there is hope.
-  func ended(with status: GrpcStatus) {
-    call = nil
-    if status.isLoss { for feed in allFeeds { feed.wasLost(at: loop.now) } }
-    forgetUpstream()
-    guard status.isPassing, !hub.isClosed else { return fail(status) }
+  /// A line has ended. Watches go on where they were, on another one, if there is hope.
+  func line(_ old: WatchLine, endedWith status: GrpcStatus) {
+    let suspects = old.unanswered
+    let wasOfUse = old.wasOfUse
+    if status.isLoss { for feed in allFeeds where feed.line === old { feed.wasLost(at: loop.now) } }
+    forget(old)
+    guard !hub.isClosed else { return fail(status) }
+    if status.mayBeOfOneRequest {
+      if let loner = old.loner { return refuse(loner, status) }
+      guard wasOfUse || !suspects.isEmpty else { return fail(status) }
+      // One of those that etcd has not answered is at fault: each is asked for alone, and the others go on without them.
+      for feed in suspects { feed.isSuspect = true }
+    } else if !status.isPassing {
+      return fail(status)
+    }
     for feed in allFeeds where feed.isDangerous { abandon(feed, status) }
     for feed in allFeeds where !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
     guard !groups.isEmpty else { return closeIfUnused() }
-    begin(again: status)
+    hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(status.message)"])
+    // A feed that is alone delays no others.
+    if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
   }
 
-  /// etcd has answered what it never does. That may pass with another member, but is not asked for without end.
-  func misunderstood(_ fault: String) {
+  /// etcd has answered on a line what it never does. That may pass with another member, but is not asked for without end.
+  func line(_ old: WatchLine, isMisunderstood fault: String) {
     let status = GrpcStatus(.internal, "an answer of etcd is not understood: \(fault)")
-    faults = loop.now - openedAt < 1000 ? faults + 1 : 1
+    faults = loop.now - old.openedAt < 1000 ? faults + 1 : 1
     guard faults < Self.mostFaults else {
       faults = 0
       return fail(status)
     }
-    begin(again: status)
+    line(old, endedWith: status)
   }
 
   /// Ends everybody who reads a feed that etcd may have died of.
@@ -407,6 +376,16 @@ final class WatchStream {
       if let watch, watch.feed === feed { watch.client.ended(with: status) }
     }
     closeIfUnused()
+  }
+
+  /// Ends a feed that etcd does not take, and nothing else.
+  private func refuse(_ feed: WatchFeed, _ status: GrpcStatus) {
+    for watch in feed.readers {
+      // A client that has nothing else is told of it as of any call that fails.
+      if let watch, watch.feed === feed, watch.client.isAbout(watch) { watch.client.ended(with: status) }
+    }
+    guard feed.readerCount > 0 else { return closeIfUnused() }
+    end(feed, with: .refusal(header: lastHeader, reason: status.text))
   }
 
   /// Ends the clients who have not seen their watch created: they wait no longer than for any call.

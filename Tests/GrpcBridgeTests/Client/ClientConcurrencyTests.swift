@@ -22,11 +22,9 @@ import Testing
     }
   }
 
-  /// Without authentication: with it, etcd cannot take the key back that it has made for whoever waits, before its
-  /// lease ends.
-  @Test(arguments: EtcdVersion.allCases)
-  func whoeverIsCancelledNoLongerQueues(version: EtcdVersion) async throws {
-    try await withClient(ClientSetting(version: version, hasAuth: false)) { client, _ in
+  @Test(arguments: ClientSetting.all)
+  func whoeverIsCancelledNoLongerQueues(setting: ClientSetting) async throws {
+    try await withClient(setting) { client, _ in
       let mine = try await client.grantLease(ttl: .seconds(60)).id
       let yours = try await client.grantLease(ttl: .seconds(60)).id
       _ = try await client.lock("l", lease: mine)

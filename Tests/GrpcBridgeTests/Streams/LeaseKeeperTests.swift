@@ -132,6 +132,42 @@ import Testing
     }
   }
 
+  @Test func anErrorForTheSakeOfOneRequestEndsThatAlone() async throws {
+    let gate = ScriptedPeer.Gate()
+    try await withBridge { call in
+      switch call.attempt {
+      case 1: .init(Self.answers(1) + [.wait(gate), .trailers(.grpcStatus(2, "lease: unknown error"))])
+      default: .init(Self.answers(3, 4))
+      }
+    } body: { fixture in
+      _ = try await fixture.keepAlive([1])[0].result()
+      // etcd answers one by one: what has ended the stream is the first that it has not answered.
+      let bad = await fixture.keepAlive([2])
+      try await fixture.peer.wait(for: "the bad request") { $0.streams.first?.messages.count == 2 }
+      let good = await fixture.keepAlive([3, 4])
+      try await fixture.peer.wait(for: "the others") { $0.streams.first?.messages.count == 4 }
+      gate.open()
+      let refusal = try await bad[0].result()
+      #expect(refusal == .failure(GrpcStatus(.unknown, "lease: unknown error", origin: .server)))
+      for (answer, lease) in zip(good, [3, 4] as [Int64]) {
+        let result = try await answer.result()
+        #expect(result == .success(Self.response(lease)))
+      }
+    }
+  }
+
+  @Test func anErrorThatComesAtOnceAndAgainEndsAll() async throws {
+    try await withBridge { _ in
+      .failure(9, "not an etcd")
+    } body: { fixture in
+      for answer in await fixture.keepAlive([1, 2, 3]) {
+        let result = try await answer.result()
+        #expect(result == .failure(GrpcStatus(.failedPrecondition, "not an etcd", origin: .server)))
+      }
+      #expect(fixture.peer.record.streams(of: Self.path).count == 2)
+    }
+  }
+
   @Test func aDeadlineEndsAWishAndNotTheStream() async throws {
     let gate = ScriptedPeer.Gate()
     try await withBridge { _ in

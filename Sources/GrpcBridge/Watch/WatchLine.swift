@@ -1,0 +1,180 @@
+internal import EtcdSchema
+import EventLoop
+internal import SwiftProtobuf
+
+/// One gRPC Watch stream at etcd: the watchers on it, and the creations that etcd has yet to answer. It lives once: when
+/// it breaks, its feeds go to another one.
+///
+/// Most feeds of a user share a line. One whose creation etcd may find too large has a line of its own, and so has one that
+/// is suspected of having ended a shared line: etcd ends a gRPC stream for the sake of a single request.
+final class WatchLine {
+  private static let method = CallMethod(
+    path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true, isResumable: true)
+  /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
+  private static let mostBytes = 1 << 29
+  /// How large, in bytes, a request on a shared line may be. etcd takes `--max-request-bytes` and 512 KiB more, whatever
+  /// the former is set to (`grpcOverheadBytes` in etcd's `v3rpc`).
+  static let mostShared = 512 << 10
+  /// How many creations etcd is given before it has answered the first of them; further ones wait as what they are.
+  static let mostCreating = 256
+
+  private unowned let stream: WatchStream
+  /// The feed that has the line for itself; nil where feeds share it.
+  let loner: WatchFeed?
+  private var carrier: any WatchCarrier { stream.carrier }
+  private var call: Call?
+  private var incoming: [UInt8] = []
+  /// Feeds by etcd's watch ID.
+  private(set) var live: [Int64: WatchFeed] = [:]
+  /// Feeds whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
+  private var creating: [WatchFeed] = []
+  /// How many of them have been answered.
+  private var answeredCount = 0
+  /// The watch ID of the last creation. We choose them ourselves: 3.5.1 refuses a watch without an ID in the name of the
+  /// first one on the stream, and sends that one no more events.
+  private var lastID: Int64 = 0
+  /// Whether etcd has answered anything.
+  private(set) var wasOfUse = false
+  /// When the call began.
+  private(set) var openedAt: UInt64 = 0
+  /// When etcd's progress was last taken as a mark for quiet feeds.
+  private var lastMark: UInt64 = 0
+  /// Whether etcd was asked for its progress and has not answered.
+  private var isProgressing = false
+  private lazy var progressTimer = LoopTimer(loop: stream.loop) { [unowned self] in
+    // An answer that has not come is not awaited any longer: some versions give none while a watcher is catching up.
+    isProgressing = false
+    requestProgress()
+  }
+
+  init(_ stream: WatchStream, for loner: WatchFeed? = nil) {
+    self.stream = stream
+    self.loner = loner
+  }
+
+  /// Whether etcd may be given another creation.
+  var takesCreations: Bool { creating.count - answeredCount < Self.mostCreating }
+
+  /// The feeds whose creation etcd has not answered.
+  var unanswered: ArraySlice<WatchFeed> { creating[answeredCount...] }
+
+  // MARK: - To etcd
+
+  func create(_ feed: WatchFeed) {
+    lastID += 1
+    let message = feed.spec.creation(watchID: lastID, startRevision: feed.nextRevision)
+    feed.state = .creating
+    feed.line = self
+    creating.append(feed)
+    if let call {
+      carrier.send(message, on: call)
+    } else {
+      let call = Call(Self.method, message: message, timeout: nil, delegate: self)
+      call.mostBytes = Self.mostBytes
+      openedAt = stream.loop.now
+      self.call = call
+      carrier.start(call, for: stream.caller)
+    }
+  }
+
+  /// Ends a watcher.
+  func cancel(_ id: Int64) {
+    guard live.removeValue(forKey: id) != nil, loner == nil else { return }
+    var request = Etcdserverpb_WatchRequest()
+    request.cancelRequest.watchID = id
+    send(request)
+  }
+
+  /// Asks etcd for its progress, unless its answer is awaited already.
+  func requestProgress() {
+    guard call != nil, !isProgressing else { return }
+    isProgressing = true
+    var request = Etcdserverpb_WatchRequest()
+    request.progressRequest = Etcdserverpb_WatchProgressRequest()
+    send(request)
+  }
+
+  private func send(_ request: Etcdserverpb_WatchRequest) {
+    // Serialising numbers cannot fail.
+    if let call { carrier.send(CallMessage(copying: (try? request.serializedBytes()) ?? [UInt8]()), on: call) }
+  }
+
+  /// Ends the line without another word to the stream.
+  func drop() {
+    if let call { carrier.cancel(call) }
+    call = nil
+    progressTimer.stop()
+  }
+
+  // MARK: - From etcd
+
+  private func take(_ message: WatchMessage) {
+    wasOfUse = true
+    if message.isCreated {
+      answered(message)
+    } else if message.watchID == -1 && !message.isCanceled {
+      progressed(message)
+    } else if let feed = live[message.watchID] {
+      if message.isCanceled { live[message.watchID] = nil }
+      stream.line(self, received: message, for: feed)
+    }
+  }
+
+  /// etcd answers the oldest creation.
+  private func answered(_ message: WatchMessage) {
+    guard let feed = unanswered.first else {
+      return misunderstood("a watch was created that nobody asked for")
+    }
+    answeredCount += 1
+    if answeredCount == creating.count {
+      creating.removeAll(keepingCapacity: true)
+      answeredCount = 0
+    }
+    if !message.isCanceled {
+      live[message.watchID] = feed
+      let interval = stream.progressInterval
+      if !progressTimer.isActive { progressTimer.start(after: interval, every: interval) }
+    }
+    stream.line(self, answered: feed, message)
+  }
+
+  private func progressed(_ message: WatchMessage) {
+    isProgressing = false
+    // Only answers that are far apart are marks; clients may ask at any time.
+    let now = stream.loop.now
+    let isMark = now - lastMark >= stream.progressInterval / 2
+    if isMark { lastMark = now }
+    stream.line(self, progressed: message, isMark: isMark)
+  }
+
+  /// Ends a line whose other side is not understood.
+  private func misunderstood(_ fault: String) {
+    drop()
+    stream.line(self, isMisunderstood: fault)
+  }
+}
+
+extension WatchLine: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    incoming = []
+    incoming.reserveCapacity(min(length, 4 << 20))
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { incoming += bytes }
+
+  func callReceivedMessage(_ call: Call) {
+    guard call === self.call else { return }
+    do {
+      take(try WatchMessage(incoming))
+    } catch {
+      misunderstood("a watch response is malformed")
+    }
+  }
+
+  func call(_ call: Call, endedWith status: GrpcStatus) {
+    guard call === self.call else { return }
+    self.call = nil
+    drop()
+    stream.line(self, endedWith: status.isOK ? GrpcStatus(.unavailable, "etcd ended the watch stream") : status)
+  }
+}

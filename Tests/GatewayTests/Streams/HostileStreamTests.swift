@@ -1,0 +1,145 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// Clients that ask for what harms others, who share their gRPC streams.
+@Suite struct HostileStreamTests {
+  /// Clients of the same user that watch the key `a`, in each way there is.
+  private struct Victims {
+    let lines: WatchReader
+    let socket: WebSocketClient
+    let changes: JSONStream
+
+    static func open(_ gateway: GatewayProcess) async throws -> Victims {
+      let lines = try await WatchReader.open(gateway.url)
+      let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
+      try await socket.send(["create_request": ["key": "YQ=="]])
+      #expect(try await socket.receiveJSON()["result"]?["created"] == true)
+      let wait = try await JSONStream.open(gateway.url, "/v3/watch", #"{"create_request":{"key":"YQ=="}}"#)
+      #expect(try await wait.next()?["created"] == true)
+      return Victims(lines: lines, socket: socket, changes: wait)
+    }
+
+    /// All of them see the next change, and nothing else.
+    func expectNothingHasHappened(_ etcd: EtcdProcess) async throws {
+      let revision = try await etcd.put("a")
+      #expect(try await lines.revisions(through: revision) == [revision])
+      let event = try await socket.receiveJSON()
+      #expect(event["result"]?["events"]?[0]?["kv"]?["mod_revision"]?.string == "\(revision)", "\(event)")
+      let change = try await changes.next()
+      #expect(change?["events"]?[0]?["kv"]?["mod_revision"]?.string == "\(revision)", "\(change ?? .null)")
+    }
+  }
+
+  private static func creation(_ bytes: Int) -> JSON {
+    ["create_request": ["key": .string(String(repeating: "k", count: bytes).base64)]]
+  }
+
+  /// etcd takes `--max-request-bytes` and 512 KiB; whatever it is set to, nobody else is harmed.
+  @Test(arguments: EtcdVersion.allCases, [(65_536, 600_000, 500_000), (1_572_864, 2_200_000, 1_900_000)])
+  func aWatchThatIsTooLargeIsRefusedAlone(
+    _ version: EtcdVersion, _ sizes: (limit: Int, tooLarge: Int, large: Int)
+  ) async throws {
+    try await withEtcdAndGateway(
+      version, etcd: ["--max-request-bytes", "\(sizes.limit)"],
+      gateway: ["--shards", "1", "--max-request-bytes", "8388608"]
+    ) { etcd, gateway in
+      let victims = try await Victims.open(gateway)
+      let answer = try await gateway.http.post("/v3/watch", Self.creation(sizes.tooLarge))
+      #expect(answer.status == 429, "\(answer)")
+      #expect(answer.text.hasPrefix(#"{"error":"grpc: received message larger than max ("#), "\(answer)")
+      try await victims.expectNothingHasHappened(etcd)
+      // A client that watches something else loses that one alone.
+      try await victims.socket.send(Self.creation(sizes.tooLarge))
+      let refusal = try await victims.socket.receiveJSON()["result"]
+      #expect(refusal?["created"] == true && refusal?["canceled"] == true && refusal?["watch_id"] == "-1")
+      #expect(refusal?["cancel_reason"]?.string?.hasPrefix("rpc error: code = ResourceExhausted desc = ") == true)
+      try await victims.expectNothingHasHappened(etcd)
+      // What etcd takes is served.
+      try await victims.socket.send(Self.creation(sizes.large))
+      let created = try await victims.socket.receiveJSON()["result"]
+      #expect(created?["created"] == true && created?["canceled"] == nil, "\(created ?? .null)")
+      try await victims.expectNothingHasHappened(etcd)
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases, [-1, Int64.min])
+  func aWatchFromANegativeRevisionIsRefused(_ version: EtcdVersion, _ revision: Int64) async throws {
+    try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
+      for _ in 0..<3 { try await etcd.put("a") }
+      let creation: JSON = ["create_request": ["key": "YQ==", "start_revision": .string("\(revision)")]]
+      let answer = try await gateway.http.post("/v3/watch", creation)
+      #expect(answer.status == 400, "\(answer)")
+      let since = try await gateway.http.get("/keys/a?watch=true&since=\(revision)")
+      #expect(since.status == 400, "\(since)")
+      let victims = try await Victims.open(gateway)
+      try await victims.socket.send(creation)
+      let refusal = try await victims.socket.receiveJSON()["result"]
+      #expect(refusal?["canceled"] == true && refusal?["watch_id"] == "-1", "\(refusal ?? .null)")
+      try await victims.expectNothingHasHappened(etcd)
+      let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
+      try await socket.send(creation)
+      #expect(try await socket.receiveJSON()["error"]?["http_code"] == 400)
+    }
+  }
+
+  @Test func manyCreationsInOneRequestAreAllServed() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
+      let victims = try await Victims.open(gateway)
+      let count = 900
+      let creations = (0..<count).map { (["create_request": ["key": .string("k\($0)".base64)]] as JSON).description }
+      let stream = try await JSONStream.open(gateway.url, "/v3/watch", creations.joined())
+      let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
+      try await socket.send(creations.joined(separator: " "))
+      for _ in 0..<count {
+        #expect(try await stream.next()?["created"] == true)
+        #expect(try await socket.receiveJSON()["result"]?["created"] == true)
+      }
+      try await victims.expectNothingHasHappened(etcd)
+      await stream.close()
+      await socket.close()
+      // Of those that share a key one watcher is left.
+      try await etcd.awaitWatchers(1)
+    }
+  }
+
+  /// What a client wants that takes no answers waits with the client.
+  @Test func answersThatNobodyReadsAreNotMade() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
+      let victims = try await Victims.open(gateway)
+      let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
+      try await socket.send(#"{"create_request":{"key":"Yg==","watch_id":7}}"#)
+      #expect(try await socket.receiveJSON()["result"]?["created"] == true)
+      let count = 20_000
+      let taken = String(repeating: #"{"create_request":{"key":"Yg==","watch_id":7}}"#, count: count)
+      try await socket.send(taken)
+      try await victims.expectNothingHasHappened(etcd)
+      for _ in 0..<count {
+        let refusal = try await socket.receiveJSON()["result"]
+        try #require(refusal?["canceled"] == true && refusal?["watch_id"] == "-1", "\(refusal ?? .null)")
+      }
+      try await socket.send(#"{"cancel_request":{"watch_id":7}}"#)
+      #expect(try await socket.receiveJSON()["result"]?["watch_id"] == "7")
+    }
+  }
+
+  @Test func clientsThatCreateAndLeaveHarmNobody() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
+      let victims = try await Victims.open(gateway)
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for index in 0..<300 {
+          group.addTask {
+            let connection = try await HTTPConnection.connect(to: gateway.url)
+            let body = #"{"create_request":{"key":"\#("k\(index)".base64)"}}"#
+            try await connection.send(
+              "POST /v3/watch HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n" + body)
+            await connection.reset()
+          }
+        }
+        try await group.waitForAll()
+      }
+      try await victims.expectNothingHasHappened(etcd)
+      try await etcd.awaitWatchers(1)
+    }
+  }
+}
