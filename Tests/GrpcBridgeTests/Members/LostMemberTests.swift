@@ -114,7 +114,7 @@ import Testing
   /// A watch outlives any number of members that have kept it for a while, and those who die in a row take it along in the end.
   @Test func aWatchOutlivesMembersThatHaveKeptIt() throws {
     let feed = WatchFeed(
-      WatchSpec(range: WatchRange(key: [1], end: []), request: [], passesFragments: false), startRevision: 0, birth: 0)
+      WatchSpec(request: [], passesFragments: false), startRevision: 0, birth: 0)
     var now: UInt64 = 0
     func live(for time: UInt64) throws {
       let created = Etcdserverpb_WatchResponse.with { $0.created = true }
