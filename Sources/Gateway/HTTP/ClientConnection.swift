@@ -65,6 +65,7 @@ final class ClientConnection {
     isPeerKnown = peer != nil
     self.relay = relay
     self.place = place
+    relay?.client = self
   }
 
   /// libmicrohttpd has taken the connection.
@@ -108,6 +109,7 @@ final class ClientConnection {
   func close() {
     isClosed = true
     connection = nil
+    relay?.client = nil
     watcher?.watch([])
     watcher = nil
     timer = nil
@@ -145,6 +147,11 @@ final class ClientConnection {
     if events.contains(.disconnect) { return hangUp() }
     // The first byte of a request, which libmicrohttpd reads in this turn.
     watcher?.watch(.disconnect)
+    hasBytes()
+  }
+
+  /// Bytes of the client have come: of a request that is under way, or the first of its head.
+  func hasBytes() {
     guard exchange == nil, headSince == nil else { return }
     headSince = server.loop.now
     server.clock.attend(self)

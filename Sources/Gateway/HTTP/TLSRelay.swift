@@ -56,6 +56,8 @@ final class TLSRelay {
   private var isBroken = false
   /// Whether anything has come from the client.
   private(set) var hasReceived = false
+  /// What is served through it. It takes itself out before it goes.
+  unowned(unsafe) var client: ClientConnection?
   /// How many bytes have gone either way, and how many had when that was last looked at.
   private var movedCount = 0
   private var lookedCount = 0
@@ -228,6 +230,8 @@ final class TLSRelay {
   private func give(_ bytes: UnsafeRawBufferPointer) -> Int {
     let count = send(inner, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
     relays.haveInput()
+    // libmicrohttpd reads it in this turn, before the system tells of it.
+    client?.hasBytes()
     if count >= 0 { return count }
     if errno == EAGAIN || errno == EINTR { return 0 }
     // The other end is closed, which shows when it is read.

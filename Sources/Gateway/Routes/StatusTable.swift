@@ -40,7 +40,9 @@ extension GrpcStatus {
       (.server, .unknown, EtcdMessage.rawUserEmpty) where !hadCredentials:
       (401, HTTPResponse.challenge)
     case (.server, .unknown, EtcdMessage.rawInvalidAuthToken): (401, HTTPResponse.challenge)
-    case (.server, .unknown, EtcdMessage.rawPermissionDenied): (403, [])
+    // The second is of etcd's own lock and election services.
+    case (.server, .unknown, EtcdMessage.rawPermissionDenied), (.server, .unknown, EtcdMessage.permissionDenied):
+      (403, [])
     case (_, .unauthenticated, _): (401, HTTPResponse.challenge)
     // Not etcd's word, but what the gateway makes of an answer that no etcd gives (RFC 9110, section 15.6.3).
     case (.client, .internal, _), (.client, .unknown, _): (502, [])

@@ -37,6 +37,9 @@ final class WebSocketStream: MessageSink {
   /// What is left of a message that has several requests.
   private var requests: RequestSequence?
   private var isTakingRequests = false
+  /// The next message, which came while a call that waits for other clients was under way, and what it counts as.
+  private var nextMessage: [UInt8]?
+  private var keptNext: KeptBytes
   /// The request of a call that is under way counts as kept for the client.
   private var kept: KeptBytes
   /// What the client has to send in time.
@@ -62,6 +65,7 @@ final class WebSocketStream: MessageSink {
     self.timeout = timeout
     self.isStrict = isStrict
     kept = KeptBytes(shard.memory)
+    keptNext = KeptBytes(shard.memory)
   }
 
   /// Takes its place among the open streams.
@@ -161,18 +165,22 @@ final class WebSocketStream: MessageSink {
   private func leave() {
     session = nil
     requests = nil
+    nextMessage = nil
+    keptNext.release()
     kept.release()
     place = nil
   }
 
   // MARK: - From the client
 
-  /// Reads while requests are wanted and none of those that have come is left.
+  /// Reads while requests are wanted and none of those that have come is left. While a call waits for other clients, one
+  /// message more is read: it may be the client's word that it leaves, upon which it is not to wait any longer.
   private func updateReading() {
     // What has requests taken looks again after that.
     guard !isTakingRequests else { return }
     takeRequests()
-    let reads = wantsRequests && requests == nil
+    let isWaiting = route.waits && !takesRequests && nextMessage == nil
+    let reads = wantsRequests && requests == nil || isWaiting
     guard webSocket.isOpen, reads != isReading else { return }
     isReading = reads
     if reads {
@@ -190,8 +198,8 @@ final class WebSocketStream: MessageSink {
   /// body has over HTTP.
   private func updateWait(hasReceived: Bool) {
     var now: Awaited?
-    // What is not read cannot come.
-    if isReading && webSocket.isOpen {
+    // What is not read cannot come, and while a call is under way nothing need.
+    if isReading && takesRequests && webSocket.isOpen {
       now = place?.isNew == true ? .firstRequest : webSocket.awaitsRest ? .rest : nil
     }
     guard now != awaited || (now == .rest && hasReceived) else { return }
@@ -241,6 +249,11 @@ final class WebSocketStream: MessageSink {
   private func takeRequests() {
     isTakingRequests = true
     defer { isTakingRequests = false }
+    if wantsRequests, let message = nextMessage {
+      nextMessage = nil
+      keptNext.release()
+      message.withUnsafeBytes { take($0) }
+    }
     while webSocket.isOpen, let left = requests {
       guard !left.isAtEnd else {
         requests = nil
@@ -284,6 +297,14 @@ final class WebSocketStream: MessageSink {
 extension WebSocketStream: WebSocketProtocolDelegate {
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
     wait(for: nil)
+    guard takesRequests || !route.waits else {
+      guard keptNext.set(to: text.count) else {
+        session?.cancel()
+        return fail(GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)"), .tryAgainLater)
+      }
+      nextMessage = Array(text)
+      return updateReading()
+    }
     switch route.kind {
     case .unary, .serverStream: take(text)
     case .watch, .leaseKeepAlive: takeSequence(text)

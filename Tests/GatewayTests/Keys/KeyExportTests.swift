@@ -182,13 +182,13 @@ struct KeyExportTests {
   func anAnswerThatIsNoneIsAnError(_ message: [UInt8]) async throws {
     try await withScriptedEtcd(script: { _ in .message(message) }) { _, gateway in
       for (path, headers) in [("/keys", Self.lines), ("/keys", []), ("/keys?count_only=true", [])] {
-        expectError(try await gateway.http.get(path, headers: headers), 500, code: 13)
+        expectError(try await gateway.http.get(path, headers: headers), 502, code: 13)
       }
       guard !message.isEmpty else { return }
-      expectError(try await gateway.http.get("/keys/a"), 500, code: 13)
-      expectError(try await gateway.http.request("PUT", "/keys/a", body: [1]), 500, code: 13)
-      expectError(try await gateway.http.request("PUT", "/keys/a?ttl=60s", body: [1]), 500, code: 13)
-      expectError(try await gateway.http.request("DELETE", "/keys/a"), 500, code: 13)
+      expectError(try await gateway.http.get("/keys/a"), 502, code: 13)
+      expectError(try await gateway.http.request("PUT", "/keys/a", body: [1]), 502, code: 13)
+      expectError(try await gateway.http.request("PUT", "/keys/a?ttl=60s", body: [1]), 502, code: 13)
+      expectError(try await gateway.http.request("DELETE", "/keys/a"), 502, code: 13)
     }
   }
 

@@ -11,7 +11,7 @@ struct StrangerTests {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1", "--max-login-failures", "5"]) { etcd, gateway in
       try await etcd.enableAuth(rootPassword: "pw")
       let kinds: [(headers: [(String, String)], statuses: Set<Int>)] = [
-        ([], [401]), ([("Authorization", "Bearer abcdef.12")], [401]), (basic("root:wrong"), [401, 429]),
+        ([], [401]), ([("Authorization", "Bearer abcdef.1")], [401]), (basic("root:wrong"), [401, 429]),
         (basic("nobody:pw"), [401, 429]), ([("Authorization", "Basic !")], [401]),
       ]
       let before = gateway.process.residentBytes

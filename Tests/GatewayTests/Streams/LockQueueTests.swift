@@ -81,7 +81,6 @@ import Testing
   @Test func aKeyStaysForAsLongAsAnyCallWaitsByIt() async throws {
     try await withAuth(.v3_5) { fixture, gateway in
       let key = try await fixture.hold(.lock, lease: 71)
-      try await fixture.asRoot("/v3/lease/grant", ["ID": "72", "TTL": "60"])
       let first = try await WebSocketClient.connect(gateway.url, Queue.lock.path, user: Self.user)
       try await first.send(Queue.lock.request(lease: 72))
       try await fixture.awaitPlaces(2)

@@ -93,7 +93,8 @@ struct UpstreamCallTests {
         expectError(response, status, code: code, message: "because")
       }
       let unknown = try await connection.post("/v3/kv/put", ["key": "YQ==", "lease": 99])
-      expectError(unknown, 500, code: 2, message: "because")
+      expectError(
+        unknown, 502, code: 2, message: "an answer of etcd is not understood: its grpc-status is none. because")
       #expect(peer.record.streams(of: RpcPath.put).count == Self.statuses.count + 1)
     }
   }
@@ -145,7 +146,7 @@ struct UpstreamCallTests {
   }
 
   /// HTTP statuses of proxies in between and what they become (gRPC, "HTTP to gRPC Status Code Mapping").
-  @Test(arguments: [400: 500, 401: 401, 403: 403, 404: 501, 418: 500, 429: 503, 500: 500, 502: 503, 503: 503, 504: 503])
+  @Test(arguments: [400: 502, 401: 401, 403: 403, 404: 501, 418: 502, 429: 503, 500: 502, 502: 503, 503: 503, 504: 503])
   func httpErrorsWithoutAGrpcStatusAreMapped(http: Int, status: Int) async throws {
     try await withScriptedEtcd(script: { _ in .http(status: http) }) { peer, gateway in
       expectError(try await gateway.http.post("/v3/kv/put", key), status)

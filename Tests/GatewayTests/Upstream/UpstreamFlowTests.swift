@@ -189,7 +189,7 @@ struct UpstreamFlowTests {
       let value = String(repeating: "x", count: 300_000).base64
       let response = try await gateway.http.post("/v3/kv/put", ["key": "YQ==", "value": .string(value)])
       #expect(response.status == 200)
-      #expect(peer.record.streams[0].messages.first?.count ?? 0 > 300_000)
+      #expect(peer.record.streams(of: RpcPath.put).first?.messages.first?.count ?? 0 > 300_000)
     }
   }
 }
