@@ -1,3 +1,4 @@
+internal import CMicrohttpd
 import EventLoop
 import Glibc
 import GrpcBridge
