@@ -35,6 +35,9 @@ extension GrpcStatus {
     case (.throttled(let seconds), _, _): (429, [("Retry-After", "\(seconds)")])
     // Known to etcd as errors of other kinds, but sent with code Unknown.
     case (.server, _, EtcdMessage.requestTooManyRequests): (429, [("Retry-After", "1")])
+    // Of etcd's own two limits (`--max-request-bytes`, and that of gRPC), which the gateway does not know.
+    case (.server, _, EtcdMessage.requestTooLarge): (413, [])
+    case (.server, .resourceExhausted, _) where message.hasPrefix("grpc: received message larger than max"): (413, [])
     case (.server, .unknown, EtcdMessage.notPrimary): (503, [("Retry-After", "1")])
     case (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials,
       (.server, .unknown, EtcdMessage.rawUserEmpty) where !hadCredentials:

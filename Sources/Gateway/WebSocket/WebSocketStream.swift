@@ -143,6 +143,7 @@ final class WebSocketStream: MessageSink {
     let (http, _) = status.httpStatus(hadCredentials: caller.isSomebody)
     switch http {
     case 401, 403: fail(status, .policyViolation)
+    case 413: fail(status, .tooLarge)
     case 429, 503: fail(status, .tryAgainLater)
     default: fail(status, .internalError)
     }
