@@ -68,7 +68,10 @@ final class SimulatedEtcd: WatchCarrier {
   func start(_ call: Call, for caller: Caller) {
     guard call.method.isStream else { return probes.append(call) }
     streams.append(Stream(call))
-    receive(Array(call.message.frame.dropFirst(CallMessage.headroom)), streams.last!)
+    let requests = call.requests!
+    var frame = [UInt8](repeating: 0, count: requests.count(from: 0))
+    frame.withUnsafeMutableBytes { _ = requests.read(into: $0, from: 0) }
+    receive(Array(frame.dropFirst(CallMessage.headroom)), streams.last!)
   }
 
   func send(_ message: consuming CallMessage, on call: Call) {
