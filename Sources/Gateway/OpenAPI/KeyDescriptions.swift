@@ -43,26 +43,27 @@ struct KeyDescriptions {
   private func operation(_ own: [KeyOperation], _ ofParameter: KeyOperation? = nil) -> DocumentValue {
     let operations = own + [ofParameter].compactMap(\.self)
     let first = operations[0]
+    let id = own.isEmpty ? "\(first.rawValue)OfQuery" : first.rawValue
     let others = operations.dropFirst().map {
       "**\($0.summary)** (\($0 == ofParameter ? "with `key`" : Self.condition($0))): \($0.text)"
     }
     var operation: DocumentValue = [
-      "operationId": .string(own.isEmpty ? "\(first.rawValue)OfQuery" : first.rawValue), "tags": ["Keys"],
+      "operationId": .string(id), "tags": ["Keys"],
       "summary": .string(first.summary),
       "description": .string(([first.text] + others).joined(separator: "\n\n")),
       "parameters": .array(
-        (ofParameter == nil ? [] : [keyParameter(isRequired: own.isEmpty, operations)]) + parameters(operations)),
+        (ofParameter == nil ? [] : [keyParameter(isRequired: own.isEmpty, of: id)]) + parameters(operations, of: id)),
     ]
     if first == .writeKey {
       operation["requestBody"] = [
         "description": "The value, whatever its bytes are; `Content-Type` does not matter.", "required": true,
         "content": [
           "application/octet-stream": examples.media(
-            ["type": "string", "format": "binary"], .request, of: first.rawValue, type: "application/octet-stream")
+            ["type": "string", "format": "binary"], .request, of: id, type: "application/octet-stream")
         ],
       ]
     }
-    operation["responses"] = responses(operations)
+    operation["responses"] = responses(operations, of: id)
     return operation
   }
 
@@ -99,9 +100,9 @@ struct KeyDescriptions {
 
   // MARK: - Parameters
 
-  private func parameters(_ operations: [KeyOperation]) -> [DocumentValue] {
+  private func parameters(_ operations: [KeyOperation], of id: String) -> [DocumentValue] {
     let wanted = operations.flatMap(\.parameters)
-    let query = QueryParameter.allCases.filter(wanted.contains).map { parameter($0, operations) }
+    let query = QueryParameter.allCases.filter(wanted.contains).map { parameter($0, of: id) }
     let conditions = Set(operations.flatMap(\.conditions).map(\.description)).sorted().map { name -> DocumentValue in
       [
         "name": .string(name), "in": "header",
@@ -116,23 +117,20 @@ struct KeyDescriptions {
     return query + conditions + limits
   }
 
-  private func keyParameter(isRequired: Bool, _ operations: [KeyOperation]) -> DocumentValue {
-    var key = parameter(.key, operations)
-    if isRequired {
-      key["required"] = true
-      key["example"] = "/app/config"
-    }
+  private func keyParameter(isRequired: Bool, of id: String) -> DocumentValue {
+    var key = parameter(.key, of: id)
+    if isRequired { key["required"] = true }
     return key
   }
 
-  private func parameter(_ parameter: QueryParameter, _ operations: [KeyOperation]) -> DocumentValue {
+  private func parameter(_ parameter: QueryParameter, of id: String) -> DocumentValue {
     // As text, as generated clients send all defaults, and not every combination makes sense.
     let standard = parameter.standard.map { " It is `\($0)` by default." } ?? ""
     var value: DocumentValue = [
       "name": .string(parameter.rawValue), "in": "query", "description": .string(parameter.text + standard),
       "schema": schema(parameter),
     ]
-    let values = examples.values(of: parameter.rawValue, in: "query", of: operations[0].rawValue)
+    let values = examples.values(of: parameter.rawValue, in: "query", of: id)
     if !values.members.isEmpty { value["examples"] = values }
     return value
   }
@@ -156,7 +154,7 @@ struct KeyDescriptions {
 
   // MARK: - Responses
 
-  private func responses(_ operations: [KeyOperation]) -> DocumentValue {
+  private func responses(_ operations: [KeyOperation], of id: String) -> DocumentValue {
     var responses: DocumentValue = [:]
     for (status, meaning) in operations.flatMap(\.statuses) where responses["\(status)"] == nil {
       let isError = status >= 400
@@ -167,17 +165,17 @@ struct KeyDescriptions {
       }
       if isError {
         response["content"] = [
-          "application/json": examples.media(.schema("Error"), .response(Int(status)), of: operations[0].rawValue)
+          "application/json": examples.media(.schema("Error"), .response(Int(status)), of: id)
         ]
       } else if status == 200 {
-        response["content"] = content(operations)
-        if let links = OperationLinks.all[operations[0].rawValue] { response["links"] = links }
+        response["content"] = content(operations, of: id)
+        if let links = OperationLinks.all[id] { response["links"] = links }
       }
       responses["\(status)"] = response
     }
     let common = ["401", "403", "413", "415", "429", "431", "500", "501", "502", "503", "504"]
     let others = CommonComponents.responses(common.filter { responses[$0] == nil })
-    return responses.adding(examples.adding(to: others, of: operations[0].rawValue))
+    return responses.adding(examples.adding(to: others, of: id))
   }
 
   private static func headers(of operation: KeyOperation, _ status: UInt32) -> [String] {
@@ -190,7 +188,7 @@ struct KeyDescriptions {
     }
   }
 
-  private func content(_ operations: [KeyOperation]) -> DocumentValue {
+  private func content(_ operations: [KeyOperation], of id: String) -> DocumentValue {
     var content: DocumentValue = [:]
     // JSON first, for the sake of generated clients: many know only what comes first.
     for type in [MediaType.json, .bytes, .lines, .events] {
@@ -201,7 +199,7 @@ struct KeyDescriptions {
       }
       guard !schemas.isEmpty else { continue }
       content["\(type.name)"] = examples.media(
-        schemas.count == 1 ? schemas[0] : ["anyOf": .array(schemas)], .response(200), of: operations[0].rawValue,
+        schemas.count == 1 ? schemas[0] : ["anyOf": .array(schemas)], .response(200), of: id,
         type: "\(type.name)")
     }
     return content

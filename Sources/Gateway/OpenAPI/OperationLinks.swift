@@ -5,6 +5,10 @@ enum OperationLinks {
       "readIt": key("readKey", "$request.path.key", "Reads the key."),
       "deleteIt": key("deleteKey", "$request.path.key", "Deletes the key."),
     ],
+    "writeKeyOfQuery": [
+      "readIt": key("readKey", "$request.query.key", "Reads the key."),
+      "deleteIt": key("deleteKey", "$request.query.key", "Deletes the key."),
+    ],
     "listKeys": [
       "readTheFirst": key("readKey", "$response.body#/keys/0/key", "Reads the first of the keys.")
     ],

@@ -10,7 +10,8 @@ struct ProxiedHeadTests {
   enum Way: CaseIterable, Sendable {
     case nginx, haproxy
 
-    /// To a gateway, with paths left as they are.
+    /// To a gateway, with paths left as they are. The proxy refuses what it takes for a request about the hidden key: what
+    /// gets there all the same has got past it.
     func configuration(_ gateway: GatewayProcess) -> ReverseProxy.Kind {
       let address = gateway.url.dropFirst("http://".count)
       return switch self {
@@ -20,10 +21,18 @@ struct ProxiedHeadTests {
           """
           location / { proxy_pass http://gateway; proxy_http_version 1.1; proxy_set_header Connection "";
             proxy_set_header Host $host; proxy_request_buffering off; }
+          location /keys/\(HostileHead.hiddenKey) { return 403; }
           """,
           http: "upstream gateway { server \(address); keepalive 4; } ignore_invalid_headers off;")
       case .haproxy:
-        .haproxy("  default_backend gateway\nbackend gateway\n  http-reuse always\n  server one \(address)")
+        .haproxy(
+          """
+            http-request deny if { path_beg /keys/\(HostileHead.hiddenKey) }
+            default_backend gateway
+          backend gateway
+            http-reuse always
+            server one \(address)
+          """)
       }
     }
   }

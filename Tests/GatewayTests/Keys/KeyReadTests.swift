@@ -185,10 +185,13 @@ struct KeyReadTests {
         expectError(response, 405, code: 12)
         #expect(response[header: "Allow"] == "GET, HEAD, PUT, DELETE, OPTIONS")
       }
-      for method in ["POST", "PUT", "PATCH"] {
+      for method in ["POST", "PATCH"] {
         let response = try await http.request(method, "/keys", body: [])
         expectError(response, 405, code: 12)
-        #expect(response[header: "Allow"] == "GET, HEAD, DELETE, OPTIONS")
+        #expect(response[header: "Allow"] == "GET, HEAD, PUT, DELETE, OPTIONS")
+      }
+      for path in ["/keys", "/keys?key=", "/keys?key"] {
+        expectError(try await http.request("PUT", path, body: []), 400, code: 3)
       }
       expectError(try await http.get("/keysa"), 404, code: 5)
       expectError(try await http.get("/key/a"), 404, code: 5)

@@ -512,8 +512,8 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 400,
           "body": {
-            "error": "unknown query parameter 'prefiks'; there are prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
-            "message": "unknown query parameter 'prefiks'; there are prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
+            "error": "unknown query parameter 'prefiks'; there are key, prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
+            "message": "unknown query parameter 'prefiks'; there are key, prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
             "code": 3
           }
         }
@@ -2947,6 +2947,28 @@ let examplesJSON: StaticString = ##"""
               "revision": "19",
               "raft_term": "2"
             }
+          }
+        }
+      },
+      {
+        "operation": "writeKeyOfQuery",
+        "name": "put",
+        "summary": "Put a key behind a proxy that rewrites paths",
+        "request": {
+          "query": {
+            "key": "/app/config"
+          },
+          "type": "application/octet-stream",
+          "body": "debug=true"
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"20\"",
+            "X-Etcd-Revision": "20"
+          },
+          "body": {
+            "revision": 20
           }
         }
       }
