@@ -211,7 +211,7 @@ final class LeaseStream {
   /// The lease that etcd has ended a stream for: it answers requests one by one, so it is the first that has no answer. Nil
   /// where the error is not about one request, or comes again at once, as it would for all that follow.
   private func culprit(of status: GrpcStatus, _ call: Call) -> Int64? {
-    guard status.mayBeOfOneRequest else { return nil }
+    guard !status.isOK, status.mayBeOfOneRequest else { return nil }
     let isFirst = call.hasReceivedMessage || !hasFailedAtOnce
     hasFailedAtOnce = !call.hasReceivedMessage
     return isFirst ? order.first : nil
