@@ -55,7 +55,8 @@ package actor HTTPConnection {
       } else {
         try openSocket(host: host, port: port)
       }
-    let connection = HTTPConnection(descriptor: descriptor, authority: "\(host):\(port)")
+    let connection = HTTPConnection(
+      descriptor: descriptor, authority: host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)")
     try await connection.finishConnecting(.now + timeout)
     if parts.scheme == "https" {
       guard let context = tls ?? Self.tls else { throw TestSupportError("\(url) needs a TLS context") }

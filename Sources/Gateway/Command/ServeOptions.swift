@@ -20,7 +20,7 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
   var shards: Int?
 
-  @Option(help: "The largest request body, in bytes. (default: 4194304)")
+  @Option(help: "The largest request body, in bytes. (default: 2883584)")
   var maxRequestBytes: Int?
 
   @Option(help: "The largest value of a key that /keys takes, in bytes. (default: 1572864, as etcd takes by default)")

@@ -15,9 +15,9 @@ import TLS
 final class HTTPServer {
   /// The limits of a server.
   struct Limits: Sendable {
-    /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64 of which each character may be a
-    /// slash, which some clients escape.
-    var requestBytes = 4 << 20
+    /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64, a third of whose characters may be
+    /// slashes, which some clients escape.
+    var requestBytes = 2816 << 10
     /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a request.
     var valueBytes = 1536 << 10
     /// The request line and headers may be this large together, in bytes.
