@@ -47,6 +47,8 @@ struct StreamClientTests {
       try await socket.send(#"{"cancel_request":{"watch_id":0}}"#, inFragmentsOf: 3)
       #expect(try await socket.receiveJSON()["result"]?["canceled"] == true)
       await socket.close()
+      // The gateway inside 3.5.30 goes on with the watch of a WebSocket that has gone.
+      guard version != .v3_5 else { return }
       _ = try await eventually("end of the stream") { try await etcd.callsUnderWay(of: "Watch") == 0 ? true : nil }
     }
   }
