@@ -127,7 +127,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
 
   static var hints: addrinfo {
     var hints = addrinfo()
-    hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+    hints.ai_socktype = SocketConstants.stream
     return hints
   }
 

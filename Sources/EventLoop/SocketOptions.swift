@@ -11,10 +11,10 @@ package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
     setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout.size(ofValue: value)))
   }
   set(SOL_SOCKET, SO_KEEPALIVE, 1)
-  set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 15)
-  set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 5)
-  set(Int32(IPPROTO_TCP), TCP_KEEPCNT, 3)
-  if let patience { set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, patience) }
+  set(SocketConstants.tcp, TCP_KEEPIDLE, 15)
+  set(SocketConstants.tcp, TCP_KEEPINTVL, 5)
+  set(SocketConstants.tcp, TCP_KEEPCNT, 3)
+  if let patience { set(SocketConstants.tcp, TCP_USER_TIMEOUT, patience) }
 }
 
 /// Whether a peer that has left has closed only its sending side, so that it may still read: a reset shows as an error and
@@ -30,7 +30,7 @@ package func hasReceivedBytes(_ descriptor: Int32) -> Bool? {
   let offset = 128
   return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { info in
     var length = socklen_t(info.count)
-    guard getsockopt(descriptor, Int32(IPPROTO_TCP), TCP_INFO, info.baseAddress, &length) == 0,
+    guard getsockopt(descriptor, SocketConstants.tcp, TCP_INFO, info.baseAddress, &length) == 0,
       Int(length) >= offset + MemoryLayout<UInt64>.size
     else { return nil }
     return info.load(fromByteOffset: offset, as: UInt64.self) > 0

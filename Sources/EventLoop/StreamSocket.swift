@@ -21,13 +21,13 @@ package final class StreamSocket {
   package init(loop: EventLoop, connectingTo address: SocketAddress, onEvent: @escaping (SocketEvents) -> Void)
     throws(LoopError)
   {
-    descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    descriptor = socket(address.family, SocketConstants.nonBlockingStream, 0)
     self.onEvent = onEvent
     guard descriptor >= 0 else { throw LoopError(-errno) }
     if address.family != AF_UNIX {
       var one: Int32 = 1
       // Frames are gathered by the caller: waiting for more would only add delay (tcp(7), TCP_NODELAY).
-      setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
+      setsockopt(descriptor, SocketConstants.tcp, TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
       noticeVanishedPeer(descriptor, patience: 30_000)
     }
     // From here on a throw runs `deinit`, which closes the descriptor.
@@ -70,7 +70,7 @@ package final class StreamSocket {
   /// - Throws: ``LoopError`` where the connection is gone.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(LoopError) -> Int {
     while true {
-      let count = send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+      let count = send(descriptor, bytes.baseAddress, bytes.count, SocketConstants.noSignal)
       if count >= 0 { return count }
       switch errno {
       case EINTR: continue

@@ -60,7 +60,7 @@ import Testing
   /// A peer's bytes before its reset are read, and then the reset is seen: libuv stops watching at the error.
   @Test func bytesBeforeAResetAreReadAndTheResetIsSeen() throws {
     let loop = try EventLoop()
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    let listener = socket(AF_INET, SocketConstants.stream, 0)
     defer { close(listener) }
     let any = try #require(SocketAddress(numericHost: "127.0.0.1", port: 0))
     #expect(any.withPointer { bind(listener, $0, $1) } == 0)

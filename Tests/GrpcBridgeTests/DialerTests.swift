@@ -86,7 +86,7 @@ private final class FullListener {
   private let descriptors: [Int32]
 
   init() throws {
-    let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue)
+    let kind = SocketConstants.nonBlockingStream
     let listener = socket(AF_INET, kind, 0)
     let any = try #require(SocketAddress(numericHost: "127.0.0.1", port: 0))
     try #require(any.withPointer { bind(listener, $0, $1) } == 0)

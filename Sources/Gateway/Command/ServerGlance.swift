@@ -1,4 +1,3 @@
-internal import CMicrohttpd
 import EventLoop
 import Glibc
 import GrpcBridge
@@ -64,7 +63,7 @@ struct ServerGlance: Sendable {
     var limit = timeval(
       tv_sec: Int(patience.components.seconds), tv_usec: Int(patience.components.attoseconds / 1_000_000_000_000))
     for address in addresses {
-      let descriptor = socket(address.family, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+      let descriptor = socket(address.family, SocketConstants.stream | SocketConstants.closeOnExec, 0)
       guard descriptor >= 0 else { continue }
       // They bound connecting, too (socket(7)).
       for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
@@ -78,7 +77,7 @@ struct ServerGlance: Sendable {
 
   private static func send(_ bytes: [UInt8], _ session: TLSSession?, _ descriptor: Int32) throws {
     let count = bytes.withUnsafeBytes { bytes in
-      guard let session else { return Glibc.send(descriptor, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL)) }
+      guard let session else { return Glibc.send(descriptor, bytes.baseAddress, bytes.count, SocketConstants.noSignal) }
       guard case .bytes(let count) = session.write(bytes) else { return -1 }
       return count
     }

@@ -1,4 +1,3 @@
-internal import CMicrohttpd
 import EventLoop
 import Glibc
 
@@ -86,7 +85,7 @@ final class ClientConnection {
 
   private var hasUnread: Bool {
     var byte: UInt8 = 0
-    return recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) > 0
+    return recv(descriptor, &byte, 1, SocketConstants.peek | SocketConstants.dontWait) > 0
   }
 
   /// The head of a request is complete.
@@ -116,7 +115,7 @@ final class ClientConnection {
   }
 
   /// Ends the connection now, without another word: libmicrohttpd finds it closed.
-  func cut() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+  func cut() { shutdown(descriptor, SocketConstants.shutBoth) }
 
   /// Has the connection taken over once libmicrohttpd has let go of it, which it is about to be told to do.
   ///
@@ -138,7 +137,7 @@ final class ClientConnection {
     // The other end of a pair is looked after by its relay.
     guard relay == nil else { return false }
     var byte: UInt8 = 0
-    let count = recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT))
+    let count = recv(descriptor, &byte, 1, SocketConstants.peek | SocketConstants.dontWait)
     if count > 0 { return true }
     return count < 0 && errno == EAGAIN && lastAnswer != run
   }
@@ -220,7 +219,7 @@ extension ClientConnection {
   private func refuse(_ reason: String) {
     let answer = BareAnswer(408, .deadlineExceeded, reason)
     answer.bytes.withUnsafeBytes {
-      _ = send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL | MSG_DONTWAIT))
+      _ = send(descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
     }
     cut()
   }

@@ -1,4 +1,3 @@
-internal import CMicrohttpd
 import EventLoop
 import Glibc
 
@@ -215,7 +214,7 @@ final class ClientSocket {
 
   private func set(_ option: Int32, _ value: Int32) {
     var value = value
-    setsockopt(descriptor, Int32(IPPROTO_TCP), option, &value, socklen_t(MemoryLayout.size(ofValue: value)))
+    setsockopt(descriptor, SocketConstants.tcp, option, &value, socklen_t(MemoryLayout.size(ofValue: value)))
   }
 
   /// Sends as much of the queue as the system takes.
@@ -248,7 +247,7 @@ final class ClientSocket {
     if queue.count - sentPieces == 1 {
       // The one event of a watch: the call that costs the system less.
       let rest = UnsafeRawBufferPointer(rebasing: queue[sentPieces].bytes[sentBytes...])
-      return Glibc.send(descriptor, rest.baseAddress, rest.count, Int32(MSG_NOSIGNAL))
+      return Glibc.send(descriptor, rest.baseAddress, rest.count, SocketConstants.noSignal)
     }
     return withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.mostPieces) { vectors in
       var count = 0
@@ -262,7 +261,7 @@ final class ClientSocket {
       var message = msghdr()
       message.msg_iov = vectors.baseAddress
       message.msg_iovlen = count
-      return sendmsg(descriptor, &message, Int32(MSG_NOSIGNAL))
+      return sendmsg(descriptor, &message, SocketConstants.noSignal)
     }
   }
 
@@ -387,7 +386,7 @@ final class ClientSocket {
 
   private func linger() {
     phase = .lingering(LingeringClose(now: sockets.loop.now))
-    shutdown(descriptor, Int32(SHUT_WR))
+    shutdown(descriptor, SocketConstants.shutWrites)
     look(after: ClientSockets.tick)
     updateWatch()
   }

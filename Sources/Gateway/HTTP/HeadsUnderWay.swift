@@ -1,4 +1,3 @@
-internal import CMicrohttpd
 import Glibc
 
 /// A request's target in libmicrohttpd's buffer, of which it knows no query.

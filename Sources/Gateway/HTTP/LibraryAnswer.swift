@@ -1,4 +1,5 @@
 internal import CMicrohttpd
+import EventLoop
 import GrpcBridge
 import Glibc
 import Transcoding
@@ -25,9 +26,9 @@ struct LibraryAnswer {
     let descriptor = client.descriptor
     let bytes = Array(head.utf8) + body.withUnsafeBytes { Array($0) }
     _ = bytes.withUnsafeBytes {
-      Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+      Glibc.send(descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
     }
-    shutdown(descriptor, Int32(SHUT_WR))
+    shutdown(descriptor, SocketConstants.shutWrites)
   }
 
   /// What is wrong, as ``HeadCheck`` has it.

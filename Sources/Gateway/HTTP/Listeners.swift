@@ -146,8 +146,7 @@ struct Listeners: Sendable {
   }
 
   private static func socket(at address: SocketAddress, port: UInt16, sharing: Bool) throws(LoopError) -> Int32 {
-    let type = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
-    let descriptor = Glibc.socket(address.family, Int32(type), 0)
+    let descriptor = Glibc.socket(address.family, SocketConstants.nonBlockingStream, 0)
     guard descriptor >= 0 else { throw LoopError(-errno) }
     func set(_ level: Int32, _ option: Int32) {
       var one: Int32 = 1
@@ -156,7 +155,7 @@ struct Listeners: Sendable {
     set(SOL_SOCKET, SO_REUSEADDR)
     if sharing { set(SOL_SOCKET, SO_REUSEPORT) }
     // `::` leaves the port of IPv4 to others, such as our own socket for it (ipv6(7)).
-    if address.family == AF_INET6 { set(Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
+    if address.family == AF_INET6 { set(SocketConstants.ipv6, IPV6_V6ONLY) }
     noticeVanishedPeer(descriptor)
     var storage = address.storage
     let code = withUnsafeMutableBytes(of: &storage) { bytes in

@@ -1,4 +1,3 @@
-internal import CMicrohttpd
 import EventLoop
 import Glibc
 import GrpcBridge
@@ -109,7 +108,7 @@ private final class Greeting {
     let (count, result) = withUnsafeTemporaryAllocation(byteCount: ProxyGreeting.longest, alignment: 1) { buffer in
       buffer.copyBytes(from: bytes)
       let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[known...])
-      let count = recv(socket.descriptor, rest.baseAddress, rest.count, Int32(MSG_PEEK))
+      let count = recv(socket.descriptor, rest.baseAddress, rest.count, SocketConstants.peek)
       guard count > 0 else { return (count, ProxyGreeting.incomplete) }
       let all = UnsafeRawBufferPointer(rebasing: buffer[..<(known + count)])
       let result = ProxyGreeting(all)

@@ -1,4 +1,3 @@
-internal import CMicrohttpd
 import EventLoop
 import Glibc
 import GrpcBridge
@@ -171,7 +170,7 @@ final class TLSRelay {
       relays.logger.debug("\(Peer(peer.ipAddress)): \(error)")
       if error.kind == .notTLS {
         let answer = Self.answerToPlainHTTP
-        send(outer, answer.utf8Start, answer.utf8CodeUnitCount, Int32(MSG_NOSIGNAL))
+        send(outer, answer.utf8Start, answer.utf8CodeUnitCount, SocketConstants.noSignal)
       }
       awaitClose()
     }
@@ -181,8 +180,7 @@ final class TLSRelay {
     timer = nil
     readWants = .readable
     var pair: [Int32] = [-1, -1]
-    let type = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
-    guard socketpair(AF_UNIX, Int32(type), 0, &pair) == 0 else {
+    guard socketpair(AF_UNIX, SocketConstants.nonBlockingStream, 0, &pair) == 0 else {
       relays.logger.warning("a connection was closed: \(LoopError(-errno))")
       return close()
     }
@@ -215,7 +213,7 @@ final class TLSRelay {
       case .wantsWritable: return readWants = .writable
       case .closed:
         isUpEnded = true
-        shutdown(inner, Int32(SHUT_WR))
+        shutdown(inner, SocketConstants.shutWrites)
       case .failed: return close()
       }
     } while isReading && session!.hasPendingBytes
@@ -229,7 +227,7 @@ final class TLSRelay {
 
   /// Passes on what the pair takes; returns how much that was.
   private func give(_ bytes: UnsafeRawBufferPointer) -> Int {
-    let count = send(inner, bytes.baseAddress, bytes.count, Int32(MSG_NOSIGNAL))
+    let count = send(inner, bytes.baseAddress, bytes.count, SocketConstants.noSignal)
     relays.haveInput()
     // libmicrohttpd reads it in this turn, before the system tells of it.
     client?.hasBytes()
@@ -327,7 +325,7 @@ final class TLSRelay {
   private func awaitClose() {
     phase = .lingering
     session = nil
-    shutdown(outer, Int32(SHUT_WR))
+    shutdown(outer, SocketConstants.shutWrites)
     lingeringClose = LingeringClose(now: relays.loop.now)
     start(after: Self.grace, every: Self.grace) { [unowned self] in
       if lingeringClose.isOver(now: relays.loop.now) { close() }

@@ -42,7 +42,7 @@ final class TLSRelays {
   func accept(_ socket: AcceptedSocket, place: AddressCounts.Place?) {
     var one: Int32 = 1
     // What is sent is whole answers, or all there is: nothing is gained by waiting for more (tcp(7)).
-    setsockopt(socket.descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
+    setsockopt(socket.descriptor, SocketConstants.tcp, TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
     let session = TLSSession(server: context.current, descriptor: socket.descriptor)
     guard let relay = try? TLSRelay(socket, session: session, place: place, relays: self) else {
       Glibc.close(socket.descriptor)

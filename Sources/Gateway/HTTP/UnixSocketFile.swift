@@ -52,8 +52,7 @@ struct UnixSocketFile: Sendable {
   }
 
   private static func makeSocket(_ address: ListenAddress) throws(ListenFailure) -> Int32 {
-    let type = SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue
-    let descriptor = socket(AF_UNIX, Int32(type), 0)
+    let descriptor = socket(AF_UNIX, SocketConstants.nonBlockingStream, 0)
     guard descriptor >= 0 else { throw ListenFailure(address, code: errno) }
     return descriptor
   }

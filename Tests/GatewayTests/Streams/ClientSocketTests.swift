@@ -28,7 +28,7 @@ struct ClientSocketTests {
     var clients: [ClientSocket] = []
     for _ in 0..<count {
       var pair: [Int32] = [-1, -1]
-      try #require(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0)
+      try #require(socketpair(AF_UNIX, SocketConstants.nonBlockingStream, 0, &pair) == 0)
       peers.append(pair[1])
       let client = ClientSocket(sockets, delegate: owner)
       client.open(pair[0])
