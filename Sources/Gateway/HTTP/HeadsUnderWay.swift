@@ -1,3 +1,4 @@
+internal import CMicrohttpd
 import Glibc
 
 /// A request's target in libmicrohttpd's buffer, of which it knows no query.
