@@ -84,17 +84,17 @@ struct UpstreamCallTests {
   @Test func everyCodeHasItsHTTPStatus() async throws {
     try await withScriptedEtcd(script: { call in
       let request = try? Etcdserverpb_PutRequest(serializedBytes: call.message)
-      return .failure(Int(request?.lease ?? 0), "because")
+      return .failure(Int(request?.lease ?? 0), "etcdserver: because")
     }) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       for (code, status) in Self.statuses {
         // Not a range: that would be repeated while etcd is unavailable.
         let response = try await connection.post("/v3/kv/put", ["key": "YQ==", "lease": .number(Double(code))])
-        expectError(response, status, code: code, message: "because")
+        expectError(response, status, code: code, message: "etcdserver: because")
       }
       let unknown = try await connection.post("/v3/kv/put", ["key": "YQ==", "lease": 99])
       expectError(
-        unknown, 502, code: 2, message: "an answer of etcd is not understood: its grpc-status is none. because")
+        unknown, 502, code: 2, message: "an answer of etcd is not understood: its grpc-status is none. etcdserver: because")
       #expect(peer.record.streams(of: RpcPath.put).count == Self.statuses.count + 1)
     }
   }
