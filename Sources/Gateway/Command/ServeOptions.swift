@@ -182,11 +182,11 @@ struct ServeConfiguration {
       options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
     var settings = GatewaySettings(endpoints: endpoints)
     settings.http.requestBytes = try number(
-      options.maxRequestBytes, "max-request-bytes", default: 4 << 20, in: 1...(1 << 30))
+      options.maxRequestBytes, "max-request-bytes", default: settings.http.requestBytes, in: 1...(1 << 30))
     settings.http.valueBytes = try number(
-      options.maxValueBytes, "max-value-bytes", default: 1536 << 10, in: 1...(1 << 30))
+      options.maxValueBytes, "max-value-bytes", default: settings.http.valueBytes, in: 1...(1 << 30))
     settings.http.headerBytes = try number(
-      options.maxHeaderBytes, "max-header-bytes", default: 16 << 10, in: 256...(24 << 10))
+      options.maxHeaderBytes, "max-header-bytes", default: settings.http.headerBytes, in: 256...(24 << 10))
     settings.http.proxies = try options.access.proxies(environment, listen: listen)
     try options.connections.apply(to: &settings.http, shards: shards, environment)
     settings.memoryBytes = try environment.value(

@@ -94,7 +94,8 @@ struct UpstreamCallTests {
       }
       let unknown = try await connection.post("/v3/kv/put", ["key": "YQ==", "lease": 99])
       expectError(
-        unknown, 502, code: 2, message: "an answer of etcd is not understood: its grpc-status is none. etcdserver: because")
+        unknown, 502, code: 2,
+        message: "an answer of etcd is not understood: its grpc-status is none. etcdserver: because")
       #expect(peer.record.streams(of: RpcPath.put).count == Self.statuses.count + 1)
     }
   }
