@@ -1,0 +1,121 @@
+"""The workload of logins: what wrong passwords cost users with right ones, beside as many requests that ask etcd nothing."""
+
+import asyncio
+import base64
+import collections
+import json
+import statistics
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+from servers import Etcd, Ours
+
+# So many requests a second in all, over so many kept connections.
+FLOOD_RATE, FLOOD_CONNECTIONS = 1_000, 50
+# Clients of a user whose password is right, each with that pause between its reads.
+READERS, READ_INTERVAL = 4, 0.002
+READ = "GET /keys/foo HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n"
+FLOODS = {"control": "GET /livez", "logins": "wrong logins"}
+
+# Milliseconds of a read; requests a second that the flood has had answered, and how many of each status.
+Reads = collections.namedtuple("Reads", "count mean median p99 rate statuses")
+
+
+async def ask(connection, request):
+    """The status of the answer, whose body is thrown away."""
+    reader, writer = connection
+    writer.write(request.encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    await reader.readexactly(int(head.partition("content-length: ")[2].partition("\r\n")[0]))
+    return head.split()[1]
+
+
+async def flood(kind, port, seconds):
+    """Asks at an even rate, late answers or not, and prints how many answers of each status came."""
+    statuses = collections.Counter()
+
+    async def client(number):
+        connection, end = None, time.monotonic() + seconds
+        due = time.monotonic() + number / FLOOD_RATE
+        count = 0
+        while due < end:
+            await asyncio.sleep(max(0, due - time.monotonic()))
+            due += FLOOD_CONNECTIONS / FLOOD_RATE
+            count += 1
+            name = base64.b64encode(f"user{number}-{count}:wrong".encode()).decode()
+            request = ("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" if kind == "control" else
+                       f"GET /keys/foo HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {name}\r\n\r\n")
+            try:
+                connection = connection or await asyncio.open_connection("127.0.0.1", port)
+                statuses[await ask(connection, request)] += 1
+            except (OSError, asyncio.IncompleteReadError) as error:
+                statuses[type(error).__name__] += 1
+                connection = None
+
+    await asyncio.gather(*(client(number) for number in range(FLOOD_CONNECTIONS)))
+    print(json.dumps(statuses))
+
+
+async def read(port, authorization, seconds):
+    """How long the reads took, in milliseconds."""
+    times, request = [], READ.format(authorization)
+
+    async def client():
+        connection = await asyncio.open_connection("127.0.0.1", port)
+        end = time.monotonic() + seconds
+        while (begin := time.monotonic()) < end:
+            if (status := await ask(connection, request)) != "200":
+                raise SystemExit(f"a read with the right password was answered with {status}")
+            times.append((time.monotonic() - begin) * 1000)
+            await asyncio.sleep(READ_INTERVAL)
+
+    await asyncio.gather(*(client() for _ in range(READERS)))
+    return times
+
+
+def measure_once(kind, server, seconds):
+    port = urlsplit(server.url).port
+    # In a process of its own, so that the flood's work is not counted as a read's time.
+    command = [sys.executable, __file__, kind, str(port), str(seconds + 1)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        time.sleep(0.5)
+        times = asyncio.run(read(port, server.authorization, seconds))
+        statuses = json.loads(other.stdout.read())
+    return Reads(count=len(times), mean=statistics.mean(times), median=statistics.median(times),
+                 p99=sorted(times)[len(times) * 99 // 100], rate=sum(statuses.values()) / (seconds + 1), statuses=statuses)
+
+
+def measure_logins(arguments):
+    """The rounds' figures of each flood; each round has one after the other."""
+    rounds = {kind: [] for kind in FLOODS}
+    with Etcd(arguments.etcd) as etcd, Ours(etcd, arguments.shards) as server:
+        for kind in FLOODS:  # warms up
+            measure_once(kind, server, 1)
+        for number in range(arguments.rounds):
+            for kind, figures in rounds.items():
+                figures.append(measure_once(kind, server, arguments.seconds))
+                print(f"logins {number + 1}/{arguments.rounds} {FLOODS[kind]}: {figures[-1]}", file=sys.stderr)
+    return rounds
+
+
+def logins_table(rounds):
+    lines = [f"## Reads of one user beside {FLOOD_RATE:,} wrong logins a second, each of another name", "",
+             f"{READERS} clients read a key; the flood has {FLOOD_CONNECTIONS} kept connections. The same rate of `GET /livez` is what the",
+             "ratio is to: the work of load generator and connections is in both.", "",
+             f"| | {' | '.join(FLOODS.values())} | ratio |", "|---|" + "---:|" * (len(FLOODS) + 1)]
+    for what, figure in [("mean, ms", "mean"), ("median, ms", "median"), ("p99, ms", "p99"), ("reads", "count"),
+                         ("answers to the flood, a second", "rate")]:
+        values = " | ".join(f"{statistics.median(getattr(one, figure) for one in rounds[kind]):.{2 if 'ms' in what else 0}f}"
+                            for kind in FLOODS)
+        ratios = [getattr(a, figure) / getattr(b, figure) for a, b in zip(rounds["logins"], rounds["control"])]
+        lines.append(f"| {what} | {values} | {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) |")
+    for kind, name in FLOODS.items():
+        statuses = sum((collections.Counter(one.statuses) for one in rounds[kind]), collections.Counter())
+        lines += ["", f"Answers to {name}: {', '.join(f'{count} × {status}' for status, count in statuses.most_common())}."]
+    return lines + [""]
+
+
+if __name__ == "__main__":
+    asyncio.run(flood(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))
