@@ -69,7 +69,7 @@ final class WatchFeed {
   private var createdAt: UInt64 = 0
   /// How many members in a row were lost before they had kept it for long.
   private var losses = 0
-  /// Whether a member has ever kept it for long.
+  /// Whether a member has ever kept it for long, or has sent anything for it.
   private var isProven = false
   /// So long, in milliseconds, a member has to live with a watcher for that to be harmless.
   private static let trial: UInt64 = 1000
@@ -188,6 +188,9 @@ final class WatchFeed {
   /// Events or a progress notification have come.
   func received(_ message: WatchMessage) {
     quietMarks = 0
+    // A member that serves the watcher has outlived its creation.
+    isProven = true
+    losses = 0
     guard !message.events.isEmpty || message.isFragment else {
       // etcd sends these behind all events up to the header's revision, on the same way.
       isCaughtUp = true

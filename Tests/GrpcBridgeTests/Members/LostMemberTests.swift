@@ -134,6 +134,26 @@ import Testing
     for _ in 0..<3 { try live(for: 1) }
     #expect(feed.isDangerous)
   }
+
+  /// A member that has sent something for a watch has outlived its creation, however soon it dies afterwards.
+  @Test func aWatchThatIsServedIsHarmless() throws {
+    let feed = WatchFeed(WatchSpec(request: [], passesFragments: false), startRevision: 0, birth: 0)
+    let created = Etcdserverpb_WatchResponse.with { $0.created = true }
+    let event = Etcdserverpb_WatchResponse.with { $0.events = [.with { $0.kv.modRevision = 1 }] }
+    for _ in 0..<100 {
+      feed.created(try WatchMessage(created.serializedBytes()), at: 0)
+      feed.received(try WatchMessage(event.serializedBytes()))
+      feed.wasLost(at: 1)
+      feed.state = .waiting
+      #expect(!feed.isDangerous)
+    }
+    for _ in 0..<5 {
+      feed.created(try WatchMessage(created.serializedBytes()), at: 0)
+      feed.wasLost(at: 1)
+      feed.state = .waiting
+    }
+    #expect(feed.isDangerous)
+  }
 }
 
 extension ScriptedPeer.Call {
