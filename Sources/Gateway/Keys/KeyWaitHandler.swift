@@ -38,7 +38,11 @@ final class KeyWaitHandler: RequestHandler {
     }
     let client = shard.bridge.watches.open(for: caller, delegate: self)
     self.client = client
-    client.watch(request.range, from: start.firstRevision)
+    do throws(GrpcStatus) {
+      try client.watch(request.range, from: start.firstRevision)
+    } catch {
+      fail(error)
+    }
   }
 
   var isEndless: Bool { true }

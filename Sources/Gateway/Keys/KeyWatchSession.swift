@@ -29,7 +29,13 @@ final class KeyWatchSession: StreamSource {
   }
 
   /// Has etcd watch. To be called once.
-  func begin() { client.watch(range, from: start.firstRevision) }
+  func begin() {
+    do throws(GrpcStatus) {
+      try client.watch(range, from: start.firstRevision)
+    } catch {
+      end(error)
+    }
+  }
 
   // MARK: - From the stream
 

@@ -87,17 +87,16 @@ final class KeepAliveSession: StreamSession {
 
   /// Sends the answers that have come, up to the first that has not.
   private func answer() {
-    let count = asked.prefix { $0.answer != nil }.count
-    for request in asked.prefix(count) {
+    while !isOver, let message = asked.first?.answer {
+      // Before it is sent, as that may make room for another request, or end all.
+      asked.removeFirst()
       do {
-        let message = request.answer ?? []
         sink.send(try StreamFrame(result: route.response) { message.withUnsafeBytes($0) })
       } catch {
         shard.logger.error("a keepalive's answer is not understood: \(error)")
         return end(GrpcStatus(.internal, "a keepalive's answer is not understood: \(error)"))
       }
     }
-    asked.removeFirst(count)
     ask()
     guard hasAllRequests, !isOver, asked.isEmpty, waiting.isEmpty else { return }
     cancel()

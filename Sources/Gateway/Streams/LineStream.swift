@@ -113,7 +113,7 @@ final class LineStream: StreamSink {
     }
     guard let source else { return }
     state = .ended
-    self.source = nil
+    leave()
     exchange.respond(source.refusal(status, hadCredentials: hadCredentials))
   }
 
@@ -133,7 +133,7 @@ final class LineStream: StreamSink {
 
   private func end(_ socket: ClientSocket) {
     state = .ended
-    source = nil
+    leave()
     if isChunked { socket.send(SocketBytes.lastChunk.bytes, of: SocketBytes.lastChunk) }
     socket.finish()
   }
@@ -161,8 +161,14 @@ final class LineStream: StreamSink {
   /// The client has left before anything was sent.
   func clientIsGone() {
     state = .ended
+    leave()
+  }
+
+  /// Lets go of what the stream is about, at etcd too.
+  private func leave() {
+    let source = source
+    self.source = nil
     source?.cancel()
-    source = nil
   }
 }
 

@@ -15,18 +15,17 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private let caller: Caller
   private let timeout: GrpcTimeout?
   private var call: Call?
+  private var hasRequest = false
   private var isPaused = false
 
   // Of an observation.
   /// What is asked for, to be asked again; nil for what has an end.
   private var request: [UInt8]?
-  /// When the present call began, by the loop's clock.
-  private var began: UInt64 = 0
-  /// How many calls have ended at once, without a message.
-  private var vainCalls = 0
-  private static let mostVainCalls = 3
-  /// A call that ends before so many milliseconds have passed, without a message, was of no use.
-  private static let leastUse: UInt64 = 1000
+  /// Those calls that told nothing new.
+  private var vainCalls = VainCalls()
+  /// How large a message may be, in bytes, as it is kept whole. etcd's parts of a snapshot are 32 KiB, and what candidates
+  /// proclaim is no larger than a request may be.
+  private static let mostBytes = 16 << 20
   /// How many milliseconds lie between two calls.
   private static let pauseBetween: UInt64 = 100
   /// The call that has ended, until another one begins.
@@ -55,13 +54,19 @@ final class ServerStreamSession: StreamSession, CallDelegate {
 
   func receive(_ message: consuming ByteBuffer) {
     // One request is all there is to such a stream.
-    guard call == nil, ended == nil else { return }
+    guard !hasRequest else { return }
+    hasRequest = true
     if route.isEndless { request = message.withUnsafeBytes { Array($0[CallMessage.headroom...]) } }
-    began = shard.loop.now
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: timeout, delegate: self)
-    self.call = call
+    begin(call)
     shard.bridge.start(call, for: caller)
+  }
+
+  private func begin(_ call: Call) {
+    call.mostBytes = Self.mostBytes
+    self.call = call
+    vainCalls.begin(at: shard.loop.now)
   }
 
   func receiveEnd() {
@@ -84,19 +89,18 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private func reopen() {
     guard let request else { return }
     let call = Call(route.method, message: CallMessage(copying: request), timeout: timeout, delegate: self)
-    self.call = call
+    begin(call)
     isPaused = false
-    began = shard.loop.now
     shard.bridge.start(call, for: caller, insteadOf: ended.take())
     shard.bridge.finishSending(call)
   }
 
   /// Whether another call may go on with what this one has observed.
   private func mayGoOn(after status: GrpcStatus, of call: Call) -> Bool {
-    guard request != nil, told != nil || status.isOK, call.endpoint != nil else { return false }
-    let wasOfUse = call.hasReceivedMessage || shard.loop.now - began >= Self.leastUse
-    vainCalls = wasOfUse ? 0 : vainCalls + 1
-    return vainCalls < Self.mostVainCalls
+    guard request != nil, status.isOK || told != nil && status.code == .unavailable, call.endpoint != nil else {
+      return false
+    }
+    return vainCalls.mayFollow(at: shard.loop.now)
   }
 
   // MARK: - From etcd
@@ -135,9 +139,10 @@ final class ServerStreamSession: StreamSession, CallDelegate {
       // Another call begins with what is known already.
       guard leader == nil || leader != told else { return }
       told = leader ?? told
+      vainCalls.wasOfUse()
     }
     sink.send(StreamFrame(finishing: frame.takeAll()))
-    if !isPaused && sink.backlog > shard.settings.streams.backlog {
+    if self.call === call && !isPaused && sink.backlog > shard.settings.streams.backlog {
       isPaused = true
       shard.bridge.pause(call)
     }

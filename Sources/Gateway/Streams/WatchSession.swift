@@ -26,6 +26,7 @@ final class WatchSession: StreamSession {
       try message.withUnsafeBytes { bytes throws(GrpcStatus) in
         try client.receive(UnsafeRawBufferPointer(rebasing: bytes[CallMessage.headroom...]))
       }
+      guard !isOver else { return }
       guard kept.set(to: client.keptBytes) else {
         throw GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
       }
@@ -58,7 +59,7 @@ final class WatchSession: StreamSession {
 
   /// Ends a stream on which nothing more can come: etcd's own gateway leaves it open for ever.
   private func finishIfDone() {
-    guard hasAllRequests, !isOver, !client.hasWatches else { return }
+    guard hasAllRequests, !isOver, !client.hasAnythingToTell else { return }
     cancel()
     sink.finish()
   }
@@ -75,8 +76,10 @@ extension WatchSession: WatchClientDelegate {
       shard.logger.error("a watch response of etcd is not understood: \(error)")
       return end(GrpcStatus(.internal, "a watch response of etcd is not understood: \(error)"))
     }
+    // The sink may have had another request for it, which has ended it.
+    guard !isOver else { return }
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
-    if !isOver && client.takesRequests { sink.takesRequests = true }
+    if client.takesRequests { sink.takesRequests = true }
     finishIfDone()
   }
 

@@ -52,6 +52,8 @@ final class WebSocketStream: MessageSink {
   private var isSilent = false
   /// Whether a message was begun of which parts are still to come.
   private var isInMessage = false
+  /// Whether the stream has ended, whatever the client sends after that.
+  private var isOver = false
   /// Whether the gateway is about to stop, and the client waits for an answer that it still gets.
   private var isStopping = false
 
@@ -111,7 +113,6 @@ final class WebSocketStream: MessageSink {
       try place?.confirm()
       return true
     } catch {
-      session?.cancel()
       fail(GrpcStatus(error.code, error.message), .tryAgainLater)
       return false
     }
@@ -150,6 +151,8 @@ final class WebSocketStream: MessageSink {
   }
 
   private func fail(_ status: GrpcStatus, _ code: WebSocketCloseCode, within limit: UInt64? = nil) {
+    isOver = true
+    session?.cancel()
     // A message that has begun cannot be taken back: the client sees that it is not whole.
     if !isInMessage { send(.error(status, hadCredentials: caller.isSomebody)) }
     end(code, status.message, within: limit)
@@ -158,13 +161,16 @@ final class WebSocketStream: MessageSink {
   private func goAway() { end(.goingAway, OpenStreams.stopping) }
 
   private func end(_ code: WebSocketCloseCode, _ reason: String = "", within limit: UInt64? = nil) {
+    isOver = true
     webSocket.close(code, reason)
     leave()
     socket.finish(within: limit)
   }
 
+  /// Lets go of all that the stream has, at etcd too.
   private func leave() {
-    session = nil
+    isOver = true
+    session.take()?.cancel()
     requests = nil
     nextMessage = nil
     keptNext.release()
@@ -178,7 +184,7 @@ final class WebSocketStream: MessageSink {
   /// message more is read: it may be the client's word that it leaves, upon which it is not to wait any longer.
   private func updateReading() {
     // What has requests taken looks again after that.
-    guard !isTakingRequests else { return }
+    guard !isTakingRequests, !isOver else { return }
     takeRequests()
     let isWaiting = route.waits && !takesRequests && nextMessage == nil
     let reads = wantsRequests && requests == nil || isWaiting
@@ -240,7 +246,6 @@ final class WebSocketStream: MessageSink {
     do throws(Refusal) {
       requests = try RequestSequence(copy, of: route, isStrict: isStrict, memory: shard.memory)
     } catch {
-      session?.cancel()
       fail(GrpcStatus(error.code, error.message), .tryAgainLater)
     }
     updateReading()
@@ -255,7 +260,7 @@ final class WebSocketStream: MessageSink {
       keptNext.release()
       message.withUnsafeBytes { take($0) }
     }
-    while webSocket.isOpen, let left = requests {
+    while webSocket.isOpen, !isOver, let left = requests {
       guard !left.isAtEnd else {
         requests = nil
         return
@@ -274,7 +279,6 @@ final class WebSocketStream: MessageSink {
     let status = GrpcStatus(.invalidArgument, "the message: \(error)")
     // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
     if route.kind == .unary { return send(.unaryError(status)) }
-    session?.cancel()
     fail(status, .invalidData)
   }
 
@@ -297,17 +301,19 @@ final class WebSocketStream: MessageSink {
 
 extension WebSocketStream: WebSocketProtocolDelegate {
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
+    guard !isOver else { return }
     wait(for: nil)
     guard takesRequests || !route.waits else {
       guard keptNext.set(to: text.count) else {
-        session?.cancel()
         return fail(GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)"), .tryAgainLater)
       }
       nextMessage = Array(text)
       return updateReading()
     }
     switch route.kind {
-    case .unary, .serverStream: take(text)
+    case .unary: take(text)
+    // There is one request to such a stream, and whatever follows is ignored.
+    case .serverStream: if session == nil { take(text) }
     case .watch, .leaseKeepAlive: takeSequence(text)
     }
   }
@@ -322,7 +328,6 @@ extension WebSocketStream: WebSocketProtocolDelegate {
   func webSocketReceivedPong(_ webSocket: WebSocketProtocol) {}
 
   func webSocketEnded(_ webSocket: WebSocketProtocol) {
-    session?.cancel()
     leave()
     socket.finish()
   }
@@ -344,15 +349,11 @@ extension WebSocketStream: ClientSocketDelegate {
   func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString) {
     // How long a client that comes back to life has to take the error and what is queued before it.
     let patience: UInt64 = 5000
-    session?.cancel()
     let status = GrpcStatus(.resourceExhausted, "\(reason)")
     fail(status, .policyViolation, within: patience)
   }
 
-  func socketIsGone(_ socket: ClientSocket) {
-    session?.cancel()
-    leave()
-  }
+  func socketIsGone(_ socket: ClientSocket) { leave() }
 }
 
 extension WebSocketStream: OpenStream {
@@ -363,17 +364,14 @@ extension WebSocketStream: OpenStream {
       isStopping = true
       return
     }
-    session?.cancel()
     goAway()
   }
 
   func expire() {
-    session?.cancel()
     fail(GrpcStatus(.deadlineExceeded, "the time limit of the stream has passed"))
   }
 
   func hasWaitedInVain() {
-    session?.cancel()
     let what = webSocket.awaitsRest ? "the rest of a message" : "a request"
     end(.policyViolation, "\(what) has not come in time (--idle-timeout)")
   }
@@ -382,7 +380,6 @@ extension WebSocketStream: OpenStream {
     // A ping behind other bytes would only tell what those tell.
     guard webSocket.isOpen, backlog == 0 else { return }
     if isSilent {
-      session?.cancel()
       leave()
       return socket.cut()
     }

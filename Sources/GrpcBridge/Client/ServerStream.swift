@@ -21,13 +21,8 @@ final class ServerStream: ClientOperation {
   private var call: Call?
   /// A call that etcd has ended without an error, as it does when the token has expired.
   private var ended: Call?
-  /// When the present call began, by the loop's clock.
-  private var began: UInt64 = 0
-  /// How many calls etcd has ended at once, without a message and without an error.
-  private var vainCalls = 0
-  private static let mostVainCalls = 3
-  /// A call that ends before so many milliseconds have passed, without a message, was of no use.
-  private static let leastUse: UInt64 = 1000
+  /// Those calls that etcd has ended without a message and without an error.
+  private var vainCalls = VainCalls()
   private var incoming: [UInt8] = []
   private var isHeldBack = false
   private var backoff = Backoff.stream
@@ -56,7 +51,7 @@ final class ServerStream: ClientOperation {
     let call = Call(method, message: CallMessage(copying: message), timeout: timeout, delegate: self)
     call.requiresLeader = resumes || core.configuration.requireLeader
     self.call = call
-    began = core.loop.now
+    vainCalls.begin(at: core.loop.now)
     bridge.start(call, for: core.caller, insteadOf: ended.take())
     bridge.finishSending(call)
   }
@@ -92,6 +87,7 @@ extension ServerStream: CallDelegate {
   func callReceivedMessage(_ call: Call) {
     do {
       backoff.reset()
+      vainCalls.wasOfUse()
       let hasRoom = try onMessage(incoming)
       if !hasRoom && !isHeldBack {
         isHeldBack = true
@@ -111,8 +107,7 @@ extension ServerStream: CallDelegate {
     isHeldBack = false
     if status.isOK {
       ended = call
-      vainCalls = call.hasReceivedMessage || core.loop.now - began >= Self.leastUse ? 0 : vainCalls + 1
-      guard vainCalls < Self.mostVainCalls else {
+      guard vainCalls.mayFollow(at: core.loop.now) else {
         return end(core.error(GrpcStatus(.unavailable, "etcd ends the stream at once, each time"), at: call.endpoint))
       }
     }

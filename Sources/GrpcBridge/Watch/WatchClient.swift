@@ -53,7 +53,10 @@ package final class WatchClient {
   func isAbout(_ watch: Watch) -> Bool { !hasBeenToldAnything && watches.count == 1 && watches[0] === watch }
 
   /// Whether any watch is left.
-  package var hasWatches: Bool { !watches.isEmpty }
+  var hasWatches: Bool { !watches.isEmpty }
+
+  /// Whether there is anything that the client may still hear of.
+  package var hasAnythingToTell: Bool { hasWatches || !refusals.isEmpty }
 
   // MARK: - From the client
 
@@ -95,9 +98,9 @@ package final class WatchClient {
   /// - Parameters:
   ///   - range: the keys.
   ///   - revision: the first revision whose events are wanted; 0 for what happens from now on.
-  package func watch(_ range: KeyRange, from revision: Int64) {
-    // The range is what a request's head had room for.
-    try? create(
+  /// - Throws: ``GrpcStatus`` where that is more than a client may have.
+  package func watch(_ range: KeyRange, from revision: Int64) throws(GrpcStatus) {
+    try create(
       .with {
         $0.key = .init(range.start)
         $0.rangeEnd = .init(range.end)
@@ -140,7 +143,8 @@ package final class WatchClient {
 
   private func tellRefusals() {
     let header = stream.lastHeader
-    guard !header.isEmpty else { return }
+    // Whoever has been told anything is told this, too, even if etcd gives no headers.
+    guard !header.isEmpty || hasBeenToldAnything else { return }
     // Those that are left are told of when the client takes more.
     while !isOver, !isPaused, let reason = refusals.popFirst() {
       delegate.watchClient(self, received: .refused(header: header, reason: reason), watchID: -1)
@@ -190,6 +194,7 @@ package final class WatchClient {
     isOver = true
     hub.remove(self, watches)
     watches = []
+    refusals = []
     keptBytes = 0
   }
 
@@ -211,8 +216,11 @@ package final class WatchClient {
     guard !isOver else { return }
     hasBeenToldAnything = true
     delegate.watchClient(self, received: response, watchID: id)
+    // The delegate may have ended the client, by a request that had waited for this.
+    guard !isOver else { return }
     if watch.isCancelled && watch.isCreated { cancel(watch) }
-    if !refusals.isEmpty { tellRefusals() }
+    guard !isOver, !refusals.isEmpty else { return }
+    tellRefusals()
   }
 
   /// etcd has named the revision up to which all events on `line` have been sent.

@@ -10,8 +10,9 @@ struct LineStreamTests {
   private static let election: JSON = ["name": "ZQ=="]
 
   @Test func theHeadSaysWhatProxiesNeed() async throws {
-    try await withScriptedEtcd(script: { _ in .messages([Self.leader.wireBytes]) }) { _, gateway in
-      let stream = try await JSONStream.open(gateway.url, Self.observe, "{}")
+    let blob = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([1, 2, 3]) }.wireBytes
+    try await withScriptedEtcd(script: { _ in .messages([blob]) }) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
       let head = try await stream.head()
       #expect(head.status == 200)
       #expect(head["Content-Type"] == "application/json")
@@ -19,7 +20,7 @@ struct LineStreamTests {
       #expect(head["Connection"] == "close")
       #expect(head["X-Accel-Buffering"] == "no")
       #expect(head["Date"]?.hasSuffix(" GMT") == true)
-      #expect(try await stream.next()?["kv"]?["key"] == "bGVhZGVy")
+      #expect(try await stream.next()?["blob"] == "AQID")
       #expect(try await stream.next() == nil)
       try await stream.connection.receiveClose()
     }

@@ -30,11 +30,12 @@ struct TakeoverTests {
   }
 
   @Test func requestsBeforeAStreamInAPipelineAreAnsweredAndThoseAfterItAreNot() async throws {
-    let ended = ScriptedPeer.Answer.messages([V3electionpb_LeaderResponse().wireBytes])
+    let ended = ScriptedPeer.Answer.messages([Etcdserverpb_SnapshotResponse().wireBytes])
     try await withScriptedEtcd(script: { $0.path == RpcPath.range ? .range : ended }) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       let range = "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"key\":\"YQ==\"}"
-      try await connection.send(range + range + Self.observe() + range)
+      let snapshot = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+      try await connection.send(range + range + snapshot + range)
       #expect(try await connection.receive().status == 200)
       #expect(try await connection.receive().status == 200)
       let stream = try await connection.receive()
