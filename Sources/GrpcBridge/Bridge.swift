@@ -52,7 +52,7 @@ package final class Bridge {
     needsUsers: configuration.keepalivesNeedUsers)
   private lazy var anonymousGate = AnonymousGate(loop: loop, bridge: self)
   private var tokens: [CredentialKey: Token] = [:]
-  private var loggingIn: [CredentialKey: [Call]] = [:]
+  private var loggingIn: [CredentialKey: HeldCalls] = [:]
   /// Calls hold nothing of their delegates: these are held here.
   private var questions: [ObjectIdentifier: QueueQuestion] = [:]
   /// The keys by which calls of the process wait in queues.
@@ -202,8 +202,11 @@ package final class Bridge {
     guard call.phase == .loggingIn else { return }
     switch result {
     case .success(let message):
+      // The delegate may cancel the call each time.
       call.delegate.call(call, willReceive: message.count)
+      guard call.phase == .loggingIn else { return }
       message.withUnsafeBytes { call.delegate.call(call, received: $0) }
+      guard call.phase == .loggingIn else { return }
       call.delegate.callReceivedMessage(call)
       channel.end(call, with: GrpcStatus(.ok, origin: .server))
     case .failure(let status):
@@ -280,7 +283,7 @@ package final class Bridge {
       let status = GrpcStatus(.canceled, "the request is over that has the user and password of this call")
       return channel(for: call).end(call, with: status)
     }
-    loggingIn[key] = [call]
+    loggingIn[key] = HeldCalls(call)
     let shard = LoopBound(self, loop: loop)
     let login = LoginRequest(
       key: key, credentials: credentials, stale: stale, peer: call.caller.peer, isOwn: user.areOwn)
@@ -295,8 +298,8 @@ package final class Bridge {
       if tokens.count >= configuration.mostTokens, let victim = tokens.keys.first { tokens[victim] = nil }
       tokens[key] = token
     }
-    // Those that have ended in the meantime, by their deadline or their client's leave, are idle by now.
-    for call in loggingIn.removeValue(forKey: key) ?? [] where call.phase == .loggingIn {
+    var waiting = loggingIn.removeValue(forKey: key) ?? HeldCalls()
+    for call in waiting.takeAll() where call.isHeld {
       switch result {
       case .success((let token, let isFresh)):
         call.token = token
@@ -334,7 +337,6 @@ extension Bridge: ChannelOwner {
       // Its key is in the queue already, or is not: to send it again puts none there beside it.
       guard place.isWaiting else { return false }
       if place.hasOutlivedToken { (call.renewals, call.hasFreshToken) = (0, false) }
-      place.isSentAgain()
     }
     guard !call.hasFreshToken, call.renewals < Call.mostRenewals else { return false }
     // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.

@@ -14,6 +14,8 @@ package final class CallMethod: Sendable {
   package let isRepeatable: Bool
   /// Whether a call changes nothing in any case, repeatable or not.
   let isReadOnly: Bool
+  /// Whether it does no harm that a client makes it again.
+  package var changesNothing: Bool { isRepeatable || isReadOnly }
   /// Whether the owner of a stream goes on by itself, with another call, where one has ended.
   let isResumable: Bool
   /// Whether a successful call may change who can log in.
@@ -140,6 +142,8 @@ package final class Call {
   /// Not to be sent before.
   var notBefore: UInt64 = 0
   var attempts = 0
+  /// How often a member has not begun with it: it has refused it, or had no time to.
+  var refusals = 0
   /// How often the connection has died, or fallen silent, with the call at a member.
   var losses = 0
   /// The member where that was the first time.
@@ -182,6 +186,10 @@ package final class Call {
     timeoutText = method.runsToEnd ? [] : timeout?.headerValue ?? []
     self.delegate = delegate
   }
+
+  /// Whether it waits for its token. One that has ended in the meantime, by its deadline or its client's leave, does not;
+  /// nor does one whose place in a queue is being given up, though it is kept until that is done.
+  var isHeld: Bool { phase == .loggingIn && place?.isWaiting != false }
 
   /// Whether response bytes have reached the delegate: from then on the call is not repeated.
   package var hasReceivedMessage: Bool { stream.reader.hasBegun }

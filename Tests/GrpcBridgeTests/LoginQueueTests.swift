@@ -18,11 +18,24 @@ import Testing
     var queue = LoginQueue<String>(limit: 100)
     _ = queue.append("failed", from: .test(1), as: .suspect)
     _ = queue.append("stranger", from: .test(2), as: .stranger)
-    #expect(!queue.isFirstTrusted)
+    let nobody = queue.popFirst(isTrusted: true)
+    #expect(nobody == nil)
     _ = queue.append("known", from: .test(1), as: .trusted)
-    #expect(queue.isFirstTrusted)
     let next = (0..<4).map { _ in queue.popFirst() }
     #expect(next == ["known", "stranger", "failed", nil])
+  }
+
+  @Test func whoWaitsGetsATurnAmongThoseWhoComeFirst() {
+    var queue = LoginQueue<String>(limit: 1000)
+    for _ in 0..<100 { _ = queue.append("known", from: .test(1), as: .trusted) }
+    for _ in 0..<100 { _ = queue.append("stranger", from: .test(2), as: .stranger) }
+    _ = queue.append("failed", from: .test(3), as: .suspect)
+    let next = (0..<64).compactMap { _ in queue.popFirst() }
+    #expect(next.prefix(8) == ["known", "known", "known", "known", "known", "known", "known", "stranger"])
+    #expect(next.count { $0 == "known" } == 56)
+    #expect(next.last == "failed")
+    let trusted = queue.popFirst(isTrusted: true)
+    #expect(trusted == "known")
   }
 
   @Test func aFullQueueHasAPlaceForOthersThanItsCrowd() {

@@ -57,7 +57,7 @@ final class AnonymousGate {
   private let loop: EventLoop
   private unowned let bridge: Bridge
   private var openUntil: UInt64 = 0
-  private var waiting: [Call] = []
+  private var waiting = HeldCalls()
   private var probe: Call?
 
   init(loop: EventLoop, bridge: Bridge) {
@@ -96,10 +96,7 @@ extension AnonymousGate: CallDelegate {
     probe = nil
     let isOpen = status.isOK || status.code == .outOfRange
     if isOpen { openUntil = loop.now + Self.memory }
-    let calls = waiting
-    waiting.removeAll()
-    // Those that have ended in the meantime, by their deadline or their client's leave, are idle by now.
-    for call in calls where call.phase == .loggingIn {
+    for call in waiting.takeAll() where call.isHeld {
       if isOpen { bridge.forward(call) } else { bridge.refuse(call, status) }
     }
   }

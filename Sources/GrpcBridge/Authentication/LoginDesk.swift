@@ -8,6 +8,8 @@ internal import SwiftProtobuf
 /// Strangers' failures are of no consequence for those who were let in before, nor for the process's own user: these are
 /// asked for first, and never held back.
 final class LoginDesk {
+  typealias AuthenticateReply = @Sendable (Result<[UInt8], GrpcStatus>) -> Void
+
   private enum Entry {
     /// Those who wait for the login that is under way.
     case underWay([Authenticator.LoginReply])
@@ -28,6 +30,8 @@ final class LoginDesk {
   private let hasher = CredentialHasher()
   private var entries: [CredentialKey: Entry] = [:]
   private var refused: [CredentialKey: (status: GrpcStatus, until: UInt64)] = [:]
+  /// Who waits for a login of clients' own that is under way.
+  private var authenticating: [CredentialKey: [AuthenticateReply]] = [:]
   private var verified: VerifiedCredentials
   private var waiting: LoginQueue<Login>
   /// Calls hold nothing of their delegates: these are held here.
@@ -126,10 +130,9 @@ final class LoginDesk {
 
   // MARK: - Logins that clients make themselves
 
-  /// Passes an `AuthenticateRequest` on and etcd's answer back, within the same limits as all logins.
-  func authenticate(
-    _ message: [UInt8], peer: Peer, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
-  ) {
+  /// Passes an `AuthenticateRequest` on and etcd's answer back, within the same limits as all logins. Those who ask for the
+  /// same while it is under way share the answer.
+  func authenticate(_ message: [UInt8], peer: Peer, reply: @escaping AuthenticateReply) {
     let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: message)
     let (user, password) = (request?.name ?? "", request?.password ?? "")
     // A name with a colon has no key of its own: its beginning may be another user's.
@@ -137,10 +140,26 @@ final class LoginDesk {
       user.utf8.contains(UInt8(ascii: ":"))
       ? nil : Array("\(user):\(password)".utf8).withUnsafeBytes { hasher.key(for: $0) }
     let isVerified = key.map { verified.contains($0) } ?? false
+    var finish: (Result<[UInt8], GrpcStatus>) -> Void = reply
+    // What strangers try is counted for each of them.
+    if let key, isVerified {
+      if let others = authenticating[key] {
+        guard others.count < configuration.mostWaitingLogins else { return reply(.failure(Self.tooMany)) }
+        authenticating[key]?.append(reply)
+        return
+      }
+      authenticating[key] = [reply]
+      finish = { [unowned self] result in
+        for reply in authenticating.removeValue(forKey: key) ?? [] { reply(result) }
+      }
+    }
     start(
       Login(
-        message, key: key, user: user, peer: peer, standing: isVerified ? .verified : .unknown, desk: self, reply))
+        message, key: key, user: user, peer: peer, standing: isVerified ? .verified : .unknown, desk: self, finish))
   }
+
+  private static let tooMany = GrpcStatus(
+    .resourceExhausted, "too many logins are waiting", origin: .throttled(retryAfter: 1))
 
   // MARK: - At etcd
 
@@ -150,17 +169,16 @@ final class LoginDesk {
     let rank: LoginQueue<Login>.Rank =
       login.standing != .unknown ? .trusted : throttle.hasFailed(login.peer, now: loop.now) ? .suspect : .stranger
     if let loser = waiting.append(login, from: login.peer, as: rank) {
-      loser.finish(
-        .failure(
-          GrpcStatus(.resourceExhausted, "too many logins are waiting", origin: .throttled(retryAfter: 1))))
+      loser.finish(.failure(Self.tooMany))
     }
     startWaiting()
   }
 
   private func startWaiting() {
     while underWay.count < configuration.mostConcurrentLogins {
-      guard mayStartNext(), let login = waiting.popFirst() else { return }
-      // Looked at again, so that guesses sent all at once are counted as well.
+      guard !waiting.isEmpty, let login = waiting.popFirst(isTrusted: !mayStartStranger()) else { return }
+      // Looked at again, so that guesses sent all at once are counted as well, and so are good ones.
+      if login.standing == .unknown, let key = login.key, verified.contains(key) { login.standing = .verified }
       if let status = refusal(of: login) {
         login.finish(.failure(status))
         continue
@@ -188,10 +206,10 @@ final class LoginDesk {
       .resourceExhausted, "the login had to wait for too many others", origin: .throttled(retryAfter: 1))
   }
 
-  /// Whether the next login may begin. What strangers may cost etcd while they fail all the time is bounded: others wait for
+  /// Whether the login of a stranger may begin. What strangers may cost etcd while they fail all the time is bounded: others wait for
   /// it, too.
-  private func mayStartNext() -> Bool {
-    guard !waiting.isFirstTrusted, throttle.isFlooded(now: loop.now) else { return true }
+  private func mayStartStranger() -> Bool {
+    guard throttle.isFlooded(now: loop.now) else { return true }
     if underWay.values.contains(where: { $0.standing == .unknown }) { return false }
     guard loop.now < restsUntil else { return true }
     if !restTimer.isActive { restTimer.start(after: restsUntil - loop.now) }
@@ -253,7 +271,7 @@ private final class Login: CallDelegate {
   let key: CredentialKey?
   let user: String
   let peer: Peer
-  let standing: Standing
+  var standing: Standing
   let finish: (Result<[UInt8], GrpcStatus>) -> Void
   private(set) var response: [UInt8] = []
   /// Until when it may wait for its turn.

@@ -1,6 +1,6 @@
 /// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have not
-/// failed, then all others; and of these peers each has its turn, so that nobody waits for another's crowd. A pure
-/// structure.
+/// failed, then all others; but whoever waits gets a turn among those who come first. Of the peers of a rank each has its
+/// turn, so that nobody waits for another's crowd. A pure structure.
 struct LoginQueue<Login> {
   /// How much a login is worth waiting for.
   enum Rank: Int {
@@ -12,9 +12,14 @@ struct LoginQueue<Login> {
     case suspect
   }
 
+  /// So many logins of a rank go before one of those behind it.
+  private let mostInRow = 7
+
   /// How many logins may wait.
   let limit: Int
   private var turns: [Turns] = [Turns(), Turns(), Turns()]
+  /// How many of each rank have gone before others that waited behind it.
+  private var inRow = [0, 0, 0]
   var count: Int { turns.reduce(0) { $0 + $1.count } }
 
   init(limit: Int) { self.limit = limit }
@@ -30,13 +35,23 @@ struct LoginQueue<Login> {
   }
 
   /// Takes the next one out.
-  mutating func popFirst() -> Login? {
-    guard let first = turns.firstIndex(where: { $0.count > 0 }) else { return nil }
-    return turns[first].popFirst()
+  ///
+  /// - Parameter isTrusted: whether it has to be trusted.
+  mutating func popFirst(isTrusted: Bool = false) -> Login? {
+    if isTrusted { return turns[Rank.trusted.rawValue].popFirst() }
+    for rank in turns.indices where turns[rank].count > 0 {
+      let isLast = turns[(rank + 1)...].allSatisfy { $0.count == 0 }
+      if !isLast && inRow[rank] >= mostInRow {
+        inRow[rank] = 0
+        continue
+      }
+      inRow[rank] = isLast ? 0 : inRow[rank] + 1
+      return turns[rank].popFirst()
+    }
+    return nil
   }
 
-  /// Whether the next one is trusted.
-  var isFirstTrusted: Bool { turns[Rank.trusted.rawValue].count > 0 }
+  var isEmpty: Bool { turns.allSatisfy { $0.count == 0 } }
 
   /// What peers wait for, who take turns.
   private struct Turns {

@@ -5,6 +5,8 @@ internal import Synchronization
 final class QueueKeys: Sendable {
   private struct Entry {
     var count = 1
+    /// Whether any of the calls has what it waited for: from then on the key is its client's.
+    var isGranted = false
     /// A revision before the key was created by any of the calls; nil while that is being found out.
     var revision: Int64?
   }
@@ -13,7 +15,7 @@ final class QueueKeys: Sendable {
 
   /// Counts a call in.
   ///
-  /// - Returns: the revision before the key's creation, where another call knows it.
+  /// - Returns: a revision before the key's creation, where another call knows it.
   func enter(_ key: [UInt8]) -> Int64? {
     entries.withLock { entries in
       guard var entry = entries[key] else {
@@ -34,15 +36,28 @@ final class QueueKeys: Sendable {
     }
   }
 
+  /// Takes note that etcd has granted what a call waited for, and counts it out.
+  func grant(_ key: [UInt8]) {
+    entries.withLock { entries in
+      entries[key]?.isGranted = true
+      Self.countOut(key, &entries)
+    }
+  }
+
   /// Counts a call out.
   ///
-  /// - Returns: whether it was the last one.
-  func leave(_ key: [UInt8]) -> Bool {
+  /// - Returns: a revision before the key was created by any of the calls, where nobody needs it any more and that is
+  ///   known: who has left last deletes it. Nil where it is to stay.
+  func leave(_ key: [UInt8]) -> Int64? {
     entries.withLock { entries in
-      guard var entry = entries[key] else { return true }
-      entry.count -= 1
-      entries[key] = entry.count > 0 ? entry : nil
-      return entry.count == 0
+      guard let entry = entries[key] else { return nil }
+      Self.countOut(key, &entries)
+      return entry.count > 1 || entry.isGranted ? nil : entry.revision
     }
+  }
+
+  private static func countOut(_ key: [UInt8], _ entries: inout [[UInt8]: Entry]) {
+    guard let count = entries[key]?.count else { return }
+    if count > 1 { entries[key]?.count = count - 1 } else { entries[key] = nil }
   }
 }

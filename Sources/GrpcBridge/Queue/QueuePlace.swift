@@ -41,9 +41,8 @@ final class QueuePlace {
   private var lease: Int64
   /// Whether the lease was made for this call.
   private let ownsLease: Bool
-  /// Only a key created after this revision is the call's; nil where that is not known.
-  private var startRevision: Int64?
   private var state = State.preparing
+  /// When it was last put on the wire.
   private var sentAt: UInt64 = 0
 
   private var key: [UInt8] { name + Array("/\(String(lease, radix: 16))".utf8) }
@@ -78,11 +77,8 @@ final class QueuePlace {
       request.ttl = Self.timeToLive
       return ask(Self.grant, request) { [self] in granted($0) }
     }
-    if let known = bridge.queueKeys.enter(key) {
-      // Another call has put the key there, or will: it goes when the last of them leaves.
-      startRevision = known
-      return send()
-    }
+    // Another call has put the key there, or will: it goes when the last of them leaves.
+    guard bridge.queueKeys.enter(key) == nil else { return send() }
     var request = Etcdserverpb_RangeRequest()
     request.key = .init(key)
     request.countOnly = true
@@ -109,8 +105,8 @@ final class QueuePlace {
   private func found(_ result: Result<[UInt8], GrpcStatus>) {
     switch result {
     case .success(let bytes):
-      startRevision = (try? Etcdserverpb_RangeResponse(serializedBytes: bytes))?.header.revision
-      if let startRevision { bridge.queueKeys.know(startRevision, of: key) }
+      let revision = (try? Etcdserverpb_RangeResponse(serializedBytes: bytes))?.header.revision
+      if let revision { bridge.queueKeys.know(revision, of: key) }
     case .failure(let status):
       // Whatever etcd says of the call itself is the better answer.
       guard status.origin == .server else { return end(status) }
@@ -121,23 +117,26 @@ final class QueuePlace {
   private func send() {
     guard let call else { return over() }
     state = .waiting
-    sentAt = bridge.now
     bridge.forward(call, for: caller)
   }
 
   // MARK: - After the call
 
   /// etcd has answered the call well.
-  func isGranted() { over() }
+  func isGranted() {
+    // Whoever waits by the same key does not take it along any more.
+    if !ownsLease, case .waiting = state { bridge.queueKeys.grant(key) }
+    state = .over
+  }
 
-  /// Whether etcd has the call.
+  /// Whether etcd has the call, or is about to get it.
   var isWaiting: Bool { if case .waiting = state { true } else { false } }
 
-  /// Whether a refused token was good when the call was sent.
+  /// Whether a refused token was good when the call went to etcd.
   var hasOutlivedToken: Bool { bridge.now - sentAt >= Self.leastWait }
 
-  /// etcd has the call again, with another token.
-  func isSentAgain() { sentAt = bridge.now }
+  /// The call has been put on the wire, perhaps again.
+  func isSent() { sentAt = bridge.now }
 
   /// The call has failed: takes its key out of the queue before the client hears of that, as it may well come again.
   ///
@@ -162,7 +161,12 @@ final class QueuePlace {
       request.id = lease
       return ask(Self.revoke, request) { [self] _ in left() }
     }
-    guard bridge.queueKeys.leave(key), let startRevision else { return left() }
+    guard let startRevision = bridge.queueKeys.leave(key) else { return left() }
+    takeOut(after: startRevision) { [self] in left() }
+  }
+
+  /// Deletes the key if it was created after a revision.
+  private func takeOut(after startRevision: Int64, completion: @escaping () -> Void) {
     var request = Etcdserverpb_TxnRequest()
     request.compare = [
       .with {
@@ -173,7 +177,7 @@ final class QueuePlace {
       }
     ]
     request.success = [.with { $0.requestDeleteRange.key = .init(key) }]
-    ask(Self.txn, request) { [self] _ in left() }
+    ask(Self.txn, request) { _ in completion() }
   }
 
   private func left() {
@@ -187,14 +191,10 @@ final class QueuePlace {
   }
 
   private func over() {
-    if !ownsLease {
-      // Whoever leaves has been counted out already.
-      switch state {
-      case .preparing, .waiting: _ = bridge.queueKeys.leave(key)
-      case .leaving, .over: break
-      }
-    }
+    let wasPreparing = if case .preparing = state { true } else { false }
     state = .over
+    // Whoever leaves has been counted out already. To a call that was never sent another one may have left the key.
+    if !ownsLease, wasPreparing, let startRevision = bridge.queueKeys.leave(key) { takeOut(after: startRevision) {} }
   }
 
   // MARK: - Calls of its own
@@ -217,6 +217,8 @@ final class QueueQuestion: CallDelegate {
   private let timeout: UInt64
   private let answer: (Result<[UInt8], GrpcStatus>) -> Void
   private var response: [UInt8] = []
+  /// How large an answer may be, in bytes: none has more than a few numbers.
+  private static let mostBytes = 64 << 10
   /// Called when it ends, before the answer.
   var onEnd: () -> Void = {}
 
@@ -228,6 +230,7 @@ final class QueueQuestion: CallDelegate {
     self.message = message
     self.timeout = timeout
     self.answer = answer
+    call.mostBytes = Self.mostBytes
   }
 
   func call(_ call: Call, willReceive length: Int) { response = [] }

@@ -1,18 +1,20 @@
 /// Which calls are sent again, and where that ends.
 ///
-/// What certainly was not executed is sent again as often as clientv3 does, and so is a repeatable call that a member has
-/// answered with *unavailable*: a member that answers is alive. One that has died with the call may have died *of* it, as
+/// What certainly was not executed is sent again a few times, and a repeatable call that a member has answered with
+/// *unavailable* as often as clientv3 does: a member that answers is alive. One that has died with the call may have died *of* it, as
 /// etcd does of some requests: such a call is sent to one other member, and to no further one if that dies, too. One bad
 /// request must not end a cluster that is there to survive the loss of a member.
 extension Channel {
   /// A call is sent at most this often.
   private static let mostAttempts = 100
+  /// What a member does not begin with is sent again this often.
+  private static let mostRefusals = 10
   /// With so many members lost a call is not sent again.
   static let mostLosses = 2
 
   func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
     guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
-    if isUnexecuted { return true }
+    if isUnexecuted { return call.refusals <= Self.mostRefusals }
     // Looked at before anything is executed; the lack of a leader is where the call's metadata asks for that. Calls of
     // others may come in between, so allow two rounds over the members.
     if status.isRefusalOfLearner || status.isForLeader

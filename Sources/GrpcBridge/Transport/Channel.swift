@@ -77,7 +77,7 @@ package final class Channel {
   /// Sends `call`, or keeps it until there is a connection.
   package func send(_ call: Call) {
     guard take(call, as: .waiting) else { return }
-    guard !call.method.runsToEnd || leftCalls.count < Self.mostLeftCalls else {
+    guard !call.method.runsToEnd || leftCalls.mayBegin(call) else {
       return end(call, with: Self.tooManyLeftCalls)
     }
     call.notBefore = 0
@@ -171,10 +171,8 @@ package final class Channel {
 
   static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
 
-  /// How many calls may run to their end without their makers. More are not begun.
-  private static let mostLeftCalls = 100
   private static let tooManyLeftCalls = GrpcStatus(
-    .resourceExhausted, "too many transactions of clients that have left are still under way",
+    .resourceExhausted, "too many transactions of clients at this address that have left are still under way",
     origin: .throttled(retryAfter: 1))
 
   /// Keeps `call` until it ends. A closed channel takes none: it ends them, and answers false.
@@ -218,6 +216,7 @@ package final class Channel {
     do {
       call.attempts += 1
       try connection.submit(call)
+      call.place?.isSent()
       enter(.sent, call)
     } catch {
       // Stream numbers are used up or the peer has said goodbye: the next connection takes the call.
@@ -261,6 +260,7 @@ package final class Channel {
       return leftCalls.call(call, endedWith: status)
     }
     if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { member.isOfNoUse() }
+    if isUnexecuted { call.refusals += 1 }
     if status.isLoss && !isUnexecuted { call.isLost(at: member.endpoint) }
     if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
       enter(.waiting, call)
