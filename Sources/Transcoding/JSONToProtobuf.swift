@@ -11,6 +11,8 @@
 /// A message's length stands before it, in one byte that is set aside; where it takes more, the message moves up. So a
 /// byte moves at most once for each level that it is nested in, of which there are `JSONReader.maximumDepth` at most.
 package enum JSONToProtobuf {
+  private static let nothing: StaticString = ""
+
   /// Appends the encoding of the first value of `json` to `output`. No input, or nothing but white space, stands for
   /// the empty message.
   ///
@@ -25,7 +27,8 @@ package enum JSONToProtobuf {
     _ json: UnsafeRawBufferPointer, as message: Schema.Message, strict: Bool, sequence: Bool = false,
     into output: inout ByteBuffer
   ) throws(TranscodingError) -> Int {
-    guard let start = json.baseAddress else { return 0 }
+    // What the message requires is missing from no input, too.
+    let start = json.baseAddress ?? UnsafeRawPointer(nothing.utf8Start)
     var encoder = JSONEncoder(
       reader: JSONReader(start.assumingMemoryBound(to: UInt8.self), json.count), strict: strict)
     do {

@@ -164,7 +164,8 @@ final class Exchange {
       respond(.shortage)
       return queue()
     }
-    return handler?.keepsBody == true && head.mayHaveLargeBody ? meetGate() : .YES
+    guard let handler, handler.keepsBody, !handler.isForStrangers, head.mayHaveLargeBody else { return .YES }
+    return meetGate()
   }
 
   /// Has a client wait with its body until etcd knows it, if that is in question.
@@ -333,7 +334,9 @@ final class Exchange {
   /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
   func respond(_ answer: consuming HTTPResponse) {
     if state == .receiving || state == .atGate { return respondEarly(answer) }
-    if answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) { answer = .shortage }
+    if answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) {
+      if answer.isOwed { kept.force(answer.body.count) } else { answer = .shortage }
+    }
     let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
     let body = answer.body.release()
     handler = nil

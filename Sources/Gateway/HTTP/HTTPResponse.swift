@@ -10,6 +10,8 @@ struct HTTPResponse: ~Copyable {
   var contentType: StaticString? = "application/json"
   var headers: Headers = []
   var body: ByteBuffer
+  /// Whether it is sent even if the memory for clients is used up, as it tells of what has been done.
+  var isOwed = false
 
   init(status: UInt32, body: consuming ByteBuffer) {
     self.status = status

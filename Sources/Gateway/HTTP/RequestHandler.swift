@@ -12,6 +12,8 @@ protocol RequestHandler: AnyObject {
   var isEndless: Bool { get }
   /// Whether the handler keeps pieces of the body, which then count as kept for the client (`--max-memory`).
   var keepsBody: Bool { get }
+  /// Whether anybody may send it a body, as it is how clients become known; its ``bodyLimit`` is small.
+  var isForStrangers: Bool { get }
   /// A piece of the body; `isWhole` where there was and will be no other.
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool)
   /// The request is complete.
@@ -26,6 +28,7 @@ extension RequestHandler {
   var bodyLimit: BodyLimit? { nil }
   var isEndless: Bool { false }
   var keepsBody: Bool { false }
+  var isForStrangers: Bool { false }
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {}
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead { .broken }
 }

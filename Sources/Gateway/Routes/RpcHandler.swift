@@ -33,7 +33,16 @@ final class RpcHandler: RequestHandler {
 
   // MARK: - The request
 
+  /// How large a login may be. etcd's users and passwords are much shorter.
+  private static let mostLogin = 64 << 10
+
   var keepsBody: Bool { true }
+  var isForStrangers: Bool { route.isAuthenticate }
+
+  var bodyLimit: BodyLimit? {
+    guard route.isAuthenticate, shard.settings.http.requestBytes > Self.mostLogin else { return nil }
+    return BodyLimit(bytes: Self.mostLogin, flag: "a login takes no more")
+  }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     // Transcoded where it lies: a body in one piece is never copied.
@@ -95,7 +104,15 @@ final class RpcHandler: RequestHandler {
     }
     var response = HTTPResponse(status: 200, body: json.takeAll())
     response.headers = headers
+    response.isOwed = !route.method.changesNothing
     exchange.respond(response)
+  }
+
+  /// What a client is told that is not to do again what has been done.
+  private static var tooLargeAnswer: HTTPResponse {
+    .error(
+      500, .internal,
+      "the call was executed; its answer does not fit into what the gateway may keep for its clients (--max-memory)")
   }
 
   private var headers: HTTPResponse.Headers {
@@ -116,7 +133,7 @@ extension RpcHandler: CallDelegate {
     guard length > Self.mostWhole else { return }
     guard shard.memory.hasRoom(for: MemoryAccount.uncounted) else {
       shard.bridge.cancel(call)
-      return exchange.respond(.shortage)
+      return exchange.respond(route.method.changesNothing ? .shortage : Self.tooLargeAnswer)
     }
     isStreaming = true
     exchange.respond(streaming: 200, contentType: "application/json", headers: headers)

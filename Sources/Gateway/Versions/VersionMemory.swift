@@ -1,15 +1,18 @@
 import EventLoop
 import GrpcBridge
 
-/// Knows the versions that a member has told, for as long as the connection to it lasts and for a minute at most, as that of
-/// the cluster may change. Belongs to one shard.
+/// Knows the versions that members have told, each for as long as the connection to it lasts and for a minute at most, as
+/// that of the cluster may change; that one tells nothing, for a few seconds. Belongs to one shard.
 final class VersionMemory {
   private static let lifetime: UInt64 = 60_000
+  /// For how long a member is not asked again, in milliseconds, that has told nothing, or nothing that lasts.
+  private static let pause: UInt64 = 3000
 
   private let loop: EventLoop
   private unowned let bridge: Bridge
   private let configuration: Channel.Configuration
-  private var known: (member: ReadyMember, versions: MemberVersions, end: UInt64)?
+  /// By the member's endpoint.
+  private var known: [Endpoint: (member: ReadyMember, versions: MemberVersions?, end: UInt64)] = [:]
   private var request: VersionRequest?
   /// Those who wait for the answer to the one request that is under way, by their tickets.
   private var waiting: [Int: (MemberVersions?) -> Void] = [:]
@@ -30,7 +33,7 @@ final class VersionMemory {
       answer(nil)
       return nil
     }
-    if let known, known.member == member, loop.now < known.end {
+    if let known = known[member.endpoint], known.member == member, loop.now < known.end {
       answer(known.versions)
       return nil
     }
@@ -50,9 +53,9 @@ final class VersionMemory {
 
   private func settle(_ member: ReadyMember, _ versions: MemberVersions?) {
     request = nil
-    if let versions, versions.isDecided {
-      known = (member, versions, loop.now + Self.lifetime)
-    }
+    // Members come and go; what is known of those that have gone is of no use.
+    known = known.filter { loop.now < $0.value.end }
+    known[member.endpoint] = (member, versions, loop.now + (versions?.isDecided == true ? Self.lifetime : Self.pause))
     let all = waiting
     waiting = [:]
     for answer in all.values { answer(versions) }

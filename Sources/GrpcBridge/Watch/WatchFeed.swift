@@ -97,6 +97,9 @@ final class WatchFeed {
     assembler = WatchAssembler(passesFragments: spec.passesFragments)
   }
 
+  /// Whether etcd sends parts of a response without end.
+  var holdsTooMuch: Bool { assembler.holdsTooMuch }
+
   /// Where the next upstream watcher has to begin; 0 for now.
   var nextRevision: Int64 { wasCreated ? position &+ 1 : startRevision }
 

@@ -117,6 +117,9 @@ final class WatchLine {
     } else if let feed = live[message.watchID] {
       if message.isCanceled { live[message.watchID] = nil }
       stream.line(self, received: message, for: feed)
+      if call != nil && feed.holdsTooMuch {
+        misunderstood("more than \(WatchAssembler.mostHeld) bytes of events are of one revision")
+      }
     }
   }
 

@@ -143,6 +143,12 @@ struct WatchAssembler {
   private var held: [UInt8] = []
   private var heldMarks: [WatchResponse.Mark] = []
 
+  /// How many bytes of one revision are kept before all of it has come. That is one transaction, or one deletion of a range.
+  static let mostHeld = 1 << 28
+
+  /// Whether more is held back than etcd can have to say of one revision.
+  var holdsTooMuch: Bool { held.count > Self.mostHeld }
+
   /// Whether anything is held back.
   var isHolding: Bool { !heldMarks.isEmpty }
 
@@ -150,10 +156,11 @@ struct WatchAssembler {
 
   /// - Returns: the events whose revisions are complete; nil while there are none.
   mutating func take(_ message: WatchMessage) -> WatchResponse? {
-    var events = held
-    var marks = heldMarks
-    held = []
-    heldMarks = []
+    // Taken rather than copied: what is long in coming is not to be copied with each part.
+    var events: [UInt8] = []
+    var marks: [WatchResponse.Mark] = []
+    swap(&events, &held)
+    swap(&marks, &heldMarks)
     for event in message.events {
       events += message.bytes[event.range]
       marks.append(.init(end: events.count, revision: event.revision))
@@ -162,7 +169,12 @@ struct WatchAssembler {
       // The last revision may go on in the next fragment.
       let isLarge = passesFragments || events.count >= Self.mostJoined
       let whole = isLarge ? marks.firstIndex { $0.revision == last.revision }! : 0
-      let end = whole > 0 ? marks[whole - 1].end : 0
+      guard whole > 0 else {
+        swap(&events, &held)
+        swap(&marks, &heldMarks)
+        return nil
+      }
+      let end = marks[whole - 1].end
       held = Array(events[end...])
       heldMarks = marks[whole...].map { .init(end: $0.end - end, revision: $0.revision) }
       marks.removeSubrange(whole...)
