@@ -133,11 +133,8 @@ final class OpenStreams {
   private var places: [Unmanaged<Place>] = []
   private var timedCount = 0 {
     didSet {
-      if timedCount == 0 {
-        timer.stop()
-      } else if !timer.isActive {
-        timer.start(after: Self.tick, every: Self.tick)
-      }
+      // It stops by itself: who waits for something else again and again would else put it off for ever.
+      if timedCount > 0 && !timer.isActive { timer.start(after: Self.tick, every: Self.tick) }
     }
   }
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in lookAtTheTime() }
@@ -192,6 +189,7 @@ final class OpenStreams {
   }
 
   private func lookAtTheTime() {
+    guard timedCount > 0 else { return timer.stop() }
     let now = loop.now
     for place in places.map({ $0.takeUnretainedValue() }) {
       if place.end <= now {

@@ -162,7 +162,7 @@ struct HostileMemoryTests {
 
   /// Neither blanks nor pings nor bad calls make a WebSocket one that is of use.
   @Test func whoAsksNothingGoodTakesNobodysPlace() async throws {
-    let arguments = ["--max-streams", "4", "--max-new-websockets", "2", "--idle-timeout", "2s"]
+    let arguments = ["--max-streams", "4", "--max-new-websockets", "2", "--idle-timeout", "10s"]
     try await withEtcdAndGateway(.v3_5, gateway: arguments) { _, gateway in
       let blanks = try await WebSocketClient.connect(gateway.url, "/v3/watch")
       let pings = try await WebSocketClient.connect(gateway.url, "/v3/kv/range")
@@ -173,25 +173,31 @@ struct HostileMemoryTests {
       // Places of streams are there for those that say what they want.
       let readers = try await WatchReader.open(4) { _ in try await .open(gateway.url) }
       for reader in readers { await reader.stream.close() }
-      let keepsTalking = Task {
-        while !Task.isCancelled {
-          try await blanks.send(" ")
-          try await pings.send(WebSocketFrame(WebSocketFrame.Opcode.ping, []))
-          try await pings.send("[]")
-          try await Task.sleep(for: .milliseconds(50))
-        }
+      // Each on and on, more often than the gateway looks at the time.
+      let talks = [
+        Task { while true { try await say(on: blanks) { try await $0.send(" ") } } },
+        Task {
+          while true {
+            try await say(on: pings) {
+              try await $0.send(WebSocketFrame(WebSocketFrame.Opcode.ping, []))
+              try await $0.send("[]")
+            }
+          }
+        },
+      ]
+      defer { for talk in talks { talk.cancel() } }
+      for socket in [blanks, pings] {
+        var close: UInt16?
+        while close == nil { if case .close(let code, _) = try await socket.receive() { close = code } }
+        #expect(close == 1008)
       }
-      defer { keepsTalking.cancel() }
-      var close: UInt16?
-      while close == nil {
-        let frame = try await blanks.receiveFrame()
-        if frame.opcode == WebSocketFrame.Opcode.close {
-          close = UInt16(frame.payload[0]) << 8 | UInt16(frame.payload[1])
-        }
-      }
-      #expect(close == 1008)
       _ = try await eventually("places") { try? await WebSocketClient.connect(gateway.url, "/v3/watch") }
     }
+  }
+
+  private func say(on socket: WebSocketClient, _ words: (WebSocketClient) async throws -> Void) async throws {
+    try await words(socket)
+    try await Task.sleep(for: .milliseconds(50))
   }
 
   // MARK: Watches
