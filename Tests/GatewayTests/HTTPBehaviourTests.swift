@@ -88,7 +88,7 @@ import Testing
 
       let endless = try await HTTPConnection.connect(to: gateway.url)
       try await endless.send(head)
-      await #expect(throws: HTTPFailure.self, "the body went on and on") {
+      try await expectCut("the endless body") {
         // Over TLS what comes after the end is taken for 2 s, so that the client may read what came before it.
         for _ in 0..<4_000_000 { try await endless.send(chunk) }
       }

@@ -81,6 +81,23 @@ package enum HTTPFailure: Error, Equatable {
   case tls(String)
   /// What came is not HTTP.
   case malformed(String)
+
+  /// Whether the peer has ended the connection: that nothing came in time is another thing.
+  package var isCut: Bool { self == .closed || self == .reset || self == .truncated }
+}
+
+/// Expects that the peer cuts the connection while `body` sends or receives.
+/// - Throws: `TestSupportError` where `body` comes to its end; what `body` throws where that is no cut, such as
+///   `HTTPFailure.timedOut`.
+package func expectCut<Value>(
+  _ what: String = "the answer", isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
+) async throws {
+  do {
+    _ = try await body()
+  } catch let failure as HTTPFailure where failure.isCut {
+    return
+  }
+  throw TestSupportError("\(what) was not cut")
 }
 
 extension HTTPFailure {
