@@ -53,12 +53,20 @@ import Testing
 
   @Test func aHostIsNeitherMarkupNorCode() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
-      for host in [#"a"><script>alert(1)</script>"#, "$(touch /tmp/x)'`id`", "<\u{338}script>", "[::1]:8379"] {
+      func page(askedFor host: String) async throws -> HTTPResponse {
         let connection = try await HTTPConnection.connect(to: gateway.url)
         try await connection.send("GET / HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n")
         let page = try await connection.receive()
-        #expect(page.status == 200)
         #expect(!page.body.contains(Array("<script".utf8)), "\(page)")
+        return page
+      }
+      for host in [#"a"><script>alert(1)</script>"#, "$(touch /tmp/x)'`id`", "<\u{338}script>", "a b", "a|b", "ä"] {
+        #expect(try await page(askedFor: host).status == 400, "\(host)")
+      }
+      // Names that may be (RFC 3986, section 3.2.2), and that mean something to a shell.
+      for host in ["$(id)", "a'b", "a;b&c", "!*$a,b=(c)", "%60id%60", "[::1]:8379"] {
+        let page = try await page(askedFor: host)
+        #expect(page.status == 200, "\(host)")
         let address = try #require(try lines(of: page).first?.split(separator: " ").dropFirst(5).joined(separator: " "))
         // What a shell makes of it is one word, which is what was sent.
         #expect(try await shell("printf '<%s>' \(address)") == "<\(scheme(gateway))://\(host)/keys/greeting>")
