@@ -188,6 +188,12 @@ extension HostileHead {
       "a thousand parameters", "GET /livez?" + String(repeating: "a&b=c&", count: 500) + " HTTP/1.1\r\nHost: x\r\n\r\n",
       .served(200)),
     HostileHead(
+      "two hundred Cookies", get + String(repeating: "Cookie: a=b; c=d\r\n", count: 200) + "\r\n", .served(200)),
+    HostileHead(
+      "five hundred parameters",
+      "GET /keys/a?" + (0..<500).map { "p\($0)=v" }.joined(separator: "&")
+        + " HTTP/1.1\r\nHost: x\r\n\r\n", .served(400)),
+    HostileHead(
       "a long query without '=' and no field",
       "GET /livez?" + String(repeating: "a", count: 15_000) + " HTTP/1.0\r\n\r\n",
       .served(200)),

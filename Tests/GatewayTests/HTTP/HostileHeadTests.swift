@@ -40,6 +40,23 @@ struct HostileHeadTests {
     }
   }
 
+  /// Around the size of the memory that libmicrohttpd has for a request, where 1.0 writes past its end.
+  @Test func aQueryOfAnyLengthIsAnswered() async throws {
+    try await withGateway(["http://127.0.0.1:1"], ["--shards", "1"]) { gateway in
+      for size in Array(stride(from: 14_000, through: 16_300, by: 50)) + Array(16_100...16_200) {
+        for (query, fields) in [("", ""), ("=", ""), ("&", ""), ("", "Cookie: a\r\n")] {
+          let connection = try await HTTPConnection.connect(to: gateway.url)
+          let filler = String(repeating: "a", count: size)
+          try await connection.send("GET /livez?\(filler)\(query) HTTP/1.0\r\n\(fields)\r\n")
+          let response = try await connection.receive()
+          #expect([200, 414, 431].contains(response.status), "\(size) bytes\(query), \(fields): \(response)")
+          await connection.close()
+        }
+      }
+      #expect(gateway.process.exited == nil)
+    }
+  }
+
   /// - Note: libmicrohttpd from 1.0 on refuses by itself most of what 0.9.75 lets through, and in HTML.
   private func expect(_ outcome: HostileHead.Outcome, on connection: HTTPConnection, _ what: String) async {
     do {
