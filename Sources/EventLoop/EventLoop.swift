@@ -46,7 +46,7 @@ package final class EventLoop {
     while running {
       uv_run(raw, UV_RUN_DEFAULT)
     }
-    remote.dropJobs()
+    remote.end()
     remote.owner.store(0, ordering: .relaxed)
   }
 
@@ -91,6 +91,8 @@ extension EventLoop {
     private struct State {
       var jobs: [@Sendable () -> Void] = []
       var wakeUp: WakeUp?
+      /// Whether the loop has run and ended: a job would be kept for nothing, and with it all that it holds, often the loop.
+      var hasEnded = false
     }
 
     private let state = Mutex(State())
@@ -106,7 +108,7 @@ extension EventLoop {
     /// Runs `job` on the loop's thread, soon. After the loop has ended the job is dropped.
     package func execute(_ job: @escaping @Sendable () -> Void) {
       state.withLock { state in
-        guard let wakeUp = state.wakeUp else { return }
+        guard !state.hasEnded, let wakeUp = state.wakeUp else { return }
         state.jobs.append(job)
         if state.jobs.count == 1 { uv_async_send(wakeUp.handle) }
       }
@@ -134,9 +136,10 @@ extension EventLoop {
       if let wakeUp { closeHandle(wakeUp.handle) }
     }
 
-    /// Lets go of what is not run any more, and of all that it holds: often the loop itself.
-    fileprivate func dropJobs() {
+    /// Takes no job from here on, and lets go of those that are not run any more.
+    fileprivate func end() {
       let jobs = state.withLock { state in
+        state.hasEnded = true
         defer { state.jobs = [] }
         return state.jobs
       }

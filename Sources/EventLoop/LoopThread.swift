@@ -9,7 +9,8 @@ var currentThread: UInt { UInt(pthread_self()) }
 /// - Parameters:
 ///   - name: shown by the system's tools, its first 15 bytes.
 /// - Returns: what `pthread_join` takes; a thread that nobody joins is to be detached.
-private func startThread(name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
+/// - Throws: ``LoopError`` where the system grants no further thread.
+private func startThread(name: String, _ body: @escaping @Sendable () -> Void) throws(LoopError) -> pthread_t {
   final class Start {
     let name: String
     let body: @Sendable () -> Void
@@ -29,13 +30,18 @@ private func startThread(name: String, _ body: @escaping @Sendable () -> Void) -
       start.body()
       return nil
     }, start.toOpaque())
-  precondition(code == 0, "no thread for \(name): \(String(cString: strerror(code)))")
+  guard code == 0 else {
+    start.release()
+    throw LoopError(-code)
+  }
   return thread
 }
 
 /// Runs `body`, which may block, on a thread of its own that ends with it.
-package func detachThread(name: String, _ body: @escaping @Sendable () -> Void) {
-  pthread_detach(startThread(name: name, body))
+///
+/// - Throws: ``LoopError`` where the system grants no further thread.
+package func detachThread(name: String, _ body: @escaping @Sendable () -> Void) throws(LoopError) {
+  pthread_detach(try startThread(name: name, body))
 }
 
 /// A thread that serves a loop.
@@ -48,12 +54,16 @@ package struct LoopThread: Sendable {
   /// - Parameters:
   ///   - name: shown by the system's tools, its first 15 bytes.
   ///   - loop: a loop that does not run yet.
-  package init(name: String, running loop: LoopBound<EventLoop>) {
-    thread = startThread(name: name) { loop.value.run() }
+  /// - Throws: ``LoopError`` where the system grants no further thread.
+  package init(name: String, running loop: LoopBound<EventLoop>) throws(LoopError) {
+    thread = try startThread(name: name) { loop.value.run() }
   }
 
-  /// Waits until the loop has ended. To be called once.
+  /// Waits until the loop has ended. To be called once, or ``detach()``.
   package func join() { pthread_join(thread, nil) }
+
+  /// Leaves the thread to itself: it is gone once the loop has ended.
+  package func detach() { pthread_detach(thread) }
 }
 
 /// Gives memory that is free back to the system, of all threads (malloc_trim(3)). Takes up to milliseconds.

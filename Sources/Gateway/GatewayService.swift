@@ -19,8 +19,7 @@ final class GatewayService: Service {
   private let patience: UInt64
   private let greeting: String
   private let shards: [LoopBound<Shard>]
-  private let loops: [EventLoop.Remote]
-  private let threads: [LoopThread]
+  private let loops: [LoopBound<EventLoop>]
   private let authenticator: Authenticator
   private let listeners: Listeners
   private let tls: RenewableTLSContext?
@@ -29,13 +28,13 @@ final class GatewayService: Service {
   private let logger: Logger
   private let reloadsOnHangup: Bool
 
-  /// Opens the sockets and starts the threads: requests are served from here on.
+  /// Opens the sockets. What comes in waits for ``run()``.
   ///
   /// - Parameters:
   ///   - tls: what TLS connections are made with; needed where an address of `listen` has TLS.
   ///   - reloadsOnHangup: whether SIGHUP calls ``reload()``; else its effect is up to others.
   ///   - greeting: what to say once requests are served, given where.
-  /// - Throws: `ListenFailure`, `TLSError` or `LoopError`, each with one clear line.
+  /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line.
   init(
     listen: [ListenAddress], tls: TLSSettings?, shards count: Int, settings: GatewaySettings,
     renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64, logger: Logger,
@@ -47,13 +46,16 @@ final class GatewayService: Service {
     self.reloadsOnHangup = reloadsOnHangup
     self.renewal = renewal
     var settings = settings
-    settings.http.descriptors = Self.descriptors(shards: count, settings: settings, logger: logger)
+    settings.http.descriptors = try Self.descriptors(shards: count, settings: settings, logger: logger)
     HTTPLibrary.loaded.log(to: logger)
     upstreamTLS = settings.bridge.channel.tls
     let routes = try RouteTable()
     let descriptions = OpenAPIFiles(routes)
     self.tls = try tls.map { try RenewableTLSContext(serving: $0, logger: logger) }
-    listeners = try Listeners(listen, shards: count)
+    let listeners = try Listeners(listen, shards: count)
+    var isMade = false
+    defer { if !isMade { listeners.removeFiles() } }
+    self.listeners = listeners
     self.greeting = greeting(listeners.addresses)
     // All connections go to the same members: one shard's reports of them will do.
     var quiet = logger
@@ -62,8 +64,7 @@ final class GatewayService: Service {
       endpoints: settings.endpoints, channel: settings.bridge.channel, configuration: logins, logger: logger,
       channelLogger: quiet)
     var shards: [LoopBound<Shard>] = []
-    var loops: [EventLoop.Remote] = []
-    var threads: [LoopThread] = []
+    var loops: [LoopBound<EventLoop>] = []
     let memoryBudget = MemoryBudget(bytes: settings.memoryBytes)
     let streamCount = StreamCount(most: settings.streams.most, mostNew: settings.streams.mostNew)
     for (index, sockets) in listeners.shards.enumerated() {
@@ -73,20 +74,21 @@ final class GatewayService: Service {
         descriptions: descriptions, authenticator: authenticator, streamCount: streamCount,
         memoryBudget: memoryBudget, logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
-      loops.append(loop.remote)
-      threads.append(LoopThread(name: "etcd-rest \(index)", running: LoopBound(loop, loop: loop)))
+      loops.append(LoopBound(loop, loop: loop))
     }
     self.shards = shards
     self.loops = loops
-    self.threads = threads
+    isMade = true
     // Reading the schema took a megabyte that nobody needs from here on.
     returnFreeMemory()
   }
 
   /// How many descriptors the clients of a shard may have.
-  private static func descriptors(shards: Int, settings: GatewaySettings, logger: Logger) -> Int {
+  private static func descriptors(
+    shards: Int, settings: GatewaySettings, logger: Logger
+  ) throws(DescriptorBudget.Shortage) -> Int {
     let limit = DescriptorBudget.systemLimit
-    let budget = DescriptorBudget(limit: limit, shards: shards, members: settings.endpoints.count)
+    let budget = try DescriptorBudget(limit: limit, shards: shards, members: settings.endpoints.count)
     let share = max(4, budget.clients / shards)
     if share < settings.http.connections {
       logger.warning(
@@ -96,13 +98,24 @@ final class GatewayService: Service {
     return share
   }
 
-  /// Serves until the process is told to stop; then finishes what is under way.
+  /// Starts the threads and serves until the process is told to stop; then finishes what is under way.
+  ///
+  /// - Throws: `LoopError` where the system grants no further thread.
   func run() async throws {
+    var threads: [LoopThread] = []
+    do {
+      for (index, loop) in loops.enumerated() {
+        threads.append(try LoopThread(name: "etcd-rest \(index)", running: loop))
+      }
+    } catch {
+      listeners.removeFiles()
+      throw error
+    }
     let hangups = reloadsOnHangup ? await UnixSignalsSequence(trapping: .sighup) : nil
     // Said only now that signals have their meaning.
     say(greeting)
     if let interval = renewal.syncInterval {
-      loops[0].execute { [shards] in
+      loops[0].remote.execute { [shards] in
         shards[0].value.followMembers(every: interval) { [weak self] in self?.update($0) }
       }
     }
@@ -113,7 +126,7 @@ final class GatewayService: Service {
     }
     listeners.removeFiles()
     for (shard, loop) in zip(shards, loops) {
-      loop.execute { [patience] in shard.value.drain(patience: patience) }
+      loop.remote.execute { [patience] in shard.value.drain(patience: patience) }
     }
     for thread in threads { thread.join() }
     authenticator.close()
@@ -138,7 +151,7 @@ final class GatewayService: Service {
   /// Takes other members in place of those it has.
   private func update(_ endpoints: [Endpoint]) {
     for (shard, loop) in zip(shards, loops) {
-      loop.execute { shard.value.bridge.update(endpoints) }
+      loop.remote.execute { shard.value.bridge.update(endpoints) }
     }
     authenticator.update(endpoints)
   }

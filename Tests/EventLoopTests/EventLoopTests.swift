@@ -35,7 +35,7 @@ import Testing
     let loop = try EventLoop()
     let bound = LoopBound(loop, loop: loop)
     let remote = loop.remote
-    let thread = LoopThread(name: "loop under test", running: bound)
+    let thread = try LoopThread(name: "loop under test", running: bound)
     let count = Mutex(0)
     let threads = Mutex(Set<UInt>())
     for _ in 0..<1000 {
@@ -48,6 +48,20 @@ import Testing
     thread.join()
     #expect(count.withLock { $0 } == 1000)
     #expect(threads.withLock { $0 }.count == 1)
+  }
+
+  @Test func aJobForALoopThatHasEndedKeepsNothing() throws {
+    final class Kept: Sendable {}
+    let loop = try EventLoop()
+    let bound = LoopBound(loop, loop: loop)
+    let thread = try LoopThread(name: "loop under test", running: bound)
+    loop.remote.execute { bound.value.stop() }
+    thread.join()
+    var kept: Kept? = Kept()
+    weak let seen = kept
+    loop.remote.execute { [kept] in _ = kept }
+    kept = nil
+    #expect(seen == nil)
   }
 
   @Test func aJobForALoopThatHasGoneIsDropped() throws {

@@ -19,6 +19,20 @@ import Testing
     }
   }
 
+  /// Too few for what the gateway has before any client comes: it says so, and leaves nothing behind.
+  @Test(arguments: [16, 32, 64, 96])
+  func tooFewDescriptorsAreAnErrorAtTheStart(_ limit: Int) async throws {
+    try await withTemporaryDirectory { directory in
+      let program = try GatewayProcess.program
+      let run = try await CommandRun.shell(
+        "ulimit -n \(limit); exec \(program) serve --listen unix://\(directory)/socket --shards 2 --endpoints \(Self.nowhere)"
+      )
+      #expect(run.exit == .code(1))
+      #expect(run.errorOutput.contains("descriptors are needed, and the limit is \(limit)"), "\(run.errorOutput)")
+      #expect(access("\(directory)/socket", F_OK) != 0)
+    }
+  }
+
   @Test func idleConnectionsDoNotHoldUpTheEnd() async throws {
     // Far longer than the test waits.
     try await withEtcdAndGateway(.v3_5, gateway: ["--shutdown-timeout", "1h"]) { _, gateway in

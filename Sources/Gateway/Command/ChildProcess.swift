@@ -30,12 +30,15 @@ final class ChildProcess: Sendable {
   init(_ program: String, _ arguments: [String], removing folder: String?) throws {
     var template = Array("\(FileManager.default.temporaryDirectory.path)/etcd-rest-log-XXXXXX".utf8CString)
     log = mkstemp(&template)
+    guard log >= 0 else {
+      throw EtcdChild.Failure(description: "\(program) does not start: no file for its log: \(LoopError(-errno))")
+    }
     unlink(template)
     _ = fcntl(log, F_SETFD, FD_CLOEXEC)
     let output = log
     let started = DispatchSemaphore(value: 0)
     let words = ["setpriv", "--pdeathsig", "KILL", program] + arguments
-    detachThread(name: "etcd-rest child") { [self] in
+    try detachThread(name: "etcd-rest child") { [self] in
       var child: pid_t = 0
       let code = Self.spawn(words, output: output, &child)
       state.withLock {

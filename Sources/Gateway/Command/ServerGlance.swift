@@ -21,8 +21,12 @@ struct ServerGlance: Sendable {
   /// - Throws: ``Failure``.
   static func take(at endpoint: Endpoint, tls: TLSConfiguration?, patience: Duration) async throws -> ServerGlance {
     try await withCheckedThrowingContinuation { continuation in
-      detachThread(name: "etcd-rest check") {
-        continuation.resume(with: Result { try ServerGlance(at: endpoint, tls: tls, patience: patience) })
+      do {
+        try detachThread(name: "etcd-rest check") {
+          continuation.resume(with: Result { try ServerGlance(at: endpoint, tls: tls, patience: patience) })
+        }
+      } catch {
+        continuation.resume(throwing: error)
       }
     }
   }

@@ -13,11 +13,23 @@ struct DescriptorBudget: Sendable {
   /// How many the clients of all shards may have together.
   let clients: Int
 
+  /// The process may have fewer descriptors than it needs without any client.
+  struct Shortage: Error, CustomStringConvertible {
+    let limit: Int
+    let needed: Int
+
+    var description: String {
+      "at least \(needed) descriptors are needed, and the limit is \(limit): raise it (ulimit -n), or take fewer --shards"
+    }
+  }
+
   /// - Parameters:
   ///   - limit: how many the process may have.
   ///   - members: how many members of etcd there are, or may be.
-  init(limit: Int, shards: Int, members: Int) {
+  /// - Throws: ``Shortage`` where that is not enough for a client of each shard.
+  init(limit: Int, shards: Int, members: Int) throws(Shortage) {
     let kept = Self.perProcess + shards * Self.perShard + (shards + 1) * max(members, 3) * Self.perMember
+    guard limit >= kept + shards else { throw Shortage(limit: limit, needed: kept + shards) }
     clients = max(limit - kept, limit / 4)
   }
 

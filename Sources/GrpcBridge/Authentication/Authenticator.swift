@@ -37,7 +37,7 @@ package final class Authenticator: Sendable {
   /// - Parameters:
   ///   - logger: hears of refused logins.
   ///   - channelLogger: hears of the connection.
-  /// - Throws: `LoopError` where the system grants no further descriptors.
+  /// - Throws: `LoopError` where the system grants no further descriptor or thread.
   package init(
     endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration, logger: Logger,
     channelLogger: Logger
@@ -48,7 +48,7 @@ package final class Authenticator: Sendable {
     self.desk = LoopBound(desk, loop: loop)
     remote = loop.remote
     let bound = LoopBound(loop, loop: loop)
-    own = (bound, LoopThread(name: "etcd-rest auth", running: bound))
+    own = (bound, try LoopThread(name: "etcd-rest auth", running: bound))
   }
 
   /// Shares the loop of its only user: nothing is begun before the first login.

@@ -27,7 +27,7 @@ public final class EtcdClient: Sendable {
   ///   - requestTimeout: the time limit of calls that are made without one; nil for none.
   ///   - logger: hears of connections made and lost; nobody where nil.
   /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
-  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptors.
+  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptor or thread.
   public convenience init(
     endpoints: [String], dialTimeout: Duration = .seconds(5), credentials: Credentials = .none,
     requestTimeout: Duration? = .seconds(30), logger: Logger? = nil
@@ -43,7 +43,7 @@ public final class EtcdClient: Sendable {
   /// Makes a client that begins to connect at once; calls wait for a connection.
   ///
   /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
-  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptors.
+  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptor or thread.
   public init(_ configuration: Configuration) throws {
     try configuration.check()
     let endpoints = try configuration.parsedEndpoints()
@@ -53,31 +53,43 @@ public final class EtcdClient: Sendable {
     } catch {
       throw EtcdError.invalidArgument("\(error)")
     }
-    let loop: EventLoop
-    do {
-      loop = try EventLoop()
-    } catch {
-      throw EtcdError(.resourceExhausted, .resourceExhausted, "no event loop: \(error)")
-    }
     self.configuration = configuration
-    core = Mutex(LoopBound(ClientLoop(loop, configuration, endpoints, tls), loop: loop))
-    thread = LoopThread(name: "etcd client", running: LoopBound(loop, loop: loop))
+    do {
+      let loop = try EventLoop()
+      let core = ClientLoop(loop, configuration, endpoints, tls)
+      do {
+        thread = try LoopThread(name: "etcd client", running: LoopBound(loop, loop: loop))
+      } catch {
+        core.close()
+        throw error
+      }
+      self.core = Mutex(LoopBound(core, loop: loop))
+    } catch {
+      throw EtcdError(.resourceExhausted, .resourceExhausted, "the client has no event loop or thread: \(error)")
+    }
   }
 
-  deinit { close() }
+  deinit {
+    // Not waited for: this may be one of the few threads that Swift's tasks share, and a name that is being resolved can
+    // take its time.
+    if let thread = end() { thread.detach() }
+  }
 
   /// Ends the client: calls under way fail with ``EtcdError/Code/clientClosed``, as later ones do, and streams end with
   /// it.
   ///
   /// Waits for the client's thread, which has nothing left to do: no connection, thread or descriptor is left. (One
   /// thing cannot be taken back: a name that is being resolved at this moment is waited for.) May be called more than
-  /// once; a client that nobody refers to any more is closed by itself.
+  /// once. A client that nothing refers to any more ends by itself, a moment later.
   public func close() {
-    closing.withLock { _ in
-      guard let core = self.core.withLock({ $0.take() }) else { return }
-      core.remote.execute { core.value.close() }
-      thread.join()
-    }
+    closing.withLock { _ in end()?.join() }
+  }
+
+  /// Has the client's thread end; nil where it was told so before.
+  private func end() -> LoopThread? {
+    guard let core = self.core.withLock({ $0.take() }) else { return nil }
+    core.remote.execute { core.value.close() }
+    return thread
   }
 
   /// Runs `job` on the client's thread.

@@ -31,7 +31,7 @@ final class BridgeFixture: Sendable {
     self.loop = LoopBound(loop, loop: loop)
     self.bridge = LoopBound(bridge, loop: loop)
     remote = loop.remote
-    thread = LoopThread(name: "bridge", running: self.loop)
+    thread = try LoopThread(name: "bridge", running: self.loop)
   }
 
   /// Runs `body` on the bridge's thread.
