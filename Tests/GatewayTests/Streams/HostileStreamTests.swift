@@ -9,6 +9,9 @@ import Testing
     let lines: WatchReader
     let socket: WebSocketClient
     let changes: JSONStream
+    let events: KeyWatchReader
+    /// Waits for the next change, and then for the one after that.
+    let waiting: HTTPConnection
 
     static func open(_ gateway: GatewayProcess) async throws -> Victims {
       let lines = try await WatchReader.open(gateway.url)
@@ -17,7 +20,11 @@ import Testing
       #expect(try await socket.receiveJSON()["result"]?["created"] == true)
       let wait = try await JSONStream.open(gateway.url, "/v3/watch", #"{"create_request":{"key":"YQ=="}}"#)
       #expect(try await wait.next()?["created"] == true)
-      return Victims(lines: lines, socket: socket, changes: wait)
+      let events = try await KeyWatchReader.open(gateway.url, "/keys/a?watch=true", as: .events)
+      #expect(try await events.head().status == 200)
+      let waiting = try await HTTPConnection.connect(to: gateway.url)
+      try await waiting.sendRequest("GET", "/keys/a?wait=10m&since=\(lines.createdRevision)")
+      return Victims(lines: lines, socket: socket, changes: wait, events: events, waiting: waiting)
     }
 
     /// All of them see the next change, and nothing else.
@@ -28,6 +35,12 @@ import Testing
       #expect(event["result"]?["events"]?[0]?["kv"]?["mod_revision"]?.string == "\(revision)", "\(event)")
       let change = try await changes.next()
       #expect(change?["events"]?[0]?["kv"]?["mod_revision"]?.string == "\(revision)", "\(change ?? .null)")
+      #expect(try await events.nextChange().revision == revision)
+      let answer = try await waiting.receive()
+      #expect(answer.status == 200, "\(answer)")
+      let waited = try answer.json["events"]?.array?.map { $0["mod_revision"]?.number }
+      #expect(waited == [Double(revision)], "\(answer)")
+      try await waiting.sendRequest("GET", "/keys/a?wait=10m&since=\(revision)")
     }
   }
 
@@ -120,6 +133,36 @@ import Testing
       }
       try await socket.send(#"{"cancel_request":{"watch_id":7}}"#)
       #expect(try await socket.receiveJSON()["result"]?["watch_id"] == "7")
+    }
+  }
+
+  /// Watches that are created and cancelled on and on, by a client that takes all answers.
+  @Test func watchesThatComeAndGoHarmNobody() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
+      let victims = try await Victims.open(gateway)
+      try await victims.expectNothingHasHappened(etcd)
+      let before = gateway.process.residentBytes
+      let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
+      let count = 20_000
+      let sending = Task {
+        let pair = #"{"create_request":{"key":"Yg==","watch_id":7}}{"cancel_request":{"watch_id":7}}"#
+        let frames = (0..<100).flatMap { _ in
+          WebSocketFrame(WebSocketFrame.Opcode.text, Array(pair.utf8)).encoded()
+        }
+        for _ in 0..<count / 100 { try await socket.connection.send(frames) }
+      }
+      defer { sending.cancel() }
+      for number in 0..<count {
+        let created = try await socket.receiveJSON()["result"]
+        try #require(created?["created"] == true && created?["canceled"] == nil, "\(created ?? .null)")
+        let canceled = try await socket.receiveJSON()["result"]
+        try #require(canceled?["canceled"] == true && canceled?["watch_id"] == "7", "\(canceled ?? .null)")
+        if number % 5000 == 0 { try await victims.expectNothingHasHappened(etcd) }
+      }
+      try await sending.value
+      #expect(gateway.process.residentBytes - before < 32 << 20)
+      try await victims.expectNothingHasHappened(etcd)
+      try await etcd.awaitWatchers(1)
     }
   }
 
