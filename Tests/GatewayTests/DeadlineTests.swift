@@ -28,12 +28,13 @@ import Testing
       }
 
       etcd.pause()
-      for (name, value) in [("Grpc-Timeout", "200m"), ("Request-Timeout", "0.2")] {
+      for (name, value) in [("Grpc-Timeout", "600m"), ("Request-Timeout", "0.6")] {
         let start = ContinuousClock.now
         let response = try await connection.post("/v3/kv/range", Self.range, headers: [(name, value)])
         let duration = ContinuousClock.now - start
         expectError(response, 504, code: 4, "\(name): \(value)")
-        #expect(duration > .milliseconds(190), "\(name): \(value): \(duration)")
+        // A loop on a busy machine counts from a little before the request came.
+        #expect(duration > .milliseconds(300), "\(name): \(value): \(duration)")
       }
       etcd.resume()
       #expect(try await connection.post("/v3/kv/range", Self.range).status == 200)
@@ -41,12 +42,14 @@ import Testing
   }
 
   @Test func theGatewayHasALimitOfItsOwn() async throws {
-    let limits = ["--request-timeout", "300ms", "--max-request-timeout", "600ms"]
+    // A member that is silent is not given up before.
+    let patience = ["--suspect-after", "1h", "--keepalive-time", "1h"]
+    let limits = ["--request-timeout", "3s", "--max-request-timeout", "6s"] + patience
     try await withEtcdAndGateway(.v3_5, gateway: limits) { etcd, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       #expect(try await connection.post("/v3/kv/range", Self.range).status == 200)
       etcd.pause()
-      for (headers, least) in [([], 290), ([("Grpc-Timeout", "1H")], 590)] as [([(String, String)], Int)] {
+      for (headers, least) in [([], 2500), ([("Grpc-Timeout", "1H")], 5500)] as [([(String, String)], Int)] {
         let start = ContinuousClock.now
         let response = try await connection.post("/v3/kv/range", Self.range, headers: headers)
         let duration = ContinuousClock.now - start
@@ -59,7 +62,7 @@ import Testing
 
   @Test(arguments: EtcdVersion.allCases)
   func locksWaitOnUnlessTheClientSaysHowLong(_ version: EtcdVersion) async throws {
-    try await withEtcdAndGateway(version, gateway: ["--request-timeout", "300ms"]) { _, gateway in
+    try await withEtcdAndGateway(version, gateway: ["--request-timeout", "3s"]) { _, gateway in
       let holder = try await HTTPConnection.connect(to: gateway.url)
       let lock = try await holder.post("/v3/lock/lock", ["name": "bA=="])
       let key = try #require(try lock.json["key"])
@@ -70,8 +73,8 @@ import Testing
 
       let patient = try await HTTPConnection.connect(to: gateway.url)
       async let granted = patient.post("/v3/lock/lock", ["name": "bA=="])
-      // The limit of all other calls passes three times while the lock is held.
-      try await Task.sleep(for: .milliseconds(1000))
+      // The limit of all other calls passes twice while the lock is held.
+      try await Task.sleep(for: .seconds(7))
       #expect(try await holder.post("/v3/lock/unlock", ["key": key]).status == 200)
       #expect(try await granted.status == 200)
     }

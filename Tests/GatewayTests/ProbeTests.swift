@@ -43,7 +43,7 @@ import Testing
 
   @Test(arguments: EtcdVersion.allCases)
   func anEtcdThatIsGoneAndComesBack(_ version: EtcdVersion) async throws {
-    try await withEtcdAndGateway(version, gateway: ["--dial-timeout", "300ms"]) { etcd, gateway in
+    try await withEtcdAndGateway(version, gateway: ["--dial-timeout", "3s"]) { etcd, gateway in
       try await expectHealthy(gateway)
       await etcd.kill()
       try await expectUnhealthy(gateway)

@@ -39,7 +39,7 @@ struct VersionTests {
   /// What speaks gRPC alone is asked by `Status`, as before.
   @Test func withoutHTTPItIsAskedFor() async throws {
     try await withScriptedEtcd(
-      gateway: ["--dial-timeout", "500ms"],
+      gateway: ["--dial-timeout", "3s"],
       script: { _ in
         .message([0x12, 5] + Array("3.9.7".utf8))
       }

@@ -25,8 +25,7 @@ import Testing
     try await withAuth(version) { fixture, gateway in
       let key = try await fixture.hold(queue, lease: 71)
       for lease in [nil, 72] as [Int?] {
-        async let waiting = gateway.http.post(
-          queue.path, queue.request(lease: lease), user: Self.user, timeout: .seconds(60))
+        async let waiting = gateway.http.post(queue.path, queue.request(lease: lease), user: Self.user)
         try await fixture.awaitPlaces(2)
         // The same password, but all tokens of the user are gone.
         try await fixture.asRoot("/v3/auth/user/changepw", ["name": "ann", "password": "annpw"])
@@ -87,7 +86,7 @@ import Testing
       try await fixture.awaitPlaces(2)
       let locks = try await fixture.etcd.callsStarted(of: "Lock")
       async let second = gateway.http.post(
-        Queue.lock.path, Queue.lock.request(lease: 72), user: Self.user, timeout: .seconds(60))
+        Queue.lock.path, Queue.lock.request(lease: 72), user: Self.user)
       _ = try await eventually("the second call") {
         try await fixture.etcd.callsStarted(of: "Lock") > locks ? true : nil
       }
@@ -129,7 +128,7 @@ import Testing
         try await fixture.asRoot("/v3/auth/user/changepw", ["name": "ann", "password": "annpw"])
         try await fixture.clear()
         let next = try await fixture.hold(.election, lease: lease)
-        let leader = try #require(try await stream.next(timeout: .seconds(30)))
+        let leader = try #require(try await stream.next())
         #expect(leader["kv"]?["key"]?.string == next.base64, "\(leader)")
       }
     }
@@ -161,7 +160,7 @@ extension AuthFixture {
   }
 
   fileprivate func awaitPlaces(_ count: Int) async throws {
-    _ = try await eventually("\(count) places", within: .seconds(30), every: .milliseconds(30)) {
+    _ = try await eventually("\(count) places", every: .milliseconds(30)) {
       try await places() == count ? true : nil
     }
   }

@@ -100,11 +100,12 @@ struct WatchPermissionTests {
   /// Simple tokens end some time after their last use, and a watch uses its own only once.
   @Test(arguments: EtcdVersion.allCases)
   func anExpiredTokenIsRenewed(_ version: EtcdVersion) async throws {
-    try await withAuth(version, etcd: ["--auth-token-ttl", "1"], gateway: ["--shards", "1"]) { fixture, gateway in
+    try await withAuth(version, etcd: ["--auth-token-ttl", "1", "--log-level", "debug"], gateway: ["--shards", "1"]) {
+      fixture, gateway in
       let early = try await WatchReader.open(gateway.url, user: "ann:annpw")
       let logins = try await fixture.logins()
-      // Asking whether it has expired would keep it alive; etcd looks for expired ones once a second.
-      try await Task.sleep(for: .seconds(3))
+      // Asking whether it has expired would keep it alive.
+      try await fixture.awaitExpiredTokens(1)
       let late = try await WatchReader.open(gateway.url, ["prev_kv": true], user: "ann:annpw")
       #expect(try await fixture.logins() > logins)
       let last = try await fixture.put("a")
@@ -112,7 +113,7 @@ struct WatchPermissionTests {
       #expect(try await late.revisions(through: last) == [last])
       await late.stream.close()
       // And again, now that the streams have to begin anew with a token that has expired.
-      try await Task.sleep(for: .seconds(3))
+      try await fixture.awaitExpiredTokens(2)
       try await fixture.etcd.restart()
       let next = try await fixture.put("a")
       #expect(try await early.revisions(through: next) == [next])
@@ -121,6 +122,15 @@ struct WatchPermissionTests {
 }
 
 extension AuthFixture {
+  /// Waits until etcd's log says that so many tokens of ann's have expired.
+  fileprivate func awaitExpiredTokens(_ count: Int) async throws {
+    _ = try await eventually("the end of \(count) tokens", every: .milliseconds(100)) {
+      let lines = etcd.log.split(separator: "\n")
+      let expired = lines.count { $0.contains("deleted a simple token") && $0.contains(#""ann""#) }
+      return expired >= count ? true : nil
+    }
+  }
+
   /// Puts a key as root, past the gateway, and returns the revision.
   func put(_ key: String) async throws -> Int {
     try await etcd.put(key, token: try await etcd.token(user: "root", password: Self.rootPassword))

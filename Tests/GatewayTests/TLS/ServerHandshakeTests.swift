@@ -175,7 +175,7 @@ struct ServerHandshakeTests {
   /// A client that never gets to the end of its greeting is cut though it always sends a little more, while others are
   /// served, and while a connection whose handshake is done waits for longer.
   @Test func theHandshakeHasAnEndHoweverItsBytesTrickle() async throws {
-    try await withSecureGateway(Self.nowhere, ["--handshake-timeout", "300ms"]) { secure in
+    try await withSecureGateway(Self.nowhere, ["--handshake-timeout", "3s"]) { secure in
       let patient = try await secure.connect()
       let port = secure.url.dropFirst("https://".count)
       let loris = try await HTTPConnection.connect(to: "http://\(port)")

@@ -17,7 +17,7 @@ struct UpstreamRenewalTests {
           .write(toFile: trusted, atomically: true, encoding: .utf8)
       }
       try trust(secrets.authority)
-      let arguments = ["--shards", "1", "--cacert", trusted, "--dial-timeout", "1s"] + secrets.identity
+      let arguments = ["--shards", "1", "--cacert", trusted, "--dial-timeout", "4s"] + secrets.identity
       try await withGateway([etcd.secureURL()], arguments) { gateway in
         func range() async throws -> HTTPResponse { try await gateway.http.post("/v3/kv/range", ["key": "Zm9v"]) }
         expectStatus(200, try await range())
@@ -54,7 +54,7 @@ struct UpstreamRenewalTests {
   @Test func aRenewedClientCertificateIsShown() async throws {
     try await UpstreamTLSTests.withSecureEtcd(.v3_5) { etcd, secrets in
       let client = try secrets.authority.issue("own", for: [], validity: .expired)
-      let arguments = ["--shards", "1", "--dial-timeout", "1s", "--cert", client.certificate, "--key", client.key]
+      let arguments = ["--shards", "1", "--dial-timeout", "4s", "--cert", client.certificate, "--key", client.key]
       try await withGateway([etcd.secureURL()], secrets.trust + arguments) { gateway in
         func range() async throws -> HTTPResponse { try await gateway.http.post("/v3/kv/range", ["key": "Zm9v"]) }
         let reason =

@@ -43,7 +43,7 @@ struct UpstreamTLSTests {
     to endpoint: String, _ arguments: [String], because reason: String,
     sourceLocation: SourceLocation = #_sourceLocation
   ) async throws {
-    try await withGateway([endpoint], ["--shards", "1", "--dial-timeout", "1s"] + arguments) { gateway in
+    try await withGateway([endpoint], ["--shards", "1", "--dial-timeout", "4s"] + arguments) { gateway in
       let answer = try await gateway.http.post("/v3/kv/range", ["key": "Zm9v"])
       let place = endpoint.replacing(/^[a-z]+:\/\//, with: "")
       expectError(

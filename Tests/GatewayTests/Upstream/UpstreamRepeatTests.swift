@@ -120,12 +120,11 @@ struct UpstreamRepeatTests {
     var settings = ScriptedPeer.Settings()
     settings.welcome = { _ in .close }
     try await withScriptedEtcd(settings, script: { _ in .put }) { peer, _ in
-      let connections = try await peer.wait(for: "twelve attempts") { $0.connections.count >= 12 }
+      let connections = try await peer.wait(for: "twenty attempts") { $0.connections.count >= 20 }
         .connections
-      let begin = connections[0].opened
-      // One or two connections try: of at most 12 attempts each, the waits must add up.
-      #expect(connections[11].opened - begin > .milliseconds(200))
-      #expect(connections[11].opened - connections[7].opened > connections[4].opened - begin)
+      // One or two connections try, one of them at least ten times. Waits that grow add up to 3 s, with the least jitter;
+      // those that stay as they begin, to half a second.
+      #expect(connections[19].opened - connections[0].opened > .seconds(2))
     }
   }
 

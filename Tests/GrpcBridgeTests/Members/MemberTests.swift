@@ -159,7 +159,7 @@ import Testing
 
   @Test func aSilentMemberIsLeftOutAndLosesItsReads() async throws {
     var configuration = Bridge.Configuration()
-    configuration.channel.suspectAfter = 100
+    configuration.channel.suspectAfter = 2000
     try await Self.cluster(2, configuration) { number, call in
       number == 0 && call.message == [1] ? [.freeze] : nil
     } body: { fixture, peers in
@@ -177,7 +177,7 @@ import Testing
   @Test func aSlowMemberIsNotASilentOne() async throws {
     let gate = ScriptedPeer.Gate()
     var configuration = Bridge.Configuration()
-    configuration.channel.suspectAfter = 50
+    configuration.channel.suspectAfter = 2000
     try await Self.cluster(2, configuration) { number, call in
       call.message == [1] ? ScriptedPeer.Answer.message([UInt8(number)]).after(gate) : nil
     } body: { fixture, peers in

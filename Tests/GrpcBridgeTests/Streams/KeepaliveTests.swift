@@ -12,7 +12,7 @@ import Testing
   }
 
   @Test func aSilentPeerLosesItsStreams() async throws {
-    try await withBridge(.init(), Self.configuration(time: 20, timeout: 200)) { _ in
+    try await withBridge(.init(), Self.configuration(time: 500, timeout: 4000)) { _ in
       [.headers(.grpcResponse), .data(grpcFrame([1])), .barrier, .freeze]
     } body: { fixture in
       let call = await fixture.start(.repeatableStream, [[1]])
@@ -24,7 +24,7 @@ import Testing
   }
 
   @Test func whatASilentPeerOwesIsRepeated() async throws {
-    try await withBridge(.init(), Self.configuration(time: 20, timeout: 200)) {
+    try await withBridge(.init(), Self.configuration(time: 500, timeout: 4000)) {
       $0.attempt == 1 ? [.freeze] : .messages([[9]])
     } body: { fixture in
       let call = await fixture.start(.repeatableStream, [[1]])
