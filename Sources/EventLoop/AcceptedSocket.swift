@@ -6,11 +6,16 @@ package struct AcceptedSocket {
   package let descriptor: Int32
   /// Who has connected; over a Unix socket nobody in particular.
   package let peer: SocketAddress
+  /// How many bytes a proxy has sent, and somebody has read, before those of the client.
+  package let greetingSize: Int
 
-  /// - Parameter peer: who the connection is carried for, where that is somebody else.
-  package init(_ descriptor: Int32, peer: SocketAddress) {
+  /// - Parameters:
+  ///   - peer: who the connection is carried for, where that is somebody else.
+  ///   - greetingSize: how many bytes it took to say so.
+  package init(_ descriptor: Int32, peer: SocketAddress, greetingSize: Int = 0) {
     self.descriptor = descriptor
     self.peer = peer
+    self.greetingSize = greetingSize
   }
 
   /// Accepts the next connection, if there is one (accept(2)).
@@ -33,7 +38,6 @@ package struct AcceptedSocket {
     // accept4(2), which would do it at once, is not among what Swift sees of the C library.
     _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-    self.descriptor = descriptor
-    self.peer = peer
+    self.init(descriptor, peer: peer)
   }
 }

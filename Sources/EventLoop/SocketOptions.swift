@@ -24,8 +24,9 @@ package func isHalfOpen(_ descriptor: Int32) -> Bool {
   return poll(&state, 1, 0) == 0
 }
 
-/// Whether anything has ever come from the peer; nil where the system does not say, as of connections that are not TCP's.
-package func hasReceivedBytes(_ descriptor: Int32) -> Bool? {
+/// Whether more than `count` bytes have ever come from the peer; nil where the system does not say, as of connections that
+/// are not TCP's.
+package func hasReceivedBytes(_ descriptor: Int32, beyond count: Int) -> Bool? {
   // `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received`.
   let offset = 128
   return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { info in
@@ -33,6 +34,6 @@ package func hasReceivedBytes(_ descriptor: Int32) -> Bool? {
     guard getsockopt(descriptor, SocketConstants.tcp, TCP_INFO, info.baseAddress, &length) == 0,
       Int(length) >= offset + MemoryLayout<UInt64>.size
     else { return nil }
-    return info.load(fromByteOffset: offset, as: UInt64.self) > 0
+    return info.load(fromByteOffset: offset, as: UInt64.self) > count
   }
 }

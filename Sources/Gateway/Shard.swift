@@ -16,8 +16,8 @@ struct GatewaySettings: Sendable {
   var origins = AllowedOrigins()
   /// By which names requests without credentials may ask for the gateway.
   var hosts = AllowedHosts()
-  /// Where the files of the page `/docs` are; nil where there is none.
-  var docs: DocsFolder?
+  /// The page `/docs`; nil where there is none.
+  var docs: DocsPage?
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
 }
@@ -79,7 +79,8 @@ final class Shard {
     server = try HTTPServer(
       loop: loop, listeners: listeners, tls: tls, limits: settings.http, origins: settings.origins, sockets: sockets,
       memory: memory, trimmer: trimmer, logger: logger,
-      gate: { [unowned self] exchange throws(Refusal) in try BodyGate(exchange, shard: self) }
+      gate: { [unowned self] exchange throws(Refusal) in try BodyGate(exchange, shard: self) },
+      hostGate: HostGate(hosts: settings.hosts, loop: loop, bridge: bridge)
     ) { [unowned self] in route($0) }
     loop.beforeWaiting { [unowned self] in turn() }
   }
@@ -136,7 +137,7 @@ final class Shard {
     case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
     case .key, .keys: return KeyRequest.handler(for: exchange, shard: self)
-    case .docs(let file): return DocsHandler(file, in: settings.docs, exchange: exchange)
+    case .docs(let file): return DocsHandler(file, of: settings.docs, exchange: exchange)
     }
   }
 

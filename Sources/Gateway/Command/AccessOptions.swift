@@ -12,8 +12,8 @@ struct AccessOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "The host names, besides addresses in numbers and names without a dot, by which requests without credentials of "
-        + "their own may ask for this gateway; several are separated by commas. * stands for any: then any page may use, by a name "
+      "The host names, besides addresses in numbers and names without a dot, by which requests may ask for this "
+        + "gateway that have no credentials, or any where etcd has no authentication; several are separated by commas. * stands for any: then any page may use, by a name "
         + "of its own, what needs no credentials. (default: none)", valueName: "host,..."))
   var allowedHosts: AllowedHosts?
 

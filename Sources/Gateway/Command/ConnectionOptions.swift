@@ -7,8 +7,9 @@ struct ConnectionOptions: ParsableArguments {
 
   @Option(
     help: """
-      How many of them one client address may have, an IPv6 network of 64 bits counting as one; more get 429. Unix \
-      sockets and of --trusted-proxies have no limit. (default: half of --max-connections, and none for loopback addresses)
+      How many connections one client address may have open, an IPv6 network of 64 bits counting as one; more get 429, \
+      or with TLS are closed. Unix sockets and --trusted-proxies have no limit. (default: half of --max-connections; no \
+      limit for loopback addresses)
       """)
   var maxConnectionsPerAddress: Int?
 
@@ -23,8 +24,8 @@ struct ConnectionOptions: ParsableArguments {
 
   @Option(
     help: """
-      How many bytes of a request's body must come in a second, on average and after its first 10 s, before 408; 0 for \
-      any rate. (default: 1024)
+      How many bytes of a request's body must come in a second, on average over each 10 s, or else 408; 0 for any rate. \
+      (default: 1024)
       """)
   var minBodyRate: Int?
 
@@ -35,11 +36,12 @@ struct ConnectionOptions: ParsableArguments {
   func apply(to limits: inout HTTPServer.Limits, shards: Int, _ environment: CommandEnvironment) throws {
     let most = try environment.number(maxConnections, "max-connections", default: 10_000, in: 1...1_000_000)
     limits.connections = (most + shards - 1) / shards
+    let flag = "max-connections-per-address"
+    let isGiven = maxConnectionsPerAddress != nil || environment[flag] != nil
     let perAddress = try environment.number(
-      maxConnectionsPerAddress, "max-connections-per-address", default: 0, in: 0...1_000_000)
-    let isGiven = perAddress > 0
+      maxConnectionsPerAddress, flag, default: max(1, most / 2), in: 1...1_000_000)
     // A proxy has the connections of many clients.
-    limits.addresses = AddressCounts(most: isGiven ? perAddress : max(1, most / 2)) { [proxies = limits.proxies] in
+    limits.addresses = AddressCounts(most: perAddress) { [proxies = limits.proxies] in
       (!isGiven && $0.isLoopback) || proxies.contains($0.ipAddress)
     }
     // libmicrohttpd counts milliseconds in 32 bits.

@@ -16,23 +16,27 @@ enum DocsOption: ExpressibleByArgument {
     }
   }
 
-  /// The folder to serve the page from; nil where there is no page.
+  /// The page, read from its folder; nil where there is none.
   ///
   /// A program may well have been installed without the page, so that only a folder that was asked for has to be there.
   /// - Throws: `ValidationError` that names the file that is missing in that.
-  func folder(logger: Logger) throws -> DocsFolder? {
+  func page(logger: Logger) throws -> DocsPage? {
     switch self {
     case .off:
       return nil
     case .folder(let path):
-      let folder = DocsFolder(path: path)
-      if let file = folder.missingFile { throw ValidationError("--docs: \(file) is not there or cannot be read") }
-      return folder
+      do throws(DocsPage.MissingFile) {
+        return try DocsPage(folder: path)
+      } catch {
+        throw ValidationError("--docs: \(error.path) is not there or cannot be read")
+      }
     case .on:
-      let folder = DocsFolder.ofProgram
-      guard let file = folder.missingFile else { return folder }
-      logger.notice("there is no page /docs", metadata: ["missing": "\(file)"])
-      return nil
+      do throws(DocsPage.MissingFile) {
+        return try DocsPage(folder: DocsPage.folderOfProgram)
+      } catch {
+        logger.notice("there is no page /docs", metadata: ["missing": "\(error.path)"])
+        return nil
+      }
     }
   }
 }

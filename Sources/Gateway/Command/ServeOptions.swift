@@ -221,7 +221,7 @@ struct ServeConfiguration {
     var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
     logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
     self.logger = logger
-    settings.docs = try environment.value(options.docs, "docs", default: .on).folder(logger: logger)
+    settings.docs = try environment.value(options.docs, "docs", default: .on).page(logger: logger)
     settings.bridge.channel.tls = try TLSConfiguration(options.upstreamTLS, environment).map {
       try ClientTLS.make($0, logger: logger)
     }

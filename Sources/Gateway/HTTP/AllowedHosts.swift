@@ -1,12 +1,13 @@
 import GrpcBridge
 
-/// The hosts that a request may name which has no credentials of its own (`--allowed-hosts`): addresses in numbers, localhost,
+/// The hosts that a request may name which has no credentials that etcd checks (`--allowed-hosts`): addresses in numbers, localhost,
 /// names without a dot, which no site of the Internet has (ICANN's "dotless domains" are forbidden) but services of one
 /// network do, and those that are listed.
 ///
 /// A page's name may come to mean any address, such as that of a gateway which only its user's machine can reach ("DNS
 /// rebinding"): to a browser the gateway then is of the page's own origin. What the browser cannot change is the name in
-/// `Host`. It has no credentials for that name, either, so that requests which have some are none of such a page's.
+/// `Host`. It has no credentials that etcd would take, either; but only where etcd looks at them (``HostGate``) are requests which
+/// have some none of such a page's.
 struct AllowedHosts: Sendable {
   private var allowsAll = false
   /// In lower case, without a port.
@@ -17,10 +18,13 @@ struct AllowedHosts: Sendable {
 
   /// Reads a list such as `etcd.example,gateway`, or `*` for any host.
   ///
-  /// - Returns: nil where an entry is no host name.
+  /// - Returns: nil where an entry is no host name. An empty list has none.
   init?(_ list: String) {
+    guard !list.isEmpty else { return }
     for entry in list.split(separator: ",", omittingEmptySubsequences: false) {
-      let name = Array(entry.lowercased().utf8.filter { $0 != 0x20 })
+      var name = Array(entry.lowercased().utf8.filter { $0 != 0x20 })
+      // The same name (RFC 1034, section 3.1), and so is it asked for.
+      if name.last == UInt8(ascii: ".") { name.removeLast() }
       if name == [UInt8(ascii: "*")] {
         allowsAll = true
       } else if !name.isEmpty, name.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"/?#@\\*\":[]".utf8.contains($0) }) {
@@ -98,16 +102,23 @@ extension Exchange {
   ///
   /// - Throws: ``Refusal`` with 421 (RFC 9110, section 15.5.20).
   func checkHost(_ allowed: AllowedHosts) throws(Refusal) {
-    if let host = head.host, !allowed.allow(host) { throw .misdirected(String(decoding: host, as: UTF8.self)) }
-    if head.forwarded != nil, let host = forwarded.host, !allowed.allow(host.utf8) { throw .misdirected(host) }
+    if let host = foreignHost(allowed) { throw .misdirected(host, "without credentials") }
+  }
+
+  /// The first of these names that is none of `allowed`; nil if there is none.
+  func foreignHost(_ allowed: AllowedHosts) -> String? {
+    if let host = head.host, !allowed.allow(host) { return String(decoding: host, as: UTF8.self) }
+    if head.forwarded != nil, let host = forwarded.host, !allowed.allow(host.utf8) { return host }
+    return nil
   }
 }
 
 extension Refusal {
-  fileprivate static func misdirected(_ host: String) -> Refusal {
+  /// - Parameter reason: why the name matters.
+  static func misdirected(_ host: String, _ reason: String) -> Refusal {
     Refusal(
       421, .permissionDenied,
-      "without credentials this gateway is to be asked for by an address in numbers, by a name without a dot, or by one "
+      "\(reason) this gateway is to be asked for by an address in numbers, by a name without a dot, or by one "
         + "that --allowed-hosts lists, not as '\(host)'")
   }
 }

@@ -14,7 +14,7 @@ final class ClientConnection {
   let descriptor: Int32
   private unowned let server: HTTPServer
   /// Its place among the connections of its address, where these are counted for this one.
-  fileprivate let place: AddressCounts.Place?
+  fileprivate private(set) var place: AddressCounts.Place?
   /// The client's address; nil over a Unix socket.
   let address: IPAddress?
   /// Whether it is known where the connection comes from.
@@ -29,6 +29,10 @@ final class ClientConnection {
   var takeover: Takeover?
   /// Whether libmicrohttpd was told to let go of it.
   private(set) var isBeingTakenOver = false
+  /// What has the client read why its connection ends, while libmicrohttpd leaves it alone.
+  private var parting: ClientSocket?
+  /// How many bytes came before those of the client.
+  private let greetingSize: Int
   /// What carries the connection, where it is a TLS connection.
   let relay: TLSRelay?
   /// The target of the request whose head is on its way.
@@ -49,16 +53,22 @@ final class ClientConnection {
   /// Whether there was no request yet.
   private var isNew = true
   private var isClosed = false
+  private var isCut = false
   /// How many requests there were, and how many when the clock last looked.
   private var requestCount: UInt64 = 0
   private var seenCount: UInt64 = 0
 
   /// - Parameters:
   ///   - peer: the client's address.
+  ///   - greetingSize: how many bytes came before those of the client.
   ///   - relay: what carries the connection, where it is a TLS connection.
   ///   - place: its place among the connections of its address, where these are counted for this one.
-  init(server: HTTPServer, descriptor: Int32, peer: SocketAddress?, relay: TLSRelay?, place: AddressCounts.Place?) {
+  init(
+    server: HTTPServer, descriptor: Int32, peer: SocketAddress?, greetingSize: Int, relay: TLSRelay?,
+    place: AddressCounts.Place?
+  ) {
     self.server = server
+    self.greetingSize = greetingSize
     self.descriptor = descriptor
     address = peer?.ipAddress
     isPeerKnown = peer != nil
@@ -93,8 +103,12 @@ final class ClientConnection {
     headSince = nil
     isNew = false
     requestCount &+= 1
+    hasMadeProgress()
     server.clock.attend(self)
   }
+
+  /// A client that has closed its side is still being served.
+  func hasMadeProgress() { looksLeft = Self.patience }
 
   /// A request is over.
   ///
@@ -108,6 +122,8 @@ final class ClientConnection {
   func close() {
     isClosed = true
     connection = nil
+    // The clock may have it a little longer.
+    place = nil
     relay?.client = nil
     watcher?.watch([])
     watcher = nil
@@ -115,7 +131,10 @@ final class ClientConnection {
   }
 
   /// Ends the connection now, without another word: libmicrohttpd finds it closed.
-  func cut() { shutdown(descriptor, SocketConstants.shutBoth) }
+  func cut() {
+    isCut = true
+    shutdown(descriptor, SocketConstants.shutBoth)
+  }
 
   /// Has the connection taken over once libmicrohttpd has let go of it, which it is about to be told to do.
   ///
@@ -181,14 +200,19 @@ extension ClientConnection {
   ///
   /// - Returns: false where there is nothing to look at until something happens.
   func needsAnotherLook(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
-    guard !isClosed, timer == nil else { return false }
+    guard !isClosed else { return false }
+    if let parting {
+      if parting.isClosed { endParting() }
+      return self.parting != nil
+    }
+    guard timer == nil else { return false }
     if let exchange {
       guard exchange.isReceiving else { return false }
       guard exchange.isTooSlow(at: now, limits) else { return true }
       let rate = limits.bodyRate
       refuse("the body of the request comes more slowly than \(rate) bytes a second (--min-body-rate)")
       exchange.abandon()
-      return false
+      return true
     }
     if let headSince {
       guard now - headSince >= limits.head else { return true }
@@ -196,10 +220,10 @@ extension ClientConnection {
         // It was made beforehand, as browsers do, and is idle.
         self.headSince = nil
         awaitBytes()
-      } else {
-        refuse("the head of the request takes more than \(limits.head) ms (--header-timeout)")
+        return false
       }
-      return false
+      refuse("the head of the request takes more than \(limits.head) ms (--header-timeout)")
+      return true
     }
     guard requestCount == seenCount else {
       seenCount = requestCount
@@ -213,15 +237,27 @@ extension ClientConnection {
   fileprivate func awaitBytes() { watcher?.watch([.disconnect, .readable]) }
 
   /// Whether anything has come from the client yet.
-  private var hasReceived: Bool { relay?.hasReceived ?? hasReceivedBytes(descriptor) ?? true }
+  private var hasReceived: Bool { relay?.hasReceived ?? hasReceivedBytes(descriptor, beyond: greetingSize) ?? true }
 
-  /// Answers with 408 and closes the connection, on which libmicrohttpd has nothing to say while it waits for a request.
+  /// Answers with 408 and closes the connection, on which libmicrohttpd has nothing to say while it waits for a request: it
+  /// is suspended until the client, who may still be sending, has had time to read that.
   private func refuse(_ reason: String) {
-    let answer = BareAnswer(408, .deadlineExceeded, reason)
-    answer.bytes.withUnsafeBytes {
-      _ = send(descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
-    }
+    guard let connection else { return }
+    watcher?.watch([])
+    server.suspend(connection)
+    parting = .parting(server.sockets, with: BareAnswer(408, .deadlineExceeded, reason))
+    parting?.open(fcntl(descriptor, F_DUPFD_CLOEXEC, 0))
+  }
+
+  /// Whether the client has been told why its connection ends.
+  var hasParted: Bool { parting != nil || isCut }
+
+  /// Has libmicrohttpd close the connection whose client has had its time.
+  func endParting() {
+    guard parting != nil, let connection else { return }
+    parting = nil
     cut()
+    server.resume(connection)
   }
 }
 

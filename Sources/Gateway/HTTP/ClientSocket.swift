@@ -99,11 +99,20 @@ final class ClientSocket {
     isParting = delegate == nil
   }
 
+  /// One that is there for the end of a connection: to be opened, it sends `answer` and closes.
+  static func parting(_ sockets: ClientSockets, with answer: consuming BareAnswer) -> ClientSocket {
+    let socket = ClientSocket(sockets, delegate: nil)
+    let bytes = SocketBytes(answer.release())
+    socket.send(bytes.bytes, of: bytes)
+    socket.finish()
+    return socket
+  }
+
   private var isAwaited: Bool { if case .awaited = phase { true } else { false } }
   private var isOpen: Bool { if case .open = phase { true } else { false } }
   private var isFinishing: Bool { if case .finishing = phase { true } else { false } }
   private var isLingering: Bool { if case .lingering = phase { true } else { false } }
-  private var isClosed: Bool { if case .closed = phase { true } else { false } }
+  var isClosed: Bool { if case .closed = phase { true } else { false } }
 
   // MARK: - From its owner
 

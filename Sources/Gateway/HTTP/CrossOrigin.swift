@@ -109,6 +109,8 @@ final class OptionsHandler: RequestHandler {
     self.origins = origins
   }
 
+  var isForEtcd: Bool { false }
+
   func receivedEnd() {
     exchange.respond(
       .empty(

@@ -32,11 +32,13 @@ final class Exchange {
   private unowned let server: HTTPServer
   private var handler: (any RequestHandler)?
   private var gate: BodyGate?
+  /// Whether it waits at the server's ``HostGate``.
+  private var isAtHostGate = false
   private var bodyLimit: BodyLimit
   private var state = State.receiving
   private var bodyCount: UInt64 = 0
-  /// Since when the body is on its way, in the loop's milliseconds.
-  private var receivingSince: UInt64
+  /// Since when, in the loop's milliseconds, and from which byte on the rate of the body is measured.
+  private var rateStart: (time: UInt64, count: UInt64)
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
   private var status: UInt32 = 0
@@ -57,7 +59,7 @@ final class Exchange {
     self.server = server
     kept = KeptBytes(server.memory)
     bodyLimit = server.bodyLimit
-    receivingSince = server.loop.now
+    rateStart = (server.loop.now, 0)
     client.exchange = self
   }
 
@@ -128,17 +130,26 @@ final class Exchange {
   /// Whether the request is not complete yet.
   var isReceiving: Bool { state == .receiving || state == .atGate || state == .admitted }
 
-  /// Whether the body comes more slowly than it may, on average and after its first seconds.
+  /// Whether the body comes more slowly than it may. Measured anew every few seconds: a burst buys no time for later.
   func isTooSlow(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
     guard limits.bodyRate > 0, state == .receiving else { return false }
-    let allowed = RequestClock.Limits.bodyGrace + bodyCount * 1000 / UInt64(limits.bodyRate)
-    return now - receivingSince > allowed
+    let time = now - rateStart.time
+    guard time >= RequestClock.Limits.rateSpan else { return false }
+    let (least, overflows) = UInt64(limits.bodyRate).multipliedReportingOverflow(by: time)
+    if overflows || (bodyCount - rateStart.count) * 1000 < least { return true }
+    rateStart = (now, bodyCount)
+    return false
   }
 
   // MARK: - From libmicrohttpd
 
   /// The head has come.
   func begin() -> MHD_Result {
+    // The rest of something else, part of which nobody has read.
+    guard !client.hasParted else {
+      state = .abandoned
+      return .NO
+    }
     if let fault = head.fault {
       respond(.error(400, .invalidArgument, fault, headers: [("Connection", "close")]))
       return queue()
@@ -164,14 +175,30 @@ final class Exchange {
       respond(.shortage)
       return queue()
     }
-    guard let handler, handler.keepsBody, !handler.isForStrangers, head.mayHaveLargeBody else { return .YES }
-    return meetGate()
+    guard handler?.isForEtcd == true, server.hostGate.isNeeded(for: self) else { return meetGate() }
+    state = .atGate
+    isAtHostGate = true
+    suspendAttended()
+    server.hostGate.ask(for: self)
+    return .YES
+  }
+
+  /// Credentials excuse the name by which the client asks for the gateway.
+  func hostIsExcused() {
+    guard state == .atGate else { return }
+    isAtHostGate = false
+    do throws(Refusal) {
+      gate = try bodyGate()
+    } catch {
+      return respond(.error(error))
+    }
+    if let gate { gate.ask() } else { takeBody() }
   }
 
   /// Has a client wait with its body until etcd knows it, if that is in question.
   private func meetGate() -> MHD_Result {
     do throws(Refusal) {
-      gate = try server.gate(self)
+      gate = try bodyGate()
     } catch {
       respond(.error(error))
       return queue()
@@ -183,12 +210,26 @@ final class Exchange {
     return .YES
   }
 
+  private func bodyGate() throws(Refusal) -> BodyGate? {
+    guard let handler, handler.keepsBody, !handler.isForStrangers, head.mayHaveLargeBody else { return nil }
+    return try server.gate(self)
+  }
+
+  /// Suspends the connection after a request that may be all that the client sends: resumed, libmicrohttpd would read first,
+  /// and take the end of what a client sends for the end of the client (MHD_connection_handle_read: its notion of what it
+  /// waits for is older than the suspension). Attended to, the connection goes on before it is read.
+  private func suspendAttended() {
+    server.attend(connection)
+    isAttended = true
+    MHD_suspend_connection(connection)
+  }
+
   /// The client's body may come.
   func takeBody() {
     guard state == .atGate else { return }
     gate = nil
     state = .admitted
-    receivingSince = server.loop.now
+    rateStart = (server.loop.now, bodyCount)
     server.resume(connection)
   }
 
@@ -203,7 +244,7 @@ final class Exchange {
     }
     if bodyCount <= limit {
       let isWhole = head.contentLength == UInt64(bytes.count)
-      if !isWhole, let handler, handler.keepsBody, !kept.grow(by: bytes.count) {
+      if !isWhole, let handler, handler.keepsBody, !kept.grow(by: countedBytes(ofLast: bytes.count)) {
         respond(.shortage)
       } else {
         handler?.received(bytes, isWhole: isWhole)
@@ -212,6 +253,12 @@ final class Exchange {
       respond(bodyLimit.refusal)
     }
     return state == .receiving ? .YES : queue()
+  }
+
+  /// How many of the last bytes of the body are counted as kept: those beyond what any connection may keep.
+  private func countedBytes(ofLast count: Int) -> Int {
+    let kept = Int(bodyCount)
+    return max(0, kept - MemoryAccount.uncounted) - max(0, kept - count - MemoryAccount.uncounted)
   }
 
   /// Whether what comes before a piece of the body is as it has to be, as far as that is to be seen.
@@ -232,12 +279,7 @@ final class Exchange {
     handler?.receivedEnd()
     guard state == .asking else { return queue() }
     state = .suspended
-    // Resumed, libmicrohttpd would read first, and take the end of what a client sends for the end of the client
-    // (MHD_connection_handle_read: its notion of what it waits for is older than the suspension). Attended to, the
-    // connection has its answer before it is read.
-    server.attend(connection)
-    isAttended = true
-    MHD_suspend_connection(connection)
+    suspendAttended()
     return .YES
   }
 
@@ -268,6 +310,7 @@ final class Exchange {
   fileprivate func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
     switch handler?.read(into: buffer) ?? .broken {
     case .bytes(let count):
+      client.hasMadeProgress()
       return count
     case .notYet:
       state = .starved
@@ -321,10 +364,17 @@ final class Exchange {
   /// Nothing more is to be said: the connection is being closed.
   func abandon() {
     state = .abandoned
+    leaveHostGate()
     gate?.cancel()
     gate = nil
     handler?.clientIsGone()
     handler = nil
+  }
+
+  private func leaveHostGate() {
+    guard isAtHostGate else { return }
+    isAtHostGate = false
+    server.hostGate.cancel(self)
   }
 
   // MARK: - From the handler
@@ -345,16 +395,7 @@ final class Exchange {
       MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
   }
 
-  /// Answers with a file, which is sent from where it is; for 304 with the head that the file would have had.
-  func respond(
-    _ status: UInt32, file: consuming OpenFile, contentType: StaticString, headers: HTTPResponse.Headers
-  ) {
-    let size = file.size
-    handler = nil
-    answer(status, contentType, headers, MHD_create_response_from_fd64(size, file.release()))
-  }
-
-  /// Answers with bytes that never change and are never freed.
+  /// Answers with bytes that never change and live as long as the server.
   func respond(
     _ status: UInt32, contentType: StaticString, constant body: UnsafeRawBufferPointer, headers: HTTPResponse.Headers
   ) {
@@ -447,6 +488,7 @@ final class Exchange {
     case .receiving, .asking, .suspended, .atGate, .admitted:
       let wasSuspended = state == .suspended || state == .atGate
       gate = nil
+      leaveHostGate()
       state = .answered
       self.status = status
       self.response = response

@@ -53,6 +53,7 @@ final class HTTPServer {
   let route: (Exchange) -> any RequestHandler
   /// What finds out who a client is that would have a large body kept; nil where that is known.
   let gate: (Exchange) throws(Refusal) -> BodyGate?
+  let hostGate: HostGate
   let logger: Logger
   let loop: EventLoop
   let clock: RequestClock
@@ -99,11 +100,13 @@ final class HTTPServer {
   ///   - memory: counts what is kept for clients.
   ///   - trimmer: hears of how many connections there are.
   ///   - gate: finds out who clients are whose bodies would be kept.
+  ///   - hostGate: finds out whether credentials excuse a host.
   ///   - route: makes the handler of each request.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, origins: AllowedOrigins,
     sockets: ClientSockets, memory: MemoryAccount, trimmer: MemoryTrimmer, logger: Logger,
-    gate: @escaping (Exchange) throws(Refusal) -> BodyGate?, route: @escaping (Exchange) -> any RequestHandler
+    gate: @escaping (Exchange) throws(Refusal) -> BodyGate?, hostGate: HostGate,
+    route: @escaping (Exchange) -> any RequestHandler
   ) throws {
     self.loop = loop
     clock = RequestClock(loop: loop, limits: limits.clock)
@@ -113,6 +116,7 @@ final class HTTPServer {
     self.memory = memory
     self.trimmer = trimmer
     self.gate = gate
+    self.hostGate = hostGate
     self.route = route
     self.logger = logger
     let context = Unmanaged.passUnretained(self).toOpaque()
@@ -252,6 +256,9 @@ final class HTTPServer {
     resume(connection)
   }
 
+  /// Has libmicrohttpd leave a connection alone until ``resume(_:)``. Not to be called while libmicrohttpd runs.
+  func suspend(_ connection: OpaquePointer) { MHD_suspend_connection(connection) }
+
   func resume(_ connection: OpaquePointer) {
     MHD_resume_connection(connection)
     needsRun = true
@@ -293,7 +300,7 @@ final class HTTPServer {
       relays?.accept(socket, place: place)
       trimmer.connections.rise(to: connectionsInMemory)
     } else {
-      _ = serve(socket.descriptor, of: socket.peer, place: place)
+      _ = serve(socket, place: place)
     }
   }
 
@@ -302,16 +309,16 @@ final class HTTPServer {
   /// - Parameters:
   ///   - relay: what carries it, where it is one end of a pair.
   ///   - place: the connection's among those of its address, where these are counted here.
-  func serve(
-    _ descriptor: Int32, of peer: SocketAddress, through relay: TLSRelay? = nil, place: AddressCounts.Place? = nil
-  ) -> Bool {
+  func serve(_ socket: AcceptedSocket, through relay: TLSRelay? = nil, place: AddressCounts.Place? = nil) -> Bool {
     needsRun = true
+    let descriptor = socket.descriptor
     arriving[descriptor] = ClientConnection(
-      server: self, descriptor: descriptor, peer: peer, relay: relay, place: place)
-    let isServed = peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
+      server: self, descriptor: descriptor, peer: socket.peer, greetingSize: socket.greetingSize, relay: relay,
+      place: place)
+    let isServed = socket.peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
     // It is told of later then.
     if isServed && !arriving.isEmpty { warn("it does not take a connection at once") }
-    if !isServed { arriving[descriptor] = nil }
+    if !isServed { arriving.removeValue(forKey: descriptor)?.close() }
     return isServed
   }
 
@@ -369,14 +376,14 @@ final class HTTPServer {
     let descriptor = connection_descriptor(connection)
     let client =
       arriving.removeValue(forKey: descriptor)
-      ?? ClientConnection(server: self, descriptor: descriptor, peer: nil, relay: nil, place: nil)
+      ?? ClientConnection(server: self, descriptor: descriptor, peer: nil, greetingSize: 0, relay: nil, place: nil)
     client.begin(connection)
     return client
   }
 
   fileprivate func connectionEnded(_ client: ClientConnection) {
     heads.remove(client)
-    if client.takeover == nil && !isStopping && client.mayBeSending(afterRun: runCount) {
+    if client.takeover == nil && !client.hasParted && !isStopping && client.mayBeSending(afterRun: runCount) {
       // What libmicrohttpd has answered by itself, most likely: the client is to be able to read it.
       let socket = ClientSocket(sockets, delegate: nil)
       socket.finish()

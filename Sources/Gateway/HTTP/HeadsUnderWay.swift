@@ -54,8 +54,12 @@ struct HeadsUnderWay {
     }
   }
 
-  /// The one whose head is whole: as libmicrohttpd hands that out at once, it is the one it is at work on.
+  /// The one whose head is whole: as libmicrohttpd hands that out at once, it is the one it is at work on. One that it has
+  /// answered by itself, in the middle of the head, has a response until it is closed.
   var whole: ClientConnection? {
-    clients.last { $0.takeUnretainedValue().connection.map(has_whole_head) ?? false }?.takeUnretainedValue()
+    clients.last {
+      guard let connection = $0.takeUnretainedValue().connection else { return false }
+      return has_whole_head(connection) && !has_response(connection)
+    }?.takeUnretainedValue()
   }
 }

@@ -12,21 +12,11 @@ struct LibraryAnswer {
   /// Answers in libmicrohttpd's place a request whose head is whole, and ends the connection: what libmicrohttpd sends after
   /// that goes nowhere.
   func send(to client: ClientConnection) {
-    var body = ByteBuffer()
-    body.appendError(status == 413 ? .resourceExhausted : .invalidArgument, message(for: client))
-    let head = """
-      HTTP/1.1 \(status) \(reasonPhrase(status))\r
-      Content-Type: application/json\r
-      Content-Length: \(body.count)\r
-      X-Content-Type-Options: nosniff\r
-      Connection: close\r
-      \r
-
-      """
+    let code: GrpcCode = status == 413 ? .resourceExhausted : .invalidArgument
+    let answer = BareAnswer(status, code, message(for: client))
     let descriptor = client.descriptor
-    let bytes = Array(head.utf8) + body.withUnsafeBytes { Array($0) }
-    _ = bytes.withUnsafeBytes {
-      Glibc.send(descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
+    answer.bytes.withUnsafeBytes {
+      _ = Glibc.send(descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
     }
     shutdown(descriptor, SocketConstants.shutWrites)
   }

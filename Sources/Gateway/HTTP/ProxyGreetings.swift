@@ -25,7 +25,7 @@ final class ProxyGreetings {
   /// - Parameters:
   ///   - proxies: who is believed; connections of others are closed.
   ///   - handler: takes a connection over whose peer is known.
-  ///   - hasGone: called when one was closed.
+  ///   - hasGone: called when one is no longer here.
   init(
     loop: EventLoop, proxies: TrustedProxies, limit: UInt64, logger: Logger, handler: @escaping Handler,
     hasGone: @escaping () -> Void
@@ -69,7 +69,10 @@ final class ProxyGreetings {
       case .local: SocketAddress(nil, port: 0)
       case .address(let address, let port): SocketAddress(address, port: port)
       }
-    handler(AcceptedSocket(greeting.socket.descriptor, peer: peer), greeting.isTLS)
+    handler(
+      AcceptedSocket(greeting.socket.descriptor, peer: peer, greetingSize: greeting.size), greeting.isTLS)
+    // It counts no more among these, and may have been closed right away.
+    hasGone()
   }
 
   fileprivate func fail(_ greeting: Greeting, _ reason: StaticString) {
@@ -86,6 +89,8 @@ private final class Greeting {
   let isTLS: Bool
   private unowned let owner: ProxyGreetings
   private var bytes: [UInt8] = []
+  /// How many bytes of it have come.
+  var size: Int { bytes.count }
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
 

@@ -35,10 +35,7 @@ final class Refusals {
       close(socket.descriptor)
       return
     }
-    let answer = SocketBytes(BareAnswer(429, .resourceExhausted, reason, headers: "Retry-After: 1\r\n").release())
-    let parting = ClientSocket(sockets, delegate: nil)
-    parting.send(answer.bytes, of: answer)
-    parting.finish()
-    parting.open(socket.descriptor)
+    let answer = BareAnswer(429, .resourceExhausted, reason, headers: "Retry-After: 1\r\n")
+    ClientSocket.parting(sockets, with: answer).open(socket.descriptor)
   }
 }

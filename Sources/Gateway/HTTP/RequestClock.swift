@@ -9,10 +9,10 @@ final class RequestClock {
   struct Limits: Sendable {
     /// How long a head may take from its first byte on, in milliseconds.
     var head: UInt64 = 10_000
-    /// How many bytes of a body must come in a second, on average; 0 for any rate.
+    /// How many bytes of a body must come in a second, on average over ``rateSpan``; 0 for any rate.
     var bodyRate = 1024
-    /// For so long, in milliseconds, the body of a request may come at any rate.
-    static let bodyGrace: UInt64 = 10_000
+    /// Over how many milliseconds, one such span after the other, the rate of a body is measured.
+    static let rateSpan: UInt64 = 10_000
   }
 
   let limits: Limits
@@ -35,6 +35,7 @@ final class RequestClock {
 
   func stop() {
     timer.stop()
+    for client in attended { client.endParting() }
     attended = []
   }
 

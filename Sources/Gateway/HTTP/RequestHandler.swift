@@ -10,6 +10,8 @@ protocol RequestHandler: AnyObject {
   /// Whether the answer may be long in coming, by design, or has no end: it is given up half a second after its client has
   /// closed its side, others somewhat later (``ClientConnection``).
   var isEndless: Bool { get }
+  /// Whether the request goes to etcd in its client's name, and so has to ask for a host that it may (``AllowedHosts``).
+  var isForEtcd: Bool { get }
   /// Whether the handler keeps pieces of the body, which then count as kept for the client (`--max-memory`).
   var keepsBody: Bool { get }
   /// Whether anybody may send it a body, as it is how clients become known; its ``bodyLimit`` is small.
@@ -27,6 +29,7 @@ protocol RequestHandler: AnyObject {
 extension RequestHandler {
   var bodyLimit: BodyLimit? { nil }
   var isEndless: Bool { false }
+  var isForEtcd: Bool { true }
   var keepsBody: Bool { false }
   var isForStrangers: Bool { false }
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {}

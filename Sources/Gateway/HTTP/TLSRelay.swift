@@ -26,7 +26,7 @@ final class TLSRelay {
 
   let peer: SocketAddress
   /// Its place among the connections of its address.
-  private let place: AddressCounts.Place?
+  private var place: AddressCounts.Place?
   private unowned let relays: TLSRelays
   private var session: TLSSession?
   /// The client's connection.
@@ -169,8 +169,8 @@ final class TLSRelay {
     case .failed(let error):
       relays.logger.debug("\(Peer(peer.ipAddress)): \(error)")
       if error.kind == .notTLS {
-        let answer = Self.answerToPlainHTTP
-        send(outer, answer.utf8Start, answer.utf8CodeUnitCount, SocketConstants.noSignal)
+        let answer = BareAnswer(400, .invalidArgument, "this port speaks TLS: use https")
+        answer.bytes.withUnsafeBytes { _ = send(outer, $0.baseAddress, $0.count, SocketConstants.noSignal) }
       }
       awaitClose()
     }
@@ -363,12 +363,8 @@ final class TLSRelay {
     session = nil
     up = WaitingBytes()
     down = WaitingBytes()
+    // What is served through it may outlive it by a moment.
+    place = nil
     relays.remove(self)
   }
-
-  /// For somebody who does not speak TLS.
-  private static let answerToPlainHTTP: StaticString = """
-    HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 96\r\n\r\n\
-    {"error":"this port speaks TLS: use https","message":"this port speaks TLS: use https","code":3}
-    """
 }

@@ -65,7 +65,7 @@ final class TLSRelays {
 
   /// Has the server serve one end of a pair, which it closes in any case; whether it does.
   func serve(_ descriptor: Int32, of relay: TLSRelay) -> Bool {
-    server.serve(descriptor, of: relay.peer, through: relay)
+    server.serve(AcceptedSocket(descriptor, peer: relay.peer), through: relay)
   }
 
   /// There is something to read for the server.

@@ -11,8 +11,9 @@ struct TrustedProxies: Sendable {
 
   /// Reads a list such as `10.0.0.0/8,2001:db8::1,unix`.
   ///
-  /// - Returns: nil where an entry is neither an address, nor a range of addresses, nor `unix`.
+  /// - Returns: nil where an entry is neither an address, nor a range of addresses, nor `unix`. An empty list has none.
   init?(_ list: String) {
+    guard !list.isEmpty else { return }
     for entry in list.split(separator: ",", omittingEmptySubsequences: false) {
       let entry = entry.filter { $0 != " " }
       if entry == "unix" {

@@ -23,8 +23,10 @@ final class MemoryTrimmer {
     }
   }
 
-  /// Not at once, because what is freed last is freed after this is heard of; and not more often.
+  /// In milliseconds: not at once, because what is freed last is freed after this is heard of.
   private static let delay: UInt64 = 200
+  /// It costs the shard milliseconds, which clients that come and go must not have at their pleasure.
+  private static let leastInterval: UInt64 = 5000
 
   /// What is kept for clients, in bytes.
   var bytes = HighWater(least: 8 << 20)
@@ -32,13 +34,28 @@ final class MemoryTrimmer {
   var connections = HighWater(least: 500)
   /// Connections that were taken over, of streams.
   var sockets = HighWater(least: 500)
-  private let timer: LoopTimer
+  private let loop: EventLoop
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in
+    lastTrim = loop.now
+    returnFreeMemory()
+  }
+  private var lastTrim: UInt64?
   private var isStopped = false
 
-  init(loop: EventLoop) { timer = LoopTimer(loop: loop) { returnFreeMemory() } }
+  init(loop: EventLoop) { self.loop = loop }
 
   func trimSoon() {
-    if !isStopped && !timer.isActive { timer.start(after: Self.delay) }
+    if !isStopped && !timer.isActive { timer.start(after: Self.wait(at: loop.now, last: lastTrim)) }
+  }
+
+  /// How many milliseconds to wait before memory is given back.
+  ///
+  /// - Parameters:
+  ///   - now: the time of the loop, in milliseconds.
+  ///   - last: when it was last given back; nil if it never was.
+  static func wait(at now: UInt64, last: UInt64?) -> UInt64 {
+    guard let last, now < last + leastInterval else { return delay }
+    return max(delay, last + leastInterval - now)
   }
 
   /// Does nothing more: the loop is about to end, and what is freed after that is the process's end.

@@ -53,6 +53,8 @@ final class OpenAPIHandler: RequestHandler {
     self.shard = shard
   }
 
+  var isForEtcd: Bool { false }
+
   func receivedEnd() {
     let file = shard.descriptions[format]
     do throws(Refusal) {

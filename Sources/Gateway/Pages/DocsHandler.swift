@@ -3,40 +3,43 @@ import GrpcBridge
 /// Answers with a file of the page `/docs`.
 final class DocsHandler: RequestHandler {
   private let file: DocsFile?
-  private let folder: DocsFolder?
+  private let page: DocsPage?
   private unowned let exchange: Exchange
 
   /// - Parameters:
   ///   - file: nil for `/docs` itself, relative to which the page's links would lead elsewhere.
-  ///   - folder: where the files are; nil where there is no page.
-  init(_ file: DocsFile?, in folder: DocsFolder?, exchange: Exchange) {
+  ///   - page: nil where there is none.
+  init(_ file: DocsFile?, of page: DocsPage?, exchange: Exchange) {
     self.file = file
-    self.folder = folder
+    self.page = page
     self.exchange = exchange
   }
 
   func receivedEnd() {
-    guard let folder else { return exchange.respond(absence) }
+    guard let page else { return exchange.respond(absence) }
     guard let file else {
       // Relative, so that it is right behind a proxy that adds a prefix, too.
       return exchange.respond(.empty(308, headers: [("Location", "docs/")]))
     }
     do throws(Refusal) {
       let known = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
-      guard let content = folder.open(file, takesGzip: takesGzip) else { return exchange.respond(absence) }
+      guard let content = page.content(of: file, takesGzip: takesGzip) else { return exchange.respond(absence) }
       var headers = PagePolicy.headers(allowing: PagePolicy.swagger)
       headers += [
         ("ETag", EntityTag.text(content.version)), ("Cache-Control", "no-cache"), ("Vary", "Accept-Encoding"),
       ]
       if content.isCompressed { headers.append(("Content-Encoding", "gzip")) }
       let status: UInt32 = known?.matchesWeakly(content.version) == true ? 304 : 200
-      exchange.respond(status, file: content, contentType: file.contentType, headers: headers)
+      // For 304 with the head that the file would have had.
+      exchange.respond(status, contentType: file.contentType, constant: content.bytes, headers: headers)
     } catch {
       exchange.respond(.error(error))
     }
   }
 
   private var absence: HTTPResponse { .error(404, .notFound, "this gateway has no docs page (--docs)") }
+
+  var isForEtcd: Bool { false }
 
   func clientIsGone() {}
 

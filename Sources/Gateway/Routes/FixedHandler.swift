@@ -18,6 +18,8 @@ final class FixedHandler: RequestHandler {
     self.headers = headers
   }
 
+  var isForEtcd: Bool { false }
+
   func receivedEnd() { exchange.respond(.error(status, code, message, headers: headers)) }
   func clientIsGone() {}
 }

@@ -48,6 +48,8 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     self.shard = shard
   }
 
+  var isForEtcd: Bool { false }
+
   func receivedEnd() {
     switch probe {
     case .livez: exchange.respond(.text(200, "ok\n"))

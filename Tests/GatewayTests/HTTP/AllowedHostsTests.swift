@@ -25,6 +25,19 @@ import Testing
     #expect(all.allow(host.utf8))
   }
 
-  @Test(arguments: ["a,,b", "http://a", "a:80", "*.example", ""])
+  @Test(arguments: ["a,,b", "http://a", "a:80", "*.example", ".", " "])
   func whatIsNoNameCannotBeListed(_ list: String) { #expect(AllowedHosts(list) == nil) }
+
+  @Test func aFinalDotMakesNoDifference() throws {
+    let hosts = try #require(AllowedHosts("etcd.example., other.example"))
+    #expect(
+      hosts.allow("etcd.example".utf8) && hosts.allow("etcd.example.:80".utf8) && hosts.allow("other.example.".utf8))
+  }
+
+  /// As a variable of the environment may be.
+  @Test func emptyListsHaveNothing() throws {
+    #expect(try #require(AllowedHosts("")).allow("etcd.example".utf8) == false)
+    #expect(try #require(TrustedProxies("")).isEmpty)
+    #expect(try #require(AllowedOrigins("")).isEmpty)
+  }
 }

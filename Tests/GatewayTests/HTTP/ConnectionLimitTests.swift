@@ -68,6 +68,106 @@ struct ConnectionLimitTests {
     }
   }
 
+  /// A place is free as soon as its connection is closed.
+  @Test(arguments: [false, true]) func oneConnectionAfterTheOtherIsServed(_ overTLS: Bool) async throws {
+    let arguments = ["--max-connections-per-address", "2", "--shards", "1"]
+    try await withSecureGateway(["http://127.0.0.1:1"], arguments) { secure in
+      for _ in 0..<50 {
+        let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+        #expect(try await connection.get("/livez", headers: [("Connection", "close")]).status == 200)
+        try await connection.receiveClose()
+        await connection.close()
+      }
+    }
+  }
+
+  @Test func anAddressHasOneConnectionAtLeast() async throws {
+    let arguments = ["serve", "--max-connections-per-address", "0"]
+    try await CommandRun.etcdRest(arguments).expectRefusal(naming: "--max-connections-per-address")
+  }
+
+  /// Behind a proxy the clients count that it names, not the proxy.
+  @Test func clientsOfAProxyCountByThemselves() async throws {
+    try await withProxiedGateway("proxy+http", ["--max-connections-per-address", "2"]) { port in
+      func connect(from client: String) async throws -> HTTPConnection {
+        let connection = try await HTTPConnection.connect(to: "http://127.0.0.1:\(port)")
+        try await connection.send("PROXY TCP4 \(client) 192.0.2.1 40000 80\r\n")
+        return connection
+      }
+      var kept: [HTTPConnection] = []
+      for _ in 0..<2 {
+        let connection = try await connect(from: "198.51.100.7")
+        #expect(try await connection.get("/livez").status == 200)
+        kept.append(connection)
+      }
+      let third = try await connect(from: "198.51.100.7")
+      #expect(try await third.receive().status == 429)
+      let other = try await connect(from: "198.51.100.8")
+      #expect(try await other.get("/livez").status == 200)
+      for connection in kept { #expect(try await connection.get("/livez").status == 200) }
+    }
+  }
+
+  /// Connections that are closed as soon as they have said whom they are for leave room for others.
+  @Test func refusedClientsOfAProxyLeaveRoom() async throws {
+    let arguments = [
+      "--max-connections-per-address", "1", "--max-connections", "2", "--shards", "1", "--handshake-timeout", "1h",
+    ]
+    try await withProxiedGateway("proxy+https", arguments) { port in
+      func connect(from client: String) async throws -> HTTPConnection {
+        let connection = try await HTTPConnection.connect(to: "http://127.0.0.1:\(port)")
+        try await connection.send("PROXY TCP4 \(client) 192.0.2.1 40000 80\r\n")
+        return connection
+      }
+      let first = try await connect(from: "198.51.100.7")
+      let second = try await connect(from: "198.51.100.7")
+      try await second.receiveClose()
+      let third = try await connect(from: "198.51.100.8")
+      // What is no TLS gets an answer from whatever serves TLS.
+      try await third.send("GET / HTTP/1.1\r\n\r\n")
+      #expect(try await third.receive().status == 400)
+      await first.close()
+    }
+  }
+
+  /// Runs a gateway that listens behind a proxy on a port of this machine.
+  private func withProxiedGateway(
+    _ scheme: String, _ arguments: [String], _ body: (Int) async throws -> Void
+  ) async throws {
+    try await withTemporaryDirectory { directory in
+      let certificate = try TestAuthority(in: directory).issue("server")
+      let flags = [
+        "--listen", "127.0.0.1:0", "--listen", "\(scheme)://127.0.0.1:0", "--trusted-proxies", "127.0.0.1",
+        "--tls-cert", certificate.certificate, "--tls-key", certificate.key,
+      ]
+      let needed = scheme.hasSuffix("s") ? flags : Array(flags.dropLast(4))
+      try await withGateway(["http://127.0.0.1:1"], needed + arguments) { gateway in
+        try await body(try #require(gateway.urls.last?.split(separator: ":").last.flatMap { Int($0) }))
+      }
+    }
+  }
+
+  /// Files that are asked for and not read take no descriptors beside their connections.
+  @Test func filesThatAreNotReadTakeNoDescriptors() async throws {
+    try await withEtcd(.v3_5) { etcd in
+      try await withDescriptors(200, etcd.url) { process, http in
+        let url = http.url
+        var unread: [HTTPConnection] = []
+        for _ in 0..<80 {
+          let connection = try await HTTPConnection.connect(to: url)
+          await connection.setReceiveBuffer(bytes: 4096)
+          try await connection.sendRequest("GET", "/docs/swagger-ui-bundle.js")
+          #expect(try await connection.receiveHead().status == 200)
+          unread.append(connection)
+        }
+        #expect(process.openDescriptors < 190, "\(process.openDescriptors) descriptors")
+        // etcd can be dialled.
+        #expect(try await http.post("/v3/kv/range", #"{"key":"YQ=="}"#).status == 200)
+        for connection in unread { await connection.close() }
+      }
+    }
+  }
+
   /// Runs a gateway that may have so many descriptors.
   private func withDescriptors(
     _ count: Int, _ endpoint: String, _ body: (ChildProcess, HTTPClient) async throws -> Void

@@ -1,3 +1,6 @@
+import EtcdSchema
+import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -66,6 +69,56 @@ struct HalfCloseTests {
       #expect(peer.record.streams(of: RpcPath.range).allSatisfy { $0.reset == nil })
       gate.open()
       #expect(try await connection.receive().status == 200)
+    }
+  }
+
+  /// Answers that come one after the other: as long as they do, the client is waited for, however long all of them take.
+  @Test func slowAnswersAreAllWaitedFor() async throws {
+    let gates = (0..<8).map { _ in ScriptedPeer.Gate() }
+    let next = Mutex(0)
+    try await withScriptedEtcd(script: { call in
+      guard call.path == RpcPath.range else { return .hang }
+      let number = next.withLock { next in
+        defer { next += 1 }
+        return next
+      }
+      return ScriptedPeer.Answer.range.after(gates[number % gates.count])
+    }) { peer, gateway in
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      try await connection.send(String(repeating: Self.requests[3], count: gates.count))
+      await connection.finishSending()
+      // Longer together than any one is waited for.
+      for gate in gates {
+        try await Task.sleep(for: .seconds(1))
+        gate.open()
+        #expect(try await connection.receive().status == 200)
+      }
+    }
+  }
+
+  @Test func aSlowDownloadIsWaitedFor() async throws {
+    let pieces = (0..<8).map { number in
+      Etcdserverpb_SnapshotResponse.with {
+        $0.remainingBytes = UInt64(7 - number) * 512
+        $0.blob = Data(repeating: UInt8(number), count: 512)
+      }.wireBytes
+    }
+    let gates = pieces.map { _ in ScriptedPeer.Gate() }
+    let steps = zip(pieces, gates).flatMap { [ScriptedPeer.Step.wait($1), .data(grpcFrame($0))] }
+    let answer = ScriptedPeer.Answer([.headers(.grpcResponse)] + steps + [.trailers(.grpcStatus(0))])
+    try await withScriptedEtcd(script: { call in
+      call.path == "/etcdserverpb.Maintenance/Snapshot" ? answer : .hang
+    }) { peer, gateway in
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      try await connection.send("GET /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      await connection.finishSending()
+      for gate in gates {
+        gate.open()
+        try await Task.sleep(for: .seconds(1))
+      }
+      #expect(try await connection.receiveHead().status == 200)
+      // The last bytes would be the hash of the others, and are not.
+      _ = try await connection.receive(exactly: 7 * 512)
     }
   }
 

@@ -21,11 +21,81 @@ import Testing
         let refusal = try await rebound.request("GET", path, "", headers: Self.webSocket)
         expectError(refusal, 421, code: 7, path)
       }
-      // With credentials it is served, as no such page has them; so is whatever tells nothing of what etcd keeps.
+      // With credentials that etcd checks it is served, as no such page has them; so is whatever tells nothing of what etcd
+      // keeps.
       expectStatus(200, try await rebound.request("GET", "/keys?prefix=", "", headers: basic("ann:annpw")))
       expectStatus(
         200, try await rebound.request("POST", "/v3/auth/authenticate", #"{"name":"ann","password":"annpw"}"#))
       for path in ["/livez", "/readyz", "/health"] { expectStatus(200, try await rebound.request("GET", path, "")) }
+    }
+  }
+
+  /// Where etcd looks at no credentials, those that a page makes up are none: `fetch` and `WebSocket` let it send any.
+  @Test(arguments: ["Basic \("x:y".base64)", "Bearer x", "x"])
+  func credentialsThatEtcdDoesNotCheckExcuseNothing(_ credentials: String) async throws {
+    try await withEtcdAndGateway(.v3_5) { etcd, gateway in
+      let rebound = OtherName(gateway: gateway, name: "rebound.example")
+      let origin = [("Origin", "http://rebound.example"), ("Authorization", credentials)]
+      for (method, path, body) in [
+        ("POST", "/v3/kv/put", #"{"key":"eA==","value":"eA=="}"#), ("PUT", "/keys/x", "EVIL"), ("GET", "/keys/x", ""),
+        ("PUT", "/keys/x", String(repeating: "EVIL", count: 20_000)), ("GET", "/snapshot", ""),
+        ("GET", "/keys/x?watch=true", ""), ("POST", "/v3/watch", #"{"create_request":{"key":"eA=="}}"#),
+        ("DELETE", "/keys/x", ""), ("POST", "/v3/auth/user/add", #"{"name":"m","password":"m"}"#),
+      ] {
+        let response = try await rebound.request(method, path, body, headers: origin)
+        expectError(response, 421, code: 7, "\(method) \(path)")
+      }
+      let socket = try await rebound.request("GET", "/v3/kv/range", "", headers: Self.webSocket + origin)
+      expectError(socket, 421, code: 7, "a WebSocket")
+      expectStatus(404, try await gateway.http.get("/keys/x"))
+      // By a name that may be asked for nothing has changed, nor for what tells nothing.
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", ["key": "eA=="], user: "x:y"))
+      expectStatus(200, try await rebound.request("GET", "/health", "", headers: origin))
+      // Once etcd checks them, they are what they are.
+      try await etcd.enableAuth(rootPassword: AuthFixture.rootPassword)
+      let user = basic(AuthFixture.root)
+      expectStatus(200, try await rebound.request("POST", "/v3/kv/range", #"{"key":"eA=="}"#, headers: user))
+      expectStatus(401, try await rebound.request("POST", "/v3/kv/range", #"{"key":"eA=="}"#, headers: origin))
+    }
+  }
+
+  @Test func aSubprotocolExcusesNothingEither() async throws {
+    try await withEtcdAndGateway(.v3_5) { _, gateway in
+      let rebound = OtherName(gateway: gateway, name: "rebound.example")
+      let headers = Self.webSocket + [("Sec-WebSocket-Protocol", "Bearer, x"), ("Origin", "http://rebound.example")]
+      expectError(try await rebound.request("GET", "/v3/kv/range", "", headers: headers), 421, code: 7, "Bearer, x")
+    }
+  }
+
+  /// Behind a name of its own a gateway is served to its users as by any other: every kind of request, and to a client that
+  /// closes its side at once.
+  @Test func usersAreServedByAnyName() async throws {
+    try await withAuth(.v3_5) { fixture, gateway in
+      let named = OtherName(gateway: gateway, name: "etcd.example.com")
+      let user = basic(AuthFixture.root)
+      for number in 0..<20 {
+        let value = String(repeating: "v", count: number % 2 == 0 ? 1 : 100_000)
+        expectStatus(200, try await named.request("PUT", "/keys/x", value, headers: user))
+        expectStatus(200, try await named.request("GET", "/keys/x", "", headers: user, halfCloses: true))
+      }
+      let login = try await gateway.http.post(
+        "/v3/auth/authenticate", ["name": "root", "password": .string(AuthFixture.rootPassword)])
+      let token = try #require(try login.json["token"]?.string)
+      expectStatus(200, try await named.request("GET", "/keys/x", "", headers: [("Authorization", token)]))
+      let socket = Self.webSocket + [("Sec-WebSocket-Protocol", "Bearer, \(token)")]
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      let fields = socket.map { "\($0): \($1)\r\n" }.joined()
+      try await connection.send("GET /v3/watch HTTP/1.1\r\nHost: etcd.example.com\r\n\(fields)\r\n")
+      #expect(try await connection.receiveHead().status == 101)
+    }
+  }
+
+  /// An etcd that does not answer leaves it open whether it checks credentials.
+  @Test func withoutAnAnswerNothingIsServed() async throws {
+    try await withScriptedEtcd(script: { _ in .failure(14, "etcdserver: no leader") }) { _, gateway in
+      let rebound = OtherName(gateway: gateway, name: "rebound.example")
+      let response = try await rebound.request("GET", "/keys/x", "", headers: basic("x:y"))
+      expectError(response, 503)
     }
   }
 
@@ -52,13 +122,14 @@ struct OtherName {
   let name: String
 
   func request(
-    _ method: String, _ path: String, _ body: String, headers: [(String, String)] = []
+    _ method: String, _ path: String, _ body: String, headers: [(String, String)] = [], halfCloses: Bool = false
   ) async throws -> HTTPResponse {
     let connection = try await HTTPConnection.connect(to: gateway.url)
     var head = "\(method) \(path) HTTP/1.1\r\nHost: \(name)\r\n"
     for (field, value) in headers { head += "\(field): \(value)\r\n" }
     if method != "GET" { head += "Content-Length: \(body.utf8.count)\r\n" }
     try await connection.send(head + "\r\n" + body)
+    if halfCloses { await connection.finishSending() }
     let response = try await connection.receive()
     await connection.close()
     return response

@@ -58,6 +58,14 @@ struct MemoryAccountTests {
     #expect(falls == [false, false, true, false])
   }
 
+  /// However often clients come and go.
+  @Test func memoryIsGivenBackNowAndThen() {
+    #expect(MemoryTrimmer.wait(at: 1000, last: nil) == 200)
+    #expect(MemoryTrimmer.wait(at: 1000, last: 1000) == 5000)
+    #expect(MemoryTrimmer.wait(at: 5900, last: 1000) == 200)
+    #expect(MemoryTrimmer.wait(at: 90_000, last: 1000) == 200)
+  }
+
   @Test func theBudgetIsAQuarterOfWhatThereIs() {
     #expect(MachineMemory.budget(of: 2 << 30) == 512 << 20)
     #expect(MachineMemory.budget(of: 100 << 20) == 64 << 20)
