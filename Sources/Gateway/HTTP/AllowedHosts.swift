@@ -47,7 +47,7 @@ struct AllowedHosts: Sendable {
     }
     if !name.isEmpty && !name.contains(UInt8(ascii: ".")) { return true }
     if name.last == UInt8(ascii: ".") { name = name.dropLast() }
-    return Self.isIPv4(name) || Self.isLocalhost(name) || names.contains { Self.isSame(name, $0) }
+    return Self.isIPv4(name) || Self.isLocalhost(name) || names.contains { name.isNamed($0) }
   }
 
   /// `[2001:db8::1]:8379`: what it exactly is does not matter, as no name looks like that.
@@ -82,15 +82,9 @@ struct AllowedHosts: Sendable {
   /// `localhost` and names below it, which are nobody's (RFC 6761, section 6.3).
   private static func isLocalhost(_ name: some BidirectionalCollection<UInt8>) -> Bool {
     let local = "localhost".utf8
-    guard name.count >= local.count, isSame(name.suffix(local.count), local) else { return false }
+    guard name.count >= local.count, name.suffix(local.count).isNamed(local) else { return false }
     let rest = name.dropLast(local.count)
     return rest.isEmpty || rest.last == UInt8(ascii: ".")
-  }
-
-  /// - Parameter lower: in lower case.
-  private static func isSame(_ name: some Collection<UInt8>, _ lower: some Collection<UInt8>) -> Bool {
-    name.count == lower.count
-      && zip(name, lower).allSatisfy { ((0x41...0x5A).contains($0) ? $0 | 0x20 : $0) == $1 }
   }
 
   private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }

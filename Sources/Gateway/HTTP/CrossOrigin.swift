@@ -24,7 +24,7 @@ enum CrossOrigin {
   ///   - origin: the request's `Origin` header.
   ///   - allowed: whose pages may read the answer.
   static func addHeaders(
-    for origin: HeaderValue?, _ allowed: AllowedOrigins, _ add: (StaticString, String) -> Void
+    for origin: HeadBytes?, _ allowed: AllowedOrigins, _ add: (StaticString, String) -> Void
   ) {
     guard !allowed.isEmpty else { return }
     // Of every answer, as the one without may be what a cache gives to the next page.
@@ -84,14 +84,7 @@ enum CrossOrigin {
   static func fieldNames(_ list: String) -> [String] {
     guard list.utf8.count <= longestAsked else { return [] }
     let names = WebSocketHandshake.list(list).map(String.init)
-    // A token (RFC 9110, section 5.6.2).
-    let isGood = names.allSatisfy {
-      $0.utf8.allSatisfy { byte in
-        (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) && byte < 0x7B
-          || "!#$%&'*+-.^_`|~".utf8.contains(byte)
-      }
-    }
-    return isGood ? names : []
+    return names.allSatisfy(\.utf8.isToken) ? names : []
   }
 }
 

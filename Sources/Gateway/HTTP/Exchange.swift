@@ -107,7 +107,7 @@ final class Exchange {
   var address: String { "\(isSecure ? "https" : "http")://\(host ?? "localhost")" }
 
   /// The parameters of the query: ``RequestTarget/queryItems``.
-  var queryItems: [(name: HeaderValue, value: HeaderValue?)] { head.target?.queryItems ?? [] }
+  var queryItems: [(name: HeadBytes, value: HeadBytes?)] { head.target?.queryItems ?? [] }
 
   /// All headers of the request, as they were sent.
   var headers: [(name: String, value: String)] {

@@ -18,20 +18,19 @@ struct Forwarded: Equatable {
 ///
 /// Invariant of the pointers: as for ``RequestHead``, whose fields they are.
 struct ForwardedFields {
-  typealias Value = UnsafeBufferPointer<UInt8>
 
   /// Through how many proxies a request is followed.
   static let mostHops = 32
   /// How long a host may be: a name of 255 bytes (RFC 1035, section 2.3.4) and a port.
   private static let longestHost = 255 + 6
 
-  private var standard: [Value] = []
-  private var clients: [Value] = []
-  private var schemes: [Value] = []
-  private var hosts: [Value] = []
+  private var standard: [HeadBytes] = []
+  private var clients: [HeadBytes] = []
+  private var schemes: [HeadBytes] = []
+  private var hosts: [HeadBytes] = []
 
   /// Takes note of a header field, if it is one of these.
-  mutating func take(_ name: Value, _ value: Value) {
+  mutating func take(_ name: HeadBytes, _ value: HeadBytes) {
     if name.isNamed("forwarded") {
       standard.append(value)
     } else if name.isNamed("x-forwarded-for") {
@@ -85,7 +84,9 @@ struct ForwardedFields {
   private func customHops() -> [Hop] {
     let (clients, schemes, hosts) = (Self.last(clients), Self.last(schemes), Self.last(hosts))
     // Most proxies append to the first list, but replace the others, which then are about the client.
-    func element(_ list: [Value], _ index: Int) -> Value? { list.isEmpty ? nil : list[min(index, list.count - 1)] }
+    func element(_ list: [HeadBytes], _ index: Int) -> HeadBytes? {
+      list.isEmpty ? nil : list[min(index, list.count - 1)]
+    }
     return (0..<max(clients.count, schemes.isEmpty && hosts.isEmpty ? 0 : 1)).map { index in
       Hop(
         address: index < clients.count ? Self.address(clients[index]) : nil,
@@ -94,12 +95,12 @@ struct ForwardedFields {
   }
 
   /// The last elements of a list that may be in several fields (RFC 9110, section 5.6.1), the last one first.
-  private static func last(_ values: [Value]) -> [Value] {
-    var elements: [Value] = []
+  private static func last(_ values: [HeadBytes]) -> [HeadBytes] {
+    var elements: [HeadBytes] = []
     for value in values.reversed() {
       for element in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).reversed() {
         guard elements.count < mostHops else { return elements }
-        elements.append(Value(rebasing: element).trimmed)
+        elements.append(HeadBytes(rebasing: element).trimmed)
       }
     }
     return elements
@@ -108,7 +109,7 @@ struct ForwardedFields {
   // MARK: - Forwarded
 
   /// The last elements, the last one first; none where any of them is malformed, as nobody knows then where one begins.
-  private static func hops(_ values: [Value]) -> [Hop] {
+  private static func hops(_ values: [HeadBytes]) -> [Hop] {
     var hops: [Hop] = []
     for value in values {
       var reader = ForwardedReader(value)
@@ -123,7 +124,7 @@ struct ForwardedFields {
 
   /// A node's address (RFC 7239, section 6), with or without a port; nil where it has none. An IPv6 address may stand
   /// without brackets, as in `X-Forwarded-For`.
-  static func address(_ node: Value) -> IPAddress? {
+  static func address(_ node: HeadBytes) -> IPAddress? {
     guard let first = node.first else { return nil }
     if first == UInt8(ascii: "[") {
       guard let end = node.firstIndex(of: UInt8(ascii: "]")), isPort(node[(end + 1)...]) else { return nil }
@@ -137,19 +138,19 @@ struct ForwardedFields {
   }
 
   /// Whether this is nothing, or a colon and a port, which may be hidden (RFC 7239, section 6).
-  private static func isPort(_ text: Slice<Value>) -> Bool {
+  private static func isPort(_ text: Slice<HeadBytes>) -> Bool {
     guard let colon = text.first else { return true }
     let port = text.dropFirst()
     return colon == UInt8(ascii: ":") && (1...64).contains(port.count) && port.allSatisfy { $0 > 0x20 && $0 < 0x7F }
   }
 
-  static func isSecure(_ scheme: Value) -> Bool? {
+  static func isSecure(_ scheme: HeadBytes) -> Bool? {
     if scheme.isNamed("https") || scheme.isNamed("wss") { return true }
     return scheme.isNamed("http") || scheme.isNamed("ws") ? false : nil
   }
 
   /// Nil where the text is no host: what an authority has no room for, too.
-  static func host(_ text: Value) -> String? {
+  static func host(_ text: HeadBytes) -> String? {
     guard (1...longestHost).contains(text.count),
       text.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"/?#@\\\"<>,;".utf8.contains($0) })
     else { return nil }
@@ -248,24 +249,5 @@ struct ForwardedReader {
       bytes.append(character)
     }
     isMalformed = true
-  }
-}
-
-extension UnsafeBufferPointer<UInt8> {
-  /// Whether the text is `name`, which is in lower case, in whichever case.
-  fileprivate func isNamed(_ name: StaticString) -> Bool {
-    guard count == name.utf8CodeUnitCount else { return false }
-    return zip(self, 0...).allSatisfy { byte, index in
-      let lower = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
-      return lower == name.utf8Start[index]
-    }
-  }
-
-  /// The text without the blanks around it.
-  fileprivate var trimmed: UnsafeBufferPointer<UInt8> {
-    var text = self[...]
-    while let first = text.first, first == 0x20 || first == 0x09 { text = text.dropFirst() }
-    while let last = text.last, last == 0x20 || last == 0x09 { text = text.dropLast() }
-    return UnsafeBufferPointer(rebasing: text)
   }
 }

@@ -1,6 +1,3 @@
-/// Bytes of a request, where they lie.
-typealias HeadBytes = UnsafeBufferPointer<UInt8>
-
 /// Checks the head of a request line by line, so that nobody in front of the gateway can have read another request in it
 /// (RFC 9112, section 11.2). It looks at bytes and nothing else: no call, no allocation unless there is a fault.
 ///
@@ -31,7 +28,7 @@ struct HeadCheck {
   init(method: HeadBytes, target: HeadBytes, version: HeadBytes, isLax: Bool) {
     self.isLax = isLax
     isHTTP10 = version.elementsEqual("HTTP/1.0".utf8)
-    if method.isEmpty || !method.allSatisfy(Self.isToken) {
+    if !method.isToken {
       fault = "the method is not a token"
     } else if !Self.isTarget(target) {
       fault = "the request target has a blank, a control character or '#', which have to be percent-encoded"
@@ -46,7 +43,7 @@ struct HeadCheck {
   /// - Parameter value: as libmicrohttpd has it, before it is freed of blanks at its end.
   mutating func take(name: HeadBytes, value: HeadBytes) {
     guard fault == nil else { return }
-    if name.isEmpty || !name.allSatisfy(Self.isToken) {
+    if !name.isToken {
       fault = "the name of a header field is not a token: '\(Self.printable(name))'"
     } else if !Self.isValue(value) {
       fault = "the value of the header field '\(Self.printable(name))' has a control character"
@@ -56,9 +53,9 @@ struct HeadCheck {
     next = value.end + 2
     guard fault == nil else { return }
     switch name.count {
-    case 4 where Self.isSame(name, "host"): takeHost(Self.trimmed(value))
-    case 14 where Self.isSame(name, "content-length"): takeLength(Self.trimmed(value))
-    case 17 where Self.isSame(name, "transfer-encoding"): takeCoding(Self.trimmed(value))
+    case 4 where name.isNamed("host"): takeHost(value.trimmed)
+    case 14 where name.isNamed("content-length"): takeLength(value.trimmed)
+    case 17 where name.isNamed("transfer-encoding"): takeCoding(value.trimmed)
     default: break
     }
   }
@@ -107,7 +104,7 @@ struct HeadCheck {
   private mutating func takeCoding(_ value: HeadBytes) {
     if contentLength != nil || isChunked {
       fault = "the request has more than one length"
-    } else if !Self.isSame(value, "chunked") {
+    } else if !value.isNamed("chunked") {
       fault = "the only transfer encoding that is understood is chunked"
     }
     isChunked = true
@@ -143,7 +140,7 @@ struct HeadCheck {
     return host.allSatisfy(isInHost)
   }
 
-  /// `token` (RFC 9110, section 5.6.2).
+  /// Whether the byte is one of a `token`.
   static func isToken(_ byte: UInt8) -> Bool { contains(tokenCharacters, byte) }
 
   /// `unreserved`, `sub-delims` and what percent-encoding needs (RFC 3986, section 2).
@@ -167,26 +164,6 @@ struct HeadCheck {
     var faults: UInt8 = 0
     for byte in text { faults |= byte <= 0x20 || byte == 0x7F || byte == UInt8(ascii: "#") ? 1 : 0 }
     return faults == 0 && !text.isEmpty
-  }
-
-  /// A value without the blanks around it (RFC 9112, section 5.1).
-  static func trimmed(_ value: HeadBytes) -> HeadBytes {
-    var value = value
-    while let last = value.last, isBlank(last) { value = HeadBytes(rebasing: value.dropLast()) }
-    return value
-  }
-
-  /// Whether a text is another one, whatever the case of its letters.
-  private static func isSame(_ text: HeadBytes, _ other: StaticString) -> Bool {
-    guard text.count == other.utf8CodeUnitCount else { return false }
-    var index = 0
-    while index < text.count {
-      let byte = text[index]
-      let lower = (0x41...0x5A).contains(byte) ? byte | 0x20 : byte
-      if lower != other.utf8Start[index] { return false }
-      index += 1
-    }
-    return true
   }
 
   /// The beginning of a name, for an error.

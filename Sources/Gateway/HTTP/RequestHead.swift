@@ -1,9 +1,6 @@
 internal import CMicrohttpd
 import Glibc
 
-/// The bytes of a header value, in the memory of the connection: valid until the request is completed.
-typealias HeaderValue = UnsafeBufferPointer<UInt8>
-
 /// What the gateway looks at of a request's head.
 ///
 /// Its pointers are into libmicrohttpd's memory of the connection, which lives until the request is completed.
@@ -13,25 +10,25 @@ struct RequestHead {
   /// What the request is about; nil where nobody knows, which is a ``fault``.
   let target: RequestTarget?
   let method: HTTPMethod
-  var authorization: HeaderValue?
+  var authorization: HeadBytes?
   /// The host that the client asks for, or the proxy that passes the request on, with the port if any.
-  private(set) var host: HeaderValue?
+  private(set) var host: HeadBytes?
   /// What the client would have the answer in, of the types that it names and the gateway knows.
   var accepted: MediaType?
   /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
-  var ifMatch: [HeaderValue] = []
-  var ifNoneMatch: [HeaderValue] = []
+  var ifMatch: [HeadBytes] = []
+  var ifNoneMatch: [HeadBytes] = []
   /// Whether the client asks for strict handling of its input (`Prefer: handling=strict`, RFC 7240).
   var isStrict = false
-  var grpcTimeout: HeaderValue?
-  var requestTimeout: HeaderValue?
+  var grpcTimeout: HeadBytes?
+  var requestTimeout: HeadBytes?
   var hasContentEncoding = false
   /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
-  var origin: HeaderValue?
+  var origin: HeadBytes?
   /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request Headers).
-  var fetchSite: HeaderValue?
+  var fetchSite: HeadBytes?
   /// The last event that a client has seen of a stream that it goes on with (HTML Standard, section 9.2.4).
-  var lastEventID: HeaderValue?
+  var lastEventID: HeadBytes?
   /// Whether a browser asks what a page may ask for (Fetch Standard, "CORS-preflight request").
   var isPreflight = false
   /// Whether the client would rather go on as a WebSocket.
@@ -85,9 +82,9 @@ struct RequestHead {
     if fault == nil && self.target == nil { fault = "the request target is neither a path nor an http URL" }
   }
 
-  private mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeaderValue) {
+  private mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeadBytes) {
     check.take(name: nameBytes, value: untrimmed)
-    let value = HeadCheck.trimmed(untrimmed)
+    let value = untrimmed.trimmed
     let nameSize = nameBytes.count
     guard let name = UnsafeRawPointer(nameBytes.baseAddress)?.assumingMemoryBound(to: CChar.self) else { return }
     func isNamed(_ other: StaticString) -> Bool {
@@ -154,7 +151,7 @@ enum HTTPMethod {
 /// The preferences of a request that the gateway honours (RFC 7240).
 enum Preference {
   /// Whether `handling=strict` (RFC 7240, section 4.4) is among the preferences.
-  static func isStrict(_ header: HeaderValue) -> Bool {
+  static func isStrict(_ header: HeadBytes) -> Bool {
     String(decoding: header, as: UTF8.self).lowercased().split(separator: ",").contains { preference in
       preference.split(separator: ";").first?.filter { $0 != " " && $0 != "\"" } == "handling=strict"
     }

@@ -35,8 +35,7 @@ struct RequestTarget {
   private static func scheme(_ text: HeadBytes.SubSequence) -> Int? {
     for scheme in ["http://" as StaticString, "https://"] {
       let length = scheme.utf8CodeUnitCount
-      let isThis = text.count >= length && zip(text, 0..<length).allSatisfy { $0 | 0x20 == scheme.utf8Start[$1] | 0x20 }
-      if isThis { return length }
+      if text.prefix(length).isNamed(scheme) { return length }
     }
     return nil
   }

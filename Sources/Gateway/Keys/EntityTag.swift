@@ -8,7 +8,7 @@ struct EntityTag {
   static func text(_ revision: Int64) -> String { "\"\(revision)\"" }
 
   /// Reads a tag; nil where the text is none.
-  fileprivate init?(_ text: Slice<HeaderValue>) {
+  fileprivate init?(_ text: Slice<HeadBytes>) {
     var text = text
     isWeak = text.starts(with: "W/".utf8)
     if isWeak { text = text.dropFirst(2) }
@@ -33,7 +33,7 @@ enum TagCondition {
   ///   - name: the header's name.
   /// - Returns: nil where there are none.
   /// - Throws: ``Refusal`` where they are no such thing.
-  init?(_ lines: [HeaderValue], _ name: StaticString) throws(Refusal) {
+  init?(_ lines: [HeadBytes], _ name: StaticString) throws(Refusal) {
     guard !lines.isEmpty else { return nil }
     if lines.count == 1, lines[0][...].trimmed.elementsEqual([UInt8(ascii: "*")]) {
       self = .any

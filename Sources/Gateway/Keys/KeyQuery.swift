@@ -14,7 +14,7 @@ struct KeyQuery {
 
   /// - Parameter known: those that a request of this path and method may have.
   /// - Throws: ``Refusal`` that names the parameter which is unknown, repeated or not what it should be.
-  init(_ items: [(name: HeaderValue, value: HeaderValue?)], known: () -> [QueryParameter]) throws(Refusal) {
+  init(_ items: [(name: HeadBytes, value: HeadBytes?)], known: () -> [QueryParameter]) throws(Refusal) {
     for item in items {
       let name = Self.name(of: item.name)
       guard let parameter = QueryParameter(rawValue: name), known().contains(parameter) else {
@@ -31,7 +31,7 @@ struct KeyQuery {
   }
 
   /// The name of a parameter, decoded where it can be.
-  static func name(of text: HeaderValue) -> String {
+  static func name(of text: HeadBytes) -> String {
     String(decoding: PercentEncoding.decode(form: text) ?? Array(text), as: UTF8.self)
   }
 

@@ -17,7 +17,7 @@ struct WatchStart {
   ///   - id: the `Last-Event-ID` header, which counts for more: a browser that comes back asks for what it has asked for
   ///     before, and says beside it how far it got.
   /// - Throws: ``Refusal`` where that is none.
-  init(since: Int64?, lastEventID id: HeaderValue?) throws(Refusal) {
+  init(since: Int64?, lastEventID id: HeadBytes?) throws(Refusal) {
     guard let id, !id.isEmpty else {
       (revision, skipped, isReturn) = (since, 0, false)
       return

@@ -17,23 +17,23 @@ enum RequestCredentials {
   /// ones would be let in as well, each as credentials of its own. etcd from 3.5.28 on sets no such password.
   static let longestPassword = 72
 
-  init(_ header: HeaderValue?, bridge: Bridge) {
+  init(_ header: HeadBytes?, bridge: Bridge) {
     guard let header, !header.isEmpty else {
       self = .none
       return
     }
     guard let (scheme, value) = Self.parts(of: header) else {
-      let isScheme = Self.isScheme(header[...], "basic") || Self.isScheme(header[...], "bearer")
+      let isScheme = header.isNamed("basic") || header.isNamed("bearer")
       self = isScheme ? .invalid("there is nothing after the authorization scheme") : Self.token(header)
       return
     }
-    if Self.isScheme(scheme, "basic") {
+    if scheme.isNamed("basic") {
       self =
         Self.withUserPass(value) { userPass, colon in
           userPass.count - colon - 1 > Self.longestPassword ? .passwordIsTooLong : .user(bridge.key(for: userPass))
         }
         ?? .invalid("the Basic credentials are not the base64 of USER:PASSWORD")
-    } else if Self.isScheme(scheme, "bearer") {
+    } else if scheme.isNamed("bearer") {
       self = Self.token(value)
     } else {
       self = .invalid("the authorization scheme is none of Basic and Bearer")
@@ -41,14 +41,14 @@ enum RequestCredentials {
   }
 
   /// Whether the header names a user and password, good ones or not.
-  static func isBasic(_ header: HeaderValue?) -> Bool {
+  static func isBasic(_ header: HeadBytes?) -> Bool {
     guard let header, let (scheme, _) = parts(of: header) else { return false }
-    return isScheme(scheme, "basic")
+    return scheme.isNamed("basic")
   }
 
   /// The user and password of a Basic header; nil where it is none.
-  static func basicCredentials(_ header: HeaderValue?) -> BasicCredentials? {
-    guard let header, let (scheme, value) = parts(of: header), isScheme(scheme, "basic") else { return nil }
+  static func basicCredentials(_ header: HeadBytes?) -> BasicCredentials? {
+    guard let header, let (scheme, value) = parts(of: header), scheme.isNamed("basic") else { return nil }
     return withUserPass(value) { userPass, colon in
       BasicCredentials(
         user: String(decoding: userPass[..<colon], as: UTF8.self),
@@ -59,23 +59,19 @@ enum RequestCredentials {
   /// The token of a WebSocket's subprotocol, which is a token and nothing else: no scheme, no blank. Nil where it is not.
   static func token(ofSubprotocol text: [UInt8]) -> Token? {
     text.withUnsafeBufferPointer {
-      isScheme($0[...], "basic") || isScheme($0[...], "bearer") || !isToken($0) ? nil : Token($0)
+      $0.isNamed("basic") || $0.isNamed("bearer") || !isToken($0) ? nil : Token($0)
     }
   }
 
   /// The scheme, and what comes after the blanks behind it, of which there may be several (RFC 9110, section 11.4).
-  private static func parts(of header: HeaderValue) -> (scheme: Slice<HeaderValue>, value: HeaderValue)? {
+  private static func parts(of header: HeadBytes) -> (scheme: Slice<HeadBytes>, value: HeadBytes)? {
     guard let space = header.firstIndex(of: UInt8(ascii: " ")) else { return nil }
     return (header[..<space], UnsafeBufferPointer(rebasing: header[space...].drop { $0 == UInt8(ascii: " ") }))
   }
 
-  private static func isScheme(_ text: Slice<HeaderValue>, _ name: StaticString) -> Bool {
-    text.count == name.utf8CodeUnitCount && zip(text, 0...).allSatisfy { $0 | 0x20 == name.utf8Start[$1] }
-  }
-
   /// Passes on the decoded user, colon and password, and where the colon is; nil where the text is none.
   private static func withUserPass<Result>(
-    _ text: HeaderValue, _ body: (UnsafeRawBufferPointer, Int) -> Result
+    _ text: HeadBytes, _ body: (UnsafeRawBufferPointer, Int) -> Result
   ) -> Result? {
     withUnsafeTemporaryAllocation(byteCount: text.count + 4, alignment: 1) { buffer in
       guard let count = Base64.decode(text, into: buffer) else { return nil }
@@ -85,11 +81,11 @@ enum RequestCredentials {
   }
 
   /// A token goes into a header of its own: nothing but visible characters may be in it.
-  private static func token(_ text: HeaderValue) -> RequestCredentials {
+  private static func token(_ text: HeadBytes) -> RequestCredentials {
     isToken(text) ? .token(Token(text)) : .invalid("the token has characters that no token has")
   }
 
-  private static func isToken(_ text: HeaderValue) -> Bool {
+  private static func isToken(_ text: HeadBytes) -> Bool {
     !text.isEmpty && text.allSatisfy { (0x21...0x7E).contains($0) }
   }
 }

@@ -35,7 +35,7 @@ struct WebSocketHandshake {
   }
 
   /// Whether an `Upgrade` header asks for a WebSocket, so that the request is not an ordinary one.
-  static func isAskedFor(by upgrade: HeaderValue) -> Bool {
+  static func isAskedFor(by upgrade: HeadBytes) -> Bool {
     list(String(decoding: upgrade, as: UTF8.self)).contains { isSame($0, "websocket") }
   }
 
