@@ -11,6 +11,9 @@ final class ClientConnection {
   /// given up: a client that has left for good cannot be told from one that reads on until something is sent.
   private static let patience = 10
 
+  /// How long a client that is too slow may take to read so, in milliseconds, whatever it still sends.
+  private static let lastWord: UInt64 = 5000
+
   let descriptor: Int32
   private unowned let server: HTTPServer
   /// Its place among the connections of its address, where these are counted for this one.
@@ -245,7 +248,7 @@ extension ClientConnection {
     guard let connection else { return }
     watcher?.watch([])
     server.suspend(connection)
-    parting = .parting(server.sockets, with: BareAnswer(408, .deadlineExceeded, reason))
+    parting = .parting(server.sockets, with: BareAnswer(408, .deadlineExceeded, reason), within: Self.lastWord)
     parting?.open(fcntl(descriptor, F_DUPFD_CLOEXEC, 0))
   }
 

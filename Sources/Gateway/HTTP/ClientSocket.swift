@@ -100,11 +100,15 @@ final class ClientSocket {
   }
 
   /// One that is there for the end of a connection: to be opened, it sends `answer` and closes.
-  static func parting(_ sockets: ClientSockets, with answer: consuming BareAnswer) -> ClientSocket {
+  ///
+  /// - Parameter limit: of ``finish(within:)``.
+  static func parting(
+    _ sockets: ClientSockets, with answer: consuming BareAnswer, within limit: UInt64? = nil
+  ) -> ClientSocket {
     let socket = ClientSocket(sockets, delegate: nil)
     let bytes = SocketBytes(answer.release())
     socket.send(bytes.bytes, of: bytes)
-    socket.finish()
+    socket.finish(within: limit)
     return socket
   }
 
