@@ -50,6 +50,17 @@ struct VersionTests {
     }
   }
 
+  /// That it tells nothing is remembered for a moment.
+  @Test func aMemberThatTellsNothingIsNotAskedEachTime() async throws {
+    try await withScriptedEtcd(script: { _ in .message([0x12, 5] + Array("3.9.7".utf8)) }) { peer, gateway in
+      expectStatus(200, try await gateway.http.get("/version"))
+      let count = peer.record.connections.count
+      for _ in 0..<5 { expectStatus(200, try await gateway.http.get("/version")) }
+      // On a slow machine the moment may be over.
+      #expect(peer.record.connections.count <= count + 2)
+    }
+  }
+
   @Test(arguments: [
     (#"{"etcdserver":"3.6.4","etcdcluster":"3.6.0","storage":"3.6.0"}"#, true),
     (#"{"etcdserver":"3.5.30","etcdcluster":"not_decided"}"#, true),

@@ -244,6 +244,8 @@ package final class Channel {
     var least = Member.Reluctance.useless
     for step in members.indices {
       let member = members[(turn + step) % members.count]
+      // The member may have died of it. An endpoint that is all there is may be the address of several.
+      if hasChoice && member.endpoint == call.lostAt { continue }
       guard let reluctance = member.reluctance(failedAt: call.failedAt) else { continue }
       if reluctance == .none { return member }
       if best == nil || reluctance < least { (best, least) = (member, reluctance) }

@@ -48,6 +48,18 @@ import Testing
     }
   }
 
+  /// What a message requires is missing from no body as from a blank one.
+  @Test func noBodyIsHeldToTheSameAsABlank() async throws {
+    try await withScriptedEtcd(script: { _ in .message([]) }) { peer, gateway in
+      for body in [" ", ""] {
+        let answer = try await gateway.http.post("/v3/auth/role/grant", body)
+        expectError(answer, 400, code: 3)
+        #expect(answer.message?.hasPrefix("the request body: perm: a grant needs a permission") == true, "\(answer)")
+      }
+      #expect(peer.record.streams(of: "/etcdserverpb.Auth/RoleGrantPermission").isEmpty)
+    }
+  }
+
   @Test func allKindsOfRequestsAreAmongThem() {
     let paths = Set(PoisonousRequests.enums.map(\.path))
     for path in ["/v3/kv/range", "/v3/kv/txn", "/v3/watch", "/v3/maintenance/alarm", "/v3/auth/role/grant"] {

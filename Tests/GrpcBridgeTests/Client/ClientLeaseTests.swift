@@ -1,4 +1,6 @@
+import EtcdSchema
 import GrpcBridge
+import SwiftProtobuf
 import TestSupport
 import Testing
 
@@ -25,6 +27,30 @@ import Testing
       await expectError(.leaseNotFound) { try await client.revokeLease(grant.id) }
       await expectError(.leaseExist) { try await client.grantLease(ttl: .seconds(60), id: 77) }
       await expectError(.leaseTTLTooLarge) { try await client.grantLease(ttl: .seconds(10_000_000_000)) }
+    }
+  }
+
+  /// No time is too long to reckon with.
+  @Test func aLeaseOfAllTimeIsKept() async throws {
+    let script: ScriptedPeer.Script = { call in
+      if call.path.hasSuffix("LeaseTimeToLive") {
+        return .message(
+          try! Etcdserverpb_LeaseTimeToLiveResponse.with { ($0.id, $0.ttl, $0.grantedTtl) = (7, .max, .max) }
+            .serializedBytes())
+      }
+      let answer: [UInt8] = try! Etcdserverpb_LeaseKeepAliveResponse.with { ($0.id, $0.ttl) = (7, .max) }
+        .serializedBytes()
+      return [.headers(.grpcResponse), .data(grpcFrame(answer)), .data(grpcFrame(answer))]
+    }
+    try await withScriptedClient(script: script) { client, _ in
+      let life = try await client.timeToLive(of: 7)
+      #expect(life.ttl == .seconds(Int64.max) && life.grantedTTL == life.ttl)
+      #expect(try await client.keepAliveOnce(7).ttl == .seconds(Int64.max))
+      for try await renewal in client.keepAlive(7) {
+        #expect(renewal.ttl == .seconds(Int64.max))
+        break
+      }
+      #expect(try await client.timeToLive(of: 7).id == 7)
     }
   }
 

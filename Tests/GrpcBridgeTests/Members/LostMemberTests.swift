@@ -49,6 +49,27 @@ import Testing
     }
   }
 
+  /// There is another one, though it does not answer.
+  @Test func aReadIsNotSentAgainToTheMemberThatItMayHaveEnded() async throws {
+    let peer = try ScriptedPeer { call in
+      call.path == "/test/Read" ? (call.attempt == 1 ? [.close(abruptly: true)] : .message([7])) : .message([7])
+    }
+    var settings = ScriptedPeer.Settings()
+    settings.listens = false
+    let silent = try ScriptedPeer(settings: settings) { _ in .message([7]) }
+    let fixture = try BridgeFixture(peer, others: [silent])
+    defer {
+      fixture.stop()
+      peer.stop()
+      silent.stop()
+    }
+    let call = await fixture.start(Self.read, [[1]])
+    try await call.expectEnd(.unavailable)
+    #expect(peer.record.streams(of: "/test/Read").count == 1)
+    let next = await fixture.start(Self.read, [[1]])
+    try await next.expectEnd(.ok)
+  }
+
   @Test func aWriteEndsOneMember() async throws {
     try await Self.cluster(dyingOf: "/test/Unary") { fixture, peers in
       let call = await fixture.start(.unary, [[1]])
