@@ -4,11 +4,8 @@ import Transcoding
 /// Finds out whether etcd knows a client before a body is taken from it that has to be kept: strangers are answered at
 /// once, and their bodies are never in memory.
 ///
-/// Asks etcd what any user may ask, at no cost: for a key at a revision that will never be. It looks at the credentials
-/// first. Whoever has them hears that the revision is of the future, or that the user may not read.
+/// A user who may read nothing is known, too.
 final class BodyGate: CallDelegate {
-  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
-
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   private let caller: Caller
@@ -25,15 +22,7 @@ final class BodyGate: CallDelegate {
 
   /// Asks. The exchange hears of it by ``Exchange/takeBody()``, or gets an answer.
   func ask() {
-    // RangeRequest (`etcdserverpb/rpc.proto`).
-    var message = keyCallMessage()
-    message.append(field: 1, [0])
-    message.append(field: 3, 1)
-    message.append(field: 4, Int64.max)
-    message.append(field: 7, true)
-    let call = Call(
-      Self.method, message: CallMessage(takingOwnershipOf: message.release()),
-      timeout: shard.settings.timeLimits.standard, delegate: self)
+    let call = AccessQuestion.call(timeout: shard.settings.timeLimits.standard, delegate: self)
     self.call = call
     shard.bridge.start(call, for: caller)
   }
@@ -50,12 +39,10 @@ final class BodyGate: CallDelegate {
 
   func call(_ call: Call, endedWith status: GrpcStatus) {
     self.call = nil
-    switch (status.code, status.origin) {
-    case (.ok, _), (.outOfRange, .server), (.permissionDenied, .server):
-      shard.bridge.trust(caller.credentials)
-      exchange.takeBody()
-    default:
-      exchange.respond(.error(status, hadCredentials: caller.isSomebody))
+    guard AccessQuestion.isYes(status) || status.code == .permissionDenied && status.origin == .server else {
+      return exchange.respond(.error(status, hadCredentials: caller.isSomebody))
     }
+    shard.bridge.trust(caller.credentials)
+    exchange.takeBody()
   }
 }

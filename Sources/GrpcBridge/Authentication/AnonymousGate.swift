@@ -1,6 +1,4 @@
-internal import EtcdSchema
 import EventLoop
-internal import SwiftProtobuf
 
 /// Which calls of an RPC must have a user where authentication is on, whatever etcd itself thinks of them.
 ///
@@ -45,12 +43,8 @@ package enum UserNeed: Sendable, Equatable {
 
 /// Finds out, before anonymous calls that need a user go to etcd, whether authentication is on. Belongs to a ``Bridge``.
 ///
-/// It asks for what costs nothing and every etcd since 3.0 checks: a read, at a revision that will never be, from the
-/// member's own data. Who may not read hears so; all others hear that the revision is of the future. That authentication
-/// is off is believed for a second, so that a cluster without it is asked once a second at most.
+/// That authentication is off is believed for a second, so that a cluster without it is asked once a second at most.
 final class AnonymousGate {
-  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
-  private static let timeout = GrpcTimeout(milliseconds: 5000)
   /// In milliseconds.
   private static let memory: UInt64 = 1000
 
@@ -71,15 +65,7 @@ final class AnonymousGate {
     guard bridge.hold(call) else { return }
     waiting.append(call)
     guard probe == nil else { return }
-    let request = Etcdserverpb_RangeRequest.with {
-      $0.key = .init([0])
-      $0.revision = .max
-      $0.limit = 1
-      $0.serializable = true
-    }
-    // Serialising a few numbers cannot fail.
-    let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
-    let probe = Call(Self.method, message: CallMessage(copying: bytes), timeout: Self.timeout, delegate: self)
+    let probe = AccessQuestion.call(timeout: AccessQuestion.timeout, delegate: self)
     self.probe = probe
     bridge.forward(probe)
   }
@@ -94,7 +80,7 @@ extension AnonymousGate: CallDelegate {
 
   func call(_ call: Call, endedWith status: GrpcStatus) {
     probe = nil
-    let isOpen = status.isOK || status.code == .outOfRange
+    let isOpen = AccessQuestion.isYes(status)
     if isOpen { openUntil = loop.now + Self.memory }
     for call in waiting.takeAll() where call.isHeld {
       if isOpen { bridge.forward(call) } else { bridge.refuse(call, status) }

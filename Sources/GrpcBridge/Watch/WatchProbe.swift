@@ -3,13 +3,7 @@ internal import SwiftProtobuf
 
 /// Finds out whether a user may read a range, with a token that is good: what etcd 3.4 says of a watch is *permission
 /// denied* for a stale token too.
-///
-/// Asks for a revision that will never be. etcd looks at the rights first: one who has them hears that the revision is of
-/// the future, at no cost.
 final class WatchProbe {
-  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
-  private static let timeout = GrpcTimeout(milliseconds: 5000)
-
   private let range: WatchRange
   private unowned let stream: WatchStream
   private let answer: (WatchProbe, GrpcStatus) -> Void
@@ -22,14 +16,7 @@ final class WatchProbe {
   }
 
   func start(on carrier: any WatchCarrier, for caller: Caller) {
-    var request = Etcdserverpb_RangeRequest()
-    request.key = .init(range.key.isEmpty ? [0] : range.key)
-    request.rangeEnd = .init(range.end)
-    request.revision = .max
-    request.limit = 1
-    request.serializable = true
-    let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
-    let call = Call(Self.method, message: CallMessage(copying: bytes), timeout: Self.timeout, delegate: self)
+    let call = AccessQuestion.call(about: range, timeout: AccessQuestion.timeout, delegate: self)
     self.call = call
     carrier.start(call, for: caller)
   }

@@ -1,0 +1,36 @@
+internal import EtcdSchema
+internal import SwiftProtobuf
+
+/// The question whether etcd knows a caller, and whether that may read a range, at no cost: a read, at a revision that will
+/// never be, from the member's own data. Every etcd since 3.0 looks at the credentials and the rights first; whoever has them
+/// hears that the revision is of the future.
+package enum AccessQuestion {
+  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
+  /// How long the answer may take, unless somebody else's time limit says so.
+  static let timeout = GrpcTimeout(milliseconds: 5000)
+
+  /// Makes the call that asks for a key that any user may ask for.
+  ///
+  /// - Parameter delegate: not kept alive by the call; hears of its end. ``isYes(_:)`` tells what that means.
+  package static func call(timeout: GrpcTimeout?, delegate: any CallDelegate) -> Call {
+    call(about: WatchRange(key: [0], end: []), timeout: timeout, delegate: delegate)
+  }
+
+  static func call(about range: WatchRange, timeout: GrpcTimeout?, delegate: any CallDelegate) -> Call {
+    let request = Etcdserverpb_RangeRequest.with {
+      $0.key = .init(range.key.isEmpty ? [0] : range.key)
+      $0.rangeEnd = .init(range.end)
+      $0.revision = .max
+      $0.limit = 1
+      $0.serializable = true
+    }
+    // Serialising two keys and a few numbers cannot fail.
+    let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
+    return Call(method, message: CallMessage(copying: bytes), timeout: timeout, delegate: delegate)
+  }
+
+  /// Whether etcd knows the caller, who may read the range.
+  package static func isYes(_ status: GrpcStatus) -> Bool {
+    status.isOK || status.code == .outOfRange && status.origin == .server
+  }
+}
