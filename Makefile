@@ -18,6 +18,11 @@ build: ## build the release binary
 	@scripts/install-swagger-ui
 	$(release)
 
+unit: ## run the tests that need no etcd, browser or proxy, for a first answer
+	@scripts/install-system-packages build
+	swift build --product etcd-restPackageTests
+	$(run_tests) --filter '$(unit_tests)' --filter '^TLSTests' --skip '^GrpcBridgeTests\.Client'
+
 test: ## check, then run all tests (those of one process under AddressSanitizer), and the fuzzers for a moment
 	@scripts/install-system-packages test
 	@scripts/install-etcd
@@ -33,8 +38,9 @@ test: ## check, then run all tests (those of one process under AddressSanitizer)
 run_tests = swift test --skip-build --disable-xctest --experimental-maximum-parallelization-width 8
 # Those that look at a whole process, from outside: one of Swift's few threads waits for each.
 alone = ^GrpcBridgeTests\.ClientFootprintTests
-# Those that test our own code in one process: what GatewayTests tests is another one.
-unit_tests = ^((EtcdSchema|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.WebSocket(Protocol|Handshake)Tests)(\.|/)
+# Those that test our own code in one process: most of GatewayTests tests another one.
+in_process = (Forwarded|ProxyGreeting|AllowedHosts|MemoryAccount|ClientSocket|WebSocketProtocol|WebSocketHandshake)Tests
+unit_tests = ^((EtcdSchema|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.$(in_process))(\.|/)
 
 image-test: ## build the images of docker/ and try them, without Docker; as root
 	@scripts/install-system-packages image
@@ -82,4 +88,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run build unit test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
