@@ -39,7 +39,7 @@ run_tests = swift test --skip-build --disable-xctest --experimental-maximum-para
 # Those that look at a whole process, from outside: one of Swift's few threads waits for each.
 alone = ^GrpcBridgeTests\.ClientFootprintTests
 # Those that test our own code in one process: most of GatewayTests tests another one.
-in_process = (Forwarded|ProxyGreeting|AllowedHosts|MemoryAccount|ClientSocket|WebSocketProtocol|WebSocketHandshake)Tests
+in_process = (Forwarded|ProxyGreeting|AllowedHosts|MemoryAccount|TakenOverConnection|WebSocketProtocol|WebSocketHandshake)Tests
 unit_tests = ^((EtcdSchema|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.$(in_process))(\.|/)
 
 image-test: ## build the images of docker/ and try them, without Docker; as root

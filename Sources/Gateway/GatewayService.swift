@@ -66,7 +66,7 @@ final class GatewayService: Service {
     var shards: [LoopBound<Shard>] = []
     var loops: [LoopBound<EventLoop>] = []
     let memoryBudget = MemoryBudget(bytes: settings.memoryBytes)
-    let streamCount = StreamCount(most: settings.streams.most, mostNew: settings.streams.mostNew)
+    let streamCount = StreamCount(most: settings.streams.most, maxNew: settings.streams.maxNew)
     for (index, sockets) in listeners.shards.enumerated() {
       let loop = try EventLoop()
       let shard = try Shard(

@@ -36,7 +36,7 @@ final class Shard {
   let versions: VersionMemory
   /// What describes the routes.
   let descriptions: OpenAPIFiles
-  private let sockets: ClientSockets
+  private let sockets: TakenOverConnections
   /// What is kept for clients.
   let memory: MemoryAccount
   private let trimmer: MemoryTrimmer
@@ -48,7 +48,7 @@ final class Shard {
   private var isClosed = false
   /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's answers
   /// waiting.
-  private static let mostRuns = 16
+  private static let maxRuns = 16
 
   /// - Parameters:
   ///   - listeners: listening sockets, which the shard takes over.
@@ -73,13 +73,13 @@ final class Shard {
     identity = settings.identity.map { bridge.keep($0, areOwn: true) }
     trimmer = MemoryTrimmer(loop: loop)
     memory = MemoryAccount(memoryBudget, trimmer: trimmer)
-    sockets = ClientSockets(
+    sockets = TakenOverConnections(
       loop: loop, stallLimit: settings.streams.stallTimeout, memory: memory, trimmer: trimmer)
     streams = OpenStreams(loop: loop, count: streamCount)
     server = try HTTPServer(
       loop: loop, listeners: listeners, tls: tls, limits: settings.http, origins: settings.origins, sockets: sockets,
       memory: memory, trimmer: trimmer, logger: logger,
-      gate: { [unowned self] exchange throws(Refusal) in try BodyGate(exchange, shard: self) },
+      gate: { [unowned self] exchange throws(RequestError) in try BodyGate(exchange, shard: self) },
       hostGate: HostGate(hosts: settings.hosts, loop: loop, bridge: bridge)
     ) { [unowned self] in route($0) }
     loop.beforeWaiting { [unowned self] in turn() }
@@ -94,7 +94,7 @@ final class Shard {
       server.turn()
       bridge.flush()
       runs += 1
-    } while server.needsRun && runs < Self.mostRuns
+    } while server.needsRun && runs < Self.maxRuns
     // Most turns are about no stream.
     if sockets.needsFlush {
       sockets.flush()
@@ -110,7 +110,7 @@ final class Shard {
       return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
     }
     guard let route = routes[head.path] else {
-      return FixedHandler(exchange, 404, .notFound, "Not Found")
+      return ConstantResponseHandler(exchange, 404, .notFound, "Not Found")
     }
     if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
       return WebSocketHandler(rpc, exchange: exchange, shard: self)
@@ -119,19 +119,19 @@ final class Shard {
       return OptionsHandler(exchange, methods: "\(route.allow), OPTIONS", origins: settings.origins)
     }
     guard route.takes(head.method) else {
-      return FixedHandler(
+      return ConstantResponseHandler(
         exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", "\(route.allow), OPTIONS")])
     }
     if let refusal = CrossOrigin.refusal(of: exchange, settings.origins) {
-      return FixedHandler(exchange, refusal.status, refusal.code, refusal.message)
+      return ConstantResponseHandler(exchange, refusal.status, refusal.code, refusal.message)
     }
     if head.hasContentEncoding {
-      return FixedHandler(
+      return ConstantResponseHandler(
         exchange, 415, .invalidArgument, "the request body must not be compressed",
         headers: [("Accept-Encoding", "identity")])
     }
     switch route {
-    case .rpc(let rpc): return RpcHandler(rpc, exchange: exchange, shard: self)
+    case .rpc(let rpc): return RPCHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
     case .description(let format): return OpenAPIHandler(format, exchange: exchange, shard: self)
     case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)

@@ -15,13 +15,13 @@ package final class Bridge {
   package struct Configuration: Sendable {
     package var channel = Channel.Configuration()
     /// How many users' tokens are kept.
-    package var mostTokens = 10_000
+    package var maxTokens = 10_000
     /// How often, in milliseconds, etcd is asked how far it is, for the sake of quiet watches.
     package var watchProgressInterval: UInt64 = 60_000
     /// How many watches a client may have on one stream.
-    package var mostWatches = 1000
+    package var maxWatches = 1000
     /// How many bytes they may take: their requests, and ``WatchClient/watchBytes`` for each.
-    package var mostWatchBytes = 4 << 20
+    package var maxWatchBytes = 4 << 20
     /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
     package var leaseStreamIdle: UInt64 = 60_000
     /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28 take
@@ -44,8 +44,8 @@ package final class Bridge {
   /// The watches of all clients.
   package private(set) lazy var watches = WatchHub(
     loop: loop, carrier: self, patience: configuration.channel.dialTimeout,
-    progressInterval: configuration.watchProgressInterval, mostWatches: configuration.mostWatches,
-    mostWatchBytes: configuration.mostWatchBytes, logger: logger)
+    progressInterval: configuration.watchProgressInterval, maxWatches: configuration.maxWatches,
+    maxWatchBytes: configuration.maxWatchBytes, logger: logger)
   /// The keepalives of all clients.
   package private(set) lazy var leases = LeaseKeeper(
     loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle,
@@ -165,7 +165,7 @@ package final class Bridge {
   func hold(_ call: Call) -> Bool { channel(for: call).hold(call) }
 
   /// Ends `call`, or logs its user in: one who was known not to need a token needs one now.
-  func refuse(_ call: Call, _ status: GrpcStatus) {
+  func refuse(_ call: Call, _ status: GRPCStatus) {
     let channel = channel(for: call)
     if !self.channel(channel, takesBack: call, after: status) { channel.end(call, with: status) }
   }
@@ -197,7 +197,7 @@ package final class Bridge {
     }
   }
 
-  private func answered(_ call: Call, _ result: Result<[UInt8], GrpcStatus>) {
+  private func answered(_ call: Call, _ result: Result<[UInt8], GRPCStatus>) {
     // It may have ended in the meantime, by its deadline or its client's leave.
     guard call.phase == .loggingIn else { return }
     switch result {
@@ -208,7 +208,7 @@ package final class Bridge {
       message.withUnsafeBytes { call.delegate.call(call, received: $0) }
       guard call.phase == .loggingIn else { return }
       call.delegate.callReceivedMessage(call)
-      channel.end(call, with: GrpcStatus(.ok, origin: .server))
+      channel.end(call, with: GRPCStatus(.ok, origin: .server))
     case .failure(let status):
       channel.end(call, with: status)
     }
@@ -231,7 +231,7 @@ package final class Bridge {
   }
 
   /// Ends a call that is held.
-  func end(_ call: Call, with status: GrpcStatus) { channel.end(call, with: status) }
+  func end(_ call: Call, with status: GRPCStatus) { channel.end(call, with: status) }
 
   /// Makes a call for the sake of another one.
   func ask(_ question: QueueQuestion, for caller: Caller) {
@@ -280,7 +280,7 @@ package final class Bridge {
       return
     }
     guard let credentials = user.source.basicCredentials else {
-      let status = GrpcStatus(.canceled, "the request is over that has the user and password of this call")
+      let status = GRPCStatus(.canceled, "the request is over that has the user and password of this call")
       return channel(for: call).end(call, with: status)
     }
     loggingIn[key] = HeldCalls(call)
@@ -292,10 +292,10 @@ package final class Bridge {
     }
   }
 
-  private func loggedIn(_ key: CredentialKey, _ result: Result<(token: Token, isFresh: Bool), GrpcStatus>) {
+  private func loggedIn(_ key: CredentialKey, _ result: Result<(token: Token, isFresh: Bool), GRPCStatus>) {
     if case .success((let token, _)) = result {
       // Any token may go to make room: its user is asked for again when it is missed.
-      if tokens.count >= configuration.mostTokens, let victim = tokens.keys.first { tokens[victim] = nil }
+      if tokens.count >= configuration.maxTokens, let victim = tokens.keys.first { tokens[victim] = nil }
       tokens[key] = token
     }
     var waiting = loggingIn.removeValue(forKey: key) ?? HeldCalls()
@@ -315,7 +315,7 @@ package final class Bridge {
 extension Bridge: WatchCarrier {}
 
 extension Bridge: ChannelOwner {
-  package func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool {
+  package func channel(_ channel: Channel, takesBack call: Call, after status: GRPCStatus) -> Bool {
     if status.isOK {
       if call.method.changesUsers {
         authenticator.usersHaveChanged()
@@ -329,7 +329,7 @@ extension Bridge: ChannelOwner {
   }
 
   /// Sends a call again whose token etcd no longer accepts, with another one.
-  private func renews(_ call: Call, after status: GrpcStatus) -> Bool {
+  private func renews(_ call: Call, after status: GRPCStatus) -> Bool {
     guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasReceivedMessage else {
       return false
     }
@@ -338,7 +338,7 @@ extension Bridge: ChannelOwner {
       guard place.isWaiting else { return false }
       if place.hasOutlivedToken { (call.renewals, call.hasFreshToken) = (0, false) }
     }
-    guard !call.hasFreshToken, call.renewals < Call.mostRenewals else { return false }
+    guard !call.hasFreshToken, call.renewals < Call.maxRenewals else { return false }
     // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.
     call.renewals += 1
     let stale = call.token

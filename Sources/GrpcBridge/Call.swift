@@ -95,7 +95,7 @@ package protocol CallDelegate: AnyObject {
   /// The response message is complete. Of a stream, another one may follow.
   func callReceivedMessage(_ call: Call)
   /// The call has ended. With an OK status every message was received whole. Nothing follows.
-  func call(_ call: Call, endedWith status: GrpcStatus)
+  func call(_ call: Call, endedWith status: GRPCStatus)
 }
 
 extension CallDelegate {
@@ -128,7 +128,7 @@ package final class Call {
   unowned var delegate: any CallDelegate
 
   /// How large a message of the answer may be, in bytes: a larger one ends the call. For owners that keep it whole.
-  package var mostBytes = Int.max
+  package var maxBytes = Int.max
 
   // What follows is the business of the channel that carries the call.
   var phase = Phase.idle
@@ -162,7 +162,7 @@ package final class Call {
   var place: QueuePlace?
   /// How often the call was sent again with another token.
   var renewals = 0
-  static let mostRenewals = 4
+  static let maxRenewals = 4
   var stream: CallStream
 
   /// Makes a call that is to be started with ``Bridge/start(_:for:)``. A stream takes further messages until
@@ -170,7 +170,7 @@ package final class Call {
   ///
   /// - Parameter delegate: not kept alive by the call; needed until the call has ended or was cancelled.
   package init(
-    _ method: CallMethod, message: consuming CallMessage, timeout: GrpcTimeout?, delegate: any CallDelegate
+    _ method: CallMethod, message: consuming CallMessage, timeout: GRPCTimeout?, delegate: any CallDelegate
   ) {
     self.method = method
     requests = method.isStream ? RequestStream() : nil
@@ -205,7 +205,7 @@ struct CallStream {
   /// How many bytes of headers and trailers have come.
   var headerBytes = 0
   var httpStatus = 0
-  var isGrpc = false
+  var isGRPC = false
   var grpcStatus: Int?
   var grpcMessage = ""
   var reader: FrameReader

@@ -55,9 +55,9 @@ package final class EndpointSync {
     guard call == nil else { return }
     answer = []
     let call = Call(
-      Self.method, message: CallMessage(copying: Self.request), timeout: GrpcTimeout(milliseconds: 30_000),
+      Self.method, message: CallMessage(copying: Self.request), timeout: GRPCTimeout(milliseconds: 30_000),
       delegate: self)
-    call.mostBytes = 1 << 20
+    call.maxBytes = 1 << 20
     self.call = call
     bridge.start(call, for: caller)
   }
@@ -88,7 +88,7 @@ extension EndpointSync: CallDelegate {
   package func call(_ call: Call, willReceive length: Int) {}
   package func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { answer += bytes }
 
-  package func call(_ call: Call, endedWith status: GrpcStatus) {
+  package func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     guard status.isOK else { return fail(status.message) }
     do {

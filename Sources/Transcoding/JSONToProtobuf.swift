@@ -335,7 +335,7 @@ struct JSONEncoder {
     return UInt64(bitPattern: Int64(number))
   }
 
-  // MARK: Wire format
+  // MARK: ByteTransport format
 
   @inline(__always)
   private func write(

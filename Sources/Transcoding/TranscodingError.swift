@@ -28,7 +28,7 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
     case unknownEnumValue = "unknown enum value"
     case trailingBytes = "unexpected bytes after the value"
 
-    // Wire format.
+    // ByteTransport format.
     case malformedVarint = "a varint is too long"
     case malformedTag = "not a valid field tag"
     case unmatchedGroup = "the end of a group without its start"

@@ -10,12 +10,12 @@ import Testing
       ("0S", 1), ("99999999H", 99_999_999 * 3_600_000),
     ] as [(String, UInt64)])
   func timeoutsAreRead(text: String, milliseconds: UInt64) {
-    #expect(GrpcTimeout(headerValue: text.utf8)?.milliseconds == milliseconds)
+    #expect(GRPCTimeout(headerValue: text.utf8)?.milliseconds == milliseconds)
   }
 
   @Test(arguments: ["", "5", "S", "5X", "-5S", "+5S", "1.5S", " 5S", "5 S", "123456789S", "5SS"])
   func whatIsNoTimeoutIsNone(text: String) {
-    #expect(GrpcTimeout(headerValue: text.utf8) == nil)
+    #expect(GRPCTimeout(headerValue: text.utf8) == nil)
   }
 
   @Test(
@@ -23,7 +23,7 @@ import Testing
       (1, "1m"), (30_000, "30000m"), (99_999_999, "99999999m"), (100_000_000, "100000S"), (UInt64.max, "99999999H"),
     ] as [(UInt64, String)])
   func timeoutsAreWrittenInEightDigits(milliseconds: UInt64, text: String) {
-    #expect(String(decoding: GrpcTimeout(milliseconds: milliseconds).headerValue, as: UTF8.self) == text)
+    #expect(String(decoding: GRPCTimeout(milliseconds: milliseconds).headerValue, as: UTF8.self) == text)
   }
 
   @Test(arguments: [

@@ -37,8 +37,8 @@ final class SimulatedEtcd: WatchCarrier {
 
   let loop: EventLoop
   private(set) lazy var hub = WatchHub(
-    loop: loop, carrier: self, patience: patience, progressInterval: progressInterval, mostWatches: 100,
-    mostWatchBytes: 1 << 20,
+    loop: loop, carrier: self, patience: patience, progressInterval: progressInterval, maxWatches: 100,
+    maxWatchBytes: 1 << 20,
     logger: Logger(label: "test")
   )
   var progressInterval: UInt64 = 60_000
@@ -190,7 +190,7 @@ final class SimulatedEtcd: WatchCarrier {
 
   /// Breaks a stream.
   func fail(
-    _ stream: Stream, _ status: GrpcStatus = GrpcStatus(.unavailable, "etcdserver: server stopped", origin: .server)
+    _ stream: Stream, _ status: GRPCStatus = GRPCStatus(.unavailable, "etcdserver: server stopped", origin: .server)
   ) {
     streams.removeAll { $0 === stream }
     stream.call.delegate.call(stream.call, endedWith: status)
@@ -235,7 +235,7 @@ final class WatchListener: WatchClientDelegate {
   private(set) var client: WatchClient!
   private(set) var responses: [Etcdserverpb_WatchResponse] = []
   private(set) var objects: [ObjectIdentifier] = []
-  private(set) var status: GrpcStatus?
+  private(set) var status: GRPCStatus?
   /// Called for each response.
   var onResponse: () -> Void = {}
   var onEnd: () -> Void = {}
@@ -271,7 +271,7 @@ final class WatchListener: WatchClientDelegate {
     onResponse()
   }
 
-  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) {
+  func watchClient(_ client: WatchClient, endedWith status: GRPCStatus) {
     self.status = status
     onEnd()
   }

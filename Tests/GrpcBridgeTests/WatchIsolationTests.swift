@@ -14,14 +14,14 @@ import Testing
     etcd.patience = 600_000
   }
 
-  private static let tooLarge = GrpcStatus(
+  private static let tooLarge = GRPCStatus(
     .resourceExhausted, "grpc: received message larger than max", origin: .server)
 
   @Test(arguments: [
-    tooLarge, GrpcStatus(.invalidArgument, "no", origin: .server), GrpcStatus(.unknown, "no", origin: .server),
-    GrpcStatus(.outOfRange, "no", origin: .client),
+    tooLarge, GRPCStatus(.invalidArgument, "no", origin: .server), GRPCStatus(.unknown, "no", origin: .server),
+    GRPCStatus(.outOfRange, "no", origin: .client),
   ])
-  func whatEndsAStreamIsAskedForAlone(_ status: GrpcStatus) throws {
+  func whatEndsAStreamIsAskedForAlone(_ status: GRPCStatus) throws {
     let others = (0..<3).map { _ in WatchListener(etcd) }
     for (listener, key) in zip(others, ["a", "b", "c"]) { listener.create(key) }
     etcd.settle()
@@ -71,12 +71,12 @@ import Testing
     let small = WatchListener(etcd)
     small.create("a")
     let large = WatchListener(etcd)
-    large.create(String(repeating: "k", count: WatchLine.mostShared))
+    large.create(String(repeating: "k", count: WatchLine.maxShared))
     #expect(etcd.streams.count == 2)
     // It is as good as any other, if etcd takes it.
     etcd.settle()
     #expect(large.created.count == 1)
-    etcd.put(String(repeating: "k", count: WatchLine.mostShared))
+    etcd.put(String(repeating: "k", count: WatchLine.maxShared))
     etcd.settle()
     #expect(large.revisions == [2] && small.revisions == [])
     // It is resumed, too, and ends alone.
@@ -92,7 +92,7 @@ import Testing
 
   @Test func aLargeWatchThatNobodyWantsEndsItsStream() throws {
     let large = WatchListener(etcd)
-    large.create(String(repeating: "k", count: WatchLine.mostShared))
+    large.create(String(repeating: "k", count: WatchLine.maxShared))
     large.client.cancel()
     #expect(etcd.streams.isEmpty)
   }
@@ -109,7 +109,7 @@ import Testing
   @Test func onlySoManyCreationsAreAskedForAtOnce() throws {
     let listeners = (0..<300).map { _ in WatchListener(etcd) }
     for (index, listener) in listeners.enumerated() { listener.create("key \(index)") }
-    #expect(etcd.streams[0].requests.count == WatchLine.mostCreating)
+    #expect(etcd.streams[0].requests.count == WatchLine.maxCreating)
     // Those who leave before their turn are not asked for.
     for listener in listeners[280...] { listener.client.cancel() }
     etcd.settle()
@@ -131,7 +131,7 @@ import Testing
     request.createRequest.key = Data("a".utf8)
     request.createRequest.startRevision = revision
     let bytes: [UInt8] = try request.serializedBytes()
-    let error = #expect(throws: GrpcStatus.self) { try bytes.withUnsafeBytes { try listener.client.receive($0) } }
+    let error = #expect(throws: GRPCStatus.self) { try bytes.withUnsafeBytes { try listener.client.receive($0) } }
     #expect(error?.code == .invalidArgument)
     // Beside others it is refused alone.
     listener.create("a")

@@ -130,7 +130,7 @@ import Testing
   @Test func aFailureThatWillNotPassEndsAllWatches() throws {
     let listeners = [WatchListener(etcd), WatchListener(etcd)]
     for listener in listeners { listener.create("a") }
-    etcd.fail(etcd.streams[0], GrpcStatus(.unauthenticated, "etcdserver: invalid auth token", origin: .server))
+    etcd.fail(etcd.streams[0], GRPCStatus(.unauthenticated, "etcdserver: invalid auth token", origin: .server))
     #expect(listeners.allSatisfy { $0.status?.code == .unauthenticated })
   }
 
@@ -279,7 +279,7 @@ import Testing
     var request = Etcdserverpb_WatchRequest()
     request.createRequest.key = Data("a".utf8)
     let bytes: [UInt8] = try request.serializedBytes()
-    #expect(throws: GrpcStatus.self) { try bytes.withUnsafeBytes { try listener.client.receive($0) } }
+    #expect(throws: GRPCStatus.self) { try bytes.withUnsafeBytes { try listener.client.receive($0) } }
   }
 
   @Test func progressOfEtcdMovesQuietWatchesOnlyByAnswersThatAreFarApart() throws {
@@ -352,7 +352,7 @@ import Testing
     let probe = try #require(etcd.probes.first)
     etcd.probes = []
     etcd.mayWatch = true
-    probe.delegate.call(probe, endedWith: GrpcStatus(.outOfRange, origin: .server))
+    probe.delegate.call(probe, endedWith: GRPCStatus(.outOfRange, origin: .server))
     etcd.settle()
     #expect(listener.created.count == 1)
     etcd.put("a")
@@ -365,7 +365,7 @@ import Testing
     etcd.settle()
     let second = try #require(etcd.probes.first)
     etcd.probes = []
-    second.delegate.call(second, endedWith: GrpcStatus(.permissionDenied, origin: .server))
+    second.delegate.call(second, endedWith: GRPCStatus(.permissionDenied, origin: .server))
     #expect(listener.responses.last?.canceled == true)
     #expect(listener.responses.last?.created == false)
     #expect(listener.responses.last?.cancelReason == SimulatedEtcd.refusal)

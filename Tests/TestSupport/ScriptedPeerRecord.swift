@@ -37,7 +37,7 @@ extension ScriptedPeer {
     /// The error code of the client's GOAWAY.
     package fileprivate(set) var goAwayCode: UInt32?
     /// The most streams that were open at one time.
-    package fileprivate(set) var mostOpenStreams = 0
+    package fileprivate(set) var maxOpenStreams = 0
     fileprivate var openStreams = 0
 
     package init(opened: ContinuousClock.Instant) { self.opened = opened }
@@ -95,8 +95,8 @@ extension ScriptedPeer.Record {
   mutating func open(stream: ScriptedPeer.Stream) -> Int {
     streams.append(stream)
     connections[stream.connection].openStreams += 1
-    connections[stream.connection].mostOpenStreams = max(
-      connections[stream.connection].mostOpenStreams, connections[stream.connection].openStreams)
+    connections[stream.connection].maxOpenStreams = max(
+      connections[stream.connection].maxOpenStreams, connections[stream.connection].openStreams)
     return streams.count - 1
   }
 

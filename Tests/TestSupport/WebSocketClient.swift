@@ -11,7 +11,7 @@ package actor WebSocketClient {
   package nonisolated let head: HTTPHead
 
   /// The refusal of a handshake: an HTTP response other than 101.
-  package struct Refusal: Error {
+  package struct RequestError: Error {
     package let response: HTTPResponse
   }
 
@@ -27,7 +27,7 @@ package actor WebSocketClient {
   ///   - headers: more headers, such as `Origin`; one of the handshake's own names takes its place, or, if empty, its
   ///     absence.
   ///   - network: where the client is; nil for the network of this process.
-  /// - Throws: `Refusal` where the answer is not 101, `HTTPFailure.malformed` where that is not right.
+  /// - Throws: `RequestError` where the answer is not 101, `HTTPFailure.malformed` where that is not right.
   package static func connect(
     _ url: String, _ path: String, user: String? = nil, subprotocols: [String] = [], headers: [(String, String)] = [],
     in network: NetworkNamespace? = nil, timeout: Duration = suiteLimit
@@ -46,7 +46,7 @@ package actor WebSocketClient {
     guard head.status == 101 else {
       var body: [UInt8] = []
       while let part = try await connection.receivePart(timeout: timeout) { body += part }
-      throw Refusal(response: HTTPResponse(head: head, body: body))
+      throw RequestError(response: HTTPResponse(head: head, body: body))
     }
     guard head["Upgrade"]?.lowercased() == "websocket", head["Connection"]?.lowercased() == "upgrade",
       head["Sec-WebSocket-Accept"] == acceptance(of: key), head["Sec-WebSocket-Extensions"] == nil

@@ -55,7 +55,7 @@ struct StreamClientTests {
 
   @Test func aRefusedHandshakeIsAResponse() async throws {
     try await withEtcd(.v3_5) { etcd in
-      let refusal = await #expect(throws: WebSocketClient.Refusal.self) {
+      let refusal = await #expect(throws: WebSocketClient.RequestError.self) {
         _ = try await WebSocketClient.connect(etcd.url, "/v3/watch", headers: [("Sec-WebSocket-Version", "12")])
       }
       #expect(refusal.map { (400..<500).contains($0.response.status) } == true)

@@ -86,9 +86,9 @@ struct EndpointCheck {
 
   /// Looks at what can be seen without gRPC: the TLS session, and the clock.
   private mutating func look() async {
-    let glance: ServerGlance
+    let glance: ServerInspection
     do {
-      glance = try await ServerGlance.take(at: endpoint, tls: tls, patience: patience)
+      glance = try await ServerInspection.take(at: endpoint, tls: tls, patience: patience)
     } catch {
       return note(.none, "clock", "not told: \(error)")
     }

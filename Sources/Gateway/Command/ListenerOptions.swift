@@ -23,7 +23,7 @@ struct ListenerOptions: ParsableArguments {
   var tlsClientCa: String?
 
   @Option(help: "The least version of TLS that clients may speak: 1.2 or 1.3. (default: 1.2)")
-  var listenTlsMinVersion: LeastTLSVersion?
+  var listenTlsMinVersion: MinimumTLSVersion?
 
   @Option(help: "How long a client's TLS handshake may take. (default: 10s)")
   var handshakeTimeout: TimeSpan?
@@ -60,7 +60,7 @@ struct ListenerOptions: ParsableArguments {
     settings.authorities = authorities
     settings.protocols = ["http/1.1", "http/1.0"]
     let least = try environment.value(
-      listenTlsMinVersion, "listen-tls-min-version", default: LeastTLSVersion(.v1_2))
+      listenTlsMinVersion, "listen-tls-min-version", default: MinimumTLSVersion(.v1_2))
     settings.minimumVersion = TLSVersion(least.version)
     return settings
   }

@@ -195,10 +195,10 @@ struct ServeConfiguration {
     guard settings.memoryBytes >= 1 << 20 else { throw ValidationError("--max-memory must be at least 1M") }
     settings.streams = StreamLimits(
       most: try number(options.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
-      mostNew: try number(options.maxNewWebsockets, "max-new-websockets", default: 1000, in: 1...1_000_000),
+      maxNew: try number(options.maxNewWebsockets, "max-new-websockets", default: 1000, in: 1...1_000_000),
       backlog: try number(options.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),
       stallTimeout: try time(options.stallTimeout, "stall-timeout", default: 60))
-    settings.http.tls = TLSRelays.Limits(
+    settings.http.tls = TLSTerminations.Limits(
       handshake: try time(options.listener.handshakeTimeout, "handshake-timeout", default: 10),
       stall: settings.streams.stallTimeout)
     settings.bridge.channel.dialTimeout = try time(options.dialTimeout, "dial-timeout", default: 2)
@@ -211,9 +211,9 @@ struct ServeConfiguration {
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
     settings.bridge.watchProgressInterval = try time(
       options.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
-    settings.bridge.mostWatchBytes = try number(
+    settings.bridge.maxWatchBytes = try number(
       options.maxWatchBytes, "max-watch-bytes", default: 4 << 20, in: (64 << 10)...(1 << 30))
-    settings.bridge.mostWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
+    settings.bridge.maxWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
     settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
     settings.hosts = try options.access.hosts(environment)
     settings.identity = try options.identity.credentials(environment)
@@ -227,10 +227,10 @@ struct ServeConfiguration {
     }
 
     var logins = Authenticator.Configuration()
-    logins.mostConcurrentLogins = try number(options.maxLogins, "max-logins", default: 4, in: 1...1000)
-    logins.mostFailures = try number(options.maxLoginFailures, "max-login-failures", default: 10, in: 1...1_000_000)
-    logins.mostTokens = try number(options.maxTokens, "max-tokens", default: 10_000, in: 1...10_000_000)
-    settings.bridge.mostTokens = logins.mostTokens
+    logins.maxConcurrentLogins = try number(options.maxLogins, "max-logins", default: 4, in: 1...1000)
+    logins.maxFailures = try number(options.maxLoginFailures, "max-login-failures", default: 10, in: 1...1_000_000)
+    logins.maxTokens = try number(options.maxTokens, "max-tokens", default: 10_000, in: 1...10_000_000)
+    settings.bridge.maxTokens = logins.maxTokens
     self.logins = logins
     self.settings = settings
     patience = try time(options.shutdownTimeout, "shutdown-timeout", default: 10)

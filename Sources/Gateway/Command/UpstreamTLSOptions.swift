@@ -27,7 +27,7 @@ struct UpstreamTLSOptions: ParsableArguments {
   var serverName: String?
 
   @Option(help: "The least version of TLS to speak to etcd: 1.2 or 1.3. (default: 1.2)")
-  var tlsMinVersion: LeastTLSVersion?
+  var tlsMinVersion: MinimumTLSVersion?
 
   @Flag(
     help: """
@@ -37,7 +37,7 @@ struct UpstreamTLSOptions: ParsableArguments {
 }
 
 /// A version of TLS on the command line.
-struct LeastTLSVersion: ExpressibleByArgument, Sendable {
+struct MinimumTLSVersion: ExpressibleByArgument, Sendable {
   let version: TLSConfiguration.Version
 
   init(_ version: TLSConfiguration.Version) { self.version = version }
@@ -59,7 +59,7 @@ extension TLSConfiguration {
     keyFile = options.key ?? environment["key"]
     serverName = options.serverName ?? environment["server-name"]
     verifiesServer = !(try environment.flag(options.insecureSkipTlsVerify, "insecure-skip-tls-verify"))
-    minimumVersion = try environment.value(options.tlsMinVersion, "tls-min-version", default: LeastTLSVersion(.v1_2))
+    minimumVersion = try environment.value(options.tlsMinVersion, "tls-min-version", default: MinimumTLSVersion(.v1_2))
       .version
     allowsCommonName = try environment.flag(options.allowClientCn, "allow-client-cn")
     guard keyFile == nil || certificateFile != nil else { throw ValidationError("--key needs --cert") }

@@ -8,7 +8,7 @@ final class Acceptor {
   typealias Handler = (_ socket: AcceptedSocket, _ listener: Listener) -> Void
 
   /// How many connections are accepted before everything else that is ready is served.
-  private static let mostAtOnce = 16
+  private static let maxAtOnce = 16
   /// When to try again where the system has no descriptor or memory left for a connection, in milliseconds.
   private static let recess: UInt64 = 100
 
@@ -76,7 +76,7 @@ final class Acceptor {
   }
 
   private func accept(_ listener: Listener) {
-    for _ in 0..<Self.mostAtOnce {
+    for _ in 0..<Self.maxAtOnce {
       guard hasRoom() else { return pause() }
       do throws(LoopError) {
         guard let socket = try AcceptedSocket(from: listener.descriptor) else { return }

@@ -94,8 +94,8 @@ extension Exchange {
   /// Checks the names by which a request without credentials asks for the gateway: that of `Host`, and, from a proxy that is
   /// trusted, that which it tells of. A request of HTTP/1.0 may have none, but is not a browser's.
   ///
-  /// - Throws: ``Refusal`` with 421 (RFC 9110, section 15.5.20).
-  func checkHost(_ allowed: AllowedHosts) throws(Refusal) {
+  /// - Throws: ``RequestError`` with 421 (RFC 9110, section 15.5.20).
+  func checkHost(_ allowed: AllowedHosts) throws(RequestError) {
     if let host = foreignHost(allowed) { throw .misdirected(host, "without credentials") }
   }
 
@@ -107,10 +107,10 @@ extension Exchange {
   }
 }
 
-extension Refusal {
+extension RequestError {
   /// - Parameter reason: why the name matters.
-  static func misdirected(_ host: String, _ reason: String) -> Refusal {
-    Refusal(
+  static func misdirected(_ host: String, _ reason: String) -> RequestError {
+    RequestError(
       421, .permissionDenied,
       "\(reason) this gateway is to be asked for by an address in numbers, by a name without a dot, or by one "
         + "that --allowed-hosts lists, not as '\(host)'")

@@ -7,7 +7,7 @@ struct BareAnswer: ~Copyable {
   let bytes: ByteBuffer
 
   /// - Parameter headers: further header lines.
-  init(_ status: UInt32, _ code: GrpcCode, _ message: String, headers: String = "") {
+  init(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: String = "") {
     var body = ByteBuffer()
     body.appendError(code, message)
     var bytes = ByteBuffer()

@@ -33,11 +33,11 @@ final class ClientConnection {
   /// Whether libmicrohttpd was told to let go of it.
   private(set) var isBeingTakenOver = false
   /// What has the client read why its connection ends, while libmicrohttpd leaves it alone.
-  private var parting: ClientSocket?
+  private var parting: TakenOverConnection?
   /// How many bytes came before those of the client.
   private let greetingSize: Int
   /// What carries the connection, where it is a TLS connection.
-  let relay: TLSRelay?
+  let termination: TLSTermination?
   /// The target of the request whose head is on its way.
   var target: ReceivedTarget?
   /// Where it is in ``HeadsUnderWay``.
@@ -64,10 +64,10 @@ final class ClientConnection {
   /// - Parameters:
   ///   - peer: the client's address.
   ///   - greetingSize: how many bytes came before those of the client.
-  ///   - relay: what carries the connection, where it is a TLS connection.
+  ///   - termination: what carries the connection, where it is a TLS connection.
   ///   - place: its place among the connections of its address, where these are counted for this one.
   init(
-    server: HTTPServer, descriptor: Int32, peer: SocketAddress?, greetingSize: Int, relay: TLSRelay?,
+    server: HTTPServer, descriptor: Int32, peer: SocketAddress?, greetingSize: Int, termination: TLSTermination?,
     place: AddressCounts.Place?
   ) {
     self.server = server
@@ -75,9 +75,9 @@ final class ClientConnection {
     self.descriptor = descriptor
     address = peer?.ipAddress
     isPeerKnown = peer != nil
-    self.relay = relay
+    self.termination = termination
     self.place = place
-    relay?.client = self
+    termination?.client = self
   }
 
   /// libmicrohttpd has taken the connection.
@@ -87,7 +87,7 @@ final class ClientConnection {
     watcher = try? SocketWatcher(loop: server.loop, descriptor: descriptor) { [unowned self] in ready($0) }
     watcher?.watch(.disconnect)
     // The socket's own kind: the client may be somebody else than the proxy at its other end.
-    if SocketAddress(localOf: descriptor).family == AF_UNIX && relay == nil && !hasUnread {
+    if SocketAddress(localOf: descriptor).family == AF_UNIX && termination == nil && !hasUnread {
       // Of these the system does not say later whether anything has come.
       awaitBytes()
     } else {
@@ -127,7 +127,7 @@ final class ClientConnection {
     connection = nil
     // The clock may have it a little longer.
     place = nil
-    relay?.client = nil
+    termination?.client = nil
     watcher?.watch([])
     watcher = nil
     timer = nil
@@ -142,7 +142,7 @@ final class ClientConnection {
   /// Has the connection taken over once libmicrohttpd has let go of it, which it is about to be told to do.
   ///
   /// - Returns: false where the system has no descriptor left for that now.
-  func beTakenOver(by socket: ClientSocket) -> Bool {
+  func beTakenOver(by socket: TakenOverConnection) -> Bool {
     let takeover = Takeover(socket, of: self)
     guard takeover.descriptor >= 0 else { return false }
     self.takeover = takeover
@@ -156,8 +156,8 @@ final class ClientConnection {
   ///
   /// - Parameter run: the run of libmicrohttpd that is not over yet.
   func mayBeSending(afterRun run: UInt64) -> Bool {
-    // The other end of a pair is looked after by its relay.
-    guard relay == nil else { return false }
+    // The other end of a pair is looked after by its termination.
+    guard termination == nil else { return false }
     var byte: UInt8 = 0
     let count = recv(descriptor, &byte, 1, SocketConstants.peek | SocketConstants.dontWait)
     if count > 0 { return true }
@@ -240,7 +240,9 @@ extension ClientConnection {
   fileprivate func awaitBytes() { watcher?.watch([.disconnect, .readable]) }
 
   /// Whether anything has come from the client yet.
-  private var hasReceived: Bool { relay?.hasReceived ?? hasReceivedBytes(descriptor, beyond: greetingSize) ?? true }
+  private var hasReceived: Bool {
+    termination?.hasReceived ?? hasReceivedBytes(descriptor, beyond: greetingSize) ?? true
+  }
 
   /// Answers with 408 and closes the connection, on which libmicrohttpd has nothing to say while it waits for a request: it
   /// is suspended until the client, who may still be sending, has had time to read that.
@@ -266,30 +268,30 @@ extension ClientConnection {
 
 /// A connection that is about to change hands.
 struct Takeover {
-  let socket: ClientSocket
+  let socket: TakenOverConnection
   /// A second descriptor of the connection, -1 where the system grants none: libmicrohttpd closes the first.
   let descriptor: Int32
-  let relay: TLSRelay?
+  let termination: TLSTermination?
   /// Its place among the connections of its address, where these are counted for this one.
   let place: AddressCounts.Place?
   /// What the client has sent beyond its request.
   var received: [UInt8] = []
 
-  init(_ socket: ClientSocket, of client: ClientConnection, received: [UInt8] = []) {
+  init(_ socket: TakenOverConnection, of client: ClientConnection, received: [UInt8] = []) {
     self.socket = socket
-    relay = client.relay
+    termination = client.termination
     place = client.place
     descriptor = fcntl(client.descriptor, F_DUPFD_CLOEXEC, 0)
     self.received = received
   }
 
   /// A connection that broke before it could change hands.
-  init(gone socket: ClientSocket) {
+  init(gone socket: TakenOverConnection) {
     self.socket = socket
-    relay = nil
+    termination = nil
     place = nil
     descriptor = -1
   }
 
-  func complete() { socket.open(descriptor, relay: relay, place: place, received: received) }
+  func complete() { socket.open(descriptor, termination: termination, place: place, received: received) }
 }

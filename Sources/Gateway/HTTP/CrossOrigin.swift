@@ -43,7 +43,7 @@ enum CrossOrigin {
 
   /// Why the request is not for its page to make, which would change something: it is of another origin that is not listed,
   /// or, where `*` stands for that, uses the Basic credentials of its browser's user. Nil where the request is in order.
-  static func refusal(of exchange: Exchange, _ allowed: AllowedOrigins) -> Refusal? {
+  static func refusal(of exchange: Exchange, _ allowed: AllowedOrigins) -> RequestError? {
     let head = exchange.head
     guard let origin = head.origin, !head.method.isSafe else { return nil }
     // Where the browser says so there is no need to compare: a proxy in between may have another name.
@@ -53,12 +53,12 @@ enum CrossOrigin {
     case .full: return nil
     // A browser does not say whether the page has set the header or the browser itself has, without asking.
     case .anonymous: return RequestCredentials.isBasic(head.authorization) ? usesBasic : nil
-    case .nothing: return Refusal(403, .permissionDenied, "pages of this origin may not do this (--cors)")
+    case .nothing: return RequestError(403, .permissionDenied, "pages of this origin may not do this (--cors)")
     }
   }
 
   /// A page of any origin has a user's Basic credentials along, which only its browser may have put there.
-  static let usesBasic = Refusal(
+  static let usesBasic = RequestError(
     403, .permissionDenied,
     "--cors '*' is for pages without Basic credentials: list this origin by its name, or have the page send a token")
 

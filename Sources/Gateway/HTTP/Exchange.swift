@@ -47,10 +47,10 @@ final class Exchange {
   /// request goes on, since what is made of the body lives as long.
   private var kept: KeptBytes
   /// Where the connection goes once libmicrohttpd has let go of it.
-  private var successor: ClientSocket?
+  private var successor: TakenOverConnection?
   private var takeoverAttempts = 0
   /// How often to try where the system has no descriptor left.
-  private static let mostTakeoverAttempts = 100
+  private static let maxTakeoverAttempts = 100
 
   init(_ connection: OpaquePointer, head: RequestHead, client: ClientConnection, server: HTTPServer) {
     self.connection = connection
@@ -81,7 +81,7 @@ final class Exchange {
   var peer: Peer { Peer(head.forwarded == nil ? client.address : forwarded.client) }
 
   /// Whether the client speaks TLS, with the gateway itself or with a proxy that is trusted.
-  var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? (client.relay != nil) }
+  var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? (client.termination != nil) }
 
   /// The host that the client has asked for, as it was sent; nil where there is none.
   var host: String? {
@@ -187,7 +187,7 @@ final class Exchange {
   func hostIsExcused() {
     guard state == .atGate else { return }
     isAtHostGate = false
-    do throws(Refusal) {
+    do throws(RequestError) {
       gate = try bodyGate()
     } catch {
       return respond(.error(error))
@@ -197,7 +197,7 @@ final class Exchange {
 
   /// Has a client wait with its body until etcd knows it, if that is in question.
   private func meetGate() -> MHD_Result {
-    do throws(Refusal) {
+    do throws(RequestError) {
       gate = try bodyGate()
     } catch {
       respond(.error(error))
@@ -210,7 +210,7 @@ final class Exchange {
     return .YES
   }
 
-  private func bodyGate() throws(Refusal) -> BodyGate? {
+  private func bodyGate() throws(RequestError) -> BodyGate? {
     guard let handler, handler.keepsBody, !handler.isForStrangers, head.mayHaveLargeBody else { return nil }
     return try server.gate(self)
   }
@@ -286,7 +286,7 @@ final class Exchange {
   /// Hands the answer to libmicrohttpd; without one the connection is closed.
   private func queue() -> MHD_Result {
     if let successor, status == 0 {
-      guard client.beTakenOver(by: successor) || takeoverAttempts >= Self.mostTakeoverAttempts else {
+      guard client.beTakenOver(by: successor) || takeoverAttempts >= Self.maxTakeoverAttempts else {
         // libmicrohttpd asks again in its next run, before which it closes those that it has let go of in this one.
         takeoverAttempts += 1
         server.needsRunSoon()
@@ -323,7 +323,7 @@ final class Exchange {
       return -1  // MHD_CONTENT_READER_END_OF_STREAM
     case .broken:
       handler = nil
-      client.relay?.breakOff()
+      client.termination?.breakOff()
       // A connection that it closes right here libmicrohttpd would forget until some timeout (0.9.75 and 1.0.1).
       server.attend(connection)
       return -2  // MHD_CONTENT_READER_END_WITH_ERROR
@@ -435,8 +435,8 @@ final class Exchange {
   ///
   /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` hears if the connection breaks
   ///   before it has changed hands.
-  func takeOver(delegate: (any ClientSocketDelegate)?) -> ClientSocket {
-    settle(status: 0, response: nil, successor: ClientSocket(server.sockets, delegate: delegate))
+  func takeOver(delegate: (any TakenOverConnectionDelegate)?) -> TakenOverConnection {
+    settle(status: 0, response: nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
 
   /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).
@@ -445,17 +445,17 @@ final class Exchange {
   /// - Returns: the socket, to which messages of that protocol are sent. `delegate` hears if the connection breaks before it
   ///   has changed hands. What the client had sent after its request is heard of as the first that is read, whether or not
   ///   the socket reads.
-  func upgrade(headers: HTTPResponse.Headers, delegate: any ClientSocketDelegate) -> ClientSocket {
+  func upgrade(headers: HTTPResponse.Headers, delegate: any TakenOverConnectionDelegate) -> TakenOverConnection {
     let response = MHD_create_response_for_upgrade(
       { _, _, exchange, received, count, _, handle in
         Unmanaged<Exchange>.fromOpaque(exchange!).takeUnretainedValue()
           .upgraded(UnsafeRawBufferPointer(start: received, count: count), handle!)
       }, nil)
     for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
-    return settle(status: 101, response: response, successor: ClientSocket(server.sockets, delegate: delegate))
+    return settle(status: 101, response: response, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
 
-  private func settle(status: UInt32, response: OpaquePointer?, successor: ClientSocket) -> ClientSocket {
+  private func settle(status: UInt32, response: OpaquePointer?, successor: TakenOverConnection) -> TakenOverConnection {
     handler = nil
     if settle(status, response) { self.successor = successor } else { server.hasGone(successor) }
     return successor

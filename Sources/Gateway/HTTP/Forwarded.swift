@@ -14,13 +14,13 @@ struct Forwarded: Equatable {
 ///
 /// Every value is a list to which each proxy appends, so that what comes from the client itself is at its left. It is
 /// therefore read from the right, over as many proxies as are trusted. Everything is total, and bounded by
-/// ``mostHops``: what is malformed is as if nobody had said it, and the request then counts as the proxy's own.
+/// ``maxHops``: what is malformed is as if nobody had said it, and the request then counts as the proxy's own.
 ///
 /// Invariant of the pointers: as for ``RequestHead``, whose fields they are.
 struct ForwardedFields {
 
   /// Through how many proxies a request is followed.
-  static let mostHops = 32
+  static let maxHops = 32
   /// How long a host may be: a name of 255 bytes (RFC 1035, section 2.3.4) and a port.
   private static let longestHost = 255 + 6
 
@@ -69,7 +69,7 @@ struct ForwardedFields {
   /// - Parameter hops: the last proxy's word first.
   private static func walk(_ hops: [Hop], from peer: IPAddress?, _ isTrusted: (IPAddress) -> Bool) -> Forwarded {
     var result = Forwarded(client: peer)
-    for hop in hops.prefix(mostHops) {
+    for hop in hops.prefix(maxHops) {
       result.isSecure = hop.isSecure
       result.host = hop.host
       guard let address = hop.address else { break }
@@ -99,7 +99,7 @@ struct ForwardedFields {
     var elements: [HeadBytes] = []
     for value in values.reversed() {
       for element in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).reversed() {
-        guard elements.count < mostHops else { return elements }
+        guard elements.count < maxHops else { return elements }
         elements.append(HeadBytes(rebasing: element).trimmed)
       }
     }
@@ -114,7 +114,7 @@ struct ForwardedFields {
     for value in values {
       var reader = ForwardedReader(value)
       while let hop = reader.next() {
-        if hops.count >= mostHops * 2 { hops.removeFirst(mostHops) }
+        if hops.count >= maxHops * 2 { hops.removeFirst(maxHops) }
         hops.append(hop)
       }
       if reader.isMalformed { return [] }

@@ -34,7 +34,7 @@ struct HTTPResponse: ~Copyable {
   }
 
   /// An error: ``Transcoding/ByteBuffer/appendError(_:_:)``.
-  static func error(_ status: UInt32, _ code: GrpcCode, _ message: String, headers: Headers = []) -> HTTPResponse {
+  static func error(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: Headers = []) -> HTTPResponse {
     var response = HTTPResponse(status: status, body: ByteBuffer(capacity: 64 + message.utf8.count * 2))
     response.body.appendError(code, message)
     response.headers = headers
@@ -50,7 +50,7 @@ struct HTTPResponse: ~Copyable {
 extension ByteBuffer {
   /// The one shape of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later ones
   /// `message`, and the gRPC code.
-  mutating func appendError(_ code: GrpcCode, _ message: String) {
+  mutating func appendError(_ code: GRPCCode, _ message: String) {
     append("{\"error\":")
     appendJSONString(message)
     append(",\"message\":")

@@ -7,7 +7,7 @@ import TLS
 /// One shard's HTTP/1.1 server: a libmicrohttpd daemon that is driven by the shard's loop. Belongs to that loop.
 ///
 /// It accepts connections itself, whatever they come in on, and gives them to the one daemon: those with TLS through a
-/// ``TLSRelay`` each.
+/// ``TLSTermination`` each.
 ///
 /// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon waits in an epoll set of its own, which
 /// the loop watches. Inside it is edge-triggered: after each run, and each time a connection is resumed, it must run again
@@ -34,7 +34,7 @@ final class HTTPServer {
     var clock = RequestClock.Limits()
     /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for it
     /// at the end of its TLS connection.
-    var tls = TLSRelays.Limits()
+    var tls = TLSTerminations.Limits()
     /// Who is believed when it says whom it passes a request on for.
     var proxies = TrustedProxies()
 
@@ -47,19 +47,19 @@ final class HTTPServer {
   /// Whose pages may read answers.
   let origins: AllowedOrigins
   /// The connections that have been taken over.
-  let sockets: ClientSockets
+  let sockets: TakenOverConnections
   /// What is kept for clients.
   let memory: MemoryAccount
   let route: (Exchange) -> any RequestHandler
   /// What finds out who a client is that would have a large body kept; nil where that is known.
-  let gate: (Exchange) throws(Refusal) -> BodyGate?
+  let gate: (Exchange) throws(RequestError) -> BodyGate?
   let hostGate: HostGate
   let logger: Logger
   let loop: EventLoop
   let clock: RequestClock
   private var daemon: OpaquePointer!
   private var acceptor: Acceptor?
-  private var relays: TLSRelays?
+  private var terminations: TLSTerminations?
   private var greetings: ProxyGreetings?
   /// The connections that libmicrohttpd was given and has not told of yet, by their descriptors. It tells of each from
   /// within `MHD_add_connection`, so that there is one at most.
@@ -71,7 +71,7 @@ final class HTTPServer {
   private(set) var needsRun = true
   private let trimmer: MemoryTrimmer
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
-  private lazy var refusals = Refusals(sockets: sockets, counts: limits.addresses, logger: logger)
+  private lazy var refusals = RejectedConnections(sockets: sockets, counts: limits.addresses, logger: logger)
   /// Whether every answer is the last of its connection.
   private(set) var isDraining = false
   private var connectionCount = 0
@@ -104,8 +104,8 @@ final class HTTPServer {
   ///   - route: makes the handler of each request.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, origins: AllowedOrigins,
-    sockets: ClientSockets, memory: MemoryAccount, trimmer: MemoryTrimmer, logger: Logger,
-    gate: @escaping (Exchange) throws(Refusal) -> BodyGate?, hostGate: HostGate,
+    sockets: TakenOverConnections, memory: MemoryAccount, trimmer: MemoryTrimmer, logger: Logger,
+    gate: @escaping (Exchange) throws(RequestError) -> BodyGate?, hostGate: HostGate,
     route: @escaping (Exchange) -> any RequestHandler
   ) throws {
     self.loop = loop
@@ -152,7 +152,9 @@ final class HTTPServer {
       needsRun = true
     }
     watcher?.watch(.readable)
-    relays = tls.map { TLSRelays(loop: loop, context: $0, limits: limits.tls, server: self, logger: logger) }
+    terminations = tls.map {
+      TLSTerminations(loop: loop, context: $0, limits: limits.tls, server: self, logger: logger)
+    }
     sockets.whenGone = { [unowned self] in connectionHasGone() }
     if listeners.contains(where: \.isProxied) {
       greetings = ProxyGreetings(loop: loop, proxies: limits.proxies, limit: limits.tls.handshake, logger: logger) {
@@ -219,7 +221,7 @@ final class HTTPServer {
   }
 
   /// Whether there are answers on their way through TLS connections. Others are the system's as soon as they are given.
-  var hasUnsentAnswers: Bool { relays?.hasUnsent ?? false }
+  var hasUnsentAnswers: Bool { terminations?.hasUnsent ?? false }
 
   /// Closes all connections. No exchange may be suspended.
   func stop() {
@@ -233,7 +235,7 @@ final class HTTPServer {
     MHD_stop_daemon(daemon)
     completeTakeovers()
     sockets.close()
-    relays?.close()
+    terminations?.close()
   }
 
   /// Has libmicrohttpd look at a connection in each of its runs, before it reads or writes anything, until
@@ -268,16 +270,16 @@ final class HTTPServer {
   func needsRunSoon() { needsRun = true }
 
   /// Tells a socket, once libmicrohttpd is done for now, that it will never get its connection.
-  func hasGone(_ socket: ClientSocket) { takeovers.append(Takeover(gone: socket)) }
+  func hasGone(_ socket: TakenOverConnection) { takeovers.append(Takeover(gone: socket)) }
 
   // MARK: - Connections
 
   /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too; a
-  /// relay has two descriptors of its own, beside the one that is served.
+  /// termination has two descriptors of its own, beside the one that is served.
   private var hasRoom: Bool {
-    let unserved = (relays?.unservedCount ?? 0) + (greetings?.count ?? 0)
+    let unserved = (terminations?.unservedCount ?? 0) + (greetings?.count ?? 0)
     guard connectionCount + unserved + sockets.partingCount < limits.connections else { return false }
-    return connectionCount + sockets.count + unserved + 2 * (relays?.count ?? 0) < limits.descriptors
+    return connectionCount + sockets.count + unserved + 2 * (terminations?.count ?? 0) < limits.descriptors
   }
 
   /// There may be room again.
@@ -287,7 +289,7 @@ final class HTTPServer {
   }
 
   /// How many there are, those included that have yet to end their handshake.
-  private var connectionsInMemory: Int { connectionCount + (relays?.unservedCount ?? 0) }
+  private var connectionsInMemory: Int { connectionCount + (terminations?.unservedCount ?? 0) }
 
   private func accept(_ socket: AcceptedSocket, isTLS: Bool) {
     let place: AddressCounts.Place?
@@ -297,7 +299,7 @@ final class HTTPServer {
     case .refused: return refusals.refuse(socket, isTLS: isTLS)
     }
     if isTLS {
-      relays?.accept(socket, place: place)
+      terminations?.accept(socket, place: place)
       trimmer.connections.rise(to: connectionsInMemory)
     } else {
       _ = serve(socket, place: place)
@@ -307,13 +309,16 @@ final class HTTPServer {
   /// Gives a connection to libmicrohttpd, which closes it in any case; whether it serves it.
   ///
   /// - Parameters:
-  ///   - relay: what carries it, where it is one end of a pair.
+  ///   - termination: what carries it, where it is one end of a pair.
   ///   - place: the connection's among those of its address, where these are counted here.
-  func serve(_ socket: AcceptedSocket, through relay: TLSRelay? = nil, place: AddressCounts.Place? = nil) -> Bool {
+  func serve(_ socket: AcceptedSocket, through termination: TLSTermination? = nil, place: AddressCounts.Place? = nil)
+    -> Bool
+  {
     needsRun = true
     let descriptor = socket.descriptor
     arriving[descriptor] = ClientConnection(
-      server: self, descriptor: descriptor, peer: socket.peer, greetingSize: socket.greetingSize, relay: relay,
+      server: self, descriptor: descriptor, peer: socket.peer, greetingSize: socket.greetingSize,
+      termination: termination,
       place: place)
     let isServed = socket.peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
     // It is told of later then.
@@ -376,7 +381,8 @@ final class HTTPServer {
     let descriptor = connection_descriptor(connection)
     let client =
       arriving.removeValue(forKey: descriptor)
-      ?? ClientConnection(server: self, descriptor: descriptor, peer: nil, greetingSize: 0, relay: nil, place: nil)
+      ?? ClientConnection(
+        server: self, descriptor: descriptor, peer: nil, greetingSize: 0, termination: nil, place: nil)
     client.begin(connection)
     return client
   }
@@ -385,7 +391,7 @@ final class HTTPServer {
     heads.remove(client)
     if client.takeover == nil && !client.hasParted && !isStopping && client.mayBeSending(afterRun: runCount) {
       // What libmicrohttpd has answered by itself, most likely: the client is to be able to read it.
-      let socket = ClientSocket(sockets, delegate: nil)
+      let socket = TakenOverConnection(sockets, delegate: nil)
       socket.finish()
       client.takeover = Takeover(socket, of: client)
     }

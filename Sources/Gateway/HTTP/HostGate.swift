@@ -9,7 +9,7 @@ import Transcoding
 /// authentication is off, they excuse nothing. The answer is believed for a second.
 final class HostGate: CallDelegate {
   private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
-  private static let timeout = GrpcTimeout(milliseconds: 5000)
+  private static let timeout = GRPCTimeout(milliseconds: 5000)
   /// In milliseconds.
   private static let memory: UInt64 = 1000
 
@@ -54,7 +54,7 @@ final class HostGate: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     question = nil
     let exchanges = waiting.values
     waiting = [:]

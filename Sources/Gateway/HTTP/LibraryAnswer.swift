@@ -12,7 +12,7 @@ struct LibraryAnswer {
   /// Answers in libmicrohttpd's place a request whose head is whole, and ends the connection: what libmicrohttpd sends after
   /// that goes nowhere.
   func send(to client: ClientConnection) {
-    let code: GrpcCode = status == 413 ? .resourceExhausted : .invalidArgument
+    let code: GRPCCode = status == 413 ? .resourceExhausted : .invalidArgument
     let answer = BareAnswer(status, code, message(for: client))
     let descriptor = client.descriptor
     answer.bytes.withUnsafeBytes {

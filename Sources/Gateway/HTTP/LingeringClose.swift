@@ -5,16 +5,16 @@ struct LingeringClose {
   /// A client that has nothing more to send has so many milliseconds to close its side.
   private static let patience: UInt64 = 2000
   /// How long it may last at most, in milliseconds, and how many bytes may be thrown away.
-  private static let mostTime: UInt64 = 30_000
-  private static let mostBytes = 64 << 20
+  private static let maxTime: UInt64 = 30_000
+  private static let maxBytes = 64 << 20
 
   private let end: UInt64
   private var nextByteUntil: UInt64
-  private var bytesLeft = LingeringClose.mostBytes
+  private var bytesLeft = LingeringClose.maxBytes
 
   /// - Parameter now: the time of the loop, in milliseconds.
   init(now: UInt64) {
-    end = now + Self.mostTime
+    end = now + Self.maxTime
     nextByteUntil = now + Self.patience
   }
 

@@ -25,7 +25,7 @@ struct ListenFailure: Error, CustomStringConvertible {
 /// its connections go to the shard that is there first.
 struct Listeners: Sendable {
   /// How often to try to find a port that is free on all addresses of a host.
-  private static let mostAttempts = 20
+  private static let maxAttempts = 20
 
   /// The sockets of each shard, which close them.
   private(set) var shards: [[Listener]]
@@ -83,7 +83,7 @@ struct Listeners: Sendable {
     }
     if found.isEmpty { throw ListenFailure(address, "the host does not resolve") }
     // The port that is free on one address need not be so on the others.
-    var attemptsLeft = port == 0 && found.count > 1 ? Self.mostAttempts : 1
+    var attemptsLeft = port == 0 && found.count > 1 ? Self.maxAttempts : 1
     var opened: Result<[[Int32]], LoopError>
     repeat {
       opened = Self.sockets(shards.count, atAll: found.map(\.address), port: port)

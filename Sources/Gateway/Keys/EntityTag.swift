@@ -32,8 +32,8 @@ enum TagCondition {
   ///   - lines: the header's lines.
   ///   - name: the header's name.
   /// - Returns: nil where there are none.
-  /// - Throws: ``Refusal`` where they are no such thing.
-  init?(_ lines: [HeadBytes], _ name: StaticString) throws(Refusal) {
+  /// - Throws: ``RequestError`` where they are no such thing.
+  init?(_ lines: [HeadBytes], _ name: StaticString) throws(RequestError) {
     guard !lines.isEmpty else { return nil }
     if lines.count == 1, lines[0][...].trimmed.elementsEqual([UInt8(ascii: "*")]) {
       self = .any

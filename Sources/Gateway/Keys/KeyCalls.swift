@@ -23,7 +23,7 @@ protocol KeyHandler: RequestHandler, CallDelegate {
   var exchange: Exchange { get }
   var shard: Shard { get }
   var caller: Caller { get }
-  var timeout: GrpcTimeout? { get }
+  var timeout: GRPCTimeout? { get }
   var call: Call? { get set }
 }
 
@@ -43,13 +43,13 @@ extension KeyHandler {
   }
 
   /// Answers with the error that a call ended with.
-  func respond(with status: GrpcStatus) {
+  func respond(with status: GRPCStatus) {
     exchange.respond(.keyError(status, hadCredentials: caller.isSomebody))
   }
 
   /// What a call has come to whose answer is no protobuf.
-  func misunderstood(_ fault: any Error) -> GrpcStatus {
-    let status = GrpcStatus(.internal, "an answer of etcd is not understood: \(fault)")
+  func misunderstood(_ fault: any Error) -> GRPCStatus {
+    let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)")
     shard.logger.error("\(status.message)")
     return status
   }
@@ -58,7 +58,7 @@ extension KeyHandler {
 extension HTTPResponse {
   /// The answer to a request for `/keys` the call of which ended with an error. Some that etcd counts among arguments that
   /// make no sense have a status of their own in HTTP.
-  static func keyError(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {
+  static func keyError(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
     guard status.origin == .server else { return .error(status, hadCredentials: hadCredentials) }
     return switch (status.code, status.message) {
     case (_, EtcdMessage.compacted): .error(410, status.code, status.message)

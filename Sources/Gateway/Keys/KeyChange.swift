@@ -8,7 +8,7 @@ struct KeyChange: ~Copyable {
   private static let inTransaction = [0x1, 0x3, 0x31, 0x312, 0x32, 0x322, 0x33]
 
   private let isTransaction: Bool
-  private var events: WireEvents
+  private var events: ProtobufPushParser
   /// The store's revision with the change in it.
   private(set) var revision: Int64 = 0
   /// How many keys were deleted.
@@ -22,7 +22,7 @@ struct KeyChange: ~Copyable {
   init(length: Int, isTransaction: Bool) {
     self.isTransaction = isTransaction
     hasSucceeded = !isTransaction
-    events = WireEvents(length: length, messages: isTransaction ? Self.inTransaction : Self.alone)
+    events = ProtobufPushParser(length: length, messages: isTransaction ? Self.inTransaction : Self.alone)
   }
 
   mutating func take(_ bytes: UnsafeRawBufferPointer) {
@@ -31,9 +31,9 @@ struct KeyChange: ~Copyable {
   }
 
   /// - Throws: where the answer is not what it should be.
-  func finish() throws(WireEvents.Malformed) { try events.finish() }
+  func finish() throws(ProtobufPushParser.Malformed) { try events.finish() }
 
-  private mutating func take(_ event: WireEvents.Event) {
+  private mutating func take(_ event: ProtobufPushParser.Event) {
     switch (event, isTransaction) {
     case (.number(path: 0x13, let number), _): revision = Int64(bitPattern: number)
     case (.number(path: 0x2, let number), true): hasSucceeded = number != 0

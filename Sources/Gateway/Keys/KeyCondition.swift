@@ -13,8 +13,8 @@ enum KeyCondition {
   /// Reads the conditions of a request that changes a key, each change one transaction.
   ///
   /// - Returns: nil where there are none.
-  /// - Throws: ``Refusal`` where a transaction cannot have them.
-  init?(_ head: RequestHead) throws(Refusal) {
+  /// - Throws: ``RequestError`` where a transaction cannot have them.
+  init?(_ head: RequestHead) throws(RequestError) {
     let ifMatch = try TagCondition(head.ifMatch, "If-Match")
     let ifNoneMatch = try TagCondition(head.ifNoneMatch, "If-None-Match")
     switch (ifMatch, ifNoneMatch) {

@@ -6,13 +6,13 @@ final class KeyDeleteHandler: KeyHandler {
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
-  let timeout: GrpcTimeout?
+  let timeout: GRPCTimeout?
   var call: Call?
   private let request: KeyRequest
   private let condition: KeyCondition?
   private var change = KeyChange(length: 0, isTransaction: false)
 
-  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
@@ -72,9 +72,9 @@ extension KeyDeleteHandler: CallDelegate {
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { change.take(bytes) }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     guard status.isOK else { return respond(with: status) }
-    do throws(WireEvents.Malformed) {
+    do throws(ProtobufPushParser.Malformed) {
       try change.finish()
     } catch {
       return respond(with: misunderstood(error))

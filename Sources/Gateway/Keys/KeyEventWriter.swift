@@ -12,10 +12,10 @@ struct KeyEventWriter: ~Copyable {
   /// Appends `{"type":"put",…}`, or `{"type":"delete",…}` with the key and the revision.
   ///
   /// - Returns: whether it is a deletion.
-  /// - Throws: `WireEvents.Malformed` where that is no event.
+  /// - Throws: `ProtobufPushParser.Malformed` where that is no event.
   mutating func append(
     _ event: WatchResponse.Event, to output: inout ByteBuffer
-  ) throws(WireEvents.Malformed) {
+  ) throws(ProtobufPushParser.Malformed) {
     try read(event.bytes)
     if isDeletion {
       output.append("{\"type\":\"delete\",")
@@ -32,11 +32,11 @@ struct KeyEventWriter: ~Copyable {
   /// Whether the event that was appended last is a deletion.
   private(set) var isDeletion = false
 
-  private mutating func read(_ event: UnsafeRawBufferPointer) throws(WireEvents.Malformed) {
+  private mutating func read(_ event: UnsafeRawBufferPointer) throws(ProtobufPushParser.Malformed) {
     fields.reset()
     isDeletion = false
     var input = event
-    var parts = WireEvents(length: event.count, messages: [Self.keyValue])
+    var parts = ProtobufPushParser(length: event.count, messages: [Self.keyValue])
     while let part = parts.next(&input) {
       if case .number(Self.type, let type) = part { isDeletion = type == 1 }
       fields.take(part, ofMessageAt: Self.keyValue)

@@ -11,34 +11,34 @@ final class KeyExportHandler: KeyHandler {
   private static let pageBytes: Int64 = 1 << 20
   /// How many keys the first page has, when nothing is known of their size.
   private static let firstLimit: Int64 = 1000
-  private static let mostKeys: Int64 = 100_000
+  private static let maxKeys: Int64 = 100_000
 
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
-  let timeout: GrpcTimeout?
+  let timeout: GRPCTimeout?
   var call: Call?
   /// What is left to read.
   private var selection: KeySelection
 
-  private var events = WireEvents(length: 0, messages: [])
+  private var events = ProtobufPushParser(length: 0, messages: [])
   private var key = KeyValueFields()
   private var lastKey: [UInt8] = []
   /// How large the page is, and how many keys of it have come.
   private var pageLength: Int64 = 0
   private var pageCount: Int64 = 0
   private var hasMore = false
-  private var lines: UnreadBytes
+  private var lines: ResponseBodyBuffer
   private var isStreaming = false
   /// How many members in a row were lost within a page.
   private var losses = 0
   /// Whether the next page waits for the client.
   private var isHeldBack = false
 
-  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.exchange = exchange
     self.shard = shard
-    lines = UnreadBytes(shard.memory)
+    lines = ResponseBodyBuffer(shard.memory)
     selection = KeySelection(request)
     selection.limit = Self.firstLimit
     timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
@@ -69,7 +69,7 @@ final class KeyExportHandler: KeyHandler {
     return read
   }
 
-  private func take(_ event: WireEvents.Event) {
+  private func take(_ event: ProtobufPushParser.Event) {
     switch event {
     case .number(path: RangeResponsePath.revision, let number):
       // All pages are of the revision that the first one has found.
@@ -106,10 +106,10 @@ final class KeyExportHandler: KeyHandler {
   private func goOn() {
     if pageCount > 0 {
       // Else the same pages might come without end.
-      guard selection.range.contains(Bytes(lastKey)) else { return cut(misunderstood(WireEvents.Malformed())) }
+      guard selection.range.contains(Bytes(lastKey)) else { return cut(misunderstood(ProtobufPushParser.Malformed())) }
       selection.advance(behind: lastKey)
       let keyBytes = max(1, pageLength / pageCount)
-      selection.limit = min(max(1, Self.pageBytes / keyBytes), Self.mostKeys, selection.limit * 4)
+      selection.limit = min(max(1, Self.pageBytes / keyBytes), Self.maxKeys, selection.limit * 4)
     }
     if lines.isFull { isHeldBack = true } else { askForPage() }
   }
@@ -122,7 +122,7 @@ final class KeyExportHandler: KeyHandler {
 
 extension KeyExportHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
-    events = WireEvents(length: length, messages: RangeResponsePath.messages)
+    events = ProtobufPushParser(length: length, messages: RangeResponsePath.messages)
     pageLength = Int64(length)
   }
 
@@ -134,13 +134,13 @@ extension KeyExportHandler: CallDelegate {
     exchange.streamIsReadable()
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     var status = status
     if status.isOK {
-      do throws(WireEvents.Malformed) {
+      do throws(ProtobufPushParser.Malformed) {
         try events.finish()
-        guard isStreaming else { throw WireEvents.Malformed() }
+        guard isStreaming else { throw ProtobufPushParser.Malformed() }
       } catch {
         status = misunderstood(error)
       }
@@ -158,7 +158,7 @@ extension KeyExportHandler: CallDelegate {
     }
   }
 
-  private func cut(_ status: GrpcStatus) {
+  private func cut(_ status: GRPCStatus) {
     shard.logger.warning("an export was cut: \(status.message)")
     end(isBroken: true)
   }

@@ -4,18 +4,18 @@ import Transcoding
 /// Answers with a page of the keys of a range.
 final class KeyListHandler: KeyHandler {
   /// A page up to this size is sent whole; a larger one as it comes.
-  private static let mostWhole = 64 << 10
+  private static let maxWhole = 64 << 10
 
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
-  let timeout: GrpcTimeout?
+  let timeout: GRPCTimeout?
   var call: Call?
   private let request: KeyRequest
   private let cursor: PageCursor?
   private var selection: KeySelection
 
-  private var events = WireEvents(length: 0, messages: [])
+  private var events = ProtobufPushParser(length: 0, messages: [])
   private var isLarge = false
   private var hasBegun = false
   /// Whether the answer has what no etcd sends: two headers, or keys before the first one.
@@ -27,14 +27,14 @@ final class KeyListHandler: KeyHandler {
   private var hasMore = false
   private var count: Int64 = 0
   /// What of the answer was not read yet.
-  private var json: UnreadBytes
+  private var json: ResponseBodyBuffer
   private var isStreaming = false
 
-  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
-    json = UnreadBytes(shard.memory)
+    json = ResponseBodyBuffer(shard.memory)
     cursor = try PageCursor(of: request)
     selection = KeySelection(request)
     let query = request.query
@@ -69,7 +69,7 @@ final class KeyListHandler: KeyHandler {
     return read
   }
 
-  private func take(_ event: WireEvents.Event) {
+  private func take(_ event: ProtobufPushParser.Event) {
     switch event {
     case .number(path: RangeResponsePath.revision, let number): revision = Int64(bitPattern: number)
     case .end(path: RangeResponsePath.header): if hasBegun { isBroken = true } else { begin() }
@@ -120,8 +120,8 @@ final class KeyListHandler: KeyHandler {
 
 extension KeyListHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
-    events = WireEvents(length: length, messages: RangeResponsePath.messages)
-    isLarge = length > Self.mostWhole
+    events = ProtobufPushParser(length: length, messages: RangeResponsePath.messages)
+    isLarge = length > Self.maxWhole
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
@@ -132,12 +132,12 @@ extension KeyListHandler: CallDelegate {
     exchange.streamIsReadable()
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
     if status.isOK {
-      do throws(WireEvents.Malformed) {
+      do throws(ProtobufPushParser.Malformed) {
         try events.finish()
-        guard hasBegun, !isBroken else { throw WireEvents.Malformed() }
+        guard hasBegun, !isBroken else { throw ProtobufPushParser.Malformed() }
         finish()
       } catch {
         status = misunderstood(error)

@@ -13,8 +13,8 @@ struct KeyQuery {
   private var values: [(parameter: QueryParameter, value: Value)] = []
 
   /// - Parameter known: those that a request of this path and method may have.
-  /// - Throws: ``Refusal`` that names the parameter which is unknown, repeated or not what it should be.
-  init(_ items: [(name: HeadBytes, value: HeadBytes?)], known: () -> [QueryParameter]) throws(Refusal) {
+  /// - Throws: ``RequestError`` that names the parameter which is unknown, repeated or not what it should be.
+  init(_ items: [(name: HeadBytes, value: HeadBytes?)], known: () -> [QueryParameter]) throws(RequestError) {
     for item in items {
       let name = Self.name(of: item.name)
       guard let parameter = QueryParameter(rawValue: name), known().contains(parameter) else {
@@ -35,9 +35,9 @@ struct KeyQuery {
     String(decoding: PercentEncoding.decode(form: text) ?? Array(text), as: UTF8.self)
   }
 
-  private static func read(_ bytes: [UInt8], as parameter: QueryParameter) throws(Refusal) -> Value {
+  private static func read(_ bytes: [UInt8], as parameter: QueryParameter) throws(RequestError) -> Value {
     let text = String(decoding: bytes, as: UTF8.self)
-    func wrong(_ expected: String) -> Refusal {
+    func wrong(_ expected: String) -> RequestError {
       .badRequest("\(parameter.rawValue): expected \(expected), not '\(text)'")
     }
     switch parameter.kind {

@@ -4,19 +4,19 @@ import Transcoding
 /// Answers with a key's value as it is, or with the key as JSON.
 final class KeyReadHandler: KeyHandler {
   /// A value up to this size is sent whole; a larger one as it comes.
-  private static let mostWhole = 64 << 10
+  private static let maxWhole = 64 << 10
 
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
-  let timeout: GrpcTimeout?
+  let timeout: GRPCTimeout?
   var call: Call?
   private let request: KeyRequest
   private let asJSON: Bool
   private let ifMatch: TagCondition?
   private let ifNoneMatch: TagCondition?
 
-  private var events = WireEvents(length: 0, messages: [])
+  private var events = ProtobufPushParser(length: 0, messages: [])
   private var revision: Int64 = 0
   private var found = KeyValueFields()
   private var isFound = false
@@ -26,14 +26,14 @@ final class KeyReadHandler: KeyHandler {
   /// Whether the answer has what no etcd sends, such as two values.
   private var isBroken = false
   /// The part of a streamed value that was not read yet.
-  private var unread: UnreadBytes
+  private var unread: ResponseBodyBuffer
   private var isStreaming = false
 
-  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
-    unread = UnreadBytes(shard.memory)
+    unread = ResponseBodyBuffer(shard.memory)
     asJSON = exchange.head.accepted == .json
     ifMatch = try TagCondition(exchange.head.ifMatch, "If-Match")
     ifNoneMatch = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
@@ -99,7 +99,7 @@ final class KeyReadHandler: KeyHandler {
     return body
   }
 
-  private func take(_ event: WireEvents.Event) {
+  private func take(_ event: ProtobufPushParser.Event) {
     switch event {
     case .number(path: RangeResponsePath.revision, let number): revision = Int64(bitPattern: number)
     case .end(path: RangeResponsePath.keyValue):
@@ -110,7 +110,7 @@ final class KeyReadHandler: KeyHandler {
       guard !hasValue else { return isBroken = true }
       isFound = true
       hasValue = true
-      guard length > Self.mostWhole else {
+      guard length > Self.maxWhole else {
         found.value.reserveCapacity(length)
         break
       }
@@ -129,7 +129,7 @@ final class KeyReadHandler: KeyHandler {
 
 extension KeyReadHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
-    events = WireEvents(length: length, messages: RangeResponsePath.messages)
+    events = ProtobufPushParser(length: length, messages: RangeResponsePath.messages)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
@@ -140,11 +140,11 @@ extension KeyReadHandler: CallDelegate {
     exchange.streamIsReadable()
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
     if status.isOK {
-      do throws(WireEvents.Malformed) {
-        guard !isBroken else { throw WireEvents.Malformed() }
+      do throws(ProtobufPushParser.Malformed) {
+        guard !isBroken else { throw ProtobufPushParser.Malformed() }
         try events.finish()
       } catch {
         status = misunderstood(error)

@@ -16,8 +16,8 @@ struct KeyRequest {
     path.count >= keyPrefix.utf8CodeUnitCount && zip(keyPrefix.bytes, path).allSatisfy(==)
   }
 
-  /// - Throws: ``Refusal`` where the request has no clear meaning.
-  init(_ exchange: Exchange) throws(Refusal) {
+  /// - Throws: ``RequestError`` where the request has no clear meaning.
+  init(_ exchange: Exchange) throws(RequestError) {
     let head = exchange.head
     let items = exchange.queryItems
     let hasPath = Self.isPath(head.path)
@@ -44,7 +44,7 @@ struct KeyRequest {
 
   private static func operation(
     _ isOfOneKey: Bool, _ head: RequestHead, _ query: KeyQuery
-  ) throws(Refusal) -> KeyOperation {
+  ) throws(RequestError) -> KeyOperation {
     switch head.method {
     case .put: return .writeKey
     case .delete: return isOfOneKey ? .deleteKey : .deleteKeys
@@ -67,7 +67,7 @@ struct KeyRequest {
     }
   }
 
-  private static func key(_ path: UnsafeBufferPointer<UInt8>) throws(Refusal) -> KeyRange {
+  private static func key(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) -> KeyRange {
     let rest = UnsafeBufferPointer(rebasing: path.dropFirst(keyPrefix.utf8CodeUnitCount))
     guard let key = PercentEncoding.decode(rest) else {
       throw .badRequest("the key: '%' is to be followed by two hexadecimal digits")
@@ -76,12 +76,12 @@ struct KeyRequest {
     return .key(Bytes(key))
   }
 
-  private static func key(of query: KeyQuery) throws(Refusal) -> KeyRange {
+  private static func key(of query: KeyQuery) throws(RequestError) -> KeyRange {
     guard let key = query.bytes(.key), !key.isEmpty else { throw .badRequest("key: the key is empty") }
     return .key(Bytes(key))
   }
 
-  private static func range(_ query: KeyQuery) throws(Refusal) -> KeyRange {
+  private static func range(_ query: KeyQuery) throws(RequestError) -> KeyRange {
     let (from, to) = (query.bytes(.from), query.bytes(.to))
     if let prefix = query.bytes(.prefix) {
       guard from == nil && to == nil else {
@@ -95,7 +95,7 @@ struct KeyRequest {
   }
 
   /// All keys are deleted only where that is said in so many words.
-  private static func checkIntent(_ range: KeyRange, _ query: KeyQuery) throws(Refusal) {
+  private static func checkIntent(_ range: KeyRange, _ query: KeyQuery) throws(RequestError) {
     let all = query.flag(.all)
     if all && range != .all { throw .badRequest("'all' has no meaning with 'prefix', 'from' or 'to'") }
     if !all && range == .all { throw .badRequest("this would delete all keys: if that is meant, say all=true") }
@@ -105,14 +105,14 @@ struct KeyRequest {
 
   /// Who answers a request for a path of ``RouteTable/Route/key`` or ``RouteTable/Route/keys``.
   static func handler(for exchange: Exchange, shard: Shard) -> any RequestHandler {
-    do throws(Refusal) {
+    do throws(RequestError) {
       return try KeyRequest(exchange).handler(exchange, shard)
     } catch {
-      return FixedHandler(exchange, error.status, error.code, error.message, headers: error.headers)
+      return ConstantResponseHandler(exchange, error.status, error.code, error.message, headers: error.headers)
     }
   }
 
-  private func handler(_ exchange: Exchange, _ shard: Shard) throws(Refusal) -> any RequestHandler {
+  private func handler(_ exchange: Exchange, _ shard: Shard) throws(RequestError) -> any RequestHandler {
     switch operation {
     case .readKey: return try KeyReadHandler(self, exchange: exchange, shard: shard)
     case .writeKey: return try KeyWriteHandler(self, exchange: exchange, shard: shard)

@@ -10,7 +10,7 @@ struct KeyValueFields: ~Copyable {
   private(set) var lease: Int64 = 0
 
   /// Takes what an event says of the key-value message at `path`.
-  mutating func take(_ event: WireEvents.Event, ofMessageAt path: Int) {
+  mutating func take(_ event: ProtobufPushParser.Event, ofMessageAt path: Int) {
     switch event {
     case .number(let field, let number) where field >> 4 == path:
       let number = Int64(bitPattern: number)

@@ -14,7 +14,7 @@ final class KeyWaitHandler: RequestHandler {
   private var client: WatchClient?
   private var place: OpenStreams.Place?
 
-  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
@@ -31,14 +31,14 @@ final class KeyWaitHandler: RequestHandler {
   }
 
   func receivedEnd() {
-    do throws(Refusal) {
+    do throws(RequestError) {
       place = try shard.streams.admit(self, heartbeat: nil, timeout: limit)
     } catch {
       return exchange.respond(.error(error))
     }
     let client = shard.bridge.watches.open(for: caller, delegate: self)
     self.client = client
-    do throws(GrpcStatus) {
+    do throws(GRPCStatus) {
       try client.watch(request.range, from: start.firstRevision)
     } catch {
       fail(error)
@@ -82,11 +82,11 @@ final class KeyWaitHandler: RequestHandler {
       if !events.isEmpty { events.append(",") }
       do { try writer.append(event, to: &events) } catch { isBroken = true }
     }
-    guard !isBroken else { return fail(GrpcStatus(.internal, "a watch response of etcd is not understood")) }
+    guard !isBroken else { return fail(GRPCStatus(.internal, "a watch response of etcd is not understood")) }
     answer(response.lastRevision, events)
   }
 
-  private func fail(_ status: GrpcStatus) {
+  private func fail(_ status: GRPCStatus) {
     leave()
     exchange.respond(.keyError(status, hadCredentials: caller.isSomebody))
   }
@@ -97,12 +97,12 @@ extension KeyWaitHandler: WatchClientDelegate {
     switch response.news {
     case .creation: break
     case .events: answer(response)
-    case .compaction: fail(GrpcStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
+    case .compaction: fail(GRPCStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
     case .end(let status): fail(caller.meaning(of: status))
     }
   }
 
-  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { fail(status) }
+  func watchClient(_ client: WatchClient, endedWith status: GRPCStatus) { fail(status) }
 }
 
 // It counts as a stream: its clients are as many as those of watches, and stay as long.

@@ -59,7 +59,7 @@ enum KeyWatchForm: Int64 {
     }
   }
 
-  func error(_ status: GrpcStatus, hadCredentials: Bool, retries: Bool = false) -> StreamFrame {
+  func error(_ status: GRPCStatus, hadCredentials: Bool, retries: Bool = false) -> StreamFrame {
     frame("error", id: nil, retries: retries) { $0.appendStreamError(status, hadCredentials: hadCredentials) }
   }
 
@@ -67,7 +67,7 @@ enum KeyWatchForm: Int64 {
   ///
   /// - Parameter isReturn: whether it was here before. If it was, and all that is wrong is that nobody is there to serve it
   ///   now, it is told so by an event: a browser comes again after that, and never after another status than 200.
-  func refusal(_ status: GrpcStatus, hadCredentials: Bool, isReturn: Bool) -> HTTPResponse {
+  func refusal(_ status: GRPCStatus, hadCredentials: Bool, isReturn: Bool) -> HTTPResponse {
     let refusal = HTTPResponse.error(status, hadCredentials: hadCredentials)
     guard self == .events, isReturn, refusal.status == 503 else { return refusal }
     var body = ByteBuffer()
@@ -87,17 +87,18 @@ final class KeyWatchFrames {
   let frames: [StreamFrame]
 
   /// - Parameter skipped: how many events are left out at the beginning.
-  /// - Throws: `WireEvents.Malformed` where etcd's events are none.
-  init(_ response: WatchResponse, as form: KeyWatchForm, skipping skipped: Int = 0) throws(WireEvents.Malformed) {
+  /// - Throws: `ProtobufPushParser.Malformed` where etcd's events are none.
+  init(_ response: WatchResponse, as form: KeyWatchForm, skipping skipped: Int = 0) throws(ProtobufPushParser.Malformed)
+  {
     var frames: [StreamFrame] = []
     var writer = KeyEventWriter()
     var json = ByteBuffer()
-    var fault: WireEvents.Malformed?
+    var fault: ProtobufPushParser.Malformed?
     var index = 0
     response.forEachEvent { event in
       index += 1
       guard fault == nil, index > skipped else { return }
-      do throws(WireEvents.Malformed) {
+      do throws(ProtobufPushParser.Malformed) {
         json.removeAll(keepingCapacity: true)
         try writer.append(event, to: &json)
         // Whoever comes back between two events of one transaction gets the rest of it, and nothing twice.

@@ -9,7 +9,7 @@ final class KeyWatchHandler: RequestHandler {
   private let form: KeyWatchForm
   private var stream: LineStream?
 
-  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
@@ -20,11 +20,11 @@ final class KeyWatchHandler: RequestHandler {
   }
 
   func receivedEnd() {
-    do throws(Refusal) {
+    do throws(RequestError) {
       try begin()
     } catch {
       guard start.isReturn && error.status == 503 else { return exchange.respond(.error(error)) }
-      exchange.respond(form.refusal(GrpcStatus(error.code, error.message), hadCredentials: true, isReturn: true))
+      exchange.respond(form.refusal(GRPCStatus(error.code, error.message), hadCredentials: true, isReturn: true))
     }
   }
 
@@ -32,7 +32,7 @@ final class KeyWatchHandler: RequestHandler {
 
   func clientIsGone() { stream?.clientIsGone() }
 
-  private func begin() throws(Refusal) {
+  private func begin() throws(RequestError) {
     let timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: true)
     let caller = try Caller(exchange, shard: shard, keepsPassword: true)
     let stream = LineStream(
@@ -47,9 +47,9 @@ final class KeyWatchHandler: RequestHandler {
 }
 
 extension Exchange {
-  /// - Throws: ``Refusal`` where nothing but the head of an answer is asked for: that of one which takes its time is of no
+  /// - Throws: ``RequestError`` where nothing but the head of an answer is asked for: that of one which takes its time is of no
   ///   use without it.
-  func checkIsGet() throws(Refusal) {
+  func checkIsGet() throws(RequestError) {
     guard head.method == .get else { throw .badRequest("'watch' and 'wait' are for GET") }
   }
 }

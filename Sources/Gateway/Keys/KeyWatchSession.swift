@@ -30,7 +30,7 @@ final class KeyWatchSession: StreamSource {
 
   /// Has etcd watch. To be called once.
   func begin() {
-    do throws(GrpcStatus) {
+    do throws(GRPCStatus) {
       try client.watch(range, from: start.firstRevision)
     } catch {
       end(error)
@@ -54,11 +54,11 @@ final class KeyWatchSession: StreamSource {
     return form.progress(position)
   }
 
-  func refusal(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {
+  func refusal(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
     form.refusal(status, hadCredentials: hadCredentials, isReturn: start.isReturn)
   }
 
-  func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
+  func ending(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame {
     form.error(status, hadCredentials: hadCredentials)
   }
 
@@ -75,27 +75,27 @@ final class KeyWatchSession: StreamSource {
   }
 
   private func tell(_ response: WatchResponse) {
-    do throws(WireEvents.Malformed) {
+    do throws(ProtobufPushParser.Malformed) {
       for frame in try frames(response).frames { sink.send(frame) }
     } catch {
       shard.logger.error("a watch response of etcd is not understood")
-      return end(GrpcStatus(.internal, "a watch response of etcd is not understood"))
+      return end(GRPCStatus(.internal, "a watch response of etcd is not understood"))
     }
     told = max(told ?? 0, response.lastRevision)
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
   }
 
-  private func frames(_ response: WatchResponse) throws(WireEvents.Malformed) -> KeyWatchFrames {
+  private func frames(_ response: WatchResponse) throws(ProtobufPushParser.Malformed) -> KeyWatchFrames {
     defer { hasEvents = true }
     if !hasEvents && start.skipped > 0 && response.firstRevision == start.firstRevision {
       return try KeyWatchFrames(response, as: form, skipping: min(start.skipped, response.firstRevisionCount))
     }
-    return try response.rendering(variant: form.rawValue) { () throws(WireEvents.Malformed) in
+    return try response.rendering(variant: form.rawValue) { () throws(ProtobufPushParser.Malformed) in
       try KeyWatchFrames(response, as: form)
     }
   }
 
-  private func end(_ status: GrpcStatus) {
+  private func end(_ status: GRPCStatus) {
     guard !isOver else { return }
     cancel()
     sink.fail(status)
@@ -115,5 +115,5 @@ extension KeyWatchSession: WatchClientDelegate {
     }
   }
 
-  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(status) }
+  func watchClient(_ client: WatchClient, endedWith status: GRPCStatus) { end(status) }
 }

@@ -11,7 +11,7 @@ final class KeyWriteHandler: KeyHandler {
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
-  let timeout: GrpcTimeout?
+  let timeout: GRPCTimeout?
   var call: Call?
   private let request: KeyRequest
   private let condition: KeyCondition?
@@ -25,9 +25,9 @@ final class KeyWriteHandler: KeyHandler {
   private var grant = LeaseGrant(length: 0)
   private var change = KeyChange(length: 0, isTransaction: false)
   /// Why the lease is revoked that was granted.
-  private var failure: GrpcStatus?
+  private var failure: GRPCStatus?
 
-  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(Refusal) {
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
@@ -122,7 +122,7 @@ final class KeyWriteHandler: KeyHandler {
     if let failure { respond(with: failure) } else { respond(conflicting: change) }
   }
 
-  private func putHasEnded(_ status: GrpcStatus) {
+  private func putHasEnded(_ status: GRPCStatus) {
     if status.isOK && change.hasSucceeded { return respond() }
     failure = status.isOK ? nil : status
     guard ttl != nil, status.isOK || Self.isRefusal(status) else { return respondFailed() }
@@ -134,7 +134,7 @@ final class KeyWriteHandler: KeyHandler {
   }
 
   /// Whether etcd has said that it did not do what it was asked for, rather than nothing.
-  private static func isRefusal(_ status: GrpcStatus) -> Bool {
+  private static func isRefusal(_ status: GRPCStatus) -> Bool {
     switch status.code {
     case .unavailable, .deadlineExceeded, .canceled, .unknown, .internal: false
     default: true
@@ -159,9 +159,9 @@ extension KeyWriteHandler: CallDelegate {
     }
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
-    do throws(WireEvents.Malformed) {
+    do throws(ProtobufPushParser.Malformed) {
       switch step {
       case .grant where status.isOK: lease = try grant.finish()
       case .put where status.isOK: try change.finish()
@@ -181,12 +181,12 @@ extension KeyWriteHandler: CallDelegate {
 
 /// What etcd answers to a `LeaseGrant`.
 private struct LeaseGrant {
-  private var events: WireEvents
+  private var events: ProtobufPushParser
   private var lease: Int64 = 0
   /// The time to live that the lease has got, in seconds.
   private(set) var ttl: Int64 = 0
 
-  init(length: Int) { events = WireEvents(length: length, messages: []) }
+  init(length: Int) { events = ProtobufPushParser(length: length, messages: []) }
 
   mutating func take(_ bytes: UnsafeRawBufferPointer) {
     var input = bytes
@@ -200,7 +200,7 @@ private struct LeaseGrant {
   }
 
   /// - Returns: the lease.
-  func finish() throws(WireEvents.Malformed) -> Int64 {
+  func finish() throws(ProtobufPushParser.Malformed) -> Int64 {
     try events.finish()
     return lease
   }

@@ -23,8 +23,8 @@ struct PageCursor {
 
   /// Reads the cursor of a request; nil where it has none.
   ///
-  /// - Throws: ``Refusal`` where it is none, or that of another query.
-  init?(of request: KeyRequest) throws(Refusal) {
+  /// - Throws: ``RequestError`` where it is none, or that of another query.
+  init?(of request: KeyRequest) throws(RequestError) {
     guard let text = request.query.text(.cursor) else { return nil }
     let bytes = [UInt8](unsafeUninitializedCapacity: text.utf8.count) { target, count in
       count =

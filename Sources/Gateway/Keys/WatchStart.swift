@@ -16,8 +16,8 @@ struct WatchStart {
   ///   - since: what the query says.
   ///   - id: the `Last-Event-ID` header, which counts for more: a browser that comes back asks for what it has asked for
   ///     before, and says beside it how far it got.
-  /// - Throws: ``Refusal`` where that is none.
-  init(since: Int64?, lastEventID id: HeadBytes?) throws(Refusal) {
+  /// - Throws: ``RequestError`` where that is none.
+  init(since: Int64?, lastEventID id: HeadBytes?) throws(RequestError) {
     guard let id, !id.isEmpty else {
       (revision, skipped, isReturn) = (since, 0, false)
       return
@@ -41,15 +41,15 @@ struct WatchStart {
 extension Caller {
   /// What etcd's refusal of a watch means. 3.5 denies it to nobody as to anybody without the right, where of other calls it
   /// says that there is no user: whoever could log in is to be asked to.
-  func meaning(of refusal: GrpcStatus) -> GrpcStatus {
+  func meaning(of refusal: GRPCStatus) -> GRPCStatus {
     guard !isSomebody, refusal.code == .permissionDenied else { return refusal }
-    return GrpcStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)
+    return GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)
   }
 }
 
 extension KeyRange {
-  /// - Throws: ``Refusal`` where there can be no keys in the range, which etcd does not watch.
-  func checkWatchable() throws(Refusal) {
+  /// - Throws: ``RequestError`` where there can be no keys in the range, which etcd does not watch.
+  func checkWatchable() throws(RequestError) {
     if !end.isEmpty && end != [0] && end <= start { throw .badRequest("there are no keys from 'from' up to 'to'") }
   }
 }

@@ -6,12 +6,12 @@ enum MachineMemory {
   private static let share = 4
   private static let leastBudget = 64 << 20
   /// More is for whoever asks for it: it would be kept for strangers.
-  private static let mostBudget = 1 << 30
+  private static let maxBudget = 1 << 30
 
   /// The default of `--max-memory`, in bytes.
   static var budget: Int { budget(of: available) }
 
-  static func budget(of available: Int) -> Int { min(max(available / share, leastBudget), mostBudget) }
+  static func budget(of available: Int) -> Int { min(max(available / share, leastBudget), maxBudget) }
 
   private static var available: Int {
     let pages = sysconf(Int32(_SC_PHYS_PAGES))

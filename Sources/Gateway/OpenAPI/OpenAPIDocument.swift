@@ -85,7 +85,7 @@ struct OpenAPIDocument {
   private func tags() -> DocumentValue {
     let services = schema.descriptors.file.flatMap { file in file.service.map { "\(file.package).\($0.name)" } }
     let ofServices = services.map { service -> DocumentValue in
-      ["name": .string(RpcDescription.tag(service)), "description": .string(comments[service])]
+      ["name": .string(RPCDescription.tag(service)), "description": .string(comments[service])]
     }
     let keys: DocumentValue = [
       "name": "Keys",
@@ -102,7 +102,7 @@ struct OpenAPIDocument {
   }
 
   private mutating func paths() -> DocumentValue {
-    let rpcs = RpcDescription(schema, comments: comments)
+    let rpcs = RPCDescription(schema, comments: comments)
     let plain = PlainDescriptions(examples: examples)
     let keys = KeyDescriptions(examples: examples)
     let order = Dictionary(

@@ -57,7 +57,7 @@ final class OpenAPIHandler: RequestHandler {
 
   func receivedEnd() {
     let file = shard.descriptions[format]
-    do throws(Refusal) {
+    do throws(RequestError) {
       let known = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
       exchange.respond(
         known?.matchesWeakly(file.revision) == true ? 304 : 200, contentType: format.mediaType, constant: file.bytes,

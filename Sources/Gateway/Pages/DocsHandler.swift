@@ -21,7 +21,7 @@ final class DocsHandler: RequestHandler {
       // Relative, so that it is right behind a proxy that adds a prefix, too.
       return exchange.respond(.empty(308, headers: [("Location", "docs/")]))
     }
-    do throws(Refusal) {
+    do throws(RequestError) {
       let known = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
       guard let content = page.content(of: file, takesGzip: takesGzip) else { return exchange.respond(absence) }
       var headers = PagePolicy.headers(allowing: PagePolicy.swagger)

@@ -12,7 +12,7 @@ final class BodyGate: CallDelegate {
   private var call: Call?
 
   /// - Returns: nil where nothing needs to be found out.
-  init?(_ exchange: Exchange, shard: Shard) throws(Refusal) {
+  init?(_ exchange: Exchange, shard: Shard) throws(RequestError) {
     let caller = try Caller(exchange, shard: shard)
     guard !shard.bridge.trusts(caller.credentials) else { return nil }
     self.exchange = exchange
@@ -37,7 +37,7 @@ final class BodyGate: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     guard AccessQuestion.isYes(status) || status.code == .permissionDenied && status.origin == .server else {
       return exchange.respond(.error(status, hadCredentials: caller.isSomebody))

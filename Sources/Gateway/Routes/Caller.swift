@@ -8,9 +8,9 @@ extension Caller {
   ///   - keepsPassword: whether the call may outlive the request, as a stream does, whose user may have to be logged in
   ///     again.
   ///   - isLogin: whether the request has its credentials in its body.
-  /// - Throws: ``Refusal`` where the header means nothing (401), has a password that is nobody's (400), or is not there
+  /// - Throws: ``RequestError`` where the header means nothing (401), has a password that is nobody's (400), or is not there
   ///   though the request may be that of a page by another name (421).
-  init(_ exchange: Exchange, shard: Shard, keepsPassword: Bool = false, isLogin: Bool = false) throws(Refusal) {
+  init(_ exchange: Exchange, shard: Shard, keepsPassword: Bool = false, isLogin: Bool = false) throws(RequestError) {
     let credentials: CallCredentials
     switch RequestCredentials(exchange.head.authorization, bridge: shard.bridge) {
     case .none:
@@ -18,7 +18,7 @@ extension Caller {
       credentials = shard.identity.map { .user($0) } ?? .none
     case .token(let token): credentials = .token(token)
     case .passwordIsTooLong: throw .passwordIsTooLong("the password of the Authorization header")
-    case .invalid(let reason): throw Refusal(401, .unauthenticated, reason, headers: HTTPResponse.challenge)
+    case .invalid(let reason): throw RequestError(401, .unauthenticated, reason, headers: HTTPResponse.challenge)
     case .user(let key):
       if keepsPassword, let basic = exchange.basicCredentials {
         credentials = .user(UserCredentials(key, from: KeptPassword(basic)))

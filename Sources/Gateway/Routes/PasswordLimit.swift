@@ -3,7 +3,7 @@ import GrpcBridge
 import SwiftProtobuf
 import Transcoding
 
-extension RpcRoute {
+extension RPCRoute {
   /// The RPCs whose requests have a password, of a user that is the first field, as the second.
   static let withPassword: Set<String> = [
     "/etcdserverpb.Auth/Authenticate", "/etcdserverpb.Auth/UserAdd", "/etcdserverpb.Auth/UserChangePassword",
@@ -13,7 +13,7 @@ extension RpcRoute {
   /// let in whatever begins like it; 3.5.30 answers with an internal error.
   ///
   /// - Parameter message: the request behind ``CallMessage/headroom``.
-  func checkPassword(in message: borrowing ByteBuffer) throws(Refusal) {
+  func checkPassword(in message: borrowing ByteBuffer) throws(RequestError) {
     guard hasPassword else { return }
     let count = message.withUnsafeBytes { bytes in
       // What the requests have in common.
@@ -24,9 +24,9 @@ extension RpcRoute {
   }
 }
 
-extension Refusal {
+extension RequestError {
   /// - Parameter what: the subject of the sentence.
-  static func passwordIsTooLong(_ what: String) -> Refusal {
+  static func passwordIsTooLong(_ what: String) -> RequestError {
     .badRequest("\(what) has more than \(RequestCredentials.longestPassword) bytes, which is all that etcd looks at")
   }
 }

@@ -24,7 +24,7 @@ enum Probe: String, CaseIterable {
 /// Answers a probe by one or two calls without credentials.
 final class ProbeHandler: RequestHandler, CallDelegate {
   /// How long etcd may take, in milliseconds.
-  private static let timeout = GrpcTimeout(milliseconds: 5000)
+  private static let timeout = GRPCTimeout(milliseconds: 5000)
   private static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: false, isReadOnly: true)
   private static let status = CallMethod(
     path: "/etcdserverpb.Maintenance/Status", isRepeatable: false, isReadOnly: true)
@@ -36,7 +36,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   private var response: [UInt8] = []
   private var triesIdentity = false
   /// What waits for a member's versions.
-  private var ticket: Int?
+  private var cancellationToken: Int?
   /// Whether a member was asked for its versions that there was a connection to.
   private var hasAskedMember = false
   /// Whether etcd has answered without credentials that it wants some.
@@ -60,13 +60,13 @@ final class ProbeHandler: RequestHandler, CallDelegate {
 
   func clientIsGone() {
     if let call { shard.bridge.cancel(call) }
-    if let ticket { shard.versions.forget(ticket) }
+    if let cancellationToken { shard.versions.forget(cancellationToken) }
   }
 
   private func askVersion() {
     hasAskedMember = shard.bridge.readyMember != nil
-    ticket = shard.versions.ask { [unowned self] versions in
-      ticket = nil
+    cancellationToken = shard.versions.ask { [unowned self] versions in
+      cancellationToken = nil
       // `Status` waits for a connection where there is none.
       if let versions { answer(versions) } else { askStatus() }
     }
@@ -97,7 +97,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     // Serialising these messages cannot fail.
     let message: [UInt8] = (try? request.serializedBytes()) ?? []
     let call = Call(method, message: CallMessage(copying: message), timeout: Self.timeout, delegate: self)
-    call.mostBytes = 1 << 20
+    call.maxBytes = 1 << 20
     self.call = call
     shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer))
   }
@@ -107,7 +107,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     let isDenied = status.deniesRights
     if call.method === Self.status && isDenied && shard.identity != nil && !triesIdentity {
       triesIdentity = true
@@ -128,7 +128,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     case .version:
       if !hasAskedMember && shard.bridge.readyMember != nil { return askVersion() }
       if status.isOK, let versions = MemberVersions(server: etcdVersion) { return answer(versions) }
-      let status = status.isOK ? GrpcStatus(.internal, "an answer of etcd is not understood: no version") : status
+      let status = status.isOK ? GRPCStatus(.internal, "an answer of etcd is not understood: no version") : status
       exchange.respond(.error(status, hadCredentials: true))
     }
   }
@@ -171,7 +171,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// Whether etcd was able to answer but did not want to.
   fileprivate var deniesRights: Bool {
     origin != .client

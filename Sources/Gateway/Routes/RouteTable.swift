@@ -6,12 +6,12 @@ import Transcoding
 /// What the gateway serves under which path. Made once, read by all shards.
 struct RouteTable: Sendable {
   enum Route: Sendable {
-    case rpc(RpcRoute)
+    case rpc(RPCRoute)
     case probe(Probe)
     /// An RPC with a stream of requests or responses.
-    case stream(RpcRoute)
+    case stream(RPCRoute)
     /// The database as a file.
-    case snapshot(RpcRoute)
+    case snapshot(RPCRoute)
     /// A key, which is the rest of the path.
     case key
     /// The keys of a range.
@@ -31,7 +31,7 @@ struct RouteTable: Sendable {
     }
 
     /// What may be called over a WebSocket, too; nil for what is no RPC of etcd's.
-    var rpc: RpcRoute? {
+    var rpc: RPCRoute? {
       switch self {
       case .rpc(let rpc), .stream(let rpc): rpc
       case .probe, .snapshot, .key, .keys, .docs, .description: nil
@@ -73,7 +73,7 @@ struct RouteTable: Sendable {
     let etcd = EtcdSchema()
     let schema = try Schema(etcd.descriptors, rules: Schema.Rules(etcd.descriptors))
     for method in etcd.methods where !method.httpPaths.isEmpty {
-      let rpc = RpcRoute(method, schema: schema)
+      let rpc = RPCRoute(method, schema: schema)
       let route: Route = method.isUnary ? .rpc(rpc) : .stream(rpc)
       for path in method.httpPaths {
         for prefix in Self.prefixes { add(prefix + path.dropFirst(Self.prefixes[0].count), route) }
@@ -108,7 +108,7 @@ struct RouteTable: Sendable {
 }
 
 /// An RPC, with all that is needed to carry it between HTTP and gRPC.
-final class RpcRoute: Sendable {
+final class RPCRoute: Sendable {
   /// How clients' calls become calls to etcd.
   enum Kind {
     /// Each is a call of its own, with one request and one response.

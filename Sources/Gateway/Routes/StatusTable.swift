@@ -1,6 +1,6 @@
 import GrpcBridge
 
-extension GrpcCode {
+extension GRPCCode {
   /// The HTTP status of a gRPC status, as etcd's own gateway has it.
   var httpStatus: UInt32 {
     switch self {
@@ -25,7 +25,7 @@ extension GrpcCode {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// The HTTP status, and the headers that belong to it.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
@@ -59,7 +59,7 @@ extension HTTPResponse {
   static let challenge: Headers = [("WWW-Authenticate", "Basic realm=\"etcd\"")]
 
   /// The answer to a call that ended with an error.
-  static func error(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {
+  static func error(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
     let (code, headers) = status.httpStatus(hadCredentials: hadCredentials)
     return .error(code, status.code, status.message, headers: headers)
   }

@@ -3,28 +3,28 @@ import GrpcBridge
 /// The time limits of calls, in milliseconds.
 struct TimeLimits: Sendable {
   /// For a call whose client asks for none.
-  let standard: GrpcTimeout
+  let standard: GRPCTimeout
   /// The most a client may ask for.
-  let most: GrpcTimeout
+  let most: GRPCTimeout
 
   init(standard: UInt64 = 30_000, most: UInt64 = 600_000) {
-    self.standard = GrpcTimeout(milliseconds: standard)
-    self.most = GrpcTimeout(milliseconds: most)
+    self.standard = GRPCTimeout(milliseconds: standard)
+    self.most = GRPCTimeout(milliseconds: most)
   }
 
   /// The limit of one call: what the client asks for by `Grpc-Timeout` (as gRPC writes it: `100m`, `5S`, `1H`) or by
   /// `Request-Timeout` (seconds, such as `5` or `0.5`), up to the most that is allowed; else the standard. A call that
   /// waits for another client has no limit but the one its client asks for.
   ///
-  /// - Throws: ``Refusal`` where a header is there and is none of this.
-  func limit(of head: RequestHead, waits: Bool) throws(Refusal) -> GrpcTimeout? {
+  /// - Throws: ``RequestError`` where a header is there and is none of this.
+  func limit(of head: RequestHead, waits: Bool) throws(RequestError) -> GRPCTimeout? {
     guard let asked = try Self.asked(by: head) else { return waits ? nil : standard }
     return waits || asked.milliseconds < most.milliseconds ? asked : most
   }
 
-  private static func asked(by head: RequestHead) throws(Refusal) -> GrpcTimeout? {
+  private static func asked(by head: RequestHead) throws(RequestError) -> GRPCTimeout? {
     if let header = head.grpcTimeout {
-      guard let timeout = GrpcTimeout(headerValue: header) else {
+      guard let timeout = GRPCTimeout(headerValue: header) else {
         throw .badRequest("Grpc-Timeout: expected up to 8 digits and one of H, M, S, m, u, n")
       }
       return timeout
@@ -33,7 +33,7 @@ struct TimeLimits: Sendable {
       guard let seconds = Double(String(decoding: header, as: UTF8.self)), seconds > 0, seconds < 1e9 else {
         throw .badRequest("Request-Timeout: expected a number of seconds above 0")
       }
-      return GrpcTimeout(milliseconds: max(1, UInt64(seconds * 1000)))
+      return GRPCTimeout(milliseconds: max(1, UInt64(seconds * 1000)))
     }
     return nil
   }

@@ -5,17 +5,17 @@ import Transcoding
 /// Keeps leases alive for one client: an answer for each request, in the order of the requests.
 final class KeepAliveSession: StreamSession {
   /// How many requests may be under way at etcd; the others wait as what they are, a number each.
-  private static let mostAsked = 64
+  private static let maxAsked = 64
   /// How many requests may wait, all of them in one HTTP request or WebSocket message.
-  private static let mostWaiting = 1 << 18
+  private static let maxWaiting = 1 << 18
 
   /// A request that was passed on.
   private final class Asked {
-    var keepAlive: KeepAlive?
+    var keepAlive: KeepAliveRequest?
     var answer: [UInt8]?
   }
 
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
   private let caller: Caller
@@ -26,7 +26,7 @@ final class KeepAliveSession: StreamSession {
   private var hasAllRequests = false
   private var isOver = false
 
-  init(_ route: RpcRoute, sink: any StreamSink, caller: Caller, shard: Shard) {
+  init(_ route: RPCRoute, sink: any StreamSink, caller: Caller, shard: Shard) {
     self.route = route
     self.sink = sink
     self.caller = caller
@@ -38,9 +38,9 @@ final class KeepAliveSession: StreamSession {
     let request = message.withUnsafeBytes {
       try? Etcdserverpb_LeaseKeepAliveRequest(serializedBytes: Array($0[CallMessage.headroom...]))
     }
-    guard let request else { return end(GrpcStatus(.internal, "a request was not encoded as it should")) }
-    guard waiting.count < Self.mostWaiting else {
-      return end(GrpcStatus(.resourceExhausted, "more than \(Self.mostWaiting) keepalives wait for their answers"))
+    guard let request else { return end(GRPCStatus(.internal, "a request was not encoded as it should")) }
+    guard waiting.count < Self.maxWaiting else {
+      return end(GRPCStatus(.resourceExhausted, "more than \(Self.maxWaiting) keepalives wait for their answers"))
     }
     waiting.append(request.id)
     ask()
@@ -63,7 +63,7 @@ final class KeepAliveSession: StreamSession {
   /// Passes on as many requests as may be under way, unless their answers would only wait for the client. More are wanted
   /// once none of them waits.
   private func ask() {
-    while !isOver, asked.count < Self.mostAsked, sink.backlog <= shard.settings.streams.backlog,
+    while !isOver, asked.count < Self.maxAsked, sink.backlog <= shard.settings.streams.backlog,
       let lease = waiting.popFirst()
     {
       let request = Asked()
@@ -75,7 +75,7 @@ final class KeepAliveSession: StreamSession {
     if !isOver { sink.takesRequests = waiting.isEmpty }
   }
 
-  private func hear(_ result: Result<[UInt8], GrpcStatus>, for request: Asked) {
+  private func hear(_ result: Result<[UInt8], GRPCStatus>, for request: Asked) {
     switch result {
     case .success(let message):
       request.answer = message
@@ -94,7 +94,7 @@ final class KeepAliveSession: StreamSession {
         sink.send(try StreamFrame(result: route.response) { message.withUnsafeBytes($0) })
       } catch {
         shard.logger.error("a keepalive's answer is not understood: \(error)")
-        return end(GrpcStatus(.internal, "a keepalive's answer is not understood: \(error)"))
+        return end(GRPCStatus(.internal, "a keepalive's answer is not understood: \(error)"))
       }
     }
     ask()
@@ -103,7 +103,7 @@ final class KeepAliveSession: StreamSession {
     sink.finish()
   }
 
-  private func end(_ status: GrpcStatus) {
+  private func end(_ status: GRPCStatus) {
     guard !isOver else { return }
     cancel()
     sink.fail(status)

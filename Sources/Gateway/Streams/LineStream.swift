@@ -10,7 +10,7 @@ final class LineStream: StreamSink {
   private enum State {
     /// The request is libmicrohttpd's, and so is the exchange alive.
     case waiting
-    case open(ClientSocket)
+    case open(TakenOverConnection)
     case ended
   }
 
@@ -30,7 +30,7 @@ final class LineStream: StreamSink {
     }
   }
   /// The requests that were not passed on yet, all of which have come before the stream begins, and where they go.
-  private var requests: (left: RequestSequence, session: any StreamSession, mostBacklog: Int)?
+  private var requests: (left: RequestSequence, session: any StreamSession, maxBacklog: Int)?
   private var isTakingRequests = false
   /// More headers of the response. They leave with the first frame.
   var headers: HTTPResponse.Headers = []
@@ -54,7 +54,7 @@ final class LineStream: StreamSink {
   /// Takes its place among the open streams.
   ///
   /// - Throws: what to tell the client where there is none.
-  func enter(_ streams: OpenStreams, heartbeat: UInt64?, timeout: UInt64?) throws(Refusal) {
+  func enter(_ streams: OpenStreams, heartbeat: UInt64?, timeout: UInt64?) throws(RequestError) {
     place = try streams.admit(self, heartbeat: heartbeat, timeout: timeout)
   }
 
@@ -64,9 +64,9 @@ final class LineStream: StreamSink {
 
   /// Passes requests on to the stream's source, as many at a time as the client takes the answers to.
   ///
-  /// - Parameter mostBacklog: while more bytes than this wait for the client, requests wait, too.
-  func take(_ requests: RequestSequence, for session: any StreamSession, mostBacklog: Int) {
-    self.requests = (requests, session, mostBacklog)
+  /// - Parameter maxBacklog: while more bytes than this wait for the client, requests wait, too.
+  func take(_ requests: RequestSequence, for session: any StreamSession, maxBacklog: Int) {
+    self.requests = (requests, session, maxBacklog)
     takeRequests()
   }
 
@@ -74,17 +74,17 @@ final class LineStream: StreamSink {
     guard !isTakingRequests else { return }
     isTakingRequests = true
     defer { isTakingRequests = false }
-    while let (left, session, mostBacklog) = requests, !isEnded {
+    while let (left, session, maxBacklog) = requests, !isEnded {
       guard !left.isAtEnd else {
         requests = nil
         return session.receiveEnd()
       }
-      guard takesRequests && backlog <= mostBacklog else { return }
+      guard takesRequests && backlog <= maxBacklog else { return }
       do {
         session.receive(try left.next())
       } catch {
         session.cancel()
-        return fail(GrpcStatus(.invalidArgument, "value \(error.number): \(error.error)"))
+        return fail(GRPCStatus(.invalidArgument, "value \(error.number): \(error.error)"))
       }
     }
   }
@@ -106,7 +106,7 @@ final class LineStream: StreamSink {
     end(socket)
   }
 
-  func fail(_ status: GrpcStatus) {
+  func fail(_ status: GRPCStatus) {
     guard case .waiting = state else {
       if let source { send(source.ending(status, hadCredentials: hadCredentials)) }
       return finish()
@@ -118,7 +118,7 @@ final class LineStream: StreamSink {
   }
 
   /// The socket, to which the head of the response was sent if nothing was before.
-  private func begin() -> ClientSocket? {
+  private func begin() -> TakenOverConnection? {
     switch state {
     case .ended: return nil
     case .open(let socket): return socket
@@ -131,7 +131,7 @@ final class LineStream: StreamSink {
     }
   }
 
-  private func end(_ socket: ClientSocket) {
+  private func end(_ socket: TakenOverConnection) {
     state = .ended
     leave()
     if isChunked { socket.send(SocketBytes.lastChunk.bytes, of: SocketBytes.lastChunk) }
@@ -172,32 +172,32 @@ final class LineStream: StreamSink {
   }
 }
 
-extension LineStream: ClientSocketDelegate {
-  func socketHasRoom(_ socket: ClientSocket) {
+extension LineStream: TakenOverConnectionDelegate {
+  func socketHasRoom(_ socket: TakenOverConnection) {
     source?.sinkHasRoom()
     takeRequests()
   }
 
-  func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString) {
+  func socketHasStalled(_ socket: TakenOverConnection, _ reason: StaticString) {
     source?.cancel()
     guard socket.dropQueue() else { return socket.cut() }
-    let reason = GrpcStatus(.resourceExhausted, "\(reason)")
+    let reason = GRPCStatus(.resourceExhausted, "\(reason)")
     if let source { send(source.ending(reason, hadCredentials: true)) }
     // A client that comes back to life may take the rest of the last frame and the error; if it stalls again it is cut.
     end(socket)
   }
 
-  func socketIsGone(_ socket: ClientSocket) { clientIsGone() }
+  func socketIsGone(_ socket: TakenOverConnection) { clientIsGone() }
 }
 
 extension LineStream: OpenStream {
   func gatewayStops() {
-    if isEndless { stop(GrpcStatus(.unavailable, OpenStreams.stopping)) }
+    if isEndless { stop(GRPCStatus(.unavailable, OpenStreams.stopping)) }
   }
 
-  func expire() { stop(GrpcStatus(.deadlineExceeded, "the time limit of the stream has passed")) }
+  func expire() { stop(GRPCStatus(.deadlineExceeded, "the time limit of the stream has passed")) }
 
-  private func stop(_ status: GrpcStatus) {
+  private func stop(_ status: GRPCStatus) {
     guard let source else { return }
     source.cancel()
     fail(status)

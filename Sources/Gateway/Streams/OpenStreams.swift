@@ -21,23 +21,23 @@ extension OpenStream {
 /// would else take the places of all others without a word.
 final class StreamCount: Sendable {
   private let most: Int
-  private let mostNew: Int
+  private let maxNew: Int
   private let count = Atomic(0)
   private let newCount = Atomic(0)
 
   /// - Parameters:
   ///   - most: how many streams there may be.
-  ///   - mostNew: how many WebSockets without a good request there may be besides.
-  init(most: Int, mostNew: Int) {
+  ///   - maxNew: how many WebSockets without a good request there may be besides.
+  init(most: Int, maxNew: Int) {
     self.most = most
-    self.mostNew = min(mostNew, most)
+    self.maxNew = min(maxNew, most)
   }
 
   /// Counts one more; false where there are as many as there may be.
   fileprivate func enter() -> Bool { Self.enter(count, most) }
 
   /// Counts one more that has to show what it is good for. Where there is no place for it then, there is none now.
-  fileprivate func enterNew() -> Bool { count.load(ordering: .relaxed) < most && Self.enter(newCount, mostNew) }
+  fileprivate func enterNew() -> Bool { count.load(ordering: .relaxed) < most && Self.enter(newCount, maxNew) }
 
   private static func enter(_ count: borrowing Atomic<Int>, _ most: Int) -> Bool {
     if count.wrappingAdd(1, ordering: .relaxed).newValue <= most { return true }
@@ -111,7 +111,7 @@ final class OpenStreams {
     /// Gives the stream, which is of use, a place among those that are.
     ///
     /// - Throws: what to tell the client where there is none.
-    func confirm() throws(Refusal) {
+    func confirm() throws(RequestError) {
       guard isNew else { return }
       guard streams.count.enter() else { throw OpenStreams.noPlace }
       streams.count.leave(isNew: true)
@@ -154,8 +154,8 @@ final class OpenStreams {
   /// - Throws: what to tell the client where there can be no more streams.
   func admit(
     _ stream: any OpenStream, heartbeat: UInt64?, timeout: UInt64?, isNew: Bool = false
-  ) throws(Refusal) -> Place {
-    if isStopping { throw Refusal(503, .unavailable, Self.stopping, headers: [("Retry-After", "1")]) }
+  ) throws(RequestError) -> Place {
+    if isStopping { throw RequestError(503, .unavailable, Self.stopping, headers: [("Retry-After", "1")]) }
     guard isNew ? count.enterNew() : count.enter() else { throw isNew ? Self.noNewPlace : Self.noPlace }
     let place = Place(self, stream: stream, index: places.count, isNew: isNew, heartbeat: heartbeat, timeout: timeout)
     places.append(Unmanaged.passUnretained(place))
@@ -169,9 +169,9 @@ final class OpenStreams {
     for place in places.map({ $0.takeUnretainedValue() }) { place.stream.gatewayStops() }
   }
 
-  private static let noPlace = Refusal(
+  private static let noPlace = RequestError(
     503, .unavailable, "as many streams are open as there may be (--max-streams)", headers: [("Retry-After", "5")])
-  private static let noNewPlace = Refusal(
+  private static let noNewPlace = RequestError(
     503, .unavailable,
     "as many streams are open, or WebSockets without a good request, as there may be (--max-streams, --max-new-websockets)",
     headers: [("Retry-After", "5")])

@@ -19,8 +19,8 @@ final class RequestSequence {
   /// The text counts as kept for the client.
   private var kept: KeptBytes
 
-  /// - Throws: ``Refusal`` where there is no room for the text.
-  init(_ text: consuming ByteBuffer, of route: RpcRoute, isStrict: Bool, memory: MemoryAccount) throws(Refusal) {
+  /// - Throws: ``RequestError`` where there is no room for the text.
+  init(_ text: consuming ByteBuffer, of route: RPCRoute, isStrict: Bool, memory: MemoryAccount) throws(RequestError) {
     type = route.request
     self.isStrict = isStrict
     var kept = KeptBytes(memory)
@@ -74,9 +74,9 @@ final class RequestSequence {
   }
 }
 
-extension Refusal {
+extension RequestError {
   /// The request would take more memory than there is for clients.
-  static var shortage: Refusal {
-    Refusal(503, .resourceExhausted, "\(MemoryAccount.shortage)", headers: [("Retry-After", "1")])
+  static var shortage: RequestError {
+    RequestError(503, .resourceExhausted, "\(MemoryAccount.shortage)", headers: [("Retry-After", "1")])
   }
 }

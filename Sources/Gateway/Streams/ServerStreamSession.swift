@@ -9,11 +9,11 @@ import Transcoding
 /// etcd ends what it observes without an error once the token has expired, and with one when the member goes: an
 /// observation goes on by another call, and tells nothing twice.
 final class ServerStreamSession: StreamSession, CallDelegate {
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
   private let caller: Caller
-  private let timeout: GrpcTimeout?
+  private let timeout: GRPCTimeout?
   private var call: Call?
   private var hasRequest = false
   private var isPaused = false
@@ -25,7 +25,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private var vainCalls = VainCalls()
   /// How large a message may be, in bytes, as it is kept whole. etcd's parts of a snapshot are 32 KiB, and what candidates
   /// proclaim is no larger than a request may be.
-  private static let mostBytes = 16 << 20
+  private static let maxBytes = 16 << 20
   /// How many milliseconds lie between two calls.
   private static let pauseBetween: UInt64 = 100
   /// The call that has ended, until another one begins.
@@ -41,7 +41,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private var fault: TranscodingError?
 
   init(
-    _ route: RpcRoute, sink: any StreamSink, shard: Shard, caller: Caller, timeout: GrpcTimeout?
+    _ route: RPCRoute, sink: any StreamSink, shard: Shard, caller: Caller, timeout: GRPCTimeout?
   ) {
     self.route = route
     self.sink = sink
@@ -64,7 +64,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   }
 
   private func begin(_ call: Call) {
-    call.mostBytes = Self.mostBytes
+    call.maxBytes = Self.maxBytes
     self.call = call
     vainCalls.begin(at: shard.loop.now)
   }
@@ -96,7 +96,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   }
 
   /// Whether another call may go on with what this one has observed.
-  private func mayGoOn(after status: GrpcStatus, of call: Call) -> Bool {
+  private func mayGoOn(after status: GRPCStatus, of call: Call) -> Bool {
     guard request != nil, status.isOK || told != nil && status.code == .unavailable, call.endpoint != nil else {
       return false
     }
@@ -128,7 +128,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
       if let fault { throw fault }
       try transcoder?.finish(into: &frame)
     } catch {
-      let status = GrpcStatus(.internal, "an answer of etcd is not understood: \(error)")
+      let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(error)")
       shard.logger.error("\(status.message)")
       cancel()
       return sink.fail(status)
@@ -148,14 +148,14 @@ final class ServerStreamSession: StreamSession, CallDelegate {
     }
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     if mayGoOn(after: status, of: call) {
       ended = call
       return reopening.start(after: Self.pauseBetween)
     }
     guard status.isOK, request != nil else { return status.isOK ? sink.finish() : sink.fail(status) }
-    sink.fail(GrpcStatus(.unavailable, "etcd ends the observation at once, each time, and does not say why"))
+    sink.fail(GRPCStatus(.unavailable, "etcd ends the observation at once, each time, and does not say why"))
   }
 }
 

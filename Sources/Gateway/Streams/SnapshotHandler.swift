@@ -8,7 +8,7 @@ import Transcoding
 /// The file ends with the SHA-256 of what comes before. It is verified on the way: until it was, the client lacks the end,
 /// and where it is wrong the client never gets it.
 final class SnapshotHandler: RequestHandler {
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   private var caller: Caller?
@@ -18,21 +18,21 @@ final class SnapshotHandler: RequestHandler {
 
   /// The response message that is being received.
   private var message: [UInt8] = []
-  private var unread: UnreadBytes
+  private var unread: ResponseBodyBuffer
   private var snapshot = SnapshotVerifier()
   private var isBegun = false
 
-  init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
+  init(_ route: RPCRoute, exchange: Exchange, shard: Shard) {
     self.route = route
     self.exchange = exchange
     self.shard = shard
-    unread = UnreadBytes(shard.memory)
+    unread = ResponseBodyBuffer(shard.memory)
   }
 
   func receivedEnd() {
     let caller: Caller
-    let timeout: GrpcTimeout?
-    do throws(Refusal) {
+    let timeout: GRPCTimeout?
+    do throws(RequestError) {
       timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: true)
       caller = try Caller(exchange, shard: shard)
       place = try shard.streams.admit(self, heartbeat: nil, timeout: nil)
@@ -42,7 +42,7 @@ final class SnapshotHandler: RequestHandler {
     self.caller = caller
     let call = Call(route.method, message: CallMessage(copying: []), timeout: timeout, delegate: self)
     // etcd's pieces have 32 KiB.
-    call.mostBytes = 16 << 20
+    call.maxBytes = 16 << 20
     self.call = call
     shard.bridge.start(call, for: caller)
     shard.bridge.finishSending(call)
@@ -96,7 +96,7 @@ extension SnapshotHandler: CallDelegate {
     guard let part = try? Etcdserverpb_SnapshotResponse(serializedBytes: message) else {
       shard.bridge.cancel(call)
       return self.call(
-        call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood: not a piece of a snapshot"))
+        call, endedWith: GRPCStatus(.internal, "an answer of etcd is not understood: not a piece of a snapshot"))
     }
     do {
       try part.blob.withUnsafeBytes { bytes in
@@ -110,7 +110,7 @@ extension SnapshotHandler: CallDelegate {
         return end(brokenBecause: "\(error)")
       }
       return self.call(
-        call, endedWith: GrpcStatus(.internal, "an answer of etcd is not understood: \(error)"))
+        call, endedWith: GRPCStatus(.internal, "an answer of etcd is not understood: \(error)"))
     }
     if !isBegun, let length = snapshot.length { begin(length) }
     guard unread.keep() else {
@@ -125,10 +125,10 @@ extension SnapshotHandler: CallDelegate {
     exchange.streamIsReadable()
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     guard isBegun else {
-      let failure = status.isOK ? GrpcStatus(.internal, "etcd has sent an empty snapshot") : status
+      let failure = status.isOK ? GRPCStatus(.internal, "etcd has sent an empty snapshot") : status
       return exchange.respond(.error(failure, hadCredentials: caller?.isSomebody == true))
     }
     guard status.isOK else { return end(brokenBecause: status.message) }

@@ -7,14 +7,14 @@ extension StreamFrame {
   /// various versions of etcd have said.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
-  static func error(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
+  static func error(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame {
     StreamFrame { $0.appendStreamError(status, hadCredentials: hadCredentials) }
   }
 }
 
 extension ByteBuffer {
   /// Appends the document of ``StreamFrame/error(_:hadCredentials:)``.
-  mutating func appendStreamError(_ status: GrpcStatus, hadCredentials: Bool) {
+  mutating func appendStreamError(_ status: GRPCStatus, hadCredentials: Bool) {
     let (http, _) = status.httpStatus(hadCredentials: hadCredentials)
     append("{\"error\":{\"grpc_code\":\(status.code.rawValue),\"http_code\":\(http),\"message\":".utf8)
     appendJSONString(status.message)

@@ -6,7 +6,7 @@ import Transcoding
 /// Its bytes never change once it is made, so that the queues of many sockets refer to them.
 final class StreamFrame: SocketBytes, @unchecked Sendable {
   /// Room for the header of a WebSocket's frame, for the chunk's length in up to eight digits and the line end after it.
-  private static let headroom = WebSocketHeader.mostBytes + 10
+  private static let headroom = WebSocketHeader.maxBytes + 10
   private static let tail: StaticString = "\n\r\n"
 
   private let chunkStart: Int

@@ -4,13 +4,13 @@ import Transcoding
 /// Begins a stream that a client asks for by plain HTTP: reads the whole request, as HTTP/1.1 clients send all of theirs
 /// before they read, and lets a ``LineStream`` answer.
 final class StreamHandler: RequestHandler {
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   private var body = ByteBuffer()
   private var stream: LineStream?
 
-  init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
+  init(_ route: RPCRoute, exchange: Exchange, shard: Shard) {
     self.route = route
     self.exchange = exchange
     self.shard = shard
@@ -21,7 +21,7 @@ final class StreamHandler: RequestHandler {
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) { body.append(bytes) }
 
   func receivedEnd() {
-    do throws(Refusal) {
+    do throws(RequestError) {
       try begin()
     } catch {
       exchange.respond(.error(error))
@@ -32,7 +32,7 @@ final class StreamHandler: RequestHandler {
 
   func clientIsGone() { stream?.clientIsGone() }
 
-  private func begin() throws(Refusal) {
+  private func begin() throws(RequestError) {
     let requests = try self.requests()
     let head = exchange.head
     let heartbeat = try exchange.heartbeat()
@@ -48,7 +48,7 @@ final class StreamHandler: RequestHandler {
       session.receive(message.bytes.takeAll())
       if !stream.isEnded { session.receiveEnd() }
     case .many(let requests):
-      stream.take(requests, for: session, mostBacklog: shard.settings.streams.backlog)
+      stream.take(requests, for: session, maxBacklog: shard.settings.streams.backlog)
     }
   }
 
@@ -62,7 +62,7 @@ final class StreamHandler: RequestHandler {
   }
 
   /// The requests that the body has, all of them known to be good.
-  private func requests() throws(Refusal) -> Requests {
+  private func requests() throws(RequestError) -> Requests {
     guard route.kind == .serverStream else {
       let requests = try RequestSequence(
         body.takeAll(), of: route, isStrict: exchange.head.isStrict, memory: shard.memory)
@@ -95,8 +95,8 @@ extension Exchange {
 
   /// How often, in milliseconds, the client wants a sign of life (`?heartbeat=15s`); nil for never.
   ///
-  /// - Throws: ``Refusal`` where the parameter is no such time.
-  func heartbeat() throws(Refusal) -> UInt64? {
+  /// - Throws: ``RequestError`` where the parameter is no such time.
+  func heartbeat() throws(RequestError) -> UInt64? {
     guard let text = query("heartbeat") else { return nil }
     guard let span = TimeSpan(argument: text), Self.heartbeats.contains(span.milliseconds) else {
       throw .badRequest("heartbeat: expected a time from 1s to 1h, not '\(text)'")

@@ -3,7 +3,7 @@ struct StreamLimits: Sendable {
   /// How many may be open, WebSockets included, on all shards together.
   var most = 20_000
   /// How many WebSockets may be open besides that have not sent a good request so far.
-  var mostNew = 1000
+  var maxNew = 1000
   /// While more bytes than this wait for one client, its source is held back.
   var backlog = 256 << 10
   /// A client that takes nothing for so many milliseconds, though there is something to take, is cut.

@@ -5,10 +5,10 @@ extension Shard {
   ///
   /// - Parameter timeout: the time limit of the whole stream; nil for none.
   func session(
-    for route: RpcRoute, sink: any StreamSink, caller: Caller, timeout: GrpcTimeout?
+    for route: RPCRoute, sink: any StreamSink, caller: Caller, timeout: GRPCTimeout?
   ) -> any StreamSession {
     switch route.kind {
-    case .unary: preconditionFailure("a unary call is no stream: RpcHandler and UnarySession make it")
+    case .unary: preconditionFailure("a unary call is no stream: RPCHandler and UnarySession make it")
     case .serverStream:
       return ServerStreamSession(route, sink: sink, shard: self, caller: caller, timeout: timeout)
     case .watch: return WatchSession(route, sink: sink, shard: self, caller: caller)

@@ -17,7 +17,7 @@ protocol StreamSink: AnyObject {
   func finish()
   /// Ends the stream with an error, after what is queued. Before the first frame of an HTTP response it decides the
   /// HTTP status; later it is a frame of its own. Nothing more may be sent.
-  func fail(_ status: GrpcStatus)
+  func fail(_ status: GRPCStatus)
 }
 
 /// What one client's stream is about. It hears of the client, and answers through its sink. After it has called `finish` or
@@ -33,19 +33,19 @@ protocol StreamSource: AnyObject {
   /// What a request over plain HTTP is answered that fails before its stream's first message.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
-  func refusal(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse
+  func refusal(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse
   /// How a stream over plain HTTP ends that fails after its first message.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
-  func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame
+  func ending(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame
 }
 
 extension StreamSource {
   func heartbeat() -> StreamFrame? { .heartbeat }
-  func refusal(_ status: GrpcStatus, hadCredentials: Bool) -> HTTPResponse {
+  func refusal(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
     .error(status, hadCredentials: hadCredentials)
   }
-  func ending(_ status: GrpcStatus, hadCredentials: Bool) -> StreamFrame {
+  func ending(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame {
     .error(status, hadCredentials: hadCredentials)
   }
 }

@@ -9,11 +9,11 @@ final class UnarySession: StreamSession {
   /// An answer up to this size is sent whole; a larger one in fragments of about this size, as it comes.
   private static let fragment = 64 << 10
 
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let sink: any MessageSink
   private unowned let shard: Shard
   private let caller: Caller
-  private let timeout: GrpcTimeout?
+  private let timeout: GRPCTimeout?
   private var call: Call?
   private var isPaused = false
 
@@ -26,7 +26,7 @@ final class UnarySession: StreamSession {
 
   /// - Parameter timeout: the time limit of each call; nil for none.
   init(
-    _ route: RpcRoute, sink: any MessageSink, shard: Shard, caller: Caller, timeout: GrpcTimeout?
+    _ route: RPCRoute, sink: any MessageSink, shard: Shard, caller: Caller, timeout: GRPCTimeout?
   ) {
     self.route = route
     self.sink = sink
@@ -44,10 +44,10 @@ final class UnarySession: StreamSession {
     isLarge = false
     hasSentPart = false
     isPaused = false
-    do throws(Refusal) {
+    do throws(RequestError) {
       try route.checkPassword(in: message)
     } catch {
-      return sink.send(.unaryError(GrpcStatus(error.code, error.message)))
+      return sink.send(.unaryError(GRPCStatus(error.code, error.message)))
     }
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: timeout, delegate: self)
@@ -98,7 +98,7 @@ extension UnarySession: CallDelegate {
     }
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     var status = status
     if status.isOK {
@@ -106,7 +106,7 @@ extension UnarySession: CallDelegate {
         if let fault { throw fault }
         try transcoder?.finish(into: &json)
       } catch {
-        status = GrpcStatus(.internal, "an answer of etcd is not understood: \(error)")
+        status = GRPCStatus(.internal, "an answer of etcd is not understood: \(error)")
         shard.logger.error("\(status.message)")
       }
     }
@@ -124,7 +124,7 @@ extension UnarySession: CallDelegate {
 
 extension StreamFrame {
   /// The answer to a unary call that failed: the body that an HTTP response would have.
-  static func unaryError(_ status: GrpcStatus) -> StreamFrame {
+  static func unaryError(_ status: GRPCStatus) -> StreamFrame {
     StreamFrame { $0.appendError(status.code, status.message) }
   }
 }

@@ -3,7 +3,7 @@ import Transcoding
 
 /// The watches of one client.
 final class WatchSession: StreamSession {
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
   private var client: WatchClient!
@@ -12,7 +12,7 @@ final class WatchSession: StreamSession {
   private var hasAllRequests = false
   private var isOver = false
 
-  init(_ route: RpcRoute, sink: any StreamSink, shard: Shard, caller: Caller) {
+  init(_ route: RPCRoute, sink: any StreamSink, shard: Shard, caller: Caller) {
     self.route = route
     self.sink = sink
     self.shard = shard
@@ -22,13 +22,13 @@ final class WatchSession: StreamSession {
 
   func receive(_ message: consuming ByteBuffer) {
     guard !isOver else { return }
-    do throws(GrpcStatus) {
-      try message.withUnsafeBytes { bytes throws(GrpcStatus) in
+    do throws(GRPCStatus) {
+      try message.withUnsafeBytes { bytes throws(GRPCStatus) in
         try client.receive(UnsafeRawBufferPointer(rebasing: bytes[CallMessage.headroom...]))
       }
       guard !isOver else { return }
       guard kept.set(to: client.keptBytes) else {
-        throw GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
+        throw GRPCStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
       }
     } catch {
       return end(error)
@@ -51,7 +51,7 @@ final class WatchSession: StreamSession {
     kept.release()
   }
 
-  private func end(_ status: GrpcStatus) {
+  private func end(_ status: GRPCStatus) {
     guard !isOver else { return }
     cancel()
     sink.fail(status)
@@ -74,7 +74,7 @@ extension WatchSession: WatchClientDelegate {
       sink.send(frame)
     } catch {
       shard.logger.error("a watch response of etcd is not understood: \(error)")
-      return end(GrpcStatus(.internal, "a watch response of etcd is not understood: \(error)"))
+      return end(GRPCStatus(.internal, "a watch response of etcd is not understood: \(error)"))
     }
     // The sink may have had another request for it, which has ended it.
     guard !isOver else { return }
@@ -83,5 +83,5 @@ extension WatchSession: WatchClientDelegate {
     finishIfDone()
   }
 
-  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(status) }
+  func watchClient(_ client: WatchClient, endedWith status: GRPCStatus) { end(status) }
 }

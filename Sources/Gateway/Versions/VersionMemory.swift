@@ -49,7 +49,7 @@ final class VersionMemory {
   }
 
   /// Takes out somebody who does not wait any longer.
-  func forget(_ ticket: Int) { waiting[ticket] = nil }
+  func forget(_ cancellationToken: Int) { waiting[cancellationToken] = nil }
 
   private func settle(_ member: ReadyMember, _ versions: MemberVersions?) {
     request = nil

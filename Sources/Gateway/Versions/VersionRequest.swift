@@ -8,7 +8,7 @@ import TLS
 /// HTTP/1.0, so that the end of the answer is the end of the connection (RFC 9112, section 6.3).
 final class VersionRequest {
   /// How large an answer may be, with its head.
-  private static let mostBytes = 16_384
+  private static let maxBytes = 16_384
 
   private let loop: EventLoop
   private let endpoint: Endpoint
@@ -17,7 +17,7 @@ final class VersionRequest {
   private var completion: ((MemberVersions?) -> Void)?
   private var dialer: Dialer?
   private var socket: StreamSocket?
-  private var wire: Wire?
+  private var wire: ByteTransport?
   private var isSecured = false
   private var answer: [UInt8] = []
   private var timer: LoopTimer?
@@ -65,7 +65,7 @@ final class VersionRequest {
       guard let tls = try? tls ?? ClientTLS.standard.get() else { return finish(nil) }
       session = tls.session(over: socket.descriptor, to: endpoint, forHTTP1: true)
     }
-    let wire = Wire(socket, tls: session, expectedProtocol: nil)
+    let wire = ByteTransport(socket, tls: session, expectedProtocol: nil)
     self.wire = wire
     let host = endpoint.path == nil ? endpoint.authority : "localhost"
     Array("GET /version HTTP/1.0\r\nHost: \(host)\r\nAccept: application/json\r\n\r\n".utf8)
@@ -89,9 +89,9 @@ final class VersionRequest {
     }
   }
 
-  private func receive(_ wire: Wire) {
+  private func receive(_ wire: ByteTransport) {
     withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 16) { buffer in
-      while answer.count <= Self.mostBytes {
+      while answer.count <= Self.maxBytes {
         switch wire.read(into: buffer) {
         case .bytes(let count, _): answer += buffer[..<count]
         case .wouldBlock: return wire.watch()

@@ -3,12 +3,12 @@ import Transcoding
 
 /// Shakes hands with a client that wants to go on as a WebSocket, and lets a ``WebSocketStream`` serve it.
 final class WebSocketHandler: RequestHandler {
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   private var hasBody = false
 
-  init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
+  init(_ route: RPCRoute, exchange: Exchange, shard: Shard) {
     self.route = route
     self.exchange = exchange
     self.shard = shard
@@ -17,7 +17,7 @@ final class WebSocketHandler: RequestHandler {
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) { hasBody = true }
 
   func receivedEnd() {
-    do throws(Refusal) {
+    do throws(RequestError) {
       try begin()
     } catch {
       exchange.respond(.error(error))
@@ -29,7 +29,7 @@ final class WebSocketHandler: RequestHandler {
   // Once the connection changes hands, the stream hears of it.
   func clientIsGone() {}
 
-  private func begin() throws(Refusal) {
+  private func begin() throws(RequestError) {
     // What follows the head belongs to the WebSocket.
     if hasBody { throw .badRequest("the request for a WebSocket has a body") }
     let head = exchange.head

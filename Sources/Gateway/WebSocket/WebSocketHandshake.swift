@@ -46,10 +46,10 @@ struct WebSocketHandshake {
   ///   - isSecure: whether the client speaks TLS.
   ///   - usesBasic: whether the request has a user and password, which a page cannot have set: its browser has.
   ///   - allowed: whose pages may ask.
-  /// - Throws: ``Refusal`` where the request is not what the RFC demands, or comes from a page that may not ask.
+  /// - Throws: ``RequestError`` where the request is not what the RFC demands, or comes from a page that may not ask.
   func accept(
     isHTTP10: Bool, host: String, isSecure: Bool, usesBasic: Bool, origins allowed: AllowedOrigins
-  ) throws(Refusal) -> Acceptance {
+  ) throws(RequestError) -> Acceptance {
     if isHTTP10 { throw .badRequest("a WebSocket needs HTTP/1.1") }
     guard upgrade.contains(where: { Self.isSame($0, "websocket") }) else {
       throw .badRequest("the Upgrade header does not name websocket")
@@ -59,7 +59,7 @@ struct WebSocketHandshake {
         "the Connection header does not name Upgrade; a proxy on the way may not be set up for WebSockets")
     }
     guard versions == ["13"] else {
-      throw Refusal(
+      throw RequestError(
         426, .invalidArgument, "the only version of WebSocket that is spoken is 13",
         headers: [("Sec-WebSocket-Version", "13")])
     }
@@ -69,7 +69,7 @@ struct WebSocketHandshake {
     if let origin = origins.first {
       let access = origins.count == 1 ? allowed.changes(of: origin, host: host, isSecure: isSecure) : .nothing
       if access == .nothing {
-        throw Refusal(
+        throw RequestError(
           403, .permissionDenied, "pages of this origin may not open WebSockets here (--cors lists those that may)")
       }
       if access == .anonymous && usesBasic { throw CrossOrigin.usesBasic }

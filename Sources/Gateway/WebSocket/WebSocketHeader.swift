@@ -11,7 +11,7 @@ enum WebSocketOpcode: UInt8 {
 /// The header of a frame from a server: one that is not masked (RFC 6455, section 5.2).
 enum WebSocketHeader {
   /// The size of the largest header.
-  static let mostBytes = 10
+  static let maxBytes = 10
 
   /// The size of the header of a frame with a payload of `count` bytes, the length in its shortest form.
   static func count(of count: UInt64, isMasked: Bool) -> Int {

@@ -24,10 +24,10 @@ protocol WebSocketProtocolDelegate: AnyObject {
 /// broken frame by a close frame without a code, and copies what is sent.
 final class WebSocketProtocol {
   /// So many pings of those that come at once are answered, and the last (section 5.5.3).
-  private static let mostPongs = 32
+  private static let maxPongs = 32
 
   private unowned let delegate: any WebSocketProtocolDelegate
-  private let mostMessageBytes: UInt64
+  private let maxMessageBytes: UInt64
   /// Invariant: freed with this object only. Its callbacks are given this object unretained, and are called from within
   /// this object's own calls only.
   private var context: wslay_frame_context_ptr!
@@ -56,10 +56,10 @@ final class WebSocketProtocol {
   private var unanswered: [UInt8]?
 
   /// - Parameters:
-  ///   - mostMessageBytes: how large a message may be.
+  ///   - maxMessageBytes: how large a message may be.
   ///   - memory: counts what is kept of messages.
-  init(mostMessageBytes: Int, memory: MemoryAccount, delegate: any WebSocketProtocolDelegate) {
-    self.mostMessageBytes = UInt64(mostMessageBytes)
+  init(maxMessageBytes: Int, memory: MemoryAccount, delegate: any WebSocketProtocolDelegate) {
+    self.maxMessageBytes = UInt64(maxMessageBytes)
     kept = KeptBytes(memory)
     self.delegate = delegate
     var callbacks = wslay_frame_callbacks(
@@ -174,8 +174,8 @@ final class WebSocketProtocol {
       return (.protocolError, "a message begins before the one before it has ended")
     case .binary: return (.unsupportedData, "only text messages are understood")
     case .continuation, .text:
-      guard UInt64(message.count) + frame.payload_length > mostMessageBytes else { return nil }
-      return (.tooLarge, "the message is larger than \(mostMessageBytes) bytes (--max-request-bytes)")
+      guard UInt64(message.count) + frame.payload_length > maxMessageBytes else { return nil }
+      return (.tooLarge, "the message is larger than \(maxMessageBytes) bytes (--max-request-bytes)")
     case .close where frame.payload_length == 1: return (.protocolError, "a close frame has half a code")
     case .close, .ping, .pong: return nil
     }
@@ -208,7 +208,7 @@ final class WebSocketProtocol {
     switch opcode {
     case .pong: delegate.webSocketReceivedPong(self)
     case .close: takeClose(payload)
-    case .ping where pongCount < Self.mostPongs:
+    case .ping where pongCount < Self.maxPongs:
       pongCount += 1
       send(.pong, payload)
     default: unanswered = payload
@@ -269,7 +269,7 @@ final class WebSocketProtocol {
 
   /// Sends a control frame.
   private func send(_ opcode: WebSocketOpcode, _ payload: [UInt8]) {
-    var frame = [UInt8](repeating: 0, count: WebSocketHeader.mostBytes)
+    var frame = [UInt8](repeating: 0, count: WebSocketHeader.maxBytes)
     let count = frame.withUnsafeMutableBytes { WebSocketHeader.write(opcode, count: payload.count, to: $0) }
     delegate.webSocket(self, sends: Array(frame[..<count]) + payload)
   }

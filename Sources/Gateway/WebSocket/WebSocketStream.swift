@@ -23,14 +23,14 @@ final class WebSocketStream: MessageSink {
     case rest
   }
 
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let shard: Shard
   private let caller: Caller
-  private let timeout: GrpcTimeout?
+  private let timeout: GRPCTimeout?
   private let isStrict: Bool
   private lazy var webSocket = WebSocketProtocol(
-    mostMessageBytes: shard.settings.http.requestBytes, memory: shard.memory, delegate: self)
-  private var socket: ClientSocket!
+    maxMessageBytes: shard.settings.http.requestBytes, memory: shard.memory, delegate: self)
+  private var socket: TakenOverConnection!
   private var place: OpenStreams.Place?
   /// What the WebSocket is about, from the first good request until it has ended.
   private var session: (any StreamSession)?
@@ -59,7 +59,7 @@ final class WebSocketStream: MessageSink {
 
   /// - Parameter timeout: the time limit of the stream, or of each unary call; nil for none.
   init(
-    _ route: RpcRoute, shard: Shard, caller: Caller, timeout: GrpcTimeout?, isStrict: Bool
+    _ route: RPCRoute, shard: Shard, caller: Caller, timeout: GRPCTimeout?, isStrict: Bool
   ) {
     self.route = route
     self.shard = shard
@@ -73,14 +73,14 @@ final class WebSocketStream: MessageSink {
   /// Takes its place among the open streams.
   ///
   /// - Throws: what to tell the client where there is none.
-  func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(Refusal) {
+  func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(RequestError) {
     // Of unary calls each has its own time.
     let limit = route.kind == .unary ? nil : timeout?.milliseconds
     place = try streams.admit(self, heartbeat: heartbeat, timeout: limit, isNew: true)
   }
 
   /// Serves the client on `socket`.
-  func begin(_ socket: ClientSocket) {
+  func begin(_ socket: TakenOverConnection) {
     self.socket = socket
     firstRequestEnd = shard.now + idleLimit
     updateReading()
@@ -109,11 +109,11 @@ final class WebSocketStream: MessageSink {
   private var idleLimit: UInt64 { UInt64(shard.settings.http.idleTimeout) * 1000 }
 
   func requestWasGood() -> Bool {
-    do throws(Refusal) {
+    do throws(RequestError) {
       try place?.confirm()
       return true
     } catch {
-      fail(GrpcStatus(error.code, error.message), .tryAgainLater)
+      fail(GRPCStatus(error.code, error.message), .tryAgainLater)
       return false
     }
   }
@@ -129,7 +129,7 @@ final class WebSocketStream: MessageSink {
     guard webSocket.isOpen else { return }
     isInMessage = !isLast
     var header = ByteBuffer()
-    header.appendZeros(WebSocketHeader.mostBytes)
+    header.appendZeros(WebSocketHeader.maxBytes)
     let count = header.withUnsafeMutableBytes {
       WebSocketHeader.write(isFirst ? .text : .continuation, isFinal: isLast, count: part.count, to: $0)
     }
@@ -140,7 +140,7 @@ final class WebSocketStream: MessageSink {
 
   func finish() { end(.normal) }
 
-  func fail(_ status: GrpcStatus) {
+  func fail(_ status: GRPCStatus) {
     let (http, _) = status.httpStatus(hadCredentials: caller.isSomebody)
     switch http {
     case 401, 403: fail(status, .policyViolation)
@@ -150,7 +150,7 @@ final class WebSocketStream: MessageSink {
     }
   }
 
-  private func fail(_ status: GrpcStatus, _ code: WebSocketCloseCode, within limit: UInt64? = nil) {
+  private func fail(_ status: GRPCStatus, _ code: WebSocketCloseCode, within limit: UInt64? = nil) {
     isOver = true
     session?.cancel()
     // A message that has begun cannot be taken back: the client sees that it is not whole.
@@ -232,7 +232,7 @@ final class WebSocketStream: MessageSink {
       return refuse(error)
     }
     guard message.count <= MemoryAccount.uncounted || kept.set(to: message.count) else {
-      let shortage = GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
+      let shortage = GRPCStatus(.resourceExhausted, "\(MemoryAccount.shortage)")
       return route.kind == .unary ? send(.unaryError(shortage)) : fail(shortage, .tryAgainLater)
     }
     receive(message)
@@ -243,10 +243,10 @@ final class WebSocketStream: MessageSink {
   private func takeSequence(_ text: UnsafeRawBufferPointer) {
     var copy = ByteBuffer(capacity: text.count)
     copy.append(text)
-    do throws(Refusal) {
+    do throws(RequestError) {
       requests = try RequestSequence(copy, of: route, isStrict: isStrict, memory: shard.memory)
     } catch {
-      fail(GrpcStatus(error.code, error.message), .tryAgainLater)
+      fail(GRPCStatus(error.code, error.message), .tryAgainLater)
     }
     updateReading()
   }
@@ -276,7 +276,7 @@ final class WebSocketStream: MessageSink {
   }
 
   private func refuse(_ error: TranscodingError) {
-    let status = GrpcStatus(.invalidArgument, "the message: \(error)")
+    let status = GRPCStatus(.invalidArgument, "the message: \(error)")
     // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
     if route.kind == .unary { return send(.unaryError(status)) }
     fail(status, .invalidData)
@@ -305,7 +305,7 @@ extension WebSocketStream: WebSocketProtocolDelegate {
     wait(for: nil)
     guard takesRequests || !route.waits else {
       guard keptNext.set(to: text.count) else {
-        return fail(GrpcStatus(.resourceExhausted, "\(MemoryAccount.shortage)"), .tryAgainLater)
+        return fail(GRPCStatus(.resourceExhausted, "\(MemoryAccount.shortage)"), .tryAgainLater)
       }
       nextMessage = Array(text)
       return updateReading()
@@ -333,27 +333,27 @@ extension WebSocketStream: WebSocketProtocolDelegate {
   }
 }
 
-extension WebSocketStream: ClientSocketDelegate {
-  func socket(_ socket: ClientSocket, received bytes: UnsafeRawBufferPointer) {
+extension WebSocketStream: TakenOverConnectionDelegate {
+  func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer) {
     isSilent = false
     webSocket.receive(bytes)
     updateReading()
     updateWait(hasReceived: true)
   }
 
-  func socketHasRoom(_ socket: ClientSocket) {
+  func socketHasRoom(_ socket: TakenOverConnection) {
     session?.sinkHasRoom()
     updateReading()
   }
 
-  func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString) {
+  func socketHasStalled(_ socket: TakenOverConnection, _ reason: StaticString) {
     // How long a client that comes back to life has to take the error and what is queued before it.
     let patience: UInt64 = 5000
-    let status = GrpcStatus(.resourceExhausted, "\(reason)")
+    let status = GRPCStatus(.resourceExhausted, "\(reason)")
     fail(status, .policyViolation, within: patience)
   }
 
-  func socketIsGone(_ socket: ClientSocket) { leave() }
+  func socketIsGone(_ socket: TakenOverConnection) { leave() }
 }
 
 extension WebSocketStream: OpenStream {
@@ -368,7 +368,7 @@ extension WebSocketStream: OpenStream {
   }
 
   func expire() {
-    fail(GrpcStatus(.deadlineExceeded, "the time limit of the stream has passed"))
+    fail(GRPCStatus(.deadlineExceeded, "the time limit of the stream has passed"))
   }
 
   func hasWaitedInVain() {

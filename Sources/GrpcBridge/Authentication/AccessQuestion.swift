@@ -7,16 +7,16 @@ internal import SwiftProtobuf
 package enum AccessQuestion {
   private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
   /// How long the answer may take, unless somebody else's time limit says so.
-  static let timeout = GrpcTimeout(milliseconds: 5000)
+  static let timeout = GRPCTimeout(milliseconds: 5000)
 
   /// Makes the call that asks for a key that any user may ask for.
   ///
   /// - Parameter delegate: not kept alive by the call; hears of its end. ``isYes(_:)`` tells what that means.
-  package static func call(timeout: GrpcTimeout?, delegate: any CallDelegate) -> Call {
+  package static func call(timeout: GRPCTimeout?, delegate: any CallDelegate) -> Call {
     call(about: WatchRange(key: [0], end: []), timeout: timeout, delegate: delegate)
   }
 
-  static func call(about range: WatchRange, timeout: GrpcTimeout?, delegate: any CallDelegate) -> Call {
+  static func call(about range: WatchRange, timeout: GRPCTimeout?, delegate: any CallDelegate) -> Call {
     let request = Etcdserverpb_RangeRequest.with {
       $0.key = .init(range.key.isEmpty ? [0] : range.key)
       $0.rangeEnd = .init(range.end)
@@ -30,7 +30,7 @@ package enum AccessQuestion {
   }
 
   /// Whether etcd knows the caller, who may read the range.
-  package static func isYes(_ status: GrpcStatus) -> Bool {
+  package static func isYes(_ status: GRPCStatus) -> Bool {
     status.isOK || status.code == .outOfRange && status.origin == .server
   }
 }

@@ -27,9 +27,9 @@ package enum UserNeed: Sendable, Equatable {
 
   private static func isSet(_ number: UInt32, in message: borrowing CallMessage) -> Bool {
     let bytes = UnsafeRawBufferPointer(message.frame)
-    var fields = WireScanner(bytes, in: CallMessage.headroom..<bytes.count)
+    var fields = ProtobufPullParser(bytes, in: CallMessage.headroom..<bytes.count)
     var isSet = false
-    do throws(WireScanner.Malformed) {
+    do throws(ProtobufPullParser.Malformed) {
       while let field = try fields.next() {
         if field.number == Int(number) { isSet = field.value != 0 }
       }
@@ -78,7 +78,7 @@ extension AnonymousGate: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     probe = nil
     let isOpen = AccessQuestion.isYes(status)
     if isOpen { openUntil = loop.now + Self.memory }

@@ -7,15 +7,15 @@ package final class Authenticator: Sendable {
   /// The limits on logins.
   package struct Configuration: Sendable {
     /// How many `Authenticate` calls may be under way. Each costs etcd 30 to 60 ms of a core (bcrypt).
-    package var mostConcurrentLogins = 4
+    package var maxConcurrentLogins = 4
     /// How many logins may wait for their turn.
-    package var mostWaitingLogins = 1024
+    package var maxWaitingLogins = 1024
     /// How many failures a user name or a peer address may have at once; one is forgiven a second.
-    package var mostFailures = 10
+    package var maxFailures = 10
     /// How many milliseconds a refused login is answered from memory.
     package var failureMemory: UInt64 = 1000
     /// How many tokens are kept.
-    package var mostTokens = 10_000
+    package var maxTokens = 10_000
     /// The time limit of a login, in milliseconds.
     package var timeout: UInt64 = 10_000
 
@@ -23,11 +23,11 @@ package final class Authenticator: Sendable {
   }
 
   /// What came of a login: a token, and whether it was fetched for this very question or is one that was known.
-  typealias LoginReply = @Sendable (Result<(token: Token, isFresh: Bool), GrpcStatus>) -> Void
+  typealias LoginReply = @Sendable (Result<(token: Token, isFresh: Bool), GRPCStatus>) -> Void
 
   /// The keys by which calls of all shards wait in queues: kept here, as this is what all of them have.
   let queueKeys = QueueKeys()
-  private let desk: LoopBound<LazyDesk>
+  private let coordinator: LoopBound<LazyLoginCoordinator>
   private let remote: EventLoop.Remote
   /// A loop and thread of its own, where it has them.
   private let own: (loop: LoopBound<EventLoop>, thread: LoopThread)?
@@ -43,9 +43,9 @@ package final class Authenticator: Sendable {
     channelLogger: Logger
   ) throws {
     let loop = try EventLoop()
-    let desk = LazyDesk(loop, endpoints, channel, configuration, logger, channelLogger)
-    desk.open()
-    self.desk = LoopBound(desk, loop: loop)
+    let coordinator = LazyLoginCoordinator(loop, endpoints, channel, configuration, logger, channelLogger)
+    coordinator.open()
+    self.coordinator = LoopBound(coordinator, loop: loop)
     remote = loop.remote
     let bound = LoopBound(loop, loop: loop)
     own = (bound, try LoopThread(name: "etcd-rest auth", running: bound))
@@ -56,7 +56,7 @@ package final class Authenticator: Sendable {
     on loop: EventLoop, endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration,
     logger: Logger
   ) {
-    desk = LoopBound(LazyDesk(loop, endpoints, channel, configuration, logger, logger), loop: loop)
+    coordinator = LoopBound(LazyLoginCoordinator(loop, endpoints, channel, configuration, logger, logger), loop: loop)
     remote = loop.remote
     own = nil
   }
@@ -65,36 +65,36 @@ package final class Authenticator: Sendable {
   ///
   /// - Parameter reply: called on the authenticator's thread.
   func login(_ request: LoginRequest, reply: @escaping LoginReply) {
-    remote.execute { [desk] in desk.value.open().login(request, reply: reply) }
+    remote.execute { [coordinator] in coordinator.value.open().login(request, reply: reply) }
   }
 
   /// Passes an `AuthenticateRequest` of a client on, within the same limits; `reply` gets etcd's answer as it is, on the
   /// authenticator's thread.
   func authenticate(
-    _ message: [UInt8], peer: Peer, reply: @escaping @Sendable (Result<[UInt8], GrpcStatus>) -> Void
+    _ message: [UInt8], peer: Peer, reply: @escaping @Sendable (Result<[UInt8], GRPCStatus>) -> Void
   ) {
-    remote.execute { [desk] in desk.value.open().authenticate(message, peer: peer, reply: reply) }
+    remote.execute { [coordinator] in coordinator.value.open().authenticate(message, peer: peer, reply: reply) }
   }
 
   /// Forgets refused logins: users have changed.
   func usersHaveChanged() {
-    remote.execute { [desk] in desk.value.opened?.usersHaveChanged() }
+    remote.execute { [coordinator] in coordinator.value.opened?.usersHaveChanged() }
   }
 
   /// Takes other members in place of those it has.
   package func update(_ endpoints: [Endpoint]) {
-    remote.execute { [desk] in desk.value.update(endpoints) }
+    remote.execute { [coordinator] in coordinator.value.update(endpoints) }
   }
 
   /// Ends the connection, and the thread where it has one of its own. To be called once, after all shards have ended; where
   /// the loop is shared, on that loop.
   package func close() {
     guard let own else {
-      desk.value.opened?.close()
+      coordinator.value.opened?.close()
       return
     }
-    remote.execute { [desk, loop = own.loop] in
-      desk.value.opened?.close()
+    remote.execute { [coordinator, loop = own.loop] in
+      coordinator.value.opened?.close()
       loop.value.stop()
     }
     own.thread.join()
@@ -114,11 +114,11 @@ struct LoginRequest: Sendable {
   let isOwn: Bool
 }
 
-/// Makes the desk, and with it the connection, when it is first needed.
-private final class LazyDesk {
-  private(set) var opened: LoginDesk?
+/// Makes the coordinator, and with it the connection, when it is first needed.
+private final class LazyLoginCoordinator {
+  private(set) var opened: LoginCoordinator?
   private var endpoints: [Endpoint]
-  private let make: ([Endpoint]) -> LoginDesk
+  private let make: ([Endpoint]) -> LoginCoordinator
 
   init(
     _ loop: EventLoop, _ endpoints: [Endpoint], _ channel: Channel.Configuration,
@@ -126,18 +126,18 @@ private final class LazyDesk {
   ) {
     self.endpoints = endpoints
     make = { endpoints in
-      LoginDesk(
+      LoginCoordinator(
         loop: loop, channel: Channel(loop: loop, endpoints: endpoints, configuration: channel, logger: channelLogger),
         configuration: configuration, logger: logger)
     }
   }
 
   @discardableResult
-  func open() -> LoginDesk {
+  func open() -> LoginCoordinator {
     if let opened { return opened }
-    let desk = make(endpoints)
-    opened = desk
-    return desk
+    let coordinator = make(endpoints)
+    opened = coordinator
+    return coordinator
   }
 
   func update(_ endpoints: [Endpoint]) {

@@ -13,7 +13,7 @@ struct LoginQueue<Login> {
   }
 
   /// So many logins of a rank go before one of those behind it.
-  private let mostInRow = 7
+  private let maxInRow = 7
 
   /// How many logins may wait.
   let limit: Int
@@ -41,7 +41,7 @@ struct LoginQueue<Login> {
     if isTrusted { return turns[Rank.trusted.rawValue].popFirst() }
     for rank in turns.indices where turns[rank].count > 0 {
       let isLast = turns[(rank + 1)...].allSatisfy { $0.count == 0 }
-      if !isLast && inRow[rank] >= mostInRow {
+      if !isLast && inRow[rank] >= maxInRow {
         inRow[rank] = 0
         continue
       }

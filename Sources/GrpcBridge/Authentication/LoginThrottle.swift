@@ -6,7 +6,7 @@ struct LoginThrottle {
   /// Milliseconds after which one failure is forgiven.
   static let forgiveness: Double = 1000
   /// Past so many buckets those that are whole again are thrown away.
-  private static let mostBuckets = 10_000
+  private static let maxBuckets = 10_000
 
   private struct Bucket {
     var failures: Double
@@ -54,9 +54,9 @@ struct LoginThrottle {
   mutating func forgiveUsers() { users.removeAll() }
 
   private static func count<Name: Hashable>(_ name: Name, in buckets: inout [Name: Bucket], now: UInt64) {
-    if buckets.count >= mostBuckets { buckets = buckets.filter { $0.value.failures(at: now) > 0 } }
+    if buckets.count >= maxBuckets { buckets = buckets.filter { $0.value.failures(at: now) > 0 } }
     // Those who keep this many buckets busy at once are held back by the bound on concurrent logins.
-    if buckets.count >= mostBuckets { buckets.removeAll() }
+    if buckets.count >= maxBuckets { buckets.removeAll() }
     let failures = buckets[name]?.failures(at: now) ?? 0
     buckets[name] = Bucket(failures: failures + 1, time: now)
   }

@@ -18,7 +18,7 @@ extension ClientOperation {
 }
 
 /// What a task knows of its operation.
-final class OperationTicket: Sendable {
+final class CancellationToken: Sendable {
   private let cancellation = Atomic(false)
 
   /// Whether nobody waits any more.
@@ -37,7 +37,8 @@ final class ClientLoop {
   private let authenticator: Authenticator
   private let settings: Bridge.Configuration
   private var sync: EndpointSync?
-  private var operations: [ObjectIdentifier: (ticket: OperationTicket, operation: any ClientOperation)] = [:]
+  private var operations: [ObjectIdentifier: (cancellationToken: CancellationToken, operation: any ClientOperation)] =
+    [:]
   /// Operations that have ended in this turn of the loop: they may still be at work.
   private var ended: [any ClientOperation] = []
   /// Bridges to one member each, for the calls that are about that one, with how many calls each has.
@@ -87,25 +88,27 @@ final class ClientLoop {
   // MARK: - Operations
 
   /// Starts an operation unless its task has been cancelled in the meantime.
-  func start(_ operation: any ClientOperation, _ ticket: OperationTicket) {
-    guard !ticket.isCancelled else { return operation.cancel() }
-    operations[ObjectIdentifier(ticket)] = (ticket, operation)
+  func start(_ operation: any ClientOperation, _ cancellationToken: CancellationToken) {
+    guard !cancellationToken.isCancelled else { return operation.cancel() }
+    operations[ObjectIdentifier(cancellationToken)] = (cancellationToken, operation)
     operation.start()
   }
 
   /// Forgets an operation that has ended.
-  func ended(_ ticket: OperationTicket) {
-    guard let entry = operations.removeValue(forKey: ObjectIdentifier(ticket)) else { return }
+  func ended(_ cancellationToken: CancellationToken) {
+    guard let entry = operations.removeValue(forKey: ObjectIdentifier(cancellationToken)) else { return }
     ended.append(entry.operation)
   }
 
-  func cancel(_ ticket: OperationTicket) {
-    guard let operation = operations[ObjectIdentifier(ticket)]?.operation else { return }
-    ended(ticket)
+  func cancel(_ cancellationToken: CancellationToken) {
+    guard let operation = operations[ObjectIdentifier(cancellationToken)]?.operation else { return }
+    ended(cancellationToken)
     operation.cancel()
   }
 
-  func resume(_ ticket: OperationTicket) { operations[ObjectIdentifier(ticket)]?.operation.resume() }
+  func resume(_ cancellationToken: CancellationToken) {
+    operations[ObjectIdentifier(cancellationToken)]?.operation.resume()
+  }
 
   // MARK: - Members
 
@@ -141,7 +144,7 @@ final class ClientLoop {
   }
 
   /// The error that a status stands for.
-  func error(_ status: GrpcStatus, at endpoint: Endpoint? = nil) -> EtcdError {
+  func error(_ status: GRPCStatus, at endpoint: Endpoint? = nil) -> EtcdError {
     isClosed ? .clientClosed : EtcdError(status, endpoint: endpoint)
   }
 }

@@ -1,7 +1,7 @@
 internal import SwiftProtobuf
 
 /// An RPC and its messages.
-struct Rpc<Request: Message, Response: Message> {
+struct RPC<Request: Message, Response: Message> {
   let method: CallMethod
 
   /// - Parameters:
@@ -28,7 +28,7 @@ extension EtcdClient {
   ///   - hasCredentials: whether it is made for the client's user.
   /// - Throws: ``EtcdError``, or `CancellationError` where the task is cancelled.
   func call<Request, Response>(
-    _ rpc: Rpc<Request, Response>, _ request: Request, _ limit: CallLimit, endpoint: String? = nil,
+    _ rpc: RPC<Request, Response>, _ request: Request, _ limit: CallLimit, endpoint: String? = nil,
     hasCredentials: Bool = true
   ) async throws -> Response {
     let target = try endpoint.map { try Endpoint(forClient: $0) }
@@ -43,20 +43,21 @@ extension EtcdClient {
   ) async throws -> [UInt8] {
     try checkSize(message)
     let timeout = try timeout(limit)
-    let ticket = OperationTicket()
+    let cancellationToken = CancellationToken()
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
         let isTaken = execute { core in
           let call = UnaryCall(
-            method, message, timeout: timeout, credentials: hasCredentials, target: target, core: core, ticket: ticket,
+            method, message, timeout: timeout, credentials: hasCredentials, target: target, core: core,
+            cancellationToken: cancellationToken,
             continuation: continuation)
-          core.start(call, ticket)
+          core.start(call, cancellationToken)
         }
         if !isTaken { continuation.resume(throwing: EtcdError.clientClosed) }
       }
     } onCancel: {
-      ticket.cancel()
-      execute { $0.cancel(ticket) }
+      cancellationToken.cancel()
+      execute { $0.cancel(cancellationToken) }
     }
   }
 
@@ -69,7 +70,7 @@ extension EtcdClient {
   }
 
   /// - Throws: ``EtcdError`` where no time is left at all.
-  func timeout(_ limit: CallLimit) throws -> GrpcTimeout? {
+  func timeout(_ limit: CallLimit) throws -> GRPCTimeout? {
     let duration: Duration? =
       switch limit {
       case .usual(let given): given ?? configuration.requestTimeout
@@ -79,7 +80,7 @@ extension EtcdClient {
     guard duration > .zero else {
       throw EtcdError(.deadlineExceeded, .deadlineExceeded, "the time limit of the call is \(duration)")
     }
-    return GrpcTimeout(milliseconds: duration.milliseconds)
+    return GRPCTimeout(milliseconds: duration.milliseconds)
   }
 }
 

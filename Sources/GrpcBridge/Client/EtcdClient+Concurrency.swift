@@ -134,9 +134,12 @@ public struct Leaders: AsyncSequence, Sendable {
     let request = V3electionpb_LeaderRequest.with { $0.name = .init(name) }
     let message: [UInt8] = (try? request.serializedBytes()) ?? []
     return Iterator(
-      reader: StreamReader(client, .keep(bytes: client.configuration.streamBacklog)) { core, ticket, buffer in
+      reader: StreamReader(client, .keep(bytes: client.configuration.streamBacklog)) {
+        core, cancellationToken, buffer in
         var last: KeyValue?
-        return ServerStream(EtcdMethod.observe.method, message, resumes: true, core: core, ticket: ticket) { message in
+        return ServerStream(
+          EtcdMethod.observe.method, message, resumes: true, core: core, cancellationToken: cancellationToken
+        ) { message in
           let response: V3electionpb_LeaderResponse = try decode(message)
           let leader = KeyValue(response.kv)
           // A stream that takes another one's place begins with what is known.

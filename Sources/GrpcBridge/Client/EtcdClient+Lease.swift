@@ -108,8 +108,9 @@ public struct LeaseKeepAlives: AsyncSequence, Sendable {
   fileprivate static func reader(
     _ client: EtcdClient, _ lease: LeaseID, patience: UInt64, isOnce: Bool
   ) -> StreamReader<LeaseKeepAlive> {
-    StreamReader(client, .newest) { core, ticket, buffer in
-      LeaseRenewal(lease, patience: patience, isOnce: isOnce, core: core, ticket: ticket, buffer: buffer)
+    StreamReader(client, .newest) { core, cancellationToken, buffer in
+      LeaseRenewal(
+        lease, patience: patience, isOnce: isOnce, core: core, cancellationToken: cancellationToken, buffer: buffer)
     }
   }
 
@@ -129,7 +130,7 @@ public struct LeaseKeepAlives: AsyncSequence, Sendable {
 extension EtcdError {
   /// What etcd says of leases elsewhere.
   fileprivate static var leaseNotFound: EtcdError {
-    EtcdError(GrpcStatus(.notFound, EtcdMessage.leaseNotFound, origin: .server))
+    EtcdError(GRPCStatus(.notFound, EtcdMessage.leaseNotFound, origin: .server))
   }
 }
 

@@ -221,10 +221,11 @@ public struct SnapshotChunks: AsyncSequence, Sendable {
       let target = try endpoint.map { try Endpoint(forClient: $0) }
       let limit = try client.timeout(.waits(timeout))
       let policy = StreamBuffer<[UInt8]>.Policy.keep(bytes: client.configuration.streamBacklog)
-      let reader = StreamReader(client, policy) { core, ticket, buffer in
+      let reader = StreamReader(client, policy) { core, cancellationToken, buffer in
         var snapshot = SnapshotVerifier()
         return ServerStream(
-          EtcdMethod.snapshot.method, [], timeout: limit, target: target, core: core, ticket: ticket
+          EtcdMethod.snapshot.method, [], timeout: limit, target: target, core: core,
+          cancellationToken: cancellationToken
         ) { message in
           let part: Etcdserverpb_SnapshotResponse = try decode(message)
           var piece: [UInt8] = []

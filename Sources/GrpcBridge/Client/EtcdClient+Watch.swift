@@ -113,8 +113,9 @@ public struct WatchBatches: AsyncSequence, Sendable {
   public func makeAsyncIterator() -> Iterator {
     let request = request
     return Iterator(
-      reader: StreamReader(client, .keep(bytes: client.configuration.streamBacklog)) { core, ticket, buffer in
-        WatchReader(request, core: core, ticket: ticket, buffer: buffer)
+      reader: StreamReader(client, .keep(bytes: client.configuration.streamBacklog)) {
+        core, cancellationToken, buffer in
+        WatchReader(request, core: core, cancellationToken: cancellationToken, buffer: buffer)
       })
   }
 

@@ -3,103 +3,103 @@ internal import EtcdSchema
 /// Etcd's unary RPCs and those that answer with a stream. Which may be repeated is said by the `.proto` files; a test
 /// compares.
 enum EtcdMethod {
-  static let range = Rpc<Etcdserverpb_RangeRequest, Etcdserverpb_RangeResponse>(
+  static let range = RPC<Etcdserverpb_RangeRequest, Etcdserverpb_RangeResponse>(
     "/etcdserverpb.KV/Range", isRepeatable: true)
-  static let put = Rpc<Etcdserverpb_PutRequest, Etcdserverpb_PutResponse>("/etcdserverpb.KV/Put")
-  static let deleteRange = Rpc<Etcdserverpb_DeleteRangeRequest, Etcdserverpb_DeleteRangeResponse>(
+  static let put = RPC<Etcdserverpb_PutRequest, Etcdserverpb_PutResponse>("/etcdserverpb.KV/Put")
+  static let deleteRange = RPC<Etcdserverpb_DeleteRangeRequest, Etcdserverpb_DeleteRangeResponse>(
     "/etcdserverpb.KV/DeleteRange")
-  static let txn = Rpc<Etcdserverpb_TxnRequest, Etcdserverpb_TxnResponse>("/etcdserverpb.KV/Txn")
-  static let compact = Rpc<Etcdserverpb_CompactionRequest, Etcdserverpb_CompactionResponse>("/etcdserverpb.KV/Compact")
+  static let txn = RPC<Etcdserverpb_TxnRequest, Etcdserverpb_TxnResponse>("/etcdserverpb.KV/Txn")
+  static let compact = RPC<Etcdserverpb_CompactionRequest, Etcdserverpb_CompactionResponse>("/etcdserverpb.KV/Compact")
 
-  static let leaseGrant = Rpc<Etcdserverpb_LeaseGrantRequest, Etcdserverpb_LeaseGrantResponse>(
+  static let leaseGrant = RPC<Etcdserverpb_LeaseGrantRequest, Etcdserverpb_LeaseGrantResponse>(
     "/etcdserverpb.Lease/LeaseGrant", isRepeatable: true)
-  static let leaseRevoke = Rpc<Etcdserverpb_LeaseRevokeRequest, Etcdserverpb_LeaseRevokeResponse>(
+  static let leaseRevoke = RPC<Etcdserverpb_LeaseRevokeRequest, Etcdserverpb_LeaseRevokeResponse>(
     "/etcdserverpb.Lease/LeaseRevoke", isRepeatable: true)
-  static let leaseTimeToLive = Rpc<Etcdserverpb_LeaseTimeToLiveRequest, Etcdserverpb_LeaseTimeToLiveResponse>(
+  static let leaseTimeToLive = RPC<Etcdserverpb_LeaseTimeToLiveRequest, Etcdserverpb_LeaseTimeToLiveResponse>(
     "/etcdserverpb.Lease/LeaseTimeToLive", isRepeatable: true)
-  static let leaseLeases = Rpc<Etcdserverpb_LeaseLeasesRequest, Etcdserverpb_LeaseLeasesResponse>(
+  static let leaseLeases = RPC<Etcdserverpb_LeaseLeasesRequest, Etcdserverpb_LeaseLeasesResponse>(
     "/etcdserverpb.Lease/LeaseLeases", isRepeatable: true)
 
-  static let authEnable = Rpc<Etcdserverpb_AuthEnableRequest, Etcdserverpb_AuthEnableResponse>(
+  static let authEnable = RPC<Etcdserverpb_AuthEnableRequest, Etcdserverpb_AuthEnableResponse>(
     "/etcdserverpb.Auth/AuthEnable", changesUsers: true)
-  static let authDisable = Rpc<Etcdserverpb_AuthDisableRequest, Etcdserverpb_AuthDisableResponse>(
+  static let authDisable = RPC<Etcdserverpb_AuthDisableRequest, Etcdserverpb_AuthDisableResponse>(
     "/etcdserverpb.Auth/AuthDisable", changesUsers: true)
-  static let authStatus = Rpc<Etcdserverpb_AuthStatusRequest, Etcdserverpb_AuthStatusResponse>(
+  static let authStatus = RPC<Etcdserverpb_AuthStatusRequest, Etcdserverpb_AuthStatusResponse>(
     "/etcdserverpb.Auth/AuthStatus", changesUsers: true)
-  static let authenticate = Rpc<Etcdserverpb_AuthenticateRequest, Etcdserverpb_AuthenticateResponse>(
+  static let authenticate = RPC<Etcdserverpb_AuthenticateRequest, Etcdserverpb_AuthenticateResponse>(
     "/etcdserverpb.Auth/Authenticate", changesUsers: true)
-  static let userAdd = Rpc<Etcdserverpb_AuthUserAddRequest, Etcdserverpb_AuthUserAddResponse>(
+  static let userAdd = RPC<Etcdserverpb_AuthUserAddRequest, Etcdserverpb_AuthUserAddResponse>(
     "/etcdserverpb.Auth/UserAdd", changesUsers: true)
-  static let userGet = Rpc<Etcdserverpb_AuthUserGetRequest, Etcdserverpb_AuthUserGetResponse>(
+  static let userGet = RPC<Etcdserverpb_AuthUserGetRequest, Etcdserverpb_AuthUserGetResponse>(
     "/etcdserverpb.Auth/UserGet", isRepeatable: true)
-  static let userList = Rpc<Etcdserverpb_AuthUserListRequest, Etcdserverpb_AuthUserListResponse>(
+  static let userList = RPC<Etcdserverpb_AuthUserListRequest, Etcdserverpb_AuthUserListResponse>(
     "/etcdserverpb.Auth/UserList", isRepeatable: true)
-  static let userDelete = Rpc<Etcdserverpb_AuthUserDeleteRequest, Etcdserverpb_AuthUserDeleteResponse>(
+  static let userDelete = RPC<Etcdserverpb_AuthUserDeleteRequest, Etcdserverpb_AuthUserDeleteResponse>(
     "/etcdserverpb.Auth/UserDelete", changesUsers: true)
-  static let userChangePassword = Rpc<
+  static let userChangePassword = RPC<
     Etcdserverpb_AuthUserChangePasswordRequest, Etcdserverpb_AuthUserChangePasswordResponse
   >(
     "/etcdserverpb.Auth/UserChangePassword", changesUsers: true)
-  static let userGrantRole = Rpc<Etcdserverpb_AuthUserGrantRoleRequest, Etcdserverpb_AuthUserGrantRoleResponse>(
+  static let userGrantRole = RPC<Etcdserverpb_AuthUserGrantRoleRequest, Etcdserverpb_AuthUserGrantRoleResponse>(
     "/etcdserverpb.Auth/UserGrantRole", changesUsers: true)
-  static let userRevokeRole = Rpc<Etcdserverpb_AuthUserRevokeRoleRequest, Etcdserverpb_AuthUserRevokeRoleResponse>(
+  static let userRevokeRole = RPC<Etcdserverpb_AuthUserRevokeRoleRequest, Etcdserverpb_AuthUserRevokeRoleResponse>(
     "/etcdserverpb.Auth/UserRevokeRole", changesUsers: true)
-  static let roleAdd = Rpc<Etcdserverpb_AuthRoleAddRequest, Etcdserverpb_AuthRoleAddResponse>(
+  static let roleAdd = RPC<Etcdserverpb_AuthRoleAddRequest, Etcdserverpb_AuthRoleAddResponse>(
     "/etcdserverpb.Auth/RoleAdd", changesUsers: true)
-  static let roleGet = Rpc<Etcdserverpb_AuthRoleGetRequest, Etcdserverpb_AuthRoleGetResponse>(
+  static let roleGet = RPC<Etcdserverpb_AuthRoleGetRequest, Etcdserverpb_AuthRoleGetResponse>(
     "/etcdserverpb.Auth/RoleGet", isRepeatable: true)
-  static let roleList = Rpc<Etcdserverpb_AuthRoleListRequest, Etcdserverpb_AuthRoleListResponse>(
+  static let roleList = RPC<Etcdserverpb_AuthRoleListRequest, Etcdserverpb_AuthRoleListResponse>(
     "/etcdserverpb.Auth/RoleList", isRepeatable: true)
-  static let roleDelete = Rpc<Etcdserverpb_AuthRoleDeleteRequest, Etcdserverpb_AuthRoleDeleteResponse>(
+  static let roleDelete = RPC<Etcdserverpb_AuthRoleDeleteRequest, Etcdserverpb_AuthRoleDeleteResponse>(
     "/etcdserverpb.Auth/RoleDelete", changesUsers: true)
-  static let roleGrantPermission = Rpc<
+  static let roleGrantPermission = RPC<
     Etcdserverpb_AuthRoleGrantPermissionRequest, Etcdserverpb_AuthRoleGrantPermissionResponse
   >(
     "/etcdserverpb.Auth/RoleGrantPermission", changesUsers: true)
-  static let roleRevokePermission = Rpc<
+  static let roleRevokePermission = RPC<
     Etcdserverpb_AuthRoleRevokePermissionRequest, Etcdserverpb_AuthRoleRevokePermissionResponse
   >(
     "/etcdserverpb.Auth/RoleRevokePermission", changesUsers: true)
 
-  static let memberAdd = Rpc<Etcdserverpb_MemberAddRequest, Etcdserverpb_MemberAddResponse>(
+  static let memberAdd = RPC<Etcdserverpb_MemberAddRequest, Etcdserverpb_MemberAddResponse>(
     "/etcdserverpb.Cluster/MemberAdd")
-  static let memberRemove = Rpc<Etcdserverpb_MemberRemoveRequest, Etcdserverpb_MemberRemoveResponse>(
+  static let memberRemove = RPC<Etcdserverpb_MemberRemoveRequest, Etcdserverpb_MemberRemoveResponse>(
     "/etcdserverpb.Cluster/MemberRemove")
-  static let memberUpdate = Rpc<Etcdserverpb_MemberUpdateRequest, Etcdserverpb_MemberUpdateResponse>(
+  static let memberUpdate = RPC<Etcdserverpb_MemberUpdateRequest, Etcdserverpb_MemberUpdateResponse>(
     "/etcdserverpb.Cluster/MemberUpdate")
-  static let memberList = Rpc<Etcdserverpb_MemberListRequest, Etcdserverpb_MemberListResponse>(
+  static let memberList = RPC<Etcdserverpb_MemberListRequest, Etcdserverpb_MemberListResponse>(
     "/etcdserverpb.Cluster/MemberList", isRepeatable: true)
-  static let memberPromote = Rpc<Etcdserverpb_MemberPromoteRequest, Etcdserverpb_MemberPromoteResponse>(
+  static let memberPromote = RPC<Etcdserverpb_MemberPromoteRequest, Etcdserverpb_MemberPromoteResponse>(
     "/etcdserverpb.Cluster/MemberPromote")
 
-  static let alarm = Rpc<Etcdserverpb_AlarmRequest, Etcdserverpb_AlarmResponse>(
+  static let alarm = RPC<Etcdserverpb_AlarmRequest, Etcdserverpb_AlarmResponse>(
     "/etcdserverpb.Maintenance/Alarm", isRepeatable: true)
-  static let status = Rpc<Etcdserverpb_StatusRequest, Etcdserverpb_StatusResponse>(
+  static let status = RPC<Etcdserverpb_StatusRequest, Etcdserverpb_StatusResponse>(
     "/etcdserverpb.Maintenance/Status", isRepeatable: true)
-  static let defragment = Rpc<Etcdserverpb_DefragmentRequest, Etcdserverpb_DefragmentResponse>(
+  static let defragment = RPC<Etcdserverpb_DefragmentRequest, Etcdserverpb_DefragmentResponse>(
     "/etcdserverpb.Maintenance/Defragment")
-  static let hash = Rpc<Etcdserverpb_HashRequest, Etcdserverpb_HashResponse>(
+  static let hash = RPC<Etcdserverpb_HashRequest, Etcdserverpb_HashResponse>(
     "/etcdserverpb.Maintenance/Hash", isRepeatable: true)
-  static let hashKV = Rpc<Etcdserverpb_HashKVRequest, Etcdserverpb_HashKVResponse>(
+  static let hashKV = RPC<Etcdserverpb_HashKVRequest, Etcdserverpb_HashKVResponse>(
     "/etcdserverpb.Maintenance/HashKV", isRepeatable: true)
-  static let snapshot = Rpc<Etcdserverpb_SnapshotRequest, Etcdserverpb_SnapshotResponse>(
+  static let snapshot = RPC<Etcdserverpb_SnapshotRequest, Etcdserverpb_SnapshotResponse>(
     "/etcdserverpb.Maintenance/Snapshot", isRepeatable: true, isStream: true)
-  static let moveLeader = Rpc<Etcdserverpb_MoveLeaderRequest, Etcdserverpb_MoveLeaderResponse>(
+  static let moveLeader = RPC<Etcdserverpb_MoveLeaderRequest, Etcdserverpb_MoveLeaderResponse>(
     "/etcdserverpb.Maintenance/MoveLeader", isRepeatable: true)
-  static let downgrade = Rpc<Etcdserverpb_DowngradeRequest, Etcdserverpb_DowngradeResponse>(
+  static let downgrade = RPC<Etcdserverpb_DowngradeRequest, Etcdserverpb_DowngradeResponse>(
     "/etcdserverpb.Maintenance/Downgrade")
 
-  static let lock = Rpc<V3lockpb_LockRequest, V3lockpb_LockResponse>("/v3lockpb.Lock/Lock")
-  static let unlock = Rpc<V3lockpb_UnlockRequest, V3lockpb_UnlockResponse>("/v3lockpb.Lock/Unlock")
+  static let lock = RPC<V3lockpb_LockRequest, V3lockpb_LockResponse>("/v3lockpb.Lock/Lock")
+  static let unlock = RPC<V3lockpb_UnlockRequest, V3lockpb_UnlockResponse>("/v3lockpb.Lock/Unlock")
 
-  static let campaign = Rpc<V3electionpb_CampaignRequest, V3electionpb_CampaignResponse>(
+  static let campaign = RPC<V3electionpb_CampaignRequest, V3electionpb_CampaignResponse>(
     "/v3electionpb.Election/Campaign")
-  static let proclaim = Rpc<V3electionpb_ProclaimRequest, V3electionpb_ProclaimResponse>(
+  static let proclaim = RPC<V3electionpb_ProclaimRequest, V3electionpb_ProclaimResponse>(
     "/v3electionpb.Election/Proclaim")
-  static let leader = Rpc<V3electionpb_LeaderRequest, V3electionpb_LeaderResponse>("/v3electionpb.Election/Leader")
-  static let observe = Rpc<V3electionpb_LeaderRequest, V3electionpb_LeaderResponse>(
+  static let leader = RPC<V3electionpb_LeaderRequest, V3electionpb_LeaderResponse>("/v3electionpb.Election/Leader")
+  static let observe = RPC<V3electionpb_LeaderRequest, V3electionpb_LeaderResponse>(
     "/v3electionpb.Election/Observe", isStream: true)
-  static let resign = Rpc<V3electionpb_ResignRequest, V3electionpb_ResignResponse>("/v3electionpb.Election/Resign")
+  static let resign = RPC<V3electionpb_ResignRequest, V3electionpb_ResignResponse>("/v3electionpb.Election/Resign")
 
   /// All of them.
   static let all = [

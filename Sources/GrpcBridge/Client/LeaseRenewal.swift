@@ -6,14 +6,14 @@ internal import SwiftProtobuf
 /// does.
 final class LeaseRenewal: ClientOperation {
   private unowned let core: ClientLoop
-  private let ticket: OperationTicket
+  private let cancellationToken: CancellationToken
   private let lease: LeaseID
   /// How long, in milliseconds, the first answer may take; further ones as long as the lease lives.
   private let patience: UInt64
   /// Whether the first answer is all that is wanted.
   private let isOnce: Bool
   private let buffer: StreamBuffer<LeaseKeepAlive>
-  private var asked: KeepAlive?
+  private var asked: KeepAliveRequest?
   private lazy var timer = LoopTimer(loop: core.loop) { [unowned self] in ask() }
   /// Until when the answer may take; by then the lease may have ended.
   private var deadline: UInt64 = 0
@@ -23,14 +23,14 @@ final class LeaseRenewal: ClientOperation {
   private var isProven = false
 
   init(
-    _ lease: LeaseID, patience: UInt64, isOnce: Bool, core: ClientLoop, ticket: OperationTicket,
+    _ lease: LeaseID, patience: UInt64, isOnce: Bool, core: ClientLoop, cancellationToken: CancellationToken,
     buffer: StreamBuffer<LeaseKeepAlive>
   ) {
     self.lease = lease
     self.patience = patience
     self.isOnce = isOnce
     self.core = core
-    self.ticket = ticket
+    self.cancellationToken = cancellationToken
     self.buffer = buffer
   }
 
@@ -47,7 +47,7 @@ final class LeaseRenewal: ClientOperation {
     ) { [unowned self] in hear($0) }
   }
 
-  private func hear(_ result: Result<[UInt8], GrpcStatus>) {
+  private func hear(_ result: Result<[UInt8], GRPCStatus>) {
     asked = nil
     do {
       let response: Etcdserverpb_LeaseKeepAliveResponse = try decode(result.get())
@@ -60,12 +60,12 @@ final class LeaseRenewal: ClientOperation {
       let life = UInt64(min(response.ttl, 9_000_000_000)) * 1000
       deadline = core.loop.now + life
       timer.start(after: life / 3)
-    } catch let status as GrpcStatus
+    } catch let status as GRPCStatus
       where status.code == .unavailable && (isProven || !status.isLoss) && !core.isClosed
       && core.loop.now + Self.pause < deadline
     {
       timer.start(after: Self.pause)
-    } catch let status as GrpcStatus {
+    } catch let status as GRPCStatus {
       end(core.error(status))
     } catch {
       end(error)
@@ -79,7 +79,7 @@ final class LeaseRenewal: ClientOperation {
   private func end(_ error: (any Error)?) {
     asked?.cancel()
     timer.stop()
-    core.ended(ticket)
+    core.ended(cancellationToken)
     buffer.finish(error)
   }
 }

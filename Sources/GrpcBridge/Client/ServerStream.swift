@@ -8,10 +8,10 @@ final class ServerStream: ClientOperation {
   typealias OnEnd = ((any Error)?) -> Void
 
   private unowned let core: ClientLoop
-  private let ticket: OperationTicket
+  private let cancellationToken: CancellationToken
   private let method: CallMethod
   private let message: [UInt8]
-  private let timeout: GrpcTimeout?
+  private let timeout: GRPCTimeout?
   private let target: Endpoint?
   private let bridge: Bridge
   private let onMessage: OnMessage
@@ -29,12 +29,12 @@ final class ServerStream: ClientOperation {
   private lazy var reopening = LoopTimer(loop: core.loop) { [unowned self] in open() }
 
   init(
-    _ method: CallMethod, _ message: [UInt8], timeout: GrpcTimeout? = nil, target: Endpoint? = nil,
+    _ method: CallMethod, _ message: [UInt8], timeout: GRPCTimeout? = nil, target: Endpoint? = nil,
     resumes: Bool = false,
-    core: ClientLoop, ticket: OperationTicket, onMessage: @escaping OnMessage, onEnd: @escaping OnEnd
+    core: ClientLoop, cancellationToken: CancellationToken, onMessage: @escaping OnMessage, onEnd: @escaping OnEnd
   ) {
     self.core = core
-    self.ticket = ticket
+    self.cancellationToken = cancellationToken
     self.method = method
     self.message = message
     self.timeout = timeout
@@ -71,7 +71,7 @@ final class ServerStream: ClientOperation {
     call = nil
     reopening.stop()
     core.giveBackBridge(to: target)
-    core.ended(ticket)
+    core.ended(cancellationToken)
     onEnd(error)
   }
 }
@@ -98,7 +98,7 @@ extension ServerStream: CallDelegate {
     }
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     // A call that never was on the wire has found no connection within the time that calls wait for one.
     guard resumes, !core.isClosed, status.isPassing || status.isOK, call.attempts > 0 else {
@@ -108,7 +108,7 @@ extension ServerStream: CallDelegate {
     if status.isOK {
       ended = call
       guard vainCalls.mayFollow(at: core.loop.now) else {
-        return end(core.error(GrpcStatus(.unavailable, "etcd ends the stream at once, each time"), at: call.endpoint))
+        return end(core.error(GRPCStatus(.unavailable, "etcd ends the stream at once, each time"), at: call.endpoint))
       }
     }
     reopening.start(after: backoff.wait())

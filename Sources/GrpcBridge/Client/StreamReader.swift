@@ -3,34 +3,36 @@
 final class StreamReader<Element: Sendable>: Sendable {
   private let client: EtcdClient
   private let buffer: StreamBuffer<Element>
-  private let ticket = OperationTicket()
+  private let cancellationToken = CancellationToken()
 
   /// Begins the stream.
   ///
   /// - Parameter make: makes what carries the stream, on the client's thread; must not refer to the client.
   init(
     _ client: EtcdClient, _ policy: StreamBuffer<Element>.Policy,
-    make: @escaping @Sendable (ClientLoop, OperationTicket, StreamBuffer<Element>) -> any ClientOperation
+    make: @escaping @Sendable (ClientLoop, CancellationToken, StreamBuffer<Element>) -> any ClientOperation
   ) {
     self.client = client
     let buffer = StreamBuffer<Element>(policy)
     self.buffer = buffer
-    let isTaken = client.execute { [ticket] core in core.start(make(core, ticket, buffer), ticket) }
+    let isTaken = client.execute { [cancellationToken] core in
+      core.start(make(core, cancellationToken, buffer), cancellationToken)
+    }
     if !isTaken { buffer.finish(EtcdError.clientClosed) }
   }
 
   deinit { cancel() }
 
   private func cancel() {
-    ticket.cancel()
-    client.execute { [ticket] in $0.cancel(ticket) }
+    cancellationToken.cancel()
+    client.execute { [cancellationToken] in $0.cancel(cancellationToken) }
   }
 
   /// The next element; nil at the stream's own end.
   func next() async throws -> Element? {
     try await withTaskCancellationHandler {
       try await buffer.next {
-        client.execute { [ticket] in $0.resume(ticket) }
+        client.execute { [cancellationToken] in $0.resume(cancellationToken) }
       }
     } onCancel: {
       buffer.finish(CancellationError(), dropping: true)

@@ -3,7 +3,7 @@ internal import Synchronization
 /// One unary call of a client, from its start to its answer.
 final class UnaryCall: ClientOperation {
   private unowned let core: ClientLoop
-  private let ticket: OperationTicket
+  private let cancellationToken: CancellationToken
   private let bridge: Bridge
   private let target: Endpoint?
   private var call: Call!
@@ -12,11 +12,11 @@ final class UnaryCall: ClientOperation {
 
   /// - Parameter target: the member that the call is for; nil for any.
   init(
-    _ method: CallMethod, _ message: [UInt8], timeout: GrpcTimeout?, credentials: Bool, target: Endpoint?,
-    core: ClientLoop, ticket: OperationTicket, continuation: CheckedContinuation<[UInt8], any Error>
+    _ method: CallMethod, _ message: [UInt8], timeout: GRPCTimeout?, credentials: Bool, target: Endpoint?,
+    core: ClientLoop, cancellationToken: CancellationToken, continuation: CheckedContinuation<[UInt8], any Error>
   ) {
     self.core = core
-    self.ticket = ticket
+    self.cancellationToken = cancellationToken
     self.target = target
     self.continuation = continuation
     bridge = core.takeBridge(to: target)
@@ -36,7 +36,7 @@ final class UnaryCall: ClientOperation {
 
   private func finish(_ result: Result<[UInt8], any Error>) {
     core.giveBackBridge(to: target)
-    core.ended(ticket)
+    core.ended(cancellationToken)
     continuation.resume(with: result)
   }
 }
@@ -47,14 +47,14 @@ extension UnaryCall: CallDelegate {
     guard length <= most else {
       bridge.cancel(call)
       let text = "an answer of \(length) bytes, where at most \(most) are taken (maxReceiveBytes)"
-      return finish(.failure(core.error(GrpcStatus(.resourceExhausted, text), at: call.endpoint)))
+      return finish(.failure(core.error(GRPCStatus(.resourceExhausted, text), at: call.endpoint)))
     }
     response.reserveCapacity(length)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response += bytes }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     finish(status.isOK ? .success(response) : .failure(core.error(status, at: call.endpoint)))
   }
 }

@@ -4,7 +4,7 @@ internal import SwiftProtobuf
 /// One watch of a client, on the client's thread.
 final class WatchReader: ClientOperation {
   private unowned let core: ClientLoop
-  private let ticket: OperationTicket
+  private let cancellationToken: CancellationToken
   private let request: [UInt8]
   private let buffer: StreamBuffer<WatchBatch>
   private var client: WatchClient?
@@ -23,10 +23,10 @@ final class WatchReader: ClientOperation {
   }
 
   /// - Parameter request: an encoded `WatchRequest` that creates a watch.
-  init(_ request: [UInt8], core: ClientLoop, ticket: OperationTicket, buffer: StreamBuffer<WatchBatch>) {
+  init(_ request: [UInt8], core: ClientLoop, cancellationToken: CancellationToken, buffer: StreamBuffer<WatchBatch>) {
     self.request = request
     self.core = core
-    self.ticket = ticket
+    self.cancellationToken = cancellationToken
     self.buffer = buffer
   }
 
@@ -35,7 +35,7 @@ final class WatchReader: ClientOperation {
     self.client = client
     do {
       try request.withUnsafeBytes { try client.receive($0) }
-    } catch let status as GrpcStatus {
+    } catch let status as GRPCStatus {
       end(core.error(status))
     } catch {
       end(error)
@@ -50,7 +50,7 @@ final class WatchReader: ClientOperation {
 
   private func end(_ error: (any Error)?) {
     client?.cancel()
-    core.ended(ticket)
+    core.ended(cancellationToken)
     buffer.finish(error)
   }
 }
@@ -73,5 +73,5 @@ extension WatchReader: WatchClientDelegate {
     }
   }
 
-  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus) { end(core.error(status)) }
+  func watchClient(_ client: WatchClient, endedWith status: GRPCStatus) { end(core.error(status)) }
 }

@@ -9,7 +9,7 @@ public struct EtcdError: Error, Sendable, Hashable {
   /// What went wrong: one of etcd's errors where it has a name, else the gRPC code.
   public var code: Code
   /// The gRPC code. Where etcd sends an error that it has a code for as *Unknown*, the one it has.
-  public var grpcCode: GrpcCode
+  public var grpcCode: GRPCCode
   /// What etcd says, or this client.
   public var message: String
   /// The name in etcd's Go packages, such as `ErrGRPCEmptyKey`; nil where it has none.
@@ -20,7 +20,7 @@ public struct EtcdError: Error, Sendable, Hashable {
   /// Of ``Code/compacted``, where a watch ends with it: the first revision that can still be watched.
   public var compactRevision: Int64?
 
-  init(_ code: Code, _ grpcCode: GrpcCode, _ message: String) {
+  init(_ code: Code, _ grpcCode: GRPCCode, _ message: String) {
     self.code = code
     self.grpcCode = grpcCode
     self.message = message
@@ -88,7 +88,7 @@ extension EtcdError.Code {
   /// gRPC's *Unauthenticated*.
   public static var unauthenticated: Self { Self(.unauthenticated) }
 
-  init(_ code: GrpcCode) { self.init(rawValue: "\(code)") }
+  init(_ code: GRPCCode) { self.init(rawValue: "\(code)") }
 }
 
 extension EtcdError {
@@ -96,10 +96,10 @@ extension EtcdError {
   struct Row: Sendable {
     let message: String
     let code: Code
-    let grpcCode: GrpcCode
+    let grpcCode: GRPCCode
     let name: String
 
-    init(_ message: String, _ code: Code, _ grpcCode: GrpcCode, _ name: String) {
+    init(_ message: String, _ code: Code, _ grpcCode: GRPCCode, _ name: String) {
       self.message = message
       self.code = code
       self.grpcCode = grpcCode
@@ -110,7 +110,7 @@ extension EtcdError {
   private static let rows = Dictionary(uniqueKeysWithValues: table.map { ($0.message, $0) })
 
   /// The error that a call's status stands for.
-  init(_ status: GrpcStatus, endpoint: Endpoint? = nil) {
+  init(_ status: GRPCStatus, endpoint: Endpoint? = nil) {
     self.init(Code(status.code), status.code, status.message)
     self.endpoint = endpoint?.description
     // What this client says of itself has no name, whatever it looks like.
@@ -125,11 +125,11 @@ extension EtcdError {
   /// - Parameter reason: as etcd gives it: a gRPC status as text, or an error as it is.
   init(watchCanceledBecause reason: String, compactRevision: Int64) {
     guard compactRevision == 0 else {
-      self.init(GrpcStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
+      self.init(GRPCStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
       self.compactRevision = compactRevision
       return
     }
-    self.init(GrpcStatus(watchCanceledBecause: reason))
+    self.init(GRPCStatus(watchCanceledBecause: reason))
   }
 
   static var clientClosed: EtcdError { EtcdError(.clientClosed, .canceled, "the client is closed") }
@@ -139,13 +139,13 @@ extension EtcdError {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// What a watch has ended with, by the reason that etcd gives: a gRPC status as text, or an error as it is.
   init(watchCanceledBecause reason: String) {
     self =
       reason.isEmpty
-      ? GrpcStatus(.canceled, EtcdMessage.watchCanceled, origin: .server)
-      : GrpcStatus(text: reason) ?? GrpcStatus(.unknown, reason, origin: .server)
+      ? GRPCStatus(.canceled, EtcdMessage.watchCanceled, origin: .server)
+      : GRPCStatus(text: reason) ?? GRPCStatus(.unknown, reason, origin: .server)
   }
 
   /// Reads a status as Go's gRPC prints it: `rpc error: code = PermissionDenied desc = etcdserver: permission denied`.
@@ -156,7 +156,7 @@ extension GrpcStatus {
     let rest = text.dropFirst(prefix.count)
     guard let blank = rest.firstIndex(of: " "), rest[blank...].hasPrefix(middle) else { return nil }
     let name = rest[..<blank]
-    let code = GrpcCode.allCases.first { "\($0)".uppercased() == name.uppercased() }
+    let code = GRPCCode.allCases.first { "\($0)".uppercased() == name.uppercased() }
     self.init(code ?? .unknown, String(rest[blank...].dropFirst(middle.count)), origin: .server)
   }
 }

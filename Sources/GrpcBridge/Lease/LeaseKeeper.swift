@@ -8,7 +8,7 @@ import EventLoop
 package final class LeaseKeeper {
   /// How long, in milliseconds, etcd may owe answers without giving any before its stream is given up. More than etcd
   /// takes to give up by itself where it finds no leader (7 s by default).
-  static let mostSilence: UInt64 = 15_000
+  static let maxSilence: UInt64 = 15_000
   /// How exactly deadlines are kept, in milliseconds.
   private static let tick: UInt64 = 25
 
@@ -43,10 +43,10 @@ package final class LeaseKeeper {
   ///   - timeout: after how many milliseconds the answer is an error.
   ///   - answer: called once, later, unless the wish is cancelled. After the bridge was closed it is called at once.
   package func keepAlive(
-    _ lease: Int64, for caller: Caller, timeout: UInt64, answer: @escaping KeepAlive.Answer
-  ) -> KeepAlive {
+    _ lease: Int64, for caller: Caller, timeout: UInt64, answer: @escaping KeepAliveRequest.Answer
+  ) -> KeepAliveRequest {
     let (sum, overflows) = loop.now.addingReportingOverflow(timeout)
-    let keepAlive = KeepAlive(timeout: timeout, deadline: overflows ? .max : sum, answer: answer)
+    let keepAlive = KeepAliveRequest(timeout: timeout, deadline: overflows ? .max : sum, answer: answer)
     guard !isClosed else {
       keepAlive.finish(.failure(Channel.closed))
       return keepAlive

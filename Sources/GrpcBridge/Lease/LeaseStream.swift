@@ -16,12 +16,12 @@ final class LeaseStream {
   }
 
   /// How large an answer may be, in bytes.
-  private static let mostBytes = 1 << 16
+  private static let maxBytes = 1 << 16
 
   let caller: Caller
   private unowned let keeper: LeaseKeeper
   private var call: Call?
-  private var leases: [Int64: Wishes] = [:]
+  private var leases: [Int64: KeepAliveWaiters] = [:]
   /// The leases to ask for next: those that somebody waits for and that etcd owes no answer about.
   private var due: [Int64] = []
   /// How many answers etcd owes.
@@ -37,20 +37,20 @@ final class LeaseStream {
   /// Nothing is sent before.
   private var notBefore: UInt64 = 0
   /// Why the last gRPC stream ended; nil once another one was of use.
-  private var trouble: GrpcStatus?
+  private var trouble: GRPCStatus?
   /// A call whose token is no longer good.
   private var refused: Call?
   private var isPending = false
   private var isFinishing = false
 
   /// Who waits for one lease. However many these are, etcd owes at most one answer for it.
-  private struct Wishes {
+  private struct KeepAliveWaiters {
     /// Who waits for the answer that etcd owes; nil where it owes none.
-    var asked: [KeepAlive]?
+    var asked: [KeepAliveRequest]?
     /// Who came too late for that one, which may be about a time before: the next one is theirs.
-    var wanted: [KeepAlive] = []
+    var wanted: [KeepAliveRequest] = []
 
-    var all: [KeepAlive] { (asked ?? []) + wanted }
+    var all: [KeepAliveRequest] { (asked ?? []) + wanted }
   }
 
   init(keeper: LeaseKeeper, caller: Caller) {
@@ -60,9 +60,9 @@ final class LeaseStream {
 
   // MARK: - Requests
 
-  func add(_ keepAlive: KeepAlive, lease: Int64) {
-    leases[lease, default: Wishes()].wanted.append(keepAlive)
-    guard let wishes = leases[lease], wishes.asked == nil, wishes.wanted.count == 1 else { return }
+  func add(_ keepAlive: KeepAliveRequest, lease: Int64) {
+    leases[lease, default: KeepAliveWaiters()].wanted.append(keepAlive)
+    guard let waiters = leases[lease], waiters.asked == nil, waiters.wanted.count == 1 else { return }
     due.append(lease)
     hasToSend()
   }
@@ -88,11 +88,11 @@ final class LeaseStream {
       }
       if owed == 0 {
         lastNews = now
-        keeper.wake(at: now + LeaseKeeper.mostSilence)
+        keeper.wake(at: now + LeaseKeeper.maxSilence)
       }
       owed += 1
       order.append(lease)
-      leases[lease] = Wishes(asked: wanted)
+      leases[lease] = KeepAliveWaiters(asked: wanted)
       let request = Etcdserverpb_LeaseKeepAliveRequest.with { $0.id = lease }
       // Serialising a number cannot fail.
       let message = CallMessage(copying: (try? request.serializedBytes()) ?? [UInt8]())
@@ -101,7 +101,7 @@ final class LeaseStream {
       } else {
         let call = Call(
           keeper.needsUsers ? Self.methodForUsers : Self.method, message: message, timeout: nil, delegate: self)
-        call.mostBytes = Self.mostBytes
+        call.maxBytes = Self.maxBytes
         self.call = call
         keeper.bridge.start(call, for: caller, insteadOf: refused.take())
       }
@@ -110,14 +110,14 @@ final class LeaseStream {
   }
 
   /// Takes out who waits for the answer about a lease; whoever came later is next.
-  private func settle(_ lease: Int64) -> [KeepAlive]? {
-    guard let wishes = leases[lease], let asked = wishes.asked else { return nil }
+  private func settle(_ lease: Int64) -> [KeepAliveRequest]? {
+    guard let waiters = leases[lease], let asked = waiters.asked else { return nil }
     owed -= 1
     if let index = order.firstIndex(of: lease) { order.removeFirst(index - order.startIndex + 1) }
-    if wishes.wanted.isEmpty {
+    if waiters.wanted.isEmpty {
       leases[lease] = nil
     } else {
-      leases[lease] = Wishes(wanted: wishes.wanted)
+      leases[lease] = KeepAliveWaiters(wanted: waiters.wanted)
       due.append(lease)
       hasToSend()
     }
@@ -130,10 +130,10 @@ final class LeaseStream {
   ///
   /// - Returns: when to look again.
   func look(at now: UInt64) -> UInt64 {
-    var expired: [KeepAlive] = []
+    var expired: [KeepAliveRequest] = []
     var next = UInt64.max
-    for wishes in leases.values {
-      for keepAlive in wishes.all where !keepAlive.isOver {
+    for waiters in leases.values {
+      for keepAlive in waiters.all where !keepAlive.isOver {
         if keepAlive.deadline <= now { expired.append(keepAlive) } else { next = min(next, keepAlive.deadline) }
       }
     }
@@ -144,7 +144,7 @@ final class LeaseStream {
       return isPending ? next : min(next, notBefore)
     }
     let isIdle = owed == 0 && !isFinishing
-    let limit = lastNews + (isIdle ? keeper.idleLimit : LeaseKeeper.mostSilence)
+    let limit = lastNews + (isIdle ? keeper.idleLimit : LeaseKeeper.maxSilence)
     guard now >= limit, !isPending else { return min(max(limit, now), next) }
     if isIdle {
       // etcd takes the end of the requests for a proper end, and a reset for a fault.
@@ -152,17 +152,17 @@ final class LeaseStream {
       lastNews = now
       keeper.finishes(self)
       keeper.bridge.finishSending(call)
-      return now + LeaseKeeper.mostSilence
+      return now + LeaseKeeper.maxSilence
     }
     keeper.bridge.cancel(call)
-    ended(call, GrpcStatus(.unavailable, "etcd has not answered keepalives for \(LeaseKeeper.mostSilence) ms"))
+    ended(call, GRPCStatus(.unavailable, "etcd has not answered keepalives for \(LeaseKeeper.maxSilence) ms"))
     return next
   }
 
   // MARK: - Ends
 
   /// Ends everything with an error.
-  func close(_ status: GrpcStatus) {
+  func close(_ status: GRPCStatus) {
     if let call { keeper.bridge.cancel(call) }
     call = nil
     let all = leases.values.flatMap(\.all)
@@ -172,27 +172,27 @@ final class LeaseStream {
   }
 
   /// The call has ended: what etcd owes is asked again, or ends with the call's error.
-  private func ended(_ call: Call, _ status: GrpcStatus) {
+  private func ended(_ call: Call, _ status: GRPCStatus) {
     self.call = nil
     owed = 0
     let culprit = culprit(of: status, call)
     order = []
     let mayAskAgain = culprit != nil || canAskAgain(after: status, of: call)
-    var unanswered: [KeepAlive] = []
-    for (lease, wishes) in leases {
-      guard let asked = wishes.asked else { continue }
-      var again: [KeepAlive] = []
+    var unanswered: [KeepAliveRequest] = []
+    for (lease, waiters) in leases {
+      guard let asked = waiters.asked else { continue }
+      var again: [KeepAliveRequest] = []
       for keepAlive in asked {
         if status.isLoss { keepAlive.losses += 1 }
         // The question may be what ends etcd: two members are enough to know.
-        if mayAskAgain && lease != culprit && keepAlive.losses < Channel.mostLosses {
+        if mayAskAgain && lease != culprit && keepAlive.losses < Channel.maxLosses {
           again.append(keepAlive)
         } else {
           unanswered.append(keepAlive)
         }
       }
-      let wanted = again + wishes.wanted
-      leases[lease] = wanted.isEmpty ? nil : Wishes(wanted: wanted)
+      let wanted = again + waiters.wanted
+      leases[lease] = wanted.isEmpty ? nil : KeepAliveWaiters(wanted: wanted)
       if !wanted.isEmpty { due.append(lease) }
     }
     if due.isEmpty {
@@ -210,7 +210,7 @@ final class LeaseStream {
 
   /// The lease that etcd has ended a stream for: it answers requests one by one, so it is the first that has no answer. Nil
   /// where the error is not about one request, or comes again at once, as it would for all that follow.
-  private func culprit(of status: GrpcStatus, _ call: Call) -> Int64? {
+  private func culprit(of status: GRPCStatus, _ call: Call) -> Int64? {
     guard !status.isOK, status.mayBeOfOneRequest else { return nil }
     let isFirst = call.hasReceivedMessage || !hasFailedAtOnce
     hasFailedAtOnce = !call.hasReceivedMessage
@@ -218,7 +218,7 @@ final class LeaseStream {
   }
 
   /// Whether another gRPC stream may fare better.
-  private func canAskAgain(after status: GrpcStatus, of call: Call) -> Bool {
+  private func canAskAgain(after status: GRPCStatus, of call: Call) -> Bool {
     if status.asksForNewToken && call.hasReceivedMessage, case .user = caller.credentials {
       // Bad only since: what etcd refuses at once the bridge has seen to already.
       refused = call
@@ -241,7 +241,7 @@ extension LeaseStream: CallDelegate {
   func callReceivedMessage(_ call: Call) {
     guard let lease = try? Etcdserverpb_LeaseKeepAliveResponse(serializedBytes: response).id else {
       keeper.bridge.cancel(call)
-      return ended(call, GrpcStatus(.internal, "an answer of etcd to a keepalive is not understood"))
+      return ended(call, GRPCStatus(.internal, "an answer of etcd to a keepalive is not understood"))
     }
     guard let answered = settle(lease) else { return }
     lastNews = keeper.loop.now
@@ -249,9 +249,9 @@ extension LeaseStream: CallDelegate {
     trouble = nil
     hasFailedAtOnce = false
     if owed == 0 { keeper.wake(at: lastNews + keeper.idleLimit) }
-    let result = Result<[UInt8], GrpcStatus>.success(response)
+    let result = Result<[UInt8], GRPCStatus>.success(response)
     for keepAlive in answered { keepAlive.finish(result) }
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) { ended(call, status) }
+  func call(_ call: Call, endedWith status: GRPCStatus) { ended(call, status) }
 }

@@ -15,7 +15,7 @@ final class QueuePlace {
     /// etcd has the call.
     case waiting
     /// The key is being taken out of the queue; then the client hears of `verdict`, if it is still there.
-    case leaving(verdict: GrpcStatus)
+    case leaving(verdict: GRPCStatus)
     case over
   }
 
@@ -85,12 +85,12 @@ final class QueuePlace {
     ask(Self.range, request) { [self] in found($0) }
   }
 
-  private func granted(_ result: Result<[UInt8], GrpcStatus>) {
+  private func granted(_ result: Result<[UInt8], GRPCStatus>) {
     switch result {
     case .success(let bytes):
       lease = (try? Etcdserverpb_LeaseGrantResponse(serializedBytes: bytes))?.id ?? 0
-      guard lease != 0 else { return end(GrpcStatus(.internal, "etcd answered a grant without a lease")) }
-      guard let call else { return leave(GrpcStatus(.canceled)) }
+      guard lease != 0 else { return end(GRPCStatus(.internal, "etcd answered a grant without a lease")) }
+      guard let call else { return leave(GRPCStatus(.canceled)) }
       // The request's last field counts: its number is the same in both messages but for its own (`v3lock.proto`,
       // `v3election.proto`).
       var message = Array(call.message.frame.dropFirst(CallMessage.headroom))
@@ -102,7 +102,7 @@ final class QueuePlace {
     }
   }
 
-  private func found(_ result: Result<[UInt8], GrpcStatus>) {
+  private func found(_ result: Result<[UInt8], GRPCStatus>) {
     switch result {
     case .success(let bytes):
       let revision = (try? Etcdserverpb_RangeResponse(serializedBytes: bytes))?.header.revision
@@ -141,7 +141,7 @@ final class QueuePlace {
   /// The call has failed: takes its key out of the queue before the client hears of that, as it may well come again.
   ///
   /// - Returns: whether that is to be waited for.
-  func giveUp(after status: GrpcStatus) -> Bool {
+  func giveUp(after status: GRPCStatus) -> Bool {
     guard case .waiting = state, let call, bridge.hold(call, for: 2 * Self.patience) else { return false }
     leave(status)
     return true
@@ -150,10 +150,10 @@ final class QueuePlace {
   /// The client has left, and the call was cancelled.
   func abandon() {
     call = nil
-    if case .waiting = state { leave(GrpcStatus(.canceled)) }
+    if case .waiting = state { leave(GRPCStatus(.canceled)) }
   }
 
-  private func leave(_ verdict: GrpcStatus) {
+  private func leave(_ verdict: GRPCStatus) {
     state = .leaving(verdict: verdict)
     if ownsLease {
       // A key that etcd is about to make fails for the want of it, too.
@@ -184,7 +184,7 @@ final class QueuePlace {
     if case .leaving(let verdict) = state { end(verdict) }
   }
 
-  private func end(_ status: GrpcStatus) {
+  private func end(_ status: GRPCStatus) {
     let call = call
     over()
     if let call { bridge.end(call, with: status) }
@@ -200,7 +200,7 @@ final class QueuePlace {
   // MARK: - Calls of its own
 
   private func ask(
-    _ method: CallMethod, _ request: some Message, answer: @escaping (Result<[UInt8], GrpcStatus>) -> Void
+    _ method: CallMethod, _ request: some Message, answer: @escaping (Result<[UInt8], GRPCStatus>) -> Void
   ) {
     let question = QueueQuestion(
       method, (try? request.serializedBytes()) ?? [], timeout: Self.patience, answer: answer)
@@ -211,31 +211,31 @@ final class QueuePlace {
 /// A call that a place makes for itself. The bridge keeps it until it ends.
 final class QueueQuestion: CallDelegate {
   private(set) lazy var call = Call(
-    method, message: CallMessage(copying: message), timeout: GrpcTimeout(milliseconds: timeout), delegate: self)
+    method, message: CallMessage(copying: message), timeout: GRPCTimeout(milliseconds: timeout), delegate: self)
   private let method: CallMethod
   private let message: [UInt8]
   private let timeout: UInt64
-  private let answer: (Result<[UInt8], GrpcStatus>) -> Void
+  private let answer: (Result<[UInt8], GRPCStatus>) -> Void
   private var response: [UInt8] = []
   /// How large an answer may be, in bytes: none has more than a few numbers.
-  private static let mostBytes = 64 << 10
+  private static let maxBytes = 64 << 10
   /// Called when it ends, before the answer.
   var onEnd: () -> Void = {}
 
   init(
     _ method: CallMethod, _ message: [UInt8], timeout: UInt64,
-    answer: @escaping (Result<[UInt8], GrpcStatus>) -> Void
+    answer: @escaping (Result<[UInt8], GRPCStatus>) -> Void
   ) {
     self.method = method
     self.message = message
     self.timeout = timeout
     self.answer = answer
-    call.mostBytes = Self.mostBytes
+    call.maxBytes = Self.maxBytes
   }
 
   func call(_ call: Call, willReceive length: Int) { response = [] }
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response += bytes }
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     onEnd()
     answer(status.isOK ? .success(response) : .failure(status))
   }

@@ -1,6 +1,6 @@
 internal import CNghttp2
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// Whether a member says that it has lost its cluster.
   var isLackOfLeader: Bool { origin == .server && message == EtcdMessage.noLeader }
 
@@ -21,7 +21,7 @@ extension CallStream {
     case 7 where name.elementsEqual(":status".utf8):
       httpStatus = Int(String(decoding: value, as: UTF8.self)) ?? 0
     case 12 where name.elementsEqual("content-type".utf8):
-      isGrpc = value.starts(with: "application/grpc".utf8)
+      isGRPC = value.starts(with: "application/grpc".utf8)
     case 11 where name.elementsEqual("grpc-status".utf8):
       grpcStatus = Int(String(decoding: value, as: UTF8.self)) ?? -1
     case 12 where name.elementsEqual("grpc-message".utf8):
@@ -32,32 +32,32 @@ extension CallStream {
   }
 
   /// Whether the response is one of gRPC, as far as its headers say (gRPC over HTTP/2, "Responses").
-  var carriesMessages: Bool { httpStatus == 200 && isGrpc }
+  var carriesMessages: Bool { httpStatus == 200 && isGRPC }
 
   /// What the call came to, once its stream was closed with the HTTP/2 error `code`.
-  func status(closedWith code: UInt32) -> GrpcStatus {
+  func status(closedWith code: UInt32) -> GRPCStatus {
     if let number = grpcStatus {
-      guard var known = GrpcCode(rawValue: number) else {
-        return GrpcStatus(.unknown, "an answer of etcd is not understood: its grpc-status is none. \(grpcMessage)")
+      guard var known = GRPCCode(rawValue: number) else {
+        return GRPCStatus(.unknown, "an answer of etcd is not understood: its grpc-status is none. \(grpcMessage)")
       }
       if known == .unknown && grpcMessage == EtcdMessage.rawDeadlineExceeded { known = .deadlineExceeded }
-      guard known == .ok else { return GrpcStatus(known, grpcMessage, origin: .server) }
-      guard reader.isComplete else { return GrpcStatus(.internal, "etcd answered OK without a whole message") }
-      return GrpcStatus(.ok, origin: .server)
+      guard known == .ok else { return GRPCStatus(known, grpcMessage, origin: .server) }
+      guard reader.isComplete else { return GRPCStatus(.internal, "etcd answered OK without a whole message") }
+      return GRPCStatus(.ok, origin: .server)
     }
     if httpStatus != 0 && !carriesMessages {
       // A proxy says so of a member that it has lost.
       let isLoss = [502, 503, 504].contains(httpStatus)
-      return GrpcStatus(
+      return GRPCStatus(
         Self.code(forHTTPStatus: httpStatus), "the upstream answered HTTP \(httpStatus), not gRPC",
         origin: isLoss ? .lost : .client)
     }
     let name = String(cString: nghttp2_http2_strerror(code))
-    return GrpcStatus(Self.code(forHTTP2Error: code), "the upstream ended the call without a gRPC status (\(name))")
+    return GRPCStatus(Self.code(forHTTP2Error: code), "the upstream ended the call without a gRPC status (\(name))")
   }
 
   /// gRPC documentation, "HTTP to gRPC Status Code Mapping".
-  private static func code(forHTTPStatus status: Int) -> GrpcCode {
+  private static func code(forHTTPStatus status: Int) -> GRPCCode {
     switch status {
     case 400: .internal
     case 401: .unauthenticated
@@ -69,7 +69,7 @@ extension CallStream {
   }
 
   /// gRPC over HTTP/2, "Errors": the codes of RST_STREAM.
-  private static func code(forHTTP2Error code: UInt32) -> GrpcCode {
+  private static func code(forHTTP2Error code: UInt32) -> GRPCCode {
     switch code {
     case NGHTTP2_REFUSED_STREAM.rawValue: .unavailable
     case NGHTTP2_CANCEL.rawValue: .canceled

@@ -6,31 +6,31 @@
 /// request must not end a cluster that is there to survive the loss of a member.
 extension Channel {
   /// A call is sent at most this often.
-  private static let mostAttempts = 100
+  private static let maxAttempts = 100
   /// What a member does not begin with is sent again this often.
-  private static let mostRefusals = 10
+  private static let maxRefusals = 10
   /// With so many members lost a call is not sent again.
-  static let mostLosses = 2
+  static let maxLosses = 2
 
-  func mayRepeat(_ call: Call, after status: GrpcStatus, isUnexecuted: Bool) -> Bool {
-    guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.mostAttempts else { return false }
-    if isUnexecuted { return call.refusals <= Self.mostRefusals }
+  func mayRepeat(_ call: Call, after status: GRPCStatus, isUnexecuted: Bool) -> Bool {
+    guard !isClosed, !status.isOK, !call.hasReceivedMessage, call.attempts < Self.maxAttempts else { return false }
+    if isUnexecuted { return call.refusals <= Self.maxRefusals }
     // Looked at before anything is executed; the lack of a leader is where the call's metadata asks for that. Calls of
     // others may come in between, so allow two rounds over the members.
     if status.isRefusalOfLearner || status.isForLeader
       || status.isLackOfLeader && call.requiresLeader && !call.method.isRepeatable
     {
-      return hasChoice && call.attempts < 2 * members.count
+      return hasChoice && call.attempts < 2 * subchannels.count
     }
-    return status.code == .unavailable && call.method.isRepeatable && call.losses < Self.mostLosses
+    return status.code == .unavailable && call.method.isRepeatable && call.losses < Self.maxLosses
   }
 
   /// Whether a call that waits at a member is given up there for the sake of `status`, as it goes on elsewhere.
-  func mayMove(_ call: Call, after status: GrpcStatus) -> Bool {
+  func mayMove(_ call: Call, after status: GRPCStatus) -> Bool {
     if call.method.isResumable && status.code == .unavailable { return true }
     guard call.method.isRepeatable || call.method.isResumable, !call.hasReceivedMessage else { return false }
     // It may be what makes members fall silent: the second one is waited for.
-    return !status.isLoss || call.losses + 1 < Self.mostLosses
+    return !status.isLoss || call.losses + 1 < Self.maxLosses
   }
 }
 
@@ -42,9 +42,9 @@ extension Call {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// What the loss of a member means for a call that is not sent again.
-  func explained(for call: Call) -> GrpcStatus {
+  func explained(for call: Call) -> GRPCStatus {
     var status = self
     if call.losses > 1, let first = call.lostAt {
       status.message +=

@@ -5,7 +5,7 @@ package import Logging
 package protocol ChannelOwner: AnyObject {
   /// Offers the owner a call that ended with `status`, before its delegate hears of it. The owner answers true where it
   /// sees to the call itself, by holding it or sending it again.
-  func channel(_ channel: Channel, takesBack call: Call, after status: GrpcStatus) -> Bool
+  func channel(_ channel: Channel, takesBack call: Call, after status: GRPCStatus) -> Bool
 }
 
 /// Calls to the members of a cluster, in turn to those that are of use: keeps calls waiting for a connection, watches
@@ -42,9 +42,9 @@ package final class Channel {
   private let loop: EventLoop
   let configuration: Configuration
   let logger: Logger
-  private(set) var members: [Member] = []
+  private(set) var subchannels: [Subchannel] = []
   /// Members that are none any more, with calls still under way.
-  private var retired: [Member] = []
+  private var retired: [Subchannel] = []
   /// Whose turn it is: all calls of one turn of the loop go to the same member, so that they leave in one write.
   private var turn = 0
   private var hasTurned = false
@@ -53,7 +53,7 @@ package final class Channel {
   /// The others: those on the wire, or at a login, for as long as it takes.
   private var resting = CallList()
   /// Those whose makers have lost interest.
-  private lazy var leftCalls = LeftCalls(channel: self)
+  private lazy var abandonedCalls = AbandonedCalls(channel: self)
   private(set) var isClosed = false
   /// Whether the clock runs.
   private(set) var isTicking = false
@@ -66,8 +66,8 @@ package final class Channel {
     self.configuration = configuration
     self.logger = logger
     readBuffer = .allocate(byteCount: 131_072, alignment: 16)
-    members = endpoints.map { Member($0, channel: self, loop: loop) }
-    turn = Int.random(in: 0..<members.count)
+    subchannels = endpoints.map { Subchannel($0, channel: self, loop: loop) }
+    turn = Int.random(in: 0..<subchannels.count)
   }
 
   deinit { readBuffer.deallocate() }
@@ -77,7 +77,7 @@ package final class Channel {
   /// Sends `call`, or keeps it until there is a connection.
   package func send(_ call: Call) {
     guard take(call, as: .waiting) else { return }
-    guard !call.method.runsToEnd || leftCalls.mayBegin(call) else {
+    guard !call.method.runsToEnd || abandonedCalls.mayBegin(call) else {
       return end(call, with: Self.tooManyLeftCalls)
     }
     call.notBefore = 0
@@ -114,7 +114,7 @@ package final class Channel {
   }
 
   /// Ends `call` from this side and tells its delegate.
-  package func end(_ call: Call, with status: GrpcStatus) {
+  package func end(_ call: Call, with status: GRPCStatus) {
     guard call.slot >= 0 else { return }
     let delegate = call.delegate
     if !leave(call) { reset(call) }
@@ -131,10 +131,10 @@ package final class Channel {
   /// - Returns: whether the call is such a one, now or since earlier.
   private func leave(_ call: Call) -> Bool {
     guard call.method.runsToEnd, !isClosed else { return false }
-    if call.delegate === leftCalls { return true }
+    if call.delegate === abandonedCalls { return true }
     guard call.phase == .sent, call.stream.mayBeExecuted, !call.hasReceivedMessage
     else { return false }
-    leftCalls.take(call)
+    abandonedCalls.take(call)
     call.deadline = .max
     enter(.sent, call)
     return true
@@ -152,26 +152,26 @@ package final class Channel {
   /// Sends what this turn of the loop has made. To be called once a turn, before the loop waits.
   package func flush() {
     hasTurned = false
-    for member in members { member.flush() }
+    for subchannel in subchannels { subchannel.flush() }
     guard !retired.isEmpty else { return }
-    for member in retired { member.flush() }
+    for subchannel in retired { subchannel.flush() }
     retired.removeAll { !$0.isDraining }
   }
 
   /// Whether ``flush()`` has anything to do.
-  package var needsFlush: Bool { members.contains { $0.needsFlush } || retired.contains { $0.needsFlush } }
+  package var needsFlush: Bool { subchannels.contains { $0.needsFlush } || retired.contains { $0.needsFlush } }
 
   /// Ends all calls and all connections, for good.
   package func close() {
     isClosed = true
     for call in watched.calls + resting.calls { end(call, with: Self.closed) }
     deadlines.stop()
-    for member in members + retired { member.close() }
+    for subchannel in subchannels + retired { subchannel.close() }
   }
 
-  static let closed = GrpcStatus(.unavailable, "the gateway is shutting down")
+  static let closed = GRPCStatus(.unavailable, "the gateway is shutting down")
 
-  private static let tooManyLeftCalls = GrpcStatus(
+  private static let tooManyLeftCalls = GRPCStatus(
     .resourceExhausted, "too many transactions of clients at this address that have left are still under way",
     origin: .throttled(retryAfter: 1))
 
@@ -212,7 +212,7 @@ package final class Channel {
   }
 
   private func submit(_ call: Call) {
-    guard let member = member(for: call), let connection = member.connection else { return }
+    guard let subchannel = subchannel(for: call), let connection = subchannel.connection else { return }
     do {
       call.attempts += 1
       try connection.submit(call)
@@ -227,48 +227,48 @@ package final class Channel {
 
   /// A member that calls go to; nil where there is no connection.
   var readyMember: ReadyMember? {
-    let best = members.min { left, right in
-      (left.reluctance(failedAt: nil)?.rawValue ?? .max) < (right.reluctance(failedAt: nil)?.rawValue ?? .max)
+    let best = subchannels.min { left, right in
+      (left.rank(failedAt: nil)?.rawValue ?? .max) < (right.rank(failedAt: nil)?.rawValue ?? .max)
     }
-    guard let best, best.reluctance(failedAt: nil) != nil else { return nil }
+    guard let best, best.rank(failedAt: nil) != nil else { return nil }
     return ReadyMember(endpoint: best.endpoint, connection: best.connectionCount)
   }
 
   /// The member that a call goes to; nil where there is no connection.
-  private func member(for call: Call) -> Member? {
+  private func subchannel(for call: Call) -> Subchannel? {
     if !hasTurned {
       hasTurned = true
-      turn = (turn + 1) % members.count
+      turn = (turn + 1) % subchannels.count
     }
-    var best: Member?
-    var least = Member.Reluctance.useless
-    for step in members.indices {
-      let member = members[(turn + step) % members.count]
+    var best: Subchannel?
+    var least = Subchannel.Rank.useless
+    for step in subchannels.indices {
+      let subchannel = subchannels[(turn + step) % subchannels.count]
       // The member may have died of it. An endpoint that is all there is may be the address of several.
-      if hasChoice && member.endpoint == call.lostAt { continue }
-      guard let reluctance = member.reluctance(failedAt: call.failedAt) else { continue }
-      if reluctance == .none { return member }
-      if best == nil || reluctance < least { (best, least) = (member, reluctance) }
+      if hasChoice && subchannel.endpoint == call.lostAt { continue }
+      guard let rank = subchannel.rank(failedAt: call.failedAt) else { continue }
+      if rank == .none { return subchannel }
+      if best == nil || rank < least { (best, least) = (subchannel, rank) }
     }
     return best
   }
 
   /// A call's stream at `member` has ended. The call goes on where it may be repeated, else its delegate hears of it.
-  func ended(_ call: Call, at member: Member, _ status: GrpcStatus, isUnexecuted: Bool) {
+  func ended(_ call: Call, at subchannel: Subchannel, _ status: GRPCStatus, isUnexecuted: Bool) {
     // One that a member sends for itself.
     guard call.slot >= 0 else { return call.delegate.call(call, endedWith: status) }
-    if call.delegate === leftCalls {
+    if call.delegate === abandonedCalls {
       drop(call)
-      return leftCalls.call(call, endedWith: status)
+      return abandonedCalls.call(call, endedWith: status)
     }
-    if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { member.isOfNoUse() }
+    if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { subchannel.isOfNoUse() }
     if isUnexecuted { call.refusals += 1 }
-    if status.isLoss && !isUnexecuted { call.isLost(at: member.endpoint) }
+    if status.isLoss && !isUnexecuted { call.isLost(at: subchannel.endpoint) }
     if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
       enter(.waiting, call)
-      call.failedAt = ObjectIdentifier(member)
+      call.failedAt = ObjectIdentifier(subchannel)
       // One wait for each round of a quorum, as clientv3's.
-      let quorum = members.count / 2 + 1
+      let quorum = subchannels.count / 2 + 1
       let isFirst = isUnexecuted && call.attempts == 1
       call.notBefore =
         isFirst || call.attempts % quorum != 0 ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
@@ -286,8 +286,8 @@ package final class Channel {
     call.delegate.call(call, endedWith: isLost && call.place == nil ? status.explained(for: call) : status)
   }
 
-  private static func isLate(_ call: Call, reason: String = "") -> GrpcStatus {
-    GrpcStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)")
+  private static func isLate(_ call: Call, reason: String = "") -> GRPCStatus {
+    GRPCStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)")
   }
 
   private func lookAtDeadlines() {
@@ -296,7 +296,7 @@ package final class Channel {
     for index in watched.calls.indices.reversed() where index < watched.calls.count {
       let call = watched.calls[index]
       if now >= call.deadline {
-        let reason = call.phase == .waiting && member(for: call) == nil ? ": \(trouble)" : ""
+        let reason = call.phase == .waiting && subchannel(for: call) == nil ? ": \(trouble)" : ""
         let status = Self.isLate(call, reason: reason)
         if call.place != nil {
           call.stream.connection?.reset(call)
@@ -306,7 +306,7 @@ package final class Channel {
       } else if call.phase == .waiting {
         if now >= call.notBefore { submit(call) }
         if call.phase == .waiting && now >= call.patience {
-          end(call, with: GrpcStatus(.unavailable, trouble))
+          end(call, with: GRPCStatus(.unavailable, trouble))
         }
       }
     }
@@ -319,53 +319,54 @@ package final class Channel {
   // MARK: - Members
 
   /// Whether there is more than one member.
-  var hasChoice: Bool { members.count > 1 }
+  var hasChoice: Bool { subchannels.count > 1 }
 
   /// Why there is no connection.
-  private var trouble: String { "no connection to etcd: " + members.map(\.trouble).joined(separator: "; ") }
+  private var trouble: String { "no connection to etcd: " + subchannels.map(\.trouble).joined(separator: "; ") }
 
   /// Whether another member would rather be asked than `member`.
-  private func hasBetter(than member: Member) -> Bool {
-    let reluctance = member.reluctance(failedAt: nil) ?? .useless
-    return members.contains { other in other.reluctance(failedAt: nil).map { $0 < reluctance } ?? false }
+  private func hasBetter(than subchannel: Subchannel) -> Bool {
+    let rank = subchannel.rank(failedAt: nil) ?? .useless
+    return subchannels.contains { other in other.rank(failedAt: nil).map { $0 < rank } ?? false }
   }
 
   /// Takes other members in place of those it has. Those that stay keep their connections; at those that go, calls under
   /// way are finished, and streams without an end are ended.
   func update(_ endpoints: [Endpoint]) {
-    guard !isClosed, !endpoints.isEmpty, endpoints != members.map(\.endpoint) else { return }
+    guard !isClosed, !endpoints.isEmpty, endpoints != subchannels.map(\.endpoint) else { return }
     let hadChoice = hasChoice
-    let gone = members.filter { !endpoints.contains($0.endpoint) }
-    members = endpoints.map { endpoint in
-      members.first { $0.endpoint == endpoint } ?? Member(endpoint, channel: self, loop: loop)
+    let gone = subchannels.filter { !endpoints.contains($0.endpoint) }
+    subchannels = endpoints.map { endpoint in
+      subchannels.first { $0.endpoint == endpoint } ?? Subchannel(endpoint, channel: self, loop: loop)
     }
-    if hasChoice && !hadChoice { for member in members { member.watch() } }
+    if hasChoice && !hadChoice { for subchannel in subchannels { subchannel.watch() } }
     retired += gone
-    for member in gone {
-      let calls = calls(at: member).filter(\.requiresLeader)
-      member.retire()
-      giveUp(calls, at: member, GrpcStatus(.unavailable, "\(member.endpoint.authority) is no longer an endpoint"))
+    for subchannel in gone {
+      let calls = calls(at: subchannel).filter(\.requiresLeader)
+      subchannel.retire()
+      giveUp(
+        calls, at: subchannel, GRPCStatus(.unavailable, "\(subchannel.endpoint.authority) is no longer an endpoint"))
     }
   }
 
   /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better; ends those whose owners do so.
-  func move(callsOf member: Member, after status: GrpcStatus) {
-    guard hasChoice, hasBetter(than: member) else { return }
-    giveUp(calls(at: member).filter { mayMove($0, after: status) }, at: member, status)
+  func move(callsOf subchannel: Subchannel, after status: GRPCStatus) {
+    guard hasChoice, hasBetter(than: subchannel) else { return }
+    giveUp(calls(at: subchannel).filter { mayMove($0, after: status) }, at: subchannel, status)
   }
 
   /// Ends the streams of calls at a member; the calls go on where they may be repeated.
-  private func giveUp(_ calls: [Call], at member: Member, _ status: GrpcStatus) {
+  private func giveUp(_ calls: [Call], at subchannel: Subchannel, _ status: GRPCStatus) {
     // What becomes of one may take others along, to their end or to another member.
-    for call in calls where call.stream.connection?.member === member {
+    for call in calls where call.stream.connection?.subchannel === subchannel {
       let isUnexecuted = !call.stream.mayBeExecuted
       call.stream.connection?.reset(call)
-      ended(call, at: member, status, isUnexecuted: isUnexecuted)
+      ended(call, at: subchannel, status, isUnexecuted: isUnexecuted)
     }
   }
 
-  private func calls(at member: Member) -> [Call] {
-    (watched.calls + resting.calls).filter { $0.stream.connection?.member === member }
+  private func calls(at subchannel: Subchannel) -> [Call] {
+    (watched.calls + resting.calls).filter { $0.stream.connection?.subchannel === subchannel }
   }
 
   func memberIsReady() {
@@ -373,13 +374,13 @@ package final class Channel {
   }
 
   /// A connection has ended, and with it what was on it.
-  func connectionEnded(_ connection: Connection, _ status: GrpcStatus) {
+  func connectionEnded(_ connection: Connection, _ status: GRPCStatus) {
     for call in watched.calls + resting.calls where call.stream.connection === connection {
       call.stream.connection = nil
       let isUnexecuted = !call.stream.mayBeExecuted
       var status = status
       if isUnexecuted { status.origin = .client }
-      ended(call, at: connection.member, status, isUnexecuted: isUnexecuted)
+      ended(call, at: connection.subchannel, status, isUnexecuted: isUnexecuted)
     }
   }
 }

@@ -1,7 +1,7 @@
 import EventLoop
 import TLS
 
-/// One HTTP/2 connection to one etcd member, from the resolution of its name to its end. Belongs to a ``Member``.
+/// One HTTP/2 connection to one etcd member, from the resolution of its name to its end. Belongs to a ``Subchannel``.
 final class Connection {
   enum State {
     case connecting
@@ -18,33 +18,33 @@ final class Connection {
   private(set) var state = State.connecting
   private(set) var session: HTTP2Session!
   private let loop: EventLoop
-  unowned let member: Member
+  unowned let subchannel: Subchannel
   /// Present while connecting.
   private var dialer: Dialer?
   /// Present from then on.
-  private var wire: Wire?
+  private var wire: ByteTransport?
   private var hasOutput = true
   /// The streams that have further requests to send, by their numbers: one that has gone in the meantime is not found.
   private var resuming: [Int32] = []
   private var timer: LoopTimer?
-  private var keepalive: Keepalive!
+  private var keepalive: ConnectionKeepalive!
   /// Goes on with reading in another turn of the loop.
   private var comeBack: LoopTimer?
   /// So many reads of 128 KiB are made in one turn.
-  private static let mostReads = 16
+  private static let maxReads = 16
 
-  init(loop: EventLoop, member: Member) {
+  init(loop: EventLoop, subchannel: Subchannel) {
     self.loop = loop
-    self.member = member
+    self.subchannel = subchannel
     session = HTTP2Session(
       connection: self, authority: endpoint.path == nil ? endpoint.authority : "localhost", isSecure: isSecure)
-    keepalive = Keepalive(connection: self, loop: loop, configuration: member.channel.configuration)
+    keepalive = ConnectionKeepalive(connection: self, loop: loop, configuration: subchannel.channel.configuration)
   }
 
-  private var endpoint: Endpoint { member.endpoint }
+  private var endpoint: Endpoint { subchannel.endpoint }
 
   /// Whether the peer is spoken to in TLS.
-  private var isSecure: Bool { endpoint.isSecure(withTLSConfigured: member.channel.configuration.tls != nil) }
+  private var isSecure: Bool { endpoint.isSecure(withTLSConfigured: subchannel.channel.configuration.tls != nil) }
 
   /// Begins to connect.
   ///
@@ -75,13 +75,13 @@ final class Connection {
     var tls: TLSSession?
     if isSecure {
       do {
-        tls = try (member.channel.configuration.tls ?? ClientTLS.standard.get())
+        tls = try (subchannel.channel.configuration.tls ?? ClientTLS.standard.get())
           .session(over: socket.descriptor, to: endpoint)
       } catch {
         return fail("\(error)")
       }
     }
-    wire = Wire(socket, tls: tls)
+    wire = ByteTransport(socket, tls: tls)
     socket.onEvent = { [unowned self] in serve($0) }
     state = .securing
     shakeHands()
@@ -119,7 +119,7 @@ final class Connection {
   /// Reads what has come.
   func receive() {
     guard state != .securing else { return }
-    let buffer = member.channel.readBuffer
+    let buffer = subchannel.channel.readBuffer
     var rounds = 0
     while let wire {
       switch wire.read(into: buffer) {
@@ -140,7 +140,7 @@ final class Connection {
         keepalive.understood()
         if isAll { return closeIfFinished() }
         // What else there is waits for its turn: a peer that sends without end holds up nobody else.
-        if rounds == Self.mostReads { return receiveLater() }
+        if rounds == Self.maxReads { return receiveLater() }
       case .wouldBlock: return closeIfFinished()
       case .closed: return fail(closeReason)
       case .failed(let reason): return fail(reason)
@@ -174,7 +174,7 @@ final class Connection {
     }
     do {
       while true {
-        while wire.queued < Wire.goodSize, let bytes = try session.nextOutput() { wire.queue(bytes) }
+        while wire.queued < ByteTransport.goodSize, let bytes = try session.nextOutput() { wire.queue(bytes) }
         guard wire.queued > 0 else { break }
         try wire.send()
         if wire.queued > 0 {
@@ -182,7 +182,7 @@ final class Connection {
           return closeIfFinished()
         }
       }
-    } catch let error as Wire.WriteError {
+    } catch let error as ByteTransport.WriteError {
       // What the peer has said last is a better reason.
       receive()
       return fail(error.reason)
@@ -202,7 +202,7 @@ final class Connection {
   /// Ends the connection to a peer that has broken the rules of HTTP/2, with a last word of why if it takes one.
   private func dropForViolation() {
     var reason: String?
-    while let wire, wire.queued < Wire.goodSize, let bytes = try? session.nextOutput() {
+    while let wire, wire.queued < ByteTransport.goodSize, let bytes = try? session.nextOutput() {
       wire.queue(bytes)
       reason = HTTP2Session.reason(ofGoAway: bytes) ?? reason
     }
@@ -228,7 +228,7 @@ final class Connection {
     comeBack = nil
     dialer = nil
     wire = nil
-    member.connectionEnded(self, reason: reason)
+    subchannel.connectionEnded(self, reason: reason)
   }
 
   /// Whether the peer owes an answer and has said nothing for a while.
@@ -236,7 +236,7 @@ final class Connection {
 
   /// Takes notice that the peer has become suspect.
   func hasBecomeSuspect() {
-    member.giveUpCalls(GrpcStatus(.unavailable, "\(endpoint.authority) is silent", origin: .lost))
+    subchannel.giveUpCalls(GRPCStatus(.unavailable, "\(endpoint.authority) is silent", origin: .lost))
   }
 
   /// Asks the peer for a sign of life.
@@ -286,14 +286,14 @@ final class Connection {
     guard state == .greeting else { return }
     state = .ready
     timer = nil
-    member.connectionIsReady(self)
+    subchannel.connectionIsReady(self)
   }
 
   func receivedGoAway() {
     guard state == .ready || state == .greeting else { return }
     state = .draining
     timer = nil
-    member.connectionIsDraining(self)
+    subchannel.connectionIsDraining(self)
   }
 
   func received(_ bytes: UnsafeRawBufferPointer, for call: Call) {
@@ -307,8 +307,8 @@ final class Connection {
     var bytes = bytes
     while let event = call.stream.reader.next(&bytes) {
       switch event {
-      case .begin(let length) where length > call.mostBytes:
-        return refuse(call, "a message of \(length) bytes, where \(call.mostBytes) are enough")
+      case .begin(let length) where length > call.maxBytes:
+        return refuse(call, "a message of \(length) bytes, where \(call.maxBytes) are enough")
       case .begin(let length): call.delegate.call(call, willReceive: length)
       case .bytes(let bytes): call.delegate.call(call, received: bytes)
       case .end: call.delegate.callReceivedMessage(call)
@@ -322,13 +322,13 @@ final class Connection {
   /// Ends a call whose answer is none that a gRPC server gives; the others go on.
   func refuse(_ call: Call, _ fault: String) {
     reset(call)
-    member.channel.ended(
-      call, at: member, GrpcStatus(.internal, "an answer of etcd is not understood: \(fault)"), isUnexecuted: false)
+    subchannel.channel.ended(
+      call, at: subchannel, GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)"), isUnexecuted: false)
   }
 
   func streamClosed(of call: Call, code: UInt32) {
-    member.channel.ended(
-      call, at: member, call.stream.status(closedWith: code),
+    subchannel.channel.ended(
+      call, at: subchannel, call.stream.status(closedWith: code),
       isUnexecuted: call.stream.grpcStatus == nil && CallStream.isRefused(code))
   }
 }

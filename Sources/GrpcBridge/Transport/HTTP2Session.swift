@@ -23,13 +23,13 @@ package final class HTTP2Session {
   /// The connection's window, so wide that one stream held back by its reader does not hold back the others.
   static let connectionWindow: Int32 = 1 << 24
   /// Room for the headers of a request, some of which are left out.
-  private static let mostHeaders = 16
+  private static let maxHeaders = 16
   /// The version of etcd's API that its metrics count our streams under, as clientv3's.
   private static let apiVersion: StaticString = "3.5"
 
   /// How large the headers and trailers of one response may be together, and those of any frames that belong together.
-  fileprivate static let mostHeaderBytes = 1 << 18
-  fileprivate static let mostBlockBytes = 1 << 22
+  fileprivate static let maxHeaderBytes = 1 << 18
+  fileprivate static let maxBlockBytes = 1 << 22
   /// How many bytes of headers have come since the last frame was whole.
   fileprivate var blockBytes = 0
 
@@ -115,10 +115,10 @@ package final class HTTP2Session {
     let id = call.timeoutText.withUnsafeBufferPointer { timeout in
       authority.withUnsafeBufferPointer { authority in
         withToken(of: call) { token in
-          withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: Self.mostHeaders) { headers in
+          withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: Self.maxHeaders) { headers in
             var count = 0
             func add(_ name: StaticString, _ value: UnsafeBufferPointer<UInt8>, keptBy flags: UInt32) {
-              precondition(count < Self.mostHeaders, "more headers than there is room for")
+              precondition(count < Self.maxHeaders, "more headers than there is room for")
               headers.initializeElement(
                 at: count,
                 to: nghttp2_nv(
@@ -260,11 +260,11 @@ private func onHeader(
   let session = connection.session!
   session.blockBytes += nameLength + valueLength
   // Headers without end keep all other streams from being heard.
-  guard session.blockBytes <= HTTP2Session.mostBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
+  guard session.blockBytes <= HTTP2Session.maxBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
   guard let call = session.call(ofStream: frame!.pointee.hd.stream_id) else { return 0 }
   call.stream.headerBytes += nameLength + valueLength
-  guard call.stream.headerBytes <= HTTP2Session.mostHeaderBytes else {
-    connection.refuse(call, "more than \(HTTP2Session.mostHeaderBytes) bytes of headers")
+  guard call.stream.headerBytes <= HTTP2Session.maxHeaderBytes else {
+    connection.refuse(call, "more than \(HTTP2Session.maxHeaderBytes) bytes of headers")
     return 0
   }
   call.stream.take(

@@ -2,7 +2,7 @@
 /// frame. They are kept for a repeat of the call until the response has begun.
 final class RequestStream {
   /// As much as is kept of what was sent and is not needed any more, rather than moving the rest at once.
-  private static let mostGarbage = 65_536
+  private static let maxGarbage = 65_536
 
   private var bytes: [UInt8] = []
   /// How many bytes of the stream went by before the first of `bytes`.
@@ -29,8 +29,8 @@ final class RequestStream {
   func release(upTo offset: Int) {
     let count = offset - released
     if count == bytes.count {
-      bytes.removeAll(keepingCapacity: bytes.capacity <= Self.mostGarbage)
-    } else if count >= Self.mostGarbage {
+      bytes.removeAll(keepingCapacity: bytes.capacity <= Self.maxGarbage)
+    } else if count >= Self.maxGarbage {
       bytes.removeSubrange(..<count)
     } else {
       return

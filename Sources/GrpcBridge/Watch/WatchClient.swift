@@ -7,7 +7,7 @@ package protocol WatchClientDelegate: AnyObject {
   /// the whole stream.
   func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64)
   /// Nothing follows: the client's watches cannot go on.
-  func watchClient(_ client: WatchClient, endedWith status: GrpcStatus)
+  func watchClient(_ client: WatchClient, endedWith status: GRPCStatus)
 }
 
 /// One client's stream of watches: it takes `WatchRequest`s and gives `WatchResponse`s as an etcd Watch stream of its own
@@ -41,12 +41,12 @@ package final class WatchClient {
   private var stream: WatchStream { hub.stream(for: self) }
 
   /// How many watches may be on their way to their creation before no further request is wanted.
-  private static let mostUnanswered = 64
+  private static let maxUnanswered = 64
 
   /// Whether requests are wanted now: those before have been answered, but for a few.
   package var takesRequests: Bool {
-    guard watches.count + refusals.count >= Self.mostUnanswered else { return true }
-    return watches.count { !$0.isCreated } + refusals.count < Self.mostUnanswered
+    guard watches.count + refusals.count >= Self.maxUnanswered else { return true }
+    return watches.count { !$0.isCreated } + refusals.count < Self.maxUnanswered
   }
 
   /// Whether `watch` is all that there is to the client.
@@ -62,22 +62,22 @@ package final class WatchClient {
 
   /// Does what an encoded `WatchRequest` asks for.
   ///
-  /// - Throws: ``GrpcStatus`` where it asks for nothing, or for more watches than a client may have.
-  package func receive(_ request: UnsafeRawBufferPointer) throws(GrpcStatus) {
+  /// - Throws: ``GRPCStatus`` where it asks for nothing, or for more watches than a client may have.
+  package func receive(_ request: UnsafeRawBufferPointer) throws(GRPCStatus) {
     let message: Etcdserverpb_WatchRequest
     do {
       message = try Etcdserverpb_WatchRequest(serializedBytes: Array(request))
     } catch {
-      throw GrpcStatus(.invalidArgument, "not a watch request: \(error)")
+      throw GRPCStatus(.invalidArgument, "not a watch request: \(error)")
     }
     switch message.requestUnion {
     case .createRequest(let request):
-      guard watches.count < hub.mostWatches else {
-        throw GrpcStatus(.resourceExhausted, "a stream may have \(hub.mostWatches) watches (--max-watches)")
+      guard watches.count < hub.maxWatches else {
+        throw GRPCStatus(.resourceExhausted, "a stream may have \(hub.maxWatches) watches (--max-watches)")
       }
       guard request.startRevision >= 0 else {
         // etcd 3.4 takes it for now, and 3.5 for compacted.
-        let status = GrpcStatus(
+        let status = GRPCStatus(
           .invalidArgument, "start_revision: \(request.startRevision) is no revision: 0 is for what happens from now on"
         )
         if watches.isEmpty && !hasBeenToldAnything { throw status }
@@ -88,7 +88,7 @@ package final class WatchClient {
       if let watch = watches.last(where: { $0.id == request.watchID && !$0.isCancelled }) { cancel(watch) }
     case .progressRequest: requestProgress()
     case nil:
-      throw GrpcStatus(
+      throw GRPCStatus(
         .invalidArgument, "a watch request needs one of create_request, cancel_request and progress_request")
     }
   }
@@ -98,8 +98,8 @@ package final class WatchClient {
   /// - Parameters:
   ///   - range: the keys.
   ///   - revision: the first revision whose events are wanted; 0 for what happens from now on.
-  /// - Throws: ``GrpcStatus`` where that is more than a client may have.
-  package func watch(_ range: KeyRange, from revision: Int64) throws(GrpcStatus) {
+  /// - Throws: ``GRPCStatus`` where that is more than a client may have.
+  package func watch(_ range: KeyRange, from revision: Int64) throws(GRPCStatus) {
     try create(
       .with {
         $0.key = .init(range.start)
@@ -112,10 +112,10 @@ package final class WatchClient {
   /// etcd has created them all.
   package var position: Int64? {
     guard watches.allSatisfy(\.isCreated) else { return nil }
-    return watches.map { max($0.position, $0.feed?.position ?? 0) }.min()
+    return watches.map { max($0.position, $0.watcher?.position ?? 0) }.min()
   }
 
-  private func create(_ request: Etcdserverpb_WatchCreateRequest) throws(GrpcStatus) {
+  private func create(_ request: Etcdserverpb_WatchCreateRequest) throws(GRPCStatus) {
     var id = request.watchID
     if id == 0 {
       while watches.contains(where: { $0.id == nextID }) { nextID += 1 }
@@ -126,9 +126,9 @@ package final class WatchClient {
       return refuse("mvcc: duplicate watch ID provided on the WatchStream")
     }
     let watch = Watch(id, client: self, request)
-    guard keptBytes + watch.keptBytes <= hub.mostWatchBytes else {
-      throw GrpcStatus(
-        .resourceExhausted, "the watches of a stream may take \(hub.mostWatchBytes) bytes (--max-watch-bytes)")
+    guard keptBytes + watch.keptBytes <= hub.maxWatchBytes else {
+      throw GRPCStatus(
+        .resourceExhausted, "the watches of a stream may take \(hub.maxWatchBytes) bytes (--max-watch-bytes)")
     }
     watches.append(watch)
     keptBytes += watch.keptBytes
@@ -208,7 +208,7 @@ package final class WatchClient {
 
   /// A watch of the client has ended by itself.
   func ended(_ watch: Watch) {
-    watch.feed?.remove(watch)
+    watch.watcher?.remove(watch)
     forget(watch)
   }
 
@@ -229,13 +229,13 @@ package final class WatchClient {
     guard awaitsProgress, !isPaused, !isOver else { return }
     awaitsProgress = false
     // Of watches on other lines that says nothing.
-    let others = watches.filter { $0.feed?.line !== line }
-    let known = others.map { max($0.position, $0.feed?.position ?? 0) }.min() ?? revision
+    let others = watches.filter { $0.watcher?.line !== line }
+    let known = others.map { max($0.position, $0.watcher?.position ?? 0) }.min() ?? revision
     let header = known < revision ? WatchResponse.header(header, at: known) : header
     delegate.watchClient(self, received: WatchResponse(header: header), watchID: -1)
   }
 
-  func ended(with status: GrpcStatus) {
+  func ended(with status: GRPCStatus) {
     guard !isOver else { return }
     cancel()
     delegate.watchClient(self, endedWith: status)
@@ -256,9 +256,9 @@ final class Watch {
   /// Whether the client wants no more of it, said before it was created.
   var isCancelled = false
   /// What it reads now, and where it stands among the readers.
-  var feed: WatchFeed?
+  var watcher: UpstreamWatcher?
   var slot = 0
-  /// The client knows of every event up to here. While it reads a feed the feed may be further.
+  /// The client knows of every event up to here. While it reads a watcher the watcher may be further.
   var position: Int64 = 0
 
   init(_ id: Int64, client: WatchClient, _ request: Etcdserverpb_WatchCreateRequest) {

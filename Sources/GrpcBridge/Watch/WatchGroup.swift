@@ -1,11 +1,11 @@
-/// The feeds of one watch: one in the long run, and more while some catch up with it.
+/// The watchers of one watch: one in the long run, and more while some catch up with it.
 final class WatchGroup {
-  var feeds: [WatchFeed] = []
+  var watchers: [UpstreamWatcher] = []
   /// The one that others join.
-  var main: WatchFeed?
+  var main: UpstreamWatcher?
 }
 
-extension WatchFeed {
+extension UpstreamWatcher {
   /// Whether it can take readers who have seen nothing yet.
   var isNew: Bool {
     if case .waiting = state { !wasCreated } else { false }

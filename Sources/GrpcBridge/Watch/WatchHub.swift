@@ -17,23 +17,23 @@ package final class WatchHub {
   /// How often, in milliseconds, etcd is asked how far it is, so that quiet watches go on from there.
   let progressInterval: UInt64
   /// How many watches a client may have on one stream.
-  let mostWatches: Int
+  let maxWatches: Int
   /// How many bytes they may take.
-  let mostWatchBytes: Int
+  let maxWatchBytes: Int
   let logger: Logger
   private var streams: [CallCredentials: WatchStream] = [:]
   private(set) var isClosed = false
 
   init(
-    loop: EventLoop, carrier: any WatchCarrier, patience: UInt64, progressInterval: UInt64, mostWatches: Int,
-    mostWatchBytes: Int, logger: Logger
+    loop: EventLoop, carrier: any WatchCarrier, patience: UInt64, progressInterval: UInt64, maxWatches: Int,
+    maxWatchBytes: Int, logger: Logger
   ) {
     self.loop = loop
     self.carrier = carrier
     self.patience = patience
     self.progressInterval = progressInterval
-    self.mostWatches = mostWatches
-    self.mostWatchBytes = mostWatchBytes
+    self.maxWatches = maxWatches
+    self.maxWatchBytes = maxWatchBytes
     self.logger = logger
   }
 
@@ -64,7 +64,7 @@ package final class WatchHub {
   }
 
   /// Ends all watches with `status`, and those to come with their first failure.
-  func close(_ status: GrpcStatus) {
+  func close(_ status: GRPCStatus) {
     isClosed = true
     for stream in Array(streams.values) { stream.fail(status) }
   }

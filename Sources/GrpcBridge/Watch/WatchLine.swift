@@ -3,31 +3,31 @@ import EventLoop
 internal import SwiftProtobuf
 
 /// One gRPC Watch stream at etcd: the watchers on it, and the creations that etcd has yet to answer. It lives once: when
-/// it breaks, its feeds go to another one.
+/// it breaks, its watchers go to another one.
 ///
-/// Most feeds of a user share a line. One whose creation etcd may find too large has a line of its own, and so has one that
+/// Most watchers of a user share a line. One whose creation etcd may find too large has a line of its own, and so has one that
 /// is suspected of having ended a shared line: etcd ends a gRPC stream for the sake of a single request.
 final class WatchLine {
   private static let method = CallMethod(
     path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true, isResumable: true)
   /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
-  private static let mostBytes = 1 << 29
+  private static let maxBytes = 1 << 29
   /// How large, in bytes, a request on a shared line may be. etcd takes `--max-request-bytes` and 512 KiB more, whatever
   /// the former is set to (`grpcOverheadBytes` in etcd's `v3rpc`).
-  static let mostShared = 512 << 10
+  static let maxShared = 512 << 10
   /// How many creations etcd is given before it has answered the first of them; further ones wait as what they are.
-  static let mostCreating = 256
+  static let maxCreating = 256
 
   private unowned let stream: WatchStream
-  /// The feed that has the line for itself; nil where feeds share it.
-  let loner: WatchFeed?
+  /// The watcher that has the line for itself; nil where watchers share it.
+  let loner: UpstreamWatcher?
   private var carrier: any WatchCarrier { stream.carrier }
   private var call: Call?
   private var incoming: [UInt8] = []
   /// Feeds by etcd's watch ID.
-  private(set) var live: [Int64: WatchFeed] = [:]
+  private(set) var live: [Int64: UpstreamWatcher] = [:]
   /// Feeds whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
-  private var creating: [WatchFeed] = []
+  private var creating: [UpstreamWatcher] = []
   /// How many of them have been answered.
   private var answeredCount = 0
   /// The watch ID of the last creation. We choose them ourselves: 3.5.1 refuses a watch without an ID in the name of the
@@ -37,7 +37,7 @@ final class WatchLine {
   private(set) var wasOfUse = false
   /// When the call began.
   private(set) var openedAt: UInt64 = 0
-  /// When etcd's progress was last taken as a mark for quiet feeds.
+  /// When etcd's progress was last taken as a mark for quiet watchers.
   private var lastMark: UInt64 = 0
   /// Whether etcd was asked for its progress and has not answered.
   private var isProgressing = false
@@ -47,30 +47,30 @@ final class WatchLine {
     requestProgress()
   }
 
-  init(_ stream: WatchStream, for loner: WatchFeed? = nil) {
+  init(_ stream: WatchStream, for loner: UpstreamWatcher? = nil) {
     self.stream = stream
     self.loner = loner
   }
 
   /// Whether etcd may be given another creation.
-  var takesCreations: Bool { creating.count - answeredCount < Self.mostCreating }
+  var takesCreations: Bool { creating.count - answeredCount < Self.maxCreating }
 
-  /// The feeds whose creation etcd has not answered.
-  var unanswered: ArraySlice<WatchFeed> { creating[answeredCount...] }
+  /// The watchers whose creation etcd has not answered.
+  var unanswered: ArraySlice<UpstreamWatcher> { creating[answeredCount...] }
 
   // MARK: - To etcd
 
-  func create(_ feed: WatchFeed) {
+  func create(_ watcher: UpstreamWatcher) {
     lastID += 1
-    let message = feed.spec.creation(watchID: lastID, startRevision: feed.nextRevision)
-    feed.state = .creating
-    feed.line = self
-    creating.append(feed)
+    let message = watcher.spec.creation(watchID: lastID, startRevision: watcher.nextRevision)
+    watcher.state = .creating
+    watcher.line = self
+    creating.append(watcher)
     if let call {
       carrier.send(message, on: call)
     } else {
       let call = Call(Self.method, message: message, timeout: nil, delegate: self)
-      call.mostBytes = Self.mostBytes
+      call.maxBytes = Self.maxBytes
       openedAt = stream.loop.now
       self.call = call
       carrier.start(call, for: stream.caller)
@@ -114,18 +114,18 @@ final class WatchLine {
       answered(message)
     } else if message.watchID == -1 && !message.isCanceled {
       progressed(message)
-    } else if let feed = live[message.watchID] {
+    } else if let watcher = live[message.watchID] {
       if message.isCanceled { live[message.watchID] = nil }
-      stream.line(self, received: message, for: feed)
-      if call != nil && feed.holdsTooMuch {
-        misunderstood("more than \(WatchAssembler.mostHeld) bytes of events are of one revision")
+      stream.line(self, received: message, for: watcher)
+      if call != nil && watcher.holdsTooMuch {
+        misunderstood("more than \(WatchAssembler.maxHeld) bytes of events are of one revision")
       }
     }
   }
 
   /// etcd answers the oldest creation.
   private func answered(_ message: WatchMessage) {
-    guard let feed = unanswered.first else {
+    guard let watcher = unanswered.first else {
       return misunderstood("a watch was created that nobody asked for")
     }
     answeredCount += 1
@@ -134,11 +134,11 @@ final class WatchLine {
       answeredCount = 0
     }
     if !message.isCanceled {
-      live[message.watchID] = feed
+      live[message.watchID] = watcher
       let interval = stream.progressInterval
       if !progressTimer.isActive { progressTimer.start(after: interval, every: interval) }
     }
-    stream.line(self, answered: feed, message)
+    stream.line(self, answered: watcher, message)
   }
 
   private func progressed(_ message: WatchMessage) {
@@ -174,10 +174,10 @@ extension WatchLine: CallDelegate {
     }
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     guard call === self.call else { return }
     self.call = nil
     drop()
-    stream.line(self, endedWith: status.isOK ? GrpcStatus(.unavailable, "etcd ended the watch stream") : status)
+    stream.line(self, endedWith: status.isOK ? GRPCStatus(.unavailable, "etcd ended the watch stream") : status)
   }
 }

@@ -22,12 +22,12 @@ struct WatchMessage {
   private(set) var control: [UInt8] = []
   private(set) var events: [Event] = []
 
-  /// - Throws: `WireScanner.Malformed` where the bytes are no such message.
-  init(_ bytes: [UInt8]) throws(WireScanner.Malformed) {
+  /// - Throws: `ProtobufPullParser.Malformed` where the bytes are no such message.
+  init(_ bytes: [UInt8]) throws(ProtobufPullParser.Malformed) {
     self.bytes = bytes
-    var fault: WireScanner.Malformed?
+    var fault: ProtobufPullParser.Malformed?
     bytes.withUnsafeBytes { bytes in
-      do throws(WireScanner.Malformed) { try parse(bytes) } catch { fault = error }
+      do throws(ProtobufPullParser.Malformed) { try parse(bytes) } catch { fault = error }
     }
     if let fault { throw fault }
   }
@@ -46,8 +46,8 @@ struct WatchMessage {
 
   private init() { bytes = [] }
 
-  private mutating func parse(_ bytes: UnsafeRawBufferPointer) throws(WireScanner.Malformed) {
-    var fields = WireScanner(bytes, in: 0..<bytes.count)
+  private mutating func parse(_ bytes: UnsafeRawBufferPointer) throws(ProtobufPullParser.Malformed) {
+    var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
     while let field = try fields.next() {
       switch field.number {
       case 1:
@@ -82,18 +82,18 @@ struct WatchMessage {
   /// `Event.kv.mod_revision`: of a deletion, the revision of the deletion.
   private static func revision(
     ofEvent range: Range<Int>, _ bytes: UnsafeRawBufferPointer
-  ) throws(WireScanner.Malformed) -> Int64 {
-    var fields = WireScanner(bytes, in: range)
+  ) throws(ProtobufPullParser.Malformed) -> Int64 {
+    var fields = ProtobufPullParser(bytes, in: range)
     while let field = try fields.next() {
       if field.number == 2 { return try number(3, of: bytes, in: field.content) }
     }
-    throw WireScanner.Malformed()
+    throw ProtobufPullParser.Malformed()
   }
 
   private static func number(
     _ number: Int, of bytes: UnsafeRawBufferPointer, in range: Range<Int>
-  ) throws(WireScanner.Malformed) -> Int64 {
-    var fields = WireScanner(bytes, in: range)
+  ) throws(ProtobufPullParser.Malformed) -> Int64 {
+    var fields = ProtobufPullParser(bytes, in: range)
     while let field = try fields.next() {
       if field.number == number { return Int64(bitPattern: field.value) }
     }

@@ -6,10 +6,10 @@ internal import SwiftProtobuf
 final class WatchProbe {
   private let range: WatchRange
   private unowned let stream: WatchStream
-  private let answer: (WatchProbe, GrpcStatus) -> Void
+  private let answer: (WatchProbe, GRPCStatus) -> Void
   private var call: Call?
 
-  init(_ range: WatchRange, stream: WatchStream, answer: @escaping (WatchProbe, GrpcStatus) -> Void) {
+  init(_ range: WatchRange, stream: WatchStream, answer: @escaping (WatchProbe, GRPCStatus) -> Void) {
     self.range = range
     self.stream = stream
     self.answer = answer
@@ -36,5 +36,5 @@ extension WatchRange {
 extension WatchProbe: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
-  func call(_ call: Call, endedWith status: GrpcStatus) { answer(self, status) }
+  func call(_ call: Call, endedWith status: GRPCStatus) { answer(self, status) }
 }

@@ -8,7 +8,7 @@ extension WatchResponse {
     /// The changes that the watch needs are forgotten; those from this revision on are not.
     case compaction(Int64)
     /// The watch is over.
-    case end(GrpcStatus)
+    case end(GRPCStatus)
   }
 
   /// One event, as it is shared by all readers.
@@ -38,7 +38,7 @@ extension WatchResponse {
       }
     }
     guard isCanceled else { return isCreated ? .creation : .events }
-    return compactRevision > 0 ? .compaction(compactRevision) : .end(GrpcStatus(watchCanceledBecause: reason))
+    return compactRevision > 0 ? .compaction(compactRevision) : .end(GRPCStatus(watchCanceledBecause: reason))
   }
 
   /// The revision that etcd's store had.
@@ -55,7 +55,7 @@ extension WatchResponse {
       var number = 0
       for (index, mark) in marks.enumerated() {
         number = index > 0 && marks[index - 1].revision == mark.revision ? number + 1 : 1
-        var field = WireScanner(bytes, in: start..<mark.end)
+        var field = ProtobufPullParser(bytes, in: start..<mark.end)
         start = mark.end
         // It was taken apart before, or there would be no mark.
         guard let content = try? field.next()?.content else { continue }
@@ -68,9 +68,9 @@ extension WatchResponse {
     }
   }
 
-  private func forEachField(of message: [UInt8], _ body: (WireScanner.Field, UnsafeRawBufferPointer) -> Void) {
+  private func forEachField(of message: [UInt8], _ body: (ProtobufPullParser.Field, UnsafeRawBufferPointer) -> Void) {
     message.withUnsafeBytes { bytes in
-      var fields = WireScanner(bytes, in: 0..<bytes.count)
+      var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
       while let field = try? fields.next() { body(field, bytes) }
     }
   }

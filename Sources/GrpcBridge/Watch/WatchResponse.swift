@@ -115,7 +115,7 @@ package final class WatchResponse {
   static func header(_ header: [UInt8], at revision: Int64) -> [UInt8] {
     var result: [UInt8] = []
     header.withUnsafeBytes { bytes in
-      var fields = WireScanner(bytes, in: 0..<bytes.count)
+      var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
       while let field = try? fields.next() {
         if field.number == 3 {
           result.append(field: 3, varint: UInt64(bitPattern: revision))
@@ -132,11 +132,11 @@ package final class WatchResponse {
 ///
 /// etcd is asked to send large responses in fragments. For clients that want fragments each is cut at the end of a
 /// revision; for the others they are put together, and cut at the end of a revision too where the whole would be larger
-/// than ``mostJoined``. So memory is bounded by that and by the largest transaction, every part is a response of its own,
+/// than ``maxJoined``. So memory is bounded by that and by the largest transaction, every part is a response of its own,
 /// and after a break a watch goes on with the revision after the last whole one.
 struct WatchAssembler {
   /// From how many bytes of events on a response goes out in parts.
-  private static let mostJoined = 4 << 20
+  private static let maxJoined = 4 << 20
 
   let passesFragments: Bool
   /// Events that wait for the next fragment.
@@ -144,10 +144,10 @@ struct WatchAssembler {
   private var heldMarks: [WatchResponse.Mark] = []
 
   /// How many bytes of one revision are kept before all of it has come. That is one transaction, or one deletion of a range.
-  static let mostHeld = 1 << 28
+  static let maxHeld = 1 << 28
 
   /// Whether more is held back than etcd can have to say of one revision.
-  var holdsTooMuch: Bool { held.count > Self.mostHeld }
+  var holdsTooMuch: Bool { held.count > Self.maxHeld }
 
   /// Whether anything is held back.
   var isHolding: Bool { !heldMarks.isEmpty }
@@ -167,7 +167,7 @@ struct WatchAssembler {
     }
     if message.isFragment, let last = marks.last {
       // The last revision may go on in the next fragment.
-      let isLarge = passesFragments || events.count >= Self.mostJoined
+      let isLarge = passesFragments || events.count >= Self.maxJoined
       let whole = isLarge ? marks.firstIndex { $0.revision == last.revision }! : 0
       guard whole > 0 else {
         swap(&events, &held)

@@ -3,13 +3,13 @@ import EventLoop
 import Logging
 internal import SwiftProtobuf
 
-/// All watches of one user on one loop: feeds, which share one gRPC stream as far as that is safe (``WatchLine``).
+/// All watches of one user on one loop: watchers, which share one gRPC stream as far as that is safe (``WatchLine``).
 ///
-/// When a line breaks, by whatever fault, its feeds are created again on another one, each after the last event it has
+/// When a line breaks, by whatever fault, its watchers are created again on another one, each after the last event it has
 /// passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
 final class WatchStream {
   /// So many streams in a row may be of no use, each for no longer than a second, because of what etcd answers on them.
-  private static let mostFaults = 5
+  private static let maxFaults = 5
 
   /// The client that the stream was opened for.
   let caller: Caller
@@ -17,14 +17,14 @@ final class WatchStream {
   private unowned let hub: WatchHub
   var carrier: any WatchCarrier { hub.carrier }
   var progressInterval: UInt64 { hub.progressInterval }
-  /// The line that feeds share.
+  /// The line that watchers share.
   private lazy var line = WatchLine(self)
-  /// The lines of feeds that have one for themselves.
+  /// The lines of watchers that have one for themselves.
   private var ownLines: [WatchLine] = []
   /// Feeds by what they watch.
   private var groups: [WatchSpec: WatchGroup] = [:]
   /// Feeds that wait until etcd has answered earlier creations.
-  private var queue: ArraySlice<WatchFeed> = []
+  private var queue: ArraySlice<UpstreamWatcher> = []
   private(set) var clients: Set<ClientReference> = []
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
@@ -60,7 +60,7 @@ final class WatchStream {
     closeIfUnused()
   }
 
-  /// Gives a watch what it is to read: a feed that has all it needs, else one of its own.
+  /// Gives a watch what it is to read: a watcher that has all it needs, else one of its own.
   func attach(_ watch: Watch) {
     let group = groups[watch.spec] ?? WatchGroup()
     groups[watch.spec] = group
@@ -68,21 +68,21 @@ final class WatchStream {
       return main.add(watch)
     }
     let start = watch.isCreated ? watch.position &+ 1 : watch.startRevision
-    if let feed = group.feeds.first(where: { $0.isNew && $0.startRevision == start }) {
+    if let watcher = group.watchers.first(where: { $0.isNew && $0.startRevision == start }) {
       // Not asked for yet: etcd's answer will be as true for this watch.
-      return feed.add(watch)
+      return watcher.add(watch)
     }
-    let feed = WatchFeed(watch.spec, startRevision: start, birth: loop.now)
-    feed.add(watch)
-    group.feeds.append(feed)
-    request(feed)
+    let watcher = UpstreamWatcher(watch.spec, startRevision: start, birth: loop.now)
+    watcher.add(watch)
+    group.watchers.append(watcher)
+    request(watcher)
   }
 
-  /// Takes a watch from what it reads; nobody's feed is ended at etcd.
+  /// Takes a watch from what it reads; nobody's watcher is ended at etcd.
   func detach(_ watch: Watch) {
-    guard let feed = watch.feed else { return }
-    feed.remove(watch)
-    if feed.readerCount == 0 { close(feed) }
+    guard let watcher = watch.watcher else { return }
+    watcher.remove(watch)
+    if watcher.readerCount == 0 { close(watcher) }
   }
 
   /// Asks etcd for its progress.
@@ -99,7 +99,7 @@ final class WatchStream {
   }
 
   /// Ends all watches with an error.
-  func fail(_ status: GrpcStatus) {
+  func fail(_ status: GRPCStatus) {
     drop()
     for reference in clients { reference.client.ended(with: status) }
   }
@@ -116,69 +116,69 @@ final class WatchStream {
 
   // MARK: - Feeds
 
-  /// Ends a feed at etcd.
+  /// Ends a watcher at etcd.
   ///
   /// - Parameter isOver: whether it is not needed even if somebody reads it.
-  private func close(_ feed: WatchFeed, isOver: Bool = false) {
-    let line = feed.line
+  private func close(_ watcher: UpstreamWatcher, isOver: Bool = false) {
+    let line = watcher.line
     if let line, line.loner != nil {
       release(line)
     } else {
-      if case .live(let id) = feed.state { line?.cancel(id) }
+      if case .live(let id) = watcher.state { line?.cancel(id) }
       // One that is being created stays where its answer is awaited, and is closed then.
-      if case .creating = feed.state, !isOver { return }
+      if case .creating = watcher.state, !isOver { return }
     }
-    feed.state = .ended
-    forget(feed)
+    watcher.state = .ended
+    forget(watcher)
   }
 
-  private func forget(_ feed: WatchFeed) {
-    guard let group = groups[feed.spec] else { return }
-    group.feeds.removeAll { $0 === feed }
-    if group.main === feed { group.main = nil }
-    if group.feeds.isEmpty { groups[feed.spec] = nil }
+  private func forget(_ watcher: UpstreamWatcher) {
+    guard let group = groups[watcher.spec] else { return }
+    group.watchers.removeAll { $0 === watcher }
+    if group.main === watcher { group.main = nil }
+    if group.watchers.isEmpty { groups[watcher.spec] = nil }
   }
 
-  private var allFeeds: [WatchFeed] { groups.values.flatMap(\.feeds) }
+  private var allFeeds: [UpstreamWatcher] { groups.values.flatMap(\.watchers) }
 
   private func requestAll() {
-    for feed in allFeeds { request(feed) }
+    for watcher in allFeeds { request(watcher) }
   }
 
-  /// Has etcd create a feed that waits for that, unless etcd is answering for one like it: those who want the same gather
+  /// Has etcd create a watcher that waits for that, unless etcd is answering for one like it: those who want the same gather
   /// behind the next.
-  private func request(_ feed: WatchFeed) {
-    guard case .waiting = feed.state, !reopenTimer.isActive, let group = groups[feed.spec] else { return }
-    guard !group.feeds.contains(where: { $0.isAwaited && $0.nextRevision == feed.nextRevision }) else { return }
-    if let old = feed.line, old.loner != nil { release(old) }
-    if feed.isSuspect || feed.spec.isLarge {
-      let own = WatchLine(self, for: feed)
+  private func request(_ watcher: UpstreamWatcher) {
+    guard case .waiting = watcher.state, !reopenTimer.isActive, let group = groups[watcher.spec] else { return }
+    guard !group.watchers.contains(where: { $0.isAwaited && $0.nextRevision == watcher.nextRevision }) else { return }
+    if let old = watcher.line, old.loner != nil { release(old) }
+    if watcher.isSuspect || watcher.spec.isLarge {
+      let own = WatchLine(self, for: watcher)
       ownLines.append(own)
-      own.create(feed)
+      own.create(watcher)
     } else if line.takesCreations {
-      line.create(feed)
-    } else if !feed.isQueued {
-      feed.isQueued = true
-      queue.append(feed)
+      line.create(watcher)
+    } else if !watcher.isQueued {
+      watcher.isQueued = true
+      queue.append(watcher)
     }
   }
 
   /// Has etcd create what waits for its turn.
   private func requestQueued() {
-    while line.takesCreations, !reopenTimer.isActive, let feed = queue.popFirst() {
-      feed.isQueued = false
-      request(feed)
+    while line.takesCreations, !reopenTimer.isActive, let watcher = queue.popFirst() {
+      watcher.isQueued = false
+      request(watcher)
     }
   }
 
-  /// Has the readers of a feed join those of another one of the same watch, once nothing that they need has passed there.
-  private func merge(_ feed: WatchFeed) {
-    guard case .live = feed.state, feed.isCaughtUp, let group = groups[feed.spec] else { return }
-    guard let main = group.main, case .live = main.state, main.isCaughtUp, main !== feed else {
-      group.main = feed
+  /// Has the readers of a watcher join those of another one of the same watch, once nothing that they need has passed there.
+  private func merge(_ watcher: UpstreamWatcher) {
+    guard case .live = watcher.state, watcher.isCaughtUp, let group = groups[watcher.spec] else { return }
+    guard let main = group.main, case .live = main.state, main.isCaughtUp, main !== watcher else {
+      group.main = watcher
       return
     }
-    let (small, large) = feed.readerCount <= main.readerCount ? (feed, main) : (main, feed)
+    let (small, large) = watcher.readerCount <= main.readerCount ? (watcher, main) : (main, watcher)
     guard small.position >= large.position else { return }
     for watch in small.readers {
       guard let watch else { continue }
@@ -191,79 +191,80 @@ final class WatchStream {
 
   // MARK: - From etcd
 
-  func line(_ line: WatchLine, received message: WatchMessage, for feed: WatchFeed) {
+  func line(_ line: WatchLine, received message: WatchMessage, for watcher: UpstreamWatcher) {
     lastHeader = message.header
     backoff.reset()
     if message.isCanceled {
-      end(feed, with: message)
+      end(watcher, with: message)
     } else {
-      feed.received(message)
-      merge(feed)
+      watcher.received(message)
+      merge(watcher)
     }
   }
 
-  /// etcd has answered the creation of a feed.
-  func line(_ line: WatchLine, answered feed: WatchFeed, _ message: WatchMessage) {
+  /// etcd has answered the creation of a watcher.
+  func line(_ line: WatchLine, answered watcher: UpstreamWatcher, _ message: WatchMessage) {
     lastHeader = message.header
-    let spec = feed.spec
+    let spec = watcher.spec
     if message.isCanceled {
-      refused(feed, message)
+      refused(watcher, message)
     } else {
       backoff.reset()
-      created(feed, message)
+      created(watcher, message)
     }
-    for other in groups[spec]?.feeds ?? [] { request(other) }
+    for other in groups[spec]?.watchers ?? [] { request(other) }
     requestQueued()
   }
 
-  private func created(_ feed: WatchFeed, _ message: WatchMessage) {
-    feed.created(message, at: loop.now)
-    guard feed.readerCount == 0 else { return merge(feed) }
-    close(feed)
+  private func created(_ watcher: UpstreamWatcher, _ message: WatchMessage) {
+    watcher.created(message, at: loop.now)
+    guard watcher.readerCount == 0 else { return merge(watcher) }
+    close(watcher)
     closeIfUnused()
   }
 
-  private func end(_ feed: WatchFeed, with message: WatchMessage) {
-    if let line = feed.line, line.loner != nil { release(line) }
-    forget(feed)
-    feed.end(with: message)
+  private func end(_ watcher: UpstreamWatcher, with message: WatchMessage) {
+    if let line = watcher.line, line.loner != nil { release(line) }
+    forget(watcher)
+    watcher.end(with: message)
     closeIfUnused()
   }
 
   /// etcd does not create the watch. Where that may be for the token's sake, which 3.4 does not tell from a lack of rights,
   /// it is found out first.
-  private func refused(_ feed: WatchFeed, _ message: WatchMessage) {
-    feed.denials += 1
-    feed.state = .waiting
-    if case .none = caller.credentials, !feed.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
+  private func refused(_ watcher: UpstreamWatcher, _ message: WatchMessage) {
+    watcher.denials += 1
+    watcher.state = .waiting
+    if case .none = caller.credentials, !watcher.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
       // Told as for any other call: the client is asked who it is.
-      return fail(feed, GrpcStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
+      return fail(watcher, GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
     }
-    guard case .user = caller.credentials, feed.denials < 3, feed.readerCount > 0,
+    guard case .user = caller.credentials, watcher.denials < 3, watcher.readerCount > 0,
       EtcdMessage.mayBeTokens.contains(where: { message.cancelReason.hasSuffix($0) })
-    else { return end(feed, with: message) }
-    feed.state = .doubtful
-    let refusing = feed.line
-    let probe = WatchProbe(WatchRange(feed.spec), stream: self) { [unowned self] probe, status in
+    else { return end(watcher, with: message) }
+    watcher.state = .doubtful
+    let refusing = watcher.line
+    let probe = WatchProbe(WatchRange(watcher.spec), stream: self) { [unowned self] probe, status in
       probes.removeAll { $0 === probe }
-      guard case .doubtful = feed.state else { return }
-      feed.state = .waiting
-      judge(feed, message, by: refusing, status)
+      guard case .doubtful = watcher.state else { return }
+      watcher.state = .waiting
+      judge(watcher, message, by: refusing, status)
     }
     probes.append(probe)
     probe.start(on: carrier, for: caller)
   }
 
-  private func judge(_ feed: WatchFeed, _ message: WatchMessage, by refusing: WatchLine?, _ status: GrpcStatus) {
+  private func judge(_ watcher: UpstreamWatcher, _ message: WatchMessage, by refusing: WatchLine?, _ status: GRPCStatus)
+  {
     switch (status.code, status.origin) {
     case (.ok, _), (.outOfRange, _):
       // The user may: it was the token of that stream, of which there is a new one by now.
       renew(refusing, because: message.cancelReason)
-      request(feed)
+      request(watcher)
     case (.permissionDenied, .server):
       // Nobody who shares the watch may have it any longer, though etcd asks only those who come.
-      for other in groups[feed.spec]?.feeds ?? [feed] {
-        if other !== feed { close(other, isOver: true) }
+      for other in groups[watcher.spec]?.watchers ?? [watcher] {
+        if other !== watcher { close(other, isOver: true) }
         forget(other)
         other.end(with: message.isDenied ? message : message.denied)
       }
@@ -272,11 +273,11 @@ final class WatchStream {
       fail(status)
     case _ where status.isLoss:
       // The question itself may be what ends etcd.
-      abandon(feed, status)
+      abandon(watcher, status)
     default:
       // Nothing was found out: it is asked again, for as long as a call may wait.
-      feed.denials -= 1
-      if !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
+      watcher.denials -= 1
+      if !watcher.wasCreated && loop.now - watcher.birth >= hub.patience { fail(watcher, status) }
       retryTimer.start(after: 100)
     }
   }
@@ -287,9 +288,9 @@ final class WatchStream {
   func line(_ line: WatchLine, progressed message: WatchMessage, isMark: Bool) {
     lastHeader = message.header
     if isMark {
-      for feed in line.live.values {
-        feed.progressed(to: message.revision)
-        merge(feed)
+      for watcher in line.live.values {
+        watcher.progressed(to: message.revision)
+        merge(watcher)
       }
     }
     for reference in clients { reference.client.progressed(to: message.revision, header: message.header, on: line) }
@@ -297,29 +298,29 @@ final class WatchStream {
 
   // MARK: - Failure
 
-  /// Ends a line that a feed had for itself.
+  /// Ends a line that a watcher had for itself.
   private func release(_ own: WatchLine) {
     own.drop()
     ownLines.removeAll { $0 === own }
   }
 
-  /// Ends a line, and takes its feeds back to before they were created there.
+  /// Ends a line, and takes its watchers back to before they were created there.
   private func forget(_ old: WatchLine) {
     release(old)
     if old === line {
       line = WatchLine(self)
-      for feed in queue { feed.isQueued = false }
+      for watcher in queue { watcher.isQueued = false }
       queue = []
     }
-    for feed in allFeeds where feed.line === old {
-      feed.line = nil
-      guard feed.readerCount > 0 else {
-        feed.state = .ended
-        forget(feed)
+    for watcher in allFeeds where watcher.line === old {
+      watcher.line = nil
+      guard watcher.readerCount > 0 else {
+        watcher.state = .ended
+        forget(watcher)
         continue
       }
-      switch feed.state {
-      case .creating, .live: feed.state = .waiting
+      switch watcher.state {
+      case .creating, .live: watcher.state = .waiting
       case .waiting, .doubtful, .ended: break
       }
     }
@@ -334,65 +335,67 @@ final class WatchStream {
   }
 
   /// A line has ended. Watches go on where they were, on another one, if there is hope.
-  func line(_ old: WatchLine, endedWith status: GrpcStatus) {
+  func line(_ old: WatchLine, endedWith status: GRPCStatus) {
     let suspects = old.unanswered
     let wasOfUse = old.wasOfUse
-    if status.isLoss { for feed in allFeeds where feed.line === old { feed.wasLost(at: loop.now) } }
+    if status.isLoss { for watcher in allFeeds where watcher.line === old { watcher.wasLost(at: loop.now) } }
     forget(old)
     guard !hub.isClosed else { return fail(status) }
     if status.mayBeOfOneRequest {
       if let loner = old.loner { return refuse(loner, status) }
       guard wasOfUse || !suspects.isEmpty else { return fail(status) }
       // One of those that etcd has not answered is at fault: each is asked for alone, and the others go on without them.
-      for feed in suspects { feed.isSuspect = true }
+      for watcher in suspects { watcher.isSuspect = true }
     } else if !status.isPassing {
       return fail(status)
     }
-    for feed in allFeeds where feed.isDangerous { abandon(feed, status) }
-    for feed in allFeeds where !feed.wasCreated && loop.now - feed.birth >= hub.patience { fail(feed, status) }
+    for watcher in allFeeds where watcher.isDangerous { abandon(watcher, status) }
+    for watcher in allFeeds where !watcher.wasCreated && loop.now - watcher.birth >= hub.patience {
+      fail(watcher, status)
+    }
     guard !groups.isEmpty else { return closeIfUnused() }
     hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(status.message)"])
-    // A feed that is alone delays no others.
+    // A watcher that is alone delays no others.
     if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
   }
 
   /// etcd has answered on a line what it never does. That may pass with another member, but is not asked for without end.
   func line(_ old: WatchLine, isMisunderstood fault: String) {
-    let status = GrpcStatus(.internal, "an answer of etcd is not understood: \(fault)")
+    let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)")
     faults = loop.now - old.openedAt < 1000 ? faults + 1 : 1
-    guard faults < Self.mostFaults else {
+    guard faults < Self.maxFaults else {
       faults = 0
       return fail(status)
     }
     line(old, endedWith: status)
   }
 
-  /// Ends everybody who reads a feed that etcd may have died of.
-  private func abandon(_ feed: WatchFeed, _ status: GrpcStatus) {
+  /// Ends everybody who reads a watcher that etcd may have died of.
+  private func abandon(_ watcher: UpstreamWatcher, _ status: GRPCStatus) {
     var status = status
     status.message += "; the watch may be what ends etcd, and is not created again"
-    for watch in feed.readers {
+    for watch in watcher.readers {
       // The end of one client may have taken others of its watches along.
-      if let watch, watch.feed === feed { watch.client.ended(with: status) }
+      if let watch, watch.watcher === watcher { watch.client.ended(with: status) }
     }
     closeIfUnused()
   }
 
-  /// Ends a feed that etcd does not take, and nothing else.
-  private func refuse(_ feed: WatchFeed, _ status: GrpcStatus) {
-    for watch in feed.readers {
+  /// Ends a watcher that etcd does not take, and nothing else.
+  private func refuse(_ watcher: UpstreamWatcher, _ status: GRPCStatus) {
+    for watch in watcher.readers {
       // A client that has nothing else is told of it as of any call that fails.
-      if let watch, watch.feed === feed, watch.client.isAbout(watch) { watch.client.ended(with: status) }
+      if let watch, watch.watcher === watcher, watch.client.isAbout(watch) { watch.client.ended(with: status) }
     }
-    guard feed.readerCount > 0 else { return closeIfUnused() }
-    end(feed, with: .refusal(header: lastHeader, reason: status.text))
+    guard watcher.readerCount > 0 else { return closeIfUnused() }
+    end(watcher, with: .refusal(header: lastHeader, reason: status.text))
   }
 
   /// Ends the clients who have not seen their watch created: they wait no longer than for any call.
-  private func fail(_ feed: WatchFeed, _ status: GrpcStatus) {
-    for watch in feed.readers {
+  private func fail(_ watcher: UpstreamWatcher, _ status: GRPCStatus) {
+    for watch in watcher.readers {
       // The end of one client may have taken others of its watches along.
-      if let watch, watch.feed === feed, !watch.isCreated { watch.client.ended(with: status) }
+      if let watch, watch.watcher === watcher, !watch.isCreated { watch.client.ended(with: status) }
     }
     closeIfUnused()
   }

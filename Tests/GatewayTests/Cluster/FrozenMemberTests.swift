@@ -71,11 +71,11 @@ struct FrozenMemberTests {
       async let put = gateway.http.post("/v3/kv/put", ["key": "YQ=="])
       // Two PINGs are six seconds apart: it was waited for far beyond the limit.
       try await peer.wait(for: "two PINGs") { record in
-        record.streams(of: RpcPath.put).first.map { record.connections[$0.connection].pings >= 2 } == true
+        record.streams(of: RPCPath.put).first.map { record.connections[$0.connection].pings >= 2 } == true
       }
       gate.open()
       expectStatus(200, try await put)
-      #expect(peer.record.streams(of: RpcPath.put).count == 1)
+      #expect(peer.record.streams(of: RPCPath.put).count == 1)
     }
   }
 }

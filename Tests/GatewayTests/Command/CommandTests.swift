@@ -99,7 +99,7 @@ struct CommandTests {
 
   @Test func flagsMayStandInTheEnvironment() async throws {
     let peer = try ScriptedPeer { call in
-      call.path == RpcPath.authenticate ? .failure(9, "etcdserver: authentication is not enabled") : .put
+      call.path == RPCPath.authenticate ? .failure(9, "etcdserver: authentication is not enabled") : .put
     }
     let environment = [
       "ETCD_REST_LISTEN": "127.0.0.1:0", "ETCD_REST_ENDPOINTS": peer.endpoint, "ETCD_REST_SHARDS": "1",
@@ -110,8 +110,8 @@ struct CommandTests {
       #expect(!http.url.hasSuffix(":0"))
       expectStatus(200, try await http.post("/v3/kv/put", ["key": "YQ=="]))
       expectError(try await http.post("/v3/kv/put", String(repeating: " ", count: 101)), 413)
-      #expect(peer.record.streams(of: RpcPath.put).map(\.timeoutMilliseconds) == [5000])
-      #expect(peer.record.streams(of: RpcPath.authenticate).count == 1)
+      #expect(peer.record.streams(of: RPCPath.put).map(\.timeoutMilliseconds) == [5000])
+      #expect(peer.record.streams(of: RPCPath.authenticate).count == 1)
       process.signal(SIGTERM)
       #expect(try await process.exit() == .code(0))
     }

@@ -47,7 +47,7 @@ struct LoginRequestTests {
         try await connection.sendRequest("POST", Self.path, body: Array(body.utf8))
         connections.append(connection)
       }
-      try await peer.wait(for: "a login") { $0.streams(of: RpcPath.authenticate).count > 1 }
+      try await peer.wait(for: "a login") { $0.streams(of: RPCPath.authenticate).count > 1 }
       for _ in 0..<3 { expectStatus(200, try await gateway.http.get("/livez")) }
       gate.open()
       for connection in connections {
@@ -55,7 +55,7 @@ struct LoginRequestTests {
         expectStatus(200, answer)
         #expect(try answer.json["token"] == "later")
       }
-      let count = peer.record.streams(of: RpcPath.authenticate).count
+      let count = peer.record.streams(of: RPCPath.authenticate).count
       #expect(count < 10, "\(count) logins")
     }
   }

@@ -122,7 +122,7 @@ import Testing
           method, path, user: "ann:annpw", headers: evil, body: method == "PUT" ? Array("EVIL".utf8) : nil)
         expectError(response, 403, code: 7, path)
       }
-      let refusal = await #expect(throws: WebSocketClient.Refusal.self) {
+      let refusal = await #expect(throws: WebSocketClient.RequestError.self) {
         _ = try await WebSocketClient.connect(gateway.url, "/v3/kv/range", user: "ann:annpw", headers: evil)
       }
       #expect(refusal?.response.status == 403)

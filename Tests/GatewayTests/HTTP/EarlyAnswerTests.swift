@@ -141,7 +141,7 @@ struct EarlyAnswerTests {
         #expect(try await connection.receiveHead().status == 200)
         try await expectCut { while try await connection.receivePart() != nil {} }
         await connection.close()
-        #expect(peer.record.streams(of: RpcPath.range).count == 2 * round)
+        #expect(peer.record.streams(of: RPCPath.range).count == 2 * round)
       }
     }
   }

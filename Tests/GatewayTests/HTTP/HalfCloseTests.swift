@@ -56,7 +56,7 @@ struct HalfCloseTests {
     let gate = ScriptedPeer.Gate()
     let message = ScriptedPeer.Answer.range
     try await withScriptedEtcd(script: { call in
-      call.path == RpcPath.range ? message.after(gate) : .hang
+      call.path == RPCPath.range ? message.after(gate) : .hang
     }) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       try await connection.send(Self.requests[3])
@@ -66,7 +66,7 @@ struct HalfCloseTests {
       try await lock.send("POST /v3/lock/lock HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
       await lock.finishSending()
       try await peer.wait(for: "the end of the lock") { record in record.streams.contains { $0.reset != nil } }
-      #expect(peer.record.streams(of: RpcPath.range).allSatisfy { $0.reset == nil })
+      #expect(peer.record.streams(of: RPCPath.range).allSatisfy { $0.reset == nil })
       gate.open()
       #expect(try await connection.receive().status == 200)
     }
@@ -77,7 +77,7 @@ struct HalfCloseTests {
     let gates = (0..<8).map { _ in ScriptedPeer.Gate() }
     let next = Mutex(0)
     try await withScriptedEtcd(script: { call in
-      guard call.path == RpcPath.range else { return .hang }
+      guard call.path == RPCPath.range else { return .hang }
       let number = next.withLock { next in
         defer { next += 1 }
         return next

@@ -143,7 +143,7 @@ struct KeyExportTests {
         "/keys?prefix=k", headers: Self.lines + (way == .deadline ? [("Grpc-Timeout", "500m")] : []))
       #expect(response.status == 200 && response[header: "X-Etcd-Revision"] == "42")
       #expect(try lines(response).map { $0["key"] } == ["k1", "k2", "k3"])
-      let requests = peer.record.streams(of: RpcPath.range).compactMap(\.messages.first)
+      let requests = peer.record.streams(of: RPCPath.range).compactMap(\.messages.first)
         .map { try? Etcdserverpb_RangeRequest(serializedBytes: $0) }
       #expect(requests.map { $0?.key } == [Data("k".utf8), Data("k1\0".utf8)])
       #expect(requests.map { $0?.revision } == [0, 42])

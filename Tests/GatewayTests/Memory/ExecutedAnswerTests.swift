@@ -13,7 +13,7 @@ struct ExecutedAnswerTests {
   }
 
   private static let script: ScriptedPeer.Script = { call in
-    guard call.path == RpcPath.put else {
+    guard call.path == RPCPath.put else {
       return .message(Etcdserverpb_RangeResponse.with { $0.kvs = [value(40_000)] })
     }
     let isLarge = (try? Etcdserverpb_PutRequest(serializedBytes: call.message))?.key.first == UInt8(ascii: "l")

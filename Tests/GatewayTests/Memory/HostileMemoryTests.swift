@@ -176,7 +176,7 @@ struct HostileMemoryTests {
     try await withEtcdAndGateway(.v3_5, gateway: arguments) { _, gateway in
       let blanks = try await WebSocketClient.connect(gateway.url, "/v3/watch")
       let pings = try await WebSocketClient.connect(gateway.url, "/v3/kv/range")
-      let refusal = await #expect(throws: WebSocketClient.Refusal.self) {
+      let refusal = await #expect(throws: WebSocketClient.RequestError.self) {
         _ = try await WebSocketClient.connect(gateway.url, "/v3/watch")
       }
       #expect(refusal?.response.status == 503 && refusal?.response[header: "Retry-After"] != nil)

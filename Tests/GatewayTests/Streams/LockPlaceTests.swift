@@ -27,19 +27,19 @@ struct LockPlaceTests {
     let gate = ScriptedPeer.Gate()
     try await withScriptedEtcd(script: { call in
       switch call.path {
-      case RpcPath.range: Self.range(5)
-      case RpcPath.lock: call.attempt == 1 ? Self.granted.after(gate) : .hang
+      case RPCPath.range: Self.range(5)
+      case RPCPath.lock: call.attempt == 1 ? Self.granted.after(gate) : .hang
       default: .message([])
       }
     }) { peer, gateway in
       let first = try await Self.wait(gateway)
-      try await peer.wait(for: "the first call") { $0.streams(of: RpcPath.lock).count == 1 }
+      try await peer.wait(for: "the first call") { $0.streams(of: RPCPath.lock).count == 1 }
       let second = try await Self.wait(gateway)
-      try await peer.wait(for: "the second call") { $0.streams(of: RpcPath.lock).count == 2 }
+      try await peer.wait(for: "the second call") { $0.streams(of: RPCPath.lock).count == 2 }
       gate.open()
       #expect(try await first.receive().status == 200)
       await second.close()
-      try await peer.wait(for: "its end") { $0.streams(of: RpcPath.lock).allSatisfy { $0.closed != nil } }
+      try await peer.wait(for: "its end") { $0.streams(of: RPCPath.lock).allSatisfy { $0.closed != nil } }
       // What the gateway has to say about the key it has said by then, on the same connection.
       expectStatus(200, try await gateway.http.post("/v3/kv/put", ["key": "YQ=="], user: Self.user))
       #expect(peer.record.streams(of: Self.txn).isEmpty)
@@ -51,21 +51,21 @@ struct LockPlaceTests {
     let gates = [ScriptedPeer.Gate(), ScriptedPeer.Gate()]
     try await withScriptedEtcd(script: { call in
       switch call.path {
-      case RpcPath.range: call.attempt == 1 ? Self.range(5).after(gates[0]) : Self.range(9).after(gates[1])
-      case RpcPath.lock: .hang
+      case RPCPath.range: call.attempt == 1 ? Self.range(5).after(gates[0]) : Self.range(9).after(gates[1])
+      case RPCPath.lock: .hang
       default: .message([])
       }
     }) { peer, gateway in
       let first = try await Self.wait(gateway)
-      try await peer.wait(for: "the first question") { $0.streams(of: RpcPath.range).count == 1 }
+      try await peer.wait(for: "the first question") { $0.streams(of: RPCPath.range).count == 1 }
       let second = try await Self.wait(gateway)
-      try await peer.wait(for: "the second question") { $0.streams(of: RpcPath.range).count == 2 }
+      try await peer.wait(for: "the second question") { $0.streams(of: RPCPath.range).count == 2 }
       for (index, gate) in gates.enumerated() {
         gate.open()
-        try await peer.wait(for: "a call") { $0.streams(of: RpcPath.lock).count == index + 1 }
+        try await peer.wait(for: "a call") { $0.streams(of: RPCPath.lock).count == index + 1 }
       }
       await first.close()
-      try await peer.wait(for: "the end of the first") { $0.streams(of: RpcPath.lock)[0].closed != nil }
+      try await peer.wait(for: "the end of the first") { $0.streams(of: RPCPath.lock)[0].closed != nil }
       #expect(peer.record.streams(of: Self.txn).isEmpty)
       await second.close()
       let record = try await peer.wait(for: "the deletion") { $0.streams(of: Self.txn).first?.messages.count == 1 }
@@ -83,20 +83,20 @@ struct LockPlaceTests {
     try await withScriptedEtcd(
       script: { call in
         switch call.path {
-        case RpcPath.range: Self.range(5)
-        case RpcPath.lock: call.attempt == 1 ? Self.refusedToken : Self.granted
+        case RPCPath.range: Self.range(5)
+        case RPCPath.lock: call.attempt == 1 ? Self.refusedToken : Self.granted
         default: .message([])
         }
       }, logIn: { call, _ in call.attempt == 1 ? nil : late }
     ) { peer, gateway in
       async let answer = gateway.http.post(
         "/v3/lock/lock", Self.request, user: Self.user, headers: [("Grpc-Timeout", "300m")])
-      try await peer.wait(for: "the second login") { $0.streams(of: RpcPath.authenticate).count == 2 }
+      try await peer.wait(for: "the second login") { $0.streams(of: RPCPath.authenticate).count == 2 }
       // Nothing tells from outside that the deadline has passed.
       try await Task.sleep(for: .seconds(2))
       gate.open()
       expectStatus(504, try await answer)
-      #expect(peer.record.streams(of: RpcPath.lock).count == 1)
+      #expect(peer.record.streams(of: RPCPath.lock).count == 1)
       #expect(peer.record.streams(of: Self.txn).count == 1)
     }
   }
@@ -104,7 +104,7 @@ struct LockPlaceTests {
   /// How long a login takes says nothing about how long its token was good.
   @Test func aLockWhoseTokensAreAllRefusedEnds() async throws {
     try await withScriptedEtcd(
-      script: { $0.path == RpcPath.lock ? Self.refusedToken : Self.range(5) },
+      script: { $0.path == RPCPath.lock ? Self.refusedToken : Self.range(5) },
       logIn: { _, _ in
         Thread.sleep(forTimeInterval: 1.1)
         return nil
@@ -113,7 +113,7 @@ struct LockPlaceTests {
       let answer = try await gateway.http.post(
         "/v3/lock/lock", Self.request, user: Self.user, headers: [("Grpc-Timeout", "60S")])
       expectStatus(401, answer)
-      #expect(peer.record.streams(of: RpcPath.lock).count <= 5)
+      #expect(peer.record.streams(of: RPCPath.lock).count <= 5)
     }
   }
 }

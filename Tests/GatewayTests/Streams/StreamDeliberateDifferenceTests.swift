@@ -36,7 +36,7 @@ struct StreamDeliberateDifferenceTests {
       let stock = try await WebSocketClient.connect(etcd.url, "/v3/watch", headers: origin)
       try await stock.send(Self.watch)
       #expect(try await stock.receiveJSON()["result"]?["created"] == true)
-      await #expect(throws: WebSocketClient.Refusal.self) {
+      await #expect(throws: WebSocketClient.RequestError.self) {
         try await WebSocketClient.connect(gateway.url, "/v3/watch", headers: origin)
       }
     }

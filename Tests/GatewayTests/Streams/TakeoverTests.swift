@@ -17,7 +17,7 @@ struct TakeoverTests {
     .data(grpcFrame(V3electionpb_LeaderResponse.with { $0.kv.key = .init("k".utf8) }.wireBytes)),
   ])
 
-  private static let script: ScriptedPeer.Script = { $0.path == RpcPath.range ? .range : begun }
+  private static let script: ScriptedPeer.Script = { $0.path == RPCPath.range ? .range : begun }
 
   @Test func aStreamMayFollowOtherRequestsOnAConnection() async throws {
     try await withScriptedEtcd(script: Self.script) { _, gateway in
@@ -31,7 +31,7 @@ struct TakeoverTests {
 
   @Test func requestsBeforeAStreamInAPipelineAreAnsweredAndThoseAfterItAreNot() async throws {
     let ended = ScriptedPeer.Answer.messages([Etcdserverpb_SnapshotResponse().wireBytes])
-    try await withScriptedEtcd(script: { $0.path == RpcPath.range ? .range : ended }) { peer, gateway in
+    try await withScriptedEtcd(script: { $0.path == RPCPath.range ? .range : ended }) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       let range = "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: 14\r\n\r\n{\"key\":\"YQ==\"}"
       let snapshot = "POST /v3/maintenance/snapshot HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -42,7 +42,7 @@ struct TakeoverTests {
       #expect(stream.status == 200)
       #expect(stream.text == "{\"result\":{}}\n")
       try await connection.receiveClose()
-      #expect(peer.record.streams(of: RpcPath.range).count == 2)
+      #expect(peer.record.streams(of: RPCPath.range).count == 2)
     }
   }
 

@@ -77,7 +77,7 @@ struct SecureServingTests {
         #expect(snapshot.body.count > 16_384 && snapshot[header: "Content-Length"] == "\(snapshot.body.count)")
         // A page that came without TLS is of another origin.
         let plain = secure.url.replacing("https://", with: "http://")
-        await #expect(throws: WebSocketClient.Refusal.self) {
+        await #expect(throws: WebSocketClient.RequestError.self) {
           try await WebSocketClient.connect(secure.url, "/v3/watch", headers: [("Origin", plain)])
         }
         try await socket.send(.close(1000))
@@ -115,7 +115,7 @@ struct SecureServingTests {
         record.streams.contains { $0.reset != nil }
       }
       #expect(peer.record.streams.compactMap(\.reset).count == 1)
-      #expect(peer.record.streams(of: RpcPath.range).isEmpty)
+      #expect(peer.record.streams(of: RPCPath.range).isEmpty)
     }
   }
 
@@ -201,7 +201,7 @@ struct SecureServingTests {
   // MARK: - Endurance
 
   @Test func manyConnectionsLeaveNothingBehind() async throws {
-    try await withScriptedPeer(script: { $0.path == RpcPath.range ? .range : .hang }) { peer, secure in
+    try await withScriptedPeer(script: { $0.path == RPCPath.range ? .range : .hang }) { peer, secure in
       func come(_ count: Int) async throws {
         let (url, context) = (secure.url, try secure.client())
         try await withThrowingTaskGroup(of: Void.self) { group in

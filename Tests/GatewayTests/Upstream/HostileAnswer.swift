@@ -57,7 +57,7 @@ struct HostileAnswer: Sendable {
 
   private static func get(
     _ name: String, _ path: String, _ answer: ScriptedPeer.Answer, _ outcome: Outcome = .status(502),
-    rpc: String = RpcPath.range, headers: [(String, String)] = []
+    rpc: String = RPCPath.range, headers: [(String, String)] = []
   ) -> HostileAnswer {
     HostileAnswer(name: name, method: "GET", path: path, headers: headers, rpc: rpc, answer: answer, outcome: outcome)
   }
@@ -123,7 +123,7 @@ struct HostileAnswer: Sendable {
       name: "a lease that is none", method: "PUT", path: "/keys/a?ttl=60s", body: "x", rpc: grant,
       answer: messages([0xff]), outcome: .status(502)),
     HostileAnswer(
-      name: "a put that is none", method: "PUT", path: "/keys/a", body: "x", rpc: RpcPath.put, answer: messages([0xff]),
+      name: "a put that is none", method: "PUT", path: "/keys/a", body: "x", rpc: RPCPath.put, answer: messages([0xff]),
       outcome: .status(502)),
     HostileAnswer(
       name: "a transaction without answers", method: "PUT", path: "/keys/a", headers: [("If-Match", "*")], body: "x",
@@ -134,61 +134,61 @@ struct HostileAnswer: Sendable {
   ]
 
   static let calls: [HostileAnswer] = [
-    post("an unmatched group", "/v3/kv/range", RpcPath.range, messages([0x0c])),
-    post("groups in groups", "/v3/kv/range", RpcPath.range, messages([UInt8](repeating: 0x0b, count: 10_000))),
+    post("an unmatched group", "/v3/kv/range", RPCPath.range, messages([0x0c])),
+    post("groups in groups", "/v3/kv/range", RPCPath.range, messages([UInt8](repeating: 0x0b, count: 10_000))),
     post(
       "a string that is no UTF-8", "/v3/auth/role/list", "/etcdserverpb.Auth/RoleList",
       messages(header + field(2, [0xff, 0xfe])), .passed, "{}"),
     post(
       "a list in a list of numbers cut short", "/v3/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive",
       messages(field(5, [0x80])), .passed, "{}"),
-    post("an endless number", "/v3/kv/range", RpcPath.range, messages([0x18] + [UInt8](repeating: 0x80, count: 100))),
-    post("a field number beyond all", "/v3/kv/range", RpcPath.range, messages([0xf8, 0xff, 0xff, 0xff, 0x7f, 0])),
+    post("an endless number", "/v3/kv/range", RPCPath.range, messages([0x18] + [UInt8](repeating: 0x80, count: 100))),
+    post("a field number beyond all", "/v3/kv/range", RPCPath.range, messages([0xf8, 0xff, 0xff, 0xff, 0x7f, 0])),
     post(
-      "numbers at their ends", "/v3/kv/range", RpcPath.range,
+      "numbers at their ends", "/v3/kv/range", RPCPath.range,
       messages(field(1, field(1, -1) + field(3, most)) + field(4, least)), .passed),
     post(
-      "a status beyond all numbers", "/v3/kv/put", RpcPath.put,
+      "a status beyond all numbers", "/v3/kv/put", RPCPath.put,
       [
         .headers(.grpcResponse), .data(grpcFrame(header)), .trailers([.init("grpc-status", "99999999999999999999999")]),
       ]),
     post(
-      "a status with odd bytes", "/v3/kv/put", RpcPath.put,
+      "a status with odd bytes", "/v3/kv/put", RPCPath.put,
       [.trailers(.grpcResponse + [.init("grpc-status", "5"), .init("grpc-message", "%00%0d%0a%ff%22<script>%5c%")])],
       .status(404)),
     post(
-      "a megabyte of headers", "/v3/kv/put", RpcPath.put,
+      "a megabyte of headers", "/v3/kv/put", RPCPath.put,
       [
         .headers(.grpcResponse + (0..<70).map { .init("x-\($0)", String(repeating: "y", count: 15_000)) }),
         .trailers(.grpcStatus(0)),
       ]),
-    post("headers that are no tokens", "/v3/kv/put", RpcPath.put, raw([("x y", "z")])),
-    post("headers in capitals", "/v3/kv/put", RpcPath.put, raw([("Grpc-Status", "0")])),
-    post("headers of connections", "/v3/kv/put", RpcPath.put, raw([("connection", "close")])),
+    post("headers that are no tokens", "/v3/kv/put", RPCPath.put, raw([("x y", "z")])),
+    post("headers in capitals", "/v3/kv/put", RPCPath.put, raw([("Grpc-Status", "0")])),
+    post("headers of connections", "/v3/kv/put", RPCPath.put, raw([("connection", "close")])),
     post(
-      "a length that is wrong", "/v3/kv/put", RpcPath.put,
+      "a length that is wrong", "/v3/kv/put", RPCPath.put,
       .init(
         raw([("content-length", "7")]).steps + [
           .rawOnStream { RawFrame.bytes(RawFrame.data, flags: RawFrame.endStream, stream: $0, grpcFrame(header)) }
         ])),
-    post("no :status", "/v3/kv/put", RpcPath.put, .init(rawHeaders([("content-type", "application/grpc")]))),
+    post("no :status", "/v3/kv/put", RPCPath.put, .init(rawHeaders([("content-type", "application/grpc")]))),
     post(
-      "a :status that is no number", "/v3/kv/put", RpcPath.put,
+      "a :status that is no number", "/v3/kv/put", RPCPath.put,
       .init(rawHeaders([(":status", "two"), ("content-type", "application/grpc")]))),
     post(
-      "an announcement of 4 GiB", "/v3/kv/put", RpcPath.put,
+      "an announcement of 4 GiB", "/v3/kv/put", RPCPath.put,
       [.headers(.grpcResponse), .data(grpcFrame(header, claiming: Int(UInt32.max))), .trailers(.grpcStatus(0))], .cut),
     post(
-      "a compressed answer", "/v3/kv/put", RpcPath.put,
+      "a compressed answer", "/v3/kv/put", RPCPath.put,
       [.headers(.grpcResponse), .data(grpcFrame(header, compressed: true)), .trailers(.grpcStatus(0))]),
     post(
-      "an answer without trailers", "/v3/kv/put", RpcPath.put,
+      "an answer without trailers", "/v3/kv/put", RPCPath.put,
       [.headers(.grpcResponse), .data(grpcFrame(header)), .endStream]),
-    post("an answer of HTML", "/v3/kv/put", RpcPath.put, .http(status: 200)),
+    post("an answer of HTML", "/v3/kv/put", RPCPath.put, .http(status: 200)),
     post(
-      "a window of nothing", "/v3/kv/put", RpcPath.put,
+      "a window of nothing", "/v3/kv/put", RPCPath.put,
       [.rawOnStream { RawFrame.bytes(RawFrame.window, stream: $0, RawFrame.number(0)) }], .status(503)),
-    post("a stream reset for no reason", "/v3/kv/put", RpcPath.put, [.reset(code: 0xbad)]),
+    post("a stream reset for no reason", "/v3/kv/put", RPCPath.put, [.reset(code: 0xbad)]),
     get("a version with quotes", "/version", messages(header + field(2, "3\",\"x\":\"<b>")), .status(502), rpc: status),
     get(
       "a version of a megabyte", "/version", messages(header + field(2, [UInt8](repeating: 0x33, count: 2 << 20))),
@@ -198,12 +198,12 @@ struct HostileAnswer: Sendable {
       rpc: status),
     get(
       "a login of a megabyte", "/keys/a", messages(field(2, [UInt8](repeating: 0x33, count: 2 << 20))), .status(502),
-      rpc: RpcPath.authenticate, headers: [("Authorization", "Basic \("u:p".base64)")]),
+      rpc: RPCPath.authenticate, headers: [("Authorization", "Basic \("u:p".base64)")]),
     get(
-      "a login without a token", "/keys/a", messages([0xff]), .status(502), rpc: RpcPath.authenticate,
+      "a login without a token", "/keys/a", messages([0xff]), .status(502), rpc: RPCPath.authenticate,
       headers: [("Authorization", "Basic \("u:p".base64)")]),
     get(
-      "a token with line breaks", "/keys/a", messages(field(2, "a\r\nb: c")), .status(502), rpc: RpcPath.authenticate,
+      "a token with line breaks", "/keys/a", messages(field(2, "a\r\nb: c")), .status(502), rpc: RPCPath.authenticate,
       headers: [("Authorization", "Basic \("u:p".base64)")]),
   ]
 

@@ -20,11 +20,11 @@ struct HostileAnswerTests {
           if call.path == answer.rpc { return answer.answer }
           switch call.path {
           case "/etcdserverpb.Auth/UserList": return ScriptedPeer.Answer.message([]).after(gate)
-          case RpcPath.range: return .range
+          case RPCPath.range: return .range
           default: return .message([])
           }
         },
-        logIn: { _, _ in answer.rpc == RpcPath.authenticate ? answer.answer : nil }
+        logIn: { _, _ in answer.rpc == RPCPath.authenticate ? answer.answer : nil }
       ) { peer, gateway in
         async let neighbour = gateway.http.post("/v3/auth/user/list", "{}")
         try await peer.wait(for: "the neighbour") { !$0.streams(of: "/etcdserverpb.Auth/UserList").isEmpty }

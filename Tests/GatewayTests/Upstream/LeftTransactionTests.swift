@@ -6,7 +6,7 @@ import Testing
 struct LeftTransactionTests {
   @Test func oneAddressThatLeavesItsTransactionsIsRefusedAlone() async throws {
     let script: ScriptedPeer.Script = { call in
-      call.path == RpcPath.range ? .range : call.attempt <= 100 ? .hang : .message([])
+      call.path == RPCPath.range ? .range : call.attempt <= 100 ? .hang : .message([])
     }
     try await withScriptedEtcd(gateway: ["--trusted-proxies", "127.0.0.1"], script: script) { peer, gateway in
       func headers(_ client: Int) -> [(String, String)] { [("X-Forwarded-For", "192.0.2.\(client)")] }

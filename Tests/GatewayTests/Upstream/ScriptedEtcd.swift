@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// `:path`s of the calls that scripts answer.
-enum RpcPath {
+enum RPCPath {
   static let authenticate = "/etcdserverpb.Auth/Authenticate"
   static let range = "/etcdserverpb.KV/Range"
   static let put = "/etcdserverpb.KV/Put"
@@ -23,7 +23,7 @@ func withScriptedEtcd(
   body: (ScriptedPeer, GatewayProcess) async throws -> Void
 ) async throws {
   let peer = try ScriptedPeer(settings: settings) { call in
-    call.path == RpcPath.authenticate ? logIn(call, refusal) : script(call)
+    call.path == RPCPath.authenticate ? logIn(call, refusal) : script(call)
   }
   try await withGateway([peer.endpoint], ["--shards", "1"] + arguments) { gateway in
     do {

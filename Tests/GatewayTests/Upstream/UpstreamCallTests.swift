@@ -38,7 +38,7 @@ struct UpstreamCallTests {
       for (headers, _) in cases {
         expectStatus(200, try await gateway.http.post("/v3/kv/put", key, headers: headers))
       }
-      let puts = peer.record.streams(of: RpcPath.put)
+      let puts = peer.record.streams(of: RPCPath.put)
       try #require(puts.count == cases.count)
       for (stream, expected) in zip(puts, cases) {
         let timeout = try #require(stream.timeoutMilliseconds)
@@ -50,7 +50,7 @@ struct UpstreamCallTests {
   @Test func aClientsTimeLimitIsCapped() async throws {
     try await withScriptedEtcd(script: { _ in .put }) { peer, gateway in
       expectStatus(200, try await gateway.http.post("/v3/kv/put", key, headers: [("Grpc-Timeout", "99999H")]))
-      let timeout = try #require(peer.record.streams(of: RpcPath.put)[0].timeoutMilliseconds)
+      let timeout = try #require(peer.record.streams(of: RPCPath.put)[0].timeoutMilliseconds)
       #expect(timeout <= 3_600_000)
     }
   }
@@ -60,7 +60,7 @@ struct UpstreamCallTests {
       for header in [("Grpc-Timeout", "soon"), ("Grpc-Timeout", "123456789S"), ("Request-Timeout", "-1")] {
         expectError(try await gateway.http.post("/v3/kv/put", key, headers: [header]), 400, code: 3)
       }
-      #expect(peer.record.streams(of: RpcPath.put).isEmpty)
+      #expect(peer.record.streams(of: RPCPath.put).isEmpty)
     }
   }
 
@@ -70,8 +70,8 @@ struct UpstreamCallTests {
       expectStatus(200, try await gateway.http.post("/v3/lock/lock", name))
       expectStatus(200, try await gateway.http.post("/v3/election/campaign", name))
       expectStatus(200, try await gateway.http.post("/v3/lock/lock", name, headers: [("Grpc-Timeout", "5S")]))
-      #expect(peer.record.streams(of: RpcPath.lock).map(\.timeoutMilliseconds) == [nil, 5000])
-      #expect(peer.record.streams(of: RpcPath.campaign).map(\.timeoutMilliseconds) == [nil])
+      #expect(peer.record.streams(of: RPCPath.lock).map(\.timeoutMilliseconds) == [nil, 5000])
+      #expect(peer.record.streams(of: RPCPath.campaign).map(\.timeoutMilliseconds) == [nil])
     }
   }
 
@@ -96,16 +96,16 @@ struct UpstreamCallTests {
       expectError(
         unknown, 502, code: 2,
         message: "an answer of etcd is not understood: its grpc-status is none. etcdserver: because")
-      #expect(peer.record.streams(of: RpcPath.put).count == Self.statuses.count + 1)
+      #expect(peer.record.streams(of: RPCPath.put).count == Self.statuses.count + 1)
     }
   }
 
   @Test func etcdsErrorsOfOtherKindsAreToldByTheirMessage() async throws {
     try await withScriptedEtcd(script: { call in
       switch call.path {
-      case RpcPath.put: .failure(2, "etcdserver: too many requests")
+      case RPCPath.put: .failure(2, "etcdserver: too many requests")
       // Whether authentication is on is asked before an anonymous grant.
-      case RpcPath.range: .range
+      case RPCPath.range: .range
       default: .failure(2, "not a primary lessor")
       }
     }) { _, gateway in

@@ -19,13 +19,13 @@ struct UpstreamCredentialTests {
       let login: JSON = ["name": "ann", "password": "1"]
       expectStatus(200, try await gateway.http.post("/v3/auth/authenticate", login, user: "ann:1"))
       let record = peer.record
-      let authConnections = Set(record.streams(of: RpcPath.authenticate).map(\.connection))
+      let authConnections = Set(record.streams(of: RPCPath.authenticate).map(\.connection))
       #expect(authConnections.count == 1)
       for stream in record.streams where authConnections.contains(stream.connection) {
-        #expect(stream.path == RpcPath.authenticate)
+        #expect(stream.path == RPCPath.authenticate)
       }
-      #expect(record.streams(of: RpcPath.authenticate).count == 4)
-      #expect(record.streams(of: RpcPath.range).count == 12)
+      #expect(record.streams(of: RPCPath.authenticate).count == 4)
+      #expect(record.streams(of: RPCPath.range).count == 12)
     }
   }
 
@@ -47,7 +47,7 @@ struct UpstreamCredentialTests {
         }
         try await group.waitForAll()
       }
-      let ranges = peer.record.streams(of: RpcPath.range)
+      let ranges = peer.record.streams(of: RPCPath.range)
       #expect(ranges.count == 160)
       for stream in ranges {
         let request = try Etcdserverpb_RangeRequest(serializedBytes: stream.messages[0])
@@ -56,7 +56,7 @@ struct UpstreamCredentialTests {
         #expect(owner ?? "nobody" == user)
         #expect(stream.headers.count { $0.name == "token" } == (user == "nobody" ? 0 : 1))
       }
-      #expect(peer.record.streams(of: RpcPath.authenticate).count == 3)
+      #expect(peer.record.streams(of: RPCPath.authenticate).count == 3)
     }
   }
 
@@ -72,9 +72,9 @@ struct UpstreamCredentialTests {
       let body: JSON = ["key": .string("a".base64), "value": .string("b".base64)]
       expectStatus(200, try await gateway.http.post("/v3/kv/put", body, user: "ann:secret"))
       let record = peer.record
-      #expect(record.streams(of: RpcPath.put).map { $0.headers["token"] } == ["ann.1", "ann.2"])
-      #expect(record.streams(of: RpcPath.put)[0].messages == record.streams(of: RpcPath.put)[1].messages)
-      #expect(record.streams(of: RpcPath.authenticate).count == 2)
+      #expect(record.streams(of: RPCPath.put).map { $0.headers["token"] } == ["ann.1", "ann.2"])
+      #expect(record.streams(of: RPCPath.put)[0].messages == record.streams(of: RPCPath.put)[1].messages)
+      #expect(record.streams(of: RPCPath.authenticate).count == 2)
       expectStatus(200, try await gateway.http.post("/v3/kv/put", body, user: "ann:secret"))
       #expect(peer.record.streams.count == 5)
     }
@@ -89,8 +89,8 @@ struct UpstreamCredentialTests {
     try await withScriptedEtcd(script: { _ in .failure(code, message) }) { peer, gateway in
       let response = try await gateway.http.post("/v3/kv/put", key, user: "ann:secret")
       expectError(response, status, code: code, message: message)
-      #expect(peer.record.streams(of: RpcPath.put).count == 2)
-      #expect(peer.record.streams(of: RpcPath.authenticate).count == 2)
+      #expect(peer.record.streams(of: RPCPath.put).count == 2)
+      #expect(peer.record.streams(of: RPCPath.authenticate).count == 2)
     }
   }
 
@@ -107,12 +107,12 @@ struct UpstreamCredentialTests {
             #expect(response.status == 200, "\(response)")
           }
         }
-        try await peer.wait(for: "all calls with the first token") { $0.streams(of: RpcPath.put).count == 50 }
+        try await peer.wait(for: "all calls with the first token") { $0.streams(of: RPCPath.put).count == 50 }
         gate.open()
         try await group.waitForAll()
       }
-      #expect(peer.record.streams(of: RpcPath.put).count == 100)
-      #expect(peer.record.streams(of: RpcPath.authenticate).count == 2)
+      #expect(peer.record.streams(of: RPCPath.put).count == 100)
+      #expect(peer.record.streams(of: RPCPath.authenticate).count == 2)
     }
   }
 
@@ -132,7 +132,7 @@ struct UpstreamCredentialTests {
         expectStatus(200, try await connection.post("/v3/kv/put", key, user: "ann:secret"))
       }
       func loseTokens() {
-        let known = peer.record.streams(of: RpcPath.authenticate).count
+        let known = peer.record.streams(of: RPCPath.authenticate).count
         firstGood.withLock { $0 = known + 1 }
       }
       for connection in connections { try await put(on: connection) }
@@ -157,8 +157,8 @@ struct UpstreamCredentialTests {
       let response = try await gateway.http.post("/v3/kv/put", key, headers: [("Authorization", "Bearer bad.1")])
       expectError(response, 401, code: 16, message: "etcdserver: invalid auth token")
       #expect(
-        peer.record.streams(of: RpcPath.put).map { $0.headers["token"] } == ["good.1", "good.1", "good.1", "bad.1"])
-      #expect(peer.record.streams(of: RpcPath.authenticate).isEmpty)
+        peer.record.streams(of: RPCPath.put).map { $0.headers["token"] } == ["good.1", "good.1", "good.1", "bad.1"])
+      #expect(peer.record.streams(of: RPCPath.authenticate).isEmpty)
     }
   }
 
@@ -172,7 +172,7 @@ struct UpstreamCredentialTests {
       for user in ["ann:secret", nil] {
         expectStatus(200, try await gateway.http.post("/v3/kv/put", key, user: user, headers: smuggled))
       }
-      let puts = peer.record.streams(of: RpcPath.put)
+      let puts = peer.record.streams(of: RPCPath.put)
       #expect(puts.map { $0.headers["token"] } == ["ann.1", nil])
       for stream in peer.record.streams {
         #expect(!stream.headers.contains { $0.value.contains("root") || $0.name == "hasleader" }, "\(stream.headers)")
@@ -187,7 +187,7 @@ struct UpstreamCredentialTests {
     ) { peer, gateway in
       let response = try await gateway.http.post("/v3/kv/put", key, user: "unmistakable:drowssap")
       expectError(response, 401)
-      #expect(peer.record.streams(of: RpcPath.put).last?.headers["token"] == "unmistakable.2")
+      #expect(peer.record.streams(of: RPCPath.put).last?.headers["token"] == "unmistakable.2")
       for token in ["unmistakable.1", "unmistakable.2", "drowssap", "drowssap".base64, "unmistakable:drowssap".base64] {
         #expect(!response.text.contains(token))
         #expect(!gateway.log.contains(token))

@@ -83,14 +83,14 @@ struct UpstreamFlowTests {
       #expect(gateway.process.residentBytes - before < 32 << 20)
 
       var text = JSONSize()
-      var mostMemory = 0
+      var maxMemory = 0
       while let part = try await connection.receivePart() {
         text.count(part)
-        mostMemory = max(mostMemory, gateway.process.residentBytes)
+        maxMemory = max(maxMemory, gateway.process.residentBytes)
       }
       #expect(peer.record.streams[0].bytesSent == LargeAnswer.message.count + 5)
       #expect(text.bytes == LargeAnswer.jsonSize)
-      #expect(mostMemory - before < 32 << 20)
+      #expect(maxMemory - before < 32 << 20)
     }
   }
 
@@ -118,7 +118,7 @@ struct UpstreamFlowTests {
       #expect(head.status == 200)
       #expect(head["Transfer-Encoding"] == "chunked")
       try await expectCut { while try await connection.receivePart() != nil {} }
-      #expect(peer.record.streams(of: RpcPath.range).count == 1)
+      #expect(peer.record.streams(of: RPCPath.range).count == 1)
       expectStatus(200, try await gateway.http.post("/v3/kv/range", key))
     }
   }
@@ -154,7 +154,7 @@ struct UpstreamFlowTests {
         try await group.waitForAll()
       }
       #expect(peer.record.streams.count == 2000)
-      #expect(peer.record.connections.allSatisfy { $0.mostOpenStreams <= 10 })
+      #expect(peer.record.connections.allSatisfy { $0.maxOpenStreams <= 10 })
     }
   }
 
@@ -171,7 +171,7 @@ struct UpstreamFlowTests {
         try await group.waitForAll()
       }
       #expect(peer.record.streams.count == begin + 51)
-      #expect(peer.record.connections.allSatisfy { $0.mostOpenStreams <= 3 })
+      #expect(peer.record.connections.allSatisfy { $0.maxOpenStreams <= 3 })
     }
   }
 
@@ -187,7 +187,7 @@ struct UpstreamFlowTests {
       let value = String(repeating: "x", count: 300_000).base64
       let response = try await gateway.http.post("/v3/kv/put", ["key": "YQ==", "value": .string(value)])
       #expect(response.status == 200)
-      #expect(peer.record.streams(of: RpcPath.put).first?.messages.first?.count ?? 0 > 300_000)
+      #expect(peer.record.streams(of: RPCPath.put).first?.messages.first?.count ?? 0 > 300_000)
     }
   }
 }

@@ -71,7 +71,7 @@ struct UpstreamGarbageTests {
         #expect((499...599).contains(response.status), "\(response)")
         expectError(response, response.status)
       }
-      #expect(peer.record.streams(of: RpcPath.put).count == 1)
+      #expect(peer.record.streams(of: RPCPath.put).count == 1)
       expectStatus(200, try await gateway.http.post("/v3/kv/put", ["key": "YQ=="]))
     }
   }

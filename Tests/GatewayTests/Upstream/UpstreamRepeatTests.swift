@@ -20,7 +20,7 @@ struct UpstreamRepeatTests {
     try await withScriptedEtcd(script: { $0.attempt == 1 ? Self.refusals[index] : .put }) { peer, gateway in
       let response = try await gateway.http.post("/v3/kv/put", key, user: "ann:secret")
       #expect(response.status == 200, "\(response)")
-      let puts = peer.record.streams(of: RpcPath.put)
+      let puts = peer.record.streams(of: RPCPath.put)
       #expect(puts.count == 2)
       #expect(puts.first?.messages == puts.last?.messages)
       #expect(puts.allSatisfy { $0.headers["token"] == "ann.1" })
@@ -47,13 +47,13 @@ struct UpstreamRepeatTests {
   func aCallThatMayHaveBeenExecutedIsRepeatedOnlyIfItMayBe(index: Int) async throws {
     try await withScriptedEtcd(script: { call in
       if call.attempt == 1 { return Self.doubts[index] }
-      return call.path == RpcPath.put ? .put : .range
+      return call.path == RPCPath.put ? .put : .range
     }) { peer, gateway in
       expectError(try await gateway.http.post("/v3/kv/put", key), 503, code: 14)
-      #expect(peer.record.streams(of: RpcPath.put).count == 1)
+      #expect(peer.record.streams(of: RPCPath.put).count == 1)
       let range = try await gateway.http.post("/v3/kv/range", key)
       #expect(range.status == 200, "\(range)")
-      #expect(peer.record.streams(of: RpcPath.range).count == 2)
+      #expect(peer.record.streams(of: RPCPath.range).count == 2)
     }
   }
 
@@ -74,7 +74,7 @@ struct UpstreamRepeatTests {
     }) { peer, gateway in
       expectStatus(200, try await gateway.http.post("/v3/kv/put", key))
       expectStatus(200, try await gateway.http.post("/v3/kv/put", key))
-      let puts = peer.record.streams(of: RpcPath.put)
+      let puts = peer.record.streams(of: RPCPath.put)
       #expect(puts.count == 2)
       #expect(puts[0].connection != puts[1].connection)
       try await peer.wait(for: "the end of the connection that went away") {
@@ -91,13 +91,13 @@ struct UpstreamRepeatTests {
         for _ in 0..<20 {
           group.addTask { expectStatus(200, try await gateway.http.post("/v3/kv/put", key)) }
         }
-        try await peer.wait(for: "twenty calls") { $0.streams(of: RpcPath.put).count == 20 }
+        try await peer.wait(for: "twenty calls") { $0.streams(of: RPCPath.put).count == 20 }
         peer.goAway()
         expectStatus(200, try await gateway.http.post("/v3/kv/put", key))
         gate.open()
         try await group.waitForAll()
       }
-      #expect(peer.record.streams(of: RpcPath.put).count == 21)
+      #expect(peer.record.streams(of: RPCPath.put).count == 21)
     }
   }
 
@@ -106,13 +106,13 @@ struct UpstreamRepeatTests {
       for round in 1...3 {
         // A range: a put that meets the end of its connection is rightly not repeated.
         expectStatus(200, try await gateway.http.post("/v3/kv/range", key, user: "ann:secret"))
-        #expect(peer.record.streams(of: RpcPath.range).count == round)
+        #expect(peer.record.streams(of: RPCPath.range).count == round)
         peer.close(abruptly: round == 2)
         try await peer.wait(for: "the end of the connections of round \(round)") { record in
           record.streams.allSatisfy { record.connections[$0.connection].closed != nil }
         }
       }
-      #expect(peer.record.streams(of: RpcPath.authenticate).count == 1)
+      #expect(peer.record.streams(of: RPCPath.authenticate).count == 1)
     }
   }
 

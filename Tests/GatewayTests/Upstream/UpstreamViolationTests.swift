@@ -14,12 +14,12 @@ struct UpstreamViolationTests {
   func endsTheConnection(index: Int) async throws {
     let violation = Http2Violation.all[index]
     try await withScriptedEtcd(script: { call in
-      if call.path == RpcPath.put { return call.attempt == 1 ? .hang : .put }
+      if call.path == RPCPath.put { return call.attempt == 1 ? .hang : .put }
       return call.attempt == 1 ? [.rawOnStream(violation.bytes)] : .range
     }) { peer, gateway in
       let http = gateway.http
       async let put = http.post("/v3/kv/put", Self.key, headers: [("Request-Timeout", "60")])
-      try await peer.wait(for: "the put") { !$0.streams(of: RpcPath.put).isEmpty }
+      try await peer.wait(for: "the put") { !$0.streams(of: RPCPath.put).isEmpty }
       let range = try await http.post("/v3/kv/range", Self.key, headers: [("Request-Timeout", "60")])
       // Headers without end: some versions of nghttp2 end the connection before the gateway ends the call.
       let isCallAlone = violation.name == Http2Violation.endlessHeaders && range.status == 502
@@ -28,8 +28,8 @@ struct UpstreamViolationTests {
       expectError(failed, 503, code: 14)
       #expect(failed.message?.hasSuffix("; the call may have been executed") == true, "\(violation.name): \(failed)")
       expectStatus(200, try await http.post("/v3/kv/put", Self.key))
-      #expect(peer.record.streams(of: RpcPath.range).count == (isCallAlone ? 1 : 2), "\(violation.name)")
-      #expect(peer.record.streams(of: RpcPath.put).count == 2, "\(violation.name)")
+      #expect(peer.record.streams(of: RPCPath.range).count == (isCallAlone ? 1 : 2), "\(violation.name)")
+      #expect(peer.record.streams(of: RPCPath.put).count == 2, "\(violation.name)")
     }
   }
 
@@ -41,7 +41,7 @@ struct UpstreamViolationTests {
       let range = try await gateway.http.post("/v3/kv/range", Self.key)
       expectError(range, 503, code: 14)
       #expect(range.message?.contains("the peer broke the rules of HTTP/2") == true, "\(range)")
-      #expect(peer.record.streams(of: RpcPath.range).count == 2)
+      #expect(peer.record.streams(of: RPCPath.range).count == 2)
     }
   }
 }

@@ -53,7 +53,7 @@ import Testing
   @Test(arguments: ["/v3/kv/range", "/v3/maintenance/snapshot", "/v3/election/observe", "/v3/watch"])
   func aSubprotocolIsNoAuthorizationHeader(_ path: String) async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
-      let refusal = await #expect(throws: WebSocketClient.Refusal.self) {
+      let refusal = await #expect(throws: WebSocketClient.RequestError.self) {
         _ = try await WebSocketClient.connect(
           gateway.url, path, subprotocols: ["Bearer", "Basic \("u:p".base64)"])
       }

@@ -12,7 +12,7 @@ import Testing
   private func refusal(
     _ gateway: GatewayProcess, _ headers: [(String, String)], path: String = path, subprotocols: [String] = []
   ) async throws -> HTTPResponse {
-    let refusal = await #expect(throws: WebSocketClient.Refusal.self) {
+    let refusal = await #expect(throws: WebSocketClient.RequestError.self) {
       _ = try await WebSocketClient.connect(gateway.url, path, subprotocols: subprotocols, headers: headers)
     }
     return try #require(refusal).response

@@ -32,7 +32,7 @@ import Testing
     do {
       _ = try accept(changes, isHTTP10: isHTTP10, isSecure: isSecure, usesBasic: usesBasic, origins: origins)
       return 101
-    } catch { return (error as? Refusal)?.status ?? 0 }
+    } catch { return (error as? RequestError)?.status ?? 0 }
   }
 
   @Test func theKeyOfTheRFCIsAnsweredAsThere() throws {
@@ -67,7 +67,7 @@ import Testing
     do {
       _ = try accept([("Sec-WebSocket-Version", version)])
       Issue.record("accepted")
-    } catch let refusal as Refusal {
+    } catch let refusal as RequestError {
       #expect(refusal.status == 426)
       #expect(refusal.headers.map(\.value) == ["13"])
     }

@@ -19,7 +19,7 @@ private final class Recorder: WebSocketProtocolDelegate {
   var ends = 0
   var onText: (WebSocketProtocol) -> Void = { _ in }
   private(set) lazy var webSocket = WebSocketProtocol(
-    mostMessageBytes: 1000, memory: try! MemoryAccount(bytes: 1 << 20), delegate: self)
+    maxMessageBytes: 1000, memory: try! MemoryAccount(bytes: 1 << 20), delegate: self)
 
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer) {
     texts.append(String(decoding: text, as: UTF8.self))

@@ -7,7 +7,7 @@ import Testing
 /// Errors by name: every row of the table, as it comes over the wire.
 @Suite struct EtcdErrorTests {
   struct Row: Sendable, CustomTestStringConvertible {
-    let code: GrpcCode
+    let code: GRPCCode
     let message: String
     let name: String
 
@@ -24,7 +24,7 @@ import Testing
     let path = "\(packageRoot)/Sources/GrpcBridge/Errors/etcd-errors.tsv"
     return ((try? String(contentsOfFile: path, encoding: .utf8)) ?? "").split(separator: "\n").compactMap { line in
       let fields = line.split(separator: "\t").map(String.init)
-      guard fields.count == 3, let code = GrpcCode.allCases.first(where: { "\($0)" == lowercasedFirst(fields[0]) })
+      guard fields.count == 3, let code = GRPCCode.allCases.first(where: { "\($0)" == lowercasedFirst(fields[0]) })
       else { return nil }
       return Row(code: code, message: fields[1], name: fields[2])
     }
@@ -52,7 +52,7 @@ import Testing
 
   /// As etcd sends them where an inner error goes out as it is.
   @Test(arguments: [
-    ("etcdserver: too many requests", EtcdError.Code.requestTooManyRequests, GrpcCode.resourceExhausted),
+    ("etcdserver: too many requests", EtcdError.Code.requestTooManyRequests, GRPCCode.resourceExhausted),
     ("not a primary lessor", .notPrimary, .unavailable),
     (
       "etcdserver: re-configuration failed due to not enough started members", .memberNotEnoughStarted,
@@ -61,15 +61,15 @@ import Testing
     ("etcdserver: request timed out", .timeout, .unavailable),
     ("something new", .unknown, .unknown),
   ])
-  func codeUnknownIsLookedUp(message: String, code: EtcdError.Code, grpcCode: GrpcCode) async throws {
+  func codeUnknownIsLookedUp(message: String, code: EtcdError.Code, grpcCode: GRPCCode) async throws {
     try await withScriptedClient(script: { _ in .failure(2, message) }) { client, _ in
       let error = await expectError(code) { try await client.put("k", "v") }
       #expect(error?.grpcCode == grpcCode && error?.message == message)
     }
   }
 
-  @Test(arguments: GrpcCode.allCases.dropFirst())
-  func everyGrpcCodeIsAKind(code: GrpcCode) async throws {
+  @Test(arguments: GRPCCode.allCases.dropFirst())
+  func everyGrpcCodeIsAKind(code: GRPCCode) async throws {
     try await withScriptedClient(script: { _ in .failure(code.rawValue, "etcdserver: of the future") }) { client, _ in
       let error = await expectError(.init(rawValue: "\(code)")) { try await client.put("k", "v") }
       #expect(error?.grpcCode == code && error?.name == nil)
@@ -77,7 +77,7 @@ import Testing
   }
 
   @Test func namedKindsOfGrpcAreTheGenericOnes() {
-    let named: [(EtcdError.Code, GrpcCode)] = [
+    let named: [(EtcdError.Code, GRPCCode)] = [
       (.canceled, .canceled), (.unknown, .unknown), (.invalidArgument, .invalidArgument),
       (.deadlineExceeded, .deadlineExceeded), (.notFound, .notFound), (.alreadyExists, .alreadyExists),
       (.permissionDenied, .permissionDenied), (.resourceExhausted, .resourceExhausted),
@@ -85,8 +85,8 @@ import Testing
       (.unimplemented, .unimplemented), (.internal, .internal), (.unavailable, .unavailable), (.dataLoss, .dataLoss),
       (.unauthenticated, .unauthenticated),
     ]
-    #expect(named.map(\.1) == Array(GrpcCode.allCases.dropFirst()))
-    for (code, grpcCode) in named { #expect(code == EtcdError(GrpcStatus(grpcCode, "x", origin: .server)).code) }
+    #expect(named.map(\.1) == Array(GRPCCode.allCases.dropFirst()))
+    for (code, grpcCode) in named { #expect(code == EtcdError(GRPCStatus(grpcCode, "x", origin: .server)).code) }
   }
 
   @Test(arguments: [
@@ -101,7 +101,7 @@ import Testing
 
   /// What this client says of itself is not taken for etcd's word.
   @Test func ourOwnWordsHaveNoName() {
-    let error = EtcdError(GrpcStatus(.unavailable, EtcdMessage.noLeader))
+    let error = EtcdError(GRPCStatus(.unavailable, EtcdMessage.noLeader))
     #expect(error.code == .unavailable && error.name == nil)
   }
 }

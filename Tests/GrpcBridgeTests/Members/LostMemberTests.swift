@@ -124,7 +124,7 @@ import Testing
     while listener.status == nil && deaths < 10 {
       deaths += 1
       etcd.takeRequest(etcd.streams[0])
-      etcd.fail(etcd.streams[0], GrpcStatus(.unavailable, "lost", origin: .lost))
+      etcd.fail(etcd.streams[0], GRPCStatus(.unavailable, "lost", origin: .lost))
       etcd.turn()
     }
     #expect(deaths == 2)
@@ -134,46 +134,46 @@ import Testing
 
   /// A watch outlives any number of members that have kept it for a while, and those who die in a row take it along in the end.
   @Test func aWatchOutlivesMembersThatHaveKeptIt() throws {
-    let feed = WatchFeed(
+    let watcher = UpstreamWatcher(
       WatchSpec(request: [], passesFragments: false), startRevision: 0, birth: 0)
     var now: UInt64 = 0
     func live(for time: UInt64) throws {
       let created = Etcdserverpb_WatchResponse.with { $0.created = true }
-      feed.created(try WatchMessage(created.serializedBytes()), at: now)
+      watcher.created(try WatchMessage(created.serializedBytes()), at: now)
       now += time
-      feed.wasLost(at: now)
-      feed.state = .waiting
+      watcher.wasLost(at: now)
+      watcher.state = .waiting
     }
     for _ in 0..<100 {
       try live(for: 5000)
-      #expect(!feed.isDangerous)
+      #expect(!watcher.isDangerous)
       // Two that die together, as when a rack loses its power.
       try live(for: 1)
       try live(for: 1)
-      #expect(!feed.isDangerous)
+      #expect(!watcher.isDangerous)
     }
     for _ in 0..<3 { try live(for: 1) }
-    #expect(feed.isDangerous)
+    #expect(watcher.isDangerous)
   }
 
   /// A member that has sent something for a watch has outlived its creation, however soon it dies afterwards.
   @Test func aWatchThatIsServedIsHarmless() throws {
-    let feed = WatchFeed(WatchSpec(request: [], passesFragments: false), startRevision: 0, birth: 0)
+    let watcher = UpstreamWatcher(WatchSpec(request: [], passesFragments: false), startRevision: 0, birth: 0)
     let created = Etcdserverpb_WatchResponse.with { $0.created = true }
     let event = Etcdserverpb_WatchResponse.with { $0.events = [.with { $0.kv.modRevision = 1 }] }
     for _ in 0..<100 {
-      feed.created(try WatchMessage(created.serializedBytes()), at: 0)
-      feed.received(try WatchMessage(event.serializedBytes()))
-      feed.wasLost(at: 1)
-      feed.state = .waiting
-      #expect(!feed.isDangerous)
+      watcher.created(try WatchMessage(created.serializedBytes()), at: 0)
+      watcher.received(try WatchMessage(event.serializedBytes()))
+      watcher.wasLost(at: 1)
+      watcher.state = .waiting
+      #expect(!watcher.isDangerous)
     }
     for _ in 0..<5 {
-      feed.created(try WatchMessage(created.serializedBytes()), at: 0)
-      feed.wasLost(at: 1)
-      feed.state = .waiting
+      watcher.created(try WatchMessage(created.serializedBytes()), at: 0)
+      watcher.wasLost(at: 1)
+      watcher.state = .waiting
     }
-    #expect(feed.isDangerous)
+    #expect(watcher.isDangerous)
   }
 }
 

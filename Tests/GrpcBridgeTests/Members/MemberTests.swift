@@ -7,7 +7,7 @@ import Testing
 
 /// Where calls go while there are several members.
 @Suite struct MemberTests {
-  private static let sentinel = "/etcdserverpb.Watch/Watch"
+  private static let leaderProbe = "/etcdserverpb.Watch/Watch"
   private static let repeatable = CallMethod(path: "/test/Read", isRepeatable: true)
   private static let watch = CallMethod(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
   private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]
@@ -21,7 +21,7 @@ import Testing
   ) async throws {
     let peers = try (0..<count).map { number in
       try ScriptedPeer(settings: settings[number] ?? .init()) { call in
-        script(number, call) ?? (call.path == sentinel ? well : .message([UInt8(number)]))
+        script(number, call) ?? (call.path == leaderProbe ? well : .message([UInt8(number)]))
       }
     }
     let fixture = try BridgeFixture(peers[0], others: Array(peers.dropFirst()), configuration)
@@ -82,7 +82,7 @@ import Testing
 
   @Test func aWriteIsNotRepeatedAndAReadIs() async throws {
     try await Self.cluster(3) { number, call in
-      call.path != Self.sentinel && number < 2 ? .failure(14, "etcdserver: request timed out") : nil
+      call.path != Self.leaderProbe && number < 2 ? .failure(14, "etcdserver: request timed out") : nil
     } body: { fixture, peers in
       try await Self.call(fixture, Self.repeatable) { $0[2] == 10 }
       var failures = 0
@@ -98,9 +98,9 @@ import Testing
     try await Self.cluster(3) { number, call in
       if number != 1 || isWell.load(ordering: .relaxed) { return nil }
       // Whatever reaches it before it was asked is neither executed nor refused.
-      return call.path == Self.sentinel ? .failure(14, message) : .hang
+      return call.path == Self.leaderProbe ? .failure(14, message) : .hang
     } body: { fixture, peers in
-      try await peers[1].wait(for: "the question") { !$0.streams(of: Self.sentinel).isEmpty }
+      try await peers[1].wait(for: "the question") { !$0.streams(of: Self.leaderProbe).isEmpty }
       // Repeatable ones are moved away should they come first.
       try await Self.call(fixture, Self.repeatable) { $0[0, default: 0] + $0[2, default: 0] == 10 }
       let counts = try await Self.call(fixture) { $0.values.reduce(0, +) == 30 }
@@ -115,7 +115,7 @@ import Testing
     let isLost = Atomic(false)
     try await Self.cluster(2) { number, call in
       guard number == 0 else { return nil }
-      guard call.path == Self.sentinel else { return .hang }
+      guard call.path == Self.leaderProbe else { return .hang }
       if isLost.load(ordering: .relaxed) { return .failure(14, "etcdserver: no leader") }
       return .init(Self.well.steps + [.wait(loss), .trailers(.grpcStatus(14, "etcdserver: no leader"))])
     } body: { fixture, peers in
@@ -134,7 +134,7 @@ import Testing
   func whatALearnerRefusesAnotherMemberDoes(code: Int) async throws {
     let refusal = "etcdserver: rpc not supported for learner"
     try await Self.cluster(2) { number, call in
-      if call.path == Self.sentinel { return .failure(12, "unknown service") }
+      if call.path == Self.leaderProbe { return .failure(12, "unknown service") }
       return number == 0 ? .failure(code, refusal) : nil
     } body: { fixture, _ in
       try await Self.call(fixture) { $0[1] == 10 }
@@ -151,7 +151,7 @@ import Testing
 
   @Test func whatOnlyTheLeaderDoesFindsIt() async throws {
     try await Self.cluster(3) { number, call in
-      call.path != Self.sentinel && number != 2 ? .failure(9, "etcdserver: not leader") : nil
+      call.path != Self.leaderProbe && number != 2 ? .failure(9, "etcdserver: not leader") : nil
     } body: { fixture, _ in
       try await Self.call(fixture) { $0[2] == 10 }
     }
@@ -205,7 +205,7 @@ import Testing
     } body: { fixture, peers in
       let new = try ScriptedPeer { call in
         switch call.path {
-        case Self.sentinel: Self.well
+        case Self.leaderProbe: Self.well
         case "/test/Watch": .messages([[9]])
         default: .message([9])
         }

@@ -54,7 +54,7 @@ final class BridgeFixture: Sendable {
     calls.withLock { $0.append(recorded) }
     await run { [bridge, loop] _ in
       let call = Call(
-        method, message: CallMessage(copying: messages[0]), timeout: timeout.map { GrpcTimeout(milliseconds: $0) },
+        method, message: CallMessage(copying: messages[0]), timeout: timeout.map { GRPCTimeout(milliseconds: $0) },
         delegate: recorded)
       recorded.call = LoopBound(call, loop: loop.value)
       let credentials = user.map { CallCredentials.user(bridge.value.keep($0)) } ?? .none
@@ -101,7 +101,7 @@ final class RecordedCall: CallDelegate, Sendable {
     var call: LoopBound<Call>?
     var messages: [[UInt8]] = []
     var isInMessage = false
-    var status: GrpcStatus?
+    var status: GRPCStatus?
     var ends = 0
   }
 
@@ -123,7 +123,7 @@ final class RecordedCall: CallDelegate, Sendable {
   var messages: [[UInt8]] { state.withLock { $0.messages } }
   /// How often the delegate was told of the end.
   var ends: Int { state.withLock { $0.ends } }
-  private var status: GrpcStatus? { state.withLock { $0.status } }
+  private var status: GRPCStatus? { state.withLock { $0.status } }
   private var completeCount: Int { state.withLock { $0.messages.count - ($0.isInMessage ? 1 : 0) } }
 
   /// Waits until so many messages have come whole.
@@ -132,9 +132,9 @@ final class RecordedCall: CallDelegate, Sendable {
   }
 
   /// Waits for the end.
-  func end() async throws -> GrpcStatus { try await eventually("end of the call") { status } }
+  func end() async throws -> GRPCStatus { try await eventually("end of the call") { status } }
 
-  func expectEnd(_ code: GrpcCode, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+  func expectEnd(_ code: GRPCCode, sourceLocation: SourceLocation = #_sourceLocation) async throws {
     let status = try await end()
     #expect(status.code == code, "\(status)", sourceLocation: sourceLocation)
   }
@@ -159,7 +159,7 @@ final class RecordedCall: CallDelegate, Sendable {
     reaction(bridge.value, call, count)
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     state.withLock {
       $0.status = status
       $0.ends += 1

@@ -33,11 +33,11 @@ import Testing
   }
 
   private final class Silent: CallDelegate {
-    var status: GrpcStatus?
+    var status: GRPCStatus?
 
     func call(_ call: Call, willReceive length: Int) {}
     func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
-    func call(_ call: Call, endedWith status: GrpcStatus) { self.status = status }
+    func call(_ call: Call, endedWith status: GRPCStatus) { self.status = status }
   }
 
   @Test func itStopsForAStreamOnTheWire() throws {
@@ -51,7 +51,7 @@ import Testing
     rig.run { stream.phase == .sent && !channel.isTicking }
 
     let limited = Call(
-      .stream, message: CallMessage(copying: [1]), timeout: GrpcTimeout(milliseconds: 40), delegate: delegate)
+      .stream, message: CallMessage(copying: [1]), timeout: GRPCTimeout(milliseconds: 40), delegate: delegate)
     rig.channel.send(limited)
     #expect(rig.channel.isTicking)
     rig.run { delegate.status != nil && !channel.isTicking }
@@ -62,13 +62,13 @@ import Testing
   }
 
   /// A server may be the first to see that a call's time is over: with newer versions of grpc-go it just resets the stream.
-  @Test(arguments: [(15, .deadlineExceeded), (3_600_000, .canceled)] as [(UInt64, GrpcCode)])
-  func aResetAtTheDeadlineIsTheDeadline(milliseconds: UInt64, code: GrpcCode) throws {
+  @Test(arguments: [(15, .deadlineExceeded), (3_600_000, .canceled)] as [(UInt64, GRPCCode)])
+  func aResetAtTheDeadlineIsTheDeadline(milliseconds: UInt64, code: GRPCCode) throws {
     let rig = try Rig { _ in [.reset(code: HTTP2Error.cancel)] }
     let delegate = Silent()
     rig.channel.send(
       Call(
-        .stream, message: CallMessage(copying: [1]), timeout: GrpcTimeout(milliseconds: milliseconds),
+        .stream, message: CallMessage(copying: [1]), timeout: GRPCTimeout(milliseconds: milliseconds),
         delegate: delegate))
     rig.run { delegate.status != nil }
     #expect(delegate.status?.code == code)

@@ -100,7 +100,7 @@ import Testing
     try await cluster.run { fixture in
       let call = await fixture.start(Self.watch, [[1]])
       let status = try await call.end()
-      #expect(status == GrpcStatus(.unavailable, Self.noLeader, origin: .server))
+      #expect(status == GRPCStatus(.unavailable, Self.noLeader, origin: .server))
       let counts = [try cluster.leaderless, try cluster.other].map { $0.record.streams(of: "/test/Watch").count }
       #expect(counts[0] + counts[1] == 100 && abs(counts[0] - counts[1]) < 10, "\(counts)")
     }

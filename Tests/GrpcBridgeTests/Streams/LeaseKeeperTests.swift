@@ -124,7 +124,7 @@ import Testing
     } body: { fixture in
       for answer in await fixture.keepAlive([1, 3]) {
         let result = try await answer.result()
-        #expect(result == .failure(GrpcStatus(.permissionDenied, "etcdserver: permission denied", origin: .server)))
+        #expect(result == .failure(GRPCStatus(.permissionDenied, "etcdserver: permission denied", origin: .server)))
       }
       let next = try await fixture.keepAlive([2])[0].result()
       #expect(next == .success(Self.response(2)))
@@ -148,7 +148,7 @@ import Testing
       try await fixture.peer.wait(for: "the others") { $0.streams.first?.messages.count == 4 }
       gate.open()
       let refusal = try await bad[0].result()
-      #expect(refusal == .failure(GrpcStatus(.unknown, "lease: unknown error", origin: .server)))
+      #expect(refusal == .failure(GRPCStatus(.unknown, "lease: unknown error", origin: .server)))
       for (answer, lease) in zip(good, [3, 4] as [Int64]) {
         let result = try await answer.result()
         #expect(result == .success(Self.response(lease)))
@@ -162,7 +162,7 @@ import Testing
     } body: { fixture in
       for answer in await fixture.keepAlive([1, 2, 3]) {
         let result = try await answer.result()
-        #expect(result == .failure(GrpcStatus(.failedPrecondition, "not an etcd", origin: .server)))
+        #expect(result == .failure(GRPCStatus(.failedPrecondition, "not an etcd", origin: .server)))
       }
       #expect(fixture.peer.record.streams(of: Self.path).count == 2)
     }
@@ -176,7 +176,7 @@ import Testing
       let impatient = await fixture.keepAlive([1], timeout: 30)
       let patient = await fixture.keepAlive([2])
       let result = try await impatient[0].result()
-      #expect(result == .failure(GrpcStatus(.deadlineExceeded, "etcd did not answer within 30 ms")))
+      #expect(result == .failure(GRPCStatus(.deadlineExceeded, "etcd did not answer within 30 ms")))
       #expect(patient[0].current == nil)
       gate.open()
       let other = try await patient[0].result()
@@ -192,7 +192,7 @@ import Testing
     } body: { fixture in
       let result = try await fixture.keepAlive([1], timeout: 100)[0].result()
       let text = "etcd did not answer within 100 ms; what failed before: etcdserver: no leader"
-      #expect(result == .failure(GrpcStatus(.deadlineExceeded, text)))
+      #expect(result == .failure(GRPCStatus(.deadlineExceeded, text)))
       #expect(fixture.peer.record.streams(of: Self.path).count > 1)
     }
   }
@@ -276,24 +276,24 @@ import Testing
 /// What one client hears of its wish.
 final class LeaseAnswer: Sendable {
   private struct State {
-    var keepAlive: LoopBound<KeepAlive>?
-    var results: [Result<[UInt8], GrpcStatus>] = []
+    var keepAlive: LoopBound<KeepAliveRequest>?
+    var results: [Result<[UInt8], GRPCStatus>] = []
   }
 
   private let state = Mutex(State())
 
-  var keepAlive: LoopBound<KeepAlive>? {
+  var keepAlive: LoopBound<KeepAliveRequest>? {
     get { state.withLock { $0.keepAlive } }
     set { state.withLock { $0.keepAlive = newValue } }
   }
 
   var count: Int { state.withLock { $0.results.count } }
-  var current: Result<[UInt8], GrpcStatus>? { state.withLock { $0.results.last } }
+  var current: Result<[UInt8], GRPCStatus>? { state.withLock { $0.results.last } }
 
-  func add(_ result: Result<[UInt8], GrpcStatus>) { state.withLock { $0.results.append(result) } }
+  func add(_ result: Result<[UInt8], GRPCStatus>) { state.withLock { $0.results.append(result) } }
 
   /// Waits for the n-th answer.
-  func result(_ number: Int = 1) async throws -> Result<[UInt8], GrpcStatus> {
+  func result(_ number: Int = 1) async throws -> Result<[UInt8], GRPCStatus> {
     try await eventually("answer") { count >= number ? current : nil }
   }
 }

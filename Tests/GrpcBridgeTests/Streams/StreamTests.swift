@@ -30,7 +30,7 @@ import Testing
 
       second.open()
       let end = try await call.end()
-      #expect(end == GrpcStatus(.ok, origin: .server))
+      #expect(end == GRPCStatus(.ok, origin: .server))
       #expect(call.messages == [[1], [], [2, 3]])
       #expect(call.ends == 1)
     }
@@ -61,7 +61,7 @@ import Testing
     } body: { fixture in
       let call = await fixture.start(.stream, [[1]])
       let end = try await call.end()
-      #expect(end == GrpcStatus(.permissionDenied, "enough", origin: .server))
+      #expect(end == GRPCStatus(.permissionDenied, "enough", origin: .server))
       let record = try await fixture.peer.wait(for: "the end of the stream") { $0.streams[0].closed != nil }
       #expect(record.streams[0].reset?.code == HTTP2Error.noError)
       // Said too late: there is nobody to say it to.

@@ -4,7 +4,7 @@ import Foundation
 /// WebSocket. Pages share it, each under the name of its session.
 actor DevTools {
   /// What Chromium says against a call.
-  struct Refusal: Error, CustomStringConvertible {
+  struct RequestError: Error, CustomStringConvertible {
     let method: String
     let message: String
     var description: String { "\(method): \(message)" }
@@ -32,7 +32,7 @@ actor DevTools {
 
   /// Calls a method of the protocol.
   /// - Parameter session: whose; nil for the browser's own.
-  /// - Throws: `Refusal` where Chromium refuses; `HTTPFailure` where it has gone.
+  /// - Throws: `RequestError` where Chromium refuses; `HTTPFailure` where it has gone.
   @discardableResult
   func call(_ method: String, _ parameters: JSON = [:], session: String? = nil) async throws -> JSON {
     if let failure { throw failure }
@@ -47,7 +47,9 @@ actor DevTools {
         do { try await socket.send(text) } catch { calls.removeValue(forKey: id)?.resume(throwing: error) }
       }
     }
-    if let error = answer["error"] { throw Refusal(method: method, message: error["message"]?.string ?? "\(error)") }
+    if let error = answer["error"] {
+      throw RequestError(method: method, message: error["message"]?.string ?? "\(error)")
+    }
     return answer["result"] ?? [:]
   }
 

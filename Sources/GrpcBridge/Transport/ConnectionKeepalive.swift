@@ -5,8 +5,8 @@ import EventLoop
 /// The process of a peer may stand still, or its machine, while its system goes on acknowledging what is sent, so that TCP
 /// notices nothing.
 ///
-/// Follows the gRPC documentation, "Keepalive": no PING without calls, and none where other bytes come.
-final class Keepalive {
+/// Follows the gRPC documentation, "ConnectionKeepalive": no PING without calls, and none where other bytes come.
+final class ConnectionKeepalive {
   /// etcd ends connections that are sent PINGs more often than every 5 s (`--grpc-keepalive-min-time`); in milliseconds. The
   /// rest is for a network that delays one PING more than the next.
   private static let leastInterval: UInt64 = 6000

@@ -1,5 +1,5 @@
 /// A time limit as gRPC sends it (gRPC over HTTP/2, "Timeout": at most eight digits and a unit).
-package struct GrpcTimeout: Sendable, Equatable {
+package struct GRPCTimeout: Sendable, Equatable {
   package let milliseconds: UInt64
   /// The value of the `grpc-timeout` header.
   package let headerValue: [UInt8]

@@ -1,30 +1,30 @@
 import EventLoop
 import Glibc
 
-/// What the owner of a ``ClientSocket`` hears of it, on its shard's loop, and never from inside a method of the socket.
-protocol ClientSocketDelegate: AnyObject {
+/// What the owner of a ``TakenOverConnection`` hears of it, on its shard's loop, and never from inside a method of the socket.
+protocol TakenOverConnectionDelegate: AnyObject {
   /// The client has sent bytes, valid during the call only. Heard only where the socket was told to read.
-  func socket(_ socket: ClientSocket, received bytes: UnsafeRawBufferPointer)
+  func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer)
   /// All that was queued is with the system.
-  func socketHasRoom(_ socket: ClientSocket)
+  func socketHasRoom(_ socket: TakenOverConnection)
   /// The client's system has taken nothing for the stall limit though there is something to take, or less than it should
   /// while more is kept for clients than there is memory for. The owner may end the socket; else it hears of it again.
   ///
   /// - Parameter reason: which it is, for the client.
-  func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString)
+  func socketHasStalled(_ socket: TakenOverConnection, _ reason: StaticString)
   /// The client has left, or the connection could not be taken over. Nothing follows.
-  func socketIsGone(_ socket: ClientSocket)
+  func socketIsGone(_ socket: TakenOverConnection)
 }
 
-extension ClientSocketDelegate {
-  func socket(_ socket: ClientSocket, received bytes: UnsafeRawBufferPointer) {}
+extension TakenOverConnectionDelegate {
+  func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer) {}
 }
 
 /// A client's connection that was taken over from libmicrohttpd. Belongs to its shard's loop.
 ///
 /// It is made before the connection is: what is queued until then goes out with the first flush. Until it is closed, the
 /// socket keeps itself and its delegate alive. An idle one is this object, a watcher, and nothing else.
-final class ClientSocket {
+final class TakenOverConnection {
   /// Bytes on their way to the client.
   ///
   /// Invariant: they belong to `owner` and neither move nor change as long as it lives.
@@ -51,17 +51,17 @@ final class ClientSocket {
   /// What a client is told that does not read.
   static let stall: StaticString = "the client does not read (--stall-timeout)"
   /// How many pieces go to the system at once.
-  private static let mostPieces = 16
+  private static let maxPieces = 16
 
-  private unowned let sockets: ClientSockets
-  private var delegate: (any ClientSocketDelegate)?
+  private unowned let sockets: TakenOverConnections
+  private var delegate: (any TakenOverConnectionDelegate)?
   /// Whether it is nobody's, but there for the end of a connection.
   let isParting: Bool
   private var descriptor: Int32 = -1
   private var phase = Phase.awaited
   private var watcher: SocketWatcher?
   /// What carries the connection, where it is a TLS connection.
-  private var relay: TLSRelay?
+  private var termination: TLSTermination?
   /// Its place among the connections of its address, where these are counted for this one.
   private var place: AddressCounts.Place?
   /// Where `sockets` keeps it.
@@ -93,7 +93,7 @@ final class ClientSocket {
   private var deadline = UInt64.max
 
   /// - Parameter delegate: who owns it; nil where all that is sent is sent at once, and the socket finished.
-  init(_ sockets: ClientSockets, delegate: (any ClientSocketDelegate)?) {
+  init(_ sockets: TakenOverConnections, delegate: (any TakenOverConnectionDelegate)?) {
     self.sockets = sockets
     self.delegate = delegate
     isParting = delegate == nil
@@ -103,9 +103,9 @@ final class ClientSocket {
   ///
   /// - Parameter limit: of ``finish(within:)``.
   static func parting(
-    _ sockets: ClientSockets, with answer: consuming BareAnswer, within limit: UInt64? = nil
-  ) -> ClientSocket {
-    let socket = ClientSocket(sockets, delegate: nil)
+    _ sockets: TakenOverConnections, with answer: consuming BareAnswer, within limit: UInt64? = nil
+  ) -> TakenOverConnection {
+    let socket = TakenOverConnection(sockets, delegate: nil)
     let bytes = SocketBytes(answer.release())
     socket.send(bytes.bytes, of: bytes)
     socket.finish(within: limit)
@@ -131,7 +131,7 @@ final class ClientSocket {
     if isOpen && !isBlocked { sockets.flushLater(self) }
   }
 
-  /// Begins to read what the client sends; it is heard of by ``ClientSocketDelegate/socket(_:received:)``.
+  /// Begins to read what the client sends; it is heard of by ``TakenOverConnectionDelegate/socket(_:received:)``.
   func startReading() {
     reads = true
     updateWatch()
@@ -174,7 +174,7 @@ final class ClientSocket {
   /// hears nothing more.
   func cut() {
     guard !isClosed else { return }
-    relay?.cut()
+    termination?.cut()
     if !isAwaited {
       var reset = linger_t(l_onoff: 1, l_linger: 0)
       setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout.size(ofValue: reset)))
@@ -193,15 +193,15 @@ final class ClientSocket {
   ///
   /// - Parameters:
   ///   - descriptor: the connection, which the socket takes over; -1 where there is none.
-  ///   - relay: what carries the connection, where it is a TLS connection.
+  ///   - termination: what carries the connection, where it is a TLS connection.
   ///   - place: its place among the connections of its address, where these are counted for this one.
   ///   - received: what the client had sent beyond its request.
   func open(
-    _ descriptor: Int32, relay: TLSRelay? = nil, place: AddressCounts.Place? = nil, received: [UInt8] = []
+    _ descriptor: Int32, termination: TLSTermination? = nil, place: AddressCounts.Place? = nil, received: [UInt8] = []
   ) {
     guard descriptor >= 0 else { return vanish() }
     self.descriptor = descriptor
-    self.relay = relay
+    self.termination = termination
     self.place = place
     guard !isClosed else {
       phase = .open
@@ -262,10 +262,10 @@ final class ClientSocket {
       let rest = UnsafeRawBufferPointer(rebasing: queue[sentPieces].bytes[sentBytes...])
       return Glibc.send(descriptor, rest.baseAddress, rest.count, SocketConstants.noSignal)
     }
-    return withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.mostPieces) { vectors in
+    return withUnsafeTemporaryAllocation(of: iovec.self, capacity: Self.maxPieces) { vectors in
       var count = 0
       var offset = sentBytes
-      for piece in queue[sentPieces...].prefix(Self.mostPieces) {
+      for piece in queue[sentPieces...].prefix(Self.maxPieces) {
         let start = UnsafeMutableRawPointer(mutating: piece.bytes.baseAddress! + offset)
         vectors.initializeElement(at: count, to: iovec(iov_base: start, iov_len: piece.bytes.count - offset))
         count += 1
@@ -294,7 +294,7 @@ final class ClientSocket {
       sentPieces += 1
     }
     // What was sent is let go of, but not one by one.
-    if sentPieces >= Self.mostPieces * 4 {
+    if sentPieces >= Self.maxPieces * 4 {
       queue.removeFirst(sentPieces)
       sentPieces = 0
     }
@@ -360,7 +360,7 @@ final class ClientSocket {
     // How many bytes the client's system has not acknowledged (tcp(7), SIOCOUTQ).
     var waiting: Int32 = 0
     guard ioctl(descriptor, UInt(TIOCOUTQ), &waiting) == 0 else { return false }
-    let confirmed = takenCount - Int(waiting) - (relay?.unconfirmedCount ?? 0)
+    let confirmed = takenCount - Int(waiting) - (termination?.unconfirmedCount ?? 0)
     defer { confirmedCount = confirmed }
     return confirmed > confirmedCount
   }
@@ -374,7 +374,7 @@ final class ClientSocket {
         self.close()
         return false
       }
-      nextLook = now + ClientSockets.tick
+      nextLook = now + TakenOverConnections.tick
       return true
     }
     if confirm() { lastProgress = now }
@@ -393,14 +393,14 @@ final class ClientSocket {
       if isClosed { return false }
     }
     let hasLimit = hasHalfClosed || deadline != .max
-    nextLook = now + (hasLimit ? ClientSockets.tick : sockets.lookInterval)
+    nextLook = now + (hasLimit ? TakenOverConnections.tick : sockets.lookInterval)
     return hasLimit || !isIdle
   }
 
   private func linger() {
     phase = .lingering(LingeringClose(now: sockets.loop.now))
     shutdown(descriptor, SocketConstants.shutWrites)
-    look(after: ClientSockets.tick)
+    look(after: TakenOverConnections.tick)
     updateWatch()
   }
 
@@ -408,7 +408,7 @@ final class ClientSocket {
   private func vanish() {
     let delegate = isOpen || isAwaited ? delegate : nil
     // Not all was sent: that must not look like a good end.
-    if !isLingering { relay?.cut() }
+    if !isLingering { termination?.cut() }
     close()
     delegate?.socketIsGone(self)
   }
@@ -424,7 +424,7 @@ final class ClientSocket {
     watcher = nil
     if descriptor >= 0 { Glibc.close(descriptor) }
     descriptor = -1
-    relay = nil
+    termination = nil
     place = nil
     if !wasAwaited { sockets.remove(self) }
     delegate = nil

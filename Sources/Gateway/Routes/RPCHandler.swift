@@ -3,11 +3,11 @@ import GrpcBridge
 import Transcoding
 
 /// Carries one request to a unary RPC and its answer back.
-final class RpcHandler: RequestHandler {
+final class RPCHandler: RequestHandler {
   /// An answer up to this size is sent whole, with its length; a larger one as it comes.
-  private static let mostWhole = 64 << 10
+  private static let maxWhole = 64 << 10
 
-  private let route: RpcRoute
+  private let route: RPCRoute
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   /// The body as far as it has come, unless it came in one piece.
@@ -20,28 +20,28 @@ final class RpcHandler: RequestHandler {
   private var caller: Caller?
 
   // The answer.
-  private var json: UnreadBytes
+  private var json: ResponseBodyBuffer
   private var transcoder: ProtobufToJSON?
   private var isStreaming = false
 
-  init(_ route: RpcRoute, exchange: Exchange, shard: Shard) {
+  init(_ route: RPCRoute, exchange: Exchange, shard: Shard) {
     self.route = route
     self.exchange = exchange
     self.shard = shard
-    json = UnreadBytes(shard.memory)
+    json = ResponseBodyBuffer(shard.memory)
   }
 
   // MARK: - The request
 
   /// How large a login may be. etcd's users and passwords are much shorter.
-  private static let mostLogin = 64 << 10
+  private static let maxLogin = 64 << 10
 
   var keepsBody: Bool { true }
   var isForStrangers: Bool { route.isAuthenticate }
 
   var bodyLimit: BodyLimit? {
-    guard route.isAuthenticate, shard.settings.http.requestBytes > Self.mostLogin else { return nil }
-    return BodyLimit(bytes: Self.mostLogin, flag: "a login takes no more")
+    guard route.isAuthenticate, shard.settings.http.requestBytes > Self.maxLogin else { return nil }
+    return BodyLimit(bytes: Self.maxLogin, flag: "a login takes no more")
   }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
@@ -64,8 +64,8 @@ final class RpcHandler: RequestHandler {
     if !hasMessage { body.withUnsafeBytes { transcode($0) } }
     body.removeAll()
     let caller: Caller
-    let timeout: GrpcTimeout?
-    do throws(Refusal) {
+    let timeout: GRPCTimeout?
+    do throws(RequestError) {
       if let fault { throw .badRequest("the request body: \(fault)") }
       try route.checkPassword(in: message)
       timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: route.waits)
@@ -98,7 +98,7 @@ final class RpcHandler: RequestHandler {
     return read
   }
 
-  private func respond(with status: GrpcStatus) {
+  private func respond(with status: GRPCStatus) {
     guard status.isOK else {
       return exchange.respond(.error(status, hadCredentials: caller?.isSomebody == true))
     }
@@ -119,18 +119,18 @@ final class RpcHandler: RequestHandler {
     exchange.head.isStrict ? [("Preference-Applied", "handling=strict")] : []
   }
 
-  private func finish(_ status: GrpcStatus) {
+  private func finish(_ status: GRPCStatus) {
     guard isStreaming else { return respond(with: status) }
     json.end(isBroken: !status.isOK)
     exchange.streamIsReadable()
   }
 }
 
-extension RpcHandler: CallDelegate {
+extension RPCHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     transcoder = ProtobufToJSON(route.response)
-    json.buffer.reserveCapacity(min(length, Self.mostWhole) * 2 + 64)
-    guard length > Self.mostWhole else { return }
+    json.buffer.reserveCapacity(min(length, Self.maxWhole) * 2 + 64)
+    guard length > Self.maxWhole else { return }
     guard shard.memory.hasRoom(for: MemoryAccount.uncounted) else {
       shard.bridge.cancel(call)
       return exchange.respond(route.method.changesNothing ? .shortage : Self.tooLargeAnswer)
@@ -152,14 +152,14 @@ extension RpcHandler: CallDelegate {
     exchange.streamIsReadable()
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
     if status.isOK {
       do throws(TranscodingError) {
         if let fault { throw fault }
         try transcoder?.finish(into: &json.buffer)
       } catch {
-        status = GrpcStatus(.internal, "an answer of etcd is not understood: \(error)")
+        status = GRPCStatus(.internal, "an answer of etcd is not understood: \(error)")
         shard.logger.error("\(status.message)")
       }
     }

@@ -4,18 +4,18 @@ import GrpcBridge
 import Logging
 
 /// Turns connections away whose address has too many. Belongs to its shard's loop.
-final class Refusals {
+final class RejectedConnections {
   /// How many of them have time to read why, at most: each takes a descriptor meanwhile, which one that floods must not have.
-  private static let mostAnswered = 32
+  private static let maxAnswered = 32
   /// How long to be silent about them in the log, in milliseconds.
   private static let silence: UInt64 = 60_000
 
-  private unowned let sockets: ClientSockets
+  private unowned let sockets: TakenOverConnections
   private let counts: AddressCounts?
   private let logger: Logger
   private var lastLogged: UInt64?
 
-  init(sockets: ClientSockets, counts: AddressCounts?, logger: Logger) {
+  init(sockets: TakenOverConnections, counts: AddressCounts?, logger: Logger) {
     self.sockets = sockets
     self.counts = counts
     self.logger = logger
@@ -31,11 +31,11 @@ final class Refusals {
       logger.warning("a connection is refused: \(reason)")
     }
     // A handshake would cost more than the answer is worth.
-    guard !isTLS, sockets.partingCount < Self.mostAnswered else {
+    guard !isTLS, sockets.partingCount < Self.maxAnswered else {
       close(socket.descriptor)
       return
     }
     let answer = BareAnswer(429, .resourceExhausted, reason, headers: "Retry-After: 1\r\n")
-    ClientSocket.parting(sockets, with: answer).open(socket.descriptor)
+    TakenOverConnection.parting(sockets, with: answer).open(socket.descriptor)
   }
 }

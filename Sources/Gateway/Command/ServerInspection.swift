@@ -5,7 +5,7 @@ import TLS
 
 /// What an etcd shows of itself over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC 9110,
 /// section 6.6.1), and its certificate.
-struct ServerGlance: Sendable {
+struct ServerInspection: Sendable {
   /// The version of TLS and the certificate, in one line; nil where there is no TLS.
   let tls: String?
   /// How many seconds the server's clock is ahead of ours; nil where it does not tell.
@@ -19,11 +19,11 @@ struct ServerGlance: Sendable {
   /// Connects and asks, on a thread of its own.
   ///
   /// - Throws: ``Failure``.
-  static func take(at endpoint: Endpoint, tls: TLSConfiguration?, patience: Duration) async throws -> ServerGlance {
+  static func take(at endpoint: Endpoint, tls: TLSConfiguration?, patience: Duration) async throws -> ServerInspection {
     try await withCheckedThrowingContinuation { continuation in
       do {
         try detachThread(name: "etcd-rest check") {
-          continuation.resume(with: Result { try ServerGlance(at: endpoint, tls: tls, patience: patience) })
+          continuation.resume(with: Result { try ServerInspection(at: endpoint, tls: tls, patience: patience) })
         }
       } catch {
         continuation.resume(throwing: error)

@@ -9,7 +9,7 @@ internal import SwiftProtobuf
 ///
 /// The stream is one of watches, with etcd's metadata `hasleader`: its rights are looked at only where a watch is created,
 /// so that it needs no token. The first request asks for a watch, as etcd answers that in any case; then it is idle.
-final class Sentinel: CallDelegate {
+final class LeaderProbe: CallDelegate {
   private static let method = CallMethod(
     path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true)
   private static let question: [UInt8] = {
@@ -30,13 +30,13 @@ final class Sentinel: CallDelegate {
   private(set) var isRefused = false
   /// Whether the member has answered on this stream.
   private var isAnswered = false
-  private unowned let member: Member
+  private unowned let subchannel: Subchannel
   private let loop: EventLoop
   private var call: Call?
-  private lazy var again = LoopTimer(loop: loop) { [unowned self] in member.watch() }
+  private lazy var again = LoopTimer(loop: loop) { [unowned self] in subchannel.watch() }
 
-  init(member: Member, loop: EventLoop) {
-    self.member = member
+  init(subchannel: Subchannel, loop: EventLoop) {
+    self.subchannel = subchannel
     self.loop = loop
   }
 
@@ -45,7 +45,7 @@ final class Sentinel: CallDelegate {
     guard call == nil else { return }
     isAnswered = false
     let call = Call(Self.method, message: CallMessage(copying: Self.question), timeout: nil, delegate: self)
-    call.mostBytes = 1 << 20
+    call.maxBytes = 1 << 20
     do {
       try connection.submit(call)
       self.call = call
@@ -88,13 +88,13 @@ final class Sentinel: CallDelegate {
     call.stream.connection?.hasMoreToSend(call)
   }
 
-  func call(_ call: Call, endedWith status: GrpcStatus) {
+  func call(_ call: Call, endedWith status: GRPCStatus) {
     guard call === self.call else { return }
     self.call = nil
     // Where there is no such stream, in a proxy maybe, nothing is known, and calls go there as to any other.
     guard isAnswered || status.isOfNoUse else { return }
     isRefused = status.isOfNoUse
     again.start(after: Self.pause)
-    if isRefused { member.giveUpCalls(status) }
+    if isRefused { subchannel.giveUpCalls(status) }
   }
 }

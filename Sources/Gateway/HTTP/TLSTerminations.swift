@@ -4,7 +4,7 @@ import Logging
 import TLS
 
 /// All TLS connections of a shard. Belongs to the shard's loop.
-final class TLSRelays {
+final class TLSTerminations {
   /// In milliseconds.
   struct Limits: Sendable {
     /// How long a handshake may take.
@@ -20,7 +20,7 @@ final class TLSRelays {
   let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
   private let context: RenewableTLSContext
   private unowned let server: HTTPServer
-  private var open: [TLSRelay] = []
+  private var open: [TLSTermination] = []
   /// How many there are.
   var count: Int { open.count }
   /// How many the server does not have: before the end of their handshakes, and after the end of what was served.
@@ -44,12 +44,12 @@ final class TLSRelays {
     // What is sent is whole answers, or all there is: nothing is gained by waiting for more (tcp(7)).
     setsockopt(socket.descriptor, SocketConstants.tcp, TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
     let session = TLSSession(server: context.current, descriptor: socket.descriptor)
-    guard let relay = try? TLSRelay(socket, session: session, place: place, relays: self) else {
+    guard let termination = try? TLSTermination(socket, session: session, place: place, terminations: self) else {
       Glibc.close(socket.descriptor)
       return
     }
-    relay.slot = open.count
-    open.append(relay)
+    termination.slot = open.count
+    open.append(termination)
     unservedCount += 1
   }
 
@@ -58,14 +58,14 @@ final class TLSRelays {
 
   /// Ends all, after what can be sent at once.
   func close() {
-    while let relay = open.last { relay.abandon() }
+    while let termination = open.last { termination.abandon() }
   }
 
-  // MARK: - From the relays
+  // MARK: - From the terminations
 
   /// Has the server serve one end of a pair, which it closes in any case; whether it does.
-  func serve(_ descriptor: Int32, of relay: TLSRelay) -> Bool {
-    server.serve(AcceptedSocket(descriptor, peer: relay.peer), through: relay)
+  func serve(_ descriptor: Int32, of termination: TLSTermination) -> Bool {
+    server.serve(AcceptedSocket(descriptor, peer: termination.peer), through: termination)
   }
 
   /// There is something to read for the server.
@@ -77,11 +77,11 @@ final class TLSRelays {
   /// The server has lost one of them.
   func oneIsNoLongerServed() { unservedCount += 1 }
 
-  func remove(_ relay: TLSRelay) {
+  func remove(_ termination: TLSTermination) {
     let last = open.removeLast()
-    if last !== relay {
-      open[relay.slot] = last
-      last.slot = relay.slot
+    if last !== termination {
+      open[termination.slot] = last
+      last.slot = termination.slot
     }
     unservedCount -= 1
     server.connectionHasGone()

@@ -1,6 +1,6 @@
 /// Takes the place of the makers of calls that run to their end though nobody waits for their answers any more. From where
 /// too many were left none is begun; that is nobody else's loss.
-final class LeftCalls: CallDelegate {
+final class AbandonedCalls: CallDelegate {
   private unowned let channel: Channel
   /// How many calls from one address may run to their end without their makers.
   private static let most = 100
@@ -24,7 +24,7 @@ final class LeftCalls: CallDelegate {
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
-  func call(_ call: Call, endedWith status: GrpcStatus) { forget(call) }
+  func call(_ call: Call, endedWith status: GRPCStatus) { forget(call) }
 
   private func forget(_ call: Call) {
     guard let count = counts[call.caller.peer] else { return }

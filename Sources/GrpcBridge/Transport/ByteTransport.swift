@@ -2,7 +2,7 @@ package import EventLoop
 package import TLS
 
 /// The bytes of a connection: as its socket carries them, or through TLS.
-package final class Wire {
+package final class ByteTransport {
   /// As much as is gathered before it is written.
   static let goodSize = 65_536
 

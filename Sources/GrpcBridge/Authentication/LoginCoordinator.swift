@@ -7,8 +7,8 @@ internal import SwiftProtobuf
 ///
 /// Strangers' failures are of no consequence for those who were let in before, nor for the process's own user: these are
 /// asked for first, and never held back.
-final class LoginDesk {
-  typealias AuthenticateReply = @Sendable (Result<[UInt8], GrpcStatus>) -> Void
+final class LoginCoordinator {
+  typealias AuthenticateReply = @Sendable (Result<[UInt8], GRPCStatus>) -> Void
 
   private enum Entry {
     /// Those who wait for the login that is under way.
@@ -18,7 +18,7 @@ final class LoginDesk {
 
   private static let method = CallMethod(path: "/etcdserverpb.Auth/Authenticate", isRepeatable: false, isReadOnly: true)
   /// How many refused logins are remembered at most.
-  private static let mostRefused = 1024
+  private static let maxRefused = 1024
   /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as long
   /// for everybody else.
   private static let rest: UInt64 = 4
@@ -29,7 +29,7 @@ final class LoginDesk {
   private let logger: Logger
   private let hasher = CredentialHasher()
   private var entries: [CredentialKey: Entry] = [:]
-  private var refused: [CredentialKey: (status: GrpcStatus, until: UInt64)] = [:]
+  private var refused: [CredentialKey: (status: GRPCStatus, until: UInt64)] = [:]
   /// Who waits for a login of clients' own that is under way.
   private var authenticating: [CredentialKey: [AuthenticateReply]] = [:]
   private var verified: VerifiedCredentials
@@ -46,9 +46,9 @@ final class LoginDesk {
     self.channel = channel
     self.configuration = configuration
     self.logger = logger
-    throttle = LoginThrottle(burst: configuration.mostFailures)
-    verified = VerifiedCredentials(limit: configuration.mostTokens)
-    waiting = LoginQueue(limit: configuration.mostWaitingLogins)
+    throttle = LoginThrottle(burst: configuration.maxFailures)
+    verified = VerifiedCredentials(limit: configuration.maxTokens)
+    waiting = LoginQueue(limit: configuration.maxWaitingLogins)
     loop.beforeWaiting { [unowned channel] in channel.flush() }
   }
 
@@ -80,20 +80,20 @@ final class LoginDesk {
     // Serialising two strings cannot fail.
     let login = Login(
       (try? request.serializedBytes()) ?? [], key: key, user: asked.credentials.user, peer: asked.peer,
-      standing: asked.isOwn ? .own : wasGood || verified.contains(key) ? .verified : .unknown, desk: self
+      standing: asked.isOwn ? .own : wasGood || verified.contains(key) ? .verified : .unknown, coordinator: self
     ) { [unowned self] result in settle(key, result) }
     start(login)
   }
 
-  private func settle(_ key: CredentialKey, _ result: Result<[UInt8], GrpcStatus>) {
+  private func settle(_ key: CredentialKey, _ result: Result<[UInt8], GRPCStatus>) {
     guard case .underWay(let replies) = entries.removeValue(forKey: key) else { return }
-    let outcome: Result<Token, GrpcStatus>
+    let outcome: Result<Token, GRPCStatus>
     switch result {
     case .success(let message):
       let token = (try? Etcdserverpb_AuthenticateResponse(serializedBytes: message))?.token ?? ""
       outcome =
         token.isEmpty
-        ? .failure(GrpcStatus(.internal, "etcd answered a login without a token")) : .success(Token(token.utf8))
+        ? .failure(GRPCStatus(.internal, "etcd answered a login without a token")) : .success(Token(token.utf8))
     case .failure(let status) where status.code == .failedPrecondition && status.message == EtcdMessage.authNotEnabled:
       outcome = .success(Token([]))
     case .failure(var status):
@@ -108,15 +108,15 @@ final class LoginDesk {
     for reply in replies { reply(outcome.map { ($0, isFresh: true) }) }
   }
 
-  private func remember(_ status: GrpcStatus, of key: CredentialKey) {
-    if refused.count >= Self.mostRefused { refused = refused.filter { loop.now < $0.value.until } }
-    if refused.count >= Self.mostRefused { refused.removeAll() }
+  private func remember(_ status: GRPCStatus, of key: CredentialKey) {
+    if refused.count >= Self.maxRefused { refused = refused.filter { loop.now < $0.value.until } }
+    if refused.count >= Self.maxRefused { refused.removeAll() }
     refused[key] = (status, until: loop.now + configuration.failureMemory)
   }
 
   /// Keeps the number of entries bounded. Any token may go: its user is logged in again when it is missed.
   private func makeRoom() {
-    guard entries.count >= configuration.mostTokens else { return }
+    guard entries.count >= configuration.maxTokens else { return }
     let victim = entries.first { entry in
       if case .underWay = entry.value { false } else { true }
     }
@@ -140,11 +140,11 @@ final class LoginDesk {
       user.utf8.contains(UInt8(ascii: ":"))
       ? nil : Array("\(user):\(password)".utf8).withUnsafeBytes { hasher.key(for: $0) }
     let isVerified = key.map { verified.contains($0) } ?? false
-    var finish: (Result<[UInt8], GrpcStatus>) -> Void = reply
+    var finish: (Result<[UInt8], GRPCStatus>) -> Void = reply
     // What strangers try is counted for each of them.
     if let key, isVerified {
       if let others = authenticating[key] {
-        guard others.count < configuration.mostWaitingLogins else { return reply(.failure(Self.tooMany)) }
+        guard others.count < configuration.maxWaitingLogins else { return reply(.failure(Self.tooMany)) }
         authenticating[key]?.append(reply)
         return
       }
@@ -155,10 +155,11 @@ final class LoginDesk {
     }
     start(
       Login(
-        message, key: key, user: user, peer: peer, standing: isVerified ? .verified : .unknown, desk: self, finish))
+        message, key: key, user: user, peer: peer, standing: isVerified ? .verified : .unknown, coordinator: self,
+        finish))
   }
 
-  private static let tooMany = GrpcStatus(
+  private static let tooMany = GRPCStatus(
     .resourceExhausted, "too many logins are waiting", origin: .throttled(retryAfter: 1))
 
   // MARK: - At etcd
@@ -175,7 +176,7 @@ final class LoginDesk {
   }
 
   private func startWaiting() {
-    while underWay.count < configuration.mostConcurrentLogins {
+    while underWay.count < configuration.maxConcurrentLogins {
       guard !waiting.isEmpty, let login = waiting.popFirst(isTrusted: !mayStartStranger()) else { return }
       // Looked at again, so that guesses sent all at once are counted as well, and so are good ones.
       if login.standing == .unknown, let key = login.key, verified.contains(key) { login.standing = .verified }
@@ -187,22 +188,22 @@ final class LoginDesk {
       underWay[ObjectIdentifier(login)] = login
       let call = Call(
         Self.method, message: CallMessage(copying: login.message),
-        timeout: GrpcTimeout(milliseconds: configuration.timeout), delegate: login)
-      call.mostBytes = 1 << 20
+        timeout: GRPCTimeout(milliseconds: configuration.timeout), delegate: login)
+      call.maxBytes = 1 << 20
       channel.send(call)
     }
   }
 
   /// Why a login is not to be tried now; nil where it may be. Those who were let in before are not held back.
-  private func refusal(of login: Login) -> GrpcStatus? {
+  private func refusal(of login: Login) -> GRPCStatus? {
     guard login.standing == .unknown else { return nil }
     if let seconds = throttle.retryAfter(user: login.user, peer: login.peer, now: loop.now) {
-      return GrpcStatus(
+      return GRPCStatus(
         .resourceExhausted, "too many failed logins of this user or from this address: wait \(seconds) s",
         origin: .throttled(retryAfter: seconds))
     }
     guard loop.now >= login.deadline else { return nil }
-    return GrpcStatus(
+    return GRPCStatus(
       .resourceExhausted, "the login had to wait for too many others", origin: .throttled(retryAfter: 1))
   }
 
@@ -216,7 +217,7 @@ final class LoginDesk {
     return false
   }
 
-  fileprivate func ended(_ login: Login, _ status: GrpcStatus) {
+  fileprivate func ended(_ login: Login, _ status: GRPCStatus) {
     underWay[ObjectIdentifier(login)] = nil
     var status = status
     if login.standing == .unknown {
@@ -232,7 +233,7 @@ final class LoginDesk {
       // What is wrong with the process's own user is nobody else's failure.
       if login.standing != .own { throttle.failed(user: login.user, peer: login.peer, now: loop.now) }
       // That a user has no password is as little for strangers to know as that there is none of that name.
-      status = GrpcStatus(.invalidArgument, EtcdMessage.authFailed, origin: .server)
+      status = GRPCStatus(.invalidArgument, EtcdMessage.authFailed, origin: .server)
     }
     login.finish(status.isOK ? .success(login.response) : .failure(status))
     startWaiting()
@@ -247,7 +248,7 @@ final class LoginDesk {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// Whether etcd did not believe the user and password. A user that was made without a password it refuses in its own way.
   fileprivate var isRefusedLogin: Bool {
     origin == .server && (code == .invalidArgument || (code == .unknown && message == EtcdMessage.noPasswordUser))
@@ -272,28 +273,29 @@ private final class Login: CallDelegate {
   let user: String
   let peer: Peer
   var standing: Standing
-  let finish: (Result<[UInt8], GrpcStatus>) -> Void
+  let finish: (Result<[UInt8], GRPCStatus>) -> Void
   private(set) var response: [UInt8] = []
   /// Until when it may wait for its turn.
   var deadline = UInt64.max
   /// When it was sent to etcd.
   var start: UInt64 = 0
-  private unowned let desk: LoginDesk
+  private unowned let coordinator: LoginCoordinator
 
   init(
-    _ message: [UInt8], key: CredentialKey?, user: String, peer: Peer, standing: Standing, desk: LoginDesk,
-    _ finish: @escaping (Result<[UInt8], GrpcStatus>) -> Void
+    _ message: [UInt8], key: CredentialKey?, user: String, peer: Peer, standing: Standing,
+    coordinator: LoginCoordinator,
+    _ finish: @escaping (Result<[UInt8], GRPCStatus>) -> Void
   ) {
     self.message = message
     self.key = key
     self.user = user
     self.peer = peer
     self.standing = standing
-    self.desk = desk
+    self.coordinator = coordinator
     self.finish = finish
   }
 
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }
-  func call(_ call: Call, endedWith status: GrpcStatus) { desk.ended(self, status) }
+  func call(_ call: Call, endedWith status: GRPCStatus) { coordinator.ended(self, status) }
 }

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Peers that fall silent, and those that have nothing to say.
-@Suite struct KeepaliveTests {
+@Suite struct ConnectionKeepaliveTests {
   private static func configuration(time: UInt64, timeout: UInt64 = 10_000) -> Bridge.Configuration {
     var configuration = Bridge.Configuration()
     configuration.channel.keepaliveTime = time

@@ -9,8 +9,8 @@ import TLS
 /// Back-pressure goes through: of each direction at most one buffer waits here, and its sender is not read meanwhile. Ends
 /// go through, too. A client that says goodbye half-closes the pair, one that is lost closes it. The end of what is served
 /// becomes close_notify and FIN, a bad end FIN alone or a reset: no client takes a part for the whole.
-final class TLSRelay {
-  /// Where the relay is between accept and close.
+final class TLSTermination {
+  /// Where the termination is between accept and close.
   private enum Phase {
     case shakingHands
     case carrying
@@ -21,13 +21,13 @@ final class TLSRelay {
     case closed
   }
 
-  /// A client that has closed its side is gone if nothing moves for so many milliseconds, as for ``ClientSocket``.
-  private static let grace = ClientSocket.grace
+  /// A client that has closed its side is gone if nothing moves for so many milliseconds, as for ``TakenOverConnection``.
+  private static let grace = TakenOverConnection.grace
 
   let peer: SocketAddress
   /// Its place among the connections of its address.
   private var place: AddressCounts.Place?
-  private unowned let relays: TLSRelays
+  private unowned let terminations: TLSTerminations
   private var session: TLSSession?
   /// The client's connection.
   private let outer: Int32
@@ -38,13 +38,13 @@ final class TLSRelay {
   private var timer: LoopTimer?
   private var phase = Phase.shakingHands
   private var lingeringClose = LingeringClose(now: 0)
-  /// Where `relays` keeps it.
+  /// Where `terminations` keeps it.
   var slot = -1
 
   /// What the client has sent and the pair has yet to take.
-  private var up = WaitingBytes()
+  private var up = ByteQueue()
   /// What is for the client and its connection has yet to take.
-  private var down = WaitingBytes()
+  private var down = ByteQueue()
   /// What the handshake, the next read and the next write wait for.
   private var readWants = SocketEvents.readable
   private var writeWants = SocketEvents.writable
@@ -64,17 +64,17 @@ final class TLSRelay {
 
   /// - Throws: `LoopError` where the connection cannot be watched. It is still the caller's then.
   init(
-    _ socket: AcceptedSocket, session: TLSSession, place: AddressCounts.Place?, relays: TLSRelays
+    _ socket: AcceptedSocket, session: TLSSession, place: AddressCounts.Place?, terminations: TLSTerminations
   ) throws(LoopError) {
     peer = socket.peer
     self.place = place
     outer = socket.descriptor
     self.session = session
-    self.relays = relays
-    outerWatcher = try SocketWatcher(loop: relays.loop, descriptor: outer) { [unowned self] in outerIsReady($0) }
+    self.terminations = terminations
+    outerWatcher = try SocketWatcher(loop: terminations.loop, descriptor: outer) { [unowned self] in outerIsReady($0) }
     // However the bytes trickle: no progress moves the end of this.
-    start(after: relays.limits.handshake) { [unowned self] in
-      relays.logger.debug("\(Peer(peer.ipAddress)): no TLS handshake in time")
+    start(after: terminations.limits.handshake) { [unowned self] in
+      terminations.logger.debug("\(Peer(peer.ipAddress)): no TLS handshake in time")
       close()
     }
     updateWatch()
@@ -167,7 +167,7 @@ final class TLSRelay {
     case .wantsReadable: readWants = .readable
     case .wantsWritable: readWants = .writable
     case .failed(let error):
-      relays.logger.debug("\(Peer(peer.ipAddress)): \(error)")
+      terminations.logger.debug("\(Peer(peer.ipAddress)): \(error)")
       if error.kind == .notTLS {
         let answer = BareAnswer(400, .invalidArgument, "this port speaks TLS: use https")
         answer.bytes.withUnsafeBytes { _ = send(outer, $0.baseAddress, $0.count, SocketConstants.noSignal) }
@@ -181,18 +181,18 @@ final class TLSRelay {
     readWants = .readable
     var pair: [Int32] = [-1, -1]
     guard socketpair(AF_UNIX, SocketConstants.nonBlockingStream, 0, &pair) == 0 else {
-      relays.logger.warning("a connection was closed: \(LoopError(-errno))")
+      terminations.logger.warning("a connection was closed: \(LoopError(-errno))")
       return close()
     }
     inner = pair[0]
-    innerWatcher = try? SocketWatcher(loop: relays.loop, descriptor: inner) { [unowned self] in innerIsReady($0) }
+    innerWatcher = try? SocketWatcher(loop: terminations.loop, descriptor: inner) { [unowned self] in innerIsReady($0) }
     guard innerWatcher != nil else {
       Glibc.close(pair[1])
       return close()
     }
     phase = .carrying
-    relays.oneIsServed()
-    guard relays.serve(pair[1], of: self) else { return close() }
+    terminations.oneIsServed()
+    guard terminations.serve(pair[1], of: self) else { return close() }
     carryUp()
   }
 
@@ -201,12 +201,12 @@ final class TLSRelay {
   private func carryUp() {
     // Ends at the latest when the pair takes no more.
     repeat {
-      switch session!.read(into: relays.scratch) {
+      switch session!.read(into: terminations.scratch) {
       case .bytes(let count):
         movedCount += count
         hasReceived = true
         readWants = .readable
-        let bytes = UnsafeRawBufferPointer(rebasing: relays.scratch[..<count])
+        let bytes = UnsafeRawBufferPointer(rebasing: terminations.scratch[..<count])
         let sent = give(bytes)
         up.append(UnsafeRawBufferPointer(rebasing: bytes[sent...]))
       case .wantsReadable: return readWants = .readable
@@ -228,7 +228,7 @@ final class TLSRelay {
   /// Passes on what the pair takes; returns how much that was.
   private func give(_ bytes: UnsafeRawBufferPointer) -> Int {
     let count = send(inner, bytes.baseAddress, bytes.count, SocketConstants.noSignal)
-    relays.haveInput()
+    terminations.haveInput()
     // libmicrohttpd reads it in this turn, before the system tells of it.
     client?.hasBytes()
     if count >= 0 { return count }
@@ -255,12 +255,12 @@ final class TLSRelay {
 
   /// Passes on what is there; whether there was any.
   private func carryDown() -> Bool {
-    let count = recv(inner, relays.scratch.baseAddress, relays.scratch.count, 0)
+    let count = recv(inner, terminations.scratch.baseAddress, terminations.scratch.count, 0)
     guard count > 0 else {
       if count == 0 || (errno != EAGAIN && errno != EINTR) { finish() }
       return false
     }
-    let bytes = UnsafeRawBufferPointer(rebasing: relays.scratch[..<count])
+    let bytes = UnsafeRawBufferPointer(rebasing: terminations.scratch[..<count])
     let sent = transmit(bytes)
     if phase == .carrying { down.append(UnsafeRawBufferPointer(rebasing: bytes[sent...])) }
     return true
@@ -299,10 +299,10 @@ final class TLSRelay {
   /// What is served has ended.
   private func finish() {
     phase = .finishing
-    relays.oneIsNoLongerServed()
+    terminations.oneIsNoLongerServed()
     closeInner()
     lookedCount = movedCount
-    start(after: relays.limits.stall, every: relays.limits.stall) { [unowned self] in
+    start(after: terminations.limits.stall, every: terminations.limits.stall) { [unowned self] in
       if movedCount == lookedCount { return cut() }
       lookedCount = movedCount
     }
@@ -326,21 +326,21 @@ final class TLSRelay {
     phase = .lingering
     session = nil
     shutdown(outer, SocketConstants.shutWrites)
-    lingeringClose = LingeringClose(now: relays.loop.now)
+    lingeringClose = LingeringClose(now: terminations.loop.now)
     start(after: Self.grace, every: Self.grace) { [unowned self] in
-      if lingeringClose.isOver(now: relays.loop.now) { close() }
+      if lingeringClose.isOver(now: terminations.loop.now) { close() }
     }
   }
 
   private func discard() {
-    let count = recv(outer, relays.scratch.baseAddress, relays.scratch.count, 0)
+    let count = recv(outer, terminations.scratch.baseAddress, terminations.scratch.count, 0)
     if count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR) { return close() }
-    lingeringClose.hasDiscarded(max(0, count), now: relays.loop.now)
-    if lingeringClose.isOver(now: relays.loop.now) { close() }
+    lingeringClose.hasDiscarded(max(0, count), now: terminations.loop.now)
+    if lingeringClose.isOver(now: terminations.loop.now) { close() }
   }
 
   private func start(after delay: UInt64, every interval: UInt64 = 0, _ body: @escaping () -> Void) {
-    timer = LoopTimer(loop: relays.loop, body)
+    timer = LoopTimer(loop: terminations.loop, body)
     timer?.start(after: delay, every: interval)
   }
 
@@ -353,7 +353,7 @@ final class TLSRelay {
 
   private func close() {
     guard phase != .closed else { return }
-    if phase == .carrying { relays.oneIsNoLongerServed() }
+    if phase == .carrying { terminations.oneIsNoLongerServed() }
     phase = .closed
     timer = nil
     closeInner()
@@ -361,10 +361,10 @@ final class TLSRelay {
     outerWatcher = nil
     Glibc.close(outer)
     session = nil
-    up = WaitingBytes()
-    down = WaitingBytes()
+    up = ByteQueue()
+    down = ByteQueue()
     // What is served through it may outlive it by a moment.
     place = nil
-    relays.remove(self)
+    terminations.remove(self)
   }
 }

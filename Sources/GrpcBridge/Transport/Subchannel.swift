@@ -2,7 +2,7 @@ import EventLoop
 
 /// One member of the cluster as a channel sees it: a connection that is kept up as far as that is possible, and what is
 /// known of its use. Belongs to a ``Channel``.
-final class Member {
+final class Subchannel {
   let endpoint: Endpoint
   unowned let channel: Channel
   /// The connection that takes calls, or that is going to.
@@ -20,7 +20,7 @@ final class Member {
   private var readySince: UInt64 = 0
   private let loop: EventLoop
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
-  private lazy var sentinel = Sentinel(member: self, loop: loop)
+  private lazy var leaderProbe = LeaderProbe(subchannel: self, loop: loop)
 
   /// Makes a member and begins to connect.
   init(_ endpoint: Endpoint, channel: Channel, loop: EventLoop) {
@@ -34,7 +34,7 @@ final class Member {
   // MARK: - Its use
 
   /// How much a call would rather go elsewhere; nil where it cannot go here.
-  enum Reluctance: Int, Comparable {
+  enum Rank: Int, Comparable {
     case none
     /// It owes answers and has said nothing for a while.
     case silent
@@ -46,29 +46,29 @@ final class Member {
     static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   }
 
-  func reluctance(failedAt failed: ObjectIdentifier?) -> Reluctance? {
+  func rank(failedAt failed: ObjectIdentifier?) -> Rank? {
     guard let connection, connection.state == .ready else { return nil }
-    if sentinel.isRefused { return .useless }
+    if leaderProbe.isRefused { return .useless }
     if failed == ObjectIdentifier(self) { return .failed }
-    return connection.isSuspect ? .silent : Reluctance.none
+    return connection.isSuspect ? .silent : Rank.none
   }
 
   /// Finds out whether the member is of use, from now on or anew.
   func watch() {
-    if let connection, connection.state == .ready { sentinel.start(on: connection) }
+    if let connection, connection.state == .ready { leaderProbe.start(on: connection) }
   }
 
   /// The member has said of itself that it is of no use for now.
-  func isOfNoUse() { sentinel.refused() }
+  func isOfNoUse() { leaderProbe.refused() }
 
   /// Calls that wait here and may be repeated go elsewhere, where there is better.
-  func giveUpCalls(_ status: GrpcStatus) { channel.move(callsOf: self, after: status) }
+  func giveUpCalls(_ status: GRPCStatus) { channel.move(callsOf: self, after: status) }
 
   // MARK: - Its connections
 
   private func dial() {
     guard connection == nil, !isRetired else { return }
-    let connection = Connection(loop: loop, member: self)
+    let connection = Connection(loop: loop, subchannel: self)
     self.connection = connection
     connectionCount += 1
     connection.start(timeout: channel.configuration.dialTimeout)
@@ -89,20 +89,20 @@ final class Member {
 
   func connectionIsDraining(_ connection: Connection) {
     guard connection === self.connection else { return }
-    sentinel.stop()
+    leaderProbe.stop()
     self.connection = nil
     draining.append(connection)
     if !isRetired { redial.start(after: hasServed ? 0 : backoff.wait()) }
   }
 
   func connectionEnded(_ connection: Connection, reason: String) {
-    let status = GrpcStatus(
+    let status = GRPCStatus(
       .unavailable, "the connection to \(endpoint.authority) was lost: \(reason)", origin: .lost)
     guard connection === self.connection else {
       draining.removeAll { $0 === connection }
       return channel.connectionEnded(connection, status)
     }
-    sentinel.stop()
+    leaderProbe.stop()
     self.connection = nil
     trouble = "\(endpoint.authority): \(reason)"
     if !isRetired {

@@ -7,10 +7,10 @@ struct WatchSpec: Hashable {
 
   /// How many bytes a request has beside ``request``, at most: the two numbers of ``creation(watchID:startRevision:)``, and
   /// what is around it.
-  private static let mostOverhead = 64
+  private static let maxOverhead = 64
 
   /// Whether etcd may find the request too large.
-  var isLarge: Bool { request.count > WatchLine.mostShared - Self.mostOverhead }
+  var isLarge: Bool { request.count > WatchLine.maxShared - Self.maxOverhead }
 
   /// The request for a watcher of one's own.
   func creation(watchID: Int64, startRevision: Int64) -> CallMessage {
@@ -34,7 +34,7 @@ struct WatchRange {
 ///
 /// It goes through any number of upstream watchers, one after the other: each begins at the revision after ``position``,
 /// so that no event is missed and none comes twice.
-final class WatchFeed {
+final class UpstreamWatcher {
   enum State {
     /// To be created upstream.
     case waiting
@@ -117,12 +117,12 @@ final class WatchFeed {
 
   /// Whether creating it again may end another member: two have been lost with it, or a few with one that has been kept
   /// before. A watch outlives any number of members; this is about those that die one after the other within a moment.
-  var isDangerous: Bool { losses >= (isProven ? 5 : Channel.mostLosses) }
+  var isDangerous: Bool { losses >= (isProven ? 5 : Channel.maxLosses) }
 
   // MARK: - Readers
 
   func add(_ watch: Watch) {
-    watch.feed = self
+    watch.watcher = self
     // Equal, but with memory that is shared with the other readers.
     watch.spec = spec
     watch.slot = readers.count
@@ -137,7 +137,7 @@ final class WatchFeed {
     } else if wasCreated {
       watch.position = max(watch.position, position)
     }
-    watch.feed = nil
+    watch.watcher = nil
     readerCount -= 1
     if delivering != nil {
       readers[watch.slot] = nil

@@ -1,7 +1,7 @@
 import Transcoding
 
 /// The part of a streamed answer that libmicrohttpd has not read yet, and how the answer ends.
-struct UnreadBytes: ~Copyable {
+struct ResponseBodyBuffer: ~Copyable {
   /// While more than this is unread, the source is to be held back.
   static let highWater = 256 << 10
 

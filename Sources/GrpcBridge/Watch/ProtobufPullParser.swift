@@ -2,7 +2,7 @@
 ///
 /// For the few messages that the bridge has to look into on their way: nothing is copied, and what it does not know is
 /// stepped over.
-struct WireScanner {
+struct ProtobufPullParser {
   /// One field, as it stands in the message.
   struct Field {
     let number: Int

@@ -2,11 +2,11 @@ import EventLoop
 import Glibc
 
 /// All connections of a shard that were taken over from libmicrohttpd. Belongs to the shard's loop.
-final class ClientSockets {
+final class TakenOverConnections {
   /// How often time limits are looked at, in milliseconds, while there are any.
   static let tick: UInt64 = 250
   /// How many sockets are flushed in one turn of the loop: thousands that read the same must not hold up other requests.
-  private static let mostFlushes = 256
+  private static let maxFlushes = 256
 
   let loop: EventLoop
   /// After how many milliseconds without progress a client has stalled.
@@ -19,10 +19,10 @@ final class ClientSockets {
   /// What is read goes here first: one buffer for all, as it is passed on at once.
   let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
 
-  private var open: [ClientSocket] = []
-  private var dirty: [ClientSocket] = []
+  private var open: [TakenOverConnection] = []
+  private var dirty: [TakenOverConnection] = []
   private var flushedCount = 0
-  private var attended: [ClientSocket] = []
+  private var attended: [TakenOverConnection] = []
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
   /// Wakes the loop while any socket is dirty: whatever comes after the turn's flush goes out in the next turn.
   private lazy var nextTurn = LoopTimer(loop: loop) {}
@@ -49,7 +49,7 @@ final class ClientSockets {
 
   /// Sends what is queued. To be called once a turn, before the loop waits.
   func flush() {
-    let end = min(dirty.count, flushedCount + Self.mostFlushes)
+    let end = min(dirty.count, flushedCount + Self.maxFlushes)
     while flushedCount < end {
       let socket = dirty[flushedCount]
       flushedCount += 1
@@ -57,7 +57,7 @@ final class ClientSockets {
       socket.flush()
     }
     if flushedCount == dirty.count {
-      dirty.removeAll(keepingCapacity: dirty.count <= Self.mostFlushes)
+      dirty.removeAll(keepingCapacity: dirty.count <= Self.maxFlushes)
       flushedCount = 0
       nextTurn.stop()
     } else {
@@ -75,14 +75,14 @@ final class ClientSockets {
 
   // MARK: - From the sockets
 
-  func add(_ socket: ClientSocket) {
+  func add(_ socket: TakenOverConnection) {
     socket.slot = open.count
     open.append(socket)
     if socket.isParting { partingCount += 1 }
     trimmer.sockets.rise(to: open.count)
   }
 
-  func remove(_ socket: ClientSocket) {
+  func remove(_ socket: TakenOverConnection) {
     guard socket.slot >= 0 else { return }
     let last = open.removeLast()
     if last !== socket {
@@ -95,7 +95,7 @@ final class ClientSockets {
     if trimmer.sockets.fall(to: open.count) { trimmer.trimSoon() }
   }
 
-  func flushLater(_ socket: ClientSocket) {
+  func flushLater(_ socket: TakenOverConnection) {
     guard !socket.isDirty else { return }
     socket.isDirty = true
     if dirty.isEmpty { nextTurn.start(after: 0) }
@@ -103,7 +103,7 @@ final class ClientSockets {
   }
 
   /// Looks at the socket when its time has come.
-  func attend(_ socket: ClientSocket) {
+  func attend(_ socket: TakenOverConnection) {
     guard !socket.isAttended else { return }
     socket.isAttended = true
     attended.append(socket)
@@ -115,7 +115,7 @@ final class ClientSockets {
     // Those that are attended to from here on come behind those that stay.
     let sockets = attended
     attended = []
-    var left: [ClientSocket] = []
+    var left: [TakenOverConnection] = []
     for socket in sockets {
       socket.isAttended = socket.nextLook > now || socket.lookAgain()
       if socket.isAttended { left.append(socket) }

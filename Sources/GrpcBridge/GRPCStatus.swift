@@ -1,5 +1,5 @@
 /// A gRPC status code (gRPC documentation, "Status codes and their use in gRPC").
-public enum GrpcCode: Int, Sendable, CaseIterable {
+public enum GRPCCode: Int, Sendable, CaseIterable {
   case ok = 0
   case canceled = 1
   case unknown = 2
@@ -20,7 +20,7 @@ public enum GrpcCode: Int, Sendable, CaseIterable {
 }
 
 /// How a call ended.
-package struct GrpcStatus: Error, Sendable, Equatable {
+package struct GRPCStatus: Error, Sendable, Equatable {
   /// Who said so.
   package enum Origin: Sendable, Equatable {
     /// etcd's answer to the call itself.
@@ -36,11 +36,11 @@ package struct GrpcStatus: Error, Sendable, Equatable {
     case throttled(retryAfter: Int)
   }
 
-  package var code: GrpcCode
+  package var code: GRPCCode
   package var message: String
   package var origin: Origin
 
-  package init(_ code: GrpcCode, _ message: String = "", origin: Origin = .client) {
+  package init(_ code: GRPCCode, _ message: String = "", origin: Origin = .client) {
     self.code = code
     self.message = message
     self.origin = origin
@@ -49,7 +49,7 @@ package struct GrpcStatus: Error, Sendable, Equatable {
   package var isOK: Bool { code == .ok }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// Whether the member that had the call may have died of it. What stands between the gateway and etcd, such as etcd's
   /// gRPC proxy, says in words of its own that it has lost its member.
   package var isLoss: Bool {
@@ -59,7 +59,7 @@ extension GrpcStatus {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// etcd does not accept the token of this call, though the user may well be able to get another one: the token has
   /// expired, was lost with a restart, or was made before users, roles or the use of authentication changed.
   ///
@@ -81,7 +81,7 @@ extension GrpcStatus {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// Whether what failed may well succeed if it is tried again a little later.
   var isPassing: Bool {
     if case .throttled = origin { return true }
@@ -92,7 +92,7 @@ extension GrpcStatus {
   }
 }
 
-extension GrpcStatus {
+extension GRPCStatus {
   /// Whether etcd, or what is in between, may have ended a stream with it for the sake of a single request. Nothing that is
   /// about the caller or the member, and would meet every other request, too.
   var mayBeOfOneRequest: Bool {

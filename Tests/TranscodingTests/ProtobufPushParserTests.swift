@@ -28,7 +28,7 @@ import Testing
 
   /// What is heard of a message that comes in pieces of `size` bytes.
   private func events(_ message: [UInt8], pieces size: Int) throws -> [String] {
-    var events = WireEvents(length: message.count, messages: [0x1, 0x2])
+    var events = ProtobufPushParser(length: message.count, messages: [0x1, 0x2])
     var heard: [String] = []
     var bytes: [UInt8] = []
     for start in stride(from: 0, to: message.count, by: size) {
@@ -80,12 +80,12 @@ import Testing
     let message: [UInt8] = try Self.response.serializedBytes()
     for count in 0..<message.count {
       // The same message without its end, which was announced.
-      var events = WireEvents(length: message.count, messages: [0x1, 0x2])
+      var events = ProtobufPushParser(length: message.count, messages: [0x1, 0x2])
       message[..<count].withUnsafeBytes { piece in
         var input = piece
         while events.next(&input) != nil {}
       }
-      #expect(throws: WireEvents.Malformed.self) { try events.finish() }
+      #expect(throws: ProtobufPushParser.Malformed.self) { try events.finish() }
     }
     let broken: [[UInt8]] = [
       [0x12, 0x05, 1], [0x00], [0x07], [0x0b], [0x0c, 0], [0x0a, 0x02, 0x12, 0x05],
@@ -94,7 +94,7 @@ import Testing
     ]
     for message in broken {
       for size in [1, 100] {
-        #expect(throws: WireEvents.Malformed.self, "\(message)") { try events(message, pieces: size) }
+        #expect(throws: ProtobufPushParser.Malformed.self, "\(message)") { try events(message, pieces: size) }
       }
     }
   }

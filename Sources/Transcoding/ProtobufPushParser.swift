@@ -3,7 +3,7 @@
 ///
 /// A field is known by its path: four bits for each field number on the way to it, the outermost first, so that `0x13` is
 /// field 3 of the message in field 1. What has a number beyond 15 is passed over, and so is what is not asked for.
-package struct WireEvents {
+package struct ProtobufPushParser {
   package enum Event {
     /// A field that is a number, or a bool.
     case number(path: Int, UInt64)

@@ -1,8 +1,8 @@
 /// One client's wish to keep a lease alive, from
 /// ``LeaseKeeper/keepAlive(_:for:timeout:answer:)`` to its answer. Belongs to one loop.
-package final class KeepAlive {
+package final class KeepAliveRequest {
   /// Hears the bytes of etcd's `LeaseKeepAliveResponse`, or why there is none; once at most.
-  package typealias Answer = (Result<[UInt8], GrpcStatus>) -> Void
+  package typealias Answer = (Result<[UInt8], GRPCStatus>) -> Void
 
   /// When it is given up, by the loop's clock.
   let deadline: UInt64
@@ -23,13 +23,13 @@ package final class KeepAlive {
   /// Forgets the wish; its answer is never called. What was sent to etcd cannot be taken back and does no harm.
   package func cancel() { answer = nil }
 
-  func finish(_ result: Result<[UInt8], GrpcStatus>) { answer.take()?(result) }
+  func finish(_ result: Result<[UInt8], GRPCStatus>) { answer.take()?(result) }
 
   /// Ends the wish at its deadline.
   ///
   /// - Parameter trouble: what went wrong with the stream before, if anything.
-  func expire(after trouble: GrpcStatus?) {
+  func expire(after trouble: GRPCStatus?) {
     let reason = trouble.map { "; what failed before: \($0.message)" } ?? ""
-    finish(.failure(GrpcStatus(.deadlineExceeded, "etcd did not answer within \(timeout) ms\(reason)")))
+    finish(.failure(GRPCStatus(.deadlineExceeded, "etcd did not answer within \(timeout) ms\(reason)")))
   }
 }

@@ -1,13 +1,13 @@
 import GrpcBridge
 
 /// Why a request is answered with an error without asking etcd.
-struct Refusal: Error, Sendable {
+struct RequestError: Error, Sendable {
   let status: UInt32
-  let code: GrpcCode
+  let code: GRPCCode
   let message: String
   let headers: HTTPResponse.Headers
 
-  init(_ status: UInt32, _ code: GrpcCode, _ message: String, headers: HTTPResponse.Headers = []) {
+  init(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: HTTPResponse.Headers = []) {
     self.status = status
     self.code = code
     self.message = message
@@ -15,11 +15,11 @@ struct Refusal: Error, Sendable {
   }
 
   /// The request cannot be understood.
-  static func badRequest(_ message: String) -> Refusal { Refusal(400, .invalidArgument, message) }
+  static func badRequest(_ message: String) -> RequestError { RequestError(400, .invalidArgument, message) }
 }
 
 extension HTTPResponse {
-  static func error(_ refusal: Refusal) -> HTTPResponse {
+  static func error(_ refusal: RequestError) -> HTTPResponse {
     .error(refusal.status, refusal.code, refusal.message, headers: refusal.headers)
   }
 }

@@ -1,5 +1,5 @@
 /// Bytes that wait until somebody takes them. Empty, it has no memory of its own.
-struct WaitingBytes {
+struct ByteQueue {
   private var bytes: [UInt8] = []
   private var takenCount = 0
 
@@ -18,6 +18,6 @@ struct WaitingBytes {
   /// Lets go of the first `count` bytes.
   mutating func drop(_ count: Int) {
     takenCount += count
-    if takenCount >= bytes.count { self = WaitingBytes() }
+    if takenCount >= bytes.count { self = ByteQueue() }
   }
 }

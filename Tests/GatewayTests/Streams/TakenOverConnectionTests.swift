@@ -6,13 +6,13 @@ import Testing
 
 /// Sockets that were taken over, on a loop with nothing else.
 @Suite(.timeLimit(.minutes(1)))
-struct ClientSocketTests {
-  private final class Owner: ClientSocketDelegate {
+struct TakenOverConnectionTests {
+  private final class Owner: TakenOverConnectionDelegate {
     var roomCount = 0
 
-    func socketHasRoom(_ socket: ClientSocket) { roomCount += 1 }
-    func socketHasStalled(_ socket: ClientSocket, _ reason: StaticString) {}
-    func socketIsGone(_ socket: ClientSocket) {}
+    func socketHasRoom(_ socket: TakenOverConnection) { roomCount += 1 }
+    func socketHasStalled(_ socket: TakenOverConnection, _ reason: StaticString) {}
+    func socketIsGone(_ socket: TakenOverConnection) {}
   }
 
   /// As many as are flushed in one turn, and more; whatever is queued late wakes the loop.
@@ -21,16 +21,16 @@ struct ClientSocketTests {
     let loop = try EventLoop()
     let trimmer = MemoryTrimmer(loop: loop)
     let memory = MemoryAccount(MemoryBudget(bytes: 1 << 20), trimmer: trimmer)
-    let sockets = ClientSockets(loop: loop, stallLimit: 60_000, memory: memory, trimmer: trimmer)
+    let sockets = TakenOverConnections(loop: loop, stallLimit: 60_000, memory: memory, trimmer: trimmer)
     let owner = Owner()
     let bytes = SocketBytes("x")
     var peers: [Int32] = []
-    var clients: [ClientSocket] = []
+    var clients: [TakenOverConnection] = []
     for _ in 0..<count {
       var pair: [Int32] = [-1, -1]
       try #require(socketpair(AF_UNIX, SocketConstants.nonBlockingStream, 0, &pair) == 0)
       peers.append(pair[1])
-      let client = ClientSocket(sockets, delegate: owner)
+      let client = TakenOverConnection(sockets, delegate: owner)
       client.open(pair[0])
       clients.append(client)
     }

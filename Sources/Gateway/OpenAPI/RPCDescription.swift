@@ -2,7 +2,7 @@ import EtcdSchema
 import SwiftProtobuf
 
 /// Makes the operations of etcd's RPCs from their descriptors and comments.
-struct RpcDescription {
+struct RPCDescription {
   let comments: SchemaComments
   /// By their paths.
   private let methods: [String: EtcdSchema.Method]
@@ -25,7 +25,7 @@ struct RpcDescription {
   ///
   /// - Parameter components: hears of the messages.
   func operation(
-    _ rpc: RpcRoute, path: String, components: inout SchemaComponents, examples: DocumentExamples
+    _ rpc: RPCRoute, path: String, components: inout SchemaComponents, examples: DocumentExamples
   ) -> DocumentValue {
     guard let method = methods[path] else { preconditionFailure("no descriptor of \(path)") }
     let name = "\(method.service).\(method.name)"
@@ -66,7 +66,7 @@ struct RpcDescription {
     return operation
   }
 
-  private func notes(_ rpc: RpcRoute, _ method: EtcdSchema.Method) -> [String] {
+  private func notes(_ rpc: RPCRoute, _ method: EtcdSchema.Method) -> [String] {
     var notes = ["It is one call of `\(method.grpcPath)` over gRPC."]
     if method.isRepeatable { notes[0] += " The gateway repeats it by itself where a member fails." }
     if rpc.waits {
