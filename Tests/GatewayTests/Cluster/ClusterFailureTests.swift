@@ -24,7 +24,7 @@ struct ClusterFailureTests {
 
   /// No write that was acknowledged is lost, and none is executed twice, whoever fails; the others go on; and in the end
   /// calls go to all members again.
-  @Test(.needsNetworkNamespaces, arguments: EtcdVersion.allCases, [false, true])
+  @Test(.needsNetworkNamespaces, arguments: EtcdVersion.allCases, measuredFlags == nil ? [false, true] : [false])
   func everyMemberFailsInEveryWay(_ version: EtcdVersion, isSecure: Bool) async throws {
     try await withTemporaryDirectory { directory in
       let network = try await ClusterNetwork(members: 3)
@@ -61,6 +61,8 @@ struct ClusterFailureTests {
     _ = load.takeFigures()
     try await fail(members[number], fault, network, number)
     try await load.awaitMore(200)
+    // To be measured, a failure lasts for longer than the gateway waits for a silent member.
+    if Self.measuredFlags != nil { try await Task.sleep(for: .seconds(12)) }
     try await mend(members[number], fault, network, number)
     try await expectCalls(at: members)
     return load.takeFigures()
