@@ -1,5 +1,5 @@
-/// Any bytes as what a client and its proxies say: a byte for the field of each line, then the line. Nothing crashes, and
-/// whatever a client says, the proxy that the gateway trusts has the last word.
+/// Any bytes as what a client and its proxies say: a byte for the field of each line, then the line. Nothing crashes,
+/// and whatever a client says, the proxy that the gateway trusts has the last word.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzForwarded(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = UnsafeBufferPointer(start: start, count: count)

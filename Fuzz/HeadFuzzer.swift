@@ -1,6 +1,6 @@
-/// Any bytes as the head of a request, read as laxly as libmicrohttpd 0.9.75 does (connection.c: `get_next_header_line`,
-/// `parse_initial_message_line`, `process_header_line`, `process_broken_line`). What the check lets through is the same
-/// request for a reader who goes by RFC 9112 to the letter: the same fields, and the same end.
+/// Any bytes as the head of a request, read as laxly as libmicrohttpd 0.9.75 does (connection.c:
+/// `get_next_header_line`, `parse_initial_message_line`, `process_header_line`, `process_broken_line`). What the check
+/// lets through is the same request for a reader who goes by RFC 9112 to the letter: the same fields, and the same end.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzHead(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = Array(UnsafeBufferPointer(start: start, count: count))

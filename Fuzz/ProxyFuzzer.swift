@@ -1,5 +1,5 @@
-/// Any bytes as a greeting of the PROXY protocol. Nothing crashes; what is complete stays the same whatever follows it, no
-/// part of it is more than incomplete; and what is malformed does not become good by more bytes.
+/// Any bytes as a greeting of the PROXY protocol. Nothing crashes; what is complete stays the same whatever follows it,
+/// no part of it is more than incomplete; and what is malformed does not become good by more bytes.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzProxy(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = UnsafeRawBufferPointer(start: start, count: count)

@@ -50,8 +50,8 @@ extension EtcdSchema {
     package let isRepeatable: Bool
     /// Whether a call waits for another client by design, so that no default deadline may cut it.
     package let waits: Bool
-    /// Whether old releases take a call from anybody though authentication is on, so that etcd is not to see an anonymous
-    /// one.
+    /// Whether old releases take a call from anybody though authentication is on, so that etcd is not to see an
+    /// anonymous one.
     package let needsUser: Bool
     /// The number field that a request must have set for that; 0 where it holds for all.
     package let needsUserIf: UInt32

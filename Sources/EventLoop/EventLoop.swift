@@ -62,8 +62,8 @@ package final class EventLoop {
     precondition(remote.isCurrent, "called from a thread that is not the event loop's")
   }
 
-  /// Calls `body` once a turn, before the loop waits for events (`uv_prepare_t`). The loop keeps `body`, so that it must
-  /// not own the loop.
+  /// Calls `body` once a turn, before the loop waits for events (`uv_prepare_t`). The loop keeps `body`, so that it
+  /// must not own the loop.
   package func beforeWaiting(_ body: @escaping () -> Void) {
     hooks.append(PrepareHook(loop: self, body: body))
   }
@@ -91,7 +91,8 @@ extension EventLoop {
     private struct State {
       var jobs: [@Sendable () -> Void] = []
       var wakeUp: WakeUp?
-      /// Whether the loop has run and ended: a job would be kept for nothing, and with it all that it holds, often the loop.
+      /// Whether the loop has run and ended: a job would be kept for nothing, and with it all that it holds, often the
+      /// loop.
       var hasEnded = false
     }
 

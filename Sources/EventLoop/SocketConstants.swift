@@ -1,11 +1,12 @@
 internal import CLibuv
 import Glibc
 
-/// The constants of socket(2), send(2), recv(2), shutdown(2) and setsockopt(2) that glibc declares as the cases of enums.
+/// The constants of socket(2), send(2), recv(2), shutdown(2) and setsockopt(2) that glibc declares as the cases of
+/// enums.
 ///
 /// Clang gives each of those to the first C module that includes its header, and Swift finds it only in a file that
-/// imports this very module. Which one is first depends on the files that are compiled together. So they are named here,
-/// where every module that can be first is imported, and nowhere else.
+/// imports this very module. Which one is first depends on the files that are compiled together. So they are named
+/// here, where every module that can be first is imported, and nowhere else.
 package enum SocketConstants {
   package static var stream: Int32 { Int32(SOCK_STREAM.rawValue) }
   package static var closeOnExec: Int32 { Int32(SOCK_CLOEXEC.rawValue) }

@@ -1,10 +1,11 @@
 import Glibc
 
-/// Makes the system notice a peer that has vanished without a word (tcp(7)): a connection that is idle for 15 s is probed
-/// every 5 s, and given up, with an error, after three probes. Sockets accepted by a listening socket inherit this.
+/// Makes the system notice a peer that has vanished without a word (tcp(7)): a connection that is idle for 15 s is
+/// probed every 5 s, and given up, with an error, after three probes. Sockets accepted by a listening socket inherit
+/// this.
 ///
-/// - Parameter patience: after how many milliseconds to give up where the peer does not take what is sent, too; nil leaves
-///   that to whoever sends.
+/// - Parameter patience: after how many milliseconds to give up where the peer does not take what is sent, too; nil
+///   leaves that to whoever sends.
 package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
   func set(_ level: Int32, _ option: Int32, _ value: Int32) {
     var value = value
@@ -17,15 +18,15 @@ package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
   if let patience { set(SocketConstants.tcp, TCP_USER_TIMEOUT, patience) }
 }
 
-/// Whether a peer that has left has closed only its sending side, so that it may still read: a reset shows as an error and
-/// a hang-up (poll(2)).
+/// Whether a peer that has left has closed only its sending side, so that it may still read: a reset shows as an error
+/// and a hang-up (poll(2)).
 package func isHalfOpen(_ descriptor: Int32) -> Bool {
   var state = pollfd(fd: descriptor, events: 0, revents: 0)
   return poll(&state, 1, 0) == 0
 }
 
-/// Whether more than `count` bytes have ever come from the peer; nil where the system does not say, as of connections that
-/// are not TCP's.
+/// Whether more than `count` bytes have ever come from the peer; nil where the system does not say, as of connections
+/// that are not TCP's.
 package func hasReceivedBytes(_ descriptor: Int32, beyond count: Int) -> Bool? {
   // `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received`.
   let offset = 128

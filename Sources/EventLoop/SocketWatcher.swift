@@ -51,7 +51,8 @@ package final class SocketWatcher {
     uv_poll_start(handle, events.rawValue) { handle, status, events in
       let watcher = Unmanaged<SocketWatcher>.fromOpaque(handle!.pointee.data).takeUnretainedValue()
       guard status < 0 else { return watcher.body(SocketEvents(rawValue: events)) }
-      // libuv has stopped watching, but there may be bytes to read before the error: it is seen again until it was read.
+      // libuv has stopped watching, but there may be bytes to read before the error: it is seen again until it was
+      // read.
       watcher.start()
       watcher.body(watcher.events)
     }

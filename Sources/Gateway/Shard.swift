@@ -46,8 +46,8 @@ final class Shard {
   private var drainTimer: LoopTimer?
   private var sync: EndpointSync?
   private var isClosed = false
-  /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's answers
-  /// waiting.
+  /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's
+  /// answers waiting.
   private static let maxRuns = 16
 
   /// - Parameters:
@@ -85,8 +85,8 @@ final class Shard {
     loop.beforeWaiting { [unowned self] in turn() }
   }
 
-  /// Runs once a turn of the loop, before it waits: what has come in since is served, and what that made goes out in one
-  /// write.
+  /// Runs once a turn of the loop, before it waits: what has come in since is served, and what that made goes out in
+  /// one write.
   private func turn() {
     guard !isClosed else { return }
     var runs = 0
@@ -155,7 +155,8 @@ final class Shard {
 
   // MARK: - The end
 
-  /// Takes no more connections, ends streams that have no end of their own, lets requests under way finish for up to `patience` milliseconds, and ends the loop.
+  /// Takes no more connections, ends streams that have no end of their own, lets requests under way finish for up to
+  /// `patience` milliseconds, and ends the loop.
   func drain(patience: UInt64) {
     loop.checkOnLoop()
     guard drainTimer == nil else { return }

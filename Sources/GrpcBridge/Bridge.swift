@@ -24,8 +24,8 @@ package final class Bridge {
     package var maxWatchBytes = 4 << 20
     /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
     package var leaseStreamIdle: UInt64 = 60_000
-    /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28 take
-    /// them.
+    /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28
+    /// take them.
     package var keepalivesNeedUsers: Bool
 
     package init(keepalivesNeedUsers: Bool = false) { self.keepalivesNeedUsers = keepalivesNeedUsers }
@@ -116,8 +116,9 @@ package final class Bridge {
   /// cancels the call.
   package func start(_ call: Call, for caller: Caller) { start(call, for: caller, insteadOf: nil) }
 
-  /// Starts `call` with another token than `refused`, an earlier stream of the same user, went with: etcd has said that it
-  /// is no longer good, after the stream had been of use. Where etcd says so at once the bridge sees to it by itself.
+  /// Starts `call` with another token than `refused`, an earlier stream of the same user, went with: etcd has said that
+  /// it is no longer good, after the stream had been of use. Where etcd says so at once the bridge sees to it by
+  /// itself.
   package func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
     // An etcd that asks for no credentials looks after its queues by itself.
     if call.method.queue != nil, caller.isSomebody, channel.hold(call),
@@ -148,8 +149,8 @@ package final class Bridge {
     }
   }
 
-  /// Sends `call`, which has the token it is to go with, if any; without one perhaps not before etcd was asked whether it
-  /// may.
+  /// Sends `call`, which has the token it is to go with, if any; without one perhaps not before etcd was asked whether
+  /// it may.
   private func send(_ call: Call) {
     if call.method.userNeed != .none, call.token?.isEmpty != false, call.method.userNeed.holds(for: call.message) {
       anonymousGate.admit(call)
@@ -240,7 +241,8 @@ package final class Bridge {
     forward(question.call, for: caller)
   }
 
-  /// Holds back the rest of a response that is not read fast enough: etcd sends up to 1 MiB more of it, which is passed on.
+  /// Holds back the rest of a response that is not read fast enough: etcd sends up to 1 MiB more of it, which is passed
+  /// on.
   package func pause(_ call: Call) { channel(for: call).pause(call) }
 
   /// Takes ``pause(_:)`` back.
@@ -256,8 +258,8 @@ package final class Bridge {
     } while channel.needsFlush || streams?.needsFlush == true || leases.needsFlush
   }
 
-  /// Takes other members in place of those it has. Calls under way are finished where they are, streams without an end go
-  /// on elsewhere.
+  /// Takes other members in place of those it has. Calls under way are finished where they are, streams without an end
+  /// go on elsewhere.
   package func update(_ endpoints: [Endpoint]) {
     self.endpoints = endpoints
     channel.update(endpoints)

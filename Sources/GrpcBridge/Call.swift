@@ -85,8 +85,8 @@ package struct CallMessage: ~Copyable {
 /// What a call's maker hears of it, on the loop of the call.
 ///
 /// From within each of these methods the ``Bridge`` may be asked for anything, on this call or on others: after
-/// ``Bridge/cancel(_:)`` nothing more is heard of a call, not even of bytes that have come already, and its delegate may
-/// go. ``Bridge/pause(_:)`` holds back the member, not what has come.
+/// ``Bridge/cancel(_:)`` nothing more is heard of a call, not even of bytes that have come already, and its delegate
+/// may go. ``Bridge/pause(_:)`` holds back the member, not what has come.
 package protocol CallDelegate: AnyObject {
   /// The response message begins; `length` is its size in bytes.
   func call(_ call: Call, willReceive length: Int)
@@ -187,8 +187,8 @@ package final class Call {
     self.delegate = delegate
   }
 
-  /// Whether it waits for its token. One that has ended in the meantime, by its deadline or its client's leave, does not;
-  /// nor does one whose place in a queue is being given up, though it is kept until that is done.
+  /// Whether it waits for its token. One that has ended in the meantime, by its deadline or its client's leave, does
+  /// not; nor does one whose place in a queue is being given up, though it is kept until that is done.
   var isHeld: Bool { phase == .loggingIn && place?.isWaiting != false }
 
   /// Whether response bytes have reached the delegate: from then on the call is not repeated.

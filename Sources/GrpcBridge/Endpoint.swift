@@ -23,8 +23,9 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     public let description: String
   }
 
-  /// Reads `http://HOST:PORT`, `https://HOST:PORT`, `HOST:PORT`, `unix:///PATH` or `unixs:///PATH`. The port is 2379 where
-  /// left out; an IPv6 address stands in brackets; the path of a socket may be relative, as in `unix://etcd.sock`.
+  /// Reads `http://HOST:PORT`, `https://HOST:PORT`, `HOST:PORT`, `unix:///PATH` or `unixs:///PATH`. The port is 2379
+  /// where left out; an IPv6 address stands in brackets; the path of a socket may be relative, as in
+  /// `unix://etcd.sock`.
   ///
   /// - Throws: ``ParseError`` with one line that names the text and its fault.
   public init(_ text: String) throws(ParseError) {
@@ -106,8 +107,8 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  /// What tells the member from others: `HOST:PORT`, with brackets around an IPv6 address (RFC 3986, section 3.2), or the
-  /// path of a socket.
+  /// What tells the member from others: `HOST:PORT`, with brackets around an IPv6 address (RFC 3986, section 3.2), or
+  /// the path of a socket.
   public var authority: String {
     if let path { return path }
     return host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"

@@ -4,7 +4,8 @@ package import Logging
 internal import SwiftProtobuf
 
 /// Asks the cluster for its members from time to time, so that those that come and go are noticed, as clientv3's
-/// `AutoSyncInterval` does. Learners, and members that have not started yet, are none to serve clients. Belongs to one loop.
+/// `AutoSyncInterval` does. Learners, and members that have not started yet, are none to serve clients. Belongs to one
+/// loop.
 package final class EndpointSync {
   private static let method = CallMethod(path: "/etcdserverpb.Cluster/MemberList", isRepeatable: true)
   private static let request: [UInt8] = {

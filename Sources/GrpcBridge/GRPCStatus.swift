@@ -29,8 +29,8 @@ package struct GRPCStatus: Error, Sendable, Equatable {
     case login
     /// This client, before or instead of an answer.
     case client
-    /// This client, as the connection has died, or has fallen silent, with the call at the member: etcd may have executed
-    /// it, and may even have died of it.
+    /// This client, as the connection has died, or has fallen silent, with the call at the member: etcd may have
+    /// executed it, and may even have died of it.
     case lost
     /// This client, which will not log the user in before so many seconds have passed.
     case throttled(retryAfter: Int)
@@ -93,8 +93,8 @@ extension GRPCStatus {
 }
 
 extension GRPCStatus {
-  /// Whether etcd, or what is in between, may have ended a stream with it for the sake of a single request. Nothing that is
-  /// about the caller or the member, and would meet every other request, too.
+  /// Whether etcd, or what is in between, may have ended a stream with it for the sake of a single request. Nothing
+  /// that is about the caller or the member, and would meet every other request, too.
   var mayBeOfOneRequest: Bool {
     guard origin == .server || origin == .client, !isPassing, !asksForNewToken else { return false }
     switch code {

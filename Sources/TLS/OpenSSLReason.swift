@@ -2,8 +2,8 @@ internal import COpenSSL
 
 /// One entry of OpenSSL's error queue (ERR_get_error(3)).
 ///
-/// The queue belongs to the thread, and what one call leaves there another takes for its own. So each call that may fail
-/// is preceded by ``clear()`` and, where it fails, followed by ``take()``.
+/// The queue belongs to the thread, and what one call leaves there another takes for its own. So each call that may
+/// fail is preceded by ``clear()`` and, where it fails, followed by ``take()``.
 struct OpenSSLReason {
   private let code: UInt
 

@@ -35,7 +35,8 @@ package final class RenewableTLSContext: Sendable {
   ///
   /// - Parameters:
   ///   - check: has the last word on a context.
-  ///   - report: hears, on any thread, when there is a new context, and once of each change that no context can be made of.
+  ///   - report: hears, on any thread, when there is a new context, and once of each change that no context can be made
+  ///     of.
   /// - Throws: ``TLSError`` of the kind `file`, or what `check` throws.
   package init(
     _ settings: TLSSettings, check: @escaping Check = { _ in },

@@ -145,8 +145,8 @@ package final class TLSContext: @unchecked Sendable {
 
 /// A session that can be gone on with by later connections (`SSL_SESSION`).
 ///
-/// Invariant for `@unchecked Sendable`: it is not changed once the callback has given it to us; its references are counted
-/// by OpenSSL.
+/// Invariant for `@unchecked Sendable`: it is not changed once the callback has given it to us; its references are
+/// counted by OpenSSL.
 final class ResumableSession: @unchecked Sendable {
   let raw: OpaquePointer
 

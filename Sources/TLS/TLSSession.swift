@@ -1,11 +1,11 @@
 internal import COpenSSL
 import Glibc
 
-/// One side of a TLS connection over a socket that does not block (`SSL`). It does not own the descriptor, and belongs to
-/// one thread at a time.
+/// One side of a TLS connection over a socket that does not block (`SSL`). It does not own the descriptor, and belongs
+/// to one thread at a time.
 ///
-/// Reads ahead: bytes may be here though the socket has none, so that whoever stops reading before ``Transfer/wantsReadable``
-/// has to look at ``hasPendingBytes`` before waiting for the socket.
+/// Reads ahead: bytes may be here though the socket has none, so that whoever stops reading before
+/// ``Transfer/wantsReadable`` has to look at ``hasPendingBytes`` before waiting for the socket.
 package final class TLSSession {
   /// How far a handshake or a goodbye has come.
   package enum Progress {
@@ -64,8 +64,8 @@ package final class TLSSession {
   /// Makes a client's side.
   ///
   /// - Parameters:
-  ///   - serverName: the name or the address that the server's certificate must be for. A name is also told to the server
-  ///     (SNI, RFC 6066, section 3).
+  ///   - serverName: the name or the address that the server's certificate must be for. A name is also told to the
+  ///     server (SNI, RFC 6066, section 3).
   ///   - peer: whatever tells this server from others: an earlier session with the same one is gone on with.
   ///   - offersProtocols: whether to agree on one of the context's protocols (ALPN).
   package convenience init(

@@ -1,6 +1,7 @@
 internal import COpenSSL
 
-/// What is wrong with a peer's certificate: OpenSSL's verdict (X509_STORE_CTX_get_error(3)) in words that say what to do.
+/// What is wrong with a peer's certificate: OpenSSL's verdict (X509_STORE_CTX_get_error(3)) in words that say what to
+/// do.
 struct VerificationFault: CustomStringConvertible {
   let code: Int32
   /// The certificate that did not pass: the peer's, or one above it.

@@ -3,7 +3,8 @@ internal import Glibc
 /// A growable buffer of bytes that owns its memory alone.
 ///
 /// It is what the transcoders write to: room is made once for a whole value, which is then written through a pointer.
-/// The memory comes from `malloc`, so that `release()` can hand it to C code that frees it. Running out of memory traps.
+/// The memory comes from `malloc`, so that `release()` can hand it to C code that frees it. Running out of memory
+/// traps.
 package struct ByteBuffer: ~Copyable, @unchecked Sendable {
   // Invariant (and why it is Sendable): `base` is null or memory of `capacity` bytes that only this value refers to;
   // the first `count` bytes are initialised and `count <= capacity`.

@@ -3,12 +3,12 @@
 /// Follows protobuf's JSON mapping (ProtoJSON): either name of a field, base64 in either alphabet, padded or not,
 /// integers as numbers or strings and with exponents, enums as names or numbers, `null` for a field that is not set.
 /// Unknown fields and unknown enum names are ignored unless handled strictly. A field that occurs twice, two fields of
-/// one oneof, an enum number that the schema does not have, and what the schema's ``Schema/Rules`` refuse are errors:
-/// a server may fail on what its own schema does not foresee, so none of it is written. Fields are written in the order in which they stand in the JSON; zero values of fields
-/// without presence are left out; repeated numbers are packed.
+/// one oneof, an enum number that the schema does not have, and what the schema's ``Schema/Rules`` refuse are errors: a
+/// server may fail on what its own schema does not foresee, so none of it is written. Fields are written in the order
+/// in which they stand in the JSON; zero values of fields without presence are left out; repeated numbers are packed.
 ///
-/// The output is at most four times as long as the input: of the three characters `-1,` of a list become ten bytes.
-/// A message's length stands before it, in one byte that is set aside; where it takes more, the message moves up. So a
+/// The output is at most four times as long as the input: of the three characters `-1,` of a list become ten bytes. A
+/// message's length stands before it, in one byte that is set aside; where it takes more, the message moves up. So a
 /// byte moves at most once for each level that it is nested in, of which there are `JSONReader.maximumDepth` at most.
 package enum JSONToProtobuf {
   private static let nothing: StaticString = ""

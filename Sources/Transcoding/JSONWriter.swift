@@ -78,9 +78,9 @@ enum JSONWriter {
 
   // MARK: Text
 
-  /// Appends the characters of `start..<end`, escaped as Go's encoding/json does it, which wrote etcd's answers from the
-  /// first version on: besides what JSON demands `<`, `>`, `&`, U+2028 and U+2029, so that the text may stand within
-  /// HTML or JavaScript. Each byte that is not UTF-8 becomes U+FFFD.
+  /// Appends the characters of `start..<end`, escaped as Go's encoding/json does it, which wrote etcd's answers from
+  /// the first version on: besides what JSON demands `<`, `>`, `&`, U+2028 and U+2029, so that the text may stand
+  /// within HTML or JavaScript. Each byte that is not UTF-8 becomes U+FFFD.
   ///
   /// - Parameter isEnd: Whether the text ends here; if not, a character that is cut short is left alone.
   /// - Returns: Where it stopped: at `end`, or at most three bytes before.

@@ -1,8 +1,8 @@
 /// Takes a protobuf message apart as it arrives (protobuf documentation, "Encoding"), for those who know the few fields
 /// that they want: nothing is copied, and no tree is made of it.
 ///
-/// A field is known by its path: four bits for each field number on the way to it, the outermost first, so that `0x13` is
-/// field 3 of the message in field 1. What has a number beyond 15 is passed over, and so is what is not asked for.
+/// A field is known by its path: four bits for each field number on the way to it, the outermost first, so that `0x13`
+/// is field 3 of the message in field 1. What has a number beyond 15 is passed over, and so is what is not asked for.
 package struct ProtobufPushParser {
   package enum Event {
     /// A field that is a number, or a bool.
@@ -58,8 +58,8 @@ package struct ProtobufPushParser {
     guard !isMalformed, case .tag = stage, levels.count == 1, levels[0].left == 0, shift == 0 else { throw Malformed() }
   }
 
-  /// Takes the next event out of `input`; nil where more bytes are needed, there is no more, or what comes is no message.
-  /// To be asked until then.
+  /// Takes the next event out of `input`; nil where more bytes are needed, there is no more, or what comes is no
+  /// message. To be asked until then.
   package mutating func next(_ input: inout UnsafeRawBufferPointer) -> Event? {
     guard !isMalformed else { return nil }
     do throws(Malformed) {

@@ -1,13 +1,13 @@
 /// The protobuf wire format to JSON, as it arrives: a push parser that takes the message in pieces of any size and puts
 /// out all the JSON that is known.
 ///
-/// Follows protobuf's JSON mapping (ProtoJSON) as etcd's own gateway uses it: names as in the `.proto` file, zero values
-/// left out unless the field has presence, 64-bit integers as strings, bytes as padded base64, enums by name (by number
-/// where there is none), no white space. Unknown fields, and known ones of another wire type, are skipped.
+/// Follows protobuf's JSON mapping (ProtoJSON) as etcd's own gateway uses it: names as in the `.proto` file, zero
+/// values left out unless the field has presence, 64-bit integers as strings, bytes as padded base64, enums by name (by
+/// number where there is none), no white space. Unknown fields, and known ones of another wire type, are skipped.
 ///
-/// What is out cannot be taken back, so members stand in the order of the wire. Serializers write fields in the order of
-/// their numbers and each field once, which is all that is understood: where a field comes a second time, a repeated one
-/// after other fields, or a second field of a oneof (protobuf has the last one win, or merges them), the message is
+/// What is out cannot be taken back, so members stand in the order of the wire. Serializers write fields in the order
+/// of their numbers and each field once, which is all that is understood: where a field comes a second time, a repeated
+/// one after other fields, or a second field of a oneof (protobuf has the last one win, or merges them), the message is
 /// refused.
 ///
 /// It holds no more of the input than one incomplete number or character; bytes and strings of any length pass through.

@@ -2,8 +2,8 @@
 package enum UTF8Text {
   /// Looks at the first characters of `bytes`.
   ///
-  /// - Returns: how many bytes are whole, well-formed characters; nil where those after them can be the beginning of none,
-  ///   whatever follows.
+  /// - Returns: how many bytes are whole, well-formed characters; nil where those after them can be the beginning of
+  ///   none, whatever follows.
   package static func wellFormed(_ bytes: UnsafeRawBufferPointer) -> Int? {
     guard let base = bytes.baseAddress else { return 0 }
     let start = base.assumingMemoryBound(to: UInt8.self)

@@ -2,7 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of `docs/quick-start.md`, `docs/streams.md` and of the README's section about streams, as they stand there.
+/// The examples of `docs/quick-start.md`, `docs/streams.md` and of the README's section about streams, as they stand
+/// there.
 @Suite(.timeLimit(.minutes(15)))
 struct ExampleTests {
   @Test func thereAreExamplesInEveryLanguage() throws {
@@ -55,8 +56,8 @@ struct ExampleTests {
     }
   }
 
-  /// The text without the numbers that each etcd chooses for itself (all others have to be as they are), and without line
-  /// feeds at its end: the value of a key has none.
+  /// The text without the numbers that each etcd chooses for itself (all others have to be as they are), and without
+  /// line feeds at its end: the value of a key has none.
   private static func comparable(_ text: String) -> String {
     text.replacing(/\n+$/) { _ in "" }
       .replacing(/"(cluster_id|member_id|raft_term)":"[0-9]+"/) { "\"\($0.output.1)\":\"-\"" }

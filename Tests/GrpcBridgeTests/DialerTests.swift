@@ -80,7 +80,8 @@ import Testing
   }
 }
 
-/// A port on which connections are neither taken nor refused: its queue is full, and what comes to it is dropped (listen(2)).
+/// A port on which connections are neither taken nor refused: its queue is full, and what comes to it is dropped
+/// (listen(2)).
 private final class FullListener {
   let port: UInt16
   private let descriptors: [Int32]

@@ -104,7 +104,8 @@ import Testing
     }
   }
 
-  /// A key under a passphrase (of no certificate): made by `openssl genpkey -algorithm ED25519 -aes256 -pass pass:test`.
+  /// A key under a passphrase (of no certificate): made by `openssl genpkey -algorithm ED25519 -aes256 -pass
+  /// pass:test`.
   private static let lockedKey = """
     -----BEGIN ENCRYPTED PRIVATE KEY-----
     MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgDF+xfrFYBMAICCAAw

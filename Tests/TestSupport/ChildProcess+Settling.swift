@@ -7,7 +7,8 @@ extension ChildProcess {
 
   /// What it holds once its descriptors have not changed for a while, so that what was under way has come to its end.
   ///
-  /// On a busy machine that may be too early: then it is more than what stays, and what is compared with it later passes.
+  /// On a busy machine that may be too early: then it is more than what stays, and what is compared with it later
+  /// passes.
   package func settledHolding() async throws -> Holding {
     var last = openDescriptors
     var stableSince = ContinuousClock.now

@@ -154,7 +154,8 @@ extension ChildProcess {
   }
 }
 
-/// Forks and executes `command` without this process's ignored signals and signal mask; descriptors are close-on-exec here.
+/// Forks and executes `command` without this process's ignored signals and signal mask; descriptors are close-on-exec
+/// here.
 func spawn(_ command: [String], _ variables: [String], output: String, error: String) throws -> pid_t {
   var actions = posix_spawn_file_actions_t()
   posix_spawn_file_actions_init(&actions)

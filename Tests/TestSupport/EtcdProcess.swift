@@ -35,7 +35,8 @@ package final class EtcdProcess: Sendable {
   package var socketPath: String { "\(directory)/\(socketName)" }
   /// etcd takes nothing but `NAME:PORT`, relative to its working directory.
   private var socketName: String { "\(name):0" }
-  /// Where clients that want TLS connect, by another name or address of its host if one is given; empty where there is no TLS.
+  /// Where clients that want TLS connect, by another name or address of its host if one is given; empty where there is
+  /// no TLS.
   package func secureURL(_ name: String? = nil) -> String { tls.map { "https://\(name ?? host):\($0.port)" } ?? "" }
 
   /// Calls of etcd's own HTTP side: its JSON gateway, `/health`, `/metrics`.

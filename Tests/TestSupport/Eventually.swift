@@ -1,7 +1,7 @@
 /// How long a test waits for what has to come, whatever else the machine is doing: the one limit of the suite.
 ///
-/// It says that nothing comes any more, not how fast anything is. What would come by itself in less time than that
-/// (a timeout of the gateway's, say) is switched off or told apart by the test. Shorter waits are for what must not come.
+/// It says that nothing comes any more, not how fast anything is. What would come by itself in less time than that (a
+/// timeout of the gateway's, say) is switched off or told apart by the test. Shorter waits are for what must not come.
 package let suiteLimit = Duration.seconds(90)
 
 /// Asks `condition` again and again until it yields a value.

@@ -80,13 +80,15 @@ package final class GatewayProcess: Sendable {
 
 /// Runs `body` with a gateway in front of `endpoints`, then ends it with SIGTERM and expects a clean exit.
 ///
-/// Where the environment of the tests has `OVER_TLS`, its first address has TLS, which connections of the task know how to
-/// make: what is true over HTTP has to be so over HTTPS.
+/// Where the environment of the tests has `OVER_TLS`, its first address has TLS, which connections of the task know how
+/// to make: what is true over HTTP has to be so over HTTPS.
 /// - Parameters:
 ///   - endpoints: client URLs of etcd; none where `arguments` name them.
-///   - arguments: more arguments of `etcd-rest serve`; where `--listen` is not among them it has a free port of 127.0.0.1.
+///   - arguments: more arguments of `etcd-rest serve`; where `--listen` is not among them it has a free port of
+///     127.0.0.1.
 ///   - environment: more environment variables.
-/// - Throws: what `body` throws; `TestSupportError` where the gateway does not start, died meanwhile or does not end well.
+/// - Throws: what `body` throws; `TestSupportError` where the gateway does not start, died meanwhile or does not end
+///   well.
 package func withGateway<Value>(
   _ endpoints: [String], _ arguments: [String] = [], environment: [String: String] = [:],
   isolation: isolated (any Actor)? = #isolation, _ body: (GatewayProcess) async throws -> Value

@@ -1,7 +1,7 @@
 /// The response to a stream's request over HTTP/1.1: lines of JSON, as the gateway inside etcd sends them.
 ///
-/// It is strict: a message has to be one line, and the line one chunk of its own (RFC 9112, section 7.1), unless it is told
-/// that the server is the gateway inside etcd, which spreads lines of more than about 2 KB over several chunks.
+/// It is strict: a message has to be one line, and the line one chunk of its own (RFC 9112, section 7.1), unless it is
+/// told that the server is the gateway inside etcd, which spreads lines of more than about 2 KB over several chunks.
 package actor JSONStream {
   /// For closing, resetting or half-closing, and for its socket options.
   package nonisolated let connection: HTTPConnection
@@ -42,7 +42,8 @@ package actor JSONStream {
   }
 
   /// The next line, with its line feed and whatever it says; nil at the proper end of the response.
-  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` where a chunk is not one line.
+  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` where a chunk is not one
+  ///   line.
   package func nextLine(timeout: Duration = suiteLimit) async throws -> [UInt8]? {
     let head = try await head(timeout: timeout)
     guard head.status == 200 else {

@@ -2,7 +2,8 @@ internal import CNamespaces
 import Foundation
 
 /// A network of its own (network_namespaces(7)) with nothing in it but a loopback device. It needs root and `ip`
-/// (iproute2). The kernel removes it with its last descriptor: this object's, and those of sockets and processes inside.
+/// (iproute2). The kernel removes it with its last descriptor: this object's, and those of sockets and processes
+/// inside.
 final class Namespace: Sendable {
   private let descriptor: Int32
 
@@ -40,7 +41,8 @@ final class Namespace: Sendable {
   }
 }
 
-/// Runs `body` on a thread that ends with it: namespaces are a property of threads, and those of Swift's pool are shared.
+/// Runs `body` on a thread that ends with it: namespaces are a property of threads, and those of Swift's pool are
+/// shared.
 func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
   try await withCheckedThrowingContinuation { continuation in
     Thread { continuation.resume(with: Result(catching: body)) }.start()

@@ -1,7 +1,7 @@
 import Foundation
 
-/// A network of its own, joined to this process's by a pair of virtual Ethernet devices: clients in it can be cut off so
-/// that not one packet of theirs, not even a FIN, arrives any more.
+/// A network of its own, joined to this process's by a pair of virtual Ethernet devices: clients in it can be cut off
+/// so that not one packet of theirs, not even a FIN, arrives any more.
 ///
 /// The kernel removes the pair with the namespace.
 package final class NetworkNamespace: Sendable {

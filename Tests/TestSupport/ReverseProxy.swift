@@ -125,7 +125,8 @@ extension ReverseProxy {
 }
 
 extension ChildProcess {
-  /// Whether the process itself listens on this TCP port: a connection alone might be to another one (proc(5), `net/tcp`).
+  /// Whether the process itself listens on this TCP port: a connection alone might be to another one (proc(5),
+  /// `net/tcp`).
   fileprivate func listens(on port: UInt16) -> Bool {
     let files = FileManager.default
     let suffix = String(format: ":%04X", port)

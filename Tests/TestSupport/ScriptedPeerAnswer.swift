@@ -28,8 +28,8 @@ extension ScriptedPeer {
     case goAway(lastStream: Int32, code: UInt32)
     /// Closes the connection once everything before is written: with FIN, or with RST if `abruptly`.
     case close(abruptly: Bool)
-    /// Neither reads nor writes on the connection from here on, as if the process stood still: the system under it takes
-    /// what comes.
+    /// Neither reads nor writes on the connection from here on, as if the process stood still: the system under it
+    /// takes what comes.
     case freeze
     /// Goes on once the client has acknowledged a PING: it has read all that was sent before.
     case barrier

@@ -121,7 +121,8 @@ extension PeerSession {
 
   func submitGoAway(lastStream: Int32, code: UInt32) {
     if lastStream == .max && code == HTTP2Error.noError {
-      // Streams that are on their way are still taken, as the announcement says: after any other GOAWAY nghttp2 ignores them.
+      // Streams that are on their way are still taken, as the announcement says: after any other GOAWAY nghttp2 ignores
+      // them.
       nghttp2_submit_shutdown_notice(session)
     } else {
       nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), lastStream, code, nil, 0)

@@ -2,7 +2,8 @@ import Glibc
 import TestSupport
 import Testing
 
-/// The clients that tests of streams are made of, against the gateway inside etcd, and the networks they are cut off in.
+/// The clients that tests of streams are made of, against the gateway inside etcd, and the networks they are cut off
+/// in.
 @Suite(.timeLimit(.minutes(15)))
 struct StreamClientTests {
   @Test(arguments: EtcdVersion.allCases)

@@ -2,7 +2,8 @@ import TestSupport
 
 @testable import Transcoding
 
-/// Random messages as a serializer may write them: fields in order, repeated numbers packed or not, zeros written or not.
+/// Random messages as a serializer may write them: fields in order, repeated numbers packed or not, zeros written or
+/// not.
 struct RandomMessage {
   var random: SeededGenerator
 

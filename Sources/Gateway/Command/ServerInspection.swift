@@ -3,8 +3,8 @@ import Glibc
 import GrpcBridge
 import TLS
 
-/// What an etcd shows of itself over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC 9110,
-/// section 6.6.1), and its certificate.
+/// What an etcd shows of itself over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC
+/// 9110, section 6.6.1), and its certificate.
 struct ServerInspection: Sendable {
   /// The version of TLS and the certificate, in one line; nil where there is no TLS.
   let tls: String?

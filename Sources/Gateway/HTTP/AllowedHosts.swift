@@ -1,13 +1,13 @@
 import GrpcBridge
 
-/// The hosts that a request may name which has no credentials that etcd checks (`--allowed-hosts`): addresses in numbers, localhost,
-/// names without a dot, which no site of the Internet has (ICANN's "dotless domains" are forbidden) but services of one
-/// network do, and those that are listed.
+/// The hosts that a request may name which has no credentials that etcd checks (`--allowed-hosts`): addresses in
+/// numbers, localhost, names without a dot, which no site of the Internet has (ICANN's "dotless domains" are forbidden)
+/// but services of one network do, and those that are listed.
 ///
 /// A page's name may come to mean any address, such as that of a gateway which only its user's machine can reach ("DNS
-/// rebinding"): to a browser the gateway then is of the page's own origin. What the browser cannot change is the name in
-/// `Host`. It has no credentials that etcd would take, either; but only where etcd looks at them (``HostGate``) are requests which
-/// have some none of such a page's.
+/// rebinding"): to a browser the gateway then is of the page's own origin. What the browser cannot change is the name
+/// in `Host`. It has no credentials that etcd would take, either; but only where etcd looks at them (``HostGate``) are
+/// requests which have some none of such a page's.
 struct AllowedHosts: Sendable {
   private var allowsAll = false
   /// In lower case, without a port.
@@ -60,7 +60,8 @@ struct AllowedHosts: Sendable {
       && (rest.isEmpty || rest.first == UInt8(ascii: ":") && rest.dropFirst().allSatisfy(isDigit))
   }
 
-  /// Four numbers below 256: browsers write every other form of an address in this one (URL Standard, "IPv4 serializer").
+  /// Four numbers below 256: browsers write every other form of an address in this one (URL Standard, "IPv4
+  /// serializer").
   private static func isIPv4(_ name: some Collection<UInt8>) -> Bool {
     var parts = 1
     var digits = 0
@@ -91,8 +92,8 @@ struct AllowedHosts: Sendable {
 }
 
 extension Exchange {
-  /// Checks the names by which a request without credentials asks for the gateway: that of `Host`, and, from a proxy that is
-  /// trusted, that which it tells of. A request of HTTP/1.0 may have none, but is not a browser's.
+  /// Checks the names by which a request without credentials asks for the gateway: that of `Host`, and, from a proxy
+  /// that is trusted, that which it tells of. A request of HTTP/1.0 may have none, but is not a browser's.
   ///
   /// - Throws: ``RequestError`` with 421 (RFC 9110, section 15.5.20).
   func checkHost(_ allowed: AllowedHosts) throws(RequestError) {

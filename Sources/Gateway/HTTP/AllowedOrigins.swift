@@ -1,8 +1,9 @@
-/// The origins (RFC 6454) whose pages may read answers, change anything, and open WebSockets: that of the gateway itself,
-/// and those that were listed.
+/// The origins (RFC 6454) whose pages may read answers, change anything, and open WebSockets: that of the gateway
+/// itself, and those that were listed.
 ///
-/// What other pages may do over HTTP is up to ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the user's Basic credentials where it has them, and
-/// leaves it to the server to look at where the page is from (RFC 6455, section 10.2).
+/// What other pages may do over HTTP is up to ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the
+/// user's Basic credentials where it has them, and leaves it to the server to look at where the page is from (RFC 6455,
+/// section 10.2).
 struct AllowedOrigins: Sendable {
   /// What a page of some origin may do.
   enum Access {
@@ -55,10 +56,10 @@ struct AllowedOrigins: Sendable {
   /// - Parameters:
   ///   - origin: the request's `Origin` header; `null`, for pages that have none, is no origin.
   ///   - host: its `Host` header.
-  ///   - isSecure: whether it came over TLS. The scheme of the same origin is `https` then; else it may be either, as TLS
-  ///     may end before the gateway.
-  /// - Returns: ``Access/full`` for the gateway's own and those listed by name, ``Access/anonymous`` where `*` stands for
-  ///   them.
+  ///   - isSecure: whether it came over TLS. The scheme of the same origin is `https` then; else it may be either, as
+  ///     TLS may end before the gateway.
+  /// - Returns: ``Access/full`` for the gateway's own and those listed by name, ``Access/anonymous`` where `*` stands
+  ///   for them.
   func changes(of origin: String, host: String, isSecure: Bool) -> Access {
     let others = allowsAll ? Access.anonymous : .nothing
     guard let (scheme, authority) = Self.parts(origin) else { return others }

@@ -3,8 +3,8 @@ enum ChunkLine {
   /// Whether what comes before a piece of a chunked body is a line that everybody reads in the same way: libmicrohttpd
   /// before 1.0 takes a bare LF for its end, and anything for an extension.
   ///
-  /// A line that came by itself is overwritten by the time its chunk comes, so what this does not see may be wrong all the
-  /// same: nothing that follows on the connection may be taken for a request.
+  /// A line that came by itself is overwritten by the time its chunk comes, so what this does not see may be wrong all
+  /// the same: nothing that follows on the connection may be taken for a request.
   ///
   /// - Parameters:
   ///   - start: where the body begins in libmicrohttpd's buffer.

@@ -4,11 +4,11 @@ import Glibc
 /// A client's connection, from accept to close. libmicrohttpd pays no attention to a connection while its request is
 /// suspended: this object watches the socket, so that a client who leaves is noticed at once.
 final class ClientConnection {
-  /// A client that has closed its side may still read, but most have left: what has no end of its own ends after so many
-  /// milliseconds.
+  /// A client that has closed its side may still read, but most have left: what has no end of its own ends after so
+  /// many milliseconds.
   private static let grace: UInt64 = 500
-  /// How often a client that has closed its side is looked at, times ``grace``, before an answer that comes by itself is
-  /// given up: a client that has left for good cannot be told from one that reads on until something is sent.
+  /// How often a client that has closed its side is looked at, times ``grace``, before an answer that comes by itself
+  /// is given up: a client that has left for good cannot be told from one that reads on until something is sent.
   private static let patience = 10
 
   /// How long a client that is too slow may take to read so, in milliseconds, whatever it still sends.
@@ -151,8 +151,8 @@ final class ClientConnection {
     return true
   }
 
-  /// Whether libmicrohttpd closes the connection though the client has not, and may still be sending: closed with bytes that
-  /// nobody has read it is reset, and the client loses an answer that it has yet to read (RFC 9112, section 9.6).
+  /// Whether libmicrohttpd closes the connection though the client has not, and may still be sending: closed with bytes
+  /// that nobody has read it is reset, and the client loses an answer that it has yet to read (RFC 9112, section 9.6).
   ///
   /// - Parameter run: the run of libmicrohttpd that is not over yet.
   func mayBeSending(afterRun run: UInt64) -> Bool {
@@ -236,7 +236,8 @@ extension ClientConnection {
     return false
   }
 
-  /// Takes note of the next byte. A connection with one request after the other goes without: it would cost each something.
+  /// Takes note of the next byte. A connection with one request after the other goes without: it would cost each
+  /// something.
   fileprivate func awaitBytes() { watcher?.watch([.disconnect, .readable]) }
 
   /// Whether anything has come from the client yet.
@@ -244,8 +245,8 @@ extension ClientConnection {
     termination?.hasReceived ?? hasReceivedBytes(descriptor, beyond: greetingSize) ?? true
   }
 
-  /// Answers with 408 and closes the connection, on which libmicrohttpd has nothing to say while it waits for a request: it
-  /// is suspended until the client, who may still be sending, has had time to read that.
+  /// Answers with 408 and closes the connection, on which libmicrohttpd has nothing to say while it waits for a
+  /// request: it is suspended until the client, who may still be sending, has had time to read that.
   private func refuse(_ reason: String) {
     guard let connection else { return }
     watcher?.watch([])

@@ -1,10 +1,11 @@
 import GrpcBridge
 
-/// What pages of other origins may do: which answers a browser shows them (Fetch Standard, "CORS protocol"), and that no
-/// page changes anything that is not listed.
+/// What pages of other origins may do: which answers a browser shows them (Fetch Standard, "CORS protocol"), and that
+/// no page changes anything that is not listed.
 ///
-/// Both are for the user of a browser. A browser sends along what a page has posted before it looks at the answer, with the
-/// user's Basic credentials where it has them; and where etcd wants none, a page needs no more than the gateway's address.
+/// Both are for the user of a browser. A browser sends along what a page has posted before it looks at the answer, with
+/// the user's Basic credentials where it has them; and where etcd wants none, a page needs no more than the gateway's
+/// address.
 enum CrossOrigin {
   /// What a page may see of an answer's head besides what it always may.
   private static let exposedHeaders =
@@ -41,8 +42,9 @@ enum CrossOrigin {
     add("Access-Control-Expose-Headers", exposedHeaders)
   }
 
-  /// Why the request is not for its page to make, which would change something: it is of another origin that is not listed,
-  /// or, where `*` stands for that, uses the Basic credentials of its browser's user. Nil where the request is in order.
+  /// Why the request is not for its page to make, which would change something: it is of another origin that is not
+  /// listed, or, where `*` stands for that, uses the Basic credentials of its browser's user. Nil where the request is
+  /// in order.
   static func refusal(of exchange: Exchange, _ allowed: AllowedOrigins) -> RequestError? {
     let head = exchange.head
     guard let origin = head.origin, !head.method.isSafe else { return nil }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// How many of the process's descriptors its clients may have: the rest is kept back for etcd, files, and what is needed for a
-/// moment while a stream's connection changes hands.
+/// How many of the process's descriptors its clients may have: the rest is kept back for etcd, files, and what is
+/// needed for a moment while a stream's connection changes hands.
 struct DescriptorBudget: Sendable {
   /// Of a shard: its loop, its timers, what comes and goes within a turn.
   private static let perShard = 24

@@ -5,8 +5,8 @@ import Transcoding
 
 /// One request and its answer, between libmicrohttpd and a ``RequestHandler``. Belongs to its shard's loop.
 ///
-/// Invariant of the pointers: libmicrohttpd keeps the connection, and with it the bytes of ``head``, until it has told of
-/// the request's completion, upon which the exchange is released.
+/// Invariant of the pointers: libmicrohttpd keeps the connection, and with it the bytes of ``head``, until it has told
+/// of the request's completion, upon which the exchange is released.
 final class Exchange {
   private enum State {
     case receiving
@@ -215,9 +215,9 @@ final class Exchange {
     return try server.gate(self)
   }
 
-  /// Suspends the connection after a request that may be all that the client sends: resumed, libmicrohttpd would read first,
-  /// and take the end of what a client sends for the end of the client (MHD_connection_handle_read: its notion of what it
-  /// waits for is older than the suspension). Attended to, the connection goes on before it is read.
+  /// Suspends the connection after a request that may be all that the client sends: resumed, libmicrohttpd would read
+  /// first, and take the end of what a client sends for the end of the client (MHD_connection_handle_read: its notion
+  /// of what it waits for is older than the suspension). Attended to, the connection goes on before it is read.
   private func suspendAttended() {
     server.attend(connection)
     isAttended = true
@@ -433,8 +433,8 @@ final class Exchange {
 
   /// Takes the connection over, in place of an answer by libmicrohttpd.
   ///
-  /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` hears if the connection breaks
-  ///   before it has changed hands.
+  /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` hears if the connection
+  ///   breaks before it has changed hands.
   func takeOver(delegate: (any TakenOverConnectionDelegate)?) -> TakenOverConnection {
     settle(status: 0, response: nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
@@ -442,9 +442,9 @@ final class Exchange {
   /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).
   ///
   /// - Parameter headers: those of the answer besides `Connection` and `Date`; `Upgrade` must be among them.
-  /// - Returns: the socket, to which messages of that protocol are sent. `delegate` hears if the connection breaks before it
-  ///   has changed hands. What the client had sent after its request is heard of as the first that is read, whether or not
-  ///   the socket reads.
+  /// - Returns: the socket, to which messages of that protocol are sent. `delegate` hears if the connection breaks
+  ///   before it has changed hands. What the client had sent after its request is heard of as the first that is read,
+  ///   whether or not the socket reads.
   func upgrade(headers: HTTPResponse.Headers, delegate: any TakenOverConnectionDelegate) -> TakenOverConnection {
     let response = MHD_create_response_for_upgrade(
       { _, _, exchange, received, count, _, handle in
@@ -469,7 +469,8 @@ final class Exchange {
     CrossOrigin.addHeaders(for: head.origin, server.origins, add)
   }
 
-  /// Where chunks are read laxly, and trailers like heads, what comes after them may be something else for a proxy in front.
+  /// Where chunks are read laxly, and trailers like heads, what comes after them may be something else for a proxy in
+  /// front.
   private var isLastOfConnection: Bool { server.isLax && head.isChunked }
 
   private func answer(
@@ -505,8 +506,8 @@ final class Exchange {
     return false
   }
 
-  /// Answers before the request is complete, which libmicrohttpd cannot: the connection is taken over, and closed once the
-  /// client has had time to read the answer.
+  /// Answers before the request is complete, which libmicrohttpd cannot: the connection is taken over, and closed once
+  /// the client has had time to read the answer.
   private func respondEarly(_ answer: consuming HTTPResponse) {
     var others = ""
     addCommonHeaders { others += "\($0): \($1)\r\n" }

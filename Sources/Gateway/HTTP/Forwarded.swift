@@ -10,11 +10,12 @@ struct Forwarded: Equatable {
   var host: String?
 }
 
-/// The header fields by which proxies tell it: `Forwarded` (RFC 7239), and the `X-Forwarded-` fields that came before it.
+/// The header fields by which proxies tell it: `Forwarded` (RFC 7239), and the `X-Forwarded-` fields that came before
+/// it.
 ///
 /// Every value is a list to which each proxy appends, so that what comes from the client itself is at its left. It is
-/// therefore read from the right, over as many proxies as are trusted. Everything is total, and bounded by
-/// ``maxHops``: what is malformed is as if nobody had said it, and the request then counts as the proxy's own.
+/// therefore read from the right, over as many proxies as are trusted. Everything is total, and bounded by ``maxHops``:
+/// what is malformed is as if nobody had said it, and the request then counts as the proxy's own.
 ///
 /// Invariant of the pointers: as for ``RequestHead``, whose fields they are.
 struct ForwardedFields {

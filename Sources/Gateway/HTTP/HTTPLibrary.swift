@@ -21,8 +21,9 @@ struct HTTPLibrary: Sendable {
 
   /// The value of `MHD_OPTION_STRICT_FOR_CLIENT`.
   ///
-  /// Before 1.0 it adds nothing to what ``HeadCheck`` sees, while the refusal of a request without `Host` is sent with two
-  /// heads. From 1.0 on it has NUL, folded lines, bare CR and LF and blanks in names refused (RFC 9112, sections 2.2 and 5).
+  /// Before 1.0 it adds nothing to what ``HeadCheck`` sees, while the refusal of a request without `Host` is sent with
+  /// two heads. From 1.0 on it has NUL, folded lines, bare CR and LF and blanks in names refused (RFC 9112, sections
+  /// 2.2 and 5).
   var strictness: Int { isLax ? 0 : 1 }
 
   /// What is wrong with it that another version has mended; nil where nothing is known.

@@ -48,8 +48,8 @@ struct HTTPResponse: ~Copyable {
 }
 
 extension ByteBuffer {
-  /// The one shape of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later ones
-  /// `message`, and the gRPC code.
+  /// The one shape of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later
+  /// ones `message`, and the gRPC code.
   mutating func appendError(_ code: GRPCCode, _ message: String) {
     append("{\"error\":")
     appendJSONString(message)

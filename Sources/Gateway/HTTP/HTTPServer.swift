@@ -9,16 +9,17 @@ import TLS
 /// It accepts connections itself, whatever they come in on, and gives them to the one daemon: those with TLS through a
 /// ``TLSTermination`` each.
 ///
-/// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon waits in an epoll set of its own, which
-/// the loop watches. Inside it is edge-triggered: after each run, and each time a connection is resumed, it must run again
-/// for as long as it says that it has work to do.
+/// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon waits in an epoll set of its own,
+/// which the loop watches. Inside it is edge-triggered: after each run, and each time a connection is resumed, it must
+/// run again for as long as it says that it has work to do.
 final class HTTPServer {
   /// The limits of a server.
   struct Limits: Sendable {
-    /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64, a third of whose characters may be
-    /// slashes, which some clients escape.
+    /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64, a third of whose characters
+    /// may be slashes, which some clients escape.
     var requestBytes = 2816 << 10
-    /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a request.
+    /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a
+    /// request.
     var valueBytes = 1536 << 10
     /// The request line and headers may be this large together, in bytes.
     var headerBytes = 16 << 10
@@ -32,8 +33,8 @@ final class HTTPServer {
     var idleTimeout: UInt32 = 120
     /// How long requests may take on their way in.
     var clock = RequestClock.Limits()
-    /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for it
-    /// at the end of its TLS connection.
+    /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for
+    /// it at the end of its TLS connection.
     var tls = TLSTerminations.Limits()
     /// Who is believed when it says whom it passes a request on for.
     var proxies = TrustedProxies()
@@ -241,8 +242,8 @@ final class HTTPServer {
   /// Has libmicrohttpd look at a connection in each of its runs, before it reads or writes anything, until
   /// ``neglect(_:)``. To be called while the connection is not suspended.
   ///
-  /// In epoll mode it goes in each run through all connections whose timeout is not the daemon's, and lets each go on from
-  /// where it is (`MHD_epoll`, "Connections with custom timeouts must all be looked at"; 0.9.75 and 1.0.1 alike).
+  /// In epoll mode it goes in each run through all connections whose timeout is not the daemon's, and lets each go on
+  /// from where it is (`MHD_epoll`, "Connections with custom timeouts must all be looked at"; 0.9.75 and 1.0.1 alike).
   func attend(_ connection: OpaquePointer) {
     set_timeout(connection, limits.idleTimeout + 1)
     needsRun = true
@@ -250,8 +251,8 @@ final class HTTPServer {
 
   func neglect(_ connection: OpaquePointer) { set_timeout(connection, limits.idleTimeout) }
 
-  /// Has libmicrohttpd read a connection in its next run, whatever it has heard of it, unless the connection is suspended: it
-  /// takes a resumed one for ready. Not to be called while libmicrohttpd runs.
+  /// Has libmicrohttpd read a connection in its next run, whatever it has heard of it, unless the connection is
+  /// suspended: it takes a resumed one for ready. Not to be called while libmicrohttpd runs.
   func wake(_ connection: OpaquePointer) {
     guard is_suspended(connection) == 0 else { return }
     MHD_suspend_connection(connection)
@@ -274,8 +275,8 @@ final class HTTPServer {
 
   // MARK: - Connections
 
-  /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too; a
-  /// termination has two descriptors of its own, beside the one that is served.
+  /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too;
+  /// a termination has two descriptors of its own, beside the one that is served.
   private var hasRoom: Bool {
     let unserved = (terminations?.unservedCount ?? 0) + (greetings?.count ?? 0)
     guard connectionCount + unserved + sockets.partingCount < limits.connections else { return false }

@@ -1,5 +1,5 @@
-/// Bytes of a request's head, where they lie: in libmicrohttpd's memory of the connection, which lives until the request is
-/// completed.
+/// Bytes of a request's head, where they lie: in libmicrohttpd's memory of the connection, which lives until the
+/// request is completed.
 typealias HeadBytes = UnsafeBufferPointer<UInt8>
 
 extension Collection<UInt8> {

@@ -1,12 +1,12 @@
-/// Checks the head of a request line by line, so that nobody in front of the gateway can have read another request in it
-/// (RFC 9112, section 11.2). It looks at bytes and nothing else: no call, no allocation unless there is a fault.
+/// Checks the head of a request line by line, so that nobody in front of the gateway can have read another request in
+/// it (RFC 9112, section 11.2). It looks at bytes and nothing else: no call, no allocation unless there is a fault.
 ///
-/// libmicrohttpd before 1.0 takes liberties: it appends a folded line to the *name* of a field, takes a line that begins
-/// with a colon or NUL for the end of the head, ends values at NUL and lines at LF alone. What it swallows it does not show,
-/// but everything it hands out lies in its buffer where it came, with nothing changed but NULs in the place of colons and
-/// line ends. So each line must begin exactly where the one before has ended, with CRLF between, and the head end where the
-/// last one does: every gap is something that was swallowed. What remains needs a bare LF: NUL and LF look like CRLF, and in the
-/// four bytes at the end of the head so do LF, colon, CR, LF and their like.
+/// libmicrohttpd before 1.0 takes liberties: it appends a folded line to the *name* of a field, takes a line that
+/// begins with a colon or NUL for the end of the head, ends values at NUL and lines at LF alone. What it swallows it
+/// does not show, but everything it hands out lies in its buffer where it came, with nothing changed but NULs in the
+/// place of colons and line ends. So each line must begin exactly where the one before has ended, with CRLF between,
+/// and the head end where the last one does: every gap is something that was swallowed. What remains needs a bare LF:
+/// NUL and LF look like CRLF, and in the four bytes at the end of the head so do LF, colon, CR, LF and their like.
 struct HeadCheck {
   /// Whether libmicrohttpd reads lines laxly, so that they must be seen to follow each other.
   private let isLax: Bool
@@ -158,8 +158,8 @@ struct HeadCheck {
     return faults == 0
   }
 
-  /// Whether no byte is one that would end the target for another reader. Bytes beyond ASCII are none that a URI has, but
-  /// all readers take them as they are.
+  /// Whether no byte is one that would end the target for another reader. Bytes beyond ASCII are none that a URI has,
+  /// but all readers take them as they are.
   private static func isTarget(_ text: HeadBytes) -> Bool {
     var faults: UInt8 = 0
     for byte in text { faults |= byte <= 0x20 || byte == 0x7F || byte == UInt8(ascii: "#") ? 1 : 0 }

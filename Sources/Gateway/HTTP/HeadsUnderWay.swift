@@ -3,8 +3,8 @@ import Glibc
 
 /// A request's target in libmicrohttpd's buffer, of which it knows no query.
 ///
-/// The first byte of the query is NUL for as long as libmicrohttpd parses: it would make an entry of each parameter, without
-/// end, and 1.0.0 to 1.0.8 crash on some. The invariant of the pointer is that of ``Exchange``.
+/// The first byte of the query is NUL for as long as libmicrohttpd parses: it would make an entry of each parameter,
+/// without end, and 1.0.0 to 1.0.8 crash on some. The invariant of the pointer is that of ``Exchange``.
 struct ReceivedTarget {
   private let start: UnsafeMutablePointer<UInt8>
   private let count: Int
@@ -32,8 +32,8 @@ struct ReceivedTarget {
   }
 }
 
-/// The requests whose line libmicrohttpd has read, and whose fields it has not handed out yet: hardly ever more than those
-/// that come in pieces.
+/// The requests whose line libmicrohttpd has read, and whose fields it has not handed out yet: hardly ever more than
+/// those that come in pieces.
 struct HeadsUnderWay {
   // Each is in here once at most, and takes itself out before it goes.
   private var clients: [Unmanaged<ClientConnection>] = []
@@ -54,8 +54,8 @@ struct HeadsUnderWay {
     }
   }
 
-  /// The one whose head is whole: as libmicrohttpd hands that out at once, it is the one it is at work on. One that it has
-  /// answered by itself, in the middle of the head, has a response until it is closed.
+  /// The one whose head is whole: as libmicrohttpd hands that out at once, it is the one it is at work on. One that it
+  /// has answered by itself, in the middle of the head, has a response until it is closed.
   var whole: ClientConnection? {
     clients.last {
       guard let connection = $0.takeUnretainedValue().connection else { return false }

@@ -4,13 +4,13 @@ import GrpcBridge
 import Glibc
 import Transcoding
 
-/// An error that libmicrohttpd is about to answer by itself, as a page of HTML; version 0.9.75 with two heads if the fault
-/// is in `Content-Length`. Its log is told before, so that the answer can be ours.
+/// An error that libmicrohttpd is about to answer by itself, as a page of HTML; version 0.9.75 with two heads if the
+/// fault is in `Content-Length`. Its log is told before, so that the answer can be ours.
 struct LibraryAnswer {
   let status: UInt32
 
-  /// Answers in libmicrohttpd's place a request whose head is whole, and ends the connection: what libmicrohttpd sends after
-  /// that goes nowhere.
+  /// Answers in libmicrohttpd's place a request whose head is whole, and ends the connection: what libmicrohttpd sends
+  /// after that goes nowhere.
   func send(to client: ClientConnection) {
     let code: GRPCCode = status == 413 ? .resourceExhausted : .invalidArgument
     let answer = BareAnswer(status, code, message(for: client))

@@ -21,8 +21,8 @@ struct ListenFailure: Error, CustomStringConvertible {
 
 /// The sockets of a gateway: of each address one for each shard.
 ///
-/// The kernel spreads connections between TCP sockets that share a port (socket(7), SO_REUSEPORT). A Unix socket is one:
-/// its connections go to the shard that is there first.
+/// The kernel spreads connections between TCP sockets that share a port (socket(7), SO_REUSEPORT). A Unix socket is
+/// one: its connections go to the shard that is there first.
 struct Listeners: Sendable {
   /// How often to try to find a port that is free on all addresses of a host.
   private static let maxAttempts = 20
@@ -103,8 +103,8 @@ struct Listeners: Sendable {
     }
   }
 
-  /// Opens `count` sockets on each of the addresses, all on one port. Those that this machine does not have get none, so
-  /// long as it has one.
+  /// Opens `count` sockets on each of the addresses, all on one port. Those that this machine does not have get none,
+  /// so long as it has one.
   private static func sockets(
     _ count: Int, atAll addresses: [SocketAddress], port: UInt16
   ) -> Result<[[Int32]], LoopError> {

@@ -16,8 +16,8 @@ enum MediaType: CaseIterable {
     }
   }
 
-  /// The first type of an `Accept` header (RFC 9110, section 12.5.1) that is one of these, by its name and not as part of a
-  /// range. Weights do not count but for 0, which is a refusal.
+  /// The first type of an `Accept` header (RFC 9110, section 12.5.1) that is one of these, by its name and not as part
+  /// of a range. Weights do not count but for 0, which is a refusal.
   init?(firstIn header: HeadBytes) {
     for element in header.split(separator: UInt8(ascii: ",")) {
       let parts = element.split(separator: UInt8(ascii: ";"))

@@ -1,7 +1,7 @@
 import EventLoop
 
-/// What a proxy says at the beginning of a connection: whom it carries it for ("The PROXY protocol", versions 1 and 2, by
-/// HAProxy's authors, section 2). A total function of the bytes so far.
+/// What a proxy says at the beginning of a connection: whom it carries it for ("The PROXY protocol", versions 1 and 2,
+/// by HAProxy's authors, section 2). A total function of the bytes so far.
 enum ProxyGreeting: Equatable {
   /// More bytes are needed.
   case incomplete

@@ -5,7 +5,8 @@ import Logging
 
 /// Turns connections away whose address has too many. Belongs to its shard's loop.
 final class RejectedConnections {
-  /// How many of them have time to read why, at most: each takes a descriptor meanwhile, which one that floods must not have.
+  /// How many of them have time to read why, at most: each takes a descriptor meanwhile, which one that floods must not
+  /// have.
   private static let maxAnswered = 32
   /// How long to be silent about them in the log, in milliseconds.
   private static let silence: UInt64 = 60_000

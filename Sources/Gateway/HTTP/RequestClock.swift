@@ -3,8 +3,8 @@ import EventLoop
 /// Watches how long clients take to send their requests: a head has an end that no progress moves, a body a least rate.
 /// Belongs to its shard's loop.
 ///
-/// One timer looks from time to time at the connections on which something has happened since it last looked; requests that
-/// come and are answered in between cost nothing but a flag.
+/// One timer looks from time to time at the connections on which something has happened since it last looked; requests
+/// that come and are answered in between cost nothing but a flag.
 final class RequestClock {
   struct Limits: Sendable {
     /// How long a head may take from its first byte on, in milliseconds.

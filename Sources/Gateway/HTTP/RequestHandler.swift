@@ -2,15 +2,16 @@ import GrpcBridge
 
 /// What answers a request. Made when the head has come; it hears of the body, of its end, and of a client who leaves.
 ///
-/// It answers through its ``Exchange``, once: with a whole response from `received` on, or with a stream that libmicrohttpd
-/// reads from it, from `receivedEnd` on. A response before `receivedEnd` ends the connection.
+/// It answers through its ``Exchange``, once: with a whole response from `received` on, or with a stream that
+/// libmicrohttpd reads from it, from `receivedEnd` on. A response before `receivedEnd` ends the connection.
 protocol RequestHandler: AnyObject {
   /// How large the request's body may be; nil for as large as any.
   var bodyLimit: BodyLimit? { get }
-  /// Whether the answer may be long in coming, by design, or has no end: it is given up half a second after its client has
-  /// closed its side, others somewhat later (``ClientConnection``).
+  /// Whether the answer may be long in coming, by design, or has no end: it is given up half a second after its client
+  /// has closed its side, others somewhat later (``ClientConnection``).
   var isEndless: Bool { get }
-  /// Whether the request goes to etcd in its client's name, and so has to ask for a host that it may (``AllowedHosts``).
+  /// Whether the request goes to etcd in its client's name, and so has to ask for a host that it may
+  /// (``AllowedHosts``).
   var isForEtcd: Bool { get }
   /// Whether the handler keeps pieces of the body, which then count as kept for the client (`--max-memory`).
   var keepsBody: Bool { get }

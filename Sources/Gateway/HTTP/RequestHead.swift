@@ -25,7 +25,8 @@ struct RequestHead {
   var hasContentEncoding = false
   /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
   var origin: HeadBytes?
-  /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request Headers).
+  /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request
+  /// Headers).
   var fetchSite: HeadBytes?
   /// The last event that a client has seen of a stream that it goes on with (HTML Standard, section 9.2.4).
   var lastEventID: HeadBytes?

@@ -3,12 +3,12 @@ import Glibc
 import GrpcBridge
 import TLS
 
-/// One client's TLS connection, ended in front of libmicrohttpd: what comes over it goes through a pair of Unix sockets,
-/// whose other end libmicrohttpd has for the client's connection. Belongs to its shard's loop.
+/// One client's TLS connection, ended in front of libmicrohttpd: what comes over it goes through a pair of Unix
+/// sockets, whose other end libmicrohttpd has for the client's connection. Belongs to its shard's loop.
 ///
-/// Back-pressure goes through: of each direction at most one buffer waits here, and its sender is not read meanwhile. Ends
-/// go through, too. A client that says goodbye half-closes the pair, one that is lost closes it. The end of what is served
-/// becomes close_notify and FIN, a bad end FIN alone or a reset: no client takes a part for the whole.
+/// Back-pressure goes through: of each direction at most one buffer waits here, and its sender is not read meanwhile.
+/// Ends go through, too. A client that says goodbye half-closes the pair, one that is lost closes it. The end of what
+/// is served becomes close_notify and FIN, a bad end FIN alone or a reset: no client takes a part for the whole.
 final class TLSTermination {
   /// Where the termination is between accept and close.
   private enum Phase {
@@ -21,7 +21,8 @@ final class TLSTermination {
     case closed
   }
 
-  /// A client that has closed its side is gone if nothing moves for so many milliseconds, as for ``TakenOverConnection``.
+  /// A client that has closed its side is gone if nothing moves for so many milliseconds, as for
+  /// ``TakenOverConnection``.
   private static let grace = TakenOverConnection.grace
 
   let peer: SocketAddress

@@ -1,14 +1,16 @@
 import EventLoop
 import Glibc
 
-/// What the owner of a ``TakenOverConnection`` hears of it, on its shard's loop, and never from inside a method of the socket.
+/// What the owner of a ``TakenOverConnection`` hears of it, on its shard's loop, and never from inside a method of the
+/// socket.
 protocol TakenOverConnectionDelegate: AnyObject {
   /// The client has sent bytes, valid during the call only. Heard only where the socket was told to read.
   func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer)
   /// All that was queued is with the system.
   func socketHasRoom(_ socket: TakenOverConnection)
-  /// The client's system has taken nothing for the stall limit though there is something to take, or less than it should
-  /// while more is kept for clients than there is memory for. The owner may end the socket; else it hears of it again.
+  /// The client's system has taken nothing for the stall limit though there is something to take, or less than it
+  /// should while more is kept for clients than there is memory for. The owner may end the socket; else it hears of it
+  /// again.
   ///
   /// - Parameter reason: which it is, for the client.
   func socketHasStalled(_ socket: TakenOverConnection, _ reason: StaticString)
@@ -22,8 +24,8 @@ extension TakenOverConnectionDelegate {
 
 /// A client's connection that was taken over from libmicrohttpd. Belongs to its shard's loop.
 ///
-/// It is made before the connection is: what is queued until then goes out with the first flush. Until it is closed, the
-/// socket keeps itself and its delegate alive. An idle one is this object, a watcher, and nothing else.
+/// It is made before the connection is: what is queued until then goes out with the first flush. Until it is closed,
+/// the socket keeps itself and its delegate alive. An idle one is this object, a watcher, and nothing else.
 final class TakenOverConnection {
   /// Bytes on their way to the client.
   ///
@@ -45,8 +47,8 @@ final class TakenOverConnection {
     case closed
   }
 
-  /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it is not
-  /// gone. One that has closed both sides answers whatever is sent with a reset.
+  /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it is
+  /// not gone. One that has closed both sides answers whatever is sent with a reset.
   static let grace: UInt64 = 500
   /// What a client is told that does not read.
   static let stall: StaticString = "the client does not read (--stall-timeout)"
@@ -83,7 +85,8 @@ final class TakenOverConnection {
   private var hasHalfClosed = false
   private var reads = false
 
-  /// How many bytes the system has taken, and how many of them the client's system had taken when that was last looked at.
+  /// How many bytes the system has taken, and how many of them the client's system had taken when that was last looked
+  /// at.
   private var takenCount = 0
   private var confirmedCount = 0
   /// When the client's system was last seen to take something, or had nothing to take.
@@ -156,8 +159,8 @@ final class TakenOverConnection {
 
   /// Closes the connection in good order once all that is queued was sent. The delegate hears nothing more.
   ///
-  /// - Parameter limit: when to cut the connection at the latest, in milliseconds; by default the client has time for as
-  ///   long as it does not stall.
+  /// - Parameter limit: when to cut the connection at the latest, in milliseconds; by default the client has time for
+  ///   as long as it does not stall.
   func finish(within limit: UInt64? = nil) {
     guard isAwaited || isOpen else { return }
     if let limit { deadline = sockets.loop.now + limit }
@@ -170,8 +173,8 @@ final class TakenOverConnection {
     if backlog == 0 { linger() } else { look(after: 0) }
   }
 
-  /// Ends the connection now, in such a way that the client cannot take a part for the whole: with a reset. The delegate
-  /// hears nothing more.
+  /// Ends the connection now, in such a way that the client cannot take a part for the whole: with a reset. The
+  /// delegate hears nothing more.
   func cut() {
     guard !isClosed else { return }
     termination?.cut()

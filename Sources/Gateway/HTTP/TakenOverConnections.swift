@@ -5,7 +5,8 @@ import Glibc
 final class TakenOverConnections {
   /// How often time limits are looked at, in milliseconds, while there are any.
   static let tick: UInt64 = 250
-  /// How many sockets are flushed in one turn of the loop: thousands that read the same must not hold up other requests.
+  /// How many sockets are flushed in one turn of the loop: thousands that read the same must not hold up other
+  /// requests.
   private static let maxFlushes = 256
 
   let loop: EventLoop

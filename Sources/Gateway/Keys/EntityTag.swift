@@ -1,5 +1,5 @@
-/// The version of a key that a request is about, as a condition says it (RFC 9110, section 8.8.3). A key's own tag is its
-/// mod revision in quotes.
+/// The version of a key that a request is about, as a condition says it (RFC 9110, section 8.8.3). A key's own tag is
+/// its mod revision in quotes.
 struct EntityTag {
   let isWeak: Bool
   /// nil where no key has ever such a tag.

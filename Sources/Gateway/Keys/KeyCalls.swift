@@ -56,8 +56,8 @@ extension KeyHandler {
 }
 
 extension HTTPResponse {
-  /// The answer to a request for `/keys` the call of which ended with an error. Some that etcd counts among arguments that
-  /// make no sense have a status of their own in HTTP.
+  /// The answer to a request for `/keys` the call of which ended with an error. Some that etcd counts among arguments
+  /// that make no sense have a status of their own in HTTP.
   static func keyError(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
     guard status.origin == .server else { return .error(status, hadCredentials: hadCredentials) }
     return switch (status.code, status.message) {

@@ -15,7 +15,8 @@ struct KeyChange: ~Copyable {
   private(set) var deletedCount: Int64 = 0
   /// Whether the key was as it had to be.
   private(set) var hasSucceeded: Bool
-  /// What was there before, where it was asked for and there was something; of a transaction that has failed, what is there.
+  /// What was there before, where it was asked for and there was something; of a transaction that has failed, what is
+  /// there.
   var found = KeyValueFields()
   private(set) var isFound = false
 

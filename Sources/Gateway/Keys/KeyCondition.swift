@@ -33,7 +33,8 @@ enum KeyCondition {
     }
   }
 
-  /// The transaction that applies `operation`, a `RequestOp`, where the key is as it has to be, and else says how it is.
+  /// The transaction that applies `operation`, a `RequestOp`, where the key is as it has to be, and else says how it
+  /// is.
   ///
   /// - Parameter operationCount: how large `operation` is, in bytes.
   func transaction(

@@ -3,9 +3,9 @@ import Transcoding
 
 /// Answers with all keys of a range as they were at one revision: a JSON document for each, each a line.
 ///
-/// They are read in pages, the next one while the one before is sent, but never further than the client reads. A page that
-/// breaks off, as its member has gone or the client was too slow for its time limit, is asked for again from the first key
-/// that is missing.
+/// They are read in pages, the next one while the one before is sent, but never further than the client reads. A page
+/// that breaks off, as its member has gone or the client was too slow for its time limit, is asked for again from the
+/// first key that is missing.
 final class KeyExportHandler: KeyHandler {
   /// How large the pages are to be, in bytes.
   private static let pageBytes: Int64 = 1 << 20

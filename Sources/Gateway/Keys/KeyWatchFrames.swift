@@ -49,8 +49,8 @@ enum KeyWatchForm: Int64 {
     }
   }
 
-  /// That changes before `revision` are forgotten, of which the client needs some. Whoever comes back is told those from
-  /// then on.
+  /// That changes before `revision` are forgotten, of which the client needs some. Whoever comes back is told those
+  /// from then on.
   func compaction(_ revision: Int64) -> StreamFrame {
     frame("compacted", id: "\(revision - 1)") { text in
       text.append("{\"type\":\"compacted\",\"compact_revision\":")
@@ -65,8 +65,9 @@ enum KeyWatchForm: Int64 {
 
   /// The answer to a client that cannot be watched for as things are.
   ///
-  /// - Parameter isReturn: whether it was here before. If it was, and all that is wrong is that nobody is there to serve it
-  ///   now, it is told so by an event: a browser comes again after that, and never after another status than 200.
+  /// - Parameter isReturn: whether it was here before. If it was, and all that is wrong is that nobody is there to
+  ///   serve it now, it is told so by an event: a browser comes again after that, and never after another status than
+  ///   200.
   func refusal(_ status: GRPCStatus, hadCredentials: Bool, isReturn: Bool) -> HTTPResponse {
     let refusal = HTTPResponse.error(status, hadCredentials: hadCredentials)
     guard self == .events, isReturn, refusal.status == 503 else { return refusal }

@@ -64,8 +64,8 @@ final class KeyWatchSession: StreamSource {
 
   // MARK: - To the stream
 
-  /// Tells first of all where the watch begins: a browser that loses the connection before anything has happened comes back
-  /// with that.
+  /// Tells first of all where the watch begins: a browser that loses the connection before anything has happened comes
+  /// back with that.
   private func tellStart(_ storeRevision: Int64) {
     guard told == nil else { return }
     let revision = start.revision ?? storeRevision

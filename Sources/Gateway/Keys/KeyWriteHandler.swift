@@ -126,7 +126,8 @@ final class KeyWriteHandler: KeyHandler {
     if status.isOK && change.hasSucceeded { return respond() }
     failure = status.isOK ? nil : status
     guard ttl != nil, status.isOK || Self.isRefusal(status) else { return respondFailed() }
-    // Nobody would ever use it. Where the key may have been put all the same, though, to revoke its lease would delete it.
+    // Nobody would ever use it. Where the key may have been put all the same, though, to revoke its lease would delete
+    // it.
     step = .revoke
     var message = keyCallMessage()
     message.append(field: 1, lease)

@@ -1,5 +1,5 @@
-/// A parameter in the query of a request for `/keys`. The table below is what requests are checked against, and what the
-/// API's description tells of them.
+/// A parameter in the query of a request for `/keys`. The table below is what requests are checked against, and what
+/// the API's description tells of them.
 enum QueryParameter: String, CaseIterable {
   case key
   case prefix

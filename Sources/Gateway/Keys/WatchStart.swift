@@ -2,8 +2,8 @@ import GrpcBridge
 
 /// Where a watch of keys begins: after all events of a revision, and maybe some of the next one.
 ///
-/// As text it is the `id` of a Server-Sent Event: `42` stands for all events up to revision 42, `42-3` for all before that
-/// revision and the first three of it, which happen together in one transaction.
+/// As text it is the `id` of a Server-Sent Event: `42` stands for all events up to revision 42, `42-3` for all before
+/// that revision and the first three of it, which happen together in one transaction.
 struct WatchStart {
   /// Nothing up to this revision is wanted; nil for what happens from now on.
   let revision: Int64?
@@ -14,8 +14,8 @@ struct WatchStart {
 
   /// - Parameters:
   ///   - since: what the query says.
-  ///   - id: the `Last-Event-ID` header, which counts for more: a browser that comes back asks for what it has asked for
-  ///     before, and says beside it how far it got.
+  ///   - id: the `Last-Event-ID` header, which counts for more: a browser that comes back asks for what it has asked
+  ///     for before, and says beside it how far it got.
   /// - Throws: ``RequestError`` where that is none.
   init(since: Int64?, lastEventID id: HeadBytes?) throws(RequestError) {
     guard let id, !id.isEmpty else {
@@ -39,8 +39,8 @@ struct WatchStart {
 }
 
 extension Caller {
-  /// What etcd's refusal of a watch means. 3.5 denies it to nobody as to anybody without the right, where of other calls it
-  /// says that there is no user: whoever could log in is to be asked to.
+  /// What etcd's refusal of a watch means. 3.5 denies it to nobody as to anybody without the right, where of other
+  /// calls it says that there is no user: whoever could log in is to be asked to.
   func meaning(of refusal: GRPCStatus) -> GRPCStatus {
     guard !isSomebody, refusal.code == .permissionDenied else { return refusal }
     return GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)

@@ -1,7 +1,7 @@
 import Synchronization
 
-/// How many bytes the gateway may keep for its clients, all shards together (`--max-memory`): unfinished request bodies,
-/// requests under way that came in pieces, answers that wait to be read, WebSocket messages, watches.
+/// How many bytes the gateway may keep for its clients, all shards together (`--max-memory`): unfinished request
+/// bodies, requests under way that came in pieces, answers that wait to be read, WebSocket messages, watches.
 ///
 /// A shard takes its part in grants (``MemoryAccount``), so that the counter is touched once in a while only.
 final class MemoryBudget: Sendable {

@@ -14,8 +14,8 @@ struct DocumentExamples {
     exchanges = Dictionary(grouping: all) { $0["operation"]?.string ?? "" }
   }
 
-  /// A media type object with the examples that there are of an operation's request or response. A stream's are its lines,
-  /// one by one.
+  /// A media type object with the examples that there are of an operation's request or response. A stream's are its
+  /// lines, one by one.
   ///
   /// - Parameter type: the type of the content.
   func media(

@@ -2,8 +2,8 @@ import GrpcBridge
 
 /// The operations of `/keys` and of the paths of keys, made from the tables that requests are checked against.
 ///
-/// A path and a method have one operation in OpenAPI, where the query or `Accept` may make several of them: they are put
-/// together under the name of the first one.
+/// A path and a method have one operation in OpenAPI, where the query or `Accept` may make several of them: they are
+/// put together under the name of the first one.
 struct KeyDescriptions {
   let examples: DocumentExamples
 
@@ -221,8 +221,8 @@ struct KeyDescriptions {
 
 /// Regular expressions of numbers, for those who check or make up parameters by their schemas.
 enum NumberPattern {
-  /// A time from a second on, as `--` flags and query parameters have it: a number of `s`, `m` or `h`, or a bare number of
-  /// seconds. Fractions and milliseconds are taken, too, but not described.
+  /// A time from a second on, as `--` flags and query parameters have it: a number of `s`, `m` or `h`, or a bare number
+  /// of seconds. Fractions and milliseconds are taken, too, but not described.
   static func time(_ seconds: UInt64) -> String {
     let units = [("s?", 1), ("m", 60), ("h", 3600)].filter { seconds >= $0.1 }
     return "^(" + units.map { "(\(upTo(seconds / UInt64($0.1))))\($0.0)" }.joined(separator: "|") + ")$"

@@ -16,8 +16,8 @@ enum OpenAPIFormat: String, CaseIterable, Sendable {
 
 /// The description of all that the gateway serves, as OpenAPI 3.1.1 has it.
 ///
-/// It is made from the routes that serve requests and the descriptors that they were made of, for whoever asks: that takes
-/// some tens of milliseconds, and megabytes in the meantime.
+/// It is made from the routes that serve requests and the descriptors that they were made of, for whoever asks: that
+/// takes some tens of milliseconds, and megabytes in the meantime.
 struct OpenAPIDocument {
   private let schema = EtcdSchema()
   private let comments: SchemaComments

@@ -19,8 +19,8 @@ final class OpenAPIFiles: Sendable {
 
   init(_ routes: RouteTable) { self.routes = routes }
 
-  /// A document. Making it holds up the calling thread, and with it a shard, for some tens of milliseconds, once in the life
-  /// of the process: less than would justify to wait for another one.
+  /// A document. Making it holds up the calling thread, and with it a shard, for some tens of milliseconds, once in the
+  /// life of the process: less than would justify to wait for another one.
   subscript(format: OpenAPIFormat) -> File {
     files.withLock { files in
       if let file = files[format] { return file }

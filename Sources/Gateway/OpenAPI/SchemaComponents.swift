@@ -4,8 +4,8 @@ import SwiftProtobuf
 /// The component schemas of etcd's messages, made of their descriptors as they are asked for.
 ///
 /// A message is an object with all fields optional: what is zero or empty is left out. A oneof is not a `oneOf`, which
-/// generators make clumsy types of, but a rule beside ordinary properties: `maxProperties` where all are members of it, else
-/// `not` any two of them.
+/// generators make clumsy types of, but a rule beside ordinary properties: `maxProperties` where all are members of it,
+/// else `not` any two of them.
 struct SchemaComponents {
   private let comments: SchemaComments
   private var messages: [String: Google_Protobuf_DescriptorProto] = [:]

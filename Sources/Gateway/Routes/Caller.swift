@@ -1,15 +1,15 @@
 import GrpcBridge
 
 extension Caller {
-  /// Who a request is made for: whom its `Authorization` header names, else the gateway's own identity where it has one,
-  /// else nobody.
+  /// Who a request is made for: whom its `Authorization` header names, else the gateway's own identity where it has
+  /// one, else nobody.
   ///
   /// - Parameters:
   ///   - keepsPassword: whether the call may outlive the request, as a stream does, whose user may have to be logged in
   ///     again.
   ///   - isLogin: whether the request has its credentials in its body.
-  /// - Throws: ``RequestError`` where the header means nothing (401), has a password that is nobody's (400), or is not there
-  ///   though the request may be that of a page by another name (421).
+  /// - Throws: ``RequestError`` where the header means nothing (401), has a password that is nobody's (400), or is not
+  ///   there though the request may be that of a page by another name (421).
   init(_ exchange: Exchange, shard: Shard, keepsPassword: Bool = false, isLogin: Bool = false) throws(RequestError) {
     let credentials: CallCredentials
     switch RequestCredentials(exchange.head.authorization, bridge: shard.bridge) {

@@ -9,8 +9,8 @@ extension RPCRoute {
     "/etcdserverpb.Auth/Authenticate", "/etcdserverpb.Auth/UserAdd", "/etcdserverpb.Auth/UserChangePassword",
   ]
 
-  /// Refuses a password that is longer than etcd looks at, where it is used and where it is set: 3.4 and 3.5.1 set it, and
-  /// let in whatever begins like it; 3.5.30 answers with an internal error.
+  /// Refuses a password that is longer than etcd looks at, where it is used and where it is set: 3.4 and 3.5.1 set it,
+  /// and let in whatever begins like it; 3.5.30 answers with an internal error.
   ///
   /// - Parameter message: the request behind ``CallMessage/headroom``.
   func checkPassword(in message: borrowing ByteBuffer) throws(RequestError) {

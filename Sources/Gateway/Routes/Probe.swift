@@ -6,8 +6,9 @@ import Transcoding
 
 /// The paths that tell how etcd and the gateway are, shaped as etcd's own.
 ///
-/// None needs a right at etcd. Members tell their versions over HTTP/1 to anybody, whatever `Status` needs. A linearizable read agrees with a quorum before it looks at permissions, so that an answer
-/// that denies it proves as much as one that grants it.
+/// None needs a right at etcd. Members tell their versions over HTTP/1 to anybody, whatever `Status` needs. A
+/// linearizable read agrees with a quorum before it looks at permissions, so that an answer that denies it proves as
+/// much as one that grants it.
 enum Probe: String, CaseIterable {
   /// The versions of etcd and its cluster, by which clients choose the prefix of their paths.
   case version = "/version"
@@ -155,7 +156,8 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     return HTTPResponse(status: reason == nil ? 200 : 503, body: body)
   }
 
-  /// The alarm that `Status` tells of, unless the request excludes it. Where `Status` is denied nothing is known of alarms.
+  /// The alarm that `Status` tells of, unless the request excludes it. Where `Status` is denied nothing is known of
+  /// alarms.
   private func alarm() -> String? {
     guard let status = try? Etcdserverpb_StatusResponse(serializedBytes: response) else { return nil }
     let excluded = exchange.query("exclude")

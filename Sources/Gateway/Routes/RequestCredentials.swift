@@ -13,8 +13,8 @@ enum RequestCredentials {
   /// Basic, with a password that is too long to be anybody's.
   case passwordIsTooLong
 
-  /// bcrypt, by which etcd knows passwords, takes no notice of what comes after so many bytes: any text behind the right
-  /// ones would be let in as well, each as credentials of its own. etcd from 3.5.28 on sets no such password.
+  /// bcrypt, by which etcd knows passwords, takes no notice of what comes after so many bytes: any text behind the
+  /// right ones would be let in as well, each as credentials of its own. etcd from 3.5.28 on sets no such password.
   static let longestPassword = 72
 
   init(_ header: HeadBytes?, bridge: Bridge) {
@@ -56,7 +56,8 @@ enum RequestCredentials {
     }
   }
 
-  /// The token of a WebSocket's subprotocol, which is a token and nothing else: no scheme, no blank. Nil where it is not.
+  /// The token of a WebSocket's subprotocol, which is a token and nothing else: no scheme, no blank. Nil where it is
+  /// not.
   static func token(ofSubprotocol text: [UInt8]) -> Token? {
     text.withUnsafeBufferPointer {
       $0.isNamed("basic") || $0.isNamed("bearer") || !isToken($0) ? nil : Token($0)

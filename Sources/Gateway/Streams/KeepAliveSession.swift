@@ -60,8 +60,8 @@ final class KeepAliveSession: StreamSession {
     waiting = []
   }
 
-  /// Passes on as many requests as may be under way, unless their answers would only wait for the client. More are wanted
-  /// once none of them waits.
+  /// Passes on as many requests as may be under way, unless their answers would only wait for the client. More are
+  /// wanted once none of them waits.
   private func ask() {
     while !isOver, asked.count < Self.maxAsked, sink.backlog <= shard.settings.streams.backlog,
       let lease = waiting.popFirst()

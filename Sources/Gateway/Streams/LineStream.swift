@@ -2,8 +2,8 @@ import Glibc
 import GrpcBridge
 import Transcoding
 
-/// The answer of a stream over plain HTTP: a line of JSON for each message, or whatever else its source's frames are, each a
-/// chunk of its own. Belongs to its shard's loop.
+/// The answer of a stream over plain HTTP: a line of JSON for each message, or whatever else its source's frames are,
+/// each a chunk of its own. Belongs to its shard's loop.
 ///
 /// The connection is taken over when the first line is sent. Until then an error is an ordinary response.
 final class LineStream: StreamSink {

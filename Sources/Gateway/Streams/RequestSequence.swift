@@ -1,8 +1,8 @@
 import GrpcBridge
 import Transcoding
 
-/// The requests of a stream that came in one text, one JSON value after the other: each is encoded when it is wanted, so
-/// that a text of many takes no more memory than it has bytes. Belongs to its shard's loop.
+/// The requests of a stream that came in one text, one JSON value after the other: each is encoded when it is wanted,
+/// so that a text of many takes no more memory than it has bytes. Belongs to its shard's loop.
 final class RequestSequence {
   /// What is wrong with a request, and which one it is, from 1 on.
   struct Fault: Error {

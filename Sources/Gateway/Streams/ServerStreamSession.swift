@@ -3,8 +3,8 @@ import EventLoop
 import GrpcBridge
 import Transcoding
 
-/// A stream that is one call of its own, with one request and any number of responses: a snapshot, or what is observed of
-/// an election.
+/// A stream that is one call of its own, with one request and any number of responses: a snapshot, or what is observed
+/// of an election.
 ///
 /// etcd ends what it observes without an error once the token has expired, and with one when the member goes: an
 /// observation goes on by another call, and tells nothing twice.
@@ -23,8 +23,8 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   private var request: [UInt8]?
   /// Those calls that told nothing new.
   private var vainCalls = VainCalls()
-  /// How large a message may be, in bytes, as it is kept whole. etcd's parts of a snapshot are 32 KiB, and what candidates
-  /// proclaim is no larger than a request may be.
+  /// How large a message may be, in bytes, as it is kept whole. etcd's parts of a snapshot are 32 KiB, and what
+  /// candidates proclaim is no larger than a request may be.
   private static let maxBytes = 16 << 20
   /// How many milliseconds lie between two calls.
   private static let pauseBetween: UInt64 = 100

@@ -5,8 +5,8 @@ import Transcoding
 
 /// Answers with etcd's database as it is, a file that `etcdctl snapshot restore` takes.
 ///
-/// The file ends with the SHA-256 of what comes before. It is verified on the way: until it was, the client lacks the end,
-/// and where it is wrong the client never gets it.
+/// The file ends with the SHA-256 of what comes before. It is verified on the way: until it was, the client lacks the
+/// end, and where it is wrong the client never gets it.
 final class SnapshotHandler: RequestHandler {
   private let route: RPCRoute
   private unowned let exchange: Exchange

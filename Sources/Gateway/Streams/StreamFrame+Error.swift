@@ -3,8 +3,8 @@ import GrpcBridge
 import Transcoding
 
 extension StreamFrame {
-  /// The last message of a stream that ends with an error after its first message: with all that the gateways inside the
-  /// various versions of etcd have said.
+  /// The last message of a stream that ends with an error after its first message: with all that the gateways inside
+  /// the various versions of etcd have said.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
   static func error(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame {

@@ -1,11 +1,12 @@
 import Transcoding
 
-/// One message of a stream, encoded once and sent to any number of clients: a line of JSON and, around it, the framing of
-/// an HTTP/1.1 chunk (RFC 9112, section 7.1); beside it the header that makes the JSON a WebSocket's text message.
+/// One message of a stream, encoded once and sent to any number of clients: a line of JSON and, around it, the framing
+/// of an HTTP/1.1 chunk (RFC 9112, section 7.1); beside it the header that makes the JSON a WebSocket's text message.
 ///
 /// Its bytes never change once it is made, so that the queues of many sockets refer to them.
 final class StreamFrame: SocketBytes, @unchecked Sendable {
-  /// Room for the header of a WebSocket's frame, for the chunk's length in up to eight digits and the line end after it.
+  /// Room for the header of a WebSocket's frame, for the chunk's length in up to eight digits and the line end after
+  /// it.
   private static let headroom = WebSocketHeader.maxBytes + 10
   private static let tail: StaticString = "\n\r\n"
 

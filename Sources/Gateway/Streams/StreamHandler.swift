@@ -1,8 +1,8 @@
 import GrpcBridge
 import Transcoding
 
-/// Begins a stream that a client asks for by plain HTTP: reads the whole request, as HTTP/1.1 clients send all of theirs
-/// before they read, and lets a ``LineStream`` answer.
+/// Begins a stream that a client asks for by plain HTTP: reads the whole request, as HTTP/1.1 clients send all of
+/// theirs before they read, and lets a ``LineStream`` answer.
 final class StreamHandler: RequestHandler {
   private let route: RPCRoute
   private unowned let exchange: Exchange

@@ -1,14 +1,15 @@
 import GrpcBridge
 import Transcoding
 
-/// Where the answers of a stream go: the body of an HTTP response, a line of JSON each, or a WebSocket, a text message each.
-/// Belongs to its shard's loop.
+/// Where the answers of a stream go: the body of an HTTP response, a line of JSON each, or a WebSocket, a text message
+/// each. Belongs to its shard's loop.
 protocol StreamSink: AnyObject {
   /// How many bytes wait for the client to take them.
   var backlog: Int { get }
-  /// Whether requests are wanted now: a session that owes more answers than it wants to keep track of sets this to false.
-  /// While it is, and while more than `--stream-backlog` waits for the client, the requests of a text that has come stay in
-  /// it, and what would come behind it with the client's system. To set it to true may call `receive` at once.
+  /// Whether requests are wanted now: a session that owes more answers than it wants to keep track of sets this to
+  /// false. While it is, and while more than `--stream-backlog` waits for the client, the requests of a text that has
+  /// come stay in it, and what would come behind it with the client's system. To set it to true may call `receive` at
+  /// once.
   var takesRequests: Bool { get set }
 
   /// Queues one message: `{"result":…}`, or over a WebSocket also the answer to a unary call.
@@ -20,15 +21,16 @@ protocol StreamSink: AnyObject {
   func fail(_ status: GRPCStatus)
 }
 
-/// What one client's stream is about. It hears of the client, and answers through its sink. After it has called `finish` or
-/// `fail` it hears nothing more.
+/// What one client's stream is about. It hears of the client, and answers through its sink. After it has called
+/// `finish` or `fail` it hears nothing more.
 protocol StreamSource: AnyObject {
   /// The sink's backlog has fallen to nothing.
   func sinkHasRoom()
-  /// The stream is over for a reason of the client's or of the gateway's: whatever is under way at etcd ends. Nothing more
-  /// may be sent.
+  /// The stream is over for a reason of the client's or of the gateway's: whatever is under way at etcd ends. Nothing
+  /// more may be sent.
   func cancel()
-  /// What a client over plain HTTP is sent who wants a sign of life while there is nothing else. Nil where that would be too early.
+  /// What a client over plain HTTP is sent who wants a sign of life while there is nothing else. Nil where that would
+  /// be too early.
   func heartbeat() -> StreamFrame?
   /// What a request over plain HTTP is answered that fails before its stream's first message.
   ///

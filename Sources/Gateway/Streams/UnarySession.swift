@@ -1,8 +1,8 @@
 import GrpcBridge
 import Transcoding
 
-/// Unary calls over a WebSocket: each message is one, answered by one message with the response's JSON, or with that of an
-/// error. One call is under way at a time; requests behind it stay with the client's system.
+/// Unary calls over a WebSocket: each message is one, answered by one message with the response's JSON, or with that of
+/// an error. One call is under way at a time; requests behind it stay with the client's system.
 ///
 /// The gateway inside etcd answers in the same way, but takes one call and then cuts the connection.
 final class UnarySession: StreamSession {

@@ -10,8 +10,8 @@ struct MemberVersions: Sendable, Equatable {
   /// That of the database (since 3.6).
   let storage: String?
 
-  /// What can be told by the member's version alone, as `Status` has it: the cluster's is that of a cluster whose members are
-  /// all of the same minor version.
+  /// What can be told by the member's version alone, as `Status` has it: the cluster's is that of a cluster whose
+  /// members are all of the same minor version.
   ///
   /// - Returns: nil where that is no version.
   init?(server: String) {
@@ -34,7 +34,8 @@ struct MemberVersions: Sendable, Equatable {
     (server, cluster, storage) = (answer.etcdserver, answer.etcdcluster, answer.storage)
   }
 
-  /// Versions, `not_decided` and what else etcd may say there: a short word without anything that has a meaning elsewhere.
+  /// Versions, `not_decided` and what else etcd may say there: a short word without anything that has a meaning
+  /// elsewhere.
   private static func isVersion(_ text: String) -> Bool {
     (1...64).contains(text.utf8.count)
       && text.utf8.allSatisfy { byte in

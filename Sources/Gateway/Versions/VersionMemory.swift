@@ -1,8 +1,8 @@
 import EventLoop
 import GrpcBridge
 
-/// Knows the versions that members have told, each for as long as the connection to it lasts and for a minute at most, as
-/// that of the cluster may change; that one tells nothing, for a few seconds. Belongs to one shard.
+/// Knows the versions that members have told, each for as long as the connection to it lasts and for a minute at most,
+/// as that of the cluster may change; that one tells nothing, for a few seconds. Belongs to one shard.
 final class VersionMemory {
   private static let lifetime: UInt64 = 60_000
   /// For how long a member is not asked again, in milliseconds, that has told nothing, or nothing that lasts.

@@ -2,8 +2,8 @@ import EventLoop
 import GrpcBridge
 import TLS
 
-/// One `GET /version` to a member over HTTP, at the address where it serves gRPC, on a connection of its own: etcd answers it
-/// to anybody, whatever its users may do. Belongs to one loop.
+/// One `GET /version` to a member over HTTP, at the address where it serves gRPC, on a connection of its own: etcd
+/// answers it to anybody, whatever its users may do. Belongs to one loop.
 ///
 /// HTTP/1.0, so that the end of the answer is the end of the connection (RFC 9112, section 6.3).
 final class VersionRequest {

@@ -13,15 +13,15 @@ protocol WebSocketProtocolDelegate: AnyObject {
   func webSocketEnded(_ webSocket: WebSocketProtocol)
 }
 
-/// The server's side of one WebSocket after its handshake (RFC 6455), without a socket: fed with the bytes that come in,
-/// it says what they mean and which frames are to be sent for that. Messages to the peer are frames by themselves:
+/// The server's side of one WebSocket after its handshake (RFC 6455), without a socket: fed with the bytes that come
+/// in, it says what they mean and which frames are to be sent for that. Messages to the peer are frames by themselves:
 /// ``StreamFrame/messageHeader``.
 ///
-/// libwslay reads the frames (wslay.h, the frame-based API): headers, lengths in their shortest form, masks, control frames
-/// that are short and whole. What frames mean is decided here and not by the library's event-based API, since that (1.1.1)
-/// takes a hundred bytes of memory for each fragment however small, queues a pong for each ping without a bound, looks for
-/// bad UTF-8 in a close frame's reason wrongly where it comes in pieces, lets a close frame of one byte pass, answers a
-/// broken frame by a close frame without a code, and copies what is sent.
+/// libwslay reads the frames (wslay.h, the frame-based API): headers, lengths in their shortest form, masks, control
+/// frames that are short and whole. What frames mean is decided here and not by the library's event-based API, since
+/// that (1.1.1) takes a hundred bytes of memory for each fragment however small, queues a pong for each ping without a
+/// bound, looks for bad UTF-8 in a close frame's reason wrongly where it comes in pieces, lets a close frame of one
+/// byte pass, answers a broken frame by a close frame without a code, and copies what is sent.
 final class WebSocketProtocol {
   /// So many pings of those that come at once are answered, and the last (section 5.5.3).
   private static let maxPongs = 32
@@ -244,7 +244,8 @@ final class WebSocketProtocol {
     if isOpen { send(.ping, []) }
   }
 
-  /// Sends a close frame, unless the WebSocket is closed: the last frame, after which nothing that comes is of interest.
+  /// Sends a close frame, unless the WebSocket is closed: the last frame, after which nothing that comes is of
+  /// interest.
   ///
   /// - Parameter reason: for people; cut after 123 bytes.
   func close(_ code: WebSocketCloseCode, _ reason: String = "") {

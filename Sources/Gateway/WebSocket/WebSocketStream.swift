@@ -180,8 +180,8 @@ final class WebSocketStream: MessageSink {
 
   // MARK: - From the client
 
-  /// Reads while requests are wanted and none of those that have come is left. While a call waits for other clients, one
-  /// message more is read: it may be the client's word that it leaves, upon which it is not to wait any longer.
+  /// Reads while requests are wanted and none of those that have come is left. While a call waits for other clients,
+  /// one message more is read: it may be the client's word that it leaves, upon which it is not to wait any longer.
   private func updateReading() {
     // What has requests taken looks again after that.
     guard !isTakingRequests, !isOver else { return }
@@ -238,8 +238,8 @@ final class WebSocketStream: MessageSink {
     receive(message)
   }
 
-  /// Keeps the requests that a message of a stream has, any number of them, as all messages together are one sequence of
-  /// JSON values.
+  /// Keeps the requests that a message of a stream has, any number of them, as all messages together are one sequence
+  /// of JSON values.
   private func takeSequence(_ text: UnsafeRawBufferPointer) {
     var copy = ByteBuffer(capacity: text.count)
     copy.append(text)

@@ -1,13 +1,13 @@
 internal import EtcdSchema
 internal import SwiftProtobuf
 
-/// The question whether etcd knows a caller, and whether that may read a range, at no cost: a read, at a revision that will
-/// never be, from the member's own data. Every etcd since 3.0 looks at the credentials and the rights first; whoever has them
-/// hears that the revision is of the future.
+/// The question whether etcd knows a caller, and whether that may read a range, at no cost: a read, at a revision that
+/// will never be, from the member's own data. Every etcd since 3.0 looks at the credentials and the rights first;
+/// whoever has them hears that the revision is of the future.
 package enum AccessQuestion {
   private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
   /// How long the answer may take, unless somebody else's time limit says so.
-  static let timeout = GRPCTimeout(milliseconds: 5000)
+  package static let timeout = GRPCTimeout(milliseconds: 5000)
 
   /// Makes the call that asks for a key that any user may ask for.
   ///

@@ -2,8 +2,8 @@ import EventLoop
 
 /// Which calls of an RPC must have a user where authentication is on, whatever etcd itself thinks of them.
 ///
-/// Releases before 3.5.28 and 3.6.9 take some changes from anybody; and in all of 3.4 and 3.5 a member that has raised an
-/// alarm executes writes without a look at permissions (etcd #22386): a client without credentials could switch
+/// Releases before 3.5.28 and 3.6.9 take some changes from anybody; and in all of 3.4 and 3.5 a member that has raised
+/// an alarm executes writes without a look at permissions (etcd #22386): a client without credentials could switch
 /// authentication off.
 package enum UserNeed: Sendable, Equatable {
   case none
@@ -41,7 +41,8 @@ package enum UserNeed: Sendable, Equatable {
   }
 }
 
-/// Finds out, before anonymous calls that need a user go to etcd, whether authentication is on. Belongs to a ``Bridge``.
+/// Finds out, before anonymous calls that need a user go to etcd, whether authentication is on. Belongs to a
+/// ``Bridge``.
 ///
 /// That authentication is off is believed for a second, so that a cluster without it is asked once a second at most.
 final class AnonymousGate {

@@ -68,8 +68,8 @@ package final class Authenticator: Sendable {
     remote.execute { [coordinator] in coordinator.value.open().login(request, reply: reply) }
   }
 
-  /// Passes an `AuthenticateRequest` of a client on, within the same limits; `reply` gets etcd's answer as it is, on the
-  /// authenticator's thread.
+  /// Passes an `AuthenticateRequest` of a client on, within the same limits; `reply` gets etcd's answer as it is, on
+  /// the authenticator's thread.
   func authenticate(
     _ message: [UInt8], peer: Peer, reply: @escaping @Sendable (Result<[UInt8], GRPCStatus>) -> Void
   ) {
@@ -86,8 +86,8 @@ package final class Authenticator: Sendable {
     remote.execute { [coordinator] in coordinator.value.update(endpoints) }
   }
 
-  /// Ends the connection, and the thread where it has one of its own. To be called once, after all shards have ended; where
-  /// the loop is shared, on that loop.
+  /// Ends the connection, and the thread where it has one of its own. To be called once, after all shards have ended;
+  /// where the loop is shared, on that loop.
   package func close() {
     guard let own else {
       coordinator.value.opened?.close()

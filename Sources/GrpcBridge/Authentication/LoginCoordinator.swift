@@ -5,8 +5,8 @@ internal import SwiftProtobuf
 
 /// The state of the ``Authenticator``, on its thread: one login at a time for each user and password, however many ask.
 ///
-/// Strangers' failures are of no consequence for those who were let in before, nor for the process's own user: these are
-/// asked for first, and never held back.
+/// Strangers' failures are of no consequence for those who were let in before, nor for the process's own user: these
+/// are asked for first, and never held back.
 final class LoginCoordinator {
   typealias AuthenticateReply = @Sendable (Result<[UInt8], GRPCStatus>) -> Void
 
@@ -19,8 +19,8 @@ final class LoginCoordinator {
   private static let method = CallMethod(path: "/etcdserverpb.Auth/Authenticate", isRepeatable: false, isReadOnly: true)
   /// How many refused logins are remembered at most.
   private static let maxRefused = 1024
-  /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as long
-  /// for everybody else.
+  /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as
+  /// long for everybody else.
   private static let rest: UInt64 = 4
 
   private let loop: EventLoop
@@ -130,8 +130,8 @@ final class LoginCoordinator {
 
   // MARK: - Logins that clients make themselves
 
-  /// Passes an `AuthenticateRequest` on and etcd's answer back, within the same limits as all logins. Those who ask for the
-  /// same while it is under way share the answer.
+  /// Passes an `AuthenticateRequest` on and etcd's answer back, within the same limits as all logins. Those who ask for
+  /// the same while it is under way share the answer.
   func authenticate(_ message: [UInt8], peer: Peer, reply: @escaping AuthenticateReply) {
     let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: message)
     let (user, password) = (request?.name ?? "", request?.password ?? "")
@@ -207,8 +207,8 @@ final class LoginCoordinator {
       .resourceExhausted, "the login had to wait for too many others", origin: .throttled(retryAfter: 1))
   }
 
-  /// Whether the login of a stranger may begin. What strangers may cost etcd while they fail all the time is bounded: others wait for
-  /// it, too.
+  /// Whether the login of a stranger may begin. What strangers may cost etcd while they fail all the time is bounded:
+  /// others wait for it, too.
   private func mayStartStranger() -> Bool {
     guard throttle.isFlooded(now: loop.now) else { return true }
     if underWay.values.contains(where: { $0.standing == .unknown }) { return false }
@@ -249,7 +249,8 @@ final class LoginCoordinator {
 }
 
 extension GRPCStatus {
-  /// Whether etcd did not believe the user and password. A user that was made without a password it refuses in its own way.
+  /// Whether etcd did not believe the user and password. A user that was made without a password it refuses in its own
+  /// way.
   fileprivate var isRefusedLogin: Bool {
     origin == .server && (code == .invalidArgument || (code == .unknown && message == EtcdMessage.noPasswordUser))
   }

@@ -1,6 +1,6 @@
-/// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have not
-/// failed, then all others; but whoever waits gets a turn among those who come first. Of the peers of a rank each has its
-/// turn, so that nobody waits for another's crowd. A pure structure.
+/// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have
+/// not failed, then all others; but whoever waits gets a turn among those who come first. Of the peers of a rank each
+/// has its turn, so that nobody waits for another's crowd. A pure structure.
 struct LoginQueue<Login> {
   /// How much a login is worth waiting for.
   enum Rank: Int {
@@ -26,7 +26,8 @@ struct LoginQueue<Login> {
 
   /// Adds a login behind those of its peer.
   ///
-  /// - Returns: one that has no place any more: the last of the peer with the most logins of the least rank, or the new one.
+  /// - Returns: one that has no place any more: the last of the peer with the most logins of the least rank, or the new
+  ///   one.
   mutating func append(_ login: Login, from peer: Peer, as rank: Rank) -> Login? {
     turns[rank.rawValue].append(login, of: peer)
     guard count > limit else { return nil }

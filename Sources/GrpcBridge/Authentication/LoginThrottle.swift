@@ -15,8 +15,8 @@ struct LoginThrottle {
     func failures(at now: UInt64) -> Double { max(0, failures - Double(now - time) / LoginThrottle.forgiveness) }
   }
 
-  // By the hash of the name (keyed, of this process), which is short whatever the name: two names in one bucket are only
-  // slowed down together.
+  // By the hash of the name (keyed, of this process), which is short whatever the name: two names in one bucket are
+  // only slowed down together.
   private var users: [Int: Bucket] = [:]
   private var peers: [Peer: Bucket] = [:]
 

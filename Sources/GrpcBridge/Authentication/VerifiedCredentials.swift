@@ -1,5 +1,5 @@
-/// Which users and passwords etcd has let in, by their keyed hash: they are let in again though others guess. Bounded: those
-/// that were not asked for since go first.
+/// Which users and passwords etcd has let in, by their keyed hash: they are let in again though others guess. Bounded:
+/// those that were not asked for since go first.
 struct VerifiedCredentials {
   private let limit: Int
   private var recent: Set<CredentialKey> = []

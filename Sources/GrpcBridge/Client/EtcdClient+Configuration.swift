@@ -39,9 +39,9 @@ extension EtcdClient {
     ///
     /// Every call needs one but for such: a member may stand still without its connection breaking.
     public var requestTimeout: Duration? = .seconds(30)
-    /// How long nothing may come from a member on which a stream is open, but which owes no answer, before it is asked for
-    /// a sign of life; one that owes an answer is asked after a second. Default: 10 s; at least 5 s, as etcd ends the
-    /// connections of those who ask more often.
+    /// How long nothing may come from a member on which a stream is open, but which owes no answer, before it is asked
+    /// for a sign of life; one that owes an answer is asked after a second. Default: 10 s; at least 5 s, as etcd ends
+    /// the connections of those who ask more often.
     public var keepaliveTime = Duration.seconds(10)
     /// How long the sign of life may take before the connection is given up, and others are used. Default: 5 s; at
     /// least 1 ms.

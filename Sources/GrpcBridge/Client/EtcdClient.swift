@@ -70,8 +70,8 @@ public final class EtcdClient: Sendable {
   }
 
   deinit {
-    // Not waited for: this may be one of the few threads that Swift's tasks share, and a name that is being resolved can
-    // take its time.
+    // Not waited for: this may be one of the few threads that Swift's tasks share, and a name that is being resolved
+    // can take its time.
     if let thread = end() { thread.detach() }
   }
 

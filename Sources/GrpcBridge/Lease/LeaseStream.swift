@@ -208,8 +208,8 @@ final class LeaseStream {
     for keepAlive in unanswered { keepAlive.finish(.failure(status)) }
   }
 
-  /// The lease that etcd has ended a stream for: it answers requests one by one, so it is the first that has no answer. Nil
-  /// where the error is not about one request, or comes again at once, as it would for all that follow.
+  /// The lease that etcd has ended a stream for: it answers requests one by one, so it is the first that has no answer.
+  /// Nil where the error is not about one request, or comes again at once, as it would for all that follow.
   private func culprit(of status: GRPCStatus, _ call: Call) -> Int64? {
     guard !status.isOK, status.mayBeOfOneRequest else { return nil }
     let isFirst = call.hasReceivedMessage || !hasFailedAtOnce

@@ -1,7 +1,7 @@
 internal import Synchronization
 
-/// The keys by which calls of this process wait in queues, of all loops: several calls with the same lease wait by the same
-/// key, which must stay for as long as any of them does.
+/// The keys by which calls of this process wait in queues, of all loops: several calls with the same lease wait by the
+/// same key, which must stay for as long as any of them does.
 final class QueueKeys: Sendable {
   private struct Entry {
     var count = 1

@@ -5,9 +5,9 @@ internal import SwiftProtobuf
 /// (etcd's `concurrency` package).
 ///
 /// With authentication on, etcd neither survives the end of a token while it waits nor takes its key back when the call
-/// ends (etcd issue 13330). So the key is known beforehand: a call without a lease gets one made for it, as etcd would make
-/// one, and can be repeated with a new token, as the key is the same. What a call has put into the queue is deleted if the
-/// call comes to nothing. Belongs to one loop.
+/// ends (etcd issue 13330). So the key is known beforehand: a call without a lease gets one made for it, as etcd would
+/// make one, and can be repeated with a new token, as the key is the same. What a call has put into the queue is
+/// deleted if the call comes to nothing. Belongs to one loop.
 final class QueuePlace {
   private enum State {
     /// What has to be known beforehand is being asked for.

@@ -48,7 +48,8 @@ package final class ByteTransport {
     case failed(String)
   }
 
-  /// Goes on with the handshake of TLS, in which HTTP/2 has to be agreed on, where it is expected (RFC 9113, section 3.2).
+  /// Goes on with the handshake of TLS, in which HTTP/2 has to be agreed on, where it is expected (RFC 9113, section
+  /// 3.2).
   package func handshake() -> Handshake {
     guard let tls else { return .done }
     switch tls.handshake() {

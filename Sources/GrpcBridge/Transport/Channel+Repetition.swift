@@ -1,9 +1,9 @@
 /// Which calls are sent again, and where that ends.
 ///
 /// What certainly was not executed is sent again a few times, and a repeatable call that a member has answered with
-/// *unavailable* as often as clientv3 does: a member that answers is alive. One that has died with the call may have died *of* it, as
-/// etcd does of some requests: such a call is sent to one other member, and to no further one if that dies, too. One bad
-/// request must not end a cluster that is there to survive the loss of a member.
+/// *unavailable* as often as clientv3 does: a member that answers is alive. One that has died with the call may have
+/// died *of* it, as etcd does of some requests: such a call is sent to one other member, and to no further one if that
+/// dies, too. One bad request must not end a cluster that is there to survive the loss of a member.
 extension Channel {
   /// A call is sent at most this often.
   private static let maxAttempts = 100

@@ -15,13 +15,13 @@ package final class Channel {
   package struct Configuration: Sendable {
     /// How long a connection may take to become ready, and how long a call waits for one.
     package var dialTimeout: UInt64 = 2000
-    /// How long nothing may come from a member that has streams, but owes no answer, before it is asked for a sign of life.
-    /// etcd ends connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
+    /// How long nothing may come from a member that has streams, but owes no answer, before it is asked for a sign of
+    /// life. etcd ends connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
     package var keepaliveTime: UInt64 = 10_000
     /// How long the sign of life may take before the connection is given up.
     package var keepaliveTimeout: UInt64 = 5000
-    /// How long a member may leave calls without a single byte before it is asked for a sign of life; after as long again
-    /// further ones go to others, and repeatable ones that wait there, too.
+    /// How long a member may leave calls without a single byte before it is asked for a sign of life; after as long
+    /// again further ones go to others, and repeatable ones that wait there, too.
     package var suspectAfter: UInt64 = 1000
     /// The waits between attempts to connect to a member.
     var backoff = Backoff.connection
@@ -330,8 +330,8 @@ package final class Channel {
     return subchannels.contains { other in other.rank(failedAt: nil).map { $0 < rank } ?? false }
   }
 
-  /// Takes other members in place of those it has. Those that stay keep their connections; at those that go, calls under
-  /// way are finished, and streams without an end are ended.
+  /// Takes other members in place of those it has. Those that stay keep their connections; at those that go, calls
+  /// under way are finished, and streams without an end are ended.
   func update(_ endpoints: [Endpoint]) {
     guard !isClosed, !endpoints.isEmpty, endpoints != subchannels.map(\.endpoint) else { return }
     let hadChoice = hasChoice
@@ -349,7 +349,8 @@ package final class Channel {
     }
   }
 
-  /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better; ends those whose owners do so.
+  /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better; ends those whose owners do
+  /// so.
   func move(callsOf subchannel: Subchannel, after status: GRPCStatus) {
     guard hasChoice, hasBetter(than: subchannel) else { return }
     giveUp(calls(at: subchannel).filter { mayMove($0, after: status) }, at: subchannel, status)

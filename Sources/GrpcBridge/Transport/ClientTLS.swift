@@ -6,7 +6,8 @@ package final class ClientTLS: Sendable {
   private let contexts: RenewableTLSContext
   private let serverName: String?
 
-  /// What is used for endpoints that ask for TLS where none is configured: the system's authorities, no certificate of ours.
+  /// What is used for endpoints that ask for TLS where none is configured: the system's authorities, no certificate of
+  /// ours.
   package static let standard = Result { () throws(TLSError) in
     try ClientTLS(TLSConfiguration(), logger: Logger(label: "etcd-rest") { _ in SwiftLogNoOpLogHandler() })
   }
@@ -16,8 +17,8 @@ package final class ClientTLS: Sendable {
   /// - Parameters:
   ///   - protocols: those to choose from (ALPN), the best one first.
   ///   - logger: hears of renewed files.
-  /// - Throws: `TLSError`, in one line that says which file is at fault, of the kind `unwanted` where the certificate has a
-  ///   common name that is not allowed.
+  /// - Throws: `TLSError`, in one line that says which file is at fault, of the kind `unwanted` where the certificate
+  ///   has a common name that is not allowed.
   package init(
     _ configuration: TLSConfiguration, protocols: [String] = [HTTP2Session.protocolName], logger: Logger
   ) throws(TLSError) {
@@ -51,8 +52,8 @@ package final class ClientTLS: Sendable {
 
   /// Begins a session with a member.
   ///
-  /// - Parameter isForHTTP1: whether HTTP/1 is to be spoken: then no protocol is agreed on (ALPN), as etcd offers HTTP/2 alone,
-  ///   but serves both.
+  /// - Parameter isForHTTP1: whether HTTP/1 is to be spoken: then no protocol is agreed on (ALPN), as etcd offers
+  ///   HTTP/2 alone, but serves both.
   package func session(
     over descriptor: Int32, to endpoint: Endpoint, forHTTP1 isForHTTP1: Bool = false
   ) -> TLSSession {

@@ -193,7 +193,8 @@ final class Connection {
     closeIfFinished()
   }
 
-  /// After a GOAWAY and the last call. A session that ends before that, without a word to its user, has met a violation.
+  /// After a GOAWAY and the last call. A session that ends before that, without a word to its user, has met a
+  /// violation.
   private func closeIfFinished() {
     guard state != .closed, session.isFinished else { return }
     fail(state == .draining && session.callCount == 0 ? "the peer went away" : Self.violation)

@@ -1,14 +1,14 @@
 import EventLoop
 
-/// Notices that the peer of a connection has fallen silent. Where it owes an answer and nothing has come for a while, it is
-/// sent a PING, which a peer answers at once that is merely slow. One that is silent on is suspect, and in the end given up.
-/// The process of a peer may stand still, or its machine, while its system goes on acknowledging what is sent, so that TCP
-/// notices nothing.
+/// Notices that the peer of a connection has fallen silent. Where it owes an answer and nothing has come for a while,
+/// it is sent a PING, which a peer answers at once that is merely slow. One that is silent on is suspect, and in the
+/// end given up. The process of a peer may stand still, or its machine, while its system goes on acknowledging what is
+/// sent, so that TCP notices nothing.
 ///
 /// Follows the gRPC documentation, "ConnectionKeepalive": no PING without calls, and none where other bytes come.
 final class ConnectionKeepalive {
-  /// etcd ends connections that are sent PINGs more often than every 5 s (`--grpc-keepalive-min-time`); in milliseconds. The
-  /// rest is for a network that delays one PING more than the next.
+  /// etcd ends connections that are sent PINGs more often than every 5 s (`--grpc-keepalive-min-time`); in
+  /// milliseconds. The rest is for a network that delays one PING more than the next.
   private static let leastInterval: UInt64 = 6000
 
   private unowned let connection: Connection
@@ -53,8 +53,8 @@ final class ConnectionKeepalive {
     wake(at: lastNews + configuration.keepaliveTime)
   }
 
-  /// Takes notice that what has come is understood. The timer runs from when the peer was asked, and finds out by itself how
-  /// late it is.
+  /// Takes notice that what has come is understood. The timer runs from when the peer was asked, and finds out by
+  /// itself how late it is.
   func understood() {
     guard owesSince == nil, connection.session.unansweredCount > 0 else { return }
     owesSince = lastNews
@@ -110,8 +110,8 @@ final class ConnectionKeepalive {
     return max(lastPing, owesSince) + configuration.suspectAfter
   }
 
-  /// When the peer is given up, if nothing comes; nil where no PING waits for its answer. One that was due earlier than etcd
-  /// takes it gives no more time to answers that are owed, but for the least that a PING needs.
+  /// When the peer is given up, if nothing comes; nil where no PING waits for its answer. One that was due earlier than
+  /// etcd takes it gives no more time to answers that are owed, but for the least that a PING needs.
   private var end: UInt64? {
     guard isPinged, let lastPing else { return nil }
     let timeout = configuration.keepaliveTimeout
@@ -119,7 +119,8 @@ final class ConnectionKeepalive {
     return max(end + timeout, lastPing + min(timeout, patience))
   }
 
-  /// Reads what has come: the loop itself may have stood still, with news in the socket, and timers come before sockets.
+  /// Reads what has come: the loop itself may have stood still, with news in the socket, and timers come before
+  /// sockets.
   ///
   /// - Returns: whether the connection is still there.
   private func hearLatestNews() -> Bool {

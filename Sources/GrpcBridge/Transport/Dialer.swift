@@ -2,9 +2,9 @@ package import EventLoop
 
 /// Connects to an endpoint: finds all its addresses without blocking the loop, and tries them until one answers.
 ///
-/// Follows RFC 8305 (Happy Eyeballs) in its simple form: addresses of both families take turns, the next one is tried as
-/// soon as one has failed, or 250 ms after the last one was, and the first to connect wins. Forgets all about it when it is
-/// released.
+/// Follows RFC 8305 (Happy Eyeballs) in its simple form: addresses of both families take turns, the next one is tried
+/// as soon as one has failed, or 250 ms after the last one was, and the first to connect wins. Forgets all about it
+/// when it is released.
 package final class Dialer {
   /// How long an address is alone, in milliseconds (RFC 8305, section 5, "Connection Attempt Delay").
   private static let delay: UInt64 = 250

@@ -71,8 +71,8 @@ package final class HTTP2Session {
   /// Whether the session has nothing left to say or to hear, as after a GOAWAY and the end of the last stream.
   var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
 
-  /// Whether calls may be submitted. nghttp2 answers a violation by the peer with a GOAWAY, ignores whatever follows, and
-  /// returns no error: this is how it shows at once, where neither side has said goodbye before.
+  /// Whether calls may be submitted. nghttp2 answers a violation by the peer with a GOAWAY, ignores whatever follows,
+  /// and returns no error: this is how it shows at once, where neither side has said goodbye before.
   var isSound: Bool { nghttp2_session_check_request_allowed(raw) == 1 || hasUsedUpStreams }
 
   /// Whether there are no stream numbers left (RFC 9113, section 5.1.1).

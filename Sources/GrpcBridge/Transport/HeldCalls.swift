@@ -1,5 +1,5 @@
-/// Calls that wait for the same answer. Those that have ended are dropped from time to time, so that clients who come and
-/// leave do not make it grow. A pure structure.
+/// Calls that wait for the same answer. Those that have ended are dropped from time to time, so that clients who come
+/// and leave do not make it grow. A pure structure.
 struct HeldCalls {
   private static let least = 64
 

@@ -2,13 +2,14 @@ internal import EtcdSchema
 import EventLoop
 internal import SwiftProtobuf
 
-/// Tells whether a member is of use: a stream of its own that the member ends as soon as it has no leader, and refuses while
-/// it has none or is a learner. Calls that go to a member without a leader would be answered after seven seconds or more,
-/// with an error, and nothing else tells them apart; and with a call under way a peer that has fallen silent is noticed
-/// before anybody needs it.
+/// Tells whether a member is of use: a stream of its own that the member ends as soon as it has no leader, and refuses
+/// while it has none or is a learner. Calls that go to a member without a leader would be answered after seven seconds
+/// or more, with an error, and nothing else tells them apart; and with a call under way a peer that has fallen silent
+/// is noticed before anybody needs it.
 ///
-/// The stream is one of watches, with etcd's metadata `hasleader`: its rights are looked at only where a watch is created,
-/// so that it needs no token. The first request asks for a watch, as etcd answers that in any case; then it is idle.
+/// The stream is one of watches, with etcd's metadata `hasleader`: its rights are looked at only where a watch is
+/// created, so that it needs no token. The first request asks for a watch, as etcd answers that in any case; then it is
+/// idle.
 final class LeaderProbe: CallDelegate {
   private static let method = CallMethod(
     path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true)

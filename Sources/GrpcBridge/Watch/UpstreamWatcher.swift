@@ -1,12 +1,13 @@
-/// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a watcher.
+/// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a
+/// watcher.
 struct WatchSpec: Hashable {
   /// The request, encoded. The keys are kept nowhere else.
   let request: [UInt8]
   /// Whether clients put fragments together themselves.
   let passesFragments: Bool
 
-  /// How many bytes a request has beside ``request``, at most: the two numbers of ``creation(watchID:startRevision:)``, and
-  /// what is around it.
+  /// How many bytes a request has beside ``request``, at most: the two numbers of ``creation(watchID:startRevision:)``,
+  /// and what is around it.
   private static let maxOverhead = 64
 
   /// Whether etcd may find the request too large.
@@ -32,8 +33,8 @@ struct WatchRange {
 
 /// One watcher at etcd and everybody who reads it.
 ///
-/// It goes through any number of upstream watchers, one after the other: each begins at the revision after ``position``,
-/// so that no event is missed and none comes twice.
+/// It goes through any number of upstream watchers, one after the other: each begins at the revision after
+/// ``position``, so that no event is missed and none comes twice.
 final class UpstreamWatcher {
   enum State {
     /// To be created upstream.
@@ -81,7 +82,8 @@ final class UpstreamWatcher {
   private var progressMark: Int64 = 0
   /// How often etcd has named its progress since anything came.
   private var quietMarks = 0
-  /// After so many, nothing from before the creation can be under way: etcd looks for what a watcher lacks ten times a second.
+  /// After so many, nothing from before the creation can be under way: etcd looks for what a watcher lacks ten times a
+  /// second.
   private static let quietMarksOfOneCaughtUp = 2
 
   /// Everybody who reads it. While a response is being passed on, those who leave are replaced by nil.
@@ -220,9 +222,9 @@ final class UpstreamWatcher {
 
   /// etcd has named its progress, a good while after the last time.
   ///
-  /// Older members may send this ahead of events that are on their way (etcd issue 15220): so what moves the position is
-  /// what was named before, all events up to which have come by now. A watcher that has to catch up with the revision of
-  /// its creation is left alone, as this says nothing of it, until it has been quiet for long enough.
+  /// Older members may send this ahead of events that are on their way (etcd issue 15220): so what moves the position
+  /// is what was named before, all events up to which have come by now. A watcher that has to catch up with the
+  /// revision of its creation is left alone, as this says nothing of it, until it has been quiet for long enough.
   func progressed(to revision: Int64) {
     guard !assembler.isHolding else { return }
     if !isCaughtUp && quietMarks >= Self.quietMarksOfOneCaughtUp { isCaughtUp = true }

@@ -10,8 +10,8 @@ package protocol WatchClientDelegate: AnyObject {
   func watchClient(_ client: WatchClient, endedWith status: GRPCStatus)
 }
 
-/// One client's stream of watches: it takes `WatchRequest`s and gives `WatchResponse`s as an etcd Watch stream of its own
-/// would. Beneath it watches are shared with other clients of the same user, and go on when a member goes.
+/// One client's stream of watches: it takes `WatchRequest`s and gives `WatchResponse`s as an etcd Watch stream of its
+/// own would. Beneath it watches are shared with other clients of the same user, and go on when a member goes.
 ///
 /// Belongs to a bridge's loop. Whoever makes it keeps it and calls ``cancel()`` before letting it go.
 package final class WatchClient {

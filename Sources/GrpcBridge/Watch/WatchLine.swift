@@ -2,18 +2,18 @@ internal import EtcdSchema
 import EventLoop
 internal import SwiftProtobuf
 
-/// One gRPC Watch stream at etcd: the watchers on it, and the creations that etcd has yet to answer. It lives once: when
-/// it breaks, its watchers go to another one.
+/// One gRPC Watch stream at etcd: the watchers on it, and the creations that etcd has yet to answer. It lives once:
+/// when it breaks, its watchers go to another one.
 ///
-/// Most watchers of a user share a line. One whose creation etcd may find too large has a line of its own, and so has one that
-/// is suspected of having ended a shared line: etcd ends a gRPC stream for the sake of a single request.
+/// Most watchers of a user share a line. One whose creation etcd may find too large has a line of its own, and so has
+/// one that is suspected of having ended a shared line: etcd ends a gRPC stream for the sake of a single request.
 final class WatchLine {
   private static let method = CallMethod(
     path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true, isResumable: true)
   /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
   private static let maxBytes = 1 << 29
-  /// How large, in bytes, a request on a shared line may be. etcd takes `--max-request-bytes` and 512 KiB more, whatever
-  /// the former is set to (`grpcOverheadBytes` in etcd's `v3rpc`).
+  /// How large, in bytes, a request on a shared line may be. etcd takes `--max-request-bytes` and 512 KiB more,
+  /// whatever the former is set to (`grpcOverheadBytes` in etcd's `v3rpc`).
   static let maxShared = 512 << 10
   /// How many creations etcd is given before it has answered the first of them; further ones wait as what they are.
   static let maxCreating = 256
@@ -30,8 +30,8 @@ final class WatchLine {
   private var creating: [UpstreamWatcher] = []
   /// How many of them have been answered.
   private var answeredCount = 0
-  /// The watch ID of the last creation. We choose them ourselves: 3.5.1 refuses a watch without an ID in the name of the
-  /// first one on the stream, and sends that one no more events.
+  /// The watch ID of the last creation. We choose them ourselves: 3.5.1 refuses a watch without an ID in the name of
+  /// the first one on the stream, and sends that one no more events.
   private var lastID: Int64 = 0
   /// Whether etcd has answered anything.
   private(set) var wasOfUse = false

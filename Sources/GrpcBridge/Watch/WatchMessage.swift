@@ -1,5 +1,5 @@
-/// A `WatchResponse` as etcd sent it, taken apart as far as sharing and resuming watches needs: field numbers are those of
-/// etcd's `rpc.proto` and `kv.proto`.
+/// A `WatchResponse` as etcd sent it, taken apart as far as sharing and resuming watches needs: field numbers are those
+/// of etcd's `rpc.proto` and `kv.proto`.
 struct WatchMessage {
   /// An event's whole field within ``bytes``.
   struct Event {

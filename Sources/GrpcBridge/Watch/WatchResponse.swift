@@ -1,6 +1,7 @@
 /// What a watch has to tell: one object for all readers of the same watch.
 ///
-/// It is immutable but for what its readers render of it, which is kept here so that it is made once. Belongs to one loop.
+/// It is immutable but for what its readers render of it, which is kept here so that it is made once. Belongs to one
+/// loop.
 package final class WatchResponse {
   /// An event's end within ``events`` and its revision.
   struct Mark {
@@ -132,8 +133,8 @@ package final class WatchResponse {
 ///
 /// etcd is asked to send large responses in fragments. For clients that want fragments each is cut at the end of a
 /// revision; for the others they are put together, and cut at the end of a revision too where the whole would be larger
-/// than ``maxJoined``. So memory is bounded by that and by the largest transaction, every part is a response of its own,
-/// and after a break a watch goes on with the revision after the last whole one.
+/// than ``maxJoined``. So memory is bounded by that and by the largest transaction, every part is a response of its
+/// own, and after a break a watch goes on with the revision after the last whole one.
 struct WatchAssembler {
   /// From how many bytes of events on a response goes out in parts.
   private static let maxJoined = 4 << 20
@@ -143,7 +144,8 @@ struct WatchAssembler {
   private var held: [UInt8] = []
   private var heldMarks: [WatchResponse.Mark] = []
 
-  /// How many bytes of one revision are kept before all of it has come. That is one transaction, or one deletion of a range.
+  /// How many bytes of one revision are kept before all of it has come. That is one transaction, or one deletion of a
+  /// range.
   static let maxHeld = 1 << 28
 
   /// Whether more is held back than etcd can have to say of one revision.

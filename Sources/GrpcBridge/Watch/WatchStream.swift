@@ -5,8 +5,8 @@ internal import SwiftProtobuf
 
 /// All watches of one user on one loop: watchers, which share one gRPC stream as far as that is safe (``WatchLine``).
 ///
-/// When a line breaks, by whatever fault, its watchers are created again on another one, each after the last event it has
-/// passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
+/// When a line breaks, by whatever fault, its watchers are created again on another one, each after the last event it
+/// has passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
 final class WatchStream {
   /// So many streams in a row may be of no use, each for no longer than a second, because of what etcd answers on them.
   private static let maxFaults = 5
@@ -145,8 +145,8 @@ final class WatchStream {
     for watcher in allFeeds { request(watcher) }
   }
 
-  /// Has etcd create a watcher that waits for that, unless etcd is answering for one like it: those who want the same gather
-  /// behind the next.
+  /// Has etcd create a watcher that waits for that, unless etcd is answering for one like it: those who want the same
+  /// gather behind the next.
   private func request(_ watcher: UpstreamWatcher) {
     guard case .waiting = watcher.state, !reopenTimer.isActive, let group = groups[watcher.spec] else { return }
     guard !group.watchers.contains(where: { $0.isAwaited && $0.nextRevision == watcher.nextRevision }) else { return }
@@ -171,7 +171,8 @@ final class WatchStream {
     }
   }
 
-  /// Has the readers of a watcher join those of another one of the same watch, once nothing that they need has passed there.
+  /// Has the readers of a watcher join those of another one of the same watch, once nothing that they need has passed
+  /// there.
   private func merge(_ watcher: UpstreamWatcher) {
     guard case .live = watcher.state, watcher.isCaughtUp, let group = groups[watcher.spec] else { return }
     guard let main = group.main, case .live = main.state, main.isCaughtUp, main !== watcher else {
@@ -230,8 +231,8 @@ final class WatchStream {
     closeIfUnused()
   }
 
-  /// etcd does not create the watch. Where that may be for the token's sake, which 3.4 does not tell from a lack of rights,
-  /// it is found out first.
+  /// etcd does not create the watch. Where that may be for the token's sake, which 3.4 does not tell from a lack of
+  /// rights, it is found out first.
   private func refused(_ watcher: UpstreamWatcher, _ message: WatchMessage) {
     watcher.denials += 1
     watcher.state = .waiting
@@ -344,7 +345,8 @@ final class WatchStream {
     if status.mayBeOfOneRequest {
       if let loner = old.loner { return refuse(loner, status) }
       guard wasOfUse || !suspects.isEmpty else { return fail(status) }
-      // One of those that etcd has not answered is at fault: each is asked for alone, and the others go on without them.
+      // One of those that etcd has not answered is at fault: each is asked for alone, and the others go on without
+      // them.
       for watcher in suspects { watcher.isSuspect = true }
     } else if !status.isPassing {
       return fail(status)
@@ -359,7 +361,8 @@ final class WatchStream {
     if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
   }
 
-  /// etcd has answered on a line what it never does. That may pass with another member, but is not asked for without end.
+  /// etcd has answered on a line what it never does. That may pass with another member, but is not asked for without
+  /// end.
   func line(_ old: WatchLine, isMisunderstood fault: String) {
     let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)")
     faults = loop.now - old.openedAt < 1000 ? faults + 1 : 1

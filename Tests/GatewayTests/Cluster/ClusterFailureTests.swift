@@ -22,8 +22,8 @@ struct ClusterFailureTests {
     case isolated
   }
 
-  /// No write that was acknowledged is lost, and none is executed twice, whoever fails; the others go on; and in the end
-  /// calls go to all members again.
+  /// No write that was acknowledged is lost, and none is executed twice, whoever fails; the others go on; and in the
+  /// end calls go to all members again.
   @Test(.needsNetworkNamespaces, arguments: EtcdVersion.allCases, measuredFlags == nil ? [false, true] : [false])
   func everyMemberFailsInEveryWay(_ version: EtcdVersion, isSecure: Bool) async throws {
     try await withTemporaryDirectory { directory in

@@ -6,8 +6,8 @@ import Testing
 /// Guessing passwords: slow for who guesses, of no consequence to others.
 @Suite(.timeLimit(.minutes(15)))
 struct ThrottledLoginTests {
-  /// How many guesses may reach etcd by now: ten (`--max-login-failures`), those that are under way with them, and one more
-  /// a second.
+  /// How many guesses may reach etcd by now: ten (`--max-login-failures`), those that are under way with them, and one
+  /// more a second.
   private static func guesses(since begin: ContinuousClock.Instant) -> Int {
     16 + Int((ContinuousClock.now - begin) / .seconds(1))
   }
@@ -27,8 +27,8 @@ struct ThrottledLoginTests {
       // Who is logged in already goes on from the same address, and others log in from another one.
       expectStatus(200, try await gateway.get("ben:benpw"))
       #expect(try await statusFromElsewhere("cleo:cleopw", gateway) == "200")
-      // The name is held back from everywhere. A failure is forgiven a second, so each try from elsewhere follows one from
-      // here, and there are too few of them for the other address to be held back for itself.
+      // The name is held back from everywhere. A failure is forgiven a second, so each try from elsewhere follows one
+      // from here, and there are too few of them for the other address to be held back for itself.
       var statuses: Set<String> = []
       for number in 0..<8 where !statuses.contains("429") {
         _ = try await gateway.get("ann:again\(number)")

@@ -180,8 +180,8 @@ struct ConnectionLimitTests {
     try await withServing(["/bin/sh", "-c", line]) { process, http in try await body(process, http) }
   }
 
-  /// More connections than there are descriptors: those that are there live on, etcd's among them, streams begin on them, the
-  /// gateway does not spin, and all are served once there is room.
+  /// More connections than there are descriptors: those that are there live on, etcd's among them, streams begin on
+  /// them, the gateway does not spin, and all are served once there is room.
   @Test func aFloodAtTheLimitOfDescriptors() async throws {
     try await withEtcd(.v3_5) { etcd in
       try await withDescriptors(200, etcd.url) { process, http in

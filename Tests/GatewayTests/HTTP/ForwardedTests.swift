@@ -7,7 +7,8 @@ import Testing
 @Suite struct ForwardedTests {
   private static let peer = "127.0.0.1"
 
-  /// What comes of these header fields where 127.0.0.0/8 and 10.0.0.0/8 are trusted, and the request is from one of them.
+  /// What comes of these header fields where 127.0.0.0/8 and 10.0.0.0/8 are trusted, and the request is from one of
+  /// them.
   private func resolve(_ fields: [(String, String)]) throws -> Forwarded {
     let proxies = try #require(TrustedProxies("127.0.0.0/8, 10.0.0.0/8"))
     // One memory for all, which outlives the fields.

@@ -72,7 +72,8 @@ struct HalfCloseTests {
     }
   }
 
-  /// Answers that come one after the other: as long as they do, the client is waited for, however long all of them take.
+  /// Answers that come one after the other: as long as they do, the client is waited for, however long all of them
+  /// take.
   @Test func slowAnswersAreAllWaitedFor() async throws {
     let gates = (0..<8).map { _ in ScriptedPeer.Gate() }
     let next = Mutex(0)

@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Clients behind reverse proxies: each is known by its own address, and its pages by the host and scheme they were asked
-/// for, where the proxy is trusted; and by nothing that it makes up, where it is not.
+/// Clients behind reverse proxies: each is known by its own address, and its pages by the host and scheme they were
+/// asked for, where the proxy is trusted; and by nothing that it makes up, where it is not.
 @Suite(.timeLimit(.minutes(15)))
 struct ProxiedClientTests {
   private static let trust = ["--trusted-proxies", "127.0.0.1"]

@@ -10,8 +10,8 @@ struct ProxiedHeadTests {
   enum Way: CaseIterable, Sendable {
     case nginx, haproxy
 
-    /// To a gateway, with paths left as they are. The proxy refuses what it takes for a request about the hidden key: what
-    /// gets there all the same has got past it.
+    /// To a gateway, with paths left as they are. The proxy refuses what it takes for a request about the hidden key:
+    /// what gets there all the same has got past it.
     func configuration(_ gateway: GatewayProcess) -> ReverseProxy.Kind {
       let address = gateway.url.dropFirst("http://".count)
       return switch self {
@@ -45,7 +45,8 @@ struct ProxiedHeadTests {
           let connection = try await HTTPConnection.connect(to: proxy.url)
           let response = try await response(to: head, on: connection)
           await connection.close()
-          // What the proxy passes on it has understood, and so has the gateway: what one refuses the other may have mended.
+          // What the proxy passes on it has understood, and so has the gateway: what one refuses the other may have
+          // mended.
           if case .served(let status) = head.outcome, let response, response.status < 400 {
             #expect(response.status == status, "\(head) through \(way): \(response)")
           }

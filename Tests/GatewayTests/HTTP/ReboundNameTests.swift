@@ -21,8 +21,8 @@ import Testing
         let refusal = try await rebound.request("GET", path, "", headers: Self.webSocket)
         expectError(refusal, 421, code: 7, path)
       }
-      // With credentials that etcd checks it is served, as no such page has them; so is whatever tells nothing of what etcd
-      // keeps.
+      // With credentials that etcd checks it is served, as no such page has them; so is whatever tells nothing of what
+      // etcd keeps.
       expectStatus(200, try await rebound.request("GET", "/keys?prefix=", "", headers: basic("ann:annpw")))
       expectStatus(
         200, try await rebound.request("POST", "/v3/auth/authenticate", #"{"name":"ann","password":"annpw"}"#))
@@ -67,8 +67,8 @@ import Testing
     }
   }
 
-  /// Behind a name of its own a gateway is served to its users as by any other: every kind of request, and to a client that
-  /// closes its side at once.
+  /// Behind a name of its own a gateway is served to its users as by any other: every kind of request, and to a client
+  /// that closes its side at once.
   @Test func usersAreServedByAnyName() async throws {
     try await withAuth(.v3_5) { fixture, gateway in
       let named = OtherName(gateway: gateway, name: "etcd.example.com")

@@ -4,8 +4,8 @@ import Testing
 /// Server-Sent Events as a real browser takes them.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyWatchBrowserTests {
-  /// The gateway is restarted in the middle of events, and etcd, and both at once: the page has an `EventSource` and nothing
-  /// else, and sees what was written, all of it and in order.
+  /// The gateway is restarted in the middle of events, and etcd, and both at once: the page has an `EventSource` and
+  /// nothing else, and sees what was written, all of it and in order.
   @Test(arguments: EtcdVersion.allCases)
   func aPageMissesNothingAndRepeatsNothing(_ version: EtcdVersion) async throws {
     try await withEtcd(version) { etcd in

@@ -22,7 +22,8 @@ struct KeyNews: Sendable, Equatable {
   var mark: String { "\(String(decoding: data.bytes("key") ?? [], as: UTF8.self))@\(revision ?? 0)" }
 }
 
-/// One client's watch of keys, read strictly: each chunk has to be one line, or one event (HTML Standard, section 9.2.6).
+/// One client's watch of keys, read strictly: each chunk has to be one line, or one event (HTML Standard, section
+/// 9.2.6).
 actor KeyWatchReader {
   nonisolated let connection: HTTPConnection
   private let form: WatchForm
@@ -76,7 +77,8 @@ actor KeyWatchReader {
   }
 
   /// What is told next; nil at the proper end of the response.
-  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` for one that is not as it should be.
+  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` for one that is not as it
+  ///   should be.
   func next(timeout: Duration = suiteLimit) async throws -> KeyNews? {
     let deadline = ContinuousClock.now + timeout
     let head = try await head(timeout: timeout)
@@ -97,7 +99,8 @@ actor KeyWatchReader {
     throw TestSupportError("the watch has ended")
   }
 
-  /// All changes up to and with those of that revision, as `Last-Event-ID` would have it; for lines, up to `count` of it.
+  /// All changes up to and with those of that revision, as `Last-Event-ID` would have it; for lines, up to `count` of
+  /// it.
   func changes(through revision: Int, count: Int = 1, timeout: Duration = suiteLimit) async throws -> [KeyNews] {
     var changes: [KeyNews] = []
     while changes.filter({ $0.revision == revision }).count < count {
@@ -155,7 +158,8 @@ actor KeyWatchReader {
   }
 }
 
-/// A client that comes back whenever its watch ends, as a browser does: what it has seen is neither sent again nor left out.
+/// A client that comes back whenever its watch ends, as a browser does: what it has seen is neither sent again nor left
+/// out.
 actor ReturningReader {
   private let url: String
   private let target: String

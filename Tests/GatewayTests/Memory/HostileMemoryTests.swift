@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-/// Clients that want the gateway to keep as much as they can get it to keep. Bounds are generous: what is wrong is wrong by
-/// much more.
+/// Clients that want the gateway to keep as much as they can get it to keep. Bounds are generous: what is wrong is
+/// wrong by much more.
 @Suite(.timeLimit(.minutes(15)))
 struct HostileMemoryTests {
   private static let megabyte = 1 << 20

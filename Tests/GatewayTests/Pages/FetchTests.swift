@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Programs in a browser, which have nothing but fetch() (Fetch Standard): on a page of the gateway's own origin, and on one
-/// of another that `--cors` lists.
+/// Programs in a browser, which have nothing but fetch() (Fetch Standard): on a page of the gateway's own origin, and
+/// on one of another that `--cors` lists.
 @Suite struct FetchTests {
   /// What a program in TypeScript would have as its client.
   private static let client = #"""

@@ -92,7 +92,8 @@ struct SwaggerPage {
     return Answer(status: Int((status.string ?? "").prefix(3)) ?? 0, body: text.string ?? "")
   }
 
-  /// Types into a field and leaves it, as whoever presses a button does: until then the page takes its time to hear of it.
+  /// Types into a field and leaves it, as whoever presses a button does: until then the page takes its time to hear of
+  /// it.
   private func fill(_ field: String, with value: String) async throws {
     try await page.type(value, into: field)
     try await page.evaluate("document.activeElement?.blur()")

@@ -76,7 +76,8 @@ struct LockPlaceTests {
     }
   }
 
-  /// The deadline passes while the call waits for another token: its place is given up, and the call is not sent after all.
+  /// The deadline passes while the call waits for another token: its place is given up, and the call is not sent after
+  /// all.
   @Test func aLockThatWasGivenUpDuringALoginIsNotSent() async throws {
     let gate = ScriptedPeer.Gate()
     let late = ScriptedPeer.Answer.message(Etcdserverpb_AuthenticateResponse.with { $0.token = "late" }).after(gate)

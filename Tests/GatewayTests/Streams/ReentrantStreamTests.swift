@@ -8,8 +8,8 @@ import Testing
 struct ReentrantStreamTests {
   private static let observe = "/v3/election/observe"
 
-  /// Creations that are answered one after the other, the cancellation of the first one, and what is no request, which waits
-  /// until one of them is created.
+  /// Creations that are answered one after the other, the cancellation of the first one, and what is no request, which
+  /// waits until one of them is created.
   private static let requests: String = {
     func create(_ id: Int) -> String { #"{"create_request":{"key":"YQ==","watch_id":\#(id)}}"# }
     return create(1) + #"{"cancel_request":{"watch_id":1}}"# + (2...64).map(create).joined() + "{}"

@@ -13,8 +13,8 @@ struct WatchPermissionTests {
       let users = ["ann:annpw", "bob:bobpw"]
       var readers: [WatchReader] = []
       for user in users + users { readers.append(try await .open(gateway.url, user: user)) }
-      // Each has a watcher of its own until it has joined, which it has once it is as far as the others; and what etcd is
-      // asked for afterwards it does afterwards.
+      // Each has a watcher of its own until it has joined, which it has once it is as far as the others; and what etcd
+      // is asked for afterwards it does afterwards.
       for _ in 0..<2 {
         let last = try await fixture.put("a")
         for reader in readers { #expect(try await reader.revisions(through: last) == [last]) }

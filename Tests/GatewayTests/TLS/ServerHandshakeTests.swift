@@ -3,7 +3,8 @@ import TLS
 import TestSupport
 import Testing
 
-/// Who gets through the gateway's handshake and who does not, each with the error that is seen, and nobody else disturbed.
+/// Who gets through the gateway's handshake and who does not, each with the error that is seen, and nobody else
+/// disturbed.
 @Suite(.timeLimit(.minutes(15)))
 struct ServerHandshakeTests {
   private static let nowhere = ["http://127.0.0.1:1"]

@@ -7,7 +7,8 @@ import Testing
 struct UpstreamRenewalTests {
   private static let renewed = "new connections to etcd use the renewed TLS files"
 
-  /// etcd's certificate comes from another authority, which the gateway then learns of, and its own certificate is renewed.
+  /// etcd's certificate comes from another authority, which the gateway then learns of, and its own certificate is
+  /// renewed.
   @Test(arguments: EtcdVersion.allCases)
   func renewedFilesAreUsedWithoutARestart(version: EtcdVersion) async throws {
     try await UpstreamTLSTests.withSecureEtcd(version, mutual: false) { etcd, secrets in

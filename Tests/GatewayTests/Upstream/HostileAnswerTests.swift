@@ -2,8 +2,8 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// Answers that no etcd gives, in the protobuf of each kind of request, in the headers and in the framing: each is an error
-/// of that request alone, and the gateway lives on.
+/// Answers that no etcd gives, in the protobuf of each kind of request, in the headers and in the framing: each is an
+/// error of that request alone, and the gateway lives on.
 @Suite(.timeLimit(.minutes(15)))
 struct HostileAnswerTests {
   @Test func aKey() async throws { try await expect(HostileAnswer.keys) }

@@ -122,8 +122,8 @@ struct UpstreamRepeatTests {
     try await withScriptedEtcd(settings, script: { _ in .put }) { peer, _ in
       let connections = try await peer.wait(for: "twenty attempts") { $0.connections.count >= 20 }
         .connections
-      // One or two connections try, one of them at least ten times. Waits that grow add up to 3 s, with the least jitter;
-      // those that stay as they begin, to half a second.
+      // One or two connections try, one of them at least ten times. Waits that grow add up to 3 s, with the least
+      // jitter; those that stay as they begin, to half a second.
       #expect(connections[19].opened - connections[0].opened > .seconds(2))
     }
   }

@@ -9,7 +9,8 @@ import Testing
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
   ]
 
-  /// The outcome with the headers of a good handshake, of which those of the same name are replaced; nil takes one away.
+  /// The outcome with the headers of a good handshake, of which those of the same name are replaced; nil takes one
+  /// away.
   private func accept(
     _ changes: [(String, String?)] = [], isHTTP10: Bool = false, isSecure: Bool = false, usesBasic: Bool = false,
     origins: String = ""

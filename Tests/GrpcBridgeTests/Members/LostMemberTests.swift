@@ -132,7 +132,8 @@ import Testing
     #expect(etcd.streams.isEmpty)
   }
 
-  /// A watch outlives any number of members that have kept it for a while, and those who die in a row take it along in the end.
+  /// A watch outlives any number of members that have kept it for a while, and those who die in a row take it along in
+  /// the end.
   @Test func aWatchOutlivesMembersThatHaveKeptIt() throws {
     let watcher = UpstreamWatcher(
       WatchSpec(request: [], passesFragments: false), startRevision: 0, birth: 0)

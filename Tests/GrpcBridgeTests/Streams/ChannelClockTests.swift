@@ -61,7 +61,8 @@ import Testing
     #expect(stream.phase == .idle)
   }
 
-  /// A server may be the first to see that a call's time is over: with newer versions of grpc-go it just resets the stream.
+  /// A server may be the first to see that a call's time is over: with newer versions of grpc-go it just resets the
+  /// stream.
   @Test(arguments: [(15, .deadlineExceeded), (3_600_000, .canceled)] as [(UInt64, GRPCCode)])
   func aResetAtTheDeadlineIsTheDeadline(milliseconds: UInt64, code: GRPCCode) throws {
     let rig = try Rig { _ in [.reset(code: HTTP2Error.cancel)] }

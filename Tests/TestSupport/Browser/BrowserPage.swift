@@ -76,8 +76,8 @@ package final class BrowserPage: Sendable {
   /// Its requests so far, in their order; redirected ones once, as they were at last.
   package var requests: [Request] { state.withLock { state in state.order.compactMap { state.requests[$0] } } }
 
-  /// Errors and warnings of its console: of scripts, of the network (statuses from 400 on, too) and of its security policy;
-  /// and errors nobody caught.
+  /// Errors and warnings of its console: of scripts, of the network (statuses from 400 on, too) and of its security
+  /// policy; and errors nobody caught.
   package var complaints: [String] { state.withLock(\.complaints) }
 
   private func take(_ event: String, _ parameters: JSON) {

@@ -1,7 +1,7 @@
 import Foundation
 
-/// A connection to Chromium by the Chrome DevTools Protocol: numbered calls, their answers, and events, as JSON over one
-/// WebSocket. Pages share it, each under the name of its session.
+/// A connection to Chromium by the Chrome DevTools Protocol: numbered calls, their answers, and events, as JSON over
+/// one WebSocket. Pages share it, each under the name of its session.
 actor DevTools {
   /// What Chromium says against a call.
   struct RequestError: Error, CustomStringConvertible {

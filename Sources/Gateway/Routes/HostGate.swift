@@ -1,15 +1,12 @@
 import EventLoop
 import GrpcBridge
-import Transcoding
 
-/// Finds out whether etcd looks at credentials at all, before a request with some is served that asks for a host which is
-/// none of ``AllowedHosts``. Belongs to its shard's loop.
+/// Finds out whether etcd looks at credentials at all, before a request with some is served that asks for a host which
+/// is none of ``AllowedHosts``. Belongs to its shard's loop.
 ///
 /// A page that has its own name point to the gateway has no credentials that etcd would take, but may send any: where
 /// authentication is off, they excuse nothing. The answer is believed for a second.
 final class HostGate: CallDelegate {
-  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
-  private static let timeout = GRPCTimeout(milliseconds: 5000)
   /// In milliseconds.
   private static let memory: UInt64 = 1000
 
@@ -37,14 +34,7 @@ final class HostGate: CallDelegate {
   func ask(for exchange: Exchange) {
     waiting[ObjectIdentifier(exchange)] = exchange
     guard question == nil else { return }
-    // What anybody may ask at no cost: a key at a revision that will never be (RangeRequest, `etcdserverpb/rpc.proto`).
-    var message = keyCallMessage()
-    message.append(field: 1, [0])
-    message.append(field: 3, 1)
-    message.append(field: 4, Int64.max)
-    message.append(field: 7, true)
-    let call = Call(
-      Self.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: Self.timeout, delegate: self)
+    let call = AccessQuestion.call(timeout: AccessQuestion.timeout, delegate: self)
     question = call
     bridge.start(call, for: Caller(.none, peer: .itself))
   }
@@ -58,11 +48,13 @@ final class HostGate: CallDelegate {
     question = nil
     let exchanges = waiting.values
     waiting = [:]
-    switch (status.code, status.origin) {
-    case (.ok, _), (.outOfRange, .server):
+    if AccessQuestion.isYes(status) {
       for exchange in exchanges {
         exchange.respond(.error(.misdirected(exchange.foreignHost(hosts) ?? "", "as etcd checks no credentials")))
       }
+      return
+    }
+    switch (status.code, status.origin) {
     case (.invalidArgument, .server), (.permissionDenied, .server), (.unauthenticated, .server):
       isGuardedUntil = loop.now + Self.memory
       for exchange in exchanges { exchange.hostIsExcused() }
