@@ -132,6 +132,8 @@ final class TakenOverConnection {
     queue.append(Piece(owner: owner, bytes: bytes))
     backlog += bytes.count
     if isOpen && !isBlocked { sockets.flushLater(self) }
+    // One that waits for its client is not flushed, and may have had its room before others took theirs.
+    if isBlocked && sockets.memory.isOverdrawn { look(after: 0) }
   }
 
   /// Begins to read what the client sends; it is heard of by ``TakenOverConnectionDelegate/socket(_:received:)``.
@@ -250,14 +252,15 @@ final class TakenOverConnection {
     // What the client's system does not confirm in time is a stall, too.
     look(after: sockets.lookInterval)
     guard backlog == 0 else {
-      // Those that keep up have no more waiting than any connection may have.
-      if isOpen, backlog > MemoryAccount.uncounted, sockets.memory.isOverdrawn {
-        delegate?.socketHasStalled(self, MemoryAccount.shortage)
-      }
+      if isTooMuch { delegate?.socketHasStalled(self, MemoryAccount.shortage) }
       return
     }
     if isFinishing { linger() } else { delegate?.socketHasRoom(self) }
   }
+
+  /// Whether more waits for the client than there is memory for. Those that keep up have no more waiting than any
+  /// connection may have.
+  private var isTooMuch: Bool { isOpen && backlog > MemoryAccount.uncounted && sockets.memory.isOverdrawn }
 
   private func write() -> Int {
     if queue.count - sentPieces == 1 {
@@ -388,6 +391,10 @@ final class TakenOverConnection {
     if hasHalfClosed && now - lastProgress >= Self.grace {
       if isOpen { vanish() } else { cut() }
       return false
+    }
+    if isTooMuch {
+      delegate?.socketHasStalled(self, MemoryAccount.shortage)
+      if isClosed { return false }
     }
     let isIdle = backlog == 0 && confirmedCount == takenCount
     if !isIdle && now - lastProgress >= sockets.stallLimit {

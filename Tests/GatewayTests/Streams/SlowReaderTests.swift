@@ -54,6 +54,52 @@ struct SlowReaderTests {
     }
   }
 
+  /// What those keep who do not read is no more than the budget: some of them end for that, and nobody else notices.
+  @Test(arguments: EtcdVersion.allCases)
+  func readersThatStopEndForTheBudget(_ version: EtcdVersion) async throws {
+    let arguments = ["--shards", "1", "--stall-timeout", "1h", "--max-memory", "1M"]
+    try await withEtcdAndGateway(version, gateway: arguments) { etcd, gateway in
+      // Each of another range, so that they have nothing in common.
+      let stopped = try await WatchReader.open(12) { number in
+        try await .open(gateway.url, ["range_end": .string("b\(number)".base64)], receiveBuffer: 65536)
+      }
+      let fast = try await WatchReader.open(3) { _ in try await .open(gateway.url) }
+      let before = gateway.process.residentBytes
+      var last = 0
+      for number in 0..<300 {
+        // Of a size that counts as kept up with. The kernel takes the first 4 MiB of what a reader leaves unread.
+        last = try await etcd.put("a", String(repeating: "x", count: 20_000))
+        for reader in fast { #expect(try await reader.revisions(through: last) == [last], "put \(number)") }
+      }
+      #expect(gateway.process.residentBytes - before < 48 << 20)
+      var (errors, cuts) = (0, 0)
+      for reader in stopped {
+        await reader.stream.connection.setReceiveBuffer(bytes: 4 << 20)
+        var next = reader.createdRevision + 1
+        do {
+          while next <= last, let message = try await reader.stream.nextMessage() {
+            if let error = message["error"] {
+              #expect(error["message"]?.string?.contains("--max-memory") == true, "\(error)")
+              errors += 1
+              break
+            }
+            // Nothing is left out before the end.
+            for event in message["result"]?["events"]?.array ?? [] {
+              #expect(event["kv"]?["mod_revision"]?.string == "\(next)")
+              next += 1
+            }
+          }
+        } catch let failure as HTTPFailure where failure.isCut {
+          cuts += 1
+        }
+      }
+      // Those that come back too late for the error find their connection cut.
+      #expect(errors + cuts > 0)
+      let still = try await etcd.put("a")
+      for reader in fast { #expect(try await reader.revisions(through: still) == [still]) }
+    }
+  }
+
   @Test(arguments: EtcdVersion.allCases)
   func eventsFlowBesideBigRanges(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
