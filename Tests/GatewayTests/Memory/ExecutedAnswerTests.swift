@@ -21,10 +21,11 @@ struct ExecutedAnswerTests {
   }
 
   @Test func anExecutedCallIsNotOneToTryAgain() async throws {
-    try await withScriptedEtcd(gateway: ["--max-memory", "1M"], script: Self.script) { _, gateway in
+    try await withScriptedEtcd(gateway: ["--max-memory", "1M", "--shards", "1"], script: Self.script) { _, gateway in
       let filler = try await HTTPConnection.connect(to: gateway.url)
       try await filler.sendRequest("POST", "/v3/kv/put", headers: [("Transfer-Encoding", "chunked")])
-      for count in Array(repeating: 65_536, count: 15) + [40_000] {
+      // The first 32 KiB of a body are not counted.
+      for count in Array(repeating: 65_536, count: 15) + [80_000] {
         try await filler.send("\(String(count, radix: 16))\r\n" + String(repeating: " ", count: count) + "\r\n")
       }
       _ = try await eventually("the memory is used up") {
