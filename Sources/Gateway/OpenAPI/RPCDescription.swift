@@ -46,7 +46,7 @@ struct RPCDescription {
     operation["requestBody"] = [
       "description": .string(method.clientStreaming ? Self.requests : comments[method.request]),
       // No body stands for an empty message.
-      "required": .bool(method.clientStreaming),
+      "required": .bool(method.clientStreaming || components.hasRequiredFields(method.request)),
       "content": ["application/json": examples.media(request, .request, of: id)],
     ]
     var success: DocumentValue = ["description": .string(comments[method.response])]

@@ -44,12 +44,19 @@ struct SchemaComponents {
     return .schema(component)
   }
 
+  /// Whether an empty message of that name is refused.
+  func hasRequiredFields(_ name: String) -> Bool { messages[name].map { !Self.requiredFields($0).isEmpty } ?? false }
+
+  private static func requiredFields(_ message: Google_Protobuf_DescriptorProto) -> [String] {
+    message.options.Etcdrest_requires.filter { $0.ifField.isEmpty }.map(\.field)
+  }
+
   private mutating func object(_ message: Google_Protobuf_DescriptorProto, _ name: String) -> DocumentValue {
     var schema: DocumentValue = ["type": "object", "description": .string(comments[name])]
     var properties: DocumentValue = [:]
     for field in message.field { properties[field.name] = property(field, of: name) }
     if !properties.members.isEmpty { schema["properties"] = properties }
-    let required = message.options.Etcdrest_requires.filter { $0.ifField.isEmpty }.map(\.field)
+    let required = Self.requiredFields(message)
     if !required.isEmpty { schema["required"] = .array(required.map { .string($0) }) }
     for (index, oneof) in message.oneofDecl.enumerated() {
       let fields = message.field.filter { $0.hasOneofIndex && $0.oneofIndex == index }.map(\.name)

@@ -151,7 +151,13 @@ package final class BrowserPage: Sendable {
   ) async throws -> JSON {
     do {
       return try await eventually(what, within: limit, every: .milliseconds(20)) { () -> JSON? in
-        let value = try await evaluate(script)
+        let value: JSON
+        do {
+          value = try await evaluate(script)
+        } catch let error as DevTools.RequestError where error.message.contains("Inspected target navigated") {
+          // The page makes way for the next one, which is what is waited for.
+          return nil
+        }
         // A bare nil would be a value here: JSON's own null.
         return [.null, false, ""].contains(value) ? JSON?.none : value
       }
