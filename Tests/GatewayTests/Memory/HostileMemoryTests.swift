@@ -94,7 +94,11 @@ struct HostileMemoryTests {
       #expect(gateway.process.residentBytes - before < 96 * Self.megabyte)
       for connection in connections { await connection.close() }
       try await awaitResident(gateway, below: before + 24 * Self.megabyte)
-      let all = try await gateway.http.post("/v3/kv/range", #"{"key":"YQ==","range_end":"Yg=="}"#)
+      // The end of a connection may be seen after its memory has gone: until then an answer this large may be cut.
+      let all = try await eventually("an answer for which there is room again") {
+        let all = try? await gateway.http.post("/v3/kv/range", #"{"key":"YQ==","range_end":"Yg=="}"#)
+        return all?.status == 200 ? all : nil
+      }
       #expect(try all.json["count"] == "4")
     }
   }
