@@ -8,6 +8,7 @@ import Testing
 /// Requests that members die of: two are enough to know.
 @Suite struct LostMemberTests {
   private static let read = CallMethod(path: "/test/Read", isRepeatable: true)
+  private static let other = CallMethod(path: "/test/Other", isRepeatable: true)
   private static let keepAlive = "/etcdserverpb.Lease/LeaseKeepAlive"
   private static let watch = "/etcdserverpb.Watch/Watch"
   private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]
@@ -44,7 +45,7 @@ import Testing
       #expect(Self.count(peers, "/test/Read") == 2)
       #expect(peers.allSatisfy { $0.record.streams(of: "/test/Read").count < 2 })
       // One that nobody dies of goes on.
-      let other = await fixture.start(CallMethod(path: "/test/Other", isRepeatable: true), [[1]])
+      let other = await fixture.start(Self.other, [[1]])
       try await other.expectEnd(.ok)
     }
   }
