@@ -36,7 +36,7 @@ struct TakenOverConnectionTests {
     }
     defer { for peer in peers { close(peer) } }
     var turns = 0
-    loop.beforeWaiting { [unowned loop, unowned sockets] in
+    loop.beforeWaiting { [unowned loop, unowned sockets, unowned bytes] in
       turns += 1
       sockets.flush()
       if turns == 1 { for client in clients { client.send(bytes.bytes, of: bytes) } }
