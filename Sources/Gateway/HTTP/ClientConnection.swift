@@ -3,7 +3,7 @@ import Glibc
 
 /// A client's connection, from accept to close. libmicrohttpd pays no attention to a connection while its request is
 /// suspended: this object watches the socket, so that a client who leaves is noticed at once.
-final class ClientConnection {
+final class ClientConnection: Attended {
   /// A client that has closed its side may still read, but most have left: what has no end of its own ends after so
   /// many milliseconds.
   private static let grace: UInt64 = 500

@@ -15,47 +15,19 @@ final class RequestClock {
     static let rateSpan: UInt64 = 10_000
   }
 
-  let limits: Limits
-  private let loop: EventLoop
-  private var attended: [ClientConnection] = []
-  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
+  private let attended: AttendedList<ClientConnection>
 
   init(loop: EventLoop, limits: Limits) {
-    self.loop = loop
-    self.limits = limits
+    // A limit is kept within a tenth of it.
+    attended = AttendedList(loop: loop, every: min(1000, max(20, limits.head / 10))) {
+      $0.needsAnotherLook(at: loop.now, limits)
+    }
   }
 
   /// Looks at the connection the next time.
-  func attend(_ client: ClientConnection) {
-    guard !client.isAttended else { return }
-    client.isAttended = true
-    if attended.isEmpty { start() }
-    attended.append(client)
-  }
+  func attend(_ client: ClientConnection) { attended.attend(client) }
 
   func stop() {
-    timer.stop()
-    for client in attended { client.endParting() }
-    attended = []
-  }
-
-  private func start() {
-    // A limit is kept within a tenth of it.
-    let interval = min(1000, max(20, limits.head / 10))
-    timer.start(after: interval, every: interval)
-  }
-
-  private func look() {
-    let now = loop.now
-    // Those that are attended to from here on come behind those that stay.
-    let clients = attended
-    attended = []
-    var left: [ClientConnection] = []
-    for client in clients {
-      client.isAttended = client.needsAnotherLook(at: now, limits)
-      if client.isAttended { left.append(client) }
-    }
-    attended = left + attended
-    if attended.isEmpty { timer.stop() }
+    for client in attended.stop() { client.endParting() }
   }
 }

@@ -26,7 +26,7 @@ extension TakenOverConnectionDelegate {
 ///
 /// It is made before the connection is: what is queued until then goes out with the first flush. Until it is closed,
 /// the socket keeps itself and its delegate alive. An idle one is this object, a watcher, and nothing else.
-final class TakenOverConnection {
+final class TakenOverConnection: Attended {
   /// Bytes on their way to the client.
   ///
   /// Invariant: they belong to `owner` and neither move nor change as long as it lives.

@@ -23,8 +23,7 @@ final class TakenOverConnections {
   private var open: [TakenOverConnection] = []
   private var dirty: [TakenOverConnection] = []
   private var flushedCount = 0
-  private var attended: [TakenOverConnection] = []
-  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
+  private let attended: AttendedList<TakenOverConnection>
   /// Wakes the loop while any socket is dirty: whatever comes after the turn's flush goes out in the next turn.
   private lazy var nextTurn = LoopTimer(loop: loop) {}
 
@@ -34,6 +33,7 @@ final class TakenOverConnections {
     self.memory = memory
     self.trimmer = trimmer
     lookInterval = max(Self.tick, stallLimit / 4)
+    attended = AttendedList(loop: loop, every: Self.tick) { $0.nextLook > loop.now || $0.lookAgain() }
   }
 
   deinit { scratch.deallocate() }
@@ -70,8 +70,7 @@ final class TakenOverConnections {
   func close() {
     while !dirty.isEmpty { flush() }
     while let socket = open.last { socket.abandon() }
-    timer.stop()
-    attended = []
+    attended.stop()
   }
 
   // MARK: - From the sockets
@@ -104,24 +103,5 @@ final class TakenOverConnections {
   }
 
   /// Looks at the socket when its time has come.
-  func attend(_ socket: TakenOverConnection) {
-    guard !socket.isAttended else { return }
-    socket.isAttended = true
-    attended.append(socket)
-    if !timer.isActive { timer.start(after: Self.tick, every: Self.tick) }
-  }
-
-  private func look() {
-    let now = loop.now
-    // Those that are attended to from here on come behind those that stay.
-    let sockets = attended
-    attended = []
-    var left: [TakenOverConnection] = []
-    for socket in sockets {
-      socket.isAttended = socket.nextLook > now || socket.lookAgain()
-      if socket.isAttended { left.append(socket) }
-    }
-    attended = left + attended
-    if attended.isEmpty { timer.stop() }
-  }
+  func attend(_ socket: TakenOverConnection) { attended.attend(socket) }
 }
