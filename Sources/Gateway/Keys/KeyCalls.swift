@@ -46,13 +46,6 @@ extension KeyHandler {
   func respond(with status: GRPCStatus) {
     exchange.respond(.keyError(status, hadCredentials: caller.isSomebody))
   }
-
-  /// What a call has come to whose answer is no protobuf.
-  func misunderstood(_ fault: any Error) -> GRPCStatus {
-    let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)")
-    shard.logger.error("\(status.message)")
-    return status
-  }
 }
 
 extension HTTPResponse {
@@ -62,7 +55,6 @@ extension HTTPResponse {
     guard status.origin == .server else { return .error(status, hadCredentials: hadCredentials) }
     return switch (status.code, status.message) {
     case (_, EtcdMessage.compacted): .error(410, status.code, status.message)
-    case (_, EtcdMessage.requestTooLarge): .error(413, status.code, status.message)
     // gRPC itself at etcd, which takes somewhat more than etcd does.
     case (.resourceExhausted, _) where status.message.hasPrefix("grpc: "): .error(413, status.code, status.message)
     default: .error(status, hadCredentials: hadCredentials)

@@ -77,7 +77,7 @@ extension KeyDeleteHandler: CallDelegate {
     do throws(ProtobufPushParser.Malformed) {
       try change.finish()
     } catch {
-      return respond(with: misunderstood(error))
+      return respond(with: shard.misunderstood(error))
     }
     if change.hasSucceeded { respond() } else { respond(conflicting: change) }
   }

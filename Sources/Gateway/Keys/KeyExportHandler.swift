@@ -106,7 +106,9 @@ final class KeyExportHandler: KeyHandler {
   private func goOn() {
     if pageCount > 0 {
       // Else the same pages might come without end.
-      guard selection.range.contains(Bytes(lastKey)) else { return cut(misunderstood(ProtobufPushParser.Malformed())) }
+      guard selection.range.contains(Bytes(lastKey)) else {
+        return cut(shard.misunderstood(ProtobufPushParser.Malformed()))
+      }
       selection.advance(behind: lastKey)
       let keyBytes = max(1, pageLength / pageCount)
       selection.limit = min(max(1, Self.pageBytes / keyBytes), Self.maxKeys, selection.limit * 4)
@@ -130,8 +132,7 @@ extension KeyExportHandler: CallDelegate {
     var input = bytes
     while let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
-    if !lines.keep() { shard.bridge.cancel(call) } else if lines.isFull { shard.bridge.pause(call) }
-    exchange.streamIsReadable()
+    shard.passOn(&lines, of: call, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
@@ -142,7 +143,7 @@ extension KeyExportHandler: CallDelegate {
         try events.finish()
         guard isStreaming else { throw ProtobufPushParser.Malformed() }
       } catch {
-        status = misunderstood(error)
+        status = shard.misunderstood(error)
       }
     }
     losses = status.isLoss ? losses + 1 : 0

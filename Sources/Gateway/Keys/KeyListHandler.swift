@@ -128,8 +128,7 @@ extension KeyListHandler: CallDelegate {
     var input = bytes
     while !isBroken, let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
-    if !json.keep() { shard.bridge.cancel(call) } else if json.isFull { shard.bridge.pause(call) }
-    exchange.streamIsReadable()
+    shard.passOn(&json, of: call, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
@@ -140,7 +139,7 @@ extension KeyListHandler: CallDelegate {
         guard hasBegun, !isBroken else { throw ProtobufPushParser.Malformed() }
         finish()
       } catch {
-        status = misunderstood(error)
+        status = shard.misunderstood(error)
       }
     }
     if isStreaming {

@@ -136,8 +136,7 @@ extension KeyReadHandler: CallDelegate {
     var input = bytes
     while !isBroken, let event = events.next(&input) { take(event) }
     guard isStreaming else { return }
-    if !unread.keep() { shard.bridge.cancel(call) } else if unread.isFull { shard.bridge.pause(call) }
-    exchange.streamIsReadable()
+    shard.passOn(&unread, of: call, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
@@ -147,7 +146,7 @@ extension KeyReadHandler: CallDelegate {
         guard !isBroken else { throw ProtobufPushParser.Malformed() }
         try events.finish()
       } catch {
-        status = misunderstood(error)
+        status = shard.misunderstood(error)
       }
     }
     if isStreaming {

@@ -169,7 +169,7 @@ extension KeyWriteHandler: CallDelegate {
       default: break
       }
     } catch {
-      status = misunderstood(error)
+      status = shard.misunderstood(error)
     }
     switch step {
     case .grant: if status.isOK { put() } else { respond(with: status) }

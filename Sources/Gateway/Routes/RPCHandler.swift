@@ -21,7 +21,7 @@ final class RPCHandler: RequestHandler {
 
   // The answer.
   private var json: ResponseBodyBuffer
-  private var transcoder: ProtobufToJSON?
+  private var transcoder: ResponseTranscoder?
   private var isStreaming = false
 
   init(_ route: RPCRoute, exchange: Exchange, shard: Shard) {
@@ -128,7 +128,7 @@ final class RPCHandler: RequestHandler {
 
 extension RPCHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
-    transcoder = ProtobufToJSON(route.response)
+    transcoder = ResponseTranscoder(route.response)
     json.buffer.reserveCapacity(min(length, Self.maxWhole) * 2 + 64)
     guard length > Self.maxWhole else { return }
     guard shard.memory.hasRoom(for: MemoryAccount.uncounted) else {
@@ -140,27 +140,17 @@ extension RPCHandler: CallDelegate {
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
-    // What follows a fault cannot be understood; the call's end tells of it.
-    guard fault == nil else { return }
-    do throws(TranscodingError) {
-      try transcoder?.push(bytes, into: &json.buffer)
-    } catch {
-      fault = error
-    }
-    guard isStreaming else { return }
-    if !json.keep() { shard.bridge.cancel(call) } else if json.isFull { shard.bridge.pause(call) }
-    exchange.streamIsReadable()
+    transcoder?.push(bytes, into: &json.buffer)
+    if isStreaming { shard.passOn(&json, of: call, to: exchange) }
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
     if status.isOK {
       do throws(TranscodingError) {
-        if let fault { throw fault }
         try transcoder?.finish(into: &json.buffer)
       } catch {
-        status = GRPCStatus(.internal, "an answer of etcd is not understood: \(error)")
-        shard.logger.error("\(status.message)")
+        status = shard.misunderstood(error)
       }
     }
     finish(status)

@@ -37,8 +37,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
 
   // The message that is being received.
   private var frame = ByteBuffer()
-  private var transcoder: ProtobufToJSON?
-  private var fault: TranscodingError?
+  private var transcoder: ResponseTranscoder?
 
   init(
     _ route: RPCRoute, sink: any StreamSink, shard: Shard, caller: Caller, timeout: GRPCTimeout?
@@ -109,29 +108,20 @@ final class ServerStreamSession: StreamSession, CallDelegate {
     incoming = []
     frame = StreamFrame.begin()
     frame.append("{\"result\":")
-    transcoder = ProtobufToJSON(route.response)
+    transcoder = ResponseTranscoder(route.response)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
-    // What follows a fault cannot be understood; the message's end tells of it.
-    guard fault == nil else { return }
     if request != nil { incoming += bytes }
-    do throws(TranscodingError) {
-      try transcoder?.push(bytes, into: &frame)
-    } catch {
-      fault = error
-    }
+    transcoder?.push(bytes, into: &frame)
   }
 
   func callReceivedMessage(_ call: Call) {
     do throws(TranscodingError) {
-      if let fault { throw fault }
       try transcoder?.finish(into: &frame)
     } catch {
-      let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(error)")
-      shard.logger.error("\(status.message)")
       cancel()
-      return sink.fail(status)
+      return sink.fail(shard.misunderstood(error))
     }
     frame.append("}")
     if request != nil {

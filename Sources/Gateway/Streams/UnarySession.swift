@@ -19,8 +19,7 @@ final class UnarySession: StreamSession {
 
   // The answer.
   private var json = ByteBuffer()
-  private var transcoder: ProtobufToJSON?
-  private var fault: TranscodingError?
+  private var transcoder: ResponseTranscoder?
   private var isLarge = false
   private var hasSentPart = false
 
@@ -39,7 +38,6 @@ final class UnarySession: StreamSession {
 
   func receive(_ message: consuming ByteBuffer) {
     precondition(call == nil, "a request came while none was wanted")
-    fault = nil
     transcoder = nil
     isLarge = false
     hasSentPart = false
@@ -76,19 +74,13 @@ final class UnarySession: StreamSession {
 
 extension UnarySession: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
-    transcoder = ProtobufToJSON(route.response)
+    transcoder = ResponseTranscoder(route.response)
     isLarge = length > Self.fragment
     json = isLarge ? ByteBuffer() : StreamFrame.begin()
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
-    // What follows a fault cannot be understood; the call's end tells of it.
-    guard fault == nil else { return }
-    do throws(TranscodingError) {
-      try transcoder?.push(bytes, into: &json)
-    } catch {
-      fault = error
-    }
+    transcoder?.push(bytes, into: &json)
     guard isLarge, json.count >= Self.fragment else { return }
     sink.send(part: json.takeAll(), isFirst: !hasSentPart, isLast: false)
     hasSentPart = true
@@ -103,11 +95,9 @@ extension UnarySession: CallDelegate {
     var status = status
     if status.isOK {
       do throws(TranscodingError) {
-        if let fault { throw fault }
         try transcoder?.finish(into: &json)
       } catch {
-        status = GRPCStatus(.internal, "an answer of etcd is not understood: \(error)")
-        shard.logger.error("\(status.message)")
+        status = shard.misunderstood(error)
       }
     }
     if status.isOK && !sink.requestWasGood() { return }
