@@ -19,10 +19,14 @@ extension Collection<UInt8> {
 
 extension HeadBytes {
   /// The text without the blanks around it (RFC 9110, section 5.5).
-  var trimmed: HeadBytes {
-    var text = self[...]
-    while let first = text.first, first == 0x20 || first == 0x09 { text = text.dropFirst() }
-    while let last = text.last, last == 0x20 || last == 0x09 { text = text.dropLast() }
-    return HeadBytes(rebasing: text)
+  var trimmed: HeadBytes { HeadBytes(rebasing: self[...].trimmed) }
+}
+
+extension HeadBytes.SubSequence {
+  /// The text without the blanks around it (RFC 9110, section 5.6.3).
+  var trimmed: Self {
+    func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+    guard let last = lastIndex(where: { !isBlank($0) }) else { return self[endIndex...] }
+    return self[...last].drop(while: isBlank)
   }
 }

@@ -21,7 +21,7 @@ enum MediaType: CaseIterable {
   init?(firstIn header: HeadBytes) {
     for element in header.split(separator: UInt8(ascii: ",")) {
       let parts = element.split(separator: UInt8(ascii: ";"))
-      guard let name = parts.first?.trimmed, let type = Self.allCases.first(where: { $0.isNamed(name) }),
+      guard let name = parts.first?.trimmed, let type = Self.allCases.first(where: { name.isNamed($0.name) }),
         !parts.dropFirst().contains(where: { Self.isRefusal($0.trimmed) })
       else { continue }
       self = type
@@ -30,26 +30,11 @@ enum MediaType: CaseIterable {
     return nil
   }
 
-  private func isNamed(_ text: Slice<HeadBytes>) -> Bool {
-    let name = name
-    // Letters differ in one bit from their capitals; nothing else in these names is mistaken for something else by it.
-    return text.count == name.utf8CodeUnitCount && zip(text, 0...).allSatisfy { $0 | 0x20 == name.utf8Start[$1] | 0x20 }
-  }
-
   /// Whether a parameter is a weight of zero (RFC 9110, section 12.4.2).
   private static func isRefusal(_ parameter: Slice<HeadBytes>) -> Bool {
     guard parameter.count >= 3, parameter.first! | 0x20 == UInt8(ascii: "q"),
       parameter.dropFirst().first == UInt8(ascii: "=")
     else { return false }
     return parameter.dropFirst(2).allSatisfy { $0 == UInt8(ascii: "0") || $0 == UInt8(ascii: ".") }
-  }
-}
-
-extension Slice<HeadBytes> {
-  /// Without the white space around it (RFC 9110, section 5.6.3).
-  var trimmed: Self {
-    func isSpace(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
-    guard let last = lastIndex(where: { !isSpace($0) }) else { return self[endIndex...] }
-    return self[...last].drop(while: isSpace)
   }
 }

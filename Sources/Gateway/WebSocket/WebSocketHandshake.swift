@@ -36,7 +36,7 @@ struct WebSocketHandshake {
 
   /// Whether an `Upgrade` header asks for a WebSocket, so that the request is not an ordinary one.
   static func isAskedFor(by upgrade: HeadBytes) -> Bool {
-    list(String(decoding: upgrade, as: UTF8.self)).contains { isSame($0, "websocket") }
+    list(String(decoding: upgrade, as: UTF8.self)).contains { $0.utf8.isNamed("websocket") }
   }
 
   /// Looks at all that was taken.
@@ -51,10 +51,10 @@ struct WebSocketHandshake {
     isHTTP10: Bool, host: String, isSecure: Bool, usesBasic: Bool, origins allowed: AllowedOrigins
   ) throws(RequestError) -> Acceptance {
     if isHTTP10 { throw .badRequest("a WebSocket needs HTTP/1.1") }
-    guard upgrade.contains(where: { Self.isSame($0, "websocket") }) else {
+    guard upgrade.contains(where: { $0.utf8.isNamed("websocket") }) else {
       throw .badRequest("the Upgrade header does not name websocket")
     }
-    guard connection.contains(where: { Self.isSame($0, "upgrade") }) else {
+    guard connection.contains(where: { $0.utf8.isNamed("upgrade") }) else {
       throw .badRequest(
         "the Connection header does not name Upgrade; a proxy on the way may not be set up for WebSockets")
     }
@@ -104,8 +104,6 @@ struct WebSocketHandshake {
       return element
     }.filter { !$0.isEmpty }
   }
-
-  private static func isSame(_ element: Substring, _ name: String) -> Bool { element.lowercased() == name }
 
   private static func isKey(_ key: String) -> Bool {
     // Sixteen bytes are 22 characters and the padding.
