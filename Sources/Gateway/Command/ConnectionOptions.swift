@@ -34,7 +34,7 @@ struct ConnectionOptions: ParsableArguments {
   /// - Parameter shards: how many servers share what is limited for all.
   /// - Throws: `ValidationError` with one line that names the flag and what it takes.
   func apply(to limits: inout HTTPServer.Limits, shards: Int, _ environment: CommandEnvironment) throws {
-    let most = try environment.number(maxConnections, "max-connections", default: 10_000, in: 1...1_000_000)
+    let most = try environment.number(maxConnections, "max-connections", default: limits.connections, in: 1...1_000_000)
     limits.connections = (most + shards - 1) / shards
     let flag = "max-connections-per-address"
     let isGiven = maxConnectionsPerAddress != nil || environment[flag] != nil
@@ -45,10 +45,11 @@ struct ConnectionOptions: ParsableArguments {
       (!isGiven && $0.isLoopback) || proxies.contains($0.ipAddress)
     }
     // libmicrohttpd counts milliseconds in 32 bits.
-    let idle = (try environment.time(idleTimeout, "idle-timeout", default: 120) + 999) / 1000
+    let idle = (try environment.time(idleTimeout, "idle-timeout", default: UInt64(limits.idleTimeout)) + 999) / 1000
     limits.idleTimeout = UInt32(min(idle, 4_000_000))
-    limits.clock.head = try environment.time(headerTimeout, "header-timeout", default: 10)
-    limits.clock.bodyRate = try environment.number(minBodyRate, "min-body-rate", default: 1024, in: 0...(1 << 30))
+    limits.clock.head = try environment.time(headerTimeout, "header-timeout", default: limits.clock.head / 1000)
+    limits.clock.bodyRate = try environment.number(
+      minBodyRate, "min-body-rate", default: limits.clock.bodyRate, in: 0...(1 << 30))
   }
 }
 
