@@ -1,10 +1,12 @@
 import Glibc
+import Synchronization
 import Transcoding
 
 /// The page `/docs`: Swagger UI and our page around it, as `scripts/install-swagger-ui` makes their files.
 ///
-/// They are read once and sent from memory: clients that ask for them and do not read cost no descriptor each.
-struct DocsPage: Sendable {
+/// Each is read once, when it is first asked for, and sent from memory: clients that ask for them and do not read cost
+/// no descriptor each, and a gateway whose page nobody opens has no memory for it.
+final class DocsPage: Sendable {
   /// One file, or what stands in its place for clients that take gzip.
   struct Content: Sendable {
     /// They live as long as the page.
@@ -20,17 +22,15 @@ struct DocsPage: Sendable {
     let path: String
   }
 
-  private var plain: [DocsFile: Content] = [:]
-  private var compressed: [DocsFile: Content] = [:]
+  private let folder: String
+  /// By their paths.
+  private let contents = Mutex<[String: Content]>([:])
 
   /// - Throws: ``MissingFile``. Compressed files need not be there.
   init(folder: String) throws(MissingFile) {
-    for file in DocsFile.allCases {
-      let path = "\(folder)/\(file.rawValue)"
-      guard let content = Content(path, isCompressed: false) else { throw MissingFile(path: path) }
-      plain[file] = content
-      compressed[file] = Content("\(path).gz", isCompressed: true)
-    }
+    self.folder = folder
+    let paths = DocsFile.allCases.map { "\(folder)/\($0.rawValue)" }
+    if let path = paths.first(where: { access($0, R_OK) != 0 }) { throw MissingFile(path: path) }
   }
 
   /// The folder that belongs to the running program: `../share/etcd-rest/docs`, seen from where that is installed.
@@ -41,9 +41,20 @@ struct DocsPage: Sendable {
     return "/" + (parts + ["share", "etcd-rest", "docs"]).joined(separator: "/")
   }
 
-  /// - Returns: nil only for what ``init(folder:)`` has not read.
+  /// - Returns: nil where the file has gone before it was read.
   func content(of file: DocsFile, takesGzip: Bool) -> Content? {
-    takesGzip ? compressed[file] ?? plain[file] : plain[file]
+    let path = "\(folder)/\(file.rawValue)"
+    if takesGzip, let compressed = content("\(path).gz", isCompressed: true) { return compressed }
+    return content(path, isCompressed: false)
+  }
+
+  private func content(_ path: String, isCompressed: Bool) -> Content? {
+    contents.withLock { contents in
+      if let known = contents[path] { return known }
+      let content = Content(path, isCompressed: isCompressed)
+      contents[path] = content
+      return content
+    }
   }
 }
 
