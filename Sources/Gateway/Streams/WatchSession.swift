@@ -41,9 +41,7 @@ final class WatchSession: StreamSession {
     finishIfDone()
   }
 
-  func sinkHasRoom() {
-    client.resume()
-  }
+  func sinkHasRoom() { client.resume() }
 
   func cancel() {
     isOver = true

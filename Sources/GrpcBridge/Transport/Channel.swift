@@ -78,7 +78,7 @@ package final class Channel {
   package func send(_ call: Call) {
     guard take(call, as: .waiting) else { return }
     guard !call.method.runsToEnd || abandonedCalls.mayBegin(call) else {
-      return end(call, with: Self.tooManyLeftCalls)
+      return end(call, with: Self.tooManyAbandonedCalls)
     }
     call.notBefore = 0
     call.patience = loop.now + configuration.dialTimeout
@@ -171,7 +171,7 @@ package final class Channel {
 
   static let closed = GRPCStatus(.unavailable, "the gateway is shutting down")
 
-  private static let tooManyLeftCalls = GRPCStatus(
+  private static let tooManyAbandonedCalls = GRPCStatus(
     .resourceExhausted, "too many transactions of clients at this address that have left are still under way",
     origin: .throttled(retryAfter: 1))
 
@@ -280,10 +280,10 @@ package final class Channel {
     // grpc-go (etcd 3.5.30) they just reset the stream.
     let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
     let isLost = status.isLoss && !isUnexecuted
-    let status = isLate ? Self.isLate(call) : isLost && call.place != nil ? status.explained(for: call) : status
+    let status = isLate ? Self.isLate(call) : isLost ? status.explained(for: call) : status
     if owner?.channel(self, takesBack: call, after: status) == true { return }
     drop(call)
-    call.delegate.call(call, endedWith: isLost && call.place == nil ? status.explained(for: call) : status)
+    call.delegate.call(call, endedWith: status)
   }
 
   private static func isLate(_ call: Call, reason: String = "") -> GRPCStatus {

@@ -24,9 +24,9 @@ final class WatchLine {
   private var carrier: any WatchCarrier { stream.carrier }
   private var call: Call?
   private var incoming: [UInt8] = []
-  /// Feeds by etcd's watch ID.
+  /// Watchers by etcd's watch ID.
   private(set) var live: [Int64: UpstreamWatcher] = [:]
-  /// Feeds whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
+  /// Watchers whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
   private var creating: [UpstreamWatcher] = []
   /// How many of them have been answered.
   private var answeredCount = 0

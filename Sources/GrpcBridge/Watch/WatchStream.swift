@@ -21,9 +21,9 @@ final class WatchStream {
   private lazy var line = WatchLine(self)
   /// The lines of watchers that have one for themselves.
   private var ownLines: [WatchLine] = []
-  /// Feeds by what they watch.
+  /// Watchers by what they watch.
   private var groups: [WatchSpec: WatchGroup] = [:]
-  /// Feeds that wait until etcd has answered earlier creations.
+  /// Watchers that wait until etcd has answered earlier creations.
   private var queue: ArraySlice<UpstreamWatcher> = []
   private(set) var clients: Set<ClientReference> = []
   /// The latest response header.
@@ -114,7 +114,7 @@ final class WatchStream {
     for line in ownLines { forget(line) }
   }
 
-  // MARK: - Feeds
+  // MARK: - Watchers
 
   /// Ends a watcher at etcd.
   ///
@@ -139,10 +139,10 @@ final class WatchStream {
     if group.watchers.isEmpty { groups[watcher.spec] = nil }
   }
 
-  private var allFeeds: [UpstreamWatcher] { groups.values.flatMap(\.watchers) }
+  private var allWatchers: [UpstreamWatcher] { groups.values.flatMap(\.watchers) }
 
   private func requestAll() {
-    for watcher in allFeeds { request(watcher) }
+    for watcher in allWatchers { request(watcher) }
   }
 
   /// Has etcd create a watcher that waits for that, unless etcd is answering for one like it: those who want the same
@@ -257,11 +257,12 @@ final class WatchStream {
 
   private func judge(_ watcher: UpstreamWatcher, _ message: WatchMessage, by refusing: WatchLine?, _ status: GRPCStatus)
   {
-    switch (status.code, status.origin) {
-    case (.ok, _), (.outOfRange, _):
+    if AccessQuestion.isYes(status) {
       // The user may: it was the token of that stream, of which there is a new one by now.
       renew(refusing, because: message.cancelReason)
-      request(watcher)
+      return request(watcher)
+    }
+    switch (status.code, status.origin) {
     case (.permissionDenied, .server):
       // Nobody who shares the watch may have it any longer, though etcd asks only those who come.
       for other in groups[watcher.spec]?.watchers ?? [watcher] {
@@ -313,7 +314,7 @@ final class WatchStream {
       for watcher in queue { watcher.isQueued = false }
       queue = []
     }
-    for watcher in allFeeds where watcher.line === old {
+    for watcher in allWatchers where watcher.line === old {
       watcher.line = nil
       guard watcher.readerCount > 0 else {
         watcher.state = .ended
@@ -339,7 +340,7 @@ final class WatchStream {
   func line(_ old: WatchLine, endedWith status: GRPCStatus) {
     let suspects = old.unanswered
     let wasOfUse = old.wasOfUse
-    if status.isLoss { for watcher in allFeeds where watcher.line === old { watcher.wasLost(at: loop.now) } }
+    if status.isLoss { for watcher in allWatchers where watcher.line === old { watcher.wasLost(at: loop.now) } }
     forget(old)
     guard !hub.isClosed else { return fail(status) }
     if status.mayBeOfOneRequest {
@@ -351,8 +352,8 @@ final class WatchStream {
     } else if !status.isPassing {
       return fail(status)
     }
-    for watcher in allFeeds where watcher.isDangerous { abandon(watcher, status) }
-    for watcher in allFeeds where !watcher.wasCreated && loop.now - watcher.birth >= hub.patience {
+    for watcher in allWatchers where watcher.isDangerous { abandon(watcher, status) }
+    for watcher in allWatchers where !watcher.wasCreated && loop.now - watcher.birth >= hub.patience {
       fail(watcher, status)
     }
     guard !groups.isEmpty else { return closeIfUnused() }
