@@ -26,8 +26,10 @@ final class HostGate: CallDelegate {
   /// Whether a request that goes to etcd has to wait for ``ask(for:)``. Those without credentials meet
   /// ``Exchange/checkHost(_:)`` instead; a WebSocket may have them in its subprotocol.
   func isNeeded(for exchange: Exchange) -> Bool {
-    guard exchange.head.authorization != nil || exchange.head.asksForWebSocket else { return false }
-    return exchange.foreignHost(hosts) != nil && loop.now >= isGuardedUntil
+    guard loop.now >= isGuardedUntil, exchange.head.authorization != nil || exchange.head.asksForWebSocket else {
+      return false
+    }
+    return exchange.foreignHost(hosts) != nil
   }
 
   /// Asks etcd. The exchange hears of it by ``Exchange/hostIsExcused()``, or gets an answer.
