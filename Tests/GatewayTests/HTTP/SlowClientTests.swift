@@ -103,7 +103,7 @@ struct SlowClientTests {
 
   /// A client that sends as fast as it must, and no faster, has all the time it needs.
   @Test func aBodyAtItsLeastRateIsTaken() async throws {
-    try await withGateway(["http://127.0.0.1:1"], ["--min-body-rate", "10", "--shards", "1"]) { gateway in
+    try await withGateway(["http://127.0.0.1:1"], ["--min-body-rate", "4", "--shards", "1"]) { gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       try await connection.send("POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
       for _ in 0..<25 {

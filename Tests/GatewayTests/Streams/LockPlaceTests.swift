@@ -22,6 +22,17 @@ struct LockPlaceTests {
     return connection
   }
 
+  /// Has two clients wait with the same name and lease, the second one once etcd has heard of the first by `path`.
+  private static func waitTwice(
+    _ gateway: GatewayProcess, _ peer: ScriptedPeer, seenBy path: String
+  ) async throws -> (HTTPConnection, HTTPConnection) {
+    let first = try await wait(gateway)
+    try await peer.wait(for: "the first client's call") { $0.streams(of: path).count == 1 }
+    let second = try await wait(gateway)
+    try await peer.wait(for: "the second client's call") { $0.streams(of: path).count == 2 }
+    return (first, second)
+  }
+
   /// Two calls wait with the same name and lease. The lock of the one that has it outlives the other's leave.
   @Test func aKeyThatWasGrantedStaysWhenAnotherLeavesWhoWaitsByIt() async throws {
     let gate = ScriptedPeer.Gate()
@@ -32,10 +43,7 @@ struct LockPlaceTests {
       default: .message([])
       }
     }) { peer, gateway in
-      let first = try await Self.wait(gateway)
-      try await peer.wait(for: "the first call") { $0.streams(of: RPCPath.lock).count == 1 }
-      let second = try await Self.wait(gateway)
-      try await peer.wait(for: "the second call") { $0.streams(of: RPCPath.lock).count == 2 }
+      let (first, second) = try await Self.waitTwice(gateway, peer, seenBy: RPCPath.lock)
       gate.open()
       #expect(try await first.receive().status == 200)
       await second.close()
@@ -56,10 +64,7 @@ struct LockPlaceTests {
       default: .message([])
       }
     }) { peer, gateway in
-      let first = try await Self.wait(gateway)
-      try await peer.wait(for: "the first question") { $0.streams(of: RPCPath.range).count == 1 }
-      let second = try await Self.wait(gateway)
-      try await peer.wait(for: "the second question") { $0.streams(of: RPCPath.range).count == 2 }
+      let (first, second) = try await Self.waitTwice(gateway, peer, seenBy: RPCPath.range)
       for (index, gate) in gates.enumerated() {
         gate.open()
         try await peer.wait(for: "a call") { $0.streams(of: RPCPath.lock).count == index + 1 }

@@ -11,6 +11,14 @@ struct RawFrame {
       + (0..<4).map { UInt8(truncatingIfNeeded: id >> (24 - 8 * $0)) } + payload
   }
 
+  /// Appends whole frames: flattened byte by byte, megabytes take a debug build so long that the peer seems dead.
+  static func repeated(_ frame: [UInt8], _ count: Int) -> [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(frame.count * count)
+    for _ in 0..<count { bytes += frame }
+    return bytes
+  }
+
   static func number(_ value: UInt32) -> [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: value >> (24 - 8 * $0)) } }
 
   static func setting(_ id: UInt16, _ value: UInt32) -> [UInt8] { [UInt8(id >> 8), UInt8(id & 255)] + number(value) }
@@ -115,19 +123,16 @@ struct Http2Violation: Sendable {
     .init("WINDOW_UPDATE of three bytes") { _ in RawFrame.bytes(RawFrame.window, [0, 0, 1]) },
     .init("WINDOW_UPDATE beyond 2^31") { _ in RawFrame.bytes(RawFrame.window, RawFrame.number(.max >> 1)) },
     .init("a flood of PING") { _ in
-      Array(repeatElement(RawFrame.bytes(RawFrame.ping, [UInt8](repeating: 0, count: 8)), count: 20_000).joined())
+      RawFrame.repeated(RawFrame.bytes(RawFrame.ping, [UInt8](repeating: 0, count: 8)), 20_000)
     },
     .init("a flood of SETTINGS") { _ in
-      Array(repeatElement(RawFrame.bytes(RawFrame.settings, RawFrame.setting(3, 100)), count: 20_000).joined())
+      RawFrame.repeated(RawFrame.bytes(RawFrame.settings, RawFrame.setting(3, 100)), 20_000)
     },
     .init(endlessHeaders) { stream in
       RawFrame.bytes(RawFrame.headers, stream: stream, response)
-        + Array(
-          repeatElement(
-            RawFrame.bytes(
-              RawFrame.continuation, stream: stream, RawFrame.field("x", String(repeating: "y", count: 16_000))),
-            count: 400
-          ).joined())
+        + RawFrame.repeated(
+          RawFrame.bytes(
+            RawFrame.continuation, stream: stream, RawFrame.field("x", String(repeating: "y", count: 16_000))), 400)
     },
     .init("HTTP/1") { _ in Array("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".utf8) },
     .init("noise") { _ in (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 167 &+ 13) } },
