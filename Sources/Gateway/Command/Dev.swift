@@ -5,7 +5,7 @@ import Logging
 import ServiceLifecycle
 
 /// `etcd-rest dev`.
-struct Dev: AsyncParsableCommand {
+struct Dev: ServingCommand {
   static let configuration = CommandConfiguration(
     abstract: "Start an etcd of its own and serve it: nothing else is needed to try things out.",
     discussion: "The etcd listens on free ports of the loopback interface and ends with the gateway.")
@@ -21,11 +21,21 @@ struct Dev: AsyncParsableCommand {
       "Turns authentication on, with a user root that has this password.", valueName: "root-password"))
   var auth: String?
 
+  @OptionGroup var listener: ListenerOptions
+
+  @OptionGroup var identity: IdentityOptions
+
+  @OptionGroup var access: AccessOptions
+
+  @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
+
+  @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
+
   @OptionGroup var options: ServeOptions
 
   func run() async throws {
     let environment = CommandEnvironment()
-    var configuration = try ServeConfiguration(options, endpoints: [])
+    var configuration = try ServeConfiguration(self, endpoints: [])
     let auth = auth ?? environment["auth"]
     let etcd = try EtcdChild.start(
       program: etcd ?? environment["etcd"] ?? "etcd", dataDirectory: dataDir ?? environment["data-dir"])

@@ -6,7 +6,7 @@ import ServiceLifecycle
 import UnixSignals
 
 /// `etcd-rest serve`.
-struct Serve: AsyncParsableCommand {
+struct Serve: ServingCommand {
   static let configuration = CommandConfiguration(
     abstract: "Serve an etcd over HTTP and JSON.",
     discussion: """
@@ -23,11 +23,21 @@ struct Serve: AsyncParsableCommand {
       """)
   var autoSyncInterval: TimeSpan?
 
+  @OptionGroup var listener: ListenerOptions
+
+  @OptionGroup var identity: IdentityOptions
+
+  @OptionGroup var access: AccessOptions
+
+  @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
+
+  @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
+
   @OptionGroup var options: ServeOptions
 
   func run() async throws {
     let source = try endpoints.source()
-    let configuration = try ServeConfiguration(options, endpoints: source.read())
+    let configuration = try ServeConfiguration(self, endpoints: source.read())
     let gateway = try GatewayService(
       configuration, renewal: .init(source: source, syncInterval: syncInterval()), reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
