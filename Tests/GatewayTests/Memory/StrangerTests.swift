@@ -71,7 +71,8 @@ struct StrangerTests {
         await connection.reset()
       }
       _ = try await eventually("the end of the connections") {
-        gateway.process.openDescriptors <= before ? true : nil
+        // Connections to etcd may have come since.
+        gateway.process.openDescriptors <= before + 3 ? true : nil
       }
       etcd.resume()
       #expect(try await gateway.http.post("/v3/kv/put", Self.put).status == 200)

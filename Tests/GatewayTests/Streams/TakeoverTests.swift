@@ -73,9 +73,9 @@ struct TakeoverTests {
       for (index, stream) in streams.enumerated() {
         if index % 2 == 0 { await stream.close() } else { await stream.reset() }
       }
-      // What is left is the kept connection and the one for streams to etcd.
+      // What is left are the kept connection and those to etcd.
       _ = try await eventually("end of all connections") {
-        gateway.process.openDescriptors <= descriptors + 2 ? true : nil
+        gateway.process.openDescriptors <= descriptors + 4 ? true : nil
       }
       #expect(try await kept.post("/v3/kv/range", ["key": "YQ=="]).status == 200)
       try await peer.wait(for: "the end of all calls") { $0.streams.allSatisfy { $0.closed != nil } }
