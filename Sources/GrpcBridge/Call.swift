@@ -202,8 +202,6 @@ struct CallStream {
   unowned(unsafe) var connection: Connection?
   /// How much of the requests nghttp2 has taken.
   var bytesTaken = 0
-  /// How many bytes of headers and trailers have come.
-  var headerBytes = 0
   var httpStatus = 0
   var isGRPC = false
   var grpcStatus: Int?

@@ -52,9 +52,17 @@ final class Exchange {
   /// How often to try where the system has no descriptor left.
   private static let maxTakeoverAttempts = 100
 
-  init(_ connection: OpaquePointer, head: RequestHead, client: ClientConnection, server: HTTPServer) {
+  /// - Parameters:
+  ///   - method, target, version: the parts of the request line, in libmicrohttpd's memory.
+  init(
+    _ connection: OpaquePointer, method: UnsafePointer<CChar>, target: HeadBytes, version: UnsafePointer<CChar>,
+    client: ClientConnection, server: HTTPServer
+  ) {
     self.connection = connection
-    self.head = head
+    // Made where it stays: a copy of it costs as much as a look at all its fields.
+    head = RequestHead(
+      connection, method: method, target: target, version: version, isLax: server.isLax,
+      readsForwarded: client.isPeerKnown && server.limits.proxies.contains(client.address))
     self.client = client
     self.server = server
     kept = KeptBytes(server.memory)

@@ -356,12 +356,7 @@ final class HTTPServer {
     heads.remove(client)
     let target = client.target?.restored() ?? HeadBytes(start: nil, count: 0)
     client.target = nil
-    return Exchange(
-      connection,
-      head: RequestHead(
-        connection, method: method, target: target, version: version, isLax: isLax,
-        readsForwarded: client.isPeerKnown && limits.proxies.contains(client.address)),
-      client: client, server: self)
+    return Exchange(connection, method: method, target: target, version: version, client: client, server: self)
   }
 
   /// libmicrohttpd is about to answer by itself.

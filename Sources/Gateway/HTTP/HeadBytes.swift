@@ -1,6 +1,14 @@
+import Glibc
+
 /// Bytes of a request's head, where they lie: in libmicrohttpd's memory of the connection, which lives until the
 /// request is completed.
 typealias HeadBytes = UnsafeBufferPointer<UInt8>
+
+extension HeadBytes {
+  func isEqual(to text: StaticString) -> Bool {
+    count == text.utf8CodeUnitCount && memcmp(baseAddress ?? text.utf8Start, text.utf8Start, count) == 0
+  }
+}
 
 extension Collection<UInt8> {
   /// Whether the text is another one, which is in lower case, in whichever case of its ASCII letters.

@@ -10,7 +10,8 @@
 struct HeadCheck {
   /// Whether libmicrohttpd reads lines laxly, so that they must be seen to follow each other.
   private let isLax: Bool
-  private let isHTTP10: Bool
+  /// Whether the client knows of HTTP/1.0 only, and so not of chunks.
+  let isHTTP10: Bool
   /// Where the next line has to begin.
   private var next: UnsafePointer<UInt8>?
   private var hasHost = false
@@ -27,7 +28,7 @@ struct HeadCheck {
   ///   - isLax: whether all that is in `libmicrohttpd`'s hands has to be seen to follow each other.
   init(method: HeadBytes, target: HeadBytes, version: HeadBytes, isLax: Bool) {
     self.isLax = isLax
-    isHTTP10 = version.elementsEqual("HTTP/1.0".utf8)
+    isHTTP10 = version.isEqual(to: "HTTP/1.0")
     if !method.isToken {
       fault = "the method is not a token"
     } else if !Self.isTarget(target) {
@@ -171,24 +172,17 @@ struct HeadCheck {
     String(decoding: name.prefix(64).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
   }
 
+  /// ASCII characters, a bit each: in constants, for which nothing has to be set up or asked whether it is.
   private typealias CharacterSet = (low: UInt64, high: UInt64)
 
   private static func contains(_ set: CharacterSet, _ byte: UInt8) -> Bool {
     byte < 64 ? set.low >> byte & 1 != 0 : byte < 128 && set.high >> (byte & 63) & 1 != 0
   }
 
-  private static let tokenCharacters = characters("!#$%&'*+-.^_`|~")
-  private static let hostCharacters = characters("-._~!$&'()*+,;=%")
-
-  /// Letters, digits and `others`.
-  private static func characters(_ others: StaticString) -> CharacterSet {
-    var set: CharacterSet = (0x03FF_0000_0000_0000, 0x07FF_FFFE_07FF_FFFE)
-    for index in 0..<others.utf8CodeUnitCount {
-      let byte = others.utf8Start[index]
-      if byte < 64 { set.low |= 1 << UInt64(byte) } else { set.high |= 1 << UInt64(byte & 63) }
-    }
-    return set
-  }
+  /// Letters, digits, and !#$%&'*+-.^_`|~.
+  private static var tokenCharacters: CharacterSet { (0x03FF_6CFA_0000_0000, 0x57FF_FFFF_C7FF_FFFE) }
+  /// Letters, digits, and -._~!$&'()*+,;=%.
+  private static var hostCharacters: CharacterSet { (0x2BFF_7FF2_0000_0000, 0x47FF_FFFE_87FF_FFFE) }
 }
 
 extension HeadBytes {

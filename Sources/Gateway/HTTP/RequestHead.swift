@@ -37,8 +37,6 @@ struct RequestHead {
   /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
   /// section 6.3).
   var fault: String?
-  /// Whether the client knows of HTTP/1.0 only, and so not of chunks.
-  let isHTTP10: Bool
   /// What proxies say of the request; nil where the client is no proxy that is believed.
   private(set) var forwarded: ForwardedFields?
   /// Whether the body may be more than comes in one piece.
@@ -52,6 +50,7 @@ struct RequestHead {
 
   var contentLength: UInt64? { check.contentLength }
   var isChunked: Bool { check.isChunked }
+  var isHTTP10: Bool { check.isHTTP10 }
 
   /// - Parameter isLax: whether libmicrohttpd reads heads laxly: ``HTTPLibrary/isLax``.
   init(
@@ -59,7 +58,6 @@ struct RequestHead {
     isLax: Bool, readsForwarded: Bool
   ) {
     forwarded = readsForwarded ? ForwardedFields() : nil
-    isHTTP10 = strcmp(version, "HTTP/1.0") == 0
     check = HeadCheck(
       method: HeadBytes(method, strlen(method)), target: target, version: HeadBytes(version, strlen(version)),
       isLax: isLax)

@@ -20,7 +20,7 @@ final class KeyDeleteHandler: KeyHandler {
     if condition != nil && request.operation == .deleteKeys {
       throw .badRequest("If-Match is about one key, not about a range")
     }
-    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)
   }
 

@@ -41,7 +41,7 @@ final class KeyExportHandler: KeyHandler {
     lines = ResponseBodyBuffer(shard.memory)
     selection = KeySelection(request)
     selection.limit = Self.firstLimit
-    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)
   }
 

@@ -51,7 +51,7 @@ final class KeyListHandler: KeyHandler {
       selection.revision = cursor.revision
       selection.advance(behind: cursor.lastKey)
     }
-    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)
   }
 

@@ -37,7 +37,7 @@ final class KeyReadHandler: KeyHandler {
     asJSON = exchange.head.accepted == .json
     ifMatch = try TagCondition(exchange.head.ifMatch, "If-Match")
     ifNoneMatch = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
-    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)
   }
 

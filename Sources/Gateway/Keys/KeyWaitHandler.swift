@@ -24,8 +24,7 @@ final class KeyWaitHandler: RequestHandler {
       throw .badRequest("'wait' needs 'since': the revision of the answer before, so that nothing is missed in between")
     }
     start = try WatchStart(since: since, lastEventID: nil)
-    let head = exchange.head
-    let asked = try shard.settings.timeLimits.limit(of: head, waits: true)?.milliseconds ?? .max
+    let asked = try shard.settings.timeLimits.limit(of: exchange, waits: true)?.milliseconds ?? .max
     limit = min(request.query.time(.wait) ?? 0, asked)
     caller = try Caller(exchange, shard: shard, keepsPassword: true)
   }

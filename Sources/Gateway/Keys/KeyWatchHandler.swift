@@ -33,7 +33,7 @@ final class KeyWatchHandler: RequestHandler {
   func clientIsGone() { stream?.clientIsGone() }
 
   private func begin() throws(RequestError) {
-    let timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: true)
+    let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
     let caller = try Caller(exchange, shard: shard, keepsPassword: true)
     let stream = LineStream(
       exchange, contentType: form.contentType, isEndless: true, hadCredentials: caller.isSomebody)

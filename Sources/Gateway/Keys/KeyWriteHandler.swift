@@ -36,7 +36,7 @@ final class KeyWriteHandler: KeyHandler {
     // Not shorter than was asked for.
     ttl = request.query.time(.ttl).map { Int64(($0 + 999) / 1000) }
     if ttl != nil && lease != 0 { throw .badRequest("'lease' is a lease that is there, 'ttl' a new one: choose one") }
-    timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: false)
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)
   }
 

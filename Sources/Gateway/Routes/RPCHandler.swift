@@ -68,7 +68,7 @@ final class RPCHandler: RequestHandler {
     do throws(RequestError) {
       if let fault { throw .badRequest("the request body: \(fault)") }
       try route.checkPassword(in: message)
-      timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: route.waits)
+      timeout = try shard.settings.timeLimits.limit(of: exchange, waits: route.waits)
       caller = try Caller(exchange, shard: shard, isLogin: route.isAuthenticate)
     } catch {
       return exchange.respond(.error(error))

@@ -17,19 +17,19 @@ struct TimeLimits: Sendable {
   /// waits for another client has no limit but the one its client asks for.
   ///
   /// - Throws: ``RequestError`` where a header is there and is none of this.
-  func limit(of head: RequestHead, waits: Bool) throws(RequestError) -> GRPCTimeout? {
-    guard let asked = try Self.asked(by: head) else { return waits ? nil : standard }
+  func limit(of exchange: Exchange, waits: Bool) throws(RequestError) -> GRPCTimeout? {
+    guard let asked = try Self.asked(by: exchange) else { return waits ? nil : standard }
     return waits || asked.milliseconds < most.milliseconds ? asked : most
   }
 
-  private static func asked(by head: RequestHead) throws(RequestError) -> GRPCTimeout? {
-    if let header = head.grpcTimeout {
+  private static func asked(by exchange: Exchange) throws(RequestError) -> GRPCTimeout? {
+    if let header = exchange.head.grpcTimeout {
       guard let timeout = GRPCTimeout(headerValue: header) else {
         throw .badRequest("Grpc-Timeout: expected up to 8 digits and one of H, M, S, m, u, n")
       }
       return timeout
     }
-    if let header = head.requestTimeout {
+    if let header = exchange.head.requestTimeout {
       guard let seconds = Double(String(decoding: header, as: UTF8.self)), seconds > 0, seconds < 1e9 else {
         throw .badRequest("Request-Timeout: expected a number of seconds above 0")
       }

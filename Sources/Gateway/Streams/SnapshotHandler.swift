@@ -33,7 +33,7 @@ final class SnapshotHandler: RequestHandler {
     let caller: Caller
     let timeout: GRPCTimeout?
     do throws(RequestError) {
-      timeout = try shard.settings.timeLimits.limit(of: exchange.head, waits: true)
+      timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
       caller = try Caller(exchange, shard: shard)
       place = try shard.streams.admit(self, heartbeat: nil, timeout: nil)
     } catch {

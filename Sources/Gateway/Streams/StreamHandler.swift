@@ -34,9 +34,8 @@ final class StreamHandler: RequestHandler {
 
   private func begin() throws(RequestError) {
     let requests = try self.requests()
-    let head = exchange.head
     let heartbeat = try exchange.heartbeat()
-    let timeout = try shard.settings.timeLimits.limit(of: head, waits: true)
+    let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
     let caller = try Caller(exchange, shard: shard, keepsPassword: true)
     let stream = LineStream(exchange, isEndless: route.isEndless, hadCredentials: caller.isSomebody)
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)

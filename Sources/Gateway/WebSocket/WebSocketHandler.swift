@@ -46,7 +46,7 @@ final class WebSocketHandler: RequestHandler {
       }
     let stream = WebSocketStream(
       route, shard: shard, caller: caller,
-      timeout: try shard.settings.timeLimits.limit(of: head, waits: route.waits || route.kind != .unary),
+      timeout: try shard.settings.timeLimits.limit(of: exchange, waits: route.waits || route.kind != .unary),
       isStrict: head.isStrict)
     try stream.enter(shard.streams, heartbeat: try exchange.heartbeat())
     var headers = acceptance.headers

@@ -1,4 +1,5 @@
 internal import CNghttp2
+import Glibc
 
 extension GRPCStatus {
   /// Whether a member says that it has lost its cluster.
@@ -18,13 +19,13 @@ extension CallStream {
   /// Takes a header or trailer of the response (gRPC over HTTP/2, "Responses").
   mutating func take(header name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
     switch name.count {
-    case 7 where name.elementsEqual(":status".utf8):
+    case 7 where name.isEqual(to: ":status"):
       httpStatus = Int(String(decoding: value, as: UTF8.self)) ?? 0
-    case 12 where name.elementsEqual("content-type".utf8):
+    case 12 where name.isEqual(to: "content-type"):
       isGRPC = value.starts(with: "application/grpc".utf8)
-    case 11 where name.elementsEqual("grpc-status".utf8):
+    case 11 where name.isEqual(to: "grpc-status"):
       grpcStatus = Int(String(decoding: value, as: UTF8.self)) ?? -1
-    case 12 where name.elementsEqual("grpc-message".utf8):
+    case 12 where name.isEqual(to: "grpc-message"):
       grpcMessage = percentDecoded(value)
     default:
       break
@@ -80,4 +81,10 @@ extension CallStream {
   }
 
   static func isRefused(_ code: UInt32) -> Bool { code == NGHTTP2_REFUSED_STREAM.rawValue }
+}
+
+extension UnsafeBufferPointer<UInt8> {
+  fileprivate func isEqual(to text: StaticString) -> Bool {
+    count == text.utf8CodeUnitCount && memcmp(baseAddress ?? text.utf8Start, text.utf8Start, count) == 0
+  }
 }

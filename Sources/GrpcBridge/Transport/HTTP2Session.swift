@@ -7,7 +7,7 @@ internal import CNghttp2
 package final class HTTP2Session {
   private let raw: OpaquePointer
   /// The connection owns this session and outlives it.
-  private unowned(unsafe) let connection: Connection
+  fileprivate unowned(unsafe) let connection: Connection
   private let authority: [UInt8]
   private let scheme: StaticString
   /// Whether a call that may end before its requests do was sent.
@@ -27,7 +27,8 @@ package final class HTTP2Session {
   /// The version of etcd's API that its metrics count our streams under, as clientv3's.
   private static let apiVersion: StaticString = "3.5"
 
-  /// How large the headers and trailers of one response may be together, and those of any frames that belong together.
+  /// How large the headers or the trailers of one response may be, and how large those are that a connection gets over
+  /// before they are whole.
   fileprivate static let maxHeaderBytes = 1 << 18
   fileprivate static let maxBlockBytes = 1 << 22
   /// How many bytes of headers have come since the last frame was whole.
@@ -51,12 +52,13 @@ package final class HTTP2Session {
     nghttp2_option_new(&options)
     // Windows open only as the readers of the answers read.
     nghttp2_option_set_no_auto_window_update(options, 1)
-    let code = nghttp2_session_client_new2(
-      &session, callbacks, Unmanaged.passUnretained(connection).toOpaque(), options)
+    let code = nghttp2_session_client_new2(&session, callbacks, nil, options)
     nghttp2_option_del(options)
     nghttp2_session_callbacks_del(callbacks)
     guard code == 0, let session else { fatalError("nghttp2_session_client_new2: out of memory") }
     raw = session
+    // It is deleted before this object goes.
+    nghttp2_session_set_user_data(raw, Unmanaged.passUnretained(self).toOpaque())
     let settings = [
       nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0),
       nghttp2_settings_entry(
@@ -212,8 +214,8 @@ private func withToken<Result>(of call: Call, _ body: (UnsafeBufferPointer<UInt8
 
 // MARK: - Callbacks: recover the object, call one method
 
-private func connection(_ context: UnsafeMutableRawPointer?) -> Connection {
-  Unmanaged<Connection>.fromOpaque(context!).takeUnretainedValue()
+private func session(_ context: UnsafeMutableRawPointer?) -> HTTP2Session {
+  Unmanaged<HTTP2Session>.fromOpaque(context!).takeUnretainedValue()
 }
 
 private func readMessage(
@@ -256,15 +258,14 @@ private func onHeader(
   _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ name: UnsafePointer<UInt8>?, _ nameLength: Int,
   _ value: UnsafePointer<UInt8>?, _ valueLength: Int, _: UInt8, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  let connection = connection(context)
-  let session = connection.session!
-  session.blockBytes += nameLength + valueLength
+  let session = session(context)
+  let blockBytes = session.blockBytes + nameLength + valueLength
+  session.blockBytes = blockBytes
   // Headers without end keep all other streams from being heard.
-  guard session.blockBytes <= HTTP2Session.maxBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
+  guard blockBytes <= HTTP2Session.maxBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
   guard let call = session.call(ofStream: frame!.pointee.hd.stream_id) else { return 0 }
-  call.stream.headerBytes += nameLength + valueLength
-  guard call.stream.headerBytes <= HTTP2Session.maxHeaderBytes else {
-    connection.refuse(call, "more than \(HTTP2Session.maxHeaderBytes) bytes of headers")
+  guard blockBytes <= HTTP2Session.maxHeaderBytes else {
+    session.connection.refuse(call, "more than \(HTTP2Session.maxHeaderBytes) bytes of headers")
     return 0
   }
   call.stream.take(
@@ -277,20 +278,20 @@ private func onDataChunk(
   _: OpaquePointer?, _: UInt8, _ id: Int32, _ data: UnsafePointer<UInt8>?, _ length: Int,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  let connection = connection(context)
-  connection.session.consumeForConnection(length)
-  guard let call = connection.session.call(ofStream: id) else { return 0 }
-  connection.received(UnsafeRawBufferPointer(start: data, count: length), for: call)
+  let session = session(context)
+  session.consumeForConnection(length)
+  guard let call = session.call(ofStream: id) else { return 0 }
+  session.connection.received(UnsafeRawBufferPointer(start: data, count: length), for: call)
   return 0
 }
 
 private func onStreamClose(
   _: OpaquePointer?, _ id: Int32, _ code: UInt32, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  let connection = connection(context)
-  guard let call = connection.session.call(ofStream: id) else { return 0 }
-  connection.session.forget(call)
-  connection.streamClosed(of: call, code: code)
+  let session = session(context)
+  guard let call = session.call(ofStream: id) else { return 0 }
+  session.forget(call)
+  session.connection.streamClosed(of: call, code: code)
   return 0
 }
 
@@ -298,7 +299,7 @@ private func onFrame(
   _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
   let header = frame!.pointee.hd
-  let session = connection(context).session!
+  let session = session(context)
   session.blockBytes = 0
   if session.carriesStreams, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0,
     header.type == NGHTTP2_HEADERS.rawValue || header.type == NGHTTP2_DATA.rawValue,
@@ -307,14 +308,14 @@ private func onFrame(
     // The response is whole though more requests might follow. As nothing will read them, the stream is closed (RFC
     // 9113, section 8.1); nghttp2 would wait for the end of the requests.
     session.reset(call, code: NGHTTP2_NO_ERROR.rawValue)
-    connection(context).streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
+    session.connection.streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
     return 0
   }
   switch UInt32(header.type) {
   case NGHTTP2_SETTINGS.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
-    connection(context).receivedSettings()
+    session.connection.receivedSettings()
   case NGHTTP2_GOAWAY.rawValue:
-    connection(context).receivedGoAway()
+    session.connection.receivedGoAway()
   default:
     break
   }
