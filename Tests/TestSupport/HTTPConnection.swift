@@ -189,6 +189,12 @@ package actor HTTPConnection {
     closeDescriptor()
   }
 
+  /// Whether the peer has reset the connection, though there may be more to read.
+  package var isReset: Bool {
+    var state = pollfd(fd: descriptor, events: 0, revents: 0)
+    return poll(&state, 1, 0) > 0 && Int32(state.revents) & (POLLERR | POLLHUP) != 0
+  }
+
   /// Bounds the kernel's receive buffer, so that a client that does not read is felt early. One that reads
   /// on afterwards raises it first: through a small one little flows.
   package func setReceiveBuffer(bytes: Int32) {
