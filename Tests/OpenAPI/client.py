@@ -51,7 +51,8 @@ def use_rpcs(client):
     answer = operation("kv", "range_").sync(client=client, body=m.RangeRequest(key=encode("foo")))
     assert [(kv.key, kv.value, kv.mod_revision) for kv in answer.kvs] == [(encode("foo"), encode("bar"), put)], answer
     condition = m.Compare(
-        key=encode("foo"), target=m.CompareCompareTarget.MOD, result=m.CompareCompareResult.EQUAL, mod_revision=put)
+        key=encode("foo"), target=m.CompareCompareTarget.COMPARE_TARGET_MOD, result=m.CompareCompareResult.EQUAL,
+        mod_revision=put)
     then = m.RequestOp(request_put=m.PutRequest(key=encode("foo"), value=encode("baz")))
     answer = operation("kv", "txn").sync(client=client, body=m.TxnRequest(compare=[condition], success=[then]))
     assert answer.succeeded is True, answer
@@ -81,9 +82,9 @@ def use_keys(client):
     written = put("one")
     assert isinstance(written, m.KeyWritten), written
     read = operation("keys", "read_key").sync(key, client=client)
-    assert isinstance(read, m.Key) and (read.key, read.value) == (key, "one"), read
+    assert isinstance(read, m.KeyAnswer) and (read.key, read.value) == (key, "one"), read
     page = operation("keys", "list_keys").sync(client=client, prefix="app/", limit=10)
-    assert isinstance(page, m.KeyPage) and [each.key for each in page.keys] == [key], page
+    assert isinstance(page, m.KeysAnswer) and [each.key for each in page.keys] == [key], page
     # A long poll: the answer to a wait that begins before there is any change.
     answers = []
     wait = threading.Thread(target=lambda: answers.append(
@@ -91,7 +92,7 @@ def use_keys(client):
     wait.start()
     put("two")
     wait.join()
-    assert isinstance(answers[0], m.KeyChanges), answers
+    assert isinstance(answers[0], m.KeyAnswer), answers
     assert [(event.key, event.value) for event in answers[0].events] == [(key, "two")], answers
     deleted = operation("keys", "delete_key").sync(key, client=client)
     assert isinstance(deleted, m.KeysDeleted) and deleted.deleted == 1, deleted

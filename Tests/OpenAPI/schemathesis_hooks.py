@@ -18,6 +18,18 @@ def first_line(ctx, response):
 
 
 @schemathesis.hook
+def before_load_schema(context, raw_schema):
+    """Follows links with the bodies that the description has in an extension, as some generators refuse them."""
+    operations = [operation for item in raw_schema["paths"].values() for operation in item.values()
+                  if "responses" in operation]
+    for operation in operations:
+        for response in operation["responses"].values():
+            for link in response.get("links", {}).values():
+                if "x-requestBody" in link:
+                    link["requestBody"] = link.pop("x-requestBody")
+
+
+@schemathesis.hook
 def filter_case(context, case):
     """Leaves out bodies that are wrong by the schema only: of old, etcd takes null for what is absent, and a number for
     one in a string or for the name of an enum's value."""

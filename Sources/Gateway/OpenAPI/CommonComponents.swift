@@ -2,7 +2,10 @@
 enum CommonComponents {
   /// What a client may say who it is by; none of it where etcd has no authentication or the gateway an identity of its
   /// own.
-  static let security: DocumentValue = [["basic": []], ["bearer": []], ["token": []], [:]]
+  ///
+  /// Each header has one scheme a kind: generated clients (Ruby) put all of them in it, one over the other, empty ones
+  /// too. Basic is the last, so it is the one that stays.
+  static let security: DocumentValue = [["bearer": []], ["basic": []], [:]]
 
   static let securitySchemes: DocumentValue = [
     "basic": [
@@ -13,11 +16,10 @@ enum CommonComponents {
     ],
     "bearer": [
       "type": "http", "scheme": "bearer",
-      "description": "A token that `/v3/auth/authenticate` has answered with, or a JWT that etcd is configured for.",
-    ],
-    "token": [
-      "type": "apiKey", "in": "header", "name": "Authorization",
-      "description": "The same token without `Bearer`, as clients of etcd's own gateway send it.",
+      "description": """
+      A token that `/v3/auth/authenticate` has answered with, or a JWT that etcd is configured for. It may also stand in \
+      `Authorization` without `Bearer`, as clients of etcd's own gateway send it.
+      """,
     ],
   ]
 

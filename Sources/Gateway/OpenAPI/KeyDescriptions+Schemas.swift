@@ -10,23 +10,32 @@ extension KeyDescriptions {
       ]
     ),
     (
-      "KeyPage",
+      "KeyAnswer",
       [
-        "type": "object", "description": "Some keys of a range.", "required": ["revision", "count"],
-        "properties": [
-          "revision": number("The revision that all pages are of."),
-          "count": number("How many keys the range has."),
-          "keys": [
-            "type": "array", "items": .schema("Key"), "description": "The keys of this page; absent with `count_only`.",
-          ],
-          "cursor": [
-            "type": "string", "description": "What the next page is asked for with; absent from the last one.",
-          ],
-          "more": [
-            "type": "boolean",
-            "description": "Whether the range has more keys, where an order other than by key allows for no cursor.",
-          ],
-        ],
+        "type": "object",
+        "description": """
+        A key with its value and history, as in `Key`; to a request that waits, the `revision` and `events` instead.
+        """,
+        "properties": key.adding(value).adding(history).adding([
+          "revision": number("The revision to wait from next (`since`)."), "events": events,
+        ]),
+        "dependentRequired": ofHistory.adding(ofChanges),
+      ]
+    ),
+    (
+      "KeysAnswer",
+      [
+        "type": "object",
+        "description": """
+        Some keys of a range: `revision`, `count` and `keys`; to a request that waits, the `revision` and `events` \
+        instead; to one that names a `key`, what `/keys/{key}` answers with.
+        """,
+        "properties":
+          ([
+            "revision": number("The revision that all pages are of; of a wait, the one to wait from next (`since`).")
+          ] as DocumentValue).adding(page).adding(["events": events]).adding(key).adding(value).adding(history),
+        "dependentRequired": (["keys": ["count"], "count": ["revision"]] as DocumentValue).adding(ofChanges)
+          .adding(ofHistory),
       ]
     ),
     (
@@ -61,7 +70,8 @@ extension KeyDescriptions {
         "type": "object",
         "description": """
         A line of a watch: a `put` has all that a key has, a `delete` the key and its `mod_revision`, `progress` a \
-        `revision` up to which all was sent. With `compacted` and an `error` the stream ends.
+        `revision` up to which all was sent. With `compacted` and an `error` the stream ends. A line of an export is a \
+        key without a `type`.
         """,
         "properties":
           (["type": ["type": "string", "enum": ["put", "delete", "progress", "compacted"]]]
@@ -70,20 +80,6 @@ extension KeyDescriptions {
             "compact_revision": number("Of `compacted`: the oldest revision that can be watched."),
             "error": .schema("StreamError"),
           ]),
-      ]
-    ),
-    (
-      "KeyChanges",
-      [
-        "type": "object", "description": "What has changed while a request waited.",
-        "required": ["revision", "events"],
-        "properties": [
-          "revision": number("The revision to wait from next (`since`)."),
-          "events": [
-            "type": "array", "items": .schema("KeyChange"),
-            "description": "The changes, in their order; empty where the time is over.",
-          ],
-        ],
       ]
     ),
   ]
@@ -120,6 +116,30 @@ extension KeyDescriptions {
       "type": "string", "pattern": "^(0|-?[1-9][0-9]*)$", "description": "The ID of its lease; `0` where it has none.",
     ],
   ]
+
+  private static let page: DocumentValue = [
+    "count": number("How many keys the range has."),
+    "keys": [
+      "type": "array", "items": .schema("Key"), "description": "The keys of this page; absent with `count_only`.",
+    ],
+    "cursor": ["type": "string", "description": "What the next page is asked for with; absent from the last one."],
+    "more": [
+      "type": "boolean",
+      "description": "Whether the range has more keys, where an order other than by key allows for no cursor.",
+    ],
+  ]
+
+  private static let events: DocumentValue = [
+    "type": "array", "items": .schema("KeyChange"),
+    "description": "The changes, in their order; empty where the time is over.",
+  ]
+
+  /// Which fields come with which, where an object has the fields of several.
+  private static let ofHistory: DocumentValue = [
+    "create_revision": ["mod_revision"], "mod_revision": ["create_revision", "version", "lease"],
+  ]
+
+  private static let ofChanges: DocumentValue = ["events": ["revision"]]
 
   private static func number(_ description: String) -> DocumentValue {
     ["type": "integer", "format": "int64", "description": .string(description)]

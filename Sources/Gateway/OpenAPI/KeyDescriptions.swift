@@ -191,30 +191,27 @@ struct KeyDescriptions {
   private func content(_ operations: [KeyOperation], of id: String) -> DocumentValue {
     var content: DocumentValue = [:]
     // JSON first, for the sake of generated clients: many know only what comes first.
-    for type in [MediaType.json, .bytes, .lines, .events] {
-      var schemas: [DocumentValue] = []
-      for operation in operations where operation.mediaTypes.contains(type) {
-        let schema = Self.schema(of: operation, type)
-        if !schemas.contains(schema) { schemas.append(schema) }
-      }
-      guard !schemas.isEmpty else { continue }
+    for type in [MediaType.json, .bytes, .lines, .events]
+    where operations.contains(where: { $0.mediaTypes.contains(type) }) {
       content["\(type.name)"] = examples.media(
-        schemas.count == 1 ? schemas[0] : ["anyOf": .array(schemas)], .response(200), of: id,
-        type: "\(type.name)")
+        Self.schema(of: operations[0], type), .response(200), of: id, type: "\(type.name)")
     }
     return content
   }
 
-  private static func schema(of operation: KeyOperation, _ type: MediaType) -> DocumentValue {
-    switch (operation, type) {
+  /// What an operation answers with, and all those that it is put together with.
+  ///
+  /// That is one object of the fields of all, never `anyOf`: of that, generators make types that want the fields of
+  /// all alternatives at once (TypeScript, Swift), or that take the first one, whatever has come (Java).
+  private static func schema(of first: KeyOperation, _ type: MediaType) -> DocumentValue {
+    switch (first, type) {
     case (_, .bytes): ["type": "string", "format": "binary"]
     case (_, .events): ["type": "string"]
-    case (.readKey, _), (.exportKeys, _): .schema("Key")
+    case (_, .lines): .schema("KeyChange")
+    case (.readKey, _), (.awaitKey, _), (.watchKey, _): .schema("KeyAnswer")
+    case (.listKeys, _), (.awaitKeys, _), (.watchKeys, _), (.exportKeys, _): .schema("KeysAnswer")
     case (.writeKey, _): .schema("KeyWritten")
     case (.deleteKey, _), (.deleteKeys, _): .schema("KeysDeleted")
-    case (.listKeys, _): .schema("KeyPage")
-    case (.awaitKey, _), (.awaitKeys, _): .schema("KeyChanges")
-    case (.watchKey, _), (.watchKeys, _): .schema("KeyChange")
     }
   }
 }

@@ -1,4 +1,8 @@
 /// What of an answer leads to which other operation (OpenAPI 3.1.1, section 4.8.20), by the operation that answers.
+///
+/// The body of a linked request stands in the extension `x-requestBody`, as runtime expressions in an object. It would be
+/// right in `requestBody`, too, but OpenAPI Generator (swagger-parser) takes only a string there and refuses the whole
+/// document; a string with such an object in it would have other tools send a JSON string.
 enum OperationLinks {
   static let all: [String: DocumentValue] = [
     "writeKey": [
@@ -47,6 +51,6 @@ enum OperationLinks {
   }
 
   private static func link(_ operation: String, _ body: DocumentValue, _ description: String) -> DocumentValue {
-    ["operationId": .string(operation), "requestBody": body, "description": .string(description)]
+    ["operationId": .string(operation), "x-requestBody": body, "description": .string(description)]
   }
 }

@@ -108,11 +108,23 @@ struct SchemaComponents {
       let comment = comments["\(name).\(value.name)"]
       return "- `\(value.name)`: \(comment)\(since.isEmpty ? "" : " Since etcd \(since).")"
     }
-    return [
+    var schema: DocumentValue = [
       "type": "string",
       "description": .string("\(comments[name])\n\n\(values.joined(separator: "\n"))"),
       "enum": .array(definition.value.map { .string($0.name) }),
     ]
+    let others = enums.filter { $0.key != name }.values.flatMap(\.value).map(\.name)
+    if definition.value.contains(where: { others.contains($0.name) }) {
+      // Constants of generated Go are all in one scope.
+      schema["x-enum-varnames"] = .array(
+        definition.value.map { .string("\(Self.constant(definition.name))_\($0.name)") })
+    }
+    return schema
+  }
+
+  /// `SortOrder` is `SORT_ORDER`.
+  private static func constant(_ name: String) -> String {
+    name.reduce(into: "") { $0 += ($1.isUppercase && !$0.isEmpty ? "_" : "") + $1.uppercased() }
   }
 
   /// Bytes in base64 (RFC 4648, section 4).
