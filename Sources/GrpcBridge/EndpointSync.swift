@@ -8,9 +8,7 @@ internal import SwiftProtobuf
 /// loop.
 package final class EndpointSync {
   private static let method = CallMethod(path: "/etcdserverpb.Cluster/MemberList", isRepeatable: true)
-  private static let request: [UInt8] = {
-    (try? Etcdserverpb_MemberListRequest.with { $0.linearizable = true }.serializedBytes()) ?? []
-  }()
+  private static let request = Etcdserverpb_MemberListRequest.with { $0.linearizable = true }.encodedSmall()
 
   private let loop: EventLoop
   private unowned let bridge: Bridge

@@ -95,9 +95,8 @@ final class ProbeHandler: RequestHandler, CallDelegate {
 
   private func start(_ method: CallMethod, _ request: some Message, credentials: CallCredentials) {
     response = []
-    // Serialising these messages cannot fail.
-    let message: [UInt8] = (try? request.serializedBytes()) ?? []
-    let call = Call(method, message: CallMessage(copying: message), timeout: Self.timeout, delegate: self)
+    let message = CallMessage(copying: request.encodedSmall())
+    let call = Call(method, message: message, timeout: Self.timeout, delegate: self)
     call.maxBytes = 1 << 20
     self.call = call
     shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer))

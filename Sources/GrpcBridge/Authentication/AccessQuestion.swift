@@ -13,20 +13,29 @@ package enum AccessQuestion {
   ///
   /// - Parameter delegate: not kept alive by the call; hears of its end. ``isYes(_:)`` tells what that means.
   package static func call(timeout: GRPCTimeout?, delegate: any CallDelegate) -> Call {
-    call(about: WatchRange(key: [0], end: []), timeout: timeout, delegate: delegate)
+    let request = request(about: WatchRange(key: [0], end: []))
+    return call(request.encodedSmall(), timeout: timeout, delegate: delegate)
   }
 
-  static func call(about range: WatchRange, timeout: GRPCTimeout?, delegate: any CallDelegate) -> Call {
-    let request = Etcdserverpb_RangeRequest.with {
+  /// - Throws: ``GRPCStatus`` where that cannot be asked.
+  static func call(
+    about range: WatchRange, timeout: GRPCTimeout?, delegate: any CallDelegate
+  ) throws(GRPCStatus) -> Call {
+    call(try request(about: range).encoded(), timeout: timeout, delegate: delegate)
+  }
+
+  private static func call(_ request: [UInt8], timeout: GRPCTimeout?, delegate: any CallDelegate) -> Call {
+    Call(method, message: CallMessage(copying: request), timeout: timeout, delegate: delegate)
+  }
+
+  private static func request(about range: WatchRange) -> Etcdserverpb_RangeRequest {
+    .with {
       $0.key = .init(range.key.isEmpty ? [0] : range.key)
       $0.rangeEnd = .init(range.end)
       $0.revision = .max
       $0.limit = 1
       $0.serializable = true
     }
-    // Serialising two keys and a few numbers cannot fail.
-    let bytes: [UInt8] = (try? request.serializedBytes()) ?? []
-    return Call(method, message: CallMessage(copying: bytes), timeout: timeout, delegate: delegate)
   }
 
   /// Whether etcd knows the caller, who may read the range.

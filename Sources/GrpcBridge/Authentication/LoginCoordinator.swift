@@ -69,17 +69,18 @@ final class LoginCoordinator {
       guard loop.now >= known.until else { return reply(.failure(known.status)) }
       refused[key] = nil
     }
-    makeRoom()
-    entries[key] = .underWay([reply])
     let request = Etcdserverpb_AuthenticateRequest.with {
       $0.name = asked.credentials.user
       $0.password = asked.credentials.password
     }
+    let message: [UInt8]
+    do { message = try request.encoded() } catch { return reply(.failure(error)) }
+    makeRoom()
+    entries[key] = .underWay([reply])
     // A token that has gone stale was given for this very user and password.
     let wasGood = asked.stale.map { !$0.isEmpty } ?? false
-    // Serialising two strings cannot fail.
     let login = Login(
-      (try? request.serializedBytes()) ?? [], key: key, user: asked.credentials.user, peer: asked.peer,
+      message, key: key, user: asked.credentials.user, peer: asked.peer,
       standing: asked.isOwn ? .own : wasGood || verified.contains(key) ? .verified : .unknown, coordinator: self
     ) { [unowned self] result in settle(key, result) }
     start(login)

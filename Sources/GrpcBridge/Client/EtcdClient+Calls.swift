@@ -32,9 +32,7 @@ extension EtcdClient {
     hasCredentials: Bool = true
   ) async throws -> Response {
     let target = try endpoint.map { try Endpoint(forClient: $0) }
-    // Messages of proto3 without required fields always serialise.
-    let message: [UInt8] = (try? request.serializedBytes()) ?? []
-    let answer = try await perform(rpc.method, message, limit, at: target, hasCredentials: hasCredentials)
+    let answer = try await perform(rpc.method, encode(request), limit, at: target, hasCredentials: hasCredentials)
     return try decode(answer)
   }
 
@@ -82,6 +80,11 @@ extension EtcdClient {
     }
     return GRPCTimeout(milliseconds: duration.milliseconds)
   }
+}
+
+/// - Throws: ``EtcdError`` where the message cannot be encoded.
+func encode(_ message: some Message) throws -> [UInt8] {
+  do { return try message.encoded() } catch { throw EtcdError(error) }
 }
 
 /// - Throws: ``EtcdError`` where the bytes are no such message.

@@ -132,13 +132,12 @@ public struct Leaders: AsyncSequence, Sendable {
 
   public func makeAsyncIterator() -> Iterator {
     let request = V3electionpb_LeaderRequest.with { $0.name = .init(name) }
-    let message: [UInt8] = (try? request.serializedBytes()) ?? []
     return Iterator(
       reader: StreamReader(client, .keep(bytes: client.configuration.streamBacklog)) {
         core, cancellationToken, buffer in
         var last: KeyValue?
-        return ServerStream(
-          EtcdMethod.observe.method, message, resumes: true, core: core, cancellationToken: cancellationToken
+        return try ServerStream(
+          EtcdMethod.observe.method, encode(request), resumes: true, core: core, cancellationToken: cancellationToken
         ) { message in
           let response: V3electionpb_LeaderResponse = try decode(message)
           let leader = KeyValue(response.kv)

@@ -27,8 +27,7 @@ extension EtcdClient {
   ///   ``EtcdError/Code/compacted`` where the changes it needs are forgotten and ``EtcdError/Code/permissionDenied``,
   ///   and `CancellationError` where the task is cancelled.
   public func watch(range: KeyRange, from revision: Int64 = 0, _ options: WatchOptions = []) -> WatchEvents {
-    var request = Etcdserverpb_WatchRequest()
-    request.createRequest = .with {
+    let request = Etcdserverpb_WatchCreateRequest.with {
       $0.key = .init(range.start)
       $0.rangeEnd = .init(range.end)
       $0.startRevision = revision
@@ -37,7 +36,7 @@ extension EtcdClient {
       if options.contains(.ignoresPuts) { $0.filters.append(.noput) }
       if options.contains(.ignoresDeletions) { $0.filters.append(.nodelete) }
     }
-    return WatchEvents(batches: WatchBatches(client: self, request: (try? request.serializedBytes()) ?? []))
+    return WatchEvents(batches: WatchBatches(client: self, request: request))
   }
 }
 
@@ -108,7 +107,7 @@ public struct WatchEvents: AsyncSequence, Sendable {
 /// The events of a watch by revisions, with news of its creation and its progress.
 public struct WatchBatches: AsyncSequence, Sendable {
   fileprivate let client: EtcdClient
-  fileprivate let request: [UInt8]
+  fileprivate let request: Etcdserverpb_WatchCreateRequest
 
   public func makeAsyncIterator() -> Iterator {
     let request = request

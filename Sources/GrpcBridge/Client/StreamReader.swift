@@ -7,16 +7,21 @@ final class StreamReader<Element: Sendable>: Sendable {
 
   /// Begins the stream.
   ///
-  /// - Parameter make: makes what carries the stream, on the client's thread; must not refer to the client.
+  /// - Parameter make: makes what carries the stream, on the client's thread; must not refer to the client. What it
+  ///   throws ends the stream.
   init(
     _ client: EtcdClient, _ policy: StreamBuffer<Element>.Policy,
-    make: @escaping @Sendable (ClientLoop, CancellationToken, StreamBuffer<Element>) -> any ClientOperation
+    make: @escaping @Sendable (ClientLoop, CancellationToken, StreamBuffer<Element>) throws -> any ClientOperation
   ) {
     self.client = client
     let buffer = StreamBuffer<Element>(policy)
     self.buffer = buffer
     let isTaken = client.execute { [cancellationToken] core in
-      core.start(make(core, cancellationToken, buffer), cancellationToken)
+      do {
+        core.start(try make(core, cancellationToken, buffer), cancellationToken)
+      } catch {
+        buffer.finish(error)
+      }
     }
     if !isTaken { buffer.finish(EtcdError.clientClosed) }
   }

@@ -5,7 +5,7 @@ internal import SwiftProtobuf
 final class WatchReader: ClientOperation {
   private unowned let core: ClientLoop
   private let cancellationToken: CancellationToken
-  private let request: [UInt8]
+  private let request: Etcdserverpb_WatchCreateRequest
   private let buffer: StreamBuffer<WatchBatch>
   private var client: WatchClient?
 
@@ -22,8 +22,10 @@ final class WatchReader: ClientOperation {
     }
   }
 
-  /// - Parameter request: an encoded `WatchRequest` that creates a watch.
-  init(_ request: [UInt8], core: ClientLoop, cancellationToken: CancellationToken, buffer: StreamBuffer<WatchBatch>) {
+  init(
+    _ request: Etcdserverpb_WatchCreateRequest, core: ClientLoop, cancellationToken: CancellationToken,
+    buffer: StreamBuffer<WatchBatch>
+  ) {
     self.request = request
     self.core = core
     self.cancellationToken = cancellationToken
@@ -33,12 +35,10 @@ final class WatchReader: ClientOperation {
   func start() {
     let client = core.bridge.watches.open(for: core.caller, delegate: self)
     self.client = client
-    do {
-      try request.withUnsafeBytes { try client.receive($0) }
-    } catch let status as GRPCStatus {
-      end(core.error(status))
+    do throws(GRPCStatus) {
+      try client.receive(.with { $0.createRequest = request })
     } catch {
-      end(error)
+      end(core.error(error))
     }
   }
 

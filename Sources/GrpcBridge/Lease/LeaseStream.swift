@@ -94,8 +94,7 @@ final class LeaseStream {
       order.append(lease)
       leases[lease] = KeepAliveWaiters(asked: wanted)
       let request = Etcdserverpb_LeaseKeepAliveRequest.with { $0.id = lease }
-      // Serialising a number cannot fail.
-      let message = CallMessage(copying: (try? request.serializedBytes()) ?? [UInt8]())
+      let message = CallMessage(copying: request.encodedSmall())
       if let call {
         keeper.bridge.send(message, on: call)
       } else {

@@ -202,9 +202,12 @@ final class QueuePlace {
   private func ask(
     _ method: CallMethod, _ request: some Message, answer: @escaping (Result<[UInt8], GRPCStatus>) -> Void
   ) {
-    let question = QueueQuestion(
-      method, (try? request.serializedBytes()) ?? [], timeout: Self.patience, answer: answer)
-    bridge.ask(question, for: caller)
+    do {
+      let question = QueueQuestion(method, try request.encoded(), timeout: Self.patience, answer: answer)
+      bridge.ask(question, for: caller)
+    } catch {
+      answer(.failure(error))
+    }
   }
 }
 

@@ -13,17 +13,12 @@ internal import SwiftProtobuf
 final class LeaderProbe: CallDelegate {
   private static let method = CallMethod(
     path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true)
-  private static let question: [UInt8] = {
-    let request = Etcdserverpb_WatchRequest.with {
-      // No key stands for the first one there can be, a single zero.
-      $0.createRequest.watchID = 1
-      $0.createRequest.filters = [.noput, .nodelete]
-    }
-    return (try? request.serializedBytes()) ?? []
-  }()
-  private static let thanks: [UInt8] = {
-    (try? Etcdserverpb_WatchRequest.with { $0.cancelRequest.watchID = 1 }.serializedBytes()) ?? []
-  }()
+  private static let question = Etcdserverpb_WatchRequest.with {
+    // No key stands for the first one there can be, a single zero.
+    $0.createRequest.watchID = 1
+    $0.createRequest.filters = [.noput, .nodelete]
+  }.encodedSmall()
+  private static let thanks = Etcdserverpb_WatchRequest.with { $0.cancelRequest.watchID = 1 }.encodedSmall()
   /// How long, in milliseconds, until a member that was of no use is asked again.
   private static let pause: UInt64 = 500
 

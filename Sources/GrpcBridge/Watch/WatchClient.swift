@@ -70,6 +70,13 @@ package final class WatchClient {
     } catch {
       throw GRPCStatus(.invalidArgument, "not a watch request: \(error)")
     }
+    try receive(message)
+  }
+
+  /// Does what `message` asks for.
+  ///
+  /// - Throws: as ``receive(_:)-(UnsafeRawBufferPointer)``.
+  func receive(_ message: Etcdserverpb_WatchRequest) throws(GRPCStatus) {
     switch message.requestUnion {
     case .createRequest(let request):
       guard watches.count < hub.maxWatches else {
@@ -125,7 +132,7 @@ package final class WatchClient {
       // As etcd puts it.
       return refuse("mvcc: duplicate watch ID provided on the WatchStream")
     }
-    let watch = Watch(id, client: self, request)
+    let watch = try Watch(id, client: self, request)
     guard keptBytes + watch.keptBytes <= hub.maxWatchBytes else {
       throw GRPCStatus(
         .resourceExhausted, "the watches of a stream may take \(hub.maxWatchBytes) bytes (--max-watch-bytes)")
@@ -261,7 +268,8 @@ final class Watch {
   /// The client knows of every event up to here. While it reads a watcher the watcher may be further.
   var position: Int64 = 0
 
-  init(_ id: Int64, client: WatchClient, _ request: Etcdserverpb_WatchCreateRequest) {
+  /// - Throws: ``GRPCStatus`` where the request cannot be encoded.
+  init(_ id: Int64, client: WatchClient, _ request: Etcdserverpb_WatchCreateRequest) throws(GRPCStatus) {
     self.id = id
     requestedID = request.watchID
     self.client = client
@@ -275,9 +283,7 @@ final class Watch {
     common.fragment = true
     // What etcd knows of, once: what else there is would only make the request large.
     common.filters = [.noput, .nodelete].filter { request.filters.contains($0) }
-    let encoded: [UInt8] = (try? common.serializedBytes()) ?? []
-    spec = WatchSpec(
-      request: encoded, passesFragments: request.fragment)
+    spec = WatchSpec(request: try common.encoded(), passesFragments: request.fragment)
   }
 
   /// How many bytes it takes.

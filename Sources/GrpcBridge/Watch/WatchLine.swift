@@ -95,8 +95,7 @@ final class WatchLine {
   }
 
   private func send(_ request: Etcdserverpb_WatchRequest) {
-    // Serialising numbers cannot fail.
-    if let call { carrier.send(CallMessage(copying: (try? request.serializedBytes()) ?? [UInt8]()), on: call) }
+    if let call { carrier.send(CallMessage(copying: request.encodedSmall()), on: call) }
   }
 
   /// Ends the line without another word to the stream.

@@ -16,9 +16,13 @@ final class WatchProbe {
   }
 
   func start(on carrier: any WatchCarrier, for caller: Caller) {
-    let call = AccessQuestion.call(about: range, timeout: AccessQuestion.timeout, delegate: self)
-    self.call = call
-    carrier.start(call, for: caller)
+    do throws(GRPCStatus) {
+      let call = try AccessQuestion.call(about: range, timeout: AccessQuestion.timeout, delegate: self)
+      self.call = call
+      carrier.start(call, for: caller)
+    } catch {
+      answer(self, error)
+    }
   }
 
   func cancel(on carrier: any WatchCarrier) {

@@ -1,8 +1,9 @@
 import EtcdSchema
-import GrpcBridge
 import SwiftProtobuf
 import TestSupport
 import Testing
+
+@testable import GrpcBridge
 
 /// Time limits, cancellation and the sizes of messages.
 @Suite struct ClientLimitTests {
@@ -115,6 +116,19 @@ import Testing
       #expect(peer.record.streams.isEmpty)
       let error = await expectError(.resourceExhausted) { try await client.get("k") }
       #expect(error?.endpoint == peer.endpoint)
+      #expect(peer.record.streams.count == 1)
+    }
+  }
+
+  /// etcd would answer an empty transaction in its place that it has succeeded.
+  @Test func aRequestThatCannotBeEncodedIsNotSent() async throws {
+    try await withScriptedClient(script: { _ in .message([]) }, change: { $0.maxSendBytes = .max }) { client, peer in
+      // 2 GiB, and all of it the same MiB of memory.
+      let put = Etcdserverpb_RequestOp.with { $0.requestPut.value = .init(count: 1 << 20) }
+      let request = Etcdserverpb_TxnRequest.with { $0.success = Array(repeating: put, count: 2048) }
+      await expectError(.internal) { try await client.call(EtcdMethod.txn, request, .usual(nil)) }
+      #expect(peer.record.streams.isEmpty)
+      try await client.put("k", "v")
       #expect(peer.record.streams.count == 1)
     }
   }
