@@ -1,4 +1,3 @@
-internal import COpenSSL
 import GrpcBridge
 import Transcoding
 
@@ -116,13 +115,6 @@ struct WebSocketHandshake {
 
   /// What proves that the key was read by somebody who knows about WebSockets (section 4.2.2, item 5.4).
   private static func answer(to key: String) -> String {
-    let text = Array((key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").utf8)
-    var digest = [UInt8](repeating: 0, count: 20)
-    let code = EVP_Digest(text, text.count, &digest, nil, EVP_sha1(), nil)
-    precondition(code == 1, "OpenSSL has no SHA-1")
-    // 28 characters, and a zero.
-    var base64 = [UInt8](repeating: 0, count: 29)
-    EVP_EncodeBlock(&base64, digest, Int32(digest.count))
-    return String(decoding: base64.dropLast(), as: UTF8.self)
+    Base64Digest.sha1(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
   }
 }
