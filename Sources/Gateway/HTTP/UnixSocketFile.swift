@@ -14,7 +14,7 @@ struct UnixSocketFile: Sendable {
   ///
   /// - Throws: ``ListenFailure`` where somebody serves it, where it is no socket, or where it cannot be made.
   static func listen(_ path: String, as address: ListenAddress) throws(ListenFailure) -> (UnixSocketFile, Int32) {
-    guard let name = sockaddr_un(path: path) else { throw ListenFailure(address, "the path is too long") }
+    guard let name = SocketAddress(unixPath: path) else { throw ListenFailure(address, "the path is too long") }
     // While this is held nobody else of us takes the file for one that nobody serves.
     let folder = open(String(path[...path.lastIndex(of: "/")!]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if folder >= 0 { flock(folder, LOCK_EX) }
@@ -44,7 +44,7 @@ struct UnixSocketFile: Sendable {
     if lstat(path, &status) == 0, status.st_dev == device, status.st_ino == inode { unlink(path) }
   }
 
-  private static func isServed(_ name: sockaddr_un, _ address: ListenAddress) throws(ListenFailure) -> Bool {
+  private static func isServed(_ name: SocketAddress, _ address: ListenAddress) throws(ListenFailure) -> Bool {
     let descriptor = try makeSocket(address)
     defer { close(descriptor) }
     // A socket that is served but busy says so (EAGAIN); one that we may not use is somebody else's (EACCES).
@@ -55,27 +55,5 @@ struct UnixSocketFile: Sendable {
     let descriptor = socket(AF_UNIX, SocketConstants.nonBlockingStream, 0)
     guard descriptor >= 0 else { throw ListenFailure(address, code: errno) }
     return descriptor
-  }
-}
-
-extension sockaddr_un {
-  /// Nil where the path is longer than an address can hold, which is 107 bytes.
-  fileprivate init?(path: String) {
-    self.init()
-    sun_family = sa_family_t(AF_UNIX)
-    let bytes = Array(path.utf8)
-    let isLong = withUnsafeMutableBytes(of: &sun_path) { name in
-      // Zeros are behind it.
-      guard bytes.count < name.count else { return true }
-      name.copyBytes(from: bytes)
-      return false
-    }
-    if isLong { return nil }
-  }
-
-  fileprivate func withPointer<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
-    withUnsafeBytes(of: self) {
-      body($0.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t($0.count))
-    }
   }
 }
