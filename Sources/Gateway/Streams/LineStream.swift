@@ -207,15 +207,3 @@ extension LineStream: OpenStream {
     if let frame = source?.heartbeat() { send(frame) }
   }
 }
-
-/// The time as HTTP has it (RFC 9110, section 5.6.7).
-func httpDate() -> String {
-  var now = time(nil)
-  var parts = tm()
-  gmtime_r(&now, &parts)
-  return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 32) { text in
-    // The process never sets a locale: names of days and months are English.
-    strftime(text.baseAddress!, text.count, "%a, %d %b %Y %H:%M:%S GMT", &parts)
-    return String(cString: text.baseAddress!)
-  }
-}

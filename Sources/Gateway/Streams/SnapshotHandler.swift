@@ -64,19 +64,10 @@ final class SnapshotHandler: RequestHandler {
   /// Begins the answer, with the size of the file.
   private func begin(_ length: UInt64) {
     isBegun = true
+    let name = utcTime("etcd-%Y%m%dT%H%M%SZ.db")
     exchange.respond(
       streaming: 200, contentType: "application/octet-stream", length: length,
-      headers: [("Content-Disposition", "attachment; filename=\"\(Self.fileName())\""), ("Cache-Control", "no-store")])
-  }
-
-  private static func fileName() -> String {
-    var now = time(nil)
-    var parts = tm()
-    gmtime_r(&now, &parts)
-    return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 40) { text in
-      strftime(text.baseAddress!, text.count, "etcd-%Y%m%dT%H%M%SZ.db", &parts)
-      return String(cString: text.baseAddress!)
-    }
+      headers: [("Content-Disposition", "attachment; filename=\"\(name)\""), ("Cache-Control", "no-store")])
   }
 
   /// Ends the answer; what is wrong with it, if anything, has `reason`.
