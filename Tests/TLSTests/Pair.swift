@@ -19,7 +19,7 @@ final class Pair {
 
   /// Closes the socket of the server's side.
   func closeServer() {
-    close(descriptors[1])
+    hangUp(descriptors[1])
     descriptors[1] = -1
   }
 
@@ -47,10 +47,17 @@ final class Pair {
 /// Two connected sockets that do not block.
 func socketPair() throws -> [Int32] {
   var descriptors: [Int32] = [-1, -1]
-  guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &descriptors) == 0 else {
+  let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+  guard socketpair(AF_UNIX, kind, 0, &descriptors) == 0 else {
     throw TestSupportError("socketpair: \(errno)")
   }
   return descriptors
+}
+
+/// Closes a socket so that its peer sees that at once: a process that another test is starting may have a copy of it.
+func hangUp(_ descriptor: Int32) {
+  shutdown(descriptor, Int32(SHUT_RDWR))
+  close(descriptor)
 }
 
 extension TLSSession {

@@ -145,7 +145,7 @@ import Testing
     var greeting = [UInt8](repeating: 0, count: 4096)
     #expect(recv(descriptors[1], &greeting, greeting.count, 0) > 0)
     _ = send(descriptors[1], answer, answer.utf8.count, 0)
-    close(descriptors[1])
+    hangUp(descriptors[1])
     guard case .failed(let error) = client.handshake() else { throw Unexpected() }
     #expect(error == TLSError(.notTLS, text))
     close(descriptors[0])
