@@ -33,7 +33,7 @@ import Testing
   @Test func keysAreReadAndWritten() async throws {
     try await withClient(ClientSetting(version: .v3_5, hasAuth: false)) { client, _ in
       // snippet.first
-      try await client.put("sample_key", "sample_value", timeout: .seconds(1))
+      try await client.put("sample_key", "sample_value", timeout: .seconds(10))
       let response = try await client.get("sample_key")
       print(response.first?.value ?? "nothing", response.header.revision)
       // snippet.end
