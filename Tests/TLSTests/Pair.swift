@@ -47,8 +47,7 @@ final class Pair {
 /// Two connected sockets that do not block.
 func socketPair() throws -> [Int32] {
   var descriptors: [Int32] = [-1, -1]
-  let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-  guard socketpair(AF_UNIX, kind, 0, &descriptors) == 0 else {
+  guard socketpair(AF_UNIX, nonBlockingStream, 0, &descriptors) == 0 else {
     throw TestSupportError("socketpair: \(errno)")
   }
   return descriptors

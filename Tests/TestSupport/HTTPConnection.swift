@@ -387,8 +387,7 @@ private func failure(_ error: Int32) -> any Error {
 
 /// A connection to a Unix socket, which does not block.
 private func openSocket(path: String) throws -> Int32 {
-  let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-  let descriptor = socket(AF_UNIX, kind, 0)
+  let descriptor = socket(AF_UNIX, nonBlockingStream, 0)
   guard descriptor >= 0 else { throw TestSupportError(systemCall: "socket") }
   var address = sockaddr_un()
   address.sun_family = sa_family_t(AF_UNIX)
@@ -414,8 +413,7 @@ private func openSocket(host: String, port: Int) throws -> Int32 {
     throw TestSupportError("cannot resolve \(host)")
   }
   defer { freeaddrinfo(found) }
-  let kind = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-  let descriptor = socket(info.pointee.ai_family, kind, 0)
+  let descriptor = socket(info.pointee.ai_family, nonBlockingStream, 0)
   guard descriptor >= 0 else { throw TestSupportError(systemCall: "socket") }
   var yes: Int32 = 1
   setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &yes, socklen_t(MemoryLayout<Int32>.size))

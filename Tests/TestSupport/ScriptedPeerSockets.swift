@@ -43,7 +43,7 @@ final class PeerListener {
 }
 
 /// The type of a stream socket that never blocks and is closed in child processes.
-let nonBlockingStream = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
+package let nonBlockingStream = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
 
 /// Makes the next `close` of a socket send RST in place of FIN.
 func makeCloseAbrupt(_ socket: Int32) {

@@ -59,7 +59,7 @@ final class Exchange {
     client: ClientConnection, server: HTTPServer
   ) {
     self.connection = connection
-    // Made where it stays: a copy of it costs as much as a look at all its fields.
+    // Made where it stays: it is large to be copied.
     head = RequestHead(
       connection, method: method, target: target, version: version, isLax: server.isLax,
       readsForwarded: client.isPeerKnown && server.limits.proxies.contains(client.address))
@@ -544,9 +544,6 @@ final class Exchange {
 func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
 
 extension StaticString {
-  var bytes: UnsafeBufferPointer<UInt8> { UnsafeBufferPointer(start: utf8Start, count: utf8CodeUnitCount) }
-  var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
-
   fileprivate func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }
 }
 

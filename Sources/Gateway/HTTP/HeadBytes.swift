@@ -1,14 +1,6 @@
-import Glibc
-
 /// Bytes of a request's head, where they lie: in libmicrohttpd's memory of the connection, which lives until the
 /// request is completed.
 typealias HeadBytes = UnsafeBufferPointer<UInt8>
-
-extension HeadBytes {
-  func isEqual(to text: StaticString) -> Bool {
-    count == text.utf8CodeUnitCount && memcmp(baseAddress ?? text.utf8Start, text.utf8Start, count) == 0
-  }
-}
 
 extension Collection<UInt8> {
   /// Whether the text is another one, which is in lower case, in whichever case of its ASCII letters.
@@ -33,8 +25,7 @@ extension HeadBytes {
 extension HeadBytes.SubSequence {
   /// The text without the blanks around it (RFC 9110, section 5.6.3).
   var trimmed: Self {
-    func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
-    guard let last = lastIndex(where: { !isBlank($0) }) else { return self[endIndex...] }
-    return self[...last].drop(while: isBlank)
+    guard let last = lastIndex(where: { !HeadCheck.isBlank($0) }) else { return self[endIndex...] }
+    return self[...last].drop(while: HeadCheck.isBlank)
   }
 }

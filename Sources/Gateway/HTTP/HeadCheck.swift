@@ -149,7 +149,8 @@ struct HeadCheck {
 
   private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 
-  private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+  /// Whether the byte is a space or a tab (RFC 9110, section 5.6.3).
+  static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
   /// Whether no byte is a control character but for tabs (RFC 9110, section 5.5).
   private static func isValue(_ text: HeadBytes) -> Bool {

@@ -23,8 +23,8 @@ final class DocsPage: Sendable {
   }
 
   private let folder: String
-  /// By their paths.
-  private let contents = Mutex<[String: Content]>([:])
+  /// By their paths; nil for what cannot be read.
+  private let contents = Mutex<[String: Content?]>([:])
 
   /// - Throws: ``MissingFile``. Compressed files need not be there.
   init(folder: String) throws(MissingFile) {
@@ -52,7 +52,7 @@ final class DocsPage: Sendable {
     contents.withLock { contents in
       if let known = contents[path] { return known }
       let content = Content(path, isCompressed: isCompressed)
-      contents[path] = content
+      contents.updateValue(content, forKey: path)
       return content
     }
   }

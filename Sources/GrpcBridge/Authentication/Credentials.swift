@@ -81,7 +81,3 @@ package final class CredentialHasher {
     return CredentialKey(words)
   }
 }
-
-extension StaticString {
-  fileprivate var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
-}

@@ -1,5 +1,4 @@
 internal import CNghttp2
-import Glibc
 
 extension GRPCStatus {
   /// Whether a member says that it has lost its cluster.
@@ -81,10 +80,4 @@ extension CallStream {
   }
 
   static func isRefused(_ code: UInt32) -> Bool { code == NGHTTP2_REFUSED_STREAM.rawValue }
-}
-
-extension UnsafeBufferPointer<UInt8> {
-  fileprivate func isEqual(to text: StaticString) -> Bool {
-    count == text.utf8CodeUnitCount && memcmp(baseAddress ?? text.utf8Start, text.utf8Start, count) == 0
-  }
 }

@@ -27,8 +27,8 @@ package final class HTTP2Session {
   /// The version of etcd's API that its metrics count our streams under, as clientv3's.
   private static let apiVersion: StaticString = "3.5"
 
-  /// How large the headers or the trailers of one response may be, and how large those are that a connection gets over
-  /// before they are whole.
+  /// How large the headers or the trailers of a response may be, in bytes: above the first the call ends, above the
+  /// second the connection.
   fileprivate static let maxHeaderBytes = 1 << 18
   fileprivate static let maxBlockBytes = 1 << 22
   /// How many bytes of headers have come since the last frame was whole.
