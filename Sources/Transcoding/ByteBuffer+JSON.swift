@@ -1,3 +1,5 @@
+package import ProtobufWire
+
 /// The pieces of JSON documents that are written by hand.
 extension ByteBuffer {
   /// Appends an integer as decimal digits.

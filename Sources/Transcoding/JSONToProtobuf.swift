@@ -1,3 +1,5 @@
+package import ProtobufWire
+
 /// JSON text to the protobuf wire format, in one pass from one buffer to the other.
 ///
 /// Follows protobuf's JSON mapping (ProtoJSON): either name of a field, base64 in either alphabet, padded or not,
@@ -335,7 +337,7 @@ struct JSONEncoder {
     return UInt64(bitPattern: Int64(number))
   }
 
-  // MARK: ByteTransport format
+  // MARK: Wire format
 
   @inline(__always)
   private func write(
@@ -353,7 +355,7 @@ struct JSONEncoder {
     case .fixed64:
       UnsafeMutableRawPointer(target + count).storeBytes(of: number.littleEndian, as: UInt64.self)
       count += 8
-    default: count += Self.writeVarint(number, to: target + count)
+    default: count += Varint.write(number, to: target + count)
     }
     output.commit(count)
   }
@@ -365,7 +367,7 @@ struct JSONEncoder {
   ) -> UnsafeMutablePointer<UInt8> {
     let target = output.reserve(count + 24)
     let tagCount = Self.writeTag(field, to: target)
-    let lengthCount = Self.writeVarint(UInt64(truncatingIfNeeded: count), to: target + tagCount)
+    let lengthCount = Varint.write(UInt64(truncatingIfNeeded: count), to: target + tagCount)
     output.commit(tagCount + lengthCount)
     return target + tagCount + lengthCount
   }
@@ -387,12 +389,12 @@ struct JSONEncoder {
       output.pointer(at: mark - 1).pointee = UInt8(truncatingIfNeeded: count)
       return
     }
-    let more = (64 - count.leadingZeroBitCount + 6) / 7 - 1
+    let more = Varint.count(of: UInt64(truncatingIfNeeded: count)) - 1
     _ = output.reserve(more)
     let start = output.pointer(at: mark)
     (start + more).update(from: start, count: count)
     output.commit(more)
-    _ = Self.writeVarint(UInt64(truncatingIfNeeded: count), to: start - 1)
+    _ = Varint.write(UInt64(truncatingIfNeeded: count), to: start - 1)
   }
 
   /// Writes eight bytes, of which the returned number count.
@@ -402,19 +404,6 @@ struct JSONEncoder {
   ) -> Int {
     UnsafeMutableRawPointer(target).storeBytes(of: field.pointee.tag.littleEndian, as: UInt64.self)
     return field.pointee.tagCount
-  }
-
-  @inline(__always)
-  private static func writeVarint(_ value: UInt64, to target: UnsafeMutablePointer<UInt8>) -> Int {
-    var rest = value
-    var count = 0
-    while rest >= 0x80 {
-      target[count] = UInt8(truncatingIfNeeded: rest) | 0x80
-      rest >>= 7
-      count &+= 1
-    }
-    target[count] = UInt8(truncatingIfNeeded: rest)
-    return count &+ 1
   }
 
   // MARK: Faults

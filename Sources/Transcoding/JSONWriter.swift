@@ -1,3 +1,5 @@
+package import ProtobufWire
+
 /// The pieces of a JSON document, appended to a buffer.
 enum JSONWriter {
   /// Appends a field's name and colon, after a comma unless it is the object's first.

@@ -1,3 +1,5 @@
+package import ProtobufWire
+
 /// The protobuf wire format to JSON, as it arrives: a push parser that takes the message in pieces of any size and puts
 /// out all the JSON that is known.
 ///
@@ -174,20 +176,16 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   ) throws(Fault) -> UnsafePointer<UInt8>? {
     let frame = frames + (depth - 1)
     let room = frame.pointee.end - position
-    var input = WireReader(start, room < end - start ? start + room : end, position, isCut: room > end - start)
-    guard let tag = try input.varint() else { return nil }
-    let number = tag >> 3
-    guard number > 0, number < 1 << 29, let wireType = WireType(rawValue: UInt8(truncatingIfNeeded: tag & 7)) else {
-      throw Fault(reason: .malformedTag, offset: position)
-    }
-    let field = frame.pointee.table?.pointee.field(number: UInt32(truncatingIfNeeded: number))
+    var input = WireReader(start, room < end - start ? start + room : end, isCut: room > end - start)
+    guard let tag = try input.tag(inFieldAt: position) else { return nil }
+    let field = frame.pointee.table?.pointee.field(number: tag.number)
 
-    switch wireType {
+    switch tag.wireType {
     case .varint, .fixed32, .fixed64:
-      guard let raw = try input.number(wireType) else { return nil }
-      if let field, field.pointee.wireType == wireType { try scalar(raw, field, into: &output) }
+      guard let raw = try input.number(tag.wireType, inFieldAt: position) else { return nil }
+      if let field, field.pointee.wireType == tag.wireType { try scalar(raw, field, into: &output) }
     case .lengthDelimited:
-      guard let length = try input.varint() else { return nil }
+      guard let length = try input.number(.varint, inFieldAt: position) else { return nil }
       let head = input.at - start
       guard length <= UInt64(Int32.max), Int(length) <= room - head else {
         throw Fault(reason: .overrun, offset: position)
@@ -196,9 +194,9 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
       try beginContent(field, from: position + head, into: &output)
     case .startGroup:
       // Of messages of proto3 no group is part: it is skipped.
-      try push(Frame(table: nil, end: frame.pointee.end, group: UInt32(truncatingIfNeeded: number)))
+      try push(Frame(table: nil, end: frame.pointee.end, group: tag.number))
     case .endGroup:
-      guard frame.pointee.table == nil, frame.pointee.group == number else {
+      guard frame.pointee.table == nil, frame.pointee.group == tag.number else {
         throw Fault(reason: .unmatchedGroup, offset: position)
       }
       depth -= 1
@@ -212,8 +210,8 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   ) throws(Fault) -> UnsafePointer<UInt8>? {
     let field = packed.unsafelyUnwrapped
     let room = contentEnd - position
-    var input = WireReader(start, room < end - start ? start + room : end, position, isCut: room > end - start)
-    guard let raw = try input.number(field.pointee.wireType) else { return nil }
+    var input = WireReader(start, room < end - start ? start + room : end, isCut: room > end - start)
+    guard let raw = try input.number(field.pointee.wireType, inFieldAt: position) else { return nil }
     try scalar(raw, field, into: &output)
     return input.at
   }
@@ -349,5 +347,18 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     }
     if let culprit { append(culprit, nil) }
     return TranscodingError(reason: fault.reason, path: path, offset: fault.offset)
+  }
+}
+
+// The same with the error of the transcoder.
+extension WireReader {
+  @inline(__always)
+  fileprivate mutating func tag(inFieldAt offset: Int) throws(Fault) -> WireTag? {
+    do throws(WireError) { return try tag() } catch { throw Fault(error, offset: offset) }
+  }
+
+  @inline(__always)
+  fileprivate mutating func number(_ wireType: WireType, inFieldAt offset: Int) throws(Fault) -> UInt64? {
+    do throws(WireError) { return try number(wireType) } catch { throw Fault(error, offset: offset) }
   }
 }

@@ -1,3 +1,5 @@
+import ProtobufWire
+
 /// The message types that JSON is transcoded to and from, compiled to tables.
 ///
 /// The tables are made of trivial values behind unsafe pointers, so that walking them costs no reference counting.
@@ -73,16 +75,6 @@ enum FieldKind: UInt8, CaseIterable {
   }
 }
 
-/// Protocol Buffers encoding, "Message Structure".
-enum WireType: UInt8 {
-  case varint = 0
-  case fixed64 = 1
-  case lengthDelimited = 2
-  case startGroup = 3
-  case endGroup = 4
-  case fixed32 = 5
-}
-
 // MARK: Tables: what the transcoders walk
 
 /// Bytes that live for ever, with `padding` readable ones after them.
@@ -108,6 +100,7 @@ struct FieldTable {
   /// The bytes of the tag, the first one lowest.
   let tag: UInt64
   let tagCount: Int
+  let number: UInt32
   let kind: FieldKind
   let wireType: WireType
   let isRepeated: Bool

@@ -1,3 +1,5 @@
+import ProtobufWire
+
 /// Lays a schema's definitions out as tables. What it allocates is meant to live for ever.
 struct SchemaCompiler {
   let messages: [Schema.MessageDefinition]
@@ -96,18 +98,16 @@ struct SchemaCompiler {
     let wireType = isPacked ? .lengthDelimited : field.kind.wireType
     var tag: UInt64 = 0
     var tagCount = 0
-    var rest = UInt64(field.number) << 3 | UInt64(wireType.rawValue)
-    repeat {
-      let byte = rest & 0x7f | (rest > 0x7f ? 0x80 : 0)
-      tag |= byte << (8 * UInt64(tagCount))
+    Varint.encode(UInt64(field.number) << 3 | UInt64(wireType.rawValue)) {
+      tag |= UInt64($0) << (8 * UInt64(tagCount))
       tagCount += 1
-      rest >>= 7
-    } while rest != 0
+    }
     return FieldTable(
       label: Self.text(",\"\(field.name)\":"),
       message: field.kind == .message ? UnsafePointer(tables[field.typeName]) : nil,
       enumeration: field.kind == .enumeration ? enumTables[field.typeName] : nil,
-      bit: 1 << bit, exclusive: exclusive, tag: tag, tagCount: tagCount, kind: field.kind,
+      bit: 1 << bit, exclusive: exclusive, tag: tag, tagCount: tagCount, number: UInt32(field.number),
+      kind: field.kind,
       wireType: field.kind.wireType, isRepeated: field.isRepeated, isPacked: isPacked,
       hasPresence: field.oneof != nil || field.kind == .message,
       hasRule: rule != nil, rule: rule.map { Self.array([table(of: $0)]) })

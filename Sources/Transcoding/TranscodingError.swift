@@ -1,3 +1,5 @@
+import ProtobufWire
+
 /// Why a document could not be transcoded, and where.
 package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvertible {
   package enum Reason: String, Sendable {
@@ -28,7 +30,7 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
     case unknownEnumValue = "unknown enum value"
     case trailingBytes = "unexpected bytes after the value"
 
-    // ByteTransport format.
+    // Wire format.
     case malformedVarint = "a varint is too long"
     case malformedTag = "not a valid field tag"
     case unmatchedGroup = "the end of a group without its start"
@@ -75,4 +77,17 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
 struct Fault: Error {
   let reason: TranscodingError.Reason
   let offset: Int
+}
+
+extension Fault {
+  /// A fault of the wire format in the field that begins at `offset`.
+  init(_ error: WireError, offset: Int) {
+    let reason: TranscodingError.Reason =
+      switch error {
+      case .malformedVarint: .malformedVarint
+      case .malformedTag, .unexpectedFields: .malformedTag
+      case .overrun: .overrun
+      }
+    self.init(reason: reason, offset: offset)
+  }
 }

@@ -1,4 +1,5 @@
 import EtcdSchema
+import ProtobufWire
 import Testing
 
 @testable import Transcoding

@@ -1,0 +1,35 @@
+// What the parsers of scripts/fuzz's `texts` know of the rest of the program, which is not compiled with them: no more
+// than they use of it.
+
+struct HTTPResponse {
+  typealias Headers = [(name: StaticString, value: String)]
+
+  static func error(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: Headers) -> HTTPResponse { .init() }
+}
+
+struct RequestHead {
+  var path: HeadBytes
+  var method = HTTPMethod.get
+  var accepted: MediaType?
+  var ifMatch: [HeadBytes] = []
+  var ifNoneMatch: [HeadBytes] = []
+}
+
+struct Exchange {
+  let head: RequestHead
+  let queryItems: [(name: HeadBytes, value: HeadBytes?)]
+}
+
+final class MemoryAccount {
+  static let uncounted = 32 << 10
+}
+
+struct KeptBytes: ~Copyable {
+  init(_ account: MemoryAccount) {}
+
+  func hasRoom(for more: Int) -> Bool { true }
+  mutating func set(to count: Int) -> Bool { true }
+  mutating func release() {}
+}
+
+func keyCallMessage(capacity: Int = 64) -> ByteBuffer { ByteBuffer(capacity: capacity) }

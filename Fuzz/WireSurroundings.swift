@@ -1,0 +1,16 @@
+// What the parsers of scripts/fuzz's `wire` know of the rest of the program, which is not compiled with them: no more
+// than they use of it.
+
+final class MemoryAccount {
+  static let shortage: StaticString = ""
+}
+
+struct KeptBytes: ~Copyable {
+  init(_ account: MemoryAccount) {}
+  mutating func set(to count: Int) -> Bool { true }
+  mutating func release() {}
+}
+
+enum EtcdMessage {
+  static let permissionDenied = "etcdserver: permission denied"
+}
