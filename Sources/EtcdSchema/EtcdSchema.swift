@@ -42,40 +42,26 @@ extension EtcdSchema {
     package let request: String
     /// The full name of the response message.
     package let response: String
-    package let clientStreaming: Bool
-    package let serverStreaming: Bool
+    /// How its calls may be treated.
+    package let traits: RPCTraits
     /// The paths it is served under over HTTP, all by `POST`; empty for an RPC that is gRPC only.
     package let httpPaths: [String]
-    /// Whether a call may be sent again though etcd may have executed it (clientv3's repeatable calls).
-    package let isRepeatable: Bool
-    /// Whether a call waits for another client by design, so that no default deadline may cut it.
-    package let waits: Bool
-    /// Whether old releases take a call from anybody though authentication is on, so that etcd is not to see an
-    /// anonymous one.
-    package let needsUser: Bool
-    /// The number field that a request must have set for that; 0 where it holds for all.
-    package let needsUserIf: UInt32
-    /// Whether a call is not to be cancelled at etcd once it may be executed.
-    package let runsToEnd: Bool
 
-    /// The `:path` of a gRPC call (gRPC over HTTP/2, "Requests").
-    package var grpcPath: String { "/\(service)/\(name)" }
-    package var isUnary: Bool { !clientStreaming && !serverStreaming }
+    /// The `:path` of a gRPC call.
+    package var grpcPath: String { traits.path }
+    package var isUnary: Bool { traits.isUnary }
 
     fileprivate init(_ method: Google_Protobuf_MethodDescriptorProto, service: String) {
       self.service = service
       name = method.name
       request = String(method.inputType.drop { $0 == "." })
       response = String(method.outputType.drop { $0 == "." })
-      clientStreaming = method.clientStreaming
-      serverStreaming = method.serverStreaming
+      guard let traits = EtcdRPC.all.first(where: { $0.path == "/\(service)/\(method.name)" }) else {
+        preconditionFailure("\(service)/\(method.name) is not in the generated table")
+      }
+      self.traits = traits
       let binding = method.options.Google_Api_http
       httpPaths = ([binding] + binding.additionalBindings).map(\.post).filter { !$0.isEmpty }
-      isRepeatable = method.options.Etcdrest_call.repeatable
-      waits = method.options.Etcdrest_call.waits
-      needsUser = method.options.Etcdrest_call.needsUser
-      needsUserIf = method.options.Etcdrest_call.needsUserIf
-      runsToEnd = method.options.Etcdrest_call.runsToEnd
     }
   }
 }

@@ -80,7 +80,8 @@ extension EtcdSchema.Method {
   /// The method as a line of `etcd-api.tsv`.
   var tableLine: String {
     [
-      "method", "\(service)/\(name)", request, response, clientStreaming ? "yes" : "", serverStreaming ? "yes" : "",
+      "method", "\(service)/\(name)", request, response, traits.isClientStreaming ? "yes" : "",
+      traits.isServerStreaming ? "yes" : "",
       httpPaths.joined(separator: " "),
     ].joined(separator: "\t")
   }

@@ -58,7 +58,7 @@ import Testing
 
   /// What clientv3's `retry.go` repeats.
   @Test func repeatableCallsAreThoseOfTheReferenceClient() {
-    let repeatable = EtcdSchema().methods.filter(\.isRepeatable).map { "\($0.service)/\($0.name)" }
+    let repeatable = EtcdSchema().methods.filter(\.traits.isRepeatable).map { "\($0.service)/\($0.name)" }
     #expect(
       Set(repeatable) == [
         "etcdserverpb.Auth/RoleGet", "etcdserverpb.Auth/RoleList", "etcdserverpb.Auth/UserGet",
@@ -71,7 +71,7 @@ import Testing
   }
 
   @Test func onlyLockAndCampaignWait() {
-    let waiting = EtcdSchema().methods.filter(\.waits).map { "\($0.service)/\($0.name)" }
+    let waiting = EtcdSchema().methods.filter(\.traits.waits).map { "\($0.service)/\($0.name)" }
     #expect(Set(waiting) == ["v3electionpb.Election/Campaign", "v3lockpb.Lock/Lock"])
   }
 

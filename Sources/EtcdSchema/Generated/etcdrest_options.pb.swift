@@ -49,6 +49,12 @@ package nonisolated struct Etcdrest_CallRule: Sendable {
   /// Narrows `needs_user` to requests that have this number field set.
   package var needsUserIf: UInt32 = 0
 
+  /// A successful call may change who can log in, or what with.
+  package var changesUsers: Bool = false
+
+  /// The stream goes on for as long as its client wants: a member without a leader is to end it.
+  package var endless: Bool = false
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -250,7 +256,7 @@ fileprivate nonisolated let _protobuf_package = "etcdrest"
 
 nonisolated extension Etcdrest_CallRule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CallRule"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}repeatable\0\u{1}waits\0\u{3}needs_user\0\u{3}needs_user_if\0\u{3}runs_to_end\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}repeatable\0\u{1}waits\0\u{3}needs_user\0\u{3}needs_user_if\0\u{3}runs_to_end\0\u{3}changes_users\0\u{1}endless\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -263,6 +269,8 @@ nonisolated extension Etcdrest_CallRule: SwiftProtobuf.Message, SwiftProtobuf._M
       case 3: try { try decoder.decodeSingularBoolField(value: &self.needsUser) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.needsUserIf) }()
       case 5: try { try decoder.decodeSingularBoolField(value: &self.runsToEnd) }()
+      case 6: try { try decoder.decodeSingularBoolField(value: &self.changesUsers) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.endless) }()
       default: break
       }
     }
@@ -284,6 +292,12 @@ nonisolated extension Etcdrest_CallRule: SwiftProtobuf.Message, SwiftProtobuf._M
     if self.runsToEnd != false {
       try visitor.visitSingularBoolField(value: self.runsToEnd, fieldNumber: 5)
     }
+    if self.changesUsers != false {
+      try visitor.visitSingularBoolField(value: self.changesUsers, fieldNumber: 6)
+    }
+    if self.endless != false {
+      try visitor.visitSingularBoolField(value: self.endless, fieldNumber: 7)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -293,6 +307,8 @@ nonisolated extension Etcdrest_CallRule: SwiftProtobuf.Message, SwiftProtobuf._M
     if lhs.needsUser != rhs.needsUser {return false}
     if lhs.runsToEnd != rhs.runsToEnd {return false}
     if lhs.needsUserIf != rhs.needsUserIf {return false}
+    if lhs.changesUsers != rhs.changesUsers {return false}
+    if lhs.endless != rhs.endless {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

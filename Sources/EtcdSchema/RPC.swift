@@ -1,0 +1,45 @@
+package import SwiftProtobuf
+
+/// What the `.proto` files say of an RPC and of how its calls may be treated.
+package struct RPCTraits: Sendable, Equatable {
+  /// Its place in ``EtcdRPC/all``.
+  package let number: Int
+  /// The `:path` of its calls (gRPC over HTTP/2, "Requests"), such as `/etcdserverpb.KV/Range`.
+  package let path: String
+  package let isClientStreaming: Bool
+  package let isServerStreaming: Bool
+  /// Whether a call may be sent again though etcd may have executed it (clientv3's repeatable calls).
+  package let isRepeatable: Bool
+  /// Whether a call waits for another client by design, so that no default deadline may cut it.
+  package let waits: Bool
+  /// Whether this is a stream that goes on for as long as its client wants.
+  package let isEndless: Bool
+  /// Whether old releases take a call from anybody though authentication is on, so that etcd is not to see an
+  /// anonymous one.
+  package let needsUser: Bool
+  /// The number field that a request must have set for that; 0 if it holds for all.
+  package let needsUserIf: UInt32
+  /// Whether a call is not to be cancelled at etcd once it may be executed.
+  package let runsToEnd: Bool
+  /// Whether a successful call may change who can log in, or what with.
+  package let changesUsers: Bool
+
+  package var isUnary: Bool { !isClientStreaming && !isServerStreaming }
+}
+
+/// An RPC with the types of its messages.
+package struct RPC<Request: Message, Response: Message>: Sendable {
+  package let traits: RPCTraits
+  package var path: String { traits.path }
+
+  init(
+    number: Int, path: String, isClientStreaming: Bool = false, isServerStreaming: Bool = false,
+    isRepeatable: Bool = false, waits: Bool = false, isEndless: Bool = false, needsUser: Bool = false,
+    needsUserIf: UInt32 = 0, runsToEnd: Bool = false, changesUsers: Bool = false
+  ) {
+    traits = RPCTraits(
+      number: number, path: path, isClientStreaming: isClientStreaming, isServerStreaming: isServerStreaming,
+      isRepeatable: isRepeatable, waits: waits, isEndless: isEndless, needsUser: needsUser, needsUserIf: needsUserIf,
+      runsToEnd: runsToEnd, changesUsers: changesUsers)
+  }
+}
