@@ -13,6 +13,8 @@ package final class EventLoop {
   package let remote: Remote
   private var hooks: [PrepareHook] = []
   private var running = false
+  /// Whether a timer's callback is under way.
+  var isRunningTimers = false
 
   /// - Throws: ``LoopError`` where the system grants no further descriptors.
   package init() throws(LoopError) {

@@ -23,12 +23,20 @@ package final class LoopTimer {
     UnsafeMutableRawPointer(handle).withMemoryRebound(to: uv_handle_t.self, capacity: 1) { uv_is_active($0) != 0 }
   }
 
-  /// Fires after `delay` milliseconds, then every `interval` milliseconds unless that is 0. Replaces an earlier start.
+  /// Fires after `delay` milliseconds, 0 being the next turn of the loop, then every `interval` milliseconds unless that
+  /// is 0. Replaces an earlier start.
   package func start(after delay: UInt64, every interval: UInt64 = 0) {
+    // What a timer starts for now libuv (before 1.45) still runs in the same turn: one that starts itself again would
+    // keep everything else from being served.
+    let delay = loop.isRunningTimers ? max(delay, 1) : delay
     uv_timer_start(
       handle,
       { handle in
-        Unmanaged<LoopTimer>.fromOpaque(handle!.pointee.data).takeUnretainedValue().body()
+        let timer = Unmanaged<LoopTimer>.fromOpaque(handle!.pointee.data).takeUnretainedValue()
+        let loop = timer.loop
+        loop.isRunningTimers = true
+        timer.body()
+        loop.isRunningTimers = false
       }, delay, interval)
   }
 

@@ -6,26 +6,36 @@ extension EventLoop {
     host: String, port: UInt16, completion: @escaping (Result<[SocketAddress], LoopError>) -> Void
   ) {
     checkOnLoop()
-    final class Request {
-      var raw = uv_getaddrinfo_t()
-      let completion: (Result<[SocketAddress], LoopError>) -> Void
-      init(_ completion: @escaping (Result<[SocketAddress], LoopError>) -> Void) { self.completion = completion }
-    }
-    let request = Request(completion)
+    let resolution = Resolution(completion)
     var hints = SocketAddress.hints
-    // The request keeps itself alive until libuv answers it; its `raw` never moves, being a class's stored property.
-    let context = Unmanaged.passRetained(request)
-    request.raw.data = context.toOpaque()
+    // The resolution keeps itself alive until libuv answers it.
+    let context = Unmanaged.passRetained(resolution)
+    resolution.request.pointee.data = context.toOpaque()
     let code = uv_getaddrinfo(
-      raw, &request.raw,
-      { raw, status, info in
-        let request = Unmanaged<Request>.fromOpaque(raw!.pointee.data).takeRetainedValue()
+      raw, resolution.request,
+      { request, status, info in
+        let resolution = Unmanaged<Resolution>.fromOpaque(request!.pointee.data).takeRetainedValue()
         defer { uv_freeaddrinfo(info) }
-        request.completion(status == 0 ? .success(SocketAddress.list(info)) : .failure(LoopError(status)))
+        resolution.completion(status == 0 ? .success(SocketAddress.list(info)) : .failure(LoopError(status)))
       }, host, String(port), &hints)
     if code != 0 {
       context.release()
       completion(.failure(LoopError(code)))
     }
   }
+}
+
+/// A name that is being resolved.
+private final class Resolution {
+  /// Owned. libuv writes to it from one of its own threads until it has answered, so it is memory with an address of
+  /// its own: a pointer to a stored property is good for the one call that it is made for.
+  let request = UnsafeMutablePointer<uv_getaddrinfo_t>.allocate(capacity: 1)
+  let completion: (Result<[SocketAddress], LoopError>) -> Void
+
+  init(_ completion: @escaping (Result<[SocketAddress], LoopError>) -> Void) {
+    self.completion = completion
+    request.initialize(to: uv_getaddrinfo_t())
+  }
+
+  deinit { request.deallocate() }
 }

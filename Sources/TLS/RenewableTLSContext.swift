@@ -58,6 +58,9 @@ package final class RenewableTLSContext: Sendable {
     return state.withLock { $0.context }
   }
 
+  /// Until when our own certificate is good that is in use, in Unix time; nil where there is none.
+  package var expiry: Int? { state.withLock { $0.context.certificateEnd } }
+
   /// Looks whether the files have changed, and reads them if so.
   @discardableResult
   package func look() -> Look {

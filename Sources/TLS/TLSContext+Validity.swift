@@ -1,4 +1,5 @@
 internal import COpenSSL
+internal import Glibc
 
 extension TLSContext {
   /// What is wrong with the dates of our own certificate now; nil where nothing is, or where there is none.
@@ -13,5 +14,14 @@ extension TLSContext {
       return "the certificate is not valid before \(certificate.begin) (\(certificate.subject))"
     }
     return nil
+  }
+}
+
+extension TLSContext {
+  /// Until when our own certificate is good, in Unix time; nil where there is none.
+  package var certificateEnd: Int? {
+    guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
+    var end = tm()
+    return ASN1_TIME_to_tm(X509_get0_notAfter(raw), &end) == 1 ? timegm(&end) : nil
   }
 }

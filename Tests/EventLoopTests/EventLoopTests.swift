@@ -21,6 +21,23 @@ import Testing
     #expect(timers.allSatisfy { !$0.isActive })
   }
 
+  /// A timer that starts itself for the next turn lets everything else be served in between.
+  @Test func aTimerThatGoesOnAndOnHoldsUpNothing() throws {
+    let loop = try EventLoop()
+    var count = 0
+    var again: LoopTimer?
+    let timer = LoopTimer(loop: loop) {
+      count += 1
+      if count == 1 { loop.remote.execute { [bound = LoopBound(loop, loop: loop)] in bound.value.stop() } }
+      if count < 100_000 { again?.start(after: 0) } else { loop.stop() }
+    }
+    again = timer
+    timer.start(after: 0)
+    loop.run()
+    #expect(count < 100_000)
+    again = nil
+  }
+
   @Test func aTimerThatIsGoneDoesNotFire() throws {
     let loop = try EventLoop()
     var timer: LoopTimer? = LoopTimer(loop: loop) { Issue.record("fired though it was gone") }
@@ -128,5 +145,27 @@ import Testing
     loop.run()
     #expect(!found.isEmpty && found.allSatisfy { $0.port == 2379 })
     #expect(failed)
+  }
+
+  /// libuv works on some of them at once and keeps the others waiting: each gets its own answer, and is then let go of.
+  @Test func manyNamesAreResolvedAtOnce() throws {
+    final class Kept {}
+    let loop = try EventLoop()
+    var ports: [UInt16] = []
+    var kept: Kept? = Kept()
+    weak let seen = kept
+    for port in UInt16(1)...64 {
+      loop.resolve(host: "localhost", port: port) { [kept] result in
+        _ = kept
+        ports += ((try? result.get()) ?? []).prefix(1).map(\.port)
+        if ports.count == 64 { loop.stop() }
+      }
+    }
+    kept = nil
+    let guardian = LoopTimer(loop: loop) { loop.stop() }
+    guardian.start(after: 60_000)
+    loop.run()
+    #expect(ports.sorted() == Array(1...64))
+    #expect(seen == nil)
   }
 }
