@@ -1,0 +1,111 @@
+import ProtobufWire
+
+/// A `TxnResponse` of a transaction of reads, cut into what each of them would have been answered alone. The values are
+/// not looked at, nor copied.
+///
+/// The header of a response within a transaction has a revision only (measured: 3.4.23, 3.5.30); the rest of what a
+/// `RangeResponse` of its own has is taken from the outer one.
+struct BatchAnswer {
+  /// What is left of a `RangeResponse` without its header.
+  struct Part {
+    let revision: UInt64
+    let rest: Range<Int>
+  }
+
+  /// A larger header is none of etcd's.
+  private static let maxHeader = 256
+  /// How many bytes ``withHeader(of:in:_:)`` needs: the tag and length of the header, and those of the revision.
+  private static let overhead = 16
+
+  private(set) var parts = ContiguousArray<Part>()
+  /// The fields of the outer header before its revision, and those behind it.
+  private var before = 0..<0
+  private var behind = 0..<0
+  private var hasHeader = false
+  private var hasSucceeded = false
+
+  /// Takes a message apart.
+  ///
+  /// - Parameters:
+  ///   - bytes: the whole message.
+  ///   - count: how many reads were asked for.
+  /// - Throws: ``WireError`` if it is not an answer to that.
+  init(_ bytes: UnsafeRawBufferPointer, count: Int) throws(WireError) {
+    parts.reserveCapacity(count)
+    var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
+    while let field = try fields.next() {
+      switch field.number {
+      case 1: try takeHeader(bytes, field.content)
+      case 2: hasSucceeded = field.value == 1
+      case 3: parts.append(try Self.part(bytes, field.content))
+      default: throw .unexpectedFields
+      }
+    }
+    guard hasHeader, hasSucceeded, parts.count == count else { throw .unexpectedFields }
+  }
+
+  private mutating func takeHeader(
+    _ bytes: UnsafeRawBufferPointer, _ content: Range<Int>
+  ) throws(WireError) {
+    guard !hasHeader, !content.isEmpty, content.count <= Self.maxHeader else { throw .unexpectedFields }
+    hasHeader = true
+    before = content.lowerBound..<content.lowerBound
+    behind = content.upperBound..<content.upperBound
+    var last = 0
+    var fields = ProtobufPullParser(bytes, in: content)
+    while let field = try fields.next() {
+      guard field.number > last else { throw .unexpectedFields }
+      last = field.number
+      if field.number < 3 {
+        before = before.lowerBound..<field.whole.upperBound
+      } else if field.number > 3 {
+        behind = min(behind.lowerBound, field.whole.lowerBound)..<content.upperBound
+      }
+    }
+  }
+
+  /// A `ResponseOp` that has a `RangeResponse`.
+  private static func part(
+    _ bytes: UnsafeRawBufferPointer, _ content: Range<Int>
+  ) throws(WireError) -> Part {
+    var operations = ProtobufPullParser(bytes, in: content)
+    guard let operation = try operations.next(), operation.number == 1, operation.whole == content else {
+      throw .unexpectedFields
+    }
+    // etcd writes fields in their order.
+    var fields = ProtobufPullParser(bytes, in: operation.content)
+    guard let header = try fields.next(), header.number == 1 else { throw .unexpectedFields }
+    var members = ProtobufPullParser(bytes, in: header.content)
+    guard let revision = try members.next(), revision.number == 3, revision.value > 0,
+      revision.whole == header.content
+    else { throw .unexpectedFields }
+    return Part(revision: revision.value, rest: header.whole.upperBound..<operation.content.upperBound)
+  }
+
+  /// Calls `body` with the header of a response of its own, as a field of its `RangeResponse`.
+  ///
+  /// - Parameter bytes: what this was made of.
+  func withHeader<Result>(
+    of part: Part, in bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Result
+  ) -> Result {
+    withUnsafeTemporaryAllocation(byteCount: Self.maxHeader + Self.overhead, alignment: 1) { buffer in
+      var at = 0
+      func append(_ byte: UInt8) {
+        buffer[at] = byte
+        at += 1
+      }
+      func append(_ piece: UnsafeRawBufferPointer) {
+        UnsafeMutableRawBufferPointer(rebasing: buffer[at...]).copyMemory(from: piece)
+        at += piece.count
+      }
+      let count = before.count + 1 + Varint.count(of: part.revision) + behind.count
+      append(1 << 3 | WireType.lengthDelimited.rawValue)
+      Varint.encode(UInt64(count)) { append($0) }
+      append(UnsafeRawBufferPointer(rebasing: bytes[before]))
+      append(3 << 3 | WireType.varint.rawValue)
+      Varint.encode(part.revision) { append($0) }
+      append(UnsafeRawBufferPointer(rebasing: bytes[behind]))
+      return body(UnsafeRawBufferPointer(rebasing: buffer[..<at]))
+    }
+  }
+}

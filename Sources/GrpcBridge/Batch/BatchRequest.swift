@@ -1,0 +1,22 @@
+internal import EtcdSchema
+import ProtobufWire
+
+/// The transactions that reads travel in.
+enum BatchRequest {
+  /// It only reads, for any caller, and goes to members alone that survive its cancellation (``TransactionProbe``).
+  static let transaction = CallMethod(
+    EtcdRPC.txn.traits, isRepeatable: true, userNeed: UserNeed.none, runsToEnd: false)
+  static let range = EtcdRPC.range.method
+
+  /// A `TxnRequest` without a comparison: its `success` has these `RangeRequest`s, in order.
+  static func message(of reads: some Collection<Call>) -> CallMessage {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(reads.reduce(0) { $0 + $1.message.content.count + 8 })
+    for read in reads {
+      let request = read.message.content
+      bytes.append(field: 2, ofCount: [UInt8].wireCount(ofField: request.count))
+      bytes.append(field: 1, request)
+    }
+    return CallMessage(copying: bytes)
+  }
+}
