@@ -1,22 +1,7 @@
 import ArgumentParser
 import Logging
 
-/// A span of time on the command line: `30s`, `500ms`, `5m`, `1h`; a bare number is seconds.
-struct TimeSpan: ExpressibleByArgument, Sendable {
-  let milliseconds: UInt64
-
-  init(milliseconds: UInt64) { self.milliseconds = milliseconds }
-
-  init?(argument: String) {
-    let units: [(suffix: String, milliseconds: Double)] = [
-      ("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("", 1000),
-    ]
-    guard let unit = units.first(where: { argument.hasSuffix($0.suffix) }),
-      let number = Double(argument.dropLast(unit.suffix.count)), number >= 0, number < 1e9
-    else { return nil }
-    milliseconds = UInt64(number * unit.milliseconds)
-  }
-}
+extension TimeSpan: ExpressibleByArgument {}
 
 /// A number of bytes on the command line: `1048576`, `1024K`, `512M`, `1G`.
 struct ByteCount: ExpressibleByArgument, Sendable {
@@ -27,7 +12,8 @@ struct ByteCount: ExpressibleByArgument, Sendable {
   init?(argument: String) {
     let units: [(suffix: String, shift: Int)] = [("K", 10), ("M", 20), ("G", 30), ("", 0)]
     guard let unit = units.first(where: { argument.hasSuffix($0.suffix) }),
-      let number = Int(argument.dropLast(unit.suffix.count)), number >= 0, number <= (1 << 50) >> unit.shift
+      case let digits = argument.dropLast(unit.suffix.count), digits.utf8.allSatisfy(\.isDigit),
+      let number = Int(digits), number <= (1 << 50) >> unit.shift
     else { return nil }
     bytes = number << unit.shift
   }

@@ -33,6 +33,8 @@ struct Dev: ServingCommand {
 
   @OptionGroup var options: ServeOptions
 
+  @OptionGroup(title: "Logs") var logs: LogOptions
+
   func run() async throws {
     let environment = CommandEnvironment()
     var configuration = try ServeConfiguration(self, endpoints: [])

@@ -9,6 +9,12 @@ struct ListenerOptions: ParsableArguments {
         + "by commas, or given one by one. (default: 127.0.0.1:8379)", valueName: "address,..."))
   var listen: [ListenAddresses] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "Where to serve /metrics, /livez, /readyz and /health, and nothing else, without TLS, as HOST:PORT or unix:///PATH; "
+        + "/metrics is nowhere else then. (default: none; /metrics is where --listen says)", valueName: "address,..."))
+  var adminListen: ListenAddresses?
+
   @Option(help: "The certificate of https addresses, with those between it and its authority, as PEM.")
   var tlsCert: String?
 
@@ -35,6 +41,19 @@ struct ListenerOptions: ParsableArguments {
     let given = listen.isEmpty ? nil : ListenAddresses(listen.flatMap(\.list))
     let standard = ListenAddresses([ListenAddress(.tcp(host: "127.0.0.1", port: 8379))])
     return try environment.value(given, "listen", default: standard).list
+  }
+
+  /// Where to serve metrics and probes to operators; empty where the ordinary addresses do.
+  ///
+  /// - Throws: `ValidationError` where an address has TLS or the PROXY protocol, which are of no use there.
+  func adminAddresses(_ environment: CommandEnvironment) throws -> [ListenAddress] {
+    try environment.value(adminListen, "admin-listen", default: ListenAddresses([])).list.map { address in
+      guard !address.isTLS, !address.isProxied else {
+        throw ValidationError(
+          "--admin-listen \(address): it takes HOST:PORT and unix:///PATH, neither https nor proxy+")
+      }
+      return ListenAddress(address.place, isAdmin: true)
+    }
   }
 
   /// What https addresses are served with; nil where there are none.

@@ -35,6 +35,8 @@ struct Serve: ServingCommand {
 
   @OptionGroup var options: ServeOptions
 
+  @OptionGroup(title: "Logs") var logs: LogOptions
+
   func run() async throws {
     let source = try endpoints.source()
     let configuration = try ServeConfiguration(self, endpoints: source.read())
@@ -91,10 +93,13 @@ func say(_ line: String) {
   _ = write(STDOUT_FILENO, bytes, bytes.count)
 }
 
-/// Raises the limit on open descriptors as far as it goes, and lets writes to a closed pipe fail instead of killing the
-/// process.
+/// Raises the limit on open descriptors as far as it goes, lets writes to a closed pipe fail instead of killing the
+/// process, and sees to it that there are standard descriptors: else what is opened first would be written to as the log.
 private func prepareProcess() {
   signal(SIGPIPE, SIG_IGN)
+  var null: Int32
+  repeat { null = open("/dev/null", O_RDWR) } while (STDIN_FILENO...STDERR_FILENO).contains(null)
+  close(null)
   var limit = rlimit()
   guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
   limit.rlim_cur = limit.rlim_max

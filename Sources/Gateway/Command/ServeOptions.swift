@@ -16,10 +16,18 @@ protocol ServingCommand: AsyncParsableCommand {
   var connections: ConnectionOptions { get }
   var upstreamTLS: UpstreamTLSOptions { get }
   var options: ServeOptions { get }
+  var logs: LogOptions { get }
 }
 
 /// The flags that say how to serve and are in no other group.
 struct ServeOptions: ParsableArguments {
+  @Option(
+    help: """
+      How many reads of single keys, of the same user, may go to etcd in one transaction, up to etcd's --max-txn-ops; \
+      with 1 each is a call of its own. (default: 64)
+      """)
+  var maxBatch: Int?
+
   @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
   var shards: Int?
 
@@ -28,6 +36,13 @@ struct ServeOptions: ParsableArguments {
 
   @Option(help: "The largest value of a key that /keys takes, in bytes. (default: 1572864, as etcd takes by default)")
   var maxValueBytes: Int?
+
+  @Option(
+    help: """
+      How many comparisons and operations a transaction of /txn may have, those of transactions within it included; etcd \
+      has a limit of its own. (default: 10000)
+      """)
+  var maxTxnOps: Int?
 
   @Option(help: "The largest request line and headers together, in bytes, up to 24576. (default: 16384)")
   var maxHeaderBytes: Int?
@@ -125,9 +140,6 @@ struct ServeOptions: ParsableArguments {
 
   @Option(help: "How many users' tokens to keep. (default: 10000)")
   var maxTokens: Int?
-
-  @Option(help: "How much to log: trace, debug, info, notice, warning, error, critical. (default: info)")
-  var logLevel: LogLevel?
 }
 
 /// The environment, under the names of the flags: `--dial-timeout` is `ETCD_REST_DIAL_TIMEOUT`.
@@ -180,7 +192,8 @@ struct ServeConfiguration {
       try environment.time(given, flag, default: seconds, atLeast: least)
     }
 
-    listen = try command.listener.addresses(environment)
+    let admin = try command.listener.adminAddresses(environment)
+    listen = try command.listener.addresses(environment) + admin
     tls = try command.listener.tls(for: listen, environment)
     shards = try number(
       options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
@@ -189,8 +202,11 @@ struct ServeConfiguration {
       options.maxRequestBytes, "max-request-bytes", default: settings.http.requestBytes, in: 1...(1 << 30))
     settings.http.valueBytes = try number(
       options.maxValueBytes, "max-value-bytes", default: settings.http.valueBytes, in: 1...(1 << 30))
+    settings.maxTransactionOperations = try number(
+      options.maxTxnOps, "max-txn-ops", default: settings.maxTransactionOperations, in: 1...1_000_000)
     settings.http.headerBytes = try number(
       options.maxHeaderBytes, "max-header-bytes", default: settings.http.headerBytes, in: 256...(24 << 10))
+    settings.hasAdminListener = !admin.isEmpty
     settings.http.proxies = try command.access.proxies(environment, listen: listen)
     try command.connections.apply(to: &settings.http, shards: shards, environment)
     settings.memoryBytes = try environment.value(
@@ -215,6 +231,7 @@ struct ServeConfiguration {
       most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
     settings.bridge.watchProgressInterval = try time(
       options.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
+    settings.bridge.maxBatch = try number(options.maxBatch, "max-batch", default: 64, in: 1...1000)
     settings.bridge.maxWatchBytes = try number(
       options.maxWatchBytes, "max-watch-bytes", default: 4 << 20, in: (64 << 10)...(1 << 30))
     settings.bridge.maxWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
@@ -222,9 +239,9 @@ struct ServeConfiguration {
     settings.hosts = try command.access.hosts(environment)
     settings.identity = try command.identity.credentials(environment)
 
-    var logger = Logger(label: "etcd-rest") { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = try environment.value(options.logLevel, "log-level", default: LogLevel(.info)).level
+    let logger = try command.logs.logger(environment)
     self.logger = logger
+    settings.accessLog = try command.logs.accessLog(environment)
     settings.docs = try environment.value(options.docs, "docs", default: .on).page(logger: logger)
     settings.bridge.channel.tls = try TLSConfiguration(command.upstreamTLS, environment).map {
       try ClientTLS.make($0, logger: logger)

@@ -110,15 +110,6 @@ struct ServerInspection: Sendable {
     guard let line = lines.prefix(while: { !$0.isEmpty }).first(where: { $0.lowercased().hasPrefix("date:") }) else {
       return nil
     }
-    // Sun, 06 Nov 1994 08:49:37 GMT (RFC 9110, section 5.6.7).
-    let words = line.dropFirst(5).split(separator: " ")
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    guard words.count == 6, let month = months.firstIndex(of: String(words[2])) else { return nil }
-    let numbers = ([words[1], words[3]] + words[4].split(separator: ":")).compactMap { Int32($0) }
-    guard numbers.count == 5 else { return nil }
-    var parts = tm()
-    (parts.tm_mday, parts.tm_mon, parts.tm_year) = (numbers[0], Int32(month), numbers[1] &- 1900)
-    (parts.tm_hour, parts.tm_min, parts.tm_sec) = (numbers[2], numbers[3], numbers[4])
-    return timegm(&parts)
+    return secondsSince1970(httpDate: line.dropFirst(5))
   }
 }

@@ -45,6 +45,8 @@ struct CommandTests {
     (["serve", "--request-timeout", "soon"], "soon"),
     (["serve", "--dial-timeout", "-1s"], "dial-timeout"),
     (["serve", "--max-request-bytes", "-1"], "max-request-bytes"),
+    (["serve", "--max-txn-ops", "0"], "max-txn-ops"),
+    (["serve", "--idle-timeout", "0x5s"], "0x5s"),
     (["serve", "--log-level", "loud"], "loud"),
     (["serve", "--user", ":password"], "user"),
     (["serve", "--user", "ann"], "password"),

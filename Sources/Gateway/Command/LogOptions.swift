@@ -1,0 +1,49 @@
+import ArgumentParser
+import Logging
+
+/// The flags that say what is logged, and how.
+struct LogOptions: ParsableArguments {
+  @Option(help: "How much to log: trace, debug, info, notice, warning, error, critical. (default: info)")
+  var logLevel: LogLevel?
+
+  @Option(help: "How log lines are written, all of them: text, or json for an object in each line. (default: text)")
+  var logFormat: LogFormat?
+
+  @Option(
+    help: ArgumentHelp(
+      "Which requests to log, whatever the level: off; errors, those with a status from 400 on, and those cut off; slow, "
+        + "these and what takes longer than --slow-request; or all. (default: off)", valueName: "off|errors|slow|all"))
+  var accessLog: AccessLog.Level?
+
+  @Option(help: "From when on a request is slow, for --access-log. (default: 500ms)")
+  var slowRequest: TimeSpan?
+
+  /// Where messages go.
+  ///
+  /// - Throws: `ValidationError` where the environment has what a flag does not take.
+  func logger(_ environment: CommandEnvironment) throws -> Logger {
+    let format = try format(environment)
+    let level = try environment.value(logLevel, "log-level", default: LogLevel(.info)).level
+    LogWriter.standardError.use(format)
+    var logger = Logger(label: "etcd-rest") { _ in LineLogHandler(format, to: .standardError) }
+    logger.logLevel = level
+    return logger
+  }
+
+  /// What is logged of requests.
+  ///
+  /// - Throws: `ValidationError` where the environment has what a flag does not take.
+  func accessLog(_ environment: CommandEnvironment) throws -> AccessLog.Configuration {
+    let slow = try environment.value(slowRequest, "slow-request", default: TimeSpan(milliseconds: 500))
+    return AccessLog.Configuration(
+      level: try environment.value(accessLog, "access-log", default: .off), slow: slow.milliseconds * 1_000_000,
+      format: try format(environment))
+  }
+
+  private func format(_ environment: CommandEnvironment) throws -> LogFormat {
+    try environment.value(logFormat, "log-format", default: .text)
+  }
+}
+
+extension LogFormat: ExpressibleByArgument {}
+extension AccessLog.Level: ExpressibleByArgument {}

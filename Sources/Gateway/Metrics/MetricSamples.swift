@@ -1,0 +1,81 @@
+import GrpcBridge
+
+/// What was counted, by metric and labels, at one moment. Those of several shards add up.
+struct MetricSamples: Sendable {
+  typealias Labels = KeyValuePairs<StaticString, String>
+
+  /// The labels as they stand between the braces.
+  private typealias Series = String
+
+  private var numbers: [Metric: [Series: Double]] = [:]
+  private var histograms: [Metric: [Series: Durations]] = [:]
+
+  mutating func add(_ metric: Metric, _ value: some BinaryInteger) { add(metric, [:], Double(value)) }
+  mutating func add(_ metric: Metric, _ value: Double) { add(metric, [:], value) }
+
+  mutating func add(_ metric: Metric, _ labels: Labels, _ value: some BinaryInteger) {
+    add(metric, labels, Double(value))
+  }
+
+  mutating func add(_ metric: Metric, _ labels: Labels, _ value: Double) {
+    numbers[metric, default: [:]][Self.series(labels), default: 0] += value
+  }
+
+  mutating func add(_ metric: Metric, _ labels: Labels, _ durations: Durations) {
+    let series = Self.series(labels)
+    if histograms[metric]?[series]?.add(durations) == nil { histograms[metric, default: [:]][series] = durations }
+  }
+
+  mutating func add(_ other: MetricSamples) {
+    for (metric, series) in other.numbers {
+      numbers[metric, default: [:]].merge(series, uniquingKeysWith: +)
+    }
+    for (metric, series) in other.histograms {
+      histograms[metric, default: [:]].merge(series) { left, right in
+        var sum = left
+        sum.add(right)
+        return sum
+      }
+    }
+  }
+
+  /// The text that Prometheus reads (Prometheus documentation, "Exposition formats", text format 0.0.4): of each metric
+  /// what it is, then its series in the order of their labels.
+  func text() -> String {
+    var text = ""
+    for metric in Metric.allCases {
+      text += "# HELP \(metric.rawValue) \(metric.help)\n# TYPE \(metric.rawValue) \(metric.type)\n"
+      for (labels, value) in (numbers[metric] ?? [:]).sorted(by: { $0.key < $1.key }) {
+        text += "\(metric.rawValue)\(labels.isEmpty ? "" : "{\(labels)}") \(Self.number(value))\n"
+      }
+      for (labels, durations) in (histograms[metric] ?? [:]).sorted(by: { $0.key < $1.key }) {
+        Self.write(durations, of: metric, labels, to: &text)
+      }
+    }
+    return text
+  }
+
+  private static let bounds = Durations.bounds.map(number) + ["+Inf"]
+
+  private static func write(_ durations: Durations, of metric: Metric, _ labels: String, to text: inout String) {
+    var count: UInt64 = 0
+    for (bound, more) in zip(bounds, durations.counts) {
+      count &+= more
+      text += "\(metric.rawValue)_bucket{\(labels),le=\"\(bound)\"} \(count)\n"
+    }
+    text += "\(metric.rawValue)_sum{\(labels)} \(number(Double(durations.nanoseconds) / 1e9))\n"
+    text += "\(metric.rawValue)_count{\(labels)} \(count)\n"
+  }
+
+  /// Whole numbers without a fraction.
+  private static func number(_ value: Double) -> String { Int64(exactly: value).map { "\($0)" } ?? "\(value)" }
+
+  private static func series(_ labels: Labels) -> Series {
+    labels.map { "\($0.key)=\"\(escaped($0.value))\"" }.joined(separator: ",")
+  }
+
+  private static func escaped(_ value: String) -> String {
+    guard value.utf8.contains(where: { $0 == 0x22 || $0 == 0x5C || $0 == 0x0A }) else { return value }
+    return value.map { $0 == "\"" ? "\\\"" : $0 == "\\" ? "\\\\" : $0 == "\n" ? "\\n" : "\($0)" }.joined()
+  }
+}

@@ -1,0 +1,52 @@
+import GrpcBridge
+import Transcoding
+
+/// Answers with the metrics of the whole process.
+///
+/// Anybody may read them, as etcd's own, where they are served to everybody: they name no user and no key. A page of a
+/// foreign name may not, as they name the members of etcd.
+final class MetricsHandler: RequestHandler {
+  private unowned let exchange: Exchange
+  private unowned let shard: Shard
+  private var token: Int?
+
+  init(exchange: Exchange, shard: Shard) {
+    self.exchange = exchange
+    self.shard = shard
+  }
+
+  var isForEtcd: Bool { false }
+
+  func receivedEnd() {
+    do throws(RequestError) {
+      if !exchange.isAdmin { try exchange.checkHost(shard.settings.hosts) }
+    } catch {
+      return exchange.respond(.error(error))
+    }
+    token = shard.scraper.ask { [unowned self] answer in
+      token = nil
+      switch answer {
+      case .text(let body):
+        exchange.respond(200, contentType: "text/plain; version=0.0.4; charset=utf-8", shared: body)
+      case .shortage: exchange.respond(.shortage)
+      case .closing: exchange.respond(.error(503, .unavailable, OpenStreams.stopping))
+      }
+    }
+  }
+
+  func clientIsGone() {
+    if let token { shard.scraper.forget(token) }
+  }
+}
+
+extension RouteTable.Route {
+  /// Whether the route is there for a request: `--admin-listen` has metrics and probes and nothing else, and metrics are
+  /// nowhere else then.
+  func isServed(to exchange: Exchange, _ settings: GatewaySettings) -> Bool {
+    switch self {
+    case .metrics: exchange.isAdmin || !settings.hasAdminListener
+    case .probe(.livez), .probe(.readyz), .probe(.health): true
+    default: !exchange.isAdmin
+    }
+  }
+}

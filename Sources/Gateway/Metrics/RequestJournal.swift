@@ -1,0 +1,104 @@
+import EventLoop
+import GrpcBridge
+
+/// Where a shard's requests begin and end: it counts them, and has them logged. Belongs to the shard's loop.
+///
+/// What is counted is plain memory of the loop: no lock, and no allocation but for the first request of a route.
+final class RequestJournal {
+  /// How many different statuses are told apart, in a row of the counters; the last place is for all others.
+  private static var statusCount: Int { 40 }
+  private static let methodCount = HTTPMethod.allCases.count
+  private static let transportCount = StreamRecord.Transport.allCases.count
+
+  /// What is logged of requests; nil for nothing.
+  let log: AccessLog?
+  private let templates: [String]
+  private var numbers = RequestNumbers()
+  private var requests = CounterRows(width: RequestJournal.statusCount + Durations.width)
+  private var streams = CounterRows(width: StreamRecord.Counter.allCases.count)
+  private var requestBytes: UInt64 = 0
+  private var responseBytes: UInt64 = 0
+  private var cutCount: UInt64 = 0
+
+  /// - Parameters:
+  ///   - templates: the routes' (``RouteTable/templates``).
+  ///   - log: what is logged of requests.
+  init(templates: [String], log: AccessLog?) {
+    self.templates = templates
+    self.log = log
+  }
+
+  /// What the ID of the next request is made of that has none.
+  func nextNumber() -> UInt64 { numbers.next() }
+
+  /// A request is over, and its answer with the system, or with whoever has taken the connection over.
+  ///
+  /// - Parameter isCut: whether the answer broke off.
+  func ended(_ exchange: Exchange, isCut: Bool) {
+    let record = exchange.record
+    let duration = preciseTime &- record.start
+    let status = record.status == 0 ? Self.clientLeft : record.status
+    // Whoever tries all methods at all paths makes one row of each.
+    let method = record.isMethodOfRoute ? exchange.head.method : .other
+    let row = requests.row(record.route * Self.methodCount + method.rawValue)
+    row[Self.place(of: status)] &+= 1
+    Durations.count(duration, in: row + Self.statusCount)
+    requestBytes &+= exchange.bytesReceived
+    responseBytes &+= UInt64(record.bytesSent)
+    if isCut { cutCount &+= 1 }
+    log?.ended(exchange, status: status, duration: duration, isCut: isCut, route: templates[record.route])
+  }
+
+  /// What a request is counted as whose client left before it was answered, as nginx does.
+  private static let clientLeft: UInt32 = 499
+
+  // MARK: - Streams
+
+  /// A stream begins that a request has asked for; it is open until what is returned goes.
+  func streamBegins(_ exchange: Exchange, _ transport: StreamRecord.Transport) -> StreamRecord {
+    exchange.record.transport = transport
+    let row = exchange.record.route * Self.transportCount + transport.rawValue
+    return StreamRecord(
+      journal: self, counters: streams.row(row),
+      entry: log?.streamEntry(of: exchange, route: templates[exchange.record.route]))
+  }
+
+  // MARK: - What there is to tell
+
+  func add(to samples: inout MetricSamples) {
+    for (index, counters) in requests.all {
+      let route = templates[index / Self.methodCount]
+      let method = HTTPMethod(rawValue: index % Self.methodCount)?.name ?? ""
+      for (place, count) in counters.prefix(Self.statusCount).enumerated() where count > 0 {
+        let status = place < Self.statuses.count ? "\(Self.statuses[place])" : "other"
+        samples.add(.requests, ["route": route, "method": method, "status": status], count)
+      }
+      samples.add(
+        .requestDuration, ["route": route, "method": method], Durations(counters[Self.statusCount...]))
+    }
+    samples.add(.requestBytes, requestBytes)
+    samples.add(.responseBytes, responseBytes)
+    samples.add(.cutAnswers, cutCount)
+    for (index, counters) in streams.all {
+      let transport = StreamRecord.Transport(rawValue: index % Self.transportCount).map { "\($0)" } ?? ""
+      let labels: MetricSamples.Labels = ["route": templates[index / Self.transportCount], "transport": transport]
+      let opened = counters[StreamRecord.Counter.opened.rawValue]
+      samples.add(.openedStreams, labels, opened)
+      samples.add(.streams, labels, opened &- counters[StreamRecord.Counter.closed.rawValue])
+      samples.add(.streamMessages, labels, counters[StreamRecord.Counter.messages.rawValue])
+    }
+  }
+
+  // MARK: - Statuses
+
+  /// Those that are told apart.
+  private static let statuses: [UInt32] = [
+    101, 200, 201, 204, 206, 304, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417,
+    421, 422, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505, 507,
+  ]
+
+  /// Where a status is counted.
+  private static func place(of status: UInt32) -> Int {
+    status == 200 ? 1 : statuses.firstIndex(of: status) ?? statusCount - 1
+  }
+}

@@ -1,0 +1,137 @@
+import EventLoop
+import GrpcBridge
+import ProtobufWire
+
+/// Gathers metrics for the requests of one shard. Belongs to its loop.
+///
+/// At most one gathering is under way, as each costs every shard something: those who ask meanwhile share the next. It
+/// is written out once for all of them, and the next one waits for a while that grows with what that has cost.
+final class Scraper {
+  enum Answer {
+    /// The text that Prometheus reads.
+    case text(SharedBody)
+    /// There is no room for the text (`--max-memory`).
+    case shortage
+    /// The shard is being closed.
+    case closing
+  }
+
+  /// How long shards have to answer, in milliseconds: one that stands still is reported as it was the last time.
+  private static let patience: UInt64 = 1000
+  /// A text has one part in so many of the loop's time at most, however often clients ask.
+  private static let share: UInt64 = 10
+  /// How long clients wait at most because of that, in milliseconds.
+  private static let longestRest: UInt64 = 1000
+
+  typealias Reply = (Answer) -> Void
+
+  private let telemetry: any MetricSource
+  private let memory: MemoryAccount
+  private let loop: EventLoop
+  private var current: [(token: Int, reply: Reply)] = []
+  private var next: [(token: Int, reply: Reply)] = []
+  private var lastToken = 0
+  /// Tells a gathering from earlier ones, whose answers may be late.
+  private var round = 0
+  private var answers: [MetricSamples?] = []
+  private var isUnderWay = false
+  private var isClosed = false
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in finish() }
+  /// While it is active no gathering begins.
+  private lazy var rest = LoopTimer(loop: loop) { [unowned self] in startIfAsked() }
+
+  init(_ telemetry: any MetricSource, memory: MemoryAccount, loop: EventLoop) {
+    self.telemetry = telemetry
+    self.memory = memory
+    self.loop = loop
+  }
+
+  /// Gathers metrics.
+  ///
+  /// - Parameter reply: called once, unless forgotten: later, or, where the shard is being closed, at once.
+  /// - Returns: what it is forgotten by.
+  func ask(_ reply: @escaping Reply) -> Int {
+    lastToken += 1
+    guard !isClosed else {
+      reply(.closing)
+      return lastToken
+    }
+    next.append((lastToken, reply))
+    startIfAsked()
+    return lastToken
+  }
+
+  func forget(_ token: Int) {
+    current.removeAll { $0.token == token }
+    next.removeAll { $0.token == token }
+  }
+
+  /// Ends all.
+  func close() {
+    isClosed = true
+    timer.stop()
+    rest.stop()
+    let all = current + next
+    (current, next) = ([], [])
+    for (_, reply) in all { reply(.closing) }
+  }
+
+  private func startIfAsked() {
+    guard !next.isEmpty, !isUnderWay, !isClosed, !rest.isActive else { return }
+    isUnderWay = true
+    round += 1
+    (current, next) = (next, [])
+    let home = LoopBound(self, loop: loop)
+    let count = telemetry.ask { [round, remote = loop.remote] index, samples in
+      remote.execute { home.value.take(samples, from: index, in: round) }
+    }
+    answers = Array(repeating: nil, count: count)
+    timer.start(after: Self.patience)
+  }
+
+  private func take(_ samples: MetricSamples, from index: Int, in round: Int) {
+    guard isUnderWay, round == self.round, index < answers.count else { return }
+    answers[index] = samples
+    if answers.allSatisfy({ $0 != nil }) { finish() }
+  }
+
+  private func finish() {
+    guard isUnderWay else { return }
+    isUnderWay = false
+    timer.stop()
+    let all = current
+    current = []
+    if !all.isEmpty {
+      let start = preciseTime
+      let answer = text(of: telemetry.put(answers))
+      // From now on by the loop's clock, which has stood still meanwhile.
+      rest.start(after: Self.rest(after: preciseTime &- start))
+      for (_, reply) in all { reply(answer) }
+    }
+    answers = []
+    startIfAsked()
+  }
+
+  private func text(of samples: MetricSamples) -> Answer {
+    let text = samples.text()
+    var bytes = ByteBuffer(capacity: text.utf8.count)
+    bytes.append(text.utf8)
+    return SharedBody(bytes, in: memory).map { .text($0) } ?? .shortage
+  }
+
+  /// How long no gathering begins, in milliseconds.
+  ///
+  /// - Parameter cost: how long the last text has taken, in nanoseconds.
+  static func rest(after cost: UInt64) -> UInt64 { min(cost / (1_000_000 / share) + 1, longestRest) }
+}
+
+/// What can be asked for metrics.
+protocol MetricSource: Sendable {
+  /// Asks all parts of the process.
+  ///
+  /// - Parameter answer: called once for each, on whichever thread, with its number; unless it does not answer.
+  /// - Returns: how many there are.
+  func ask(_ answer: @escaping @Sendable (Int, MetricSamples) -> Void) -> Int
+  /// Puts together what was answered, what was answered last by those that have not, and what is about the process.
+  func put(_ answers: [MetricSamples?]) -> MetricSamples
+}

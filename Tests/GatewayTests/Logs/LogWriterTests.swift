@@ -1,0 +1,82 @@
+import Foundation
+import ProtobufWire
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+/// Where log lines go, and what becomes of them if nothing takes them.
+@Suite struct LogWriterTests {
+  private func lines(_ count: Int, of size: Int) -> ByteBuffer {
+    var buffer = ByteBuffer()
+    let line = String(repeating: "x", count: size - 1) + "\n"
+    for _ in 0..<count { buffer.append(line.utf8) }
+    return buffer
+  }
+
+  /// More than the pipe and the buffers have room for, while nothing reads: whoever logs goes on. Once somebody reads, what
+  /// was taken is whole, and the rest is told of.
+  @Test func aStuckPipeHoldsNobodyBack() async throws {
+    let pipe = Pipe()
+    let writer = LogWriter(pipe.fileHandleForWriting.fileDescriptor)
+    writer.use(.json)
+    let (size, batch) = (1000, 10)
+    let batches = 4 * LogWriter.capacity / (size * batch)
+    for _ in 0..<batches { writer.append(lines(batch, of: size), count: batch) }
+    let dropped = Int(writer.droppedCount)
+    #expect(dropped >= batches * batch / 2 && dropped % batch == 0)
+
+    var text = ""
+    while !text.contains("}\n") {
+      text += String(decoding: pipe.fileHandleForReading.availableData, as: UTF8.self)
+    }
+    let taken = text.split(separator: "\n")
+    #expect(taken.count == batches * batch - dropped + 1)
+    #expect(taken.dropLast().allSatisfy { $0.utf8.count == size - 1 })
+    let note = try JSON(parsing: Array(try #require(taken.last).utf8))
+    #expect(note["level"]?.string == "warning" && note["lines"]?.number == Double(dropped))
+
+    // All is as before.
+    writer.append(lines(1, of: 4))
+    #expect(pipe.fileHandleForReading.availableData == Data("xxx\n".utf8))
+    #expect(Int(writer.droppedCount) == dropped)
+  }
+
+  @Test func whatTakesNothingCountsAsDropped() throws {
+    let full = try #require(FileHandle(forWritingAtPath: "/dev/full"))
+    let writer = LogWriter(full.fileDescriptor)
+    for number in 1...3 {
+      writer.append(lines(2, of: 10), count: 2)
+      writer.flush(within: 60_000)
+      #expect(writer.droppedCount == UInt64(number * 2))
+    }
+    withExtendedLifetime(full) {}
+  }
+
+  @Test func linesComeInOrderFromManyThreads() async throws {
+    try await withTemporaryDirectory { directory in
+      let path = "\(directory)/log"
+      let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+      let writer = LogWriter(descriptor)
+      await withTaskGroup { group in
+        for thread in 0..<4 {
+          group.addTask {
+            for number in 0..<500 {
+              var line = LogLine(.text, at: "t", .info, "m")
+              line.add("thread", thread)
+              line.add("number", number)
+              writer.append(line.end())
+            }
+          }
+        }
+      }
+      writer.flush(within: 60_000)
+      let text = try String(contentsOfFile: path, encoding: .utf8)
+      for thread in 0..<4 {
+        let own = text.split(separator: "\n").filter { $0.contains("thread=\(thread) ") }
+        #expect(own == (0..<500).map { "t info m thread=\(thread) number=\($0)" })
+      }
+      #expect(writer.droppedCount == 0)
+    }
+  }
+}
