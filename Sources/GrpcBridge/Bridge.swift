@@ -27,11 +27,13 @@ package final class Bridge {
     /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28
     /// take them.
     package var keepalivesNeedUsers: Bool
+    /// How many reads may go to etcd in one transaction; with 1 each is a call of its own.
+    package var maxBatch = 1
 
     package init(keepalivesNeedUsers: Bool = false) { self.keepalivesNeedUsers = keepalivesNeedUsers }
   }
 
-  private let loop: EventLoop
+  let loop: EventLoop
   private var endpoints: [Endpoint]
   private let logger: Logger
   /// For unary calls.
@@ -50,8 +52,10 @@ package final class Bridge {
   package private(set) lazy var leases = LeaseKeeper(
     loop: loop, bridge: self, idleLimit: configuration.leaseStreamIdle,
     needsUsers: configuration.keepalivesNeedUsers)
+  private let batcher: ReadBatcher?
   private lazy var anonymousGate = AnonymousGate(loop: loop, bridge: self)
   private var tokens: [CredentialKey: Token] = [:]
+  private var tokenCounts = TokenCounts()
   private var loggingIn: [CredentialKey: HeldCalls] = [:]
   /// Calls hold nothing of their delegates: these are held here.
   private var questions: [ObjectIdentifier: QueueQuestion] = [:]
@@ -74,8 +78,13 @@ package final class Bridge {
     self.endpoints = endpoints
     self.logger = logger
     channel = Channel(loop: loop, endpoints: endpoints, configuration: configuration.channel, logger: logger)
+    batcher = configuration.maxBatch > 1 ? ReadBatcher(channel: channel, maxBatch: configuration.maxBatch) : nil
     channel.owner = self
+    channel.batcher = batcher
   }
+
+  /// How many reads have travelled together.
+  package var batchCounts: BatchCounts { batcher?.counts ?? BatchCounts() }
 
   /// The key under which the bridge knows `userPass`, a user name, a colon and a password.
   package func key(for userPass: UnsafeRawBufferPointer) -> CredentialKey { hasher.key(for: userPass) }
@@ -121,7 +130,7 @@ package final class Bridge {
   /// itself.
   package func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
     // An etcd that asks for no credentials looks after its queues by itself.
-    if call.method.queue != nil, caller.isSomebody, channel.hold(call),
+    if call.method.queue != nil, caller.isSomebody || call.ticket != nil, channel.hold(call),
       let place = QueuePlace(of: call, for: caller, bridge: self)
     {
       call.place = place
@@ -140,10 +149,12 @@ package final class Bridge {
       send(call)
     case .user(let user):
       if let token = tokens[user.key], token !== refused?.token {
+        tokenCounts.known &+= 1
         call.token = token
         send(call)
       } else {
         tokens[user.key] = nil
+        tokenCounts.awaited &+= 1
         logIn(call, user, stale: refused?.token)
       }
     }
@@ -159,8 +170,11 @@ package final class Bridge {
     }
   }
 
-  /// Sends `call` as it is.
-  func forward(_ call: Call) { channel(for: call).send(call) }
+  /// Sends `call` as it is, or with others at the end of the turn.
+  func forward(_ call: Call) {
+    if call.method.isRange, let batcher, batcher.take(call) { return }
+    channel(for: call).send(call)
+  }
 
   /// Watches over the deadline of `call` while something else has to be found out.
   func hold(_ call: Call) -> Bool { channel(for: call).hold(call) }
@@ -225,6 +239,12 @@ package final class Bridge {
   /// Ends `call` without another word to its delegate, at etcd too.
   package func cancel(_ call: Call) { channel(for: call).cancel(call) }
 
+  /// Ends `call` as its deadline would: its delegate hears of `status` once etcd has nothing of it any more.
+  package func giveUp(_ call: Call, with status: GRPCStatus) { channel(for: call).giveUp(call, with: status) }
+
+  /// Whether something is being undone at etcd, or prepared, for calls whose clients may have left.
+  package var hasQuestions: Bool { !questions.isEmpty }
+
   /// Keeps a call that has ended at etcd, for up to `patience` milliseconds, before its delegate hears of that.
   func hold(_ call: Call, for patience: UInt64) -> Bool {
     call.deadline = loop.now + patience
@@ -253,9 +273,10 @@ package final class Bridge {
     // A connection that turns out to be lost may make a delegate start something on the other one.
     repeat {
       leases.flush()
+      batcher?.flush()
       channel.flush()
       streams?.flush()
-    } while channel.needsFlush || streams?.needsFlush == true || leases.needsFlush
+    } while channel.needsFlush || streams?.needsFlush == true || leases.needsFlush || batcher?.needsFlush == true
   }
 
   /// Takes other members in place of those it has. Calls under way are finished where they are, streams without an end
@@ -314,6 +335,22 @@ package final class Bridge {
   }
 }
 
+extension Bridge {
+  /// What there is to tell of the bridge.
+  package var sample: BridgeSample {
+    var sample = BridgeSample()
+    sample.channels = [("calls", channel.sample)]
+    if let streams { sample.channels.append(("streams", streams.sample)) }
+    sample.users = tokenCounts
+    sample.batches = batchCounts
+    sample.watchCounts = watches.counts
+    (sample.watches, sample.watchers) = watches.sizes
+    sample.leaseStreams = leases.streamCount
+    sample.keepalives = leases.answerCount
+    return sample
+  }
+}
+
 extension Bridge: WatchCarrier {}
 
 extension Bridge: ChannelOwner {
@@ -343,6 +380,7 @@ extension Bridge: ChannelOwner {
     guard !call.hasFreshToken, call.renewals < Call.maxRenewals else { return false }
     // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.
     call.renewals += 1
+    tokenCounts.renewed &+= 1
     let stale = call.token
     if let current = tokens[user.key], current !== stale {
       call.token = current

@@ -1,3 +1,4 @@
+package import EtcdSchema
 internal import Glibc
 
 /// The kinds of calls that wait in a queue of etcd's.
@@ -31,29 +32,59 @@ package final class CallMethod: Sendable {
   package let runsToEnd: Bool
   /// What a call waits for; nil for nothing.
   let queue: QueueKind?
+  /// Whether calls may travel with others of their kind (``ReadBatcher``).
+  let isRange: Bool
+  /// What counters know the RPC by (``CallNames``).
+  let number: Int
 
+  /// Makes any RPC, known to etcd or not.
   package init(
-    path: String, isRepeatable: Bool, changesUsers: Bool = false, isStream: Bool = false, requiresLeader: Bool = false,
-    isResumable: Bool = false, isReadOnly: Bool = false, userNeed: UserNeed = .none, runsToEnd: Bool = false
+    path: String, isRepeatable: Bool, isReadOnly: Bool = false, isResumable: Bool = false, changesUsers: Bool = false,
+    isStream: Bool = false, requiresLeader: Bool = false, userNeed: UserNeed = .none, runsToEnd: Bool = false
   ) {
+    number = CallNames.number(of: path)
     let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)
     _ = bytes.initialize(from: path.utf8)
     self.path = UnsafeBufferPointer(bytes)
     self.isRepeatable = isRepeatable
-    self.isResumable = isResumable
     self.isReadOnly = isReadOnly
+    self.isResumable = isResumable
     self.changesUsers = changesUsers
     self.isStream = isStream
     self.requiresLeader = requiresLeader
     self.userNeed = userNeed
     self.runsToEnd = runsToEnd
+    isRange = isRepeatable && path == EtcdRPC.range.path
     queue =
       switch path {
-      case "/v3lockpb.Lock/Lock": .lock
-      case "/v3electionpb.Election/Campaign": .election
+      case EtcdRPC.lock.path: .lock
+      case EtcdRPC.campaign.path: .election
       default: nil
       }
   }
+
+  /// Makes an RPC of etcd's as its maker calls it.
+  ///
+  /// - Parameters: what is other than the `.proto` files say; nil for nothing.
+  package convenience init(
+    _ traits: RPCTraits, isRepeatable: Bool? = nil, isReadOnly: Bool = false, isResumable: Bool = false,
+    userNeed: UserNeed? = nil, runsToEnd: Bool? = nil
+  ) {
+    self.init(
+      path: traits.path, isRepeatable: isRepeatable ?? traits.isRepeatable, isReadOnly: isReadOnly,
+      isResumable: isResumable, changesUsers: traits.changesUsers, isStream: !traits.isUnary,
+      requiresLeader: traits.isEndless,
+      userNeed: userNeed ?? UserNeed(always: traits.needsUser, ifSet: traits.needsUserIf),
+      runsToEnd: runsToEnd ?? traits.runsToEnd)
+  }
+
+  /// The RPCs of etcd as the `.proto` files have them, by their numbers (``RPCTraits/number``).
+  package static let all = EtcdRPC.all.map { CallMethod($0) }
+}
+
+extension RPC {
+  /// The RPC as the `.proto` files have it.
+  package var method: CallMethod { CallMethod.all[traits.number] }
 }
 
 /// A protobuf message behind the room for its gRPC prefix, in memory from `malloc`, with one owner.
@@ -62,6 +93,9 @@ package struct CallMessage: ~Copyable {
   package static let headroom = 5
 
   let frame: UnsafeMutableRawBufferPointer
+
+  /// The message itself.
+  var content: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: frame[Self.headroom...]) }
 
   /// Takes over `memory`, the first ``headroom`` bytes of which become the prefix of the rest.
   package init(takingOwnershipOf memory: UnsafeMutableRawBufferPointer) {
@@ -109,6 +143,8 @@ package final class Call {
     case idle
     /// Waits for its user's login.
     case loggingIn
+    /// A read that waits for the end of the turn, or travels with others in another call.
+    case travelling
     /// Waits for a connection, or for its turn to be sent again.
     case waiting
     /// A stream of a connection.
@@ -127,8 +163,11 @@ package final class Call {
   /// Whom the call reports to: its maker, or whoever takes its place when that has lost interest.
   unowned var delegate: any CallDelegate
 
-  /// How large a message of the answer may be, in bytes: a larger one ends the call. For owners that keep it whole.
-  package var maxBytes = Int.max
+  /// The largest message that etcd sends, in bytes (`maxSendBytes` in etcd's `v3rpc`).
+  package static let maxMessage = Int(Int32.max)
+  /// How large a message of the answer may be, in bytes: a larger one ends the call. Owners that keep it whole have a
+  /// limit of their own.
+  package var maxBytes = maxMessage
 
   // What follows is the business of the channel that carries the call.
   var phase = Phase.idle
@@ -141,13 +180,8 @@ package final class Call {
   var patience = UInt64.max
   /// Not to be sent before.
   var notBefore: UInt64 = 0
-  var attempts = 0
-  /// How often a member has not begun with it: it has refused it, or had no time to.
-  var refusals = 0
-  /// How often the connection has died, or fallen silent, with the call at a member.
-  var losses = 0
-  /// The member where that was the first time.
-  var lostAt: Endpoint?
+  /// Whether it is sent again, and how often it was sent.
+  var retry = RetryPolicy()
   var caller = Caller(.none, peer: .itself)
   var token: Token?
   /// Whether etcd gave out the token after it had refused another one for this call.
@@ -160,6 +194,15 @@ package final class Call {
   package internal(set) var endpoint: Endpoint?
   /// Where it waits in a queue of etcd's; nil for a call that does not, or that is made for nobody.
   var place: QueuePlace?
+  /// What its maker wants of that place; nil where that is up to the request.
+  let ticket: QueueTicket?
+  /// What it travels in, or what travels in it.
+  var batch: ReadBatch?
+  /// Whether it is a read of one key, and its answer was large the last time.
+  var isSingleRead = false
+  var wasLarge = false
+  /// When it was sent to the member that has it now, in the nanoseconds of `preciseTime`; 0 where none has it.
+  var sentAt: UInt64 = 0
   /// How often the call was sent again with another token.
   var renewals = 0
   static let maxRenewals = 4
@@ -168,11 +211,15 @@ package final class Call {
   /// Makes a call that is to be started with ``Bridge/start(_:for:)``. A stream takes further messages until
   /// ``Bridge/finishSending(_:)``.
   ///
-  /// - Parameter delegate: not kept alive by the call; needed until the call has ended or was cancelled.
+  /// - Parameters:
+  ///   - ticket: of a call that waits in a queue, with a lease that is granted for it.
+  ///   - delegate: not kept alive by the call; needed until the call has ended or was cancelled.
   package init(
-    _ method: CallMethod, message: consuming CallMessage, timeout: GRPCTimeout?, delegate: any CallDelegate
+    _ method: CallMethod, message: consuming CallMessage, timeout: GRPCTimeout?, ticket: QueueTicket? = nil,
+    delegate: any CallDelegate
   ) {
     self.method = method
+    self.ticket = ticket
     requests = method.isStream ? RequestStream() : nil
     if let requests {
       requests.append(message)
@@ -183,7 +230,8 @@ package final class Call {
     stream = CallStream(of: method)
     requiresLeader = method.requiresLeader
     self.timeout = timeout?.milliseconds
-    timeoutText = method.runsToEnd ? [] : timeout?.headerValue ?? []
+    // A ticket has a time of its own.
+    timeoutText = method.runsToEnd || ticket != nil ? [] : timeout?.headerValue ?? []
     self.delegate = delegate
   }
 

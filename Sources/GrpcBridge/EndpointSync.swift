@@ -7,7 +7,7 @@ internal import SwiftProtobuf
 /// `AutoSyncInterval` does. Learners, and members that have not started yet, are none to serve clients. Belongs to one
 /// loop.
 package final class EndpointSync {
-  private static let method = CallMethod(path: "/etcdserverpb.Cluster/MemberList", isRepeatable: true)
+  private static let method = EtcdRPC.memberList.method
   private static let request = Etcdserverpb_MemberListRequest.with { $0.linearizable = true }.encodedSmall()
 
   private let loop: EventLoop

@@ -1,24 +1,3 @@
-/// A gRPC status code (gRPC documentation, "Status codes and their use in gRPC").
-public enum GRPCCode: Int, Sendable, CaseIterable {
-  case ok = 0
-  case canceled = 1
-  case unknown = 2
-  case invalidArgument = 3
-  case deadlineExceeded = 4
-  case notFound = 5
-  case alreadyExists = 6
-  case permissionDenied = 7
-  case resourceExhausted = 8
-  case failedPrecondition = 9
-  case aborted = 10
-  case outOfRange = 11
-  case unimplemented = 12
-  case `internal` = 13
-  case unavailable = 14
-  case dataLoss = 15
-  case unauthenticated = 16
-}
-
 /// How a call ended.
 package struct GRPCStatus: Error, Sendable, Equatable {
   /// Who said so.
@@ -50,6 +29,9 @@ package struct GRPCStatus: Error, Sendable, Equatable {
 }
 
 extension GRPCStatus {
+  /// Whether nothing was heard of a call that etcd may have executed.
+  var mayHaveBeenExecuted: Bool { origin == .lost || code == .deadlineExceeded }
+
   /// Whether the member that had the call may have died of it. What stands between the gateway and etcd, such as etcd's
   /// gRPC proxy, says in words of its own that it has lost its member.
   package var isLoss: Bool {

@@ -6,7 +6,7 @@ import Testing
 @testable import GrpcBridge
 
 /// Which of an endpoint's addresses is connected to.
-@Suite struct DialerTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct DialerTests {
   @Test func familiesTakeTurns() {
     func order(_ hosts: [String]) -> [String] {
       Dialer.order(hosts.compactMap { SocketAddress(numericHost: $0, port: 1) }).map(\.description)

@@ -1,3 +1,4 @@
+import ProtobufWire
 import Testing
 
 @testable import GrpcBridge
@@ -54,18 +55,12 @@ import Testing
     var event: [UInt8] = []
     // `kv` with a revision and a value (`mvccpb/kv.proto`).
     var pair: [UInt8] = []
-    pair.append(field: 3, varint: 7)
-    pair.append(5 << 3 | 2)
-    pair.append(varint: UInt64(16 << 20))
-    pair += [UInt8](repeating: 1, count: 16 << 20)
-    event.append(2 << 3 | 2)
-    event.append(varint: UInt64(pair.count))
-    event += pair
+    pair.append(field: 3, 7)
+    pair.append(field: 5, [UInt8](repeating: 1, count: 16 << 20))
+    event.append(field: 2, pair)
     var message: [UInt8] = []
-    message.append(field: 7, varint: 1)
-    message.append(11 << 3 | 2)
-    message.append(varint: UInt64(event.count))
-    message += event
+    message.append(field: 7, true)
+    message.append(field: 11, event)
     let part = try WatchMessage(message)
     #expect(part.isFragment)
     var assembler = WatchAssembler(passesFragments: true)

@@ -5,7 +5,7 @@ internal import SwiftProtobuf
 /// will never be, from the member's own data. Every etcd since 3.0 looks at the credentials and the rights first;
 /// whoever has them hears that the revision is of the future.
 package enum AccessQuestion {
-  private static let method = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
+  private static let method = EtcdRPC.range.method
   /// How long the answer may take, unless somebody else's time limit says so.
   package static let timeout = GRPCTimeout(milliseconds: 5000)
 

@@ -1,4 +1,5 @@
 import EventLoop
+import ProtobufWire
 
 /// Which calls of an RPC must have a user where authentication is on, whatever etcd itself thinks of them.
 ///
@@ -29,7 +30,7 @@ package enum UserNeed: Sendable, Equatable {
     let bytes = UnsafeRawBufferPointer(message.frame)
     var fields = ProtobufPullParser(bytes, in: CallMessage.headroom..<bytes.count)
     var isSet = false
-    do throws(ProtobufPullParser.Malformed) {
+    do throws(WireError) {
       while let field = try fields.next() {
         if field.number == Int(number) { isSet = field.value != 0 }
       }

@@ -1,5 +1,6 @@
-import EventLoop
+package import EventLoop
 package import Logging
+import Synchronization
 
 /// Logs users in, for all shards of a process, or for one client: one connection that carries `Authenticate` calls and
 /// nothing else, so that a flood of logins never stands before anybody's reads and writes.
@@ -29,26 +30,25 @@ package final class Authenticator: Sendable {
   let queueKeys = QueueKeys()
   private let coordinator: LoopBound<LazyLoginCoordinator>
   private let remote: EventLoop.Remote
-  /// A loop and thread of its own, where it has them.
-  private let own: (loop: LoopBound<EventLoop>, thread: LoopThread)?
+  /// A loop of its own, if it has one, and the thread of that once it was started.
+  private let ownLoop: LoopBound<EventLoop>?
+  private let thread = Mutex<LoopThread?>(nil)
 
-  /// Starts a thread and a connection.
+  /// Makes one with a loop of its own. Nothing is begun before ``start()``.
   ///
   /// - Parameters:
   ///   - logger: hears of refused logins.
   ///   - channelLogger: hears of the connection.
-  /// - Throws: `LoopError` where the system grants no further descriptor or thread.
+  /// - Throws: `LoopError` where the system grants no further descriptor.
   package init(
     endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration, logger: Logger,
     channelLogger: Logger
   ) throws {
     let loop = try EventLoop()
-    let coordinator = LazyLoginCoordinator(loop, endpoints, channel, configuration, logger, channelLogger)
-    coordinator.open()
-    self.coordinator = LoopBound(coordinator, loop: loop)
+    coordinator = LoopBound(
+      LazyLoginCoordinator(loop, endpoints, channel, configuration, logger, channelLogger), loop: loop)
     remote = loop.remote
-    let bound = LoopBound(loop, loop: loop)
-    own = (bound, try LoopThread(name: "etcd-rest auth", running: bound))
+    ownLoop = LoopBound(loop, loop: loop)
   }
 
   /// Shares the loop of its only user: nothing is begun before the first login.
@@ -58,7 +58,22 @@ package final class Authenticator: Sendable {
   ) {
     coordinator = LoopBound(LazyLoginCoordinator(loop, endpoints, channel, configuration, logger, logger), loop: loop)
     remote = loop.remote
-    own = nil
+    ownLoop = nil
+  }
+
+  /// Starts the thread of its own loop and a connection. To be called once, before anything is asked of it.
+  ///
+  /// - Throws: `LoopError` where the system grants no further thread. Nothing is left then of what was started.
+  package func start() throws(LoopError) {
+    guard let ownLoop else { return }
+    coordinator.value.open()
+    do throws(LoopError) {
+      let started = try LoopThread(name: "etcd-rest auth", running: ownLoop)
+      thread.withLock { $0 = started }
+    } catch {
+      coordinator.value.opened?.close()
+      throw error
+    }
   }
 
   /// Logs a user in, or gives out the token an earlier login got.
@@ -76,6 +91,11 @@ package final class Authenticator: Sendable {
     remote.execute { [coordinator] in coordinator.value.open().authenticate(message, peer: peer, reply: reply) }
   }
 
+  /// Has `reply` called on the authenticator's thread with what there is to tell of it.
+  package func sample(_ reply: @escaping @Sendable (AuthenticatorSample) -> Void) {
+    remote.execute { [coordinator] in reply(coordinator.value.opened?.sample ?? AuthenticatorSample()) }
+  }
+
   /// Forgets refused logins: users have changed.
   func usersHaveChanged() {
     remote.execute { [coordinator] in coordinator.value.opened?.usersHaveChanged() }
@@ -89,15 +109,15 @@ package final class Authenticator: Sendable {
   /// Ends the connection, and the thread where it has one of its own. To be called once, after all shards have ended;
   /// where the loop is shared, on that loop.
   package func close() {
-    guard let own else {
+    guard let ownLoop, let thread = thread.withLock({ $0.take() }) else {
       coordinator.value.opened?.close()
       return
     }
-    remote.execute { [coordinator, loop = own.loop] in
+    remote.execute { [coordinator] in
       coordinator.value.opened?.close()
-      loop.value.stop()
+      ownLoop.value.stop()
     }
-    own.thread.join()
+    thread.join()
   }
 }
 

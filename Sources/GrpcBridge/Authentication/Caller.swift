@@ -2,10 +2,13 @@
 package struct Caller {
   package let credentials: CallCredentials
   package let peer: Peer
+  /// What hears of the call's time at etcd.
+  let trace: CallTrace?
 
-  package init(_ credentials: CallCredentials, peer: Peer) {
+  package init(_ credentials: CallCredentials, peer: Peer, trace: CallTrace? = nil) {
     self.credentials = credentials
     self.peer = peer
+    self.trace = trace
   }
 
   /// Whether the call has credentials, of whatever kind.

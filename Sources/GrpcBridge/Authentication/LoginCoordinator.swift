@@ -16,7 +16,8 @@ final class LoginCoordinator {
     case token(Token)
   }
 
-  private static let method = CallMethod(path: "/etcdserverpb.Auth/Authenticate", isRepeatable: false, isReadOnly: true)
+  /// Asked again at another member if one is lost: a second token changes nothing.
+  private static let method = CallMethod(EtcdRPC.authenticate.traits, isRepeatable: true)
   /// How many refused logins are remembered at most.
   private static let maxRefused = 1024
   /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as
@@ -37,6 +38,7 @@ final class LoginCoordinator {
   /// Calls hold nothing of their delegates: these are held here.
   private var underWay: [ObjectIdentifier: Login] = [:]
   private var throttle: LoginThrottle
+  private var counts = LoginCounts()
   /// No stranger is logged in before.
   private var restsUntil: UInt64 = 0
   private lazy var restTimer = LoopTimer(loop: loop) { [unowned self] in startWaiting() }
@@ -56,17 +58,24 @@ final class LoginCoordinator {
 
   func login(_ asked: LoginRequest, reply: @escaping Authenticator.LoginReply) {
     let key = asked.key
+    counts.asked &+= 1
+    if asked.stale != nil { counts.renewed &+= 1 }
     switch entries[key] {
     case .underWay(let replies):
+      counts.shared &+= 1
       entries[key] = .underWay(replies + [reply])
       return
     case .token(let token) where token !== asked.stale:
+      counts.cached &+= 1
       return reply(.success((token, isFresh: false)))
     case .token, nil:
       break
     }
     if let known = refused[key] {
-      guard loop.now >= known.until else { return reply(.failure(known.status)) }
+      guard loop.now >= known.until else {
+        counts.remembered &+= 1
+        return reply(.failure(known.status))
+      }
       refused[key] = nil
     }
     let request = Etcdserverpb_AuthenticateRequest.with {
@@ -134,6 +143,7 @@ final class LoginCoordinator {
   /// Passes an `AuthenticateRequest` on and etcd's answer back, within the same limits as all logins. Those who ask for
   /// the same while it is under way share the answer.
   func authenticate(_ message: [UInt8], peer: Peer, reply: @escaping AuthenticateReply) {
+    counts.asked &+= 1
     let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: message)
     let (user, password) = (request?.name ?? "", request?.password ?? "")
     // A name with a colon has no key of its own: its beginning may be another user's.
@@ -145,7 +155,11 @@ final class LoginCoordinator {
     // What strangers try is counted for each of them.
     if let key, isVerified {
       if let others = authenticating[key] {
-        guard others.count < configuration.maxWaitingLogins else { return reply(.failure(Self.tooMany)) }
+        guard others.count < configuration.maxWaitingLogins else {
+          counts.throttled &+= 1
+          return reply(.failure(Self.tooMany))
+        }
+        counts.shared &+= 1
         authenticating[key]?.append(reply)
         return
       }
@@ -166,12 +180,12 @@ final class LoginCoordinator {
   // MARK: - At etcd
 
   private func start(_ login: Login) {
-    if let status = refusal(of: login) { return login.finish(.failure(status)) }
+    if let status = refusal(of: login) { return throttle(login, status) }
     login.deadline = loop.now + configuration.timeout
     let rank: LoginQueue<Login>.Rank =
       login.standing != .unknown ? .trusted : throttle.hasFailed(login.peer, now: loop.now) ? .suspect : .stranger
     if let loser = waiting.append(login, from: login.peer, as: rank) {
-      loser.finish(.failure(Self.tooMany))
+      throttle(loser, Self.tooMany)
     }
     startWaiting()
   }
@@ -182,7 +196,7 @@ final class LoginCoordinator {
       // Looked at again, so that guesses sent all at once are counted as well, and so are good ones.
       if login.standing == .unknown, let key = login.key, verified.contains(key) { login.standing = .verified }
       if let status = refusal(of: login) {
-        login.finish(.failure(status))
+        throttle(login, status)
         continue
       }
       login.start = loop.now
@@ -193,6 +207,12 @@ final class LoginCoordinator {
       call.maxBytes = 1 << 20
       channel.send(call)
     }
+  }
+
+  /// Ends a login that is not tried.
+  private func throttle(_ login: Login, _ status: GRPCStatus) {
+    counts.throttled &+= 1
+    login.finish(.failure(status))
   }
 
   /// Why a login is not to be tried now; nil where it may be. Those who were let in before are not held back.
@@ -226,8 +246,10 @@ final class LoginCoordinator {
       restsUntil = loop.now + (overflows ? configuration.timeout : min(pause, configuration.timeout))
     }
     if status.isOK {
+      counts.granted &+= 1
       if let key = login.key { verified.insert(key) }
     } else if status.isRefusedLogin {
+      counts.refused &+= 1
       // The message is etcd's and names neither user nor password.
       logger.info("login refused", metadata: ["peer": "\(login.peer)", "reason": "\(status.message)"])
       if let key = login.key { verified.remove(key) }
@@ -235,12 +257,25 @@ final class LoginCoordinator {
       if login.standing != .own { throttle.failed(user: login.user, peer: login.peer, now: loop.now) }
       // That a user has no password is as little for strangers to know as that there is none of that name.
       status = GRPCStatus(.invalidArgument, EtcdMessage.authFailed, origin: .server)
+    } else {
+      counts.failed &+= 1
     }
     login.finish(status.isOK ? .success(login.response) : .failure(status))
     startWaiting()
   }
 
   func update(_ endpoints: [Endpoint]) { channel.update(endpoints) }
+
+  /// What there is to tell of logins.
+  var sample: AuthenticatorSample {
+    var sample = AuthenticatorSample()
+    sample.logins = counts
+    sample.tokens = entries.values.count { if case .token = $0 { true } else { false } }
+    sample.loginsWaiting = waiting.count
+    sample.loginsUnderWay = underWay.count
+    sample.channel = channel.sample
+    return sample
+  }
 
   func close() {
     restTimer.stop()

@@ -1,3 +1,5 @@
+internal import DequeModule
+
 /// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have
 /// not failed, then all others; but whoever waits gets a turn among those who come first. Of the peers of a rank each
 /// has its turn, so that nobody waits for another's crowd. A pure structure.
@@ -57,9 +59,9 @@ struct LoginQueue<Login> {
   /// What peers wait for, who take turns.
   private struct Turns {
     private(set) var count = 0
-    private var waiting: [Peer: ArraySlice<Login>] = [:]
+    private var waiting: [Peer: Deque<Login>] = [:]
     /// The peers that wait, the next one first.
-    private var order: ArraySlice<Peer> = []
+    private var order: Deque<Peer> = []
 
     mutating func append(_ login: Login, of peer: Peer) {
       count += 1

@@ -7,18 +7,18 @@ extension EtcdClient {
   /// Switches authentication on: there must be a user `root` with the role `root`.
   @discardableResult
   public func enableAuth(timeout: Duration? = nil) async throws -> ResponseHeader {
-    ResponseHeader(try await call(EtcdMethod.authEnable, .init(), .usual(timeout)).header)
+    ResponseHeader(try await call(EtcdRPC.authEnable, .init(), .usual(timeout)).header)
   }
 
   /// Switches authentication off.
   @discardableResult
   public func disableAuth(timeout: Duration? = nil) async throws -> ResponseHeader {
-    ResponseHeader(try await call(EtcdMethod.authDisable, .init(), .usual(timeout)).header)
+    ResponseHeader(try await call(EtcdRPC.authDisable, .init(), .usual(timeout)).header)
   }
 
   /// Whether authentication is on. etcd 3.5 and later.
   public func authStatus(timeout: Duration? = nil) async throws -> AuthStatus {
-    AuthStatus(try await call(EtcdMethod.authStatus, .init(), .usual(timeout)))
+    AuthStatus(try await call(EtcdRPC.authStatus, .init(), .usual(timeout)))
   }
 
   /// Fetches a token for a user, for ``Credentials/token(_:)``. Clients with ``Credentials/basic(user:password:)`` do
@@ -28,7 +28,7 @@ extension EtcdClient {
       $0.name = user
       $0.password = password
     }
-    return try await call(EtcdMethod.authenticate, request, .usual(timeout), hasCredentials: false).token
+    return try await call(EtcdRPC.authenticate, request, .usual(timeout), hasCredentials: false).token
   }
 
   // MARK: Users
@@ -46,23 +46,23 @@ extension EtcdClient {
       $0.password = password ?? ""
       $0.options.noPassword = password == nil
     }
-    return ResponseHeader(try await call(EtcdMethod.userAdd, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.userAdd, request, .usual(timeout)).header)
   }
 
   /// The roles of a user.
   public func roles(ofUser name: String, timeout: Duration? = nil) async throws -> [String] {
-    try await call(EtcdMethod.userGet, .with { $0.name = name }, .usual(timeout)).roles
+    try await call(EtcdRPC.userGet, .with { $0.name = name }, .usual(timeout)).roles
   }
 
   /// The names of all users.
   public func users(timeout: Duration? = nil) async throws -> [String] {
-    try await call(EtcdMethod.userList, .init(), .usual(timeout)).users
+    try await call(EtcdRPC.userList, .init(), .usual(timeout)).users
   }
 
   /// Deletes a user.
   @discardableResult
   public func deleteUser(_ name: String, timeout: Duration? = nil) async throws -> ResponseHeader {
-    ResponseHeader(try await call(EtcdMethod.userDelete, .with { $0.name = name }, .usual(timeout)).header)
+    ResponseHeader(try await call(EtcdRPC.userDelete, .with { $0.name = name }, .usual(timeout)).header)
   }
 
   /// Gives a user another password.
@@ -74,7 +74,7 @@ extension EtcdClient {
       $0.name = name
       $0.password = password
     }
-    return ResponseHeader(try await call(EtcdMethod.userChangePassword, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.userChangePassword, request, .usual(timeout)).header)
   }
 
   /// Gives a user a role.
@@ -84,7 +84,7 @@ extension EtcdClient {
       $0.user = name
       $0.role = role
     }
-    return ResponseHeader(try await call(EtcdMethod.userGrantRole, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.userGrantRole, request, .usual(timeout)).header)
   }
 
   /// Takes a role from a user.
@@ -96,7 +96,7 @@ extension EtcdClient {
       $0.name = name
       $0.role = role
     }
-    return ResponseHeader(try await call(EtcdMethod.userRevokeRole, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.userRevokeRole, request, .usual(timeout)).header)
   }
 
   // MARK: Roles
@@ -104,23 +104,23 @@ extension EtcdClient {
   /// Adds a role.
   @discardableResult
   public func addRole(_ name: String, timeout: Duration? = nil) async throws -> ResponseHeader {
-    ResponseHeader(try await call(EtcdMethod.roleAdd, .with { $0.name = name }, .usual(timeout)).header)
+    ResponseHeader(try await call(EtcdRPC.roleAdd, .with { $0.name = name }, .usual(timeout)).header)
   }
 
   /// What a role permits.
   public func permissions(ofRole name: String, timeout: Duration? = nil) async throws -> [Permission] {
-    try await call(EtcdMethod.roleGet, .with { $0.role = name }, .usual(timeout)).perm.map { Permission($0) }
+    try await call(EtcdRPC.roleGet, .with { $0.role = name }, .usual(timeout)).perm.map { Permission($0) }
   }
 
   /// The names of all roles.
   public func roles(timeout: Duration? = nil) async throws -> [String] {
-    try await call(EtcdMethod.roleList, .init(), .usual(timeout)).roles
+    try await call(EtcdRPC.roleList, .init(), .usual(timeout)).roles
   }
 
   /// Deletes a role.
   @discardableResult
   public func deleteRole(_ name: String, timeout: Duration? = nil) async throws -> ResponseHeader {
-    ResponseHeader(try await call(EtcdMethod.roleDelete, .with { $0.role = name }, .usual(timeout)).header)
+    ResponseHeader(try await call(EtcdRPC.roleDelete, .with { $0.role = name }, .usual(timeout)).header)
   }
 
   /// Lets a role do something with a range of keys, in place of what it may do with the same range.
@@ -132,7 +132,7 @@ extension EtcdClient {
       $0.name = name
       $0.perm = permission.message
     }
-    return ResponseHeader(try await call(EtcdMethod.roleGrantPermission, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.roleGrantPermission, request, .usual(timeout)).header)
   }
 
   /// Takes from a role what it may do with a range of keys: the very range of a permission.
@@ -145,7 +145,7 @@ extension EtcdClient {
       $0.key = .init(range.start)
       $0.rangeEnd = .init(range.end)
     }
-    return ResponseHeader(try await call(EtcdMethod.roleRevokePermission, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.roleRevokePermission, request, .usual(timeout)).header)
   }
 }
 

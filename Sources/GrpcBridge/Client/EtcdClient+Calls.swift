@@ -1,16 +1,5 @@
+internal import EtcdSchema
 internal import SwiftProtobuf
-
-/// An RPC and its messages.
-struct RPC<Request: Message, Response: Message> {
-  let method: CallMethod
-
-  /// - Parameters:
-  ///   - path: the `:path` of its requests.
-  ///   - isRepeatable: whether it may be sent again though etcd may have executed it, as the `.proto` files say.
-  init(_ path: String, isRepeatable: Bool = false, changesUsers: Bool = false, isStream: Bool = false) {
-    method = CallMethod(path: path, isRepeatable: isRepeatable, changesUsers: changesUsers, isStream: isStream)
-  }
-}
 
 /// The time limit of a call.
 enum CallLimit {
@@ -20,7 +9,15 @@ enum CallLimit {
   case waits(Duration?)
 }
 
+extension RPC {
+  /// The RPC as the client calls it.
+  var clientMethod: CallMethod { EtcdClient.methods[traits.number] }
+}
+
 extension EtcdClient {
+  /// The RPCs by their numbers. The client has one user, or none: no anonymous call has to be kept from etcd.
+  fileprivate static let methods = EtcdRPC.all.map { CallMethod($0, userNeed: UserNeed.none, runsToEnd: false) }
+
   /// Makes a unary call.
   ///
   /// - Parameters:
@@ -32,7 +29,7 @@ extension EtcdClient {
     hasCredentials: Bool = true
   ) async throws -> Response {
     let target = try endpoint.map { try Endpoint(forClient: $0) }
-    let answer = try await perform(rpc.method, encode(request), limit, at: target, hasCredentials: hasCredentials)
+    let answer = try await perform(rpc.clientMethod, encode(request), limit, at: target, hasCredentials: hasCredentials)
     return try decode(answer)
   }
 

@@ -9,7 +9,7 @@ extension EtcdClient {
   ///   - timeout: the time limit; nil for the usual one.
   public func members(linearizable: Bool = true, timeout: Duration? = nil) async throws -> [ClusterMember] {
     let request = Etcdserverpb_MemberListRequest.with { $0.linearizable = linearizable }
-    return try await call(EtcdMethod.memberList, request, .usual(timeout)).members.map { ClusterMember($0) }
+    return try await call(EtcdRPC.memberList, request, .usual(timeout)).members.map { ClusterMember($0) }
   }
 
   /// Adds a member, which is to be started then.
@@ -25,14 +25,14 @@ extension EtcdClient {
       $0.peerUrls = peerURLs
       $0.isLearner = isLearner
     }
-    return ClusterMember(try await call(EtcdMethod.memberAdd, request, .usual(timeout)).member)
+    return ClusterMember(try await call(EtcdRPC.memberAdd, request, .usual(timeout)).member)
   }
 
   /// Removes a member; returns the others.
   @discardableResult
   public func removeMember(_ id: MemberID, timeout: Duration? = nil) async throws -> [ClusterMember] {
     let request = Etcdserverpb_MemberRemoveRequest.with { $0.id = id.rawValue }
-    return try await call(EtcdMethod.memberRemove, request, .usual(timeout)).members.map { ClusterMember($0) }
+    return try await call(EtcdRPC.memberRemove, request, .usual(timeout)).members.map { ClusterMember($0) }
   }
 
   /// Says where a member serves the others from now on; returns all.
@@ -44,14 +44,14 @@ extension EtcdClient {
       $0.id = id.rawValue
       $0.peerUrls = peerURLs
     }
-    return try await call(EtcdMethod.memberUpdate, request, .usual(timeout)).members.map { ClusterMember($0) }
+    return try await call(EtcdRPC.memberUpdate, request, .usual(timeout)).members.map { ClusterMember($0) }
   }
 
   /// Gives a learner its vote; returns all members.
   @discardableResult
   public func promoteMember(_ id: MemberID, timeout: Duration? = nil) async throws -> [ClusterMember] {
     let request = Etcdserverpb_MemberPromoteRequest.with { $0.id = id.rawValue }
-    return try await call(EtcdMethod.memberPromote, request, .usual(timeout)).members.map { ClusterMember($0) }
+    return try await call(EtcdRPC.memberPromote, request, .usual(timeout)).members.map { ClusterMember($0) }
   }
 }
 

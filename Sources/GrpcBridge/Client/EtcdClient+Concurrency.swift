@@ -22,7 +22,7 @@ extension EtcdClient {
       $0.name = .init(name)
       $0.lease = lease.rawValue
     }
-    return LockResponse(try await call(EtcdMethod.lock, request, .waits(timeout)))
+    return LockResponse(try await call(EtcdRPC.lock, request, .waits(timeout)))
   }
 
   /// Gives a lock back.
@@ -33,7 +33,7 @@ extension EtcdClient {
   @discardableResult
   public func unlock(_ key: Bytes, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = V3lockpb_UnlockRequest.with { $0.key = .init(key) }
-    return ResponseHeader(try await call(EtcdMethod.unlock, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.unlock, request, .usual(timeout)).header)
   }
 
   /// Waits until the caller leads.
@@ -51,7 +51,7 @@ extension EtcdClient {
       $0.lease = lease.rawValue
       $0.value = .init(value)
     }
-    return Leadership(try await call(EtcdMethod.campaign, request, .waits(timeout)).leader)
+    return Leadership(try await call(EtcdRPC.campaign, request, .waits(timeout)).leader)
   }
 
   /// Has the leader tell something else. Fails where the caller leads no more.
@@ -63,20 +63,20 @@ extension EtcdClient {
       $0.leader = leadership.message
       $0.value = .init(value)
     }
-    return ResponseHeader(try await call(EtcdMethod.proclaim, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.proclaim, request, .usual(timeout)).header)
   }
 
   /// Who leads: the leader's key, with what it tells. Fails where nobody does.
   public func leader(of name: Bytes, timeout: Duration? = nil) async throws -> KeyValue {
     let request = V3electionpb_LeaderRequest.with { $0.name = .init(name) }
-    return KeyValue(try await call(EtcdMethod.leader, request, .usual(timeout)).kv)
+    return KeyValue(try await call(EtcdRPC.leader, request, .usual(timeout)).kv)
   }
 
   /// Leads no more.
   @discardableResult
   public func resign(_ leadership: Leadership, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = V3electionpb_ResignRequest.with { $0.leader = leadership.message }
-    return ResponseHeader(try await call(EtcdMethod.resign, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.resign, request, .usual(timeout)).header)
   }
 
   /// Who leads, now and from then on: the leaders' keys with what they tell, in the order of the changes, of which some
@@ -137,7 +137,7 @@ public struct Leaders: AsyncSequence, Sendable {
         core, cancellationToken, buffer in
         var last: KeyValue?
         return try ServerStream(
-          EtcdMethod.observe.method, encode(request), resumes: true, core: core, cancellationToken: cancellationToken
+          EtcdRPC.observe.clientMethod, encode(request), resumes: true, core: core, cancellationToken: cancellationToken
         ) { message in
           let response: V3electionpb_LeaderResponse = try decode(message)
           let leader = KeyValue(response.kv)

@@ -23,7 +23,7 @@ extension EtcdClient {
   public func get(
     range: KeyRange, _ options: GetOptions = GetOptions(), timeout: Duration? = nil
   ) async throws -> GetResponse {
-    GetResponse(try await call(EtcdMethod.range, .init(range, options), .usual(timeout)))
+    GetResponse(try await call(EtcdRPC.range, .init(range, options), .usual(timeout)))
   }
 
   /// Writes a key. Is never sent a second time where etcd may have executed it.
@@ -38,7 +38,7 @@ extension EtcdClient {
   public func put(
     _ key: Bytes, _ value: Bytes, lease: LeaseID? = nil, _ options: PutOptions = [], timeout: Duration? = nil
   ) async throws -> PutResponse {
-    PutResponse(try await call(EtcdMethod.put, .init(key, value, lease, options), .usual(timeout)))
+    PutResponse(try await call(EtcdRPC.put, .init(key, value, lease, options), .usual(timeout)))
   }
 
   /// Deletes a key.
@@ -67,7 +67,7 @@ extension EtcdClient {
   public func delete(
     range: KeyRange, returnsPrevious: Bool = false, timeout: Duration? = nil
   ) async throws -> DeleteResponse {
-    DeleteResponse(try await call(EtcdMethod.deleteRange, .init(range, returnsPrevious), .usual(timeout)))
+    DeleteResponse(try await call(EtcdRPC.deleteRange, .init(range, returnsPrevious), .usual(timeout)))
   }
 
   /// Executes a transaction: everything it does happens at one revision, or nothing.
@@ -77,7 +77,7 @@ extension EtcdClient {
   /// ```
   @discardableResult
   public func txn(_ txn: Txn, timeout: Duration? = nil) async throws -> TxnResponse {
-    TxnResponse(try await call(EtcdMethod.txn, txn.request, .usual(timeout)))
+    TxnResponse(try await call(EtcdRPC.txn, txn.request, .usual(timeout)))
   }
 
   /// Forgets what keys were before `revision`: reads of and watches from revisions before it fail with
@@ -95,7 +95,7 @@ extension EtcdClient {
       $0.revision = revision
       $0.physical = physical
     }
-    return ResponseHeader(try await call(EtcdMethod.compact, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.compact, request, .usual(timeout)).header)
   }
 }
 

@@ -13,14 +13,14 @@ extension EtcdClient {
       $0.ttl = ttl.wholeSeconds
       $0.id = id?.rawValue ?? 0
     }
-    return LeaseGrant(try await call(EtcdMethod.leaseGrant, request, .usual(timeout)))
+    return LeaseGrant(try await call(EtcdRPC.leaseGrant, request, .usual(timeout)))
   }
 
   /// Ends a lease, and deletes its keys.
   @discardableResult
   public func revokeLease(_ id: LeaseID, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = Etcdserverpb_LeaseRevokeRequest.with { $0.id = id.rawValue }
-    return ResponseHeader(try await call(EtcdMethod.leaseRevoke, request, .usual(timeout)).header)
+    return ResponseHeader(try await call(EtcdRPC.leaseRevoke, request, .usual(timeout)).header)
   }
 
   /// Looks at a lease.
@@ -37,14 +37,14 @@ extension EtcdClient {
       $0.id = id.rawValue
       $0.keys = keys
     }
-    let response = try await call(EtcdMethod.leaseTimeToLive, request, .usual(timeout))
+    let response = try await call(EtcdRPC.leaseTimeToLive, request, .usual(timeout))
     guard response.ttl >= 0 else { throw EtcdError.leaseNotFound }
     return LeaseTimeToLive(response)
   }
 
   /// All leases.
   public func leases(timeout: Duration? = nil) async throws -> [LeaseID] {
-    try await call(EtcdMethod.leaseLeases, .init(), .usual(timeout)).leases.map { LeaseID($0.id) }
+    try await call(EtcdRPC.leaseLeases, .init(), .usual(timeout)).leases.map { LeaseID($0.id) }
   }
 
   /// Keeps a lease alive for as long as the sequence is iterated over, whether or not its elements are read in time:

@@ -8,13 +8,13 @@ internal import EtcdSchema
 extension EtcdClient {
   /// How a member is.
   public func status(endpoint: String? = nil, timeout: Duration? = nil) async throws -> MemberStatus {
-    MemberStatus(try await call(EtcdMethod.status, .init(), .usual(timeout), endpoint: endpoint))
+    MemberStatus(try await call(EtcdRPC.status, .init(), .usual(timeout), endpoint: endpoint))
   }
 
   /// The alarms of all members.
   public func alarms(timeout: Duration? = nil) async throws -> [Alarm] {
     let request = Etcdserverpb_AlarmRequest.with { $0.action = .get }
-    return try await call(EtcdMethod.alarm, request, .usual(timeout)).alarms.map { Alarm($0) }
+    return try await call(EtcdRPC.alarm, request, .usual(timeout)).alarms.map { Alarm($0) }
   }
 
   /// Takes alarms back; returns those that were.
@@ -32,7 +32,7 @@ extension EtcdClient {
         $0.memberID = alarm.member.rawValue
         $0.alarm = alarm.kind.message
       }
-      disarmed += try await call(EtcdMethod.alarm, request, .usual(timeout)).alarms.map { Alarm($0) }
+      disarmed += try await call(EtcdRPC.alarm, request, .usual(timeout)).alarms.map { Alarm($0) }
     }
     return disarmed
   }
@@ -41,12 +41,12 @@ extension EtcdClient {
   /// which may take longer than the usual time limit.
   @discardableResult
   public func defragment(endpoint: String? = nil, timeout: Duration? = nil) async throws -> ResponseHeader {
-    ResponseHeader(try await call(EtcdMethod.defragment, .init(), .usual(timeout), endpoint: endpoint).header)
+    ResponseHeader(try await call(EtcdRPC.defragment, .init(), .usual(timeout), endpoint: endpoint).header)
   }
 
   /// The hash of a member's whole database, for tests of etcd.
   public func hash(endpoint: String? = nil, timeout: Duration? = nil) async throws -> UInt32 {
-    try await call(EtcdMethod.hash, .init(), .usual(timeout), endpoint: endpoint).hash
+    try await call(EtcdRPC.hash, .init(), .usual(timeout), endpoint: endpoint).hash
   }
 
   /// The hash of a member's keys up to a revision: equal for all members.
@@ -59,7 +59,7 @@ extension EtcdClient {
     endpoint: String? = nil, revision: Int64 = 0, timeout: Duration? = nil
   ) async throws -> KeyValueHash {
     let request = Etcdserverpb_HashKVRequest.with { $0.revision = revision }
-    return KeyValueHash(try await call(EtcdMethod.hashKV, request, .usual(timeout), endpoint: endpoint))
+    return KeyValueHash(try await call(EtcdRPC.hashKV, request, .usual(timeout), endpoint: endpoint))
   }
 
   /// A member's database as it is, in pieces: a file that `etcdctl snapshot restore` takes.
@@ -85,7 +85,7 @@ extension EtcdClient {
     to id: MemberID, endpoint: String? = nil, timeout: Duration? = nil
   ) async throws -> ResponseHeader {
     let request = Etcdserverpb_MoveLeaderRequest.with { $0.targetID = id.rawValue }
-    return ResponseHeader(try await call(EtcdMethod.moveLeader, request, .usual(timeout), endpoint: endpoint).header)
+    return ResponseHeader(try await call(EtcdRPC.moveLeader, request, .usual(timeout), endpoint: endpoint).header)
   }
 
   /// Looks whether the cluster can go back to an earlier release, makes it do so, or takes that back. etcd 3.5 and
@@ -108,7 +108,7 @@ extension EtcdClient {
         }
       $0.version = version
     }
-    return try await call(EtcdMethod.downgrade, request, .usual(timeout)).version
+    return try await call(EtcdRPC.downgrade, request, .usual(timeout)).version
   }
 }
 
@@ -224,7 +224,7 @@ public struct SnapshotChunks: AsyncSequence, Sendable {
       let reader = StreamReader(client, policy) { core, cancellationToken, buffer in
         var snapshot = SnapshotVerifier()
         return ServerStream(
-          EtcdMethod.snapshot.method, [], timeout: limit, target: target, core: core,
+          EtcdRPC.snapshot.clientMethod, [], timeout: limit, target: target, core: core,
           cancellationToken: cancellationToken
         ) { message in
           let part: Etcdserverpb_SnapshotResponse = try decode(message)

@@ -13,8 +13,7 @@ public final class EtcdClient: Sendable {
   /// What the client was made with.
   public let configuration: Configuration
   private let thread: LoopThread
-  /// All that lives on the client's thread; nil once the client is closed.
-  private let core: Mutex<LoopBound<ClientLoop>?>
+  private let core: Core
   /// Held while the thread is ended, so that everybody who closes the client waits for that.
   private let closing = Mutex(())
 
@@ -63,7 +62,7 @@ public final class EtcdClient: Sendable {
         core.close()
         throw error
       }
-      self.core = Mutex(LoopBound(core, loop: loop))
+      self.core = Core(LoopBound(core, loop: loop))
     } catch {
       throw EtcdError(.resourceExhausted, .resourceExhausted, "the client has no event loop or thread: \(error)")
     }
@@ -86,22 +85,47 @@ public final class EtcdClient: Sendable {
   }
 
   /// Has the client's thread end; nil where it was told so before.
-  private func end() -> LoopThread? {
-    guard let core = self.core.withLock({ $0.take() }) else { return nil }
-    core.remote.execute { core.value.close() }
-    return thread
-  }
+  private func end() -> LoopThread? { core.end() ? thread : nil }
 
   /// Runs `job` on the client's thread.
   ///
   /// - Parameter job: must not refer to the client, whose end waits for the thread.
   /// - Returns: whether it will be run: not after ``close()``.
   @discardableResult
+  func execute(_ job: @escaping @Sendable (ClientLoop) -> Void) -> Bool { core.execute(job) }
+}
+
+/// All that lives on the client's thread, as other threads reach it. Only that thread takes it out, so that it is freed
+/// there: elsewhere, its end could make a thread of Swift's wait for a name that is being resolved.
+private final class Core: Sendable {
+  private struct State {
+    var loop: LoopBound<ClientLoop>?
+    var isEnding = false
+  }
+
+  private let state: Mutex<State>
+
+  init(_ loop: LoopBound<ClientLoop>) { state = Mutex(State(loop: loop)) }
+
+  /// - Returns: whether it will be run.
   func execute(_ job: @escaping @Sendable (ClientLoop) -> Void) -> Bool {
     // Handed over under the lock, so that nothing comes behind the end.
-    core.withLock { core in
-      guard let core else { return false }
-      core.remote.execute { job(core.value) }
+    state.withLock { state in
+      guard !state.isEnding, let loop = state.loop else { return false }
+      loop.remote.execute { job(loop.value) }
+      return true
+    }
+  }
+
+  /// - Returns: whether this is the first time.
+  func end() -> Bool {
+    state.withLock { state in
+      guard !state.isEnding else { return false }
+      state.isEnding = true
+      state.loop?.remote.execute { [self] in
+        let loop = self.state.withLock { $0.loop.take() }
+        loop?.value.close()
+      }
       return true
     }
   }

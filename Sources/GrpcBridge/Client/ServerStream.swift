@@ -101,7 +101,7 @@ extension ServerStream: CallDelegate {
   func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     // A call that never was on the wire has found no connection within the time that calls wait for one.
-    guard resumes, !core.isClosed, status.isPassing || status.isOK, call.attempts > 0 else {
+    guard resumes, !core.isClosed, status.isPassing || status.isOK, call.retry.attempts > 0 else {
       return end(status.isOK ? nil : core.error(status, at: call.endpoint))
     }
     isHeldBack = false

@@ -24,6 +24,10 @@ package final class LeaseKeeper {
   /// Streams that have something to send.
   private var pending: [LeaseStream] = []
   private var isClosed = false
+  /// How many keepalives etcd has answered.
+  var answerCount: UInt64 = 0
+  /// How many streams carry them.
+  var streamCount: Int { streams.count + finishing.count }
   /// When the timer fires.
   private var wakeTime = UInt64.max
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }

@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import EtcdSchema
 internal import SwiftProtobuf
 
@@ -10,9 +11,7 @@ final class LeaseStream {
   private static let methodForUsers = method(.always)
 
   private static func method(_ userNeed: UserNeed) -> CallMethod {
-    CallMethod(
-      path: "/etcdserverpb.Lease/LeaseKeepAlive", isRepeatable: false, isStream: true, requiresLeader: true,
-      isResumable: true, userNeed: userNeed)
+    CallMethod(EtcdRPC.leaseKeepAlive.traits, isRepeatable: false, isResumable: true, userNeed: userNeed)
   }
 
   /// How large an answer may be, in bytes.
@@ -27,7 +26,7 @@ final class LeaseStream {
   /// How many answers etcd owes.
   private var owed = 0
   /// The leases that etcd was asked for on its present stream, in that order, which is that of its answers.
-  private var order: ArraySlice<Int64> = []
+  private var order: Deque<Int64> = []
   /// Whether the last stream ended with an error of etcd's before it had answered anything.
   private var hasFailedAtOnce = false
   private var response: [UInt8] = []
@@ -112,7 +111,7 @@ final class LeaseStream {
   private func settle(_ lease: Int64) -> [KeepAliveRequest]? {
     guard let waiters = leases[lease], let asked = waiters.asked else { return nil }
     owed -= 1
-    if let index = order.firstIndex(of: lease) { order.removeFirst(index - order.startIndex + 1) }
+    if let index = order.firstIndex(of: lease) { order.removeFirst(index + 1) }
     if waiters.wanted.isEmpty {
       leases[lease] = nil
     } else {
@@ -184,7 +183,7 @@ final class LeaseStream {
       for keepAlive in asked {
         if status.isLoss { keepAlive.losses += 1 }
         // The question may be what ends etcd: two members are enough to know.
-        if mayAskAgain && lease != culprit && keepAlive.losses < Channel.maxLosses {
+        if mayAskAgain && lease != culprit && keepAlive.losses < RetryPolicy.maxLosses {
           again.append(keepAlive)
         } else {
           unanswered.append(keepAlive)
@@ -226,7 +225,7 @@ final class LeaseStream {
     switch status.code {
     case .ok, .internal: return true
     // A call that never was on the wire has found no connection within the time that calls wait for one.
-    case .unavailable: return call.attempts > 0
+    case .unavailable: return call.retry.attempts > 0
     default: return false
     }
   }
@@ -243,6 +242,7 @@ extension LeaseStream: CallDelegate {
       return ended(call, GRPCStatus(.internal, "an answer of etcd to a keepalive is not understood"))
     }
     guard let answered = settle(lease) else { return }
+    keeper.answerCount &+= 1
     lastNews = keeper.loop.now
     backoff.reset()
     trouble = nil

@@ -1,13 +1,15 @@
 internal import EtcdSchema
+import EventLoop
+import ProtobufWire
 internal import SwiftProtobuf
 
-/// The place of one `Lock` or `Campaign` in etcd's queue: a key, `NAME/LEASE` with the lease's ID in hexadecimal
-/// (etcd's `concurrency` package).
+/// The place of one `Lock` or `Campaign` in etcd's queue: a key (``QueueKey``).
 ///
 /// With authentication on, etcd neither survives the end of a token while it waits nor takes its key back when the call
 /// ends (etcd issue 13330). So the key is known beforehand: a call without a lease gets one made for it, as etcd would
 /// make one, and can be repeated with a new token, as the key is the same. What a call has put into the queue is
-/// deleted if the call comes to nothing. Belongs to one loop.
+/// deleted if the call comes to nothing, and a lease that was made for it is kept alive while it waits. Belongs to one
+/// loop.
 final class QueuePlace {
   private enum State {
     /// What has to be known beforehand is being asked for.
@@ -19,11 +21,13 @@ final class QueuePlace {
     case over
   }
 
-  private static let grant = CallMethod(path: "/etcdserverpb.Lease/LeaseGrant", isRepeatable: false)
-  private static let revoke = CallMethod(path: "/etcdserverpb.Lease/LeaseRevoke", isRepeatable: true)
-  private static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
-  /// Whatever it deletes it may be asked to delete again.
-  private static let txn = CallMethod(path: "/etcdserverpb.KV/Txn", isRepeatable: true)
+  private static let grant = CallMethod(EtcdRPC.leaseGrant.traits, isRepeatable: false)
+  private static let revoke = EtcdRPC.leaseRevoke.method
+  private static let range = EtcdRPC.range.method
+  /// Made for a user; it reads nothing. Whatever it deletes it may be asked to delete again.
+  private static let txn = CallMethod(EtcdRPC.txn.traits, isRepeatable: true, userNeed: UserNeed.none, runsToEnd: false)
+  /// Its key is there when it is asked again. Where it is, nothing but reads is left of it.
+  private static let attempt = CallMethod(EtcdRPC.txn.traits, isRepeatable: true)
 
   /// How long, in milliseconds, what is asked beside the call itself may take.
   private static let patience: UInt64 = 5000
@@ -31,6 +35,8 @@ final class QueuePlace {
   private static let timeToLive: Int64 = 60
   /// A token that was refused after so many milliseconds may have grown old while the call waited.
   private static let leastWait: UInt64 = 1000
+  /// The longest time, in seconds, that a lease is left alone.
+  private static let longestLife: Int64 = 86_400
 
   private unowned let bridge: Bridge
   /// Nil after the client has left.
@@ -38,26 +44,35 @@ final class QueuePlace {
   /// With the password, which is kept while the call waits, as that may outlive its token.
   private let caller: Caller
   private let name: [UInt8]
+  /// What the key says: that of a candidate.
+  private let value: [UInt8]
+  /// What the maker of the call wants of its place beyond what the call says.
+  private let ticket: QueueTicket?
+  private let kind: QueueKind
   private var lease: Int64
   /// Whether the lease was made for this call.
   private let ownsLease: Bool
   private var state = State.preparing
   /// When it was last put on the wire.
   private var sentAt: UInt64 = 0
+  /// Keeps a lease alive that was made for this call.
+  private var renewing: LoopTimer?
+  private var renewal: KeepAliveRequest?
 
-  private var key: [UInt8] { name + Array("/\(String(lease, radix: 16))".utf8) }
+  private var key: [UInt8] { QueueKey.key(of: lease, in: name) }
 
   /// - Returns: nil for a call that cannot be told apart by its request.
   init?(of call: Call, for caller: Caller, bridge: Bridge) {
     let message = Array(call.message.frame.dropFirst(CallMessage.headroom))
     if call.method.queue == .lock, let request = try? V3lockpb_LockRequest(serializedBytes: message) {
-      (name, lease) = (Array(request.name), request.lease)
+      (kind, name, lease, value) = (.lock, Array(request.name), request.lease, [])
     } else if call.method.queue == .election, let request = try? V3electionpb_CampaignRequest(serializedBytes: message)
     {
-      (name, lease) = (Array(request.name), request.lease)
+      (kind, name, lease, value) = (.election, Array(request.name), request.lease, Array(request.value))
     } else {
       return nil
     }
+    ticket = call.ticket
     self.bridge = bridge
     self.call = call
     if case .user(let user) = caller.credentials, let basic = user.source.basicCredentials {
@@ -73,8 +88,11 @@ final class QueuePlace {
 
   func prepare() {
     if ownsLease {
+      // Chosen here: it can be revoked even if nothing is heard of its grant.
+      lease = .random(in: 1 ... .max)
       var request = Etcdserverpb_LeaseGrantRequest()
-      request.ttl = Self.timeToLive
+      request.ttl = ticket?.ttl ?? Self.timeToLive
+      request.id = lease
       return ask(Self.grant, request) { [self] in granted($0) }
     }
     // Another call has put the key there, or will: it goes when the last of them leaves.
@@ -88,18 +106,132 @@ final class QueuePlace {
   private func granted(_ result: Result<[UInt8], GRPCStatus>) {
     switch result {
     case .success(let bytes):
-      lease = (try? Etcdserverpb_LeaseGrantResponse(serializedBytes: bytes))?.id ?? 0
-      guard lease != 0 else { return end(GRPCStatus(.internal, "etcd answered a grant without a lease")) }
+      let grant = try? Etcdserverpb_LeaseGrantResponse(serializedBytes: bytes)
+      guard let grant, grant.id != 0 else {
+        return end(GRPCStatus(.internal, "etcd answered a grant without a lease"))
+      }
+      lease = grant.id
       guard let call else { return leave(GRPCStatus(.canceled)) }
+      keepLeaseAlive(for: grant.ttl)
       // The request's last field counts: its number is the same in both messages but for its own (`v3lock.proto`,
       // `v3election.proto`).
       var message = Array(call.message.frame.dropFirst(CallMessage.headroom))
-      message.append(field: 2, varint: UInt64(bitPattern: lease))
+      message.append(field: 2, lease)
       call.message = CallMessage(copying: message)
-      send()
+      guard let ticket else { return send() }
+      (ticket.lease, ticket.grantedTTL) = (lease, grant.ttl)
+      attempt(ticket)
     case .failure(let status):
+      if status.mayHaveBeenExecuted { revokeLease {} }
       end(status)
     }
+  }
+
+  // MARK: - With a ticket
+
+  /// Puts the key into the queue as etcd's lock service would, which finds it there, and sees whose is the first: only
+  /// so is it known without waiting whether there is anything to wait for.
+  private func attempt(_ ticket: QueueTicket) {
+    let own = Etcdserverpb_RequestOp.with {
+      $0.requestRange = .with {
+        $0.key = .init(key)
+        // A candidate's value may be large.
+        $0.keysOnly = true
+      }
+    }
+    let queue = QueueKey.range(of: name)
+    let first = Etcdserverpb_RequestOp.with {
+      $0.requestRange = .with {
+        $0.key = .init(queue.start)
+        $0.rangeEnd = .init(queue.end)
+        $0.limit = 1
+        $0.sortTarget = .create
+        $0.sortOrder = .ascend
+        $0.keysOnly = true
+      }
+    }
+    let put = Etcdserverpb_RequestOp.with {
+      $0.requestPut = .with {
+        $0.key = .init(key)
+        $0.value = .init(value)
+        $0.lease = lease
+      }
+    }
+    var request = Etcdserverpb_TxnRequest()
+    request.compare = [
+      .with {
+        $0.key = .init(key)
+        // One who does not wait is never in a queue that others are in.
+        if ticket.wait == 0 { ($0.key, $0.rangeEnd) = (.init(queue.start), .init(queue.end)) }
+        $0.target = .create
+        $0.result = .equal
+        $0.createRevision = 0
+      }
+    ]
+    request.success = [put, own, first]
+    request.failure = [own, first]
+    ask(Self.attempt, request) { [self] in attempted($0, ticket) }
+  }
+
+  private func attempted(_ result: Result<[UInt8], GRPCStatus>, _ ticket: QueueTicket) {
+    guard let call else { return leave(GRPCStatus(.canceled)) }
+    switch result {
+    case .success(let bytes):
+      let ranges = (try? Etcdserverpb_TxnResponse(serializedBytes: bytes))?.responses.suffix(2).map(\.responseRange)
+      guard let first = ranges?.last?.kvs.first, let own = ranges?.first?.kvs.first else {
+        let isRefused = ticket.wait == 0 && ranges?.last?.kvs.isEmpty == false
+        return leave(isRefused ? isHeld : GRPCStatus(.internal, "etcd answered without the key that was put"))
+      }
+      ticket.revision = own.createRevision
+      ticket.isBehindAnother = first.key != own.key
+      guard ticket.isBehindAnother else { return send() }
+      guard ticket.wait > 0 else { return leave(isHeld) }
+      call.deadline = bridge.now + ticket.wait
+      send()
+    case .failure(let status):
+      leave(status)
+    }
+  }
+
+  /// What a client is told that waits no longer.
+  private var isHeld: GRPCStatus {
+    var reason = kind == .lock ? "another holds the lock" : "another leads"
+    if let wait = ticket?.wait, wait > 0 {
+      reason += ", and has not left within \(wait.isMultiple(of: 1000) ? "\(wait / 1000)s" : "\(wait)ms")"
+    }
+    return GRPCStatus(.aborted, reason)
+  }
+
+  // MARK: - The lease
+
+  private func keepLeaseAlive(for ttl: Int64) {
+    let interval = UInt64(min(max(1, ttl), Self.longestLife)) * 1000 / 3
+    let timer = LoopTimer(loop: bridge.loop) { [unowned self] in renew(within: interval) }
+    timer.start(after: interval, every: interval)
+    renewing = timer
+  }
+
+  private func renew(within timeout: UInt64) {
+    renewal = bridge.leases.keepAlive(lease, for: caller, timeout: timeout) { [weak self] result in
+      // Whatever it was, the next one may do better.
+      guard case .success(let bytes) = result,
+        let answer = try? Etcdserverpb_LeaseKeepAliveResponse(serializedBytes: bytes), answer.ttl <= 0, let self,
+        let call
+      else { return }
+      bridge.giveUp(call, with: GRPCStatus(.aborted, "the lease is gone with which the call has waited"))
+    }
+  }
+
+  private func stopRenewing() {
+    renewing = nil
+    renewal?.cancel()
+    renewal = nil
+  }
+
+  private func revokeLease(completion: @escaping () -> Void) {
+    var request = Etcdserverpb_LeaseRevokeRequest()
+    request.id = lease
+    ask(Self.revoke, request) { _ in completion() }
   }
 
   private func found(_ result: Result<[UInt8], GRPCStatus>) {
@@ -126,6 +258,7 @@ final class QueuePlace {
   func isGranted() {
     // Whoever waits by the same key does not take it along any more.
     if !ownsLease, case .waiting = state { bridge.queueKeys.grant(key) }
+    stopRenewing()
     state = .over
   }
 
@@ -143,7 +276,7 @@ final class QueuePlace {
   /// - Returns: whether that is to be waited for.
   func giveUp(after status: GRPCStatus) -> Bool {
     guard case .waiting = state, let call, bridge.hold(call, for: 2 * Self.patience) else { return false }
-    leave(status)
+    leave(status.code == .deadlineExceeded && ticket?.isBehindAnother == true ? isHeld : status)
     return true
   }
 
@@ -155,12 +288,9 @@ final class QueuePlace {
 
   private func leave(_ verdict: GRPCStatus) {
     state = .leaving(verdict: verdict)
-    if ownsLease {
-      // A key that etcd is about to make fails for the want of it, too.
-      var request = Etcdserverpb_LeaseRevokeRequest()
-      request.id = lease
-      return ask(Self.revoke, request) { [self] _ in left() }
-    }
+    stopRenewing()
+    // A key that etcd is about to make fails for the want of it, too.
+    if ownsLease { return revokeLease { [self] in left() } }
     guard let startRevision = bridge.queueKeys.leave(key) else { return left() }
     takeOut(after: startRevision) { [self] in left() }
   }
@@ -192,6 +322,7 @@ final class QueuePlace {
 
   private func over() {
     let wasPreparing = if case .preparing = state { true } else { false }
+    stopRenewing()
     state = .over
     // Whoever leaves has been counted out already. To a call that was never sent another one may have left the key.
     if !ownsLease, wasPreparing, let startRevision = bridge.queueKeys.leave(key) { takeOut(after: startRevision) {} }
@@ -208,38 +339,5 @@ final class QueuePlace {
     } catch {
       answer(.failure(error))
     }
-  }
-}
-
-/// A call that a place makes for itself. The bridge keeps it until it ends.
-final class QueueQuestion: CallDelegate {
-  private(set) lazy var call = Call(
-    method, message: CallMessage(copying: message), timeout: GRPCTimeout(milliseconds: timeout), delegate: self)
-  private let method: CallMethod
-  private let message: [UInt8]
-  private let timeout: UInt64
-  private let answer: (Result<[UInt8], GRPCStatus>) -> Void
-  private var response: [UInt8] = []
-  /// How large an answer may be, in bytes: none has more than a few numbers.
-  private static let maxBytes = 64 << 10
-  /// Called when it ends, before the answer.
-  var onEnd: () -> Void = {}
-
-  init(
-    _ method: CallMethod, _ message: [UInt8], timeout: UInt64,
-    answer: @escaping (Result<[UInt8], GRPCStatus>) -> Void
-  ) {
-    self.method = method
-    self.message = message
-    self.timeout = timeout
-    self.answer = answer
-    call.maxBytes = Self.maxBytes
-  }
-
-  func call(_ call: Call, willReceive length: Int) { response = [] }
-  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response += bytes }
-  func call(_ call: Call, endedWith status: GRPCStatus) {
-    onEnd()
-    answer(status.isOK ? .success(response) : .failure(status))
   }
 }

@@ -25,8 +25,7 @@ package final class ByteTransport {
   private let tls: TLSSession?
   /// What has to be agreed on in TLS (ALPN); nil for nothing.
   private let expectedProtocol: String?
-  private var bytes: [UInt8] = []
-  private var start = 0
+  private var bytes = ByteQueue(keepsMemory: true)
   /// What TLS waits for on its own account, beside what its user does: it has frames of its own.
   private var readNeedsWriting = false
   private(set) var writeNeedsReading = false
@@ -100,33 +99,23 @@ package final class ByteTransport {
   // MARK: - Writing
 
   /// How many bytes wait to be written.
-  var queued: Int { bytes.count - start }
+  var queued: Int { bytes.count }
 
-  package func queue(_ more: UnsafeRawBufferPointer) { bytes.append(contentsOf: more) }
+  package func queue(_ more: UnsafeRawBufferPointer) { bytes.append(more) }
 
   /// Writes as much of what is queued as the socket takes.
   ///
   /// - Throws: ``WriteError``.
   package func send() throws {
-    start += try write()
-    if start == bytes.count {
-      bytes.removeAll(keepingCapacity: true)
-      start = 0
-    } else if start >= Self.goodSize {
-      bytes.removeSubrange(..<start)
-      start = 0
-    }
+    bytes.drop(try bytes.withUnsafeBytes { rest throws(WriteError) in try write(rest) })
   }
 
-  private func write() throws -> Int {
-    try bytes.withUnsafeBytes { bytes in
-      let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
-      if let tls { return try write(rest, to: tls) }
-      do throws(LoopError) {
-        return try socket.write(rest)
-      } catch {
-        throw WriteError(reason: error.description)
-      }
+  private func write(_ rest: UnsafeRawBufferPointer) throws(WriteError) -> Int {
+    if let tls { return try write(rest, to: tls) }
+    do throws(LoopError) {
+      return try socket.write(rest)
+    } catch {
+      throw WriteError(reason: error.description)
     }
   }
 

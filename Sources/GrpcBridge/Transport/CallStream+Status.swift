@@ -34,6 +34,9 @@ extension CallStream {
   /// Whether the response is one of gRPC, as far as its headers say (gRPC over HTTP/2, "Responses").
   var carriesMessages: Bool { httpStatus == 200 && isGRPC }
 
+  /// Whether the response's head, which has come, is that of no gRPC server.
+  var isKnownForeign: Bool { httpStatus >= 200 && !carriesMessages && grpcStatus == nil }
+
   /// What the call came to, once its stream was closed with the HTTP/2 error `code`.
   func status(closedWith code: UInt32) -> GRPCStatus {
     if let number = grpcStatus {

@@ -38,13 +38,15 @@ package final class Channel {
   private static let retryWait = 23...27
 
   package weak var owner: (any ChannelOwner)?
+  /// What has reads travel together; nil where they do not.
+  var batcher: ReadBatcher?
   let readBuffer: UnsafeMutableRawBufferPointer
-  private let loop: EventLoop
+  let loop: EventLoop
   let configuration: Configuration
   let logger: Logger
   private(set) var subchannels: [Subchannel] = []
   /// Members that are none any more, with calls still under way.
-  private var retired: [Subchannel] = []
+  private(set) var retired: [Subchannel] = []
   /// Whose turn it is: all calls of one turn of the loop go to the same member, so that they leave in one write.
   private var turn = 0
   private var hasTurned = false
@@ -54,6 +56,13 @@ package final class Channel {
   private var resting = CallList()
   /// Those whose makers have lost interest.
   private lazy var abandonedCalls = AbandonedCalls(channel: self)
+  /// What calls to each member have come to.
+  var counts: [Endpoint: CallCounts] = [:]
+  /// Those of members that there is no place for among them.
+  let otherCounts = CallCounts()
+  /// How many calls were sent again, and how many ended without having been sent.
+  private(set) var repeats: UInt64 = 0
+  private(set) var unsent: UInt64 = 0
   private(set) var isClosed = false
   /// Whether the clock runs.
   private(set) var isTicking = false
@@ -92,6 +101,21 @@ package final class Channel {
     take(call, as: .loggingIn)
   }
 
+  /// The same for a read that may go with others at the end of the turn.
+  func gather(_ call: Call) -> Bool { take(call, as: .travelling) }
+
+  /// Sends what reads travel in.
+  ///
+  /// - Returns: whether the connection takes it.
+  func start(_ batch: ReadBatch, on connection: Connection) -> Bool {
+    guard (try? connection.submit(batch.call)) != nil else {
+      connection.leave()
+      return false
+    }
+    enter(.sent, batch.call)
+    return true
+  }
+
   /// Sends another message of a stream that has not ended.
   func send(_ message: consuming CallMessage, on call: Call) {
     guard call.slot >= 0, let requests = call.requests, !requests.isFinished else { return }
@@ -110,6 +134,7 @@ package final class Channel {
   /// Ends `call` without another word to its delegate. A call that is not under way is left alone.
   package func cancel(_ call: Call) {
     guard call.slot >= 0, !leave(call) else { return }
+    count(call, .canceled)
     reset(call)
   }
 
@@ -117,8 +142,23 @@ package final class Channel {
   package func end(_ call: Call, with status: GRPCStatus) {
     guard call.slot >= 0 else { return }
     let delegate = call.delegate
-    if !leave(call) { reset(call) }
+    if call.retry.attempts == 0 && !status.isOK { unsent &+= 1 }
+    if !leave(call) {
+      count(call, status.code)
+      reset(call)
+    }
     delegate.call(call, endedWith: status)
+  }
+
+  /// Ends `call` from this side; where it waits in a queue it leaves that before its delegate hears of it.
+  func giveUp(_ call: Call, with status: GRPCStatus) {
+    guard call.slot >= 0 else { return }
+    if call.place != nil {
+      count(call, status.code)
+      call.stream.connection?.reset(call)
+      if owner?.channel(self, takesBack: call, after: status) == true { return }
+    }
+    end(call, with: status)
   }
 
   func reset(_ call: Call) {
@@ -192,6 +232,10 @@ package final class Channel {
     guard call.slot >= 0 else { return }
     if call.isWatched { watched.remove(call) } else { resting.remove(call) }
     call.place?.abandon()
+    if let batch = call.batch {
+      call.batch = nil
+      batch.isLeft(by: call)
+    }
   }
 
   /// Moves `call` to another phase, and to the list it then belongs to.
@@ -214,7 +258,7 @@ package final class Channel {
   private func submit(_ call: Call) {
     guard let subchannel = subchannel(for: call), let connection = subchannel.connection else { return }
     do {
-      call.attempts += 1
+      call.retry.isSent()
       try connection.submit(call)
       call.place?.isSent()
       enter(.sent, call)
@@ -235,7 +279,7 @@ package final class Channel {
   }
 
   /// The member that a call goes to; nil where there is no connection.
-  private func subchannel(for call: Call) -> Subchannel? {
+  func subchannel(for call: Call) -> Subchannel? {
     if !hasTurned {
       hasTurned = true
       turn = (turn + 1) % subchannels.count
@@ -245,7 +289,7 @@ package final class Channel {
     for step in subchannels.indices {
       let subchannel = subchannels[(turn + step) % subchannels.count]
       // The member may have died of it. An endpoint that is all there is may be the address of several.
-      if hasChoice && subchannel.endpoint == call.lostAt { continue }
+      if hasChoice && subchannel.endpoint == call.retry.lostAt { continue }
       guard let rank = subchannel.rank(failedAt: call.failedAt) else { continue }
       if rank == .none { return subchannel }
       if best == nil || rank < least { (best, least) = (subchannel, rank) }
@@ -255,23 +299,27 @@ package final class Channel {
 
   /// A call's stream at `member` has ended. The call goes on where it may be repeated, else its delegate hears of it.
   func ended(_ call: Call, at subchannel: Subchannel, _ status: GRPCStatus, isUnexecuted: Bool) {
+    count(call, status.code, at: subchannel)
     // One that a member sends for itself.
     guard call.slot >= 0 else { return call.delegate.call(call, endedWith: status) }
+    if let batch = call.batch {
+      drop(call)
+      return batch.ended(at: subchannel, status, isUnexecuted: isUnexecuted)
+    }
     if call.delegate === abandonedCalls {
       drop(call)
       return abandonedCalls.call(call, endedWith: status)
     }
     if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { subchannel.isOfNoUse() }
-    if isUnexecuted { call.refusals += 1 }
-    if status.isLoss && !isUnexecuted { call.isLost(at: subchannel.endpoint) }
-    if mayRepeat(call, after: status, isUnexecuted: isUnexecuted) {
+    let ending = RetryPolicy.Ending(
+      status: status, isUnexecuted: isUnexecuted, hasAnswered: call.hasReceivedMessage, endpoint: subchannel.endpoint)
+    let decision = call.retry.ended(
+      ending, isRepeatable: call.method.isRepeatable, requiresLeader: call.requiresLeader, members: subchannels.count)
+    if decision != .over, !isClosed {
+      repeats &+= 1
       enter(.waiting, call)
       call.failedAt = ObjectIdentifier(subchannel)
-      // One wait for each round of a quorum, as clientv3's.
-      let quorum = subchannels.count / 2 + 1
-      let isFirst = isUnexecuted && call.attempts == 1
-      call.notBefore =
-        isFirst || call.attempts % quorum != 0 ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
+      call.notBefore = decision == .again ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
       call.patience = loop.now + configuration.dialTimeout
       if call.notBefore == 0 { submit(call) }
       return
@@ -298,11 +346,7 @@ package final class Channel {
       if now >= call.deadline {
         let reason = call.phase == .waiting && subchannel(for: call) == nil ? ": \(trouble)" : ""
         let status = Self.isLate(call, reason: reason)
-        if call.place != nil {
-          call.stream.connection?.reset(call)
-          if owner?.channel(self, takesBack: call, after: status) == true { continue }
-        }
-        end(call, with: status)
+        giveUp(call, with: status)
       } else if call.phase == .waiting {
         if now >= call.notBefore { submit(call) }
         if call.phase == .waiting && now >= call.patience {
@@ -315,6 +359,9 @@ package final class Channel {
       deadlines.stop()
     }
   }
+
+  /// How many calls are under way, those that wait for something included.
+  var callCount: Int { watched.calls.count + resting.calls.count }
 
   // MARK: - Members
 
@@ -353,7 +400,12 @@ package final class Channel {
   /// so.
   func move(callsOf subchannel: Subchannel, after status: GRPCStatus) {
     guard hasChoice, hasBetter(than: subchannel) else { return }
-    giveUp(calls(at: subchannel).filter { mayMove($0, after: status) }, at: subchannel, status)
+    let calls = calls(at: subchannel).filter { call in
+      call.retry.mayMove(
+        after: status, isRepeatable: call.method.isRepeatable, isResumable: call.method.isResumable,
+        hasAnswered: call.hasReceivedMessage)
+    }
+    giveUp(calls, at: subchannel, status)
   }
 
   /// Ends the streams of calls at a member; the calls go on where they may be repeated.

@@ -30,6 +30,8 @@ final class Connection {
   private var keepalive: ConnectionKeepalive!
   /// Goes on with reading in another turn of the loop.
   private var comeBack: LoopTimer?
+  /// Whether reads may travel together here.
+  private(set) lazy var transactions = TransactionProbe(connection: self, loop: loop)
   /// So many reads of 128 KiB are made in one turn.
   private static let maxReads = 16
 
@@ -254,6 +256,7 @@ final class Connection {
   func submit(_ call: Call) throws(HTTP2Error) {
     try session.submit(call)
     call.endpoint = endpoint
+    call.sentAt = preciseTime
     hasOutput = true
     keepalive.asked()
   }
@@ -310,7 +313,9 @@ final class Connection {
       switch event {
       case .begin(let length) where length > call.maxBytes:
         return refuse(call, "a message of \(length) bytes, where \(call.maxBytes) are enough")
-      case .begin(let length): call.delegate.call(call, willReceive: length)
+      case .begin(let length):
+        if call.isSingleRead { subchannel.channel.batcher?.note(call, length: length) }
+        call.delegate.call(call, willReceive: length)
       case .bytes(let bytes): call.delegate.call(call, received: bytes)
       case .end: call.delegate.callReceivedMessage(call)
       case .violation(let text): return refuse(call, text)

@@ -311,6 +311,14 @@ private func onFrame(
     session.connection.streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
     return 0
   }
+  if header.type == NGHTTP2_HEADERS.rawValue, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue == 0,
+    let call = session.call(ofStream: header.stream_id), call.stream.isKnownForeign
+  {
+    // Its status says what there is to say; the body may be long, or without an end.
+    session.reset(call)
+    session.connection.streamClosed(of: call, code: NGHTTP2_CANCEL.rawValue)
+    return 0
+  }
   switch UInt32(header.type) {
   case NGHTTP2_SETTINGS.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
     session.connection.receivedSettings()

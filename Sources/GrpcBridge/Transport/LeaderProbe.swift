@@ -11,8 +11,7 @@ internal import SwiftProtobuf
 /// created, so that it needs no token. The first request asks for a watch, as etcd answers that in any case; then it is
 /// idle.
 final class LeaderProbe: CallDelegate {
-  private static let method = CallMethod(
-    path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true)
+  private static let method = EtcdRPC.watch.method
   private static let question = Etcdserverpb_WatchRequest.with {
     // No key stands for the first one there can be, a single zero.
     $0.createRequest.watchID = 1

@@ -10,14 +10,20 @@ final class Subchannel {
   /// How many connections were begun, the current one included.
   private(set) var connectionCount = 0
   /// Connections that finish what they have.
-  private var draining: [Connection] = []
+  private(set) var draining: [Connection] = []
   /// Why there is no connection.
   private(set) var trouble = "not connected yet"
   /// Whether the lack of a connection has been reported.
   private var isTroubled = false
+  /// When the lack of a connection was reported the last time.
+  private var lastWarning: UInt64?
+  /// A member that takes connections and closes them is reported once in so many milliseconds.
+  private static let warningInterval: UInt64 = 30_000
   private var isRetired = false
   private var backoff: Backoff
   private var readySince: UInt64 = 0
+  /// What its calls have come to.
+  let counts: CallCounts
   private let loop: EventLoop
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
   private lazy var leaderProbe = LeaderProbe(subchannel: self, loop: loop)
@@ -28,6 +34,7 @@ final class Subchannel {
     self.channel = channel
     self.loop = loop
     backoff = channel.configuration.backoff
+    counts = channel.counts(of: endpoint)
     redial.start(after: 0)
   }
 
@@ -71,6 +78,7 @@ final class Subchannel {
     let connection = Connection(loop: loop, subchannel: self)
     self.connection = connection
     connectionCount += 1
+    counts.connects &+= 1
     connection.start(timeout: channel.configuration.dialTimeout)
   }
 
@@ -106,10 +114,15 @@ final class Subchannel {
     self.connection = nil
     trouble = "\(endpoint.authority): \(reason)"
     if !isRetired {
+      counts.failures &+= 1
+      let isNew = !isTroubled && (hasServed || lastWarning.map { loop.now - $0 >= Self.warningInterval } ?? true)
       channel.logger.log(
-        level: isTroubled ? .debug : .warning, "no connection to etcd",
+        level: isNew ? .warning : .debug, "no connection to etcd",
         metadata: ["endpoint": "\(endpoint)", "reason": "\(reason)"])
-      isTroubled = true
+      if isNew {
+        isTroubled = true
+        lastWarning = loop.now
+      }
       // A connection that has served for a while earns its endpoint a quick return.
       if hasServed { backoff.reset() }
       readySince = 0

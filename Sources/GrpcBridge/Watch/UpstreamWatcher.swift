@@ -1,3 +1,5 @@
+import ProtobufWire
+
 /// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a
 /// watcher.
 struct WatchSpec: Hashable {
@@ -16,11 +18,10 @@ struct WatchSpec: Hashable {
   /// The request for a watcher of one's own.
   func creation(watchID: Int64, startRevision: Int64) -> CallMessage {
     var creation = request
-    creation.append(field: 3, varint: UInt64(bitPattern: startRevision))
-    creation.append(field: 7, varint: UInt64(bitPattern: watchID))
-    var message: [UInt8] = [1 << 3 | 2]
-    message.append(varint: UInt64(creation.count))
-    message += creation
+    creation.append(field: 3, startRevision)
+    creation.append(field: 7, watchID)
+    var message: [UInt8] = []
+    message.append(field: 1, creation)
     return CallMessage(copying: message)
   }
 }
@@ -119,7 +120,7 @@ final class UpstreamWatcher {
 
   /// Whether creating it again may end another member: two have been lost with it, or a few with one that has been kept
   /// before. A watch outlives any number of members; this is about those that die one after the other within a moment.
-  var isDangerous: Bool { losses >= (isProven ? 5 : Channel.maxLosses) }
+  var isDangerous: Bool { losses >= (isProven ? 5 : RetryPolicy.maxLosses) }
 
   // MARK: - Readers
 
@@ -191,7 +192,9 @@ final class UpstreamWatcher {
   }
 
   /// Events or a progress notification have come.
-  func received(_ message: WatchMessage) {
+  ///
+  /// - Returns: how many events are passed on.
+  func received(_ message: WatchMessage) -> Int {
     quietMarks = 0
     // A member that serves the watcher has outlived its creation.
     isProven = true
@@ -202,11 +205,12 @@ final class UpstreamWatcher {
       let old = position
       position = max(position, message.revision)
       let response = WatchResponse(header: message.header)
-      return deliver(from: old) { watch in
+      deliver(from: old) { watch in
         if watch.wantsProgress && message.revision >= watch.position { watch.pass(response) }
       }
+      return 0
     }
-    guard let response = assembler.take(message) else { return }
+    guard let response = assembler.take(message) else { return 0 }
     let old = position
     position = max(position, response.lastRevision)
     if position > creationRevision { isCaughtUp = true }
@@ -218,6 +222,7 @@ final class UpstreamWatcher {
         watch.pass(rest)
       }
     }
+    return response.marks.count
   }
 
   /// etcd has named its progress, a good while after the last time.

@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import EtcdSchema
 internal import SwiftProtobuf
 
@@ -28,7 +29,7 @@ package final class WatchClient {
   /// Whether an answer about progress is owed to the client.
   private(set) var awaitsProgress = false
   /// Why creations are refused without asking etcd: to be told once there is a header for that.
-  private var refusals: ArraySlice<String> = []
+  private var refusals: Deque<String> = []
   private var isOver = false
   private var hasBeenToldAnything = false
 
@@ -54,6 +55,7 @@ package final class WatchClient {
 
   /// Whether any watch is left.
   var hasWatches: Bool { !watches.isEmpty }
+  var watchCount: Int { watches.count }
 
   /// Whether there is anything that the client may still hear of.
   package var hasAnythingToTell: Bool { hasWatches || !refusals.isEmpty }
@@ -222,6 +224,7 @@ package final class WatchClient {
   func received(_ response: WatchResponse, of watch: Watch, as id: Int64) {
     guard !isOver else { return }
     hasBeenToldAnything = true
+    hub.counts.delivered &+= UInt64(response.marks.count)
     delegate.watchClient(self, received: response, watchID: id)
     // The delegate may have ended the client, by a request that had waited for this.
     guard !isOver else { return }

@@ -22,6 +22,8 @@ package final class WatchHub {
   let maxWatchBytes: Int
   let logger: Logger
   private var streams: [CallCredentials: WatchStream] = [:]
+  /// What watches have come to.
+  var counts = WatchCounts()
   private(set) var isClosed = false
 
   init(
@@ -44,6 +46,11 @@ package final class WatchHub {
     let client = WatchClient(hub: self, caller: caller, delegate: delegate)
     stream(for: client).add(client)
     return client
+  }
+
+  /// How many watches clients have, and how many watchers there are for them.
+  var sizes: (watches: Int, watchers: Int) {
+    streams.values.reduce((0, 0)) { ($0.0 + $1.watchCount, $0.1 + $1.watcherCount) }
   }
 
   func stream(for client: WatchClient) -> WatchStream {

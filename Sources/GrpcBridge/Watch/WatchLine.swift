@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import EtcdSchema
 import EventLoop
 internal import SwiftProtobuf
@@ -8,8 +9,7 @@ internal import SwiftProtobuf
 /// Most watchers of a user share a line. One whose creation etcd may find too large has a line of its own, and so has
 /// one that is suspected of having ended a shared line: etcd ends a gRPC stream for the sake of a single request.
 final class WatchLine {
-  private static let method = CallMethod(
-    path: "/etcdserverpb.Watch/Watch", isRepeatable: false, isStream: true, requiresLeader: true, isResumable: true)
+  private static let method = CallMethod(EtcdRPC.watch.traits, isResumable: true)
   /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
   private static let maxBytes = 1 << 29
   /// How large, in bytes, a request on a shared line may be. etcd takes `--max-request-bytes` and 512 KiB more,
@@ -27,9 +27,7 @@ final class WatchLine {
   /// Watchers by etcd's watch ID.
   private(set) var live: [Int64: UpstreamWatcher] = [:]
   /// Watchers whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
-  private var creating: [UpstreamWatcher] = []
-  /// How many of them have been answered.
-  private var answeredCount = 0
+  private(set) var creating: Deque<UpstreamWatcher> = []
   /// The watch ID of the last creation. We choose them ourselves: 3.5.1 refuses a watch without an ID in the name of
   /// the first one on the stream, and sends that one no more events.
   private var lastID: Int64 = 0
@@ -53,10 +51,7 @@ final class WatchLine {
   }
 
   /// Whether etcd may be given another creation.
-  var takesCreations: Bool { creating.count - answeredCount < Self.maxCreating }
-
-  /// The watchers whose creation etcd has not answered.
-  var unanswered: ArraySlice<UpstreamWatcher> { creating[answeredCount...] }
+  var takesCreations: Bool { creating.count < Self.maxCreating }
 
   // MARK: - To etcd
 
@@ -124,13 +119,8 @@ final class WatchLine {
 
   /// etcd answers the oldest creation.
   private func answered(_ message: WatchMessage) {
-    guard let watcher = unanswered.first else {
+    guard let watcher = creating.popFirst() else {
       return misunderstood("a watch was created that nobody asked for")
-    }
-    answeredCount += 1
-    if answeredCount == creating.count {
-      creating.removeAll(keepingCapacity: true)
-      answeredCount = 0
     }
     if !message.isCanceled {
       live[message.watchID] = watcher

@@ -1,3 +1,5 @@
+import ProtobufWire
+
 /// A `WatchResponse` as etcd sent it, taken apart as far as sharing and resuming watches needs: field numbers are those
 /// of etcd's `rpc.proto` and `kv.proto`.
 struct WatchMessage {
@@ -22,12 +24,12 @@ struct WatchMessage {
   private(set) var control: [UInt8] = []
   private(set) var events: [Event] = []
 
-  /// - Throws: `ProtobufPullParser.Malformed` where the bytes are no such message.
-  init(_ bytes: [UInt8]) throws(ProtobufPullParser.Malformed) {
+  /// - Throws: `WireError` where the bytes are no such message.
+  init(_ bytes: [UInt8]) throws(WireError) {
     self.bytes = bytes
-    var fault: ProtobufPullParser.Malformed?
+    var fault: WireError?
     bytes.withUnsafeBytes { bytes in
-      do throws(ProtobufPullParser.Malformed) { try parse(bytes) } catch { fault = error }
+      do throws(WireError) { try parse(bytes) } catch { fault = error }
     }
     if let fault { throw fault }
   }
@@ -46,7 +48,7 @@ struct WatchMessage {
 
   private init() { bytes = [] }
 
-  private mutating func parse(_ bytes: UnsafeRawBufferPointer) throws(ProtobufPullParser.Malformed) {
+  private mutating func parse(_ bytes: UnsafeRawBufferPointer) throws(WireError) {
     var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
     while let field = try fields.next() {
       switch field.number {
@@ -82,17 +84,17 @@ struct WatchMessage {
   /// `Event.kv.mod_revision`: of a deletion, the revision of the deletion.
   private static func revision(
     ofEvent range: Range<Int>, _ bytes: UnsafeRawBufferPointer
-  ) throws(ProtobufPullParser.Malformed) -> Int64 {
+  ) throws(WireError) -> Int64 {
     var fields = ProtobufPullParser(bytes, in: range)
     while let field = try fields.next() {
       if field.number == 2 { return try number(3, of: bytes, in: field.content) }
     }
-    throw ProtobufPullParser.Malformed()
+    throw .unexpectedFields
   }
 
   private static func number(
     _ number: Int, of bytes: UnsafeRawBufferPointer, in range: Range<Int>
-  ) throws(ProtobufPullParser.Malformed) -> Int64 {
+  ) throws(WireError) -> Int64 {
     var fields = ProtobufPullParser(bytes, in: range)
     while let field = try fields.next() {
       if field.number == number { return Int64(bitPattern: field.value) }

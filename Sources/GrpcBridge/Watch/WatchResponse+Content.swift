@@ -1,3 +1,5 @@
+import ProtobufWire
+
 /// What a response says, for those who put it in other words than etcd's `WatchResponse`.
 extension WatchResponse {
   package enum News {

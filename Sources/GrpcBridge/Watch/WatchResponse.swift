@@ -1,3 +1,5 @@
+import ProtobufWire
+
 /// What a watch has to tell: one object for all readers of the same watch.
 ///
 /// It is immutable but for what its readers render of it, which is kept here so that it is made once. Belongs to one
@@ -54,13 +56,9 @@ package final class WatchResponse {
 
   static func refusal(asCreated: Bool, reason: String) -> [UInt8] {
     var control: [UInt8] = []
-    if asCreated { control.append(field: 3, varint: 1) }
-    control.append(field: 4, varint: 1)
-    if !reason.isEmpty {
-      control.append(6 << 3 | 2)
-      control.append(varint: UInt64(reason.utf8.count))
-      control += reason.utf8
-    }
+    control.append(field: 3, asCreated)
+    control.append(field: 4, true)
+    if !reason.isEmpty { control.append(field: 6, Array(reason.utf8)) }
     return control
   }
 
@@ -100,12 +98,10 @@ package final class WatchResponse {
     var start: [UInt8] = []
     // Of a part that looks whole, nobody may think that it goes as far as what follows.
     let header = part == .whole ? headerOfPart : header
-    start.append(1 << 3 | 2)
-    start.append(varint: UInt64(header.count))
-    start += header
-    start.append(field: 2, varint: UInt64(bitPattern: watchID))
+    start.append(field: 1, header)
+    start.append(field: 2, watchID)
     start += control
-    if part == .fragment { start.append(field: 7, varint: 1) }
+    start.append(field: 7, part == .fragment)
     start.withUnsafeBytes(body)
     if !events.isEmpty { events.withUnsafeBytes(body) }
   }
@@ -119,7 +115,7 @@ package final class WatchResponse {
       var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
       while let field = try? fields.next() {
         if field.number == 3 {
-          result.append(field: 3, varint: UInt64(bitPattern: revision))
+          result.append(field: 3, revision)
         } else {
           result += bytes[field.whole]
         }

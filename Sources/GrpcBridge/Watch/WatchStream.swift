@@ -1,3 +1,4 @@
+internal import DequeModule
 internal import EtcdSchema
 import EventLoop
 import Logging
@@ -24,7 +25,7 @@ final class WatchStream {
   /// Watchers by what they watch.
   private var groups: [WatchSpec: WatchGroup] = [:]
   /// Watchers that wait until etcd has answered earlier creations.
-  private var queue: ArraySlice<UpstreamWatcher> = []
+  private var queue: Deque<UpstreamWatcher> = []
   private(set) var clients: Set<ClientReference> = []
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
@@ -50,6 +51,9 @@ final class WatchStream {
   }
 
   var isUnused: Bool { clients.isEmpty }
+  /// How many watches clients have, and how many watchers there are for them.
+  var watchCount: Int { clients.reduce(0) { $0 + $1.client.watchCount } }
+  var watcherCount: Int { groups.values.reduce(0) { $0 + $1.watchers.count } }
 
   // MARK: - Clients
 
@@ -198,7 +202,8 @@ final class WatchStream {
     if message.isCanceled {
       end(watcher, with: message)
     } else {
-      watcher.received(message)
+      let count = watcher.received(message)
+      hub.counts.received &+= UInt64(count)
       merge(watcher)
     }
   }
@@ -218,6 +223,7 @@ final class WatchStream {
   }
 
   private func created(_ watcher: UpstreamWatcher, _ message: WatchMessage) {
+    if watcher.wasCreated { hub.counts.resumed &+= 1 }
     watcher.created(message, at: loop.now)
     guard watcher.readerCount == 0 else { return merge(watcher) }
     close(watcher)
@@ -338,7 +344,7 @@ final class WatchStream {
 
   /// A line has ended. Watches go on where they were, on another one, if there is hope.
   func line(_ old: WatchLine, endedWith status: GRPCStatus) {
-    let suspects = old.unanswered
+    let suspects = old.creating
     let wasOfUse = old.wasOfUse
     if status.isLoss { for watcher in allWatchers where watcher.line === old { watcher.wasLost(at: loop.now) } }
     forget(old)

@@ -1,9 +1,10 @@
+import EtcdSchema
 import GrpcBridge
 import TestSupport
 import Testing
 
 /// The end of a client.
-@Suite struct ClientCloseTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct ClientCloseTests {
   @Test func whatIsUnderWayEndsWithAnErrorAndSoDoesWhatComes() async throws {
     let peer = try ScriptedPeer { _ in [.headers(.grpcResponse)] }
     let client = try EtcdClient(endpoints: [peer.endpoint])
@@ -20,12 +21,12 @@ import Testing
       + (0..<20).map { _ in Task { _ = try await client.status(endpoint: peer.endpoint) } }
     // All calls are there; watches and keepalives share a stream each.
     try await peer.wait(for: "everything") { record in
-      record.streams(of: "/etcdserverpb.KV/Put").count == calls
-        && record.streams(of: "/etcdserverpb.Maintenance/Snapshot").count == streams
-        && record.streams(of: "/v3electionpb.Election/Observe").count == streams
-        && record.streams(of: "/etcdserverpb.Maintenance/Status").count == 20
-        && record.streams(of: "/etcdserverpb.Lease/LeaseKeepAlive").first?.messages.isEmpty == false
-        && record.streams(of: "/etcdserverpb.Watch/Watch").first?.messages.isEmpty == false
+      record.streams(of: EtcdRPC.put.path).count == calls
+        && record.streams(of: EtcdRPC.snapshot.path).count == streams
+        && record.streams(of: EtcdRPC.observe.path).count == streams
+        && record.streams(of: EtcdRPC.status.path).count == 20
+        && record.streams(of: EtcdRPC.leaseKeepAlive.path).first?.messages.isEmpty == false
+        && record.streams(of: EtcdRPC.watch.path).first?.messages.isEmpty == false
     }
     client.close()
     for task in tasks { await expectError(.clientClosed) { try await task.value } }

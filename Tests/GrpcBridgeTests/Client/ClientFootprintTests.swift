@@ -1,3 +1,4 @@
+import EtcdSchema
 import GrpcBridge
 import TestSupport
 import Testing
@@ -20,8 +21,8 @@ import Testing
     let token: [UInt8] = [0x12, 1, 0x74]
     let peer = try ScriptedPeer { call in
       switch call.path {
-      case "/etcdserverpb.Watch/Watch", "/etcdserverpb.Lease/LeaseKeepAlive": [.headers(.grpcResponse)]
-      case "/etcdserverpb.Auth/Authenticate": .message(token)
+      case EtcdRPC.watch.path, EtcdRPC.leaseKeepAlive.path: [.headers(.grpcResponse)]
+      case EtcdRPC.authenticate.path: .message(token)
       default: .message([])
       }
     }
@@ -46,13 +47,13 @@ import Testing
           _ = try await slow.next()
           let value = Bytes(repeatElement(1, count: 100_000))
           try await client.put("k", value)
-          let before = residentBytesInUse()
+          let before = bytesInUse()
           var revisions: [Int64] = []
           for _ in 0..<800 { revisions.append(try await client.put("k", value).header.revision) }
           // Somebody else sees them all, so that the slow one could have, too.
           var fast = client.watch("k", from: revisions[0]).makeAsyncIterator()
           for revision in revisions { #expect(try await fast.next()?.revision == revision) }
-          let grown = residentBytesInUse() - before
+          let grown = bytesInUse() - before
           // Two watches, each with its backlog of 8 MiB and a response at hand of up to 4 MiB.
           #expect(grown < 32 << 20, "80 MB of events that wait take \(grown) bytes")
           var found: [Int64] = []
@@ -67,9 +68,9 @@ import Testing
 /// Expects memory, threads and descriptors to stay what they were after a tenth of the cycles.
 private func expectFlat(cycles: Int, _ cycle: () async throws -> Void) async throws {
   for _ in 0..<cycles / 10 { try await cycle() }
-  let (memory, threads, descriptors) = (residentBytes(), threadCount(), descriptorCount())
+  let (memory, threads, descriptors) = (bytesInUse(), threadCount(), descriptorCount())
   for _ in 0..<cycles { try await cycle() }
-  let grown = residentBytes() - memory
+  let grown = bytesInUse() - memory
   #expect(grown < 3 << 20, "\(cycles) clients have left \(grown) bytes")
   #expect(threadCount() <= threads)
   #expect(descriptorCount() <= descriptors)

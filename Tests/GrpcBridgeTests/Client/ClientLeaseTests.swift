@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Leases, against real etcds.
-@Suite struct ClientLeaseTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct ClientLeaseTests {
   @Test(arguments: ClientSetting.all)
   func leasesTakeTheirKeysAlong(setting: ClientSetting) async throws {
     try await withClient(setting) { client, _ in

@@ -6,8 +6,8 @@ import Testing
 @testable import GrpcBridge
 
 /// Time limits, cancellation and the sizes of messages.
-@Suite struct ClientLimitTests {
-  private static let put = "/etcdserverpb.KV/Put"
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct ClientLimitTests {
+  private static let put = EtcdRPC.put.path
 
   @Test func aCancelledCallIsResetUpstream() async throws {
     try await withScriptedClient(script: { _ in .hang }) { client, peer in
@@ -126,7 +126,7 @@ import Testing
       // 2 GiB, and all of it the same MiB of memory.
       let put = Etcdserverpb_RequestOp.with { $0.requestPut.value = .init(count: 1 << 20) }
       let request = Etcdserverpb_TxnRequest.with { $0.success = Array(repeating: put, count: 2048) }
-      await expectError(.internal) { try await client.call(EtcdMethod.txn, request, .usual(nil)) }
+      await expectError(.internal) { try await client.call(EtcdRPC.txn, request, .usual(nil)) }
       #expect(peer.record.streams.isEmpty)
       try await client.put("k", "v")
       #expect(peer.record.streams.count == 1)

@@ -9,8 +9,8 @@ import Testing
 @testable import GrpcBridge
 
 /// Endpoints that follow the member list.
-@Suite struct EndpointSyncTests {
-  private static let path = "/etcdserverpb.Cluster/MemberList"
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct EndpointSyncTests {
+  private static let path = EtcdRPC.memberList.path
 
   private static func answer(_ members: [(name: String, urls: [String], isLearner: Bool)]) -> ScriptedPeer.Answer {
     let response = Etcdserverpb_MemberListResponse.with {
@@ -80,7 +80,7 @@ import Testing
 
   @Test func theUserAsks() async throws {
     let (_, record) = try await Self.reports(1, user: BasicCredentials(user: "ann", password: "secret")) { call in
-      guard call.path == "/etcdserverpb.Auth/Authenticate" else {
+      guard call.path == EtcdRPC.authenticate.path else {
         return Self.answer([("a", ["http://10.0.0.1:2379"], false)])
       }
       let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "ann.1" }

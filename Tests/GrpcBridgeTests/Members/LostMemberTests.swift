@@ -6,11 +6,11 @@ import Testing
 @testable import GrpcBridge
 
 /// Requests that members die of: two are enough to know.
-@Suite struct LostMemberTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct LostMemberTests {
   private static let read = CallMethod(path: "/test/Read", isRepeatable: true)
   private static let other = CallMethod(path: "/test/Other", isRepeatable: true)
-  private static let keepAlive = "/etcdserverpb.Lease/LeaseKeepAlive"
-  private static let watch = "/etcdserverpb.Watch/Watch"
+  private static let keepAlive = EtcdRPC.leaseKeepAlive.path
+  private static let watch = EtcdRPC.watch.path
   private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]
 
   /// Three members that die of what has the path.
@@ -165,7 +165,7 @@ import Testing
     let event = Etcdserverpb_WatchResponse.with { $0.events = [.with { $0.kv.modRevision = 1 }] }
     for _ in 0..<100 {
       watcher.created(try WatchMessage(created.serializedBytes()), at: 0)
-      watcher.received(try WatchMessage(event.serializedBytes()))
+      _ = watcher.received(try WatchMessage(event.serializedBytes()))
       watcher.wasLost(at: 1)
       watcher.state = .waiting
       #expect(!watcher.isDangerous)
@@ -181,9 +181,9 @@ import Testing
 
 extension ScriptedPeer.Call {
   /// Whether it is the one by which the channel itself finds out whether a member is of use.
-  fileprivate var isSentinel: Bool { path == "/etcdserverpb.Watch/Watch" }
+  fileprivate var isSentinel: Bool { path == EtcdRPC.watch.path }
 }
 
 extension ScriptedPeer.Stream {
-  fileprivate var isSentinel: Bool { headers[":path"] == "/etcdserverpb.Watch/Watch" }
+  fileprivate var isSentinel: Bool { headers[":path"] == EtcdRPC.watch.path }
 }

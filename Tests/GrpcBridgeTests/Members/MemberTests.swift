@@ -1,3 +1,4 @@
+import EtcdSchema
 import EventLoop
 import Synchronization
 import TestSupport
@@ -6,8 +7,8 @@ import Testing
 @testable import GrpcBridge
 
 /// Where calls go while there are several members.
-@Suite struct MemberTests {
-  private static let leaderProbe = "/etcdserverpb.Watch/Watch"
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct MemberTests {
+  private static let leaderProbe = EtcdRPC.watch.path
   private static let repeatable = CallMethod(path: "/test/Read", isRepeatable: true)
   private static let watch = CallMethod(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
   private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]

@@ -22,8 +22,10 @@ final class BridgeFixture: Sendable {
     self.peer = peer
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let endpoints = try ([peer] + others).map { try Endpoint($0.endpoint) }
-    authenticator = try Authenticator(
+    let authenticator = try Authenticator(
       endpoints: endpoints, channel: .init(), configuration: .init(), logger: logger, channelLogger: logger)
+    try authenticator.start()
+    self.authenticator = authenticator
     let loop = try EventLoop()
     let bridge = Bridge(
       loop: loop, endpoints: endpoints, authenticator: authenticator, configuration: configuration, logger: logger)
@@ -62,6 +64,47 @@ final class BridgeFixture: Sendable {
       for message in messages.dropFirst() { bridge.value.send(CallMessage(copying: message), on: call) }
     }
     return recorded
+  }
+
+  /// Who makes calls.
+  enum User: Sendable {
+    case nobody
+    case token(String)
+    case basic(BasicCredentials)
+  }
+
+  /// Starts a call with each of these messages, all in one turn of the loop.
+  ///
+  /// - Parameters:
+  ///   - timeouts: those of the first calls; the others have none.
+  ///   - also: what else is done in the turn.
+  func startTogether(
+    _ method: CallMethod, _ messages: [[UInt8]], for user: User = .nobody, timeouts: [UInt64?] = [],
+    reaction: @escaping RecordedCall.Reaction = { _, _, _ in },
+    also: @escaping @Sendable (Bridge, [Call]) -> Void = { _, _ in }
+  ) async -> [RecordedCall] {
+    let all = messages.map { _ in RecordedCall(bridge: bridge, reaction: reaction) }
+    calls.withLock { $0 += all }
+    await run { [loop] bridge in
+      let credentials: CallCredentials =
+        switch user {
+        case .nobody: .none
+        case .token(let token): .token(Token(token.utf8))
+        case .basic(let credentials): .user(bridge.keep(credentials))
+        }
+      var started: [Call] = []
+      for (index, (recorded, message)) in zip(all, messages).enumerated() {
+        let timeout = index < timeouts.count ? timeouts[index] : nil
+        let call = Call(
+          method, message: CallMessage(copying: message), timeout: timeout.map { GRPCTimeout(milliseconds: $0) },
+          delegate: recorded)
+        recorded.call = LoopBound(call, loop: loop.value)
+        bridge.start(call, for: Caller(credentials, peer: .itself))
+        started.append(call)
+      }
+      also(bridge, started)
+    }
+    return all
   }
 
   /// Makes a value of the bridge's thread fit to be held by the test's.

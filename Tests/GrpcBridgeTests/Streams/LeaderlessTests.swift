@@ -1,10 +1,11 @@
+import EtcdSchema
 import GrpcBridge
 import Synchronization
 import TestSupport
 import Testing
 
 /// Members that have lost their cluster.
-@Suite struct LeaderlessTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct LeaderlessTests {
   private static let noLeader = "etcdserver: no leader"
   private static let watch = CallMethod(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
 
@@ -17,7 +18,7 @@ import Testing
       let peers = try (0..<2).map { number in
         try ScriptedPeer { [unowned self] call in
           // What the channel itself asks comes to nothing.
-          guard call.path != "/etcdserverpb.Watch/Watch" else { return .failure(12, "unknown service") }
+          guard call.path != EtcdRPC.watch.path else { return .failure(12, "unknown service") }
           return isLeaderless(number) ? leaderless(call) : other(call)
         }
       }

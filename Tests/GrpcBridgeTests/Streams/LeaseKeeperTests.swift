@@ -8,8 +8,8 @@ import Testing
 @testable import GrpcBridge
 
 /// Keepalives of many clients over one stream.
-@Suite struct LeaseKeeperTests {
-  private static let path = "/etcdserverpb.Lease/LeaseKeepAlive"
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct LeaseKeeperTests {
+  private static let path = EtcdRPC.leaseKeepAlive.path
 
   private static func response(_ lease: Int64, ttl: Int64 = 60) -> [UInt8] {
     let response = Etcdserverpb_LeaseKeepAliveResponse.with {

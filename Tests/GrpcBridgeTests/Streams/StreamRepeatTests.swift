@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Streams that are begun again, and those that must not be.
-@Suite struct StreamRepeatTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct StreamRepeatTests {
   private static let messages: [[UInt8]] = [[1], [2, 2], []]
 
   @Test func aRefusedStreamIsRepeatedWithAllMessages() async throws {
@@ -73,7 +73,7 @@ import Testing
 
   @Test func aTokenIsRenewedAtTheStart() async throws {
     try await withBridge { call in
-      guard call.path == "/etcdserverpb.Auth/Authenticate" else {
+      guard call.path == EtcdRPC.authenticate.path else {
         return call.attempt == 1 ? .failure(16, "etcdserver: invalid auth token") : .messages([[9]])
       }
       let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
@@ -90,7 +90,7 @@ import Testing
 
   @Test func aTokenThatAMessageRefusesIsReplaced() async throws {
     try await withBridge { call in
-      guard call.path == "/etcdserverpb.Auth/Authenticate" else { return .messages([[9]]) }
+      guard call.path == EtcdRPC.authenticate.path else { return .messages([[9]]) }
       let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
       return .message((try? response.serializedBytes()) ?? [])
     } body: { fixture in

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Calls with several messages each way.
-@Suite struct StreamTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct StreamTests {
   @Test func messagesGoBothWaysUntilBothSidesEnd() async throws {
     let second = ScriptedPeer.Gate()
     try await withBridge { _ in
@@ -130,7 +130,7 @@ import Testing
 }
 
 /// What a delegate may do while it hears of a message.
-@Suite struct StreamReactionTests {
+@Suite(.repeatedAfterPauses(of: .seconds(1))) struct StreamReactionTests {
   private static let twoMessages: ScriptedPeer.Answer = [
     .headers(.grpcResponse), .data(grpcFrame([1]) + grpcFrame([2])),
   ]
