@@ -17,7 +17,7 @@ struct EntityTag {
     let content = text.dropFirst().dropLast()
     guard !content.contains(where: { $0 == quote || $0 < 0x21 || $0 == 0x7F }) else { return nil }
     // Written in any other way it is another tag, and 0 is what etcd says of a key that is not there.
-    let isNumber = content.allSatisfy { (0x30...0x39).contains($0) } && content.first != UInt8(ascii: "0")
+    let isNumber = content.allSatisfy(\.isDigit) && content.first != UInt8(ascii: "0")
     revision = isNumber ? Int64(String(decoding: content, as: UTF8.self)) : nil
   }
 }
@@ -41,8 +41,8 @@ enum TagCondition {
     }
     var tags: [EntityTag] = []
     for line in lines {
-      for element in line.split(separator: UInt8(ascii: ",")) where !element.trimmed.isEmpty {
-        guard let tag = EntityTag(element.trimmed) else {
+      for element in line.tagElements {
+        guard let tag = EntityTag(element) else {
           throw .badRequest("\(name): expected * or tags such as \"42\"")
         }
         tags.append(tag)

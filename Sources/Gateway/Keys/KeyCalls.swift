@@ -1,14 +1,22 @@
+import EtcdSchema
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
-/// The RPCs that `/keys` is made of.
+/// The RPCs that `/keys`, `/txn`, `/leases`, `/locks` and `/elections` are made of.
 enum KeyCalls {
-  static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: true)
-  static let put = CallMethod(path: "/etcdserverpb.KV/Put", isRepeatable: false)
-  static let deleteRange = CallMethod(path: "/etcdserverpb.KV/DeleteRange", isRepeatable: false, userNeed: .always)
-  static let txn = CallMethod(path: "/etcdserverpb.KV/Txn", isRepeatable: false, userNeed: .always, runsToEnd: true)
-  static let leaseGrant = CallMethod(path: "/etcdserverpb.Lease/LeaseGrant", isRepeatable: true, userNeed: .always)
-  static let leaseRevoke = CallMethod(path: "/etcdserverpb.Lease/LeaseRevoke", isRepeatable: true, userNeed: .always)
+  static let range = EtcdRPC.range.method
+  static let put = EtcdRPC.put.method
+  static let deleteRange = EtcdRPC.deleteRange.method
+  static let txn = EtcdRPC.txn.method
+  static let leaseGrant = EtcdRPC.leaseGrant.method
+  static let leaseRevoke = EtcdRPC.leaseRevoke.method
+  static let leaseTimeToLive = EtcdRPC.leaseTimeToLive.method
+  static let leaseLeases = EtcdRPC.leaseLeases.method
+  static let lock = EtcdRPC.lock.method
+  static let campaign = EtcdRPC.campaign.method
+  static let proclaim = EtcdRPC.proclaim.method
+  /// Far more than an answer has in which there are numbers only, in bytes.
+  static let maxNumbers = 64 << 10
 }
 
 /// A request message, behind the room for its gRPC prefix.
@@ -18,37 +26,65 @@ func keyCallMessage(capacity: Int = 64) -> ByteBuffer {
   return message
 }
 
-/// What a handler of `/keys` has to do with etcd: calls, one after the other, for whoever made the request.
-protocol KeyHandler: RequestHandler, CallDelegate {
+/// What answers a request for `/keys`, `/txn`, `/leases`, `/locks` or `/elections`.
+protocol KeyHandler: RequestHandler {
   var exchange: Exchange { get }
   var shard: Shard { get }
   var caller: Caller { get }
-  var timeout: GRPCTimeout? { get }
-  var call: Call? { get set }
 }
 
 extension KeyHandler {
-  /// Starts a call, which the handler hears of.
-  ///
-  /// - Parameter message: made with ``keyCallMessage(capacity:)``.
-  func start(_ method: CallMethod, _ message: consuming ByteBuffer) {
-    let message = CallMessage(takingOwnershipOf: message.release())
-    let call = Call(method, message: message, timeout: timeout, delegate: self)
-    self.call = call
-    shard.bridge.start(call, for: caller)
-  }
-
-  func clientIsGone() {
-    if let call { shard.bridge.cancel(call) }
-  }
-
   /// Answers with the error that a call ended with.
   func respond(with status: GRPCStatus) {
     exchange.respond(.keyError(status, hadCredentials: caller.isSomebody))
   }
 }
 
+/// One that makes calls, one after the other, for whoever made the request.
+protocol KeyCallHandler: KeyHandler, CallDelegate {
+  var timeout: GRPCTimeout? { get }
+  var call: Call? { get set }
+}
+
+extension KeyCallHandler {
+  /// Starts a call, which the handler hears of.
+  ///
+  /// - Parameters:
+  ///   - message: made with ``keyCallMessage(capacity:)``.
+  ///   - maxBytes: how large the answer may be, in bytes. One with keys in it is counted while it comes.
+  func start(_ method: CallMethod, _ message: consuming ByteBuffer, maxBytes: Int = Call.maxMessage) {
+    let message = CallMessage(takingOwnershipOf: message.release())
+    start(Call(method, message: message, timeout: timeout, delegate: self), maxBytes: maxBytes)
+  }
+
+  /// Starts a call that was made for the handler.
+  func start(_ call: Call, maxBytes: Int) {
+    call.maxBytes = maxBytes
+    self.call = call
+    shard.bridge.start(call, for: caller)
+  }
+
+  /// Ends a call, as there is no room for its answer, or for more of it.
+  func cut(_ call: Call, _ body: inout ResponseBodyBuffer, isStreaming: Bool) {
+    shard.bridge.cancel(call)
+    if isStreaming {
+      shard.end(&body, isBroken: true, to: exchange)
+    } else {
+      exchange.respond(.shortage(after: call.method))
+    }
+  }
+
+  func clientIsGone() {
+    if let call { shard.bridge.cancel(call) }
+  }
+}
+
 extension HTTPResponse {
+  /// The headers of an answer that is about a moment, at this revision.
+  static func headers(ofMoment revision: Int64) -> Headers {
+    [("X-Etcd-Revision", "\(revision)"), ("Cache-Control", "no-store")]
+  }
+
   /// The answer to a request for `/keys` the call of which ended with an error. Some that etcd counts among arguments
   /// that make no sense have a status of their own in HTTP.
   static func keyError(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {

@@ -1,11 +1,18 @@
+import EtcdSchema
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
 /// What etcd answers to a change of keys: to a `Put` or `DeleteRange` alone, or to a transaction with one of them.
 struct KeyChange: ~Copyable {
   /// The messages that such answers are made of: header, responses, and the key-value messages in them.
-  private static let alone = [0x1, 0x2]
-  private static let inTransaction = [0x1, 0x3, 0x31, 0x312, 0x32, 0x322, 0x33]
+  private static let alone = [AnswerPath.header, previous]
+  private static let inTransaction = [
+    AnswerPath.header, TxnResponsePath.operation, TxnResponsePath.range, TxnResponsePath.rangeKeyValue,
+    TxnResponsePath.put, TxnResponsePath.putPrevious, TxnResponsePath.deletion,
+  ]
+  // A `PutResponse` has a message where a `DeleteRangeResponse` has a number.
+  private static let previous = Etcdserverpb_PutResponse.Field.prevKv
+  private static let deleted = Etcdserverpb_DeleteRangeResponse.Field.deleted
 
   private let isTransaction: Bool
   private var events: ProtobufPushParser
@@ -16,12 +23,14 @@ struct KeyChange: ~Copyable {
   /// Whether the key was as it had to be.
   private(set) var hasSucceeded: Bool
   /// What was there before, where it was asked for and there was something; of a transaction that has failed, what is
-  /// there.
-  var found = KeyValueFields()
+  /// there, without the value.
+  var found: KeyValueFields
   private(set) var isFound = false
 
-  init(length: Int, isTransaction: Bool) {
+  /// - Parameter memory: where is counted what comes.
+  init(length: Int, isTransaction: Bool, _ memory: MemoryAccount) {
     self.isTransaction = isTransaction
+    found = KeyValueFields(memory)
     hasSucceeded = !isTransaction
     events = ProtobufPushParser(length: length, messages: isTransaction ? Self.inTransaction : Self.alone)
   }
@@ -32,19 +41,24 @@ struct KeyChange: ~Copyable {
   }
 
   /// - Throws: where the answer is not what it should be.
-  func finish() throws(ProtobufPushParser.Malformed) { try events.finish() }
+  func finish() throws(WireError) { try events.finish() }
 
   private mutating func take(_ event: ProtobufPushParser.Event) {
     switch (event, isTransaction) {
-    case (.number(path: 0x13, let number), _): revision = Int64(bitPattern: number)
-    case (.number(path: 0x2, let number), true): hasSucceeded = number != 0
-    case (.number(path: 0x2, let number), false), (.number(path: 0x332, let number), true):
+    case (.number(path: AnswerPath.revision, let number), _): revision = Int64(bitPattern: number)
+    case (.number(path: TxnResponsePath.succeeded, let number), true): hasSucceeded = number != 0
+    case (.number(path: Self.deleted, let number), false),
+      (.number(path: TxnResponsePath.deletedCount, let number), true):
       deletedCount = Int64(bitPattern: number)
-    case (.end(path: 0x2), false), (.end(path: 0x312), true), (.end(path: 0x322), true): isFound = true
-    case (_, false): found.take(event, ofMessageAt: 0x2)
+    case (.end(path: Self.previous), false), (.end(path: TxnResponsePath.rangeKeyValue), true),
+      (.end(path: TxnResponsePath.putPrevious), true):
+      isFound = true
+    // Of what is there instead only the version is told.
+    case (.bytes(let path, _), true) where path >> 4 == TxnResponsePath.rangeKeyValue: break
+    case (_, false): found.take(event, ofMessageAt: Self.previous)
     case (_, true):
-      found.take(event, ofMessageAt: 0x312)
-      found.take(event, ofMessageAt: 0x322)
+      found.take(event, ofMessageAt: TxnResponsePath.rangeKeyValue)
+      found.take(event, ofMessageAt: TxnResponsePath.putPrevious)
     }
   }
 }

@@ -1,5 +1,5 @@
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
 /// What a key has to be for a request to change it.
 enum KeyCondition {
@@ -41,22 +41,7 @@ enum KeyCondition {
     on key: [UInt8], operationCount: Int, operation: (inout ByteBuffer) -> Void
   ) -> ByteBuffer {
     var message = keyCallMessage(capacity: 64 + key.count * 2 + operationCount)
-    // Compare: result, target, key, and what is compared with (`etcdserverpb/kv.proto`).
-    let (result, target, field, value): (Int64, Int64, UInt8, Int64) =
-      switch self {
-      case .exists: (1, 1, 5, 0)
-      case .isAbsent: (0, 1, 5, 0)
-      // No key has a negative revision.
-      case .isOf(let revision): (0, 2, 6, revision ?? -1)
-      }
-    var compare = ByteBuffer(capacity: 32 + key.count)
-    compare.append(field: 1, result)
-    compare.append(field: 2, target)
-    compare.append(field: 3, key)
-    // A member of a oneof is there even where it is zero.
-    compare.append(field << 3)
-    compare.append(varint: UInt64(bitPattern: value))
-    compare.withUnsafeBytes { message.append(field: 1, $0) }
+    comparison(of: key).write(to: &message)
     message.append(field: 2, ofCount: operationCount)
     operation(&message)
     // RangeRequest: key and keys_only.
@@ -66,5 +51,72 @@ enum KeyCondition {
     message.append(field: 3, ofCount: ByteBuffer.wireCount(ofField: range.count))
     range.withUnsafeBytes { message.append(field: 1, $0) }
     return message
+  }
+
+  private func comparison(of key: [UInt8]) -> KeyComparison {
+    switch self {
+    case .exists: KeyComparison(key: key, relation: .greater, subject: .createRevision(0))
+    case .isAbsent: KeyComparison(key: key, relation: .equal, subject: .createRevision(0))
+    // No key has a negative revision.
+    case .isOf(let revision): KeyComparison(key: key, relation: .equal, subject: .modRevision(revision ?? -1))
+    }
+  }
+}
+
+/// What a transaction looks at of a key before it chooses: a `Compare` (`etcdserverpb/kv.proto`).
+struct KeyComparison {
+  /// By the numbers of `CompareResult`.
+  enum Relation: Int64 {
+    case equal = 0
+    case greater = 1
+    case less = 2
+    case notEqual = 3
+  }
+
+  /// What of the key is compared, and with what.
+  enum Subject {
+    case version(Int64)
+    case createRevision(Int64)
+    case modRevision(Int64)
+    case value([UInt8])
+    case lease(Int64)
+  }
+
+  let key: [UInt8]
+  let relation: Relation
+  let subject: Subject
+
+  /// Appends it as one of the comparisons of a `TxnRequest`.
+  func write(to message: inout ByteBuffer) {
+    // The number of the target, and that of the field with what is compared with.
+    let (target, field, number): (Int64, UInt8, Int64) =
+      switch subject {
+      case .version(let number): (0, 4, number)
+      case .createRevision(let number): (1, 5, number)
+      case .modRevision(let number): (2, 6, number)
+      case .value: (3, 7, 0)
+      case .lease(let number): (4, 8, number)
+      }
+    var compare = ByteBuffer(capacity: 32 + key.count)
+    compare.append(field: 1, relation.rawValue)
+    compare.append(field: 2, target)
+    compare.append(field: 3, key)
+    if case .value(let value) = subject {
+      compare.append(field: field, value)
+    } else {
+      // A member of a oneof is there even where it is zero.
+      compare.append(field: field, zeroOr: number)
+    }
+    compare.withUnsafeBytes { message.append(field: 1, $0) }
+  }
+}
+
+extension RequestHead {
+  /// - Throws: ``RequestError`` where it has conditions, which would be passed over.
+  func checkHasNoConditions() throws(RequestError) {
+    guard ifMatch.isEmpty && ifNoneMatch.isEmpty else {
+      throw .badRequest(
+        "If-Match and If-None-Match are for GET, PUT and DELETE of keys: a body in JSON has its own conditions")
+    }
   }
 }

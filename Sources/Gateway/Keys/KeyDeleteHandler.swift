@@ -1,8 +1,9 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Deletes a key, or all keys of a range.
-final class KeyDeleteHandler: KeyHandler {
+final class KeyDeleteHandler: KeyCallHandler {
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
@@ -10,12 +11,13 @@ final class KeyDeleteHandler: KeyHandler {
   var call: Call?
   private let request: KeyRequest
   private let condition: KeyCondition?
-  private var change = KeyChange(length: 0, isTransaction: false)
+  private var change: KeyChange
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
+    change = KeyChange(length: 0, isTransaction: false, shard.memory)
     condition = try KeyCondition(exchange.head)
     if condition != nil && request.operation == .deleteKeys {
       throw .badRequest("If-Match is about one key, not about a range")
@@ -26,22 +28,17 @@ final class KeyDeleteHandler: KeyHandler {
 
   func receivedEnd() {
     let range = request.range
-    // DeleteRangeRequest (`etcdserverpb/kv.proto`).
-    func write(_ message: inout ByteBuffer) {
-      message.append(field: 1, range.start.array)
-      if !range.end.isEmpty { message.append(field: 2, range.end.array) }
-    }
     guard let condition else {
       var message = keyCallMessage()
-      write(&message)
-      return start(KeyCalls.deleteRange, message)
+      range.writeDeletion(to: &message)
+      return start(KeyCalls.deleteRange, message, maxBytes: KeyCalls.maxNumbers)
     }
     let count = ByteBuffer.wireCount(ofField: range.start.count)
     let message = condition.transaction(
       on: range.start.array, operationCount: ByteBuffer.wireCount(ofField: count)
     ) { message in
       message.append(field: 3, ofCount: count)
-      write(&message)
+      range.writeDeletion(to: &message)
     }
     start(KeyCalls.txn, message)
   }
@@ -67,17 +64,17 @@ final class KeyDeleteHandler: KeyHandler {
 
 extension KeyDeleteHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
-    change = KeyChange(length: length, isTransaction: condition != nil)
+    change = KeyChange(length: length, isTransaction: condition != nil, shard.memory)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { change.take(bytes) }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
     guard status.isOK else { return respond(with: status) }
-    do throws(ProtobufPushParser.Malformed) {
+    do throws(WireError) {
       try change.finish()
     } catch {
-      return respond(with: shard.misunderstood(error))
+      return respond(with: shard.misunderstood(error, for: exchange.id.text))
     }
     if change.hasSucceeded { respond() } else { respond(conflicting: change) }
   }

@@ -1,21 +1,24 @@
+import EtcdSchema
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Writes the events of watches as `/keys` has them in JSON.
 struct KeyEventWriter: ~Copyable {
   // Paths within an `Event` (kv.proto).
-  private static let type = 0x1
-  private static let keyValue = 0x2
+  private static let type = Mvccpb_Event.Field.type
+  private static let keyValue = Mvccpb_Event.Field.kv
 
-  private var fields = KeyValueFields()
+  /// What is taken apart here was counted when it came.
+  private var fields = KeyValueFields(nil)
 
   /// Appends `{"type":"put",…}`, or `{"type":"delete",…}` with the key and the revision.
   ///
   /// - Returns: whether it is a deletion.
-  /// - Throws: `ProtobufPushParser.Malformed` where that is no event.
+  /// - Throws: `WireError` where that is no event.
   mutating func append(
     _ event: WatchResponse.Event, to output: inout ByteBuffer
-  ) throws(ProtobufPushParser.Malformed) {
+  ) throws(WireError) {
     try read(event.bytes)
     if isDeletion {
       output.append("{\"type\":\"delete\",")
@@ -32,13 +35,13 @@ struct KeyEventWriter: ~Copyable {
   /// Whether the event that was appended last is a deletion.
   private(set) var isDeletion = false
 
-  private mutating func read(_ event: UnsafeRawBufferPointer) throws(ProtobufPushParser.Malformed) {
+  private mutating func read(_ event: UnsafeRawBufferPointer) throws(WireError) {
     fields.reset()
     isDeletion = false
     var input = event
     var parts = ProtobufPushParser(length: event.count, messages: [Self.keyValue])
     while let part = parts.next(&input) {
-      if case .number(Self.type, let type) = part { isDeletion = type == 1 }
+      if case .number(Self.type, let type) = part { isDeletion = type == Mvccpb_Event.EventType.delete.rawValue }
       fields.take(part, ofMessageAt: Self.keyValue)
     }
     try parts.finish()

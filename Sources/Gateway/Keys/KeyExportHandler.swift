@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Answers with all keys of a range as they were at one revision: a JSON document for each, each a line.
@@ -6,7 +7,7 @@ import Transcoding
 /// They are read in pages, the next one while the one before is sent, but never further than the client reads. A page
 /// that breaks off, as its member has gone or the client was too slow for its time limit, is asked for again from the
 /// first key that is missing.
-final class KeyExportHandler: KeyHandler {
+final class KeyExportHandler: KeyCallHandler {
   /// How large the pages are to be, in bytes.
   private static let pageBytes: Int64 = 1 << 20
   /// How many keys the first page has, when nothing is known of their size.
@@ -22,8 +23,10 @@ final class KeyExportHandler: KeyHandler {
   private var selection: KeySelection
 
   private var events = ProtobufPushParser(length: 0, messages: [])
-  private var key = KeyValueFields()
+  private var key: KeyValueFields
   private var lastKey: [UInt8] = []
+  /// A long one, here and in ``selection``.
+  private var lastKeyKept: KeptBytes
   /// How large the page is, and how many keys of it have come.
   private var pageLength: Int64 = 0
   private var pageCount: Int64 = 0
@@ -39,6 +42,8 @@ final class KeyExportHandler: KeyHandler {
     self.exchange = exchange
     self.shard = shard
     lines = ResponseBodyBuffer(shard.memory)
+    key = KeyValueFields(shard.memory)
+    lastKeyKept = KeptBytes(shard.memory)
     selection = KeySelection(request)
     selection.limit = Self.firstLimit
     timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
@@ -86,9 +91,7 @@ final class KeyExportHandler: KeyHandler {
     isStreaming = true
     exchange.respond(
       streaming: 200, contentType: MediaType.lines.name,
-      headers: [
-        ("X-Etcd-Revision", "\(selection.revision)"), ("Cache-Control", "no-store"), ("Vary", "Accept"),
-      ])
+      headers: HTTPResponse.headers(ofMoment: selection.revision) + [("Vary", "Accept")])
   }
 
   private func append() {
@@ -100,6 +103,9 @@ final class KeyExportHandler: KeyHandler {
     lastKey.removeAll(keepingCapacity: true)
     key.key.withUnsafeBytes { lastKey.append(contentsOf: $0) }
     key.reset()
+    // There was room for it just now, where it came from.
+    let isLong = lastKey.count > MemoryAccount.uncounted
+    if !lastKeyKept.set(to: isLong ? 2 * lastKey.count : 0) { lastKeyKept.force(2 * lastKey.count - lastKeyKept.count) }
   }
 
   /// Goes on behind the last key that has come.
@@ -107,7 +113,7 @@ final class KeyExportHandler: KeyHandler {
     if pageCount > 0 {
       // Else the same pages might come without end.
       guard selection.range.contains(Bytes(lastKey)) else {
-        return cut(shard.misunderstood(ProtobufPushParser.Malformed()))
+        return cut(shard.misunderstood(WireError.unexpectedFields, for: exchange.id.text))
       }
       selection.advance(behind: lastKey)
       let keyBytes = max(1, pageLength / pageCount)
@@ -126,11 +132,18 @@ extension KeyExportHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     events = ProtobufPushParser(length: length, messages: RangeResponsePath.messages)
     pageLength = Int64(length)
+    if !isStreaming && length > MemoryAccount.uncounted && !shard.hasRoomForAnswer {
+      cut(call, &lines, isStreaming: false)
+    }
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    while let event = events.next(&input) { take(event) }
+    while !key.isTooMuch, let event = events.next(&input) { take(event) }
+    if key.isTooMuch {
+      self.call = nil
+      return cut(call, &lines, isStreaming: isStreaming)
+    }
     guard isStreaming else { return }
     shard.passOn(&lines, of: call, to: exchange)
   }
@@ -139,11 +152,11 @@ extension KeyExportHandler: CallDelegate {
     self.call = nil
     var status = status
     if status.isOK {
-      do throws(ProtobufPushParser.Malformed) {
+      do throws(WireError) {
         try events.finish()
-        guard isStreaming else { throw ProtobufPushParser.Malformed() }
+        guard isStreaming else { throw .unexpectedFields }
       } catch {
-        status = shard.misunderstood(error)
+        status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
     losses = status.isLoss ? losses + 1 : 0
@@ -160,7 +173,7 @@ extension KeyExportHandler: CallDelegate {
   }
 
   private func cut(_ status: GRPCStatus) {
-    shard.logger.warning("an export was cut: \(status.message)")
+    shard.logger.warning("an export was cut: \(status.message)", metadata: ["request_id": "\(exchange.id.text)"])
     end(isBroken: true)
   }
 }

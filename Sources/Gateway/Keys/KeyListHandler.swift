@@ -1,8 +1,9 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Answers with a page of the keys of a range.
-final class KeyListHandler: KeyHandler {
+final class KeyListHandler: KeyCallHandler {
   /// A page up to this size is sent whole; a larger one as it comes.
   private static let maxWhole = 64 << 10
 
@@ -21,8 +22,10 @@ final class KeyListHandler: KeyHandler {
   /// Whether the answer has what no etcd sends: two headers, or keys before the first one.
   private var isBroken = false
   private var revision: Int64 = 0
-  private var key = KeyValueFields()
-  private var lastKey: [UInt8] = []
+  private var key: KeyValueFields
+  private var pageEnd = PageEnd()
+  /// How many keys still come that an earlier page has had.
+  private var skip: Int64 = 0
   private var keyCount = 0
   private var hasMore = false
   private var count: Int64 = 0
@@ -35,21 +38,16 @@ final class KeyListHandler: KeyHandler {
     self.exchange = exchange
     self.shard = shard
     json = ResponseBodyBuffer(shard.memory)
+    key = KeyValueFields(shard.memory)
     cursor = try PageCursor(of: request)
     selection = KeySelection(request)
     let query = request.query
     selection.limit = query.integer(.limit) ?? 0
     selection.countOnly = query.flag(.countOnly)
-    let targets = ["key", "version", "create", "mod", "value"]
-    selection.target = Int64(targets.firstIndex { $0 == query.text(.sort) } ?? 0)
-    if query.text(.order) == "desc" {
-      selection.order = .descending
-    } else if selection.target != 0 {
-      selection.order = .ascending
-    }
+    selection.sort(by: query.text(.sort), order: query.text(.order))
     if let cursor {
       selection.revision = cursor.revision
-      selection.advance(behind: cursor.lastKey)
+      skip = selection.advance(to: cursor.place)
     }
     timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)
@@ -64,9 +62,7 @@ final class KeyListHandler: KeyHandler {
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let read = json.read(into: buffer)
-    if case .bytes = read, json.isDrained, let call { shard.bridge.resume(call) }
-    return read
+    shard.read(&json, of: call, into: buffer)
   }
 
   private func take(_ event: ProtobufPushParser.Event) {
@@ -94,11 +90,14 @@ final class KeyListHandler: KeyHandler {
   }
 
   private func append() {
-    if keyCount > 0 { json.buffer.append(",") }
-    keyCount += 1
-    key.appendJSON(to: &json.buffer, hasValue: !selection.keysOnly)
-    lastKey.removeAll(keepingCapacity: true)
-    key.key.withUnsafeBytes { lastKey.append(contentsOf: $0) }
+    key.key.withUnsafeBytes { pageEnd.note($0) }
+    if skip > 0 {
+      skip -= 1
+    } else {
+      if keyCount > 0 { json.buffer.append(",") }
+      keyCount += 1
+      key.appendJSON(to: &json.buffer, hasValue: !selection.keysOnly)
+    }
     key.reset()
   }
 
@@ -108,7 +107,9 @@ final class KeyListHandler: KeyHandler {
     json.buffer.append(decimal: total)
     if hasMore && selection.target == 0 {
       json.buffer.append(",\"cursor\":\"")
-      let next = PageCursor(revision: revision, count: total, lastKey: lastKey)
+      let place = pageEnd.next(
+        in: selection.range, of: request.range, isDescending: selection.order == .descending)
+      let next = PageCursor(revision: revision, count: total, place: place)
       json.buffer.append(next.text(for: request.query).utf8)
       json.buffer.append("\"")
     } else if hasMore {
@@ -122,11 +123,13 @@ extension KeyListHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     events = ProtobufPushParser(length: length, messages: RangeResponsePath.messages)
     isLarge = length > Self.maxWhole
+    if isLarge && !shard.hasRoomForAnswer { cut(call, &json, isStreaming: false) }
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    while !isBroken, let event = events.next(&input) { take(event) }
+    while !isBroken, !key.isTooMuch, let event = events.next(&input) { take(event) }
+    if key.isTooMuch { return cut(call, &json, isStreaming: isStreaming) }
     guard isStreaming else { return }
     shard.passOn(&json, of: call, to: exchange)
   }
@@ -134,17 +137,16 @@ extension KeyListHandler: CallDelegate {
   func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
     if status.isOK {
-      do throws(ProtobufPushParser.Malformed) {
+      do throws(WireError) {
         try events.finish()
-        guard hasBegun, !isBroken else { throw ProtobufPushParser.Malformed() }
+        guard hasBegun, !isBroken else { throw .unexpectedFields }
         finish()
       } catch {
-        status = shard.misunderstood(error)
+        status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
     if isStreaming {
-      json.end(isBroken: !status.isOK)
-      exchange.streamIsReadable()
+      shard.end(&json, isBroken: !status.isOK, to: exchange)
     } else if status.isOK {
       var response = HTTPResponse(status: 200, body: json.takeAll())
       response.headers = headers

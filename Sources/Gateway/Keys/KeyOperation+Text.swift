@@ -4,8 +4,9 @@ extension KeyOperation {
   /// What it does, in a few words.
   var summary: String {
     switch self {
-    case .readKey: "Read a key"
-    case .writeKey: "Put a key"
+    case .getKey: "Get a key"
+    case .putValue: "Put a key whose value is the body"
+    case .putKey: "Put a key"
     case .deleteKey: "Delete a key"
     case .watchKey: "Watch a key"
     case .awaitKey: "Wait for a key to change"
@@ -20,13 +21,18 @@ extension KeyOperation {
   /// What it does, in Markdown.
   var text: String {
     switch self {
-    case .readKey:
+    case .getKey:
       """
       Answers with the value's bytes as they are, or with the key as JSON where the request accepts \
       `application/json`. The `ETag` is the key's mod revision: `If-None-Match` saves the value of a key that has not \
       changed (304).
       """
-    case .writeKey:
+    case .putKey:
+      """
+      Key, value and conditions are members of a JSON object. `if_mod_revision` and `if_absent` are looked at in the \
+      transaction that puts; where that loses, the answer is 412 with the `ETag` of the version that is there.
+      """
+    case .putValue:
       """
       The request's body becomes the value, byte for byte. With `If-Match` (a tag, or `*` for any) the key must be of \
       that version, with `If-None-Match: *` it must not be there: both are looked at in the transaction that writes. \
@@ -63,8 +69,7 @@ extension KeyOperation {
   /// The conditions that it takes as headers.
   var conditions: [StaticString] {
     switch self {
-    case .readKey: ["If-Match", "If-None-Match"]
-    case .writeKey: ["If-Match", "If-None-Match"]
+    case .getKey, .putValue: ["If-Match", "If-None-Match"]
     case .deleteKey: ["If-Match"]
     default: []
     }
@@ -75,12 +80,12 @@ extension KeyOperation {
     let badRequest: (UInt32, String) = (400, "The request makes no sense, as the message says")
     let gone: (UInt32, String) = (410, "The revision was compacted: nobody knows any more what the keys were")
     return switch self {
-    case .readKey:
+    case .getKey:
       [
         (200, "The value, or the key"), (304, "The key is of the version that the request names"), badRequest,
         (404, "The key is not there"), gone, (412, "The key is not of the version that the request names"),
       ]
-    case .writeKey:
+    case .putValue, .putKey:
       [
         (200, "The key was put"), badRequest, (404, "The lease is not there"),
         (412, "The key is not as the request wants it to be"), (413, "The value is too large"),
@@ -124,8 +129,11 @@ extension QueryParameter {
     case .maxModRevision: "Leave out keys that were last changed after this revision."
     case .minCreateRevision: "Leave out keys that were created before this revision."
     case .maxCreateRevision: "Leave out keys that were created after this revision."
-    case .lease: "The lease that the key is attached to, and at the end of which it is deleted: a decimal number."
-    case .ttl: "Grant a lease of this time to live, and attach the key to it. The answer has its ID."
+    case .lease:
+      "The lease that the key is attached to, and at the end of which it is deleted: a decimal number; `0` for none."
+    case .ttl:
+      "Grant a new lease of this time to live, and attach the key to it. The answer has its ID: renew that lease rather "
+        + "than put the key again, as each put grants another one."
     case .prev: "Answer with the key as it was before, too."
     case .all: "That all keys of the store are meant."
     case .watch: "Send changes as they happen."
@@ -133,6 +141,7 @@ extension QueryParameter {
     case .heartbeat:
       "After how long without a change to say how far the watch is, so that a quiet connection is seen to be alive."
     case .wait: "How long to wait for a change."
+    case .keys: "Tell the keys, too, that are attached to the lease."
     }
   }
 }

@@ -1,7 +1,9 @@
-/// What can be asked of `/keys`: the one table of it. The raw value is the operation's name in the API's description.
+/// What can be asked of `/keys` and `/changes`: the one table of it. The raw value is the operation's name in the API's
+/// description.
 enum KeyOperation: String, CaseIterable {
-  case readKey
-  case writeKey
+  case getKey
+  case putValue
+  case putKey
   case deleteKey
   case watchKey
   case awaitKey
@@ -14,16 +16,27 @@ enum KeyOperation: String, CaseIterable {
   /// Whether it is about the one key that its path names, and not about a range.
   var isOfOneKey: Bool {
     switch self {
-    case .readKey, .writeKey, .deleteKey, .watchKey, .awaitKey: true
+    case .getKey, .putValue, .deleteKey, .watchKey, .awaitKey: true
+    // Its body names the key.
+    case .putKey: false
     case .listKeys, .exportKeys, .watchKeys, .awaitKeys, .deleteKeys: false
+    }
+  }
+
+  /// Whether it is about changes, and so has the path `/changes`, too.
+  var isOfChanges: Bool {
+    switch self {
+    case .watchKey, .awaitKey, .watchKeys, .awaitKeys: true
+    case .getKey, .putValue, .putKey, .deleteKey, .listKeys, .exportKeys, .deleteKeys: false
     }
   }
 
   /// Its method; of those that read, `HEAD` is the same without the body.
   var method: HTTPMethod {
     switch self {
-    case .readKey, .watchKey, .awaitKey, .listKeys, .exportKeys, .watchKeys, .awaitKeys: .get
-    case .writeKey: .put
+    case .getKey, .watchKey, .awaitKey, .listKeys, .exportKeys, .watchKeys, .awaitKeys: .get
+    case .putValue: .put
+    case .putKey: .post
     case .deleteKey, .deleteKeys: .delete
     }
   }
@@ -37,9 +50,9 @@ enum KeyOperation: String, CaseIterable {
       .revision, .serializable, .keysOnly, .minModRevision, .maxModRevision, .minCreateRevision, .maxCreateRevision,
     ]
     return switch self {
-    case .readKey: [.revision, .serializable]
-    case .writeKey: [.lease, .ttl, .prev]
-    case .deleteKey: []
+    case .getKey: [.revision, .serializable]
+    case .putValue: [.lease, .ttl, .prev]
+    case .putKey, .deleteKey: []
     case .watchKey: watch
     case .awaitKey: wait
     case .listKeys: range + [.limit, .cursor, .countOnly, .sort, .order] + selection
@@ -53,8 +66,8 @@ enum KeyOperation: String, CaseIterable {
   /// What its answers are made of where they are good, the one by default first.
   var mediaTypes: [MediaType] {
     switch self {
-    case .readKey: [.bytes, .json]
-    case .writeKey, .deleteKey, .awaitKey, .listKeys, .awaitKeys, .deleteKeys: [.json]
+    case .getKey: [.bytes, .json]
+    case .putValue, .putKey, .deleteKey, .awaitKey, .listKeys, .awaitKeys, .deleteKeys: [.json]
     case .watchKey, .watchKeys: [.lines, .events]
     case .exportKeys: [.lines]
     }

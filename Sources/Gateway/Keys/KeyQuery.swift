@@ -30,6 +30,14 @@ struct KeyQuery {
     }
   }
 
+  /// Checks that a request has no parameters whose body says all there is to be said.
+  ///
+  /// - Throws: ``RequestError`` that names the first one.
+  static func checkIsEmpty(_ items: [(name: HeadBytes, value: HeadBytes?)]) throws(RequestError) {
+    guard let item = items.first else { return }
+    throw .badRequest("unknown query parameter '\(name(of: item.name))': all of it goes into the body, as JSON")
+  }
+
   /// The name of a parameter, decoded where it can be.
   static func name(of text: HeadBytes) -> String {
     String(decoding: PercentEncoding.decode(form: text) ?? Array(text), as: UTF8.self)
@@ -47,16 +55,14 @@ struct KeyQuery {
       guard text == "true" || text == "false" else { throw wrong("true or false") }
       return .flag(text == "true")
     case .integer(let range):
-      guard bytes.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int64(text), range.contains(number) else {
-        throw wrong(
-          range.upperBound == .max
-            ? "a number from \(range.lowerBound) on" : "a number from \(range.lowerBound) to \(range.upperBound)")
+      let digits = range.lowerBound < 0 && bytes.first == UInt8(ascii: "-") ? bytes.dropFirst() : bytes[...]
+      guard digits.allSatisfy(\.isDigit), let number = Int64(text), range.contains(number) else {
+        throw wrong("a number \(range.inWords)")
       }
       return .integer(number)
     case .time(let range):
       guard let span = TimeSpan(argument: text), range.contains(span.milliseconds) else {
-        let (least, most) = (range.lowerBound / 1000, range.upperBound / 1000)
-        throw wrong("a time such as 500ms, 30s, 5m or 1h, from \(least)s to \(most)s")
+        throw wrong(TimeSpan.description(of: range))
       }
       return .milliseconds(span.milliseconds)
     case .choice(let words):

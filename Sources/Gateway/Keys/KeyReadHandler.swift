@@ -1,10 +1,13 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Answers with a key's value as it is, or with the key as JSON.
-final class KeyReadHandler: KeyHandler {
+final class KeyReadHandler: KeyCallHandler {
   /// A value up to this size is sent whole; a larger one as it comes.
   private static let maxWhole = 64 << 10
+  /// The same of a value that may be text for a page, which is known at its end.
+  private static let maxPage = 2 << 20
 
   unowned let exchange: Exchange
   unowned let shard: Shard
@@ -13,12 +16,14 @@ final class KeyReadHandler: KeyHandler {
   var call: Call?
   private let request: KeyRequest
   private let asJSON: Bool
+  /// Whether a browser asks, for a page to show.
+  private let isForPage: Bool
   private let ifMatch: TagCondition?
   private let ifNoneMatch: TagCondition?
 
   private var events = ProtobufPushParser(length: 0, messages: [])
   private var revision: Int64 = 0
-  private var found = KeyValueFields()
+  private var found: KeyValueFields
   private var isFound = false
   private var hasValue = false
   /// Whether the key was read to its end.
@@ -28,13 +33,17 @@ final class KeyReadHandler: KeyHandler {
   /// The part of a streamed value that was not read yet.
   private var unread: ResponseBodyBuffer
   private var isStreaming = false
+  /// Whether there is no room for an answer that would begin.
+  private var lacksRoom = false
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
     unread = ResponseBodyBuffer(shard.memory)
-    asJSON = exchange.head.accepted == .json
+    found = KeyValueFields(shard.memory)
+    asJSON = request.isByQuery || exchange.head.accepted == .json
+    isForPage = exchange.head.accepted == .html
     ifMatch = try TagCondition(exchange.head.ifMatch, "If-Match")
     ifNoneMatch = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
     timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
@@ -60,7 +69,12 @@ final class KeyReadHandler: KeyHandler {
   /// libmicrohttpd sends a 304 without the body, but with its length, as it has to be (RFC 9110, section 8.6).
   private var status: UInt32 { isKnown ? 304 : 200 }
 
-  private var contentType: StaticString { (asJSON ? MediaType.json : .bytes).name }
+  private var contentType: StaticString {
+    if asJSON { return MediaType.json.name }
+    // Browsers save other bytes in a file.
+    let isText = isForPage && !isStreaming && found.value.withUnsafeBytes { UTF8Text.wellFormed($0) == $0.count }
+    return isText ? "text/plain; charset=utf-8" : MediaType.bytes.name
+  }
 
   private var headers: HTTPResponse.Headers {
     var headers: HTTPResponse.Headers = [
@@ -76,9 +90,7 @@ final class KeyReadHandler: KeyHandler {
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let read = unread.read(into: buffer)
-    if case .bytes = read, unread.isDrained, let call { shard.bridge.resume(call) }
-    return read
+    shard.read(&unread, of: call, into: buffer)
   }
 
   private func respond() {
@@ -86,16 +98,21 @@ final class KeyReadHandler: KeyHandler {
       return exchange.respond(.error(412, .failedPrecondition, "the key is not of that version", headers: headers))
     }
     guard isFound else { return exchange.respond(.error(404, .notFound, EtcdMessage.keyNotFound, headers: headers)) }
-    var response = HTTPResponse(status: status, body: body())
+    // The value is known until it becomes the body.
+    let contentType = contentType
+    let body = self.body()
+    guard !found.isTooMuch else { return exchange.respond(.shortage) }
+    var response = HTTPResponse(status: status, body: body)
     response.contentType = contentType
     response.headers = headers
     exchange.respond(response)
   }
 
   private func body() -> ByteBuffer {
-    guard asJSON else { return found.value.takeAll() }
-    var body = ByteBuffer(capacity: 128 + found.key.count + found.value.count * 4 / 3)
+    guard asJSON else { return found.takeValue() }
+    var body = ByteBuffer(capacity: 256)
     found.appendJSON(to: &body)
+    _ = found.takeValue()
     return body
   }
 
@@ -110,12 +127,13 @@ final class KeyReadHandler: KeyHandler {
       guard !hasValue else { return isBroken = true }
       isFound = true
       hasValue = true
-      guard length > Self.maxWhole else {
-        found.value.reserveCapacity(length)
+      guard length > (isForPage ? Self.maxPage : Self.maxWhole) else {
+        found.reserveValue(min(length, Self.maxWhole))
         break
       }
       // What comes after the value is the lease, and belongs into the head of the answer.
       guard !asJSON && rest == 0 && !isUnwanted else { break }
+      guard shard.hasRoomForAnswer else { return lacksRoom = true }
       isStreaming = true
       exchange.respond(streaming: status, contentType: contentType, length: UInt64(length), headers: headers)
     case .bytes(path: RangeResponsePath.value, let bytes) where isStreaming: unread.buffer.append(bytes)
@@ -134,7 +152,8 @@ extension KeyReadHandler: CallDelegate {
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    while !isBroken, let event = events.next(&input) { take(event) }
+    while !isBroken, !found.isTooMuch, !lacksRoom, let event = events.next(&input) { take(event) }
+    if found.isTooMuch || lacksRoom { return cut(call, &unread, isStreaming: isStreaming) }
     guard isStreaming else { return }
     shard.passOn(&unread, of: call, to: exchange)
   }
@@ -142,16 +161,15 @@ extension KeyReadHandler: CallDelegate {
   func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
     if status.isOK {
-      do throws(ProtobufPushParser.Malformed) {
-        guard !isBroken else { throw ProtobufPushParser.Malformed() }
+      do throws(WireError) {
+        guard !isBroken else { throw .unexpectedFields }
         try events.finish()
       } catch {
-        status = shard.misunderstood(error)
+        status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
     if isStreaming {
-      unread.end(isBroken: !status.isOK)
-      exchange.streamIsReadable()
+      shard.end(&unread, isBroken: !status.isOK, to: exchange)
     } else if status.isOK {
       respond()
     } else {

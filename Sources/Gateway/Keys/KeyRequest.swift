@@ -5,11 +5,15 @@ struct KeyRequest {
   /// The path of ranges; keys have theirs behind it and a slash.
   static let rangePath = "/keys"
   private static let keyPrefix: StaticString = "/keys/"
+  /// The path of changes, where nothing else is meant.
+  static let changesPath = "/changes"
 
   let operation: KeyOperation
   /// The key, or the keys.
   let range: KeyRange
   let query: KeyQuery
+  /// Whether the query names the key, in a request that is for JSON then.
+  let isByQuery: Bool
 
   /// Whether the rest of `path` is a key.
   static func isPath(_ path: UnsafeBufferPointer<UInt8>) -> Bool {
@@ -21,15 +25,25 @@ struct KeyRequest {
     let head = exchange.head
     let items = exchange.queryItems
     let hasPath = Self.isPath(head.path)
+    if head.method == .post { try KeyQuery.checkIsEmpty(items) }
     // A proxy may decode a path or merge its slashes: what is in the query it leaves alone.
     let hasParameter = !hasPath && items.contains { KeyQuery.name(of: $0.name) == QueryParameter.key.rawValue }
     let isOfOneKey = hasPath || hasParameter
+    isByQuery = hasParameter
     guard isOfOneKey || head.method != .put else {
       throw .badRequest("there is no key: it is PUT \(Self.rangePath)/KEY or PUT \(Self.rangePath)?key=KEY")
     }
-    let candidates = { KeyOperation.allCases.filter { $0.isMeant(byOneKey: isOfOneKey, head.method) } }
-    query = try KeyQuery(items) { candidates().flatMap(\.parameters) + (hasPath ? [] : [.key]) }
-    operation = try Self.operation(isOfOneKey, head, query)
+    let isOfChanges = !hasPath && head.path.elementsEqual(Self.changesPath.utf8)
+    let candidates = {
+      KeyOperation.allCases.filter {
+        $0.isMeant(byOneKey: isOfOneKey, head.method) && (!isOfChanges || $0.isOfChanges)
+      }
+    }
+    query = try KeyQuery(items) {
+      candidates().flatMap(\.parameters).filter { !isOfChanges || $0 != .watch }
+        + (hasPath ? [] : [.key])
+    }
+    operation = try isOfChanges ? Self.changes(isOfOneKey, query) : Self.operation(isOfOneKey, head, query)
     for parameter in query.parameters
     where parameter != .watch && parameter != .key && !operation.parameters.contains(parameter) {
       throw .badRequest("'\(parameter.rawValue)' \(Self.clash(with: operation))")
@@ -46,7 +60,8 @@ struct KeyRequest {
     _ isOfOneKey: Bool, _ head: RequestHead, _ query: KeyQuery
   ) throws(RequestError) -> KeyOperation {
     switch head.method {
-    case .put: return .writeKey
+    case .put: return .putValue
+    case .post: return .putKey
     case .delete: return isOfOneKey ? .deleteKey : .deleteKeys
     default: break
     }
@@ -54,8 +69,13 @@ struct KeyRequest {
     if watches && query.has(.wait) { throw .badRequest("'watch' and 'wait' are two ways to wait: choose one") }
     if watches { return isOfOneKey ? .watchKey : .watchKeys }
     if query.has(.wait) { return isOfOneKey ? .awaitKey : .awaitKeys }
-    if isOfOneKey { return .readKey }
+    if isOfOneKey { return .getKey }
     return head.accepted == .lines ? .exportKeys : .listKeys
+  }
+
+  private static func changes(_ isOfOneKey: Bool, _ query: KeyQuery) throws(RequestError) -> KeyOperation {
+    if query.has(.wait) { return isOfOneKey ? .awaitKey : .awaitKeys }
+    return isOfOneKey ? .watchKey : .watchKeys
   }
 
   private static func clash(with operation: KeyOperation) -> String {
@@ -82,16 +102,7 @@ struct KeyRequest {
   }
 
   private static func range(_ query: KeyQuery) throws(RequestError) -> KeyRange {
-    let (from, to) = (query.bytes(.from), query.bytes(.to))
-    if let prefix = query.bytes(.prefix) {
-      guard from == nil && to == nil else {
-        throw .badRequest("'prefix' is one way to say a range, 'from' and 'to' another")
-      }
-      return .prefix(Bytes(prefix))
-    }
-    guard let to else { return .from(Bytes(from ?? [])) }
-    guard !to.isEmpty else { throw .badRequest("to: no key comes before an empty one") }
-    return .from(Bytes(from ?? []), upTo: Bytes(to))
+    try KeyRange(prefix: query.bytes(.prefix), from: query.bytes(.from), to: query.bytes(.to))
   }
 
   /// All keys are deleted only where that is said in so many words.
@@ -99,28 +110,5 @@ struct KeyRequest {
     let all = query.flag(.all)
     if all && range != .all { throw .badRequest("'all' has no meaning with 'prefix', 'from' or 'to'") }
     if !all && range == .all { throw .badRequest("this would delete all keys: if that is meant, say all=true") }
-  }
-
-  // MARK: - Who answers
-
-  /// Who answers a request for a path of ``RouteTable/Route/key`` or ``RouteTable/Route/keys``.
-  static func handler(for exchange: Exchange, shard: Shard) -> any RequestHandler {
-    do throws(RequestError) {
-      return try KeyRequest(exchange).handler(exchange, shard)
-    } catch {
-      return ConstantResponseHandler(exchange, error.status, error.code, error.message, headers: error.headers)
-    }
-  }
-
-  private func handler(_ exchange: Exchange, _ shard: Shard) throws(RequestError) -> any RequestHandler {
-    switch operation {
-    case .readKey: return try KeyReadHandler(self, exchange: exchange, shard: shard)
-    case .writeKey: return try KeyWriteHandler(self, exchange: exchange, shard: shard)
-    case .deleteKey, .deleteKeys: return try KeyDeleteHandler(self, exchange: exchange, shard: shard)
-    case .listKeys: return try KeyListHandler(self, exchange: exchange, shard: shard)
-    case .exportKeys: return try KeyExportHandler(self, exchange: exchange, shard: shard)
-    case .watchKey, .watchKeys: return try KeyWatchHandler(self, exchange: exchange, shard: shard)
-    case .awaitKey, .awaitKeys: return try KeyWaitHandler(self, exchange: exchange, shard: shard)
-    }
   }
 }

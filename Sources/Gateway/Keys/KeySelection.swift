@@ -1,5 +1,5 @@
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
 /// Which keys of a range are read, and what of them: a `RangeRequest` (`etcdserverpb/kv.proto`).
 struct KeySelection {
@@ -11,18 +11,20 @@ struct KeySelection {
   }
 
   var range: KeyRange
-  var revision: Int64
+  var revision: Int64 = 0
   var limit: Int64 = 0
-  var isSerializable: Bool
-  var keysOnly: Bool
+  var isSerializable = false
+  var keysOnly = false
   var countOnly = false
   var order = Order.none
   /// What the order is of: the number of the `SortTarget`.
   var target: Int64 = 0
-  var minModRevision: Int64
-  var maxModRevision: Int64
-  var minCreateRevision: Int64
-  var maxCreateRevision: Int64
+  var minModRevision: Int64 = 0
+  var maxModRevision: Int64 = 0
+  var minCreateRevision: Int64 = 0
+  var maxCreateRevision: Int64 = 0
+
+  init(_ range: KeyRange) { self.range = range }
 
   init(_ request: KeyRequest) {
     let query = request.query
@@ -36,11 +38,41 @@ struct KeySelection {
     maxCreateRevision = query.integer(.maxCreateRevision) ?? 0
   }
 
+  /// Has the keys in an order, by the words of ``QueryParameter/sort`` and ``QueryParameter/order``.
+  mutating func sort(by word: String?, order direction: String?) {
+    guard case .choice(let words) = QueryParameter.sort.kind else { return }
+    // The words are in the order of the `SortTarget`s.
+    target = Int64(words.firstIndex { $0 == word } ?? 0)
+    if direction == "desc" {
+      order = .descending
+    } else if target != 0 {
+      order = .ascending
+    }
+  }
+
   /// Goes on behind a key, in the order of keys.
   mutating func advance(behind key: [UInt8]) {
     range =
       order == .descending
       ? KeyRange(start: range.start, end: Bytes(key)) : KeyRange(start: Bytes(key + [0]), end: range.end)
+  }
+
+  /// Goes on where a page ends.
+  ///
+  /// - Returns: how many keys of what is selected then have come before.
+  mutating func advance(to place: PageCursor.Place) -> Int64 {
+    switch place {
+    case .behind(let key): advance(behind: key)
+    case .from(let end, let skip):
+      if !end.isEmpty {
+        let isDescending = order == .descending
+        range =
+          isDescending ? KeyRange(start: range.start, end: Bytes(end)) : KeyRange(start: Bytes(end), end: range.end)
+      }
+      limit += skip
+      return skip
+    }
+    return 0
   }
 
   /// Whether a key is among those that the bounds of revisions leave.
@@ -56,6 +88,12 @@ struct KeySelection {
   ///   whatever the limit.
   func message(isBounded: Bool = true) -> ByteBuffer {
     var message = keyCallMessage(capacity: 96 + range.start.count + range.end.count)
+    write(to: &message, isBounded: isBounded)
+    return message
+  }
+
+  /// Appends what ``message(isBounded:)`` consists of.
+  func write(to message: inout ByteBuffer, isBounded: Bool = true) {
     message.append(field: 1, range.start.array)
     if !range.end.isEmpty { message.append(field: 2, range.end.array) }
     message.append(field: 3, limit)
@@ -65,23 +103,18 @@ struct KeySelection {
     message.append(field: 7, isSerializable)
     message.append(field: 8, keysOnly)
     message.append(field: 9, countOnly)
-    guard isBounded else { return message }
+    guard isBounded else { return }
     message.append(field: 10, minModRevision)
     message.append(field: 11, maxModRevision)
     message.append(field: 12, minCreateRevision)
     message.append(field: 13, maxCreateRevision)
-    return message
   }
 }
 
-/// The paths of what a `RangeResponse` has.
-enum RangeResponsePath {
-  static let header = 0x1
-  static let revision = 0x13
-  static let keyValue = 0x2
-  static let key = 0x21
-  static let value = 0x25
-  static let more = 0x3
-  static let count = 0x4
-  static let messages = [header, keyValue]
+extension KeyRange {
+  /// Appends the `DeleteRangeRequest` (`etcdserverpb/kv.proto`) that deletes the keys.
+  func writeDeletion(to message: inout ByteBuffer) {
+    message.append(field: 1, start.array)
+    if !end.isEmpty { message.append(field: 2, end.array) }
+  }
 }

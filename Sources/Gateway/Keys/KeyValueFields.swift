@@ -1,13 +1,44 @@
+import ProtobufWire
 import Transcoding
 
 /// A key with its value, out of a `KeyValue` of etcd's (`mvccpb/kv.proto`).
 struct KeyValueFields: ~Copyable {
-  var key = ByteBuffer()
-  var value = ByteBuffer()
+  private(set) var key = ByteBuffer()
+  private(set) var value = ByteBuffer()
+  /// What has come, where that is more than any request may keep; nil where it is part of something that is counted.
+  private var kept: KeptBytes?
+  /// Whether there was no room for it, or for the JSON of it: nothing more is taken.
+  private(set) var isTooMuch = false
   private(set) var createRevision: Int64 = 0
   private(set) var modRevision: Int64 = 0
   private(set) var version: Int64 = 0
   private(set) var lease: Int64 = 0
+
+  /// - Parameter memory: where what comes is counted; nil for what is counted already.
+  init(_ memory: MemoryAccount?) { kept = memory.map { KeptBytes($0) } }
+
+  private var count: Int { key.count + value.count }
+
+  /// Counts `more` bytes that have come.
+  ///
+  /// - Returns: false where there is no room for them. What was there before is thrown away, too.
+  private mutating func hasRoom(for more: Int) -> Bool {
+    guard !isTooMuch else { return false }
+    let sum = count + more
+    guard sum > MemoryAccount.uncounted, kept?.set(to: sum) == false else { return true }
+    reset()
+    isTooMuch = true
+    return false
+  }
+
+  /// Makes room at once for a value of which the length is known.
+  mutating func reserveValue(_ length: Int) { value.reserveCapacity(length) }
+
+  /// Takes the value out. Whoever gets it counts it.
+  mutating func takeValue() -> ByteBuffer {
+    kept?.release()
+    return value.takeAll()
+  }
 
   /// Takes what an event says of the key-value message at `path`.
   mutating func take(_ event: ProtobufPushParser.Event, ofMessageAt path: Int) {
@@ -23,8 +54,8 @@ struct KeyValueFields: ~Copyable {
       }
     case .bytes(let field, let bytes) where field >> 4 == path:
       switch field & 15 {
-      case 1: key.append(bytes)
-      case 5: value.append(bytes)
+      case 1: if hasRoom(for: bytes.count) { key.append(bytes) }
+      case 5: if hasRoom(for: bytes.count) { value.append(bytes) }
       default: break
       }
     default: break
@@ -33,15 +64,27 @@ struct KeyValueFields: ~Copyable {
 
   /// Forgets all, for the next one.
   mutating func reset() {
-    key.removeAll(keepingCapacity: true)
-    value.removeAll(keepingCapacity: true)
+    // What is kept for the next one is not counted.
+    let isSmall = count <= MemoryAccount.uncounted
+    key.removeAll(keepingCapacity: isSmall)
+    value.removeAll(keepingCapacity: isSmall)
+    kept?.release()
     (createRevision, modRevision, version, lease) = (0, 0, 0, 0)
   }
 
-  /// Appends the key as `/keys` has it in JSON.
+  /// Appends the key as `/keys` has it in JSON: nothing where there is no room for that (``isTooMuch``).
   ///
   /// - Parameter hasValue: whether its value was asked for.
-  func appendJSON(to output: inout ByteBuffer, hasValue: Bool = true) {
+  mutating func appendJSON(to output: inout ByteBuffer, hasValue: Bool = true) {
+    if count > MemoryAccount.uncounted {
+      // It is made in one go, beside what it is made of.
+      let size = Self.maxJSONCount(of: key) + Self.maxJSONCount(of: value)
+      guard kept?.hasRoom(for: size) != false else {
+        reset()
+        return isTooMuch = true
+      }
+      output.reserveCapacity(size + Self.maxFrame)
+    }
     output.append("{")
     appendMembers(to: &output, hasValue: hasValue)
     output.append("}")
@@ -64,6 +107,23 @@ struct KeyValueFields: ~Copyable {
     output.append(",\"lease\":\"")
     output.append(decimal: lease)
     output.append("\"")
+  }
+
+  /// How much JSON there is beside the key and the value, in bytes, at most.
+  private static let maxFrame = 256
+
+  /// How many bytes ``append(_:_:_:to:)`` makes of these, without the name, at most.
+  static func maxJSONCount(of bytes: borrowing ByteBuffer) -> Int {
+    bytes.withUnsafeBytes { bytes in
+      guard UTF8Text.wellFormed(bytes) == bytes.count else { return bytes.count / 3 * 4 + 6 }
+      // Most are written as they are, some as \u and four digits, and of some characters of three bytes the first is
+      // the sign of the same.
+      return bytes.reduce(2) { $0 + ($1 >= 0x20 && !Self.isEscaped($1) ? ($1 == 0xe2 ? 4 : 1) : 6) }
+    }
+  }
+
+  private static func isEscaped(_ byte: UInt8) -> Bool {
+    byte == 0x22 || byte == 0x5c || byte == 0x3c || byte == 0x3e || byte == 0x26
   }
 
   /// Appends bytes with their name: as text where they are UTF-8, else in base64 under another name.

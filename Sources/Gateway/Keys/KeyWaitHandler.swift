@@ -1,16 +1,17 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Answers with the first changes after a revision, or with none at the end of the wait: for clients that can read no
 /// stream. Each answer's revision is what the next request goes on after, so that none is missed.
-final class KeyWaitHandler: RequestHandler {
+final class KeyWaitHandler: KeyHandler {
   private let request: KeyRequest
-  private unowned let exchange: Exchange
-  private unowned let shard: Shard
+  unowned let exchange: Exchange
+  unowned let shard: Shard
   private let start: WatchStart
   /// How long to wait, in milliseconds.
   private let limit: UInt64
-  private let caller: Caller
+  let caller: Caller
   private var client: WatchClient?
   private var place: OpenStreams.Place?
 
@@ -64,7 +65,7 @@ final class KeyWaitHandler: RequestHandler {
     events.withUnsafeBytes { body.append($0) }
     body.append("]}")
     var response = HTTPResponse(status: 200, body: body)
-    response.headers = [("X-Etcd-Revision", "\(revision)"), ("Cache-Control", "no-store")]
+    response.headers = HTTPResponse.headers(ofMoment: revision)
     exchange.respond(response)
   }
 
@@ -87,7 +88,7 @@ final class KeyWaitHandler: RequestHandler {
 
   private func fail(_ status: GRPCStatus) {
     leave()
-    exchange.respond(.keyError(status, hadCredentials: caller.isSomebody))
+    respond(with: status)
   }
 }
 

@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// In which form a watch of keys is told.
@@ -88,18 +89,17 @@ final class KeyWatchFrames {
   let frames: [StreamFrame]
 
   /// - Parameter skipped: how many events are left out at the beginning.
-  /// - Throws: `ProtobufPushParser.Malformed` where etcd's events are none.
-  init(_ response: WatchResponse, as form: KeyWatchForm, skipping skipped: Int = 0) throws(ProtobufPushParser.Malformed)
-  {
+  /// - Throws: `WireError` where etcd's events are none.
+  init(_ response: WatchResponse, as form: KeyWatchForm, skipping skipped: Int = 0) throws(WireError) {
     var frames: [StreamFrame] = []
     var writer = KeyEventWriter()
     var json = ByteBuffer()
-    var fault: ProtobufPushParser.Malformed?
+    var fault: WireError?
     var index = 0
     response.forEachEvent { event in
       index += 1
       guard fault == nil, index > skipped else { return }
-      do throws(ProtobufPushParser.Malformed) {
+      do throws(WireError) {
         json.removeAll(keepingCapacity: true)
         try writer.append(event, to: &json)
         // Whoever comes back between two events of one transaction gets the rest of it, and nothing twice.

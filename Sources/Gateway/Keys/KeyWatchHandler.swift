@@ -33,11 +33,8 @@ final class KeyWatchHandler: RequestHandler {
   func clientIsGone() { stream?.clientIsGone() }
 
   private func begin() throws(RequestError) {
-    let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
-    let caller = try Caller(exchange, shard: shard, keepsPassword: true)
-    let stream = LineStream(
-      exchange, contentType: form.contentType, isEndless: true, hadCredentials: caller.isSomebody)
-    try stream.enter(shard.streams, heartbeat: request.query.time(.heartbeat), timeout: timeout?.milliseconds)
+    let (stream, caller) = try LineStream.open(
+      exchange, shard, as: form, heartbeat: request.query.time(.heartbeat))
     self.stream = stream
     let session = KeyWatchSession(
       request.range, from: start, as: form, sink: stream, shard: shard, caller: caller)
@@ -51,5 +48,21 @@ extension Exchange {
   ///   is of no use without it.
   func checkIsGet() throws(RequestError) {
     guard head.method == .get else { throw .badRequest("'watch' and 'wait' are for GET") }
+  }
+}
+
+extension LineStream {
+  /// Makes the answer of a stream of plain JSON, with a place among the open streams, and says for whom it is.
+  ///
+  /// - Throws: what to tell the client if there is no such place, or the request has no clear meaning.
+  static func open(
+    _ exchange: Exchange, _ shard: Shard, as form: KeyWatchForm, heartbeat: UInt64?
+  ) throws(RequestError) -> (stream: LineStream, caller: Caller) {
+    let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
+    let caller = try Caller(exchange, shard: shard, keepsPassword: true)
+    let stream = LineStream(
+      exchange, contentType: form.contentType, isEndless: true, hadCredentials: caller.isSomebody)
+    try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
+    return (stream, caller)
   }
 }

@@ -1,5 +1,5 @@
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
 /// One client's watch of a key, or of the keys of a range.
 final class KeyWatchSession: StreamSource {
@@ -75,22 +75,21 @@ final class KeyWatchSession: StreamSource {
   }
 
   private func tell(_ response: WatchResponse) {
-    do throws(ProtobufPushParser.Malformed) {
+    do throws(WireError) {
       for frame in try frames(response).frames { sink.send(frame) }
     } catch {
-      shard.logger.error("a watch response of etcd is not understood")
-      return end(GRPCStatus(.internal, "a watch response of etcd is not understood"))
+      return end(shard.misunderstood(error, for: sink.requestID))
     }
     told = max(told ?? 0, response.lastRevision)
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
   }
 
-  private func frames(_ response: WatchResponse) throws(ProtobufPushParser.Malformed) -> KeyWatchFrames {
+  private func frames(_ response: WatchResponse) throws(WireError) -> KeyWatchFrames {
     defer { hasEvents = true }
     if !hasEvents && start.skipped > 0 && response.firstRevision == start.firstRevision {
       return try KeyWatchFrames(response, as: form, skipping: min(start.skipped, response.firstRevisionCount))
     }
-    return try response.rendering(variant: form.rawValue) { () throws(ProtobufPushParser.Malformed) in
+    return try response.rendering(variant: form.rawValue) { () throws(WireError) in
       try KeyWatchFrames(response, as: form)
     }
   }

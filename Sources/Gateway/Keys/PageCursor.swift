@@ -2,23 +2,34 @@ import GrpcBridge
 import Transcoding
 
 /// Where a page ends, for the next one to go on there: opaque to clients, and understood by every gateway.
+///
+/// It has to fit into the head of a request, whatever the keys are like. Of a key that is too long it has the beginning,
+/// and how many of the keys from there on have come.
 struct PageCursor {
-  private static let format: UInt8 = 1
   private static let headCount = 1 + 3 * 8
   /// What may be another with each page.
   private static let free: Set<QueryParameter> = [.cursor, .limit]
+  /// Far more keys than etcd can have.
+  private static let maxSkip: UInt64 = 1 << 40
+
+  /// Where the next page begins. The number is what a cursor begins with that has it.
+  enum Place: Equatable {
+    /// (1) Behind this key.
+    case behind([UInt8])
+    /// (2) At this end of a range, behind so many keys; empty for the end of the query's own range.
+    case from([UInt8], skip: Int64)
+  }
 
   /// The revision of all pages.
   let revision: Int64
   /// How many keys the whole range has.
   let count: Int64
-  /// The last key of the page.
-  let lastKey: [UInt8]
+  let place: Place
 
-  init(revision: Int64, count: Int64, lastKey: [UInt8]) {
+  init(revision: Int64, count: Int64, place: Place) {
     self.revision = revision
     self.count = count
-    self.lastKey = lastKey
+    self.place = place
   }
 
   /// Reads the cursor of a request; nil where it has none.
@@ -33,22 +44,73 @@ struct PageCursor {
     func number(_ index: Int) -> UInt64 {
       bytes[(1 + index * 8)..<(9 + index * 8)].reduce(0) { $0 << 8 | UInt64($1) }
     }
-    guard bytes.count > Self.headCount, bytes[0] == Self.format else {
+    let isOfKey = bytes.count > Self.headCount && bytes[0] == 1
+    guard isOfKey || bytes.count >= Self.headCount + 8 && bytes[0] == 2 else {
       throw .badRequest("cursor: it is none that an answer has had")
     }
     revision = Int64(bitPattern: number(0))
     count = Int64(bitPattern: number(1))
-    lastKey = Array(bytes[Self.headCount...])
-    guard number(2) == request.query.digest(without: Self.free), revision > 0, request.range.contains(Bytes(lastKey))
+    let rest = Array(bytes[(isOfKey ? Self.headCount : Self.headCount + 8)...])
+    place = isOfKey ? .behind(rest) : .from(rest, skip: Int64(min(number(3), Self.maxSkip)))
+    guard number(2) == request.query.digest(without: Self.free), revision > 0,
+      !isOfKey && rest.isEmpty || request.range.contains(Bytes(rest))
     else { throw .badRequest("cursor: it belongs to a query with other parameters") }
   }
 
   /// The cursor as text.
   func text(for query: KeyQuery) -> String {
-    var bytes = [Self.format]
-    for number in [UInt64(bitPattern: revision), UInt64(bitPattern: count), query.digest(without: Self.free)] {
+    let (format, rest, skip): (UInt8, [UInt8], [UInt64]) =
+      switch place {
+      case .behind(let key): (1, key, [])
+      case .from(let end, let skip): (2, end, [UInt64(bitPattern: skip)])
+      }
+    var bytes = [format]
+    for number in [UInt64(bitPattern: revision), UInt64(bitPattern: count), query.digest(without: Self.free)] + skip {
       withUnsafeBytes(of: number.bigEndian) { bytes += $0 }
     }
-    return Base64.urlText(bytes + lastKey)
+    return Base64.urlText(bytes + rest)
+  }
+}
+
+/// Finds out where the next page has to begin, from the keys of a page as they come.
+struct PageEnd {
+  /// How long a key may be that a cursor has whole, in bytes: it has to fit, in base64, into a target that proxies take.
+  static let maxKey = 2048
+
+  /// The beginning of the last key, and whether that is all of it.
+  private var start: [UInt8] = []
+  private var isWhole = true
+  /// How many keys, the last one and those before it, begin so, where it is not all.
+  private var run: Int64 = 0
+
+  /// Takes note of the next key.
+  mutating func note(_ key: UnsafeRawBufferPointer) {
+    let known = UnsafeRawBufferPointer(rebasing: key.prefix(Self.maxKey))
+    let goesOn = known.count == Self.maxKey && start.elementsEqual(known)
+    run = goesOn ? run + 1 : 1
+    isWhole = key.count <= Self.maxKey
+    guard !goesOn else { return }
+    start.removeAll(keepingCapacity: true)
+    start.append(contentsOf: known)
+  }
+
+  /// Where the next page begins.
+  ///
+  /// - Parameters:
+  ///   - range: what was asked for, of which all keys up to the last one were taken note of.
+  ///   - whole: the range of the query.
+  func next(in range: KeyRange, of whole: KeyRange, isDescending: Bool) -> PageCursor.Place {
+    guard !isWhole else { return .behind(start) }
+    // Nearer to the last key than the end where this page began, if that is known: all keys from there on have come.
+    let beginners = KeyRange.prefix(Bytes(start))
+    let noEnd: Bytes = [0]
+    let end: Bytes
+    if isDescending {
+      let isNearer = beginners.end != noEnd && (range.end == noEnd || beginners.end < range.end)
+      end = isNearer ? beginners.end : range.end
+    } else {
+      end = max(beginners.start, range.start)
+    }
+    return .from(end == (isDescending ? whole.end : whole.start) ? [] : end.array, skip: run)
   }
 }

@@ -1,5 +1,5 @@
-/// A parameter in the query of a request for `/keys`. The table below is what requests are checked against, and what
-/// the API's description tells of them.
+/// A parameter in the query of a request for `/keys`, `/changes` or `/leases`. The table below is what requests are
+/// checked against, and what the API's description tells of them.
 enum QueryParameter: String, CaseIterable {
   case key
   case prefix
@@ -25,6 +25,7 @@ enum QueryParameter: String, CaseIterable {
   case since
   case heartbeat
   case wait
+  case keys
 
   /// What its value is.
   enum Kind {
@@ -45,10 +46,12 @@ enum QueryParameter: String, CaseIterable {
   var kind: Kind {
     switch self {
     case .key, .prefix, .from, .to: .bytes
-    case .revision, .minModRevision, .maxModRevision, .minCreateRevision, .maxCreateRevision, .lease:
+    case .revision, .minModRevision, .maxModRevision, .minCreateRevision, .maxCreateRevision:
       .integer(1...Int64.max)
     case .since: .integer(0...Int64.max)
-    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch: .flag
+    // 0 is what answers say of a key without one; etcd takes negative IDs.
+    case .lease: .integer(Int64.min...Int64.max)
+    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys: .flag
     case .limit: .integer(1...10_000)
     case .cursor: .token
     case .sort: .choice(["key", "version", "create", "mod", "value"])
@@ -63,7 +66,7 @@ enum QueryParameter: String, CaseIterable {
   /// The value that it has where it is not there, as it would be written; nil where its absence means something else.
   var standard: String? {
     switch self {
-    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch: "false"
+    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys: "false"
     case .limit: "1000"
     case .sort: "key"
     case .order: "asc"

@@ -24,7 +24,7 @@ struct WatchStart {
     }
     let parts = String(decoding: id, as: UTF8.self).split(separator: "-", omittingEmptySubsequences: false)
     let numbers = parts.compactMap { part in
-      part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int64(part) : nil
+      part.utf8.allSatisfy(\.isDigit) ? Int64(part) : nil
     }
     guard numbers.count == parts.count, numbers.count == 1 || numbers.count == 2 && numbers[0] > 0 else {
       throw .badRequest("Last-Event-ID: expected the id of an event, such as 42 or 42-3")
@@ -36,15 +36,6 @@ struct WatchStart {
 
   /// The first revision of which events are wanted, as etcd takes it: 0 for what happens from now on.
   var firstRevision: Int64 { revision.map { $0 == .max ? $0 : $0 + 1 } ?? 0 }
-}
-
-extension Caller {
-  /// What etcd's refusal of a watch means. 3.5 denies it to nobody as to anybody without the right, where of other
-  /// calls it says that there is no user: whoever could log in is to be asked to.
-  func meaning(of refusal: GRPCStatus) -> GRPCStatus {
-    guard !isSomebody, refusal.code == .permissionDenied else { return refusal }
-    return GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)
-  }
 }
 
 extension KeyRange {

@@ -174,7 +174,7 @@ struct KeyExportTests {
       }
       // What has come is whole as far as it goes.
       #expect(bytes.last == 0x0a && bytes.count(where: { $0 == 0x0a }) == 2)
-      #expect(gateway.log.contains("an export was cut"))
+      try await gateway.expectLogged("an export was cut")
     }
   }
 

@@ -56,6 +56,38 @@ struct KeyListTests {
     }
   }
 
+  /// A cursor fits into the head of a request, whatever the keys are like, and nothing is skipped or comes twice.
+  @Test func longKeysDoNotStopAListing() async throws {
+    try await withKeys(.v3_5) { etcd, _, http in
+      let long = [UInt8](repeating: UInt8(ascii: "m"), count: 2048)
+      var keys: [[UInt8]] = [Array("a".utf8), Array("z".utf8), long.dropLast(), long, long + [0]]
+      for size in [15_000, 20_000, 70_000] {
+        for last in UInt8(ascii: "a")...UInt8(ascii: "c") {
+          keys.append([UInt8](repeating: UInt8(ascii: "m"), count: size) + [last])
+        }
+      }
+      keys.append([UInt8](repeating: 0xff, count: 3000) + [1])
+      keys.append([UInt8](repeating: 0xff, count: 3000) + [2])
+      keys.append(long + [0xff])
+      for key in keys {
+        let put: JSON = ["key": .string(Data(key).base64EncodedString()), "value": "dg=="]
+        try await etcd.call("/v3/kv/put", put)
+      }
+      let sorted = keys.sorted { $0.lexicographicallyPrecedes($1) }
+      for limit in [1, 2, 3, 5, 100] {
+        for order in ["asc", "desc"] {
+          for prefix in ["", "m", String(repeating: "m", count: 2100)] {
+            let expected = sorted.filter { $0.starts(with: prefix.utf8) }
+            let all = try await pages(http, "limit=\(limit)&order=\(order)&prefix=\(prefix)")
+            #expect(
+              all.keys == (order == "asc" ? expected : expected.reversed()), "\(limit), \(order), \(prefix.count)")
+            #expect(all.pages.allSatisfy { ($0["cursor"]?.string?.count ?? 0) < 3000 })
+          }
+        }
+      }
+    }
+  }
+
   @Test(arguments: EtcdVersion.allCases)
   func allPagesAreOfOneRevision(_ version: EtcdVersion) async throws {
     try await withKeys(version) { etcd, _, http in

@@ -140,10 +140,12 @@ struct KeyWriteTests {
     ("/keys/", [], "/keys?prefix="), ("/keys/%zz", [], "%"), ("/keys/a?ttl=0s", [], "ttl"),
     ("/keys/a?ttl=999ms", [], "ttl"), ("/keys/a?ttl=x", [], "ttl"), ("/keys/a?ttl=-1s", [], "ttl"),
     ("/keys/a?ttl=9000000001s", [], "ttl"), ("/keys/a?ttl=60s&lease=4", [], "'lease'"),
-    ("/keys/a?lease=0", [], "lease"), ("/keys/a?lease=7abc", [], "lease"), ("/keys/a?lease=1&lease=1", [], "'lease'"),
+    ("/keys/a?ttl=0x5", [], "a time such as 30s, 5m or 1h, from 1s"), ("/keys/a?ttl=%2B5", [], "ttl"),
+    ("/keys/a?lease=+1", [], "lease"), ("/keys/a?lease=7abc", [], "lease"), ("/keys/a?lease=1&lease=1", [], "'lease'"),
     ("/keys/a?prev=1", [], "prev"), ("/keys/a?revision=3", [], "'revision'"),
     ("/keys/a", [("If-Match", "\"1\", \"2\"")], "If-Match"), ("/keys/a", [("If-None-Match", "\"1\"")], "If-None-Match"),
     ("/keys/a", [("If-Match", "5")], "If-Match"), ("/keys/a", [("If-Match", "*"), ("If-None-Match", "*")], "If-Match"),
+    ("/keys/a", [("Content-Range", "bytes 0-1/10")], "Content-Range"),
   ]
 
   @Test func badInputIsNamed() async throws {
@@ -153,6 +155,16 @@ struct KeyWriteTests {
         expectError(response, 400, code: 3)
         #expect(response.message?.contains(name) == true, "\(response)")
       }
+    }
+  }
+
+  /// It can be read in two ways, and so its connection ends.
+  @Test(arguments: ["Request-Timeout", "Grpc-Timeout", "Last-Event-ID"])
+  func aSecondFieldIsRefused(_ name: String) async throws {
+    try await withoutEtcd { http in
+      let response = try await http.request("PUT", "/keys/a", headers: [(name, "5S"), (name, "6S")], body: [1])
+      expectError(response, 400, code: 3)
+      #expect(response.message?.contains(name) == true, "\(response)")
     }
   }
 

@@ -1,0 +1,257 @@
+import GrpcBridge
+import ProtobufWire
+import Transcoding
+
+/// Grants a lease, lists those there are, or tells of one, or revokes it.
+final class LeaseHandler: KeyCallHandler {
+  /// What is one call; a renewal is none.
+  enum Operation {
+    case grant
+    case list
+    case get
+    case revoke
+  }
+
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  let timeout: GRPCTimeout?
+  var call: Call?
+  private let operation: Operation
+  private let request: LeaseRequest
+  private var body = ByteBuffer()
+
+  private var events = ProtobufPushParser(length: 0, messages: [])
+  private var revision: Int64 = 0
+  private var lease: Int64 = 0
+  /// What is left of its time, in seconds, as etcd says it: -1 for a lease that is not there.
+  private var ttl: Int64 = 0
+  private var grantedTTL: Int64 = 0
+  private var name = ByteBuffer()
+  /// The keys or leases as far as they have come, each in JSON.
+  private var list = ByteBuffer()
+
+  init(_ operation: Operation, _ request: LeaseRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
+    self.operation = operation
+    self.request = request
+    self.exchange = exchange
+    self.shard = shard
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
+    caller = try Caller(exchange, shard: shard)
+  }
+
+  // MARK: - The request
+
+  var bodyLimit: BodyLimit? { .ofLease(shard) }
+
+  func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
+    if operation == .grant { body.append(bytes) }
+  }
+
+  func receivedEnd() {
+    var message = keyCallMessage()
+    switch operation {
+    case .grant:
+      do throws(TranscodingError) {
+        try writeGrant(&message)
+      } catch {
+        return exchange.respond(.error(.badBody(error)))
+      }
+      start(KeyCalls.leaseGrant, message)
+    case .list: start(KeyCalls.leaseLeases, message)
+    case .get:
+      message.append(field: 1, request.lease)
+      message.append(field: 2, request.wantsKeys)
+      start(KeyCalls.leaseTimeToLive, message)
+    case .revoke:
+      message.append(field: 1, request.lease)
+      start(KeyCalls.leaseRevoke, message)
+    }
+  }
+
+  private enum Member: String, CaseIterable {
+    case ttl
+    case id
+
+    static let table = JSONMembers(allCases)
+  }
+
+  private func writeGrant(_ message: inout ByteBuffer) throws(TranscodingError) {
+    var (ttl, id): (Int64?, Int64) = (nil, 0)
+    try body.withUnsafeBytes { bytes throws(TranscodingError) in
+      try JSONDocument.read(bytes) { json throws(TranscodingError) in
+        try json.object(Member.table) { json, member throws(TranscodingError) in
+          switch member {
+          case .ttl: ttl = try json.ttl()
+          case .id: id = try json.lease()
+          }
+        }
+        if ttl == nil { throw json.refusal("'ttl' is missing, such as \"60s\"") }
+      }
+    }
+    message.append(field: 1, ttl ?? 0)
+    message.append(field: 2, id)
+  }
+
+  // MARK: - The answer
+
+  private func take(_ event: ProtobufPushParser.Event) {
+    switch event {
+    case .number(path: AnswerPath.revision, let number): revision = Int64(bitPattern: number)
+    case .number(path: LeaseResponsePath.id, let number): lease = Int64(bitPattern: number)
+    case .number(path: LeaseResponsePath.ttl, let number): ttl = Int64(bitPattern: number)
+    case .number(path: LeaseResponsePath.grantedTTL, let number): grantedTTL = Int64(bitPattern: number)
+    // A lease of the list.
+    case .number(path: LeaseResponsePath.listedID, let number):
+      list.append(list.isEmpty ? "{\"id\":\"" : ",{\"id\":\"")
+      list.append(decimal: Int64(bitPattern: number))
+      list.append("\"}")
+    // A key.
+    case .bytes(path: LeaseResponsePath.key, let bytes): name.append(bytes)
+    case .end(path: LeaseResponsePath.key):
+      list.append(list.isEmpty ? "{" : ",{")
+      KeyValueFields.append(name, "\"key\":", "\"key_base64\":", to: &list)
+      list.append("}")
+      name.removeAll(keepingCapacity: true)
+    default: break
+    }
+  }
+
+  private func respond() {
+    var json = ByteBuffer(capacity: 64 + list.count)
+    switch operation {
+    case .grant: json.appendLease(lease, ttl: ttl)
+    case .list:
+      json.append("{\"revision\":")
+      json.append(decimal: revision)
+      json.append(",\"leases\":[")
+      list.withUnsafeBytes { json.append($0) }
+      json.append("]")
+    case .get:
+      guard ttl >= 0 else { return respondMissing() }
+      json.appendLease(request.lease, ttl: ttl)
+      json.append(",\"granted_ttl\":")
+      json.append(decimal: grantedTTL)
+      if request.wantsKeys {
+        json.append(",\"keys\":[")
+        list.withUnsafeBytes { json.append($0) }
+        json.append("]")
+      }
+    case .revoke:
+      json.append("{\"revision\":")
+      json.append(decimal: revision)
+    }
+    json.append("}")
+    var response = HTTPResponse(status: 200, body: json)
+    response.headers = HTTPResponse.headers(ofMoment: revision)
+    response.isOwed = operation == .grant
+    exchange.respond(response)
+  }
+}
+
+extension LeaseHandler: CallDelegate {
+  func call(_ call: Call, willReceive length: Int) {
+    // Leases are messages in a list; where one is told of, the same field is its ID.
+    let messages = operation == .list ? [AnswerPath.header, LeaseResponsePath.listed] : [AnswerPath.header]
+    events = ProtobufPushParser(length: length, messages: messages)
+    // An ID has 12 bytes here and up to 29 in the answer, for the making of which it is there twice.
+    guard length > MemoryAccount.uncounted, !shard.memory.hasRoom(for: length * 6) else { return }
+    shard.bridge.cancel(call)
+    exchange.respond(.shortage)
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    var input = bytes
+    while let event = events.next(&input) { take(event) }
+  }
+
+  func call(_ call: Call, endedWith status: GRPCStatus) {
+    guard status.isOK else { return respond(with: status) }
+    do throws(WireError) {
+      try events.finish()
+    } catch {
+      return respond(with: shard.misunderstood(error, for: exchange.id.text))
+    }
+    respond()
+  }
+}
+
+/// Renews a lease once.
+final class LeaseRenewalHandler: KeyHandler {
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  private let timeout: GRPCTimeout?
+  private let request: LeaseRequest
+  private var renewal: KeepAliveRequest?
+
+  init(_ request: LeaseRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
+    self.request = request
+    self.exchange = exchange
+    self.shard = shard
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
+    caller = try Caller(exchange, shard: shard, keepsPassword: true)
+  }
+
+  var bodyLimit: BodyLimit? { .ofLease(shard) }
+
+  func receivedEnd() {
+    renewal = renew(request.lease, within: timeout) { [unowned self] grant in
+      var json = ByteBuffer()
+      json.appendLease(request.lease, ttl: grant.ttl)
+      json.append("}")
+      var response = HTTPResponse(status: 200, body: json)
+      response.headers = HTTPResponse.headers(ofMoment: grant.revision)
+      exchange.respond(response)
+    }
+  }
+
+  func clientIsGone() { renewal?.cancel() }
+}
+
+extension BodyLimit {
+  fileprivate static func ofLease(_ shard: Shard) -> BodyLimit {
+    BodyLimit(of: 4096, because: "a request about a lease needs no more", within: shard.settings.http)
+  }
+}
+
+extension KeyHandler {
+  /// Renews a lease once, on the stream that carries all renewals of the user. Answers where that does not succeed.
+  ///
+  /// - Parameters:
+  ///   - timeout: the client's time limit; nil for the usual one.
+  ///   - renewed: hears that it did.
+  /// - Returns: what to cancel if the client leaves.
+  func renew(
+    _ lease: Int64, within timeout: GRPCTimeout?, renewed: @escaping (LeaseGrant) -> Void
+  ) -> KeepAliveRequest {
+    let timeout = timeout ?? shard.settings.timeLimits.standard
+    return shard.bridge.leases.keepAlive(lease, for: caller, timeout: timeout.milliseconds) { [unowned self] result in
+      switch result {
+      case .success(let answer):
+        var grant = LeaseGrant(length: answer.count)
+        answer.withUnsafeBytes { grant.take($0) }
+        do throws(WireError) {
+          try grant.finish()
+        } catch {
+          return respond(with: shard.misunderstood(error, for: exchange.id.text))
+        }
+        if grant.ttl > 0 { renewed(grant) } else { respondMissing() }
+      case .failure(let status): respond(with: status)
+      }
+    }
+  }
+
+  /// Answers that the lease is not there, which etcd says of some calls by a time to live.
+  func respondMissing() { exchange.respond(.error(404, .notFound, EtcdMessage.leaseNotFound)) }
+}
+
+extension ByteBuffer {
+  /// Appends what there is to say of every lease; the brace stays open.
+  fileprivate mutating func appendLease(_ lease: Int64, ttl: Int64) {
+    append("{\"id\":\"")
+    append(decimal: lease)
+    append("\",\"ttl\":")
+    append(decimal: ttl)
+  }
+}

@@ -1,0 +1,128 @@
+import EtcdSchema
+import GrpcBridge
+import ProtobufWire
+import SwiftProtobuf
+import Transcoding
+
+/// What the handlers have in common that ask etcd one thing after the other about a lock or an election. Each has a
+/// class of its own.
+class QueueHandler: KeyCallHandler, CallDelegate {
+  /// How large an answer may be, in bytes: it is kept whole, and has one key at most.
+  private static let maxBytes = 16 << 20
+
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  let timeout: GRPCTimeout?
+  final var call: Call?
+  let queue: QueueName
+  let query: KeyQuery
+  final private(set) var body = ByteBuffer()
+  private var response: [UInt8] = []
+  private var answered: ([UInt8]) -> Void = { _ in }
+
+  /// - Parameter parameters: those that the query may have.
+  /// - Throws: ``RequestError`` where the request has no clear meaning.
+  init(
+    _ exchange: Exchange, shard: Shard, parameters: [QueryParameter] = [], keepsPassword: Bool = false
+  ) throws(RequestError) {
+    self.exchange = exchange
+    self.shard = shard
+    queue = try QueueName(exchange.head.path)
+    if exchange.head.method == .post || exchange.head.method == .put {
+      try KeyQuery.checkIsEmpty(exchange.queryItems)
+    }
+    query = try KeyQuery(exchange.queryItems) { parameters }
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
+    caller = try Caller(exchange, shard: shard, keepsPassword: keepsPassword)
+  }
+
+  var bodyLimit: BodyLimit? {
+    BodyLimit(of: 4096, because: "a request about a lock or an election needs no more", within: shard.settings.http)
+  }
+
+  var keepsBody: Bool { false }
+  var isEndless: Bool { false }
+
+  func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) { body.append(bytes) }
+
+  /// The request is complete: to be overridden.
+  func receivedEnd() {}
+
+  /// The client has left.
+  func clientIsGone() {
+    if let call { shard.bridge.cancel(call) }
+  }
+
+  /// A call has ended with an error.
+  func hasFailed(_ status: GRPCStatus) { respond(with: status) }
+
+  // MARK: - For those that say what is asked
+
+  /// Reads the body, or answers that it is none.
+  ///
+  /// - Returns: nil where it was answered.
+  final func read<Value>(
+    _ read: (inout JSONDocument) throws(TranscodingError) -> Value
+  ) -> Value? {
+    do throws(TranscodingError) {
+      return try body.withUnsafeBytes { bytes throws(TranscodingError) in try JSONDocument.read(bytes, read) }
+    } catch {
+      exchange.respond(.error(.badBody(error)))
+      return nil
+    }
+  }
+
+  /// Asks etcd for something.
+  ///
+  /// - Parameter answered: gets the answer where the call ends well.
+  final func ask<Answer: Message>(
+    _ method: CallMethod, _ request: some Message, ticket: QueueTicket? = nil, _ answered: @escaping (Answer) -> Void
+  ) {
+    do throws(GRPCStatus) {
+      let message = CallMessage(copying: try request.encoded())
+      self.answered = { [unowned self] bytes in
+        guard let answer = try? Answer(serializedBytes: bytes) else {
+          return respond(with: shard.misunderstood(WireError.unexpectedFields, for: exchange.id.text))
+        }
+        answered(answer)
+      }
+      start(
+        Call(method, message: message, timeout: timeout, ticket: ticket, delegate: self), maxBytes: Self.maxBytes)
+    } catch {
+      respond(with: error)
+    }
+  }
+
+  /// Asks who has the lock, or leads.
+  final func askHolder(_ answered: @escaping (QueueHolder?, _ revision: Int64) -> Void) {
+    ask(KeyCalls.range, QueueHolder.request(queue)) { (response: Etcdserverpb_RangeResponse) in
+      answered(QueueHolder(response), response.header.revision)
+    }
+  }
+
+  final func respond(_ body: consuming ByteBuffer, at revision: Int64, isOwed: Bool = false) {
+    var response = HTTPResponse(status: 200, body: body)
+    response.headers = HTTPResponse.headers(ofMoment: revision)
+    response.isOwed = isOwed
+    exchange.respond(response)
+  }
+
+  // MARK: - What etcd says
+
+  func call(_ call: Call, willReceive length: Int) {
+    response = []
+    guard length > MemoryAccount.uncounted, !shard.memory.hasRoom(for: length * 4) else { return }
+    shard.bridge.cancel(call)
+    exchange.respond(.shortage)
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response += bytes }
+
+  func call(_ call: Call, endedWith status: GRPCStatus) {
+    guard status.isOK else { return hasFailed(status) }
+    let bytes = response
+    response = []
+    answered(bytes)
+  }
+}

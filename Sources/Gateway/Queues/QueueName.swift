@@ -1,0 +1,52 @@
+import GrpcBridge
+import ProtobufWire
+import Transcoding
+
+/// A lock or an election, by its name: a queue of keys (``QueueKey``).
+struct QueueName {
+  enum Kind: CaseIterable {
+    case lock
+    case election
+  }
+
+  let kind: Kind
+  let bytes: [UInt8]
+
+  /// - Parameter path: the path of a request that leads to a lock or an election.
+  /// - Throws: ``RequestError`` where it has no name, or one that no key of its own could have.
+  init(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) {
+    guard let (kind, name) = QueuePath.parts(of: path) else { throw RequestError(404, .notFound, "Not Found") }
+    let word = kind == .lock ? "lock" : "election"
+    guard let bytes = PercentEncoding.decode(UnsafeBufferPointer(rebasing: name)) else {
+      throw .badRequest("the name of the \(word): '%' is to be followed by two hexadecimal digits")
+    }
+    guard let last = bytes.last else { throw .badRequest("the name of the \(word) is empty") }
+    guard last != UInt8(ascii: "/") else {
+      throw .badRequest("the name of the \(word) ends with '/', which its keys have behind it anyhow")
+    }
+    (self.kind, self.bytes) = (kind, bytes)
+  }
+
+  /// All its keys.
+  var range: KeyRange { QueueKey.range(of: bytes) }
+
+  /// The key by which a lease is in the queue.
+  func key(of lease: Int64) -> [UInt8] { QueueKey.key(of: lease, in: bytes) }
+
+  /// What an error says of a lease by which nobody has it.
+  func isNotHeld(by lease: Int64) -> String {
+    kind == .lock ? "the lease \(lease) does not hold the lock" : "the lease \(lease) does not lead"
+  }
+
+  /// The same of one that nobody has.
+  var isFree: String { kind == .lock ? "nobody holds the lock" : "nobody leads" }
+}
+
+extension ByteBuffer {
+  /// Appends a member of bytes: as text where they are UTF-8, else in base64 under the other name.
+  mutating func append(member bytes: [UInt8], _ name: StaticString, _ nameOfBase64: StaticString) {
+    var buffer = ByteBuffer(capacity: bytes.count)
+    buffer.append(bytes)
+    KeyValueFields.append(buffer, name, nameOfBase64, to: &self)
+  }
+}
