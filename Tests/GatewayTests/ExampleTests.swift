@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of `docs/quick-start.md`, `docs/streams.md` and of the README's section about streams, as they stand
-/// there.
+/// The examples of `docs/quick-start.md`, `docs/plain-json.md`, `docs/streams.md` and of the README's section about
+/// streams, as they stand there.
 @Suite(.timeLimit(.minutes(15)))
 struct ExampleTests {
   @Test func thereAreExamplesInEveryLanguage() throws {
@@ -84,7 +84,7 @@ private struct Example {
 
   /// All programs of all pages, those together that need the same etcd.
   static func all() throws -> [[Example]] {
-    try ["docs/quick-start.md", "docs/streams.md", "README.md"].flatMap { try all(in: $0) }
+    try ["docs/quick-start.md", "docs/plain-json.md", "docs/streams.md", "README.md"].flatMap { try all(in: $0) }
   }
 
   /// All programs of a page (CommonMark, "Fenced code blocks"); a block without a language is none.

@@ -45,18 +45,18 @@ def models():
 
 def use_rpcs(client):
     m = models()
-    answer = operation("kv", "put").sync(client=client, body=m.PutRequest(key=encode("foo"), value=encode("bar")))
+    answer = operation("kv", "kv_put").sync(client=client, body=m.PutRequest(key=encode("foo"), value=encode("bar")))
     assert isinstance(answer, m.PutResponse), answer
     put = answer.header.revision
-    answer = operation("kv", "range_").sync(client=client, body=m.RangeRequest(key=encode("foo")))
+    answer = operation("kv", "kv_range").sync(client=client, body=m.RangeRequest(key=encode("foo")))
     assert [(kv.key, kv.value, kv.mod_revision) for kv in answer.kvs] == [(encode("foo"), encode("bar"), put)], answer
     condition = m.Compare(
         key=encode("foo"), target=m.CompareCompareTarget.COMPARE_TARGET_MOD, result=m.CompareCompareResult.EQUAL,
         mod_revision=put)
     then = m.RequestOp(request_put=m.PutRequest(key=encode("foo"), value=encode("baz")))
-    answer = operation("kv", "txn").sync(client=client, body=m.TxnRequest(compare=[condition], success=[then]))
+    answer = operation("kv", "kv_txn").sync(client=client, body=m.TxnRequest(compare=[condition], success=[then]))
     assert answer.succeeded is True, answer
-    answer = operation("kv", "put").sync(client=client, body=m.PutRequest())
+    answer = operation("kv", "kv_put").sync(client=client, body=m.PutRequest())
     assert isinstance(answer, m.Error) and answer.code == 3, answer
     # The generated function would read all of a stream before it returns; its client reads line by line.
     request = m.WatchRequest(create_request=m.WatchCreateRequest(key=encode("foo"), start_revision=put))
@@ -77,27 +77,68 @@ def use_keys(client):
 
     def put(text):
         body = types.File(payload=text.encode())
-        return operation("keys", "write_key").sync(key, client=client, body=body)
+        return operation("keys", "put_value").sync(key, client=client, body=body)
 
     written = put("one")
     assert isinstance(written, m.KeyWritten), written
-    read = operation("keys", "read_key").sync(key, client=client)
-    assert isinstance(read, m.KeyAnswer) and (read.key, read.value) == (key, "one"), read
+    read = operation("keys", "get_key").sync(key, client=client)
+    assert isinstance(read, m.Key) and (read.key, read.value) == (key, "one"), read
     page = operation("keys", "list_keys").sync(client=client, prefix="app/", limit=10)
-    assert isinstance(page, m.KeysAnswer) and [each.key for each in page.keys] == [key], page
+    assert isinstance(page, m.Keys) and [each.key for each in page.keys] == [key], page
     # A long poll: the answer to a wait that begins before there is any change.
     answers = []
     wait = threading.Thread(target=lambda: answers.append(
-        operation("keys", "read_key").sync(key, client=client, wait="30s", since=written.revision)))
+        operation("changes", "get_changes").sync(client=client, key=key, wait="30s", since=written.revision)))
     wait.start()
     put("two")
     wait.join()
-    assert isinstance(answers[0], m.KeyAnswer), answers
+    assert isinstance(answers[0], m.Changes), answers
     assert [(event.key, event.value) for event in answers[0].events] == [(key, "two")], answers
     deleted = operation("keys", "delete_key").sync(key, client=client)
     assert isinstance(deleted, m.KeysDeleted) and deleted.deleted == 1, deleted
-    missing = operation("keys", "read_key").sync(key, client=client)
+    missing = operation("keys", "get_key").sync(key, client=client)
     assert isinstance(missing, m.Error) and missing.code == 5, missing
+
+
+def use_plain_json(client):
+    m = models()
+    key = "/plain//ä"
+    put = operation("keys", "put_key")
+    written = put.sync(client=client, body=m.KeyPut(key=key, value="one", if_absent=True))
+    assert isinstance(written, m.KeyWritten), written
+    lost = put.sync(client=client, body=m.KeyPut(key=key, value="two", if_absent=True))
+    assert isinstance(lost, m.Error) and lost.code == 9, lost
+    binary = put.sync(client=client, body=m.KeyPut(key="/plain/b", value_base64=base64.b64encode(b"\xff").decode()))
+    assert isinstance(binary, m.KeyWritten), binary
+    read = operation("keys", "list_keys").sync(client=client, key=key)
+    assert isinstance(read, m.Keys) and (read.key, read.value) == (key, "one"), read
+    then = [m.TransactionOperation(put=m.PutOperation(key=key, value="three")),
+            m.TransactionOperation(get=m.GetOperation(key=key))]
+    condition = m.Comparison(key=key, mod_revision=written.revision)
+    body = m.Transaction.from_dict({"if": [condition.to_dict()], "then": [each.to_dict() for each in then]})
+    answer = operation("transactions", "txn").sync(client=client, body=body)
+    assert answer.succeeded is True and answer.responses[1].get.value == "three", answer
+    lease = operation("leases", "grant_lease").sync(client=client, body=m.LeaseGrant(ttl="60s"))
+    assert isinstance(lease, m.Lease) and lease.ttl == 60, lease
+    put.sync(client=client, body=m.KeyPut(key="/plain/l", value="v", lease=lease.id))
+    left = operation("leases", "get_lease").sync(lease.id, client=client, keys=True)
+    assert [name.key for name in left.keys] == ["/plain/l"], left
+    assert operation("leases", "keep_lease_alive").sync(lease.id, client=client).ttl == 60
+    assert isinstance(operation("leases", "revoke_lease").sync(lease.id, client=client), m.LeaseRevoked)
+    lock = operation("locks", "acquire_lock").sync("plain", client=client, body=m.LockAcquisition(ttl="60s"))
+    assert isinstance(lock, m.HeldLock) and lock.ttl == 60, lock
+    lost = operation("locks", "acquire_lock").sync("plain", client=client, body=m.LockAcquisition(ttl="60s", wait="0s"))
+    assert isinstance(lost, m.Error) and lost.code == 10, lost
+    renewed = operation("locks", "keep_lock_alive").sync("plain", client=client, body=m.HolderLease(lease=lock.lease))
+    assert renewed == lock, renewed
+    released = operation("locks", "release_lock").sync("plain", client=client, lease=lock.lease)
+    assert isinstance(released, m.LeaseRevoked), released
+    lead = operation("elections", "campaign_in_election").sync(
+        "plain", client=client, body=m.Candidacy(value="me", ttl="60s", wait="10s"))
+    assert isinstance(lead, m.Leadership) and lead.value == "me", lead
+    assert operation("elections", "get_leader").sync("plain", client=client).lease == lead.lease
+    deleted = operation("keys", "delete_keys").sync(client=client, prefix="/plain/")
+    assert isinstance(deleted, m.KeysDeleted) and deleted.deleted == 2, deleted
 
 
 def main():
@@ -108,6 +149,8 @@ def main():
             base_url=url, token=encode(f"{user}:{password}"), prefix="Basic", headers={"Accept": "application/json"})
         use_rpcs(client)
         use_keys(client)
+        # What is JSON anyway needs no header.
+        use_plain_json(made.AuthenticatedClient(base_url=url, token=encode(f"{user}:{password}"), prefix="Basic"))
 
 
 if __name__ == "__main__":

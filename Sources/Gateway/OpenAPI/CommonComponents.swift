@@ -65,6 +65,13 @@ enum CommonComponents {
   // MARK: - Headers
 
   static let headers: DocumentValue = [
+    "X-Request-Id": [
+      "description": """
+      What the request is known by in the gateway's logs: its own `X-Request-Id`, if that is 1 to 128 visible characters of \
+      ASCII, or one that the gateway has made.
+      """,
+      "schema": ["type": "string", "pattern": "^[!-~]{1,128}$"],
+    ],
     "WWW-Authenticate": [
       "description": "Asks for a user and password (RFC 7617).", "required": true,
       "schema": ["type": "string", "const": "Basic realm=\"etcd\""],
@@ -112,6 +119,9 @@ enum CommonComponents {
     ],
   ]
 
+  /// References to those that say how long a call may take.
+  static let timeLimits: [DocumentValue] = ["Request-Timeout", "Grpc-Timeout"].map { .component("parameters", $0) }
+
   // MARK: - Errors
 
   /// The statuses that errors have, with what each is about.
@@ -125,6 +135,7 @@ enum CommonComponents {
     ("401", "Unauthorized", "Credentials are needed, or those that came are wrong."),
     ("403", "Forbidden", "The user has no right to do this."),
     ("404", "NotFound", "What the request is about is not there."),
+    ("409", "Conflict", "Another client has what the request is about."),
     ("410", "Gone", "The revision has been compacted: what was then is not known any more."),
     (
       "412", "PreconditionFailed",
@@ -167,7 +178,7 @@ enum CommonComponents {
       default: break
       }
       response["content"] = ["application/json": ["schema": .schema("Error")]]
-      responses[error.name] = response
+      responses[error.name] = response.withRequestID
     }
     return responses
   }
@@ -180,5 +191,25 @@ enum CommonComponents {
     }
     precondition(responses.members.count == statuses.count, "an error is not described")
     return responses
+  }
+}
+
+extension DocumentValue {
+  /// A response with the header that every response has.
+  fileprivate var withRequestID: DocumentValue {
+    guard self["$ref"] == nil else { return self }
+    var response = self
+    var headers = response["headers"] ?? [:]
+    headers["X-Request-Id"] = .component("headers", "X-Request-Id")
+    response["headers"] = headers
+    return response
+  }
+
+  /// An operation whose responses have the header that every response has.
+  var withRequestIDs: DocumentValue {
+    guard let responses = self["responses"] else { return self }
+    var operation = self
+    operation["responses"] = .object(responses.members.map { .init(name: $0.name, value: $0.value.withRequestID) })
+    return operation
   }
 }

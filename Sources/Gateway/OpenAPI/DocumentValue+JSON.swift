@@ -1,3 +1,4 @@
+import ProtobufWire
 import Transcoding
 
 extension DocumentValue {

@@ -1,3 +1,4 @@
+import ProtobufWire
 import Transcoding
 
 extension DocumentValue {
@@ -65,7 +66,7 @@ extension DocumentValue {
     let bytes = text.utf8
     guard let first = bytes.first, isLetter(first) || first == UInt8(ascii: "/") || first == UInt8(ascii: "$"),
       bytes.last != 0x20,
-      bytes.allSatisfy({ isLetter($0) || (0x30...0x39).contains($0) || " _-./{}$()".utf8.contains($0) })
+      bytes.allSatisfy({ isLetter($0) || $0.isDigit || " _-./{}$()".utf8.contains($0) })
     else { return false }
     // What YAML 1.1 takes for a bool or for null.
     return !["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(text.lowercased())

@@ -10,32 +10,39 @@ extension KeyDescriptions {
       ]
     ),
     (
-      "KeyAnswer",
+      "Keys",
       [
         "type": "object",
         "description": """
-        A key with its value and history, as in `Key`; to a request that waits, the `revision` and `events` instead.
+        Some keys of a range: `revision`, `count` and `keys`; to a request that names a `key`, what `Key` has instead.
         """,
-        "properties": key.adding(value).adding(history).adding([
-          "revision": number("The revision to wait from next (`since`)."), "events": events,
-        ]),
-        "dependentRequired": ofHistory.adding(ofChanges),
+        "properties": (["revision": number("The revision that all pages are of.")] as DocumentValue)
+          .adding(page).adding(key).adding(value).adding(history),
+        "dependentRequired": (["keys": ["count"], "count": ["revision"]] as DocumentValue).adding(ofHistory),
       ]
     ),
     (
-      "KeysAnswer",
+      "KeyPut",
       [
-        "type": "object",
+        "type": "object", "additionalProperties": false,
         "description": """
-        Some keys of a range: `revision`, `count` and `keys`; to a request that waits, the `revision` and `events` \
-        instead; to one that names a `key`, what `/keys/{key}` answers with.
+        A put: `key` or `key_base64`, and `value` or `value_base64`. At most one of `lease` and `ttl`, and at most one \
+        condition.
         """,
-        "properties":
-          ([
-            "revision": number("The revision that all pages are of; of a wait, the one to wait from next (`since`).")
-          ] as DocumentValue).adding(page).adding(["events": events]).adding(key).adding(value).adding(history),
-        "dependentRequired": (["keys": ["count"], "count": ["revision"]] as DocumentValue).adding(ofChanges)
-          .adding(ofHistory),
+        "properties": keyToPut.adding([
+          "ttl": PlainSchemas.ttl("Grant a new lease of this time to live, and attach the key to it."),
+          "if_mod_revision": PlainSchemas.number(
+            "Only if the key is of this version: its mod revision; 0 if it is not there."),
+          "if_absent": ["type": "boolean", "description": "Only if the key is not there."],
+        ]),
+      ]
+    ),
+    (
+      "PutOperation",
+      [
+        "type": "object", "additionalProperties": false,
+        "description": "A put in a transaction: `key` or `key_base64`, and `value` or `value_base64`.",
+        "properties": keyToPut,
       ]
     ),
     (
@@ -65,13 +72,19 @@ extension KeyDescriptions {
       ]
     ),
     (
-      "KeyChange",
+      "Changes",
+      [
+        "type": "object", "description": "Changes of keys.", "required": ["revision", "events"],
+        "properties": ["revision": number("The revision to wait from next (`since`)."), "events": events],
+      ]
+    ),
+    (
+      "Change",
       [
         "type": "object",
         "description": """
         A line of a watch: a `put` has all that a key has, a `delete` the key and its `mod_revision`, `progress` a \
-        `revision` up to which all was sent. With `compacted` and an `error` the stream ends. A line of an export is a \
-        key without a `type`.
+        `revision` up to which all was sent. With `compacted` and an `error` the stream ends.
         """,
         "properties":
           (["type": ["type": "string", "enum": ["put", "delete", "progress", "compacted"]]]
@@ -95,6 +108,14 @@ extension KeyDescriptions {
     "X-Etcd-Version": header("How many puts the key has had since its creation."),
     "X-Etcd-Lease": header("The ID of the key's lease, if it has one."),
   ]
+
+  /// What a put has wherever it stands.
+  static let keyToPut: DocumentValue = PlainSchemas.key.adding([
+    "value": ["type": "string", "description": "The value, as text."],
+    "value_base64": PlainSchemas.base64("The value, where it is not UTF-8."),
+    "lease": PlainSchemas.lease("The lease that the key is attached to; `0` for none.", orNone: true),
+    "prev": ["type": "boolean", "description": "Answer with the key as it was before, too."],
+  ])
 
   private static let key: DocumentValue = [
     "key": ["type": "string", "description": "The key, where it is UTF-8."],
@@ -130,7 +151,7 @@ extension KeyDescriptions {
   ]
 
   private static let events: DocumentValue = [
-    "type": "array", "items": .schema("KeyChange"),
+    "type": "array", "items": .schema("Change"),
     "description": "The changes, in their order; empty where the time is over.",
   ]
 
@@ -139,9 +160,7 @@ extension KeyDescriptions {
     "create_revision": ["mod_revision"], "mod_revision": ["create_revision", "version", "lease"],
   ]
 
-  private static let ofChanges: DocumentValue = ["events": ["revision"]]
-
-  private static func number(_ description: String) -> DocumentValue {
+  static func number(_ description: String) -> DocumentValue {
     ["type": "integer", "format": "int64", "description": .string(description)]
   }
 

@@ -1,9 +1,10 @@
 import GrpcBridge
 
-/// The operations of `/keys` and of the paths of keys, made from the tables that requests are checked against.
+/// The operations of `/keys`, of the paths of keys, and of `/changes`, made from the tables that requests are checked
+/// against.
 ///
 /// A path and a method have one operation in OpenAPI, where the query or `Accept` may make several of them: they are
-/// put together under the name of the first one.
+/// put together under the name of the first one. Changes are described at their own path only.
 struct KeyDescriptions {
   let examples: DocumentExamples
 
@@ -29,12 +30,32 @@ struct KeyDescriptions {
 
   private func item(ofOneKey isOfOneKey: Bool) -> DocumentValue {
     var item: DocumentValue = [:]
-    for (method, name) in [(HTTPMethod.get, "get"), (.put, "put"), (.delete, "delete")] {
-      let operations = KeyOperation.allCases.filter { $0.isMeant(byOneKey: isOfOneKey, method) }
+    for (method, name) in [(HTTPMethod.get, "get"), (.post, "post"), (.put, "put"), (.delete, "delete")]
+    where !isOfOneKey || method != .post {
+      let operations = KeyOperation.allCases.filter { !$0.isOfChanges && $0.isMeant(byOneKey: isOfOneKey, method) }
       let ofParameter = KeyOperation.allCases.first { !isOfOneKey && $0.isMeant(byOneKey: true, method) }
       item[name] = operation(operations, ofParameter)
     }
     return item
+  }
+
+  var ofChanges: DocumentValue {
+    var operation = self.operation(
+      [.watchKeys, .awaitKeys, .watchKey, .awaitKey], id: "getChanges", takesKey: true)
+    operation["tags"] = ["Changes"]
+    operation["summary"] = "Get changes of keys"
+    operation["description"] = """
+      Changes of one `key`, or of the keys of a range: of all keys where no parameter says one.
+
+      With `wait` and `since` the answer is JSON: the first changes after that revision, as soon as there are any, or none \
+      at the end of the time. Its `revision` is the next request's `since`. Any client can do that.
+
+      Without `wait` it is a stream that goes on until the client leaves: JSON documents, each a line, or Server-Sent \
+      Events where the request accepts `text/event-stream`.
+
+      `/keys` and `/keys/{key}` do the same with `wait`, or `watch=true`.
+      """
+    return ["get": operation]
   }
 
   /// - Parameters:
@@ -47,14 +68,29 @@ struct KeyDescriptions {
     let others = operations.dropFirst().map {
       "**\($0.summary)** (\($0 == ofParameter ? "with `key`" : Self.condition($0))): \($0.text)"
     }
+    var operation = self.operation(operations, id: id, takesKey: ofParameter != nil, requiresKey: own.isEmpty)
+    operation["description"] = .string(([first.text] + others).joined(separator: "\n\n"))
+    return operation
+  }
+
+  private func operation(
+    _ operations: [KeyOperation], id: String, takesKey: Bool = false, requiresKey: Bool = false
+  ) -> DocumentValue {
+    let first = operations[0]
     var operation: DocumentValue = [
       "operationId": .string(id), "tags": ["Keys"],
       "summary": .string(first.summary),
-      "description": .string(([first.text] + others).joined(separator: "\n\n")),
+      "description": .string(first.text),
       "parameters": .array(
-        (ofParameter == nil ? [] : [keyParameter(isRequired: own.isEmpty, of: id)]) + parameters(operations, of: id)),
+        (takesKey ? [keyParameter(isRequired: requiresKey, of: id)] : []) + parameters(operations, of: id)),
     ]
-    if first == .writeKey {
+    switch first {
+    case .putKey:
+      operation["requestBody"] = [
+        "description": "What to put.", "required": true,
+        "content": ["application/json": examples.media(.schema("KeyPut"), .request, of: id)],
+      ]
+    case .putValue:
       operation["requestBody"] = [
         "description": "The value, whatever its bytes are; `Content-Type` does not matter.", "required": true,
         "content": [
@@ -62,6 +98,7 @@ struct KeyDescriptions {
             ["type": "string", "format": "binary"], .request, of: id, type: "application/octet-stream")
         ],
       ]
+    default: break
     }
     operation["responses"] = responses(operations, of: id)
     return operation
@@ -73,13 +110,13 @@ struct KeyDescriptions {
     case .watchKey, .watchKeys: "with `watch=true`"
     case .awaitKey, .awaitKeys: "with `wait` and `since`"
     case .exportKeys: "with `Accept: application/x-ndjson`"
-    case .readKey, .writeKey, .deleteKey, .listKeys, .deleteKeys: "otherwise"
+    case .getKey, .putValue, .putKey, .deleteKey, .listKeys, .deleteKeys: "otherwise"
     }
   }
 
-  /// As ``KeyOperation/readKey``, without a body.
+  /// As ``KeyOperation/getKey``, without a body.
   private var head: DocumentValue {
-    var head = operation([.readKey])
+    var head = operation([.getKey])
     head["operationId"] = "headKey"
     head["summary"] = "Look at a key's version without its value"
     head["description"] = "The headers are those that `GET` would answer with."
@@ -101,7 +138,7 @@ struct KeyDescriptions {
   // MARK: - Parameters
 
   private func parameters(_ operations: [KeyOperation], of id: String) -> [DocumentValue] {
-    let wanted = operations.flatMap(\.parameters)
+    let wanted = operations.flatMap(\.parameters).filter { $0 != .watch }
     let query = QueryParameter.allCases.filter(wanted.contains).map { parameter($0, of: id) }
     let conditions = Set(operations.flatMap(\.conditions).map(\.description)).sorted().map { name -> DocumentValue in
       [
@@ -113,8 +150,7 @@ struct KeyDescriptions {
         "schema": ["type": "string"], "example": name == "If-Match" ? "\"42\"" : "*",
       ]
     }
-    let limits: [DocumentValue] = ["Request-Timeout", "Grpc-Timeout"].map { .component("parameters", $0) }
-    return query + conditions + limits
+    return query + conditions + CommonComponents.timeLimits
   }
 
   private func keyParameter(isRequired: Bool, of id: String) -> DocumentValue {
@@ -141,7 +177,8 @@ struct KeyDescriptions {
     case .flag: ["type": "boolean"]
     case .choice(let words): ["type": "string", "enum": .array(words.map { .string($0) })]
     // It has more digits than JavaScript's numbers.
-    case .integer where parameter == .lease: ["type": "string", "format": "int64", "pattern": "^[1-9][0-9]{0,18}$"]
+    case .integer where parameter == .lease:
+      ["type": "string", "format": "int64", "pattern": "^(0|-?[1-9][0-9]{0,18})$"]
     case .integer(let range):
       [
         "type": "integer", "format": "int64", "minimum": .integer(Int(range.lowerBound)),
@@ -180,10 +217,10 @@ struct KeyDescriptions {
 
   private static func headers(of operation: KeyOperation, _ status: UInt32) -> [String] {
     switch (operation, status) {
-    case (.readKey, 200), (.readKey, 304):
+    case (.getKey, 200), (.getKey, 304):
       ["ETag", "X-Etcd-Revision", "X-Etcd-Create-Revision", "X-Etcd-Version", "X-Etcd-Lease"]
-    case (.writeKey, 200), (_, 412): ["ETag", "X-Etcd-Revision"]
-    case (.readKey, 404), (.deleteKey, 404), (_, 200): ["X-Etcd-Revision"]
+    case (.putValue, 200), (.putKey, 200), (_, 412): ["ETag", "X-Etcd-Revision"]
+    case (.getKey, 404), (.deleteKey, 404), (_, 200): ["X-Etcd-Revision"]
     default: []
     }
   }
@@ -207,10 +244,12 @@ struct KeyDescriptions {
     switch (first, type) {
     case (_, .bytes): ["type": "string", "format": "binary"]
     case (_, .events): ["type": "string"]
-    case (_, .lines): .schema("KeyChange")
-    case (.readKey, _), (.awaitKey, _), (.watchKey, _): .schema("KeyAnswer")
-    case (.listKeys, _), (.awaitKeys, _), (.watchKeys, _), (.exportKeys, _): .schema("KeysAnswer")
-    case (.writeKey, _): .schema("KeyWritten")
+    case (.watchKeys, .lines): .schema("Change")
+    case (_, .lines): .schema("Key")
+    case (.getKey, _): .schema("Key")
+    case (.listKeys, _), (.exportKeys, _): .schema("Keys")
+    case (.awaitKey, _), (.watchKey, _), (.awaitKeys, _), (.watchKeys, _): .schema("Changes")
+    case (.putValue, _), (.putKey, _): .schema("KeyWritten")
     case (.deleteKey, _), (.deleteKeys, _): .schema("KeysDeleted")
     }
   }

@@ -1,6 +1,6 @@
 import EtcdSchema
+import ProtobufWire
 import SwiftProtobuf
-import Transcoding
 
 /// The forms that the description of the API comes in.
 enum OpenAPIFormat: String, CaseIterable, Sendable {
@@ -71,7 +71,8 @@ struct OpenAPIDocument {
   private static let introduction = """
     etcd's v3 API over HTTP/1.1 and JSON.
 
-    Keys are resources at `/keys/KEY`: `curl -d VALUE -X PUT`, no base64.
+    Keys, changes, transactions, leases, locks and elections are plain JSON at `/keys`, `/changes`, `/txn`, `/leases`, \
+    `/locks` and `/elections`: no base64. A value as it is can be put and read at `/keys/KEY`.
 
     Every path below `/v3` is one RPC of etcd's: the request message in JSON as the body of a `POST`, the response \
     message in JSON as the answer. Keys and values are base64, numbers of 64 bits are strings (as JavaScript's numbers \
@@ -79,7 +80,8 @@ struct OpenAPIDocument {
     padding or in the URL alphabet. The older prefixes `/v3beta` and `/v3alpha` lead to the same calls.
 
     Users of etcd log in with HTTP's Basic authentication, or send a token. Every error is JSON with a `message` and a \
-    gRPC `code`, whatever its status.
+    gRPC `code`, whatever its status. Every answer has an `X-Request-Id`, which the gateway's logs have, too: that of the \
+    request, if it has one.
     """
 
   private func tags() -> DocumentValue {
@@ -94,27 +96,40 @@ struct OpenAPIDocument {
       JSON is plainer than etcd's own: revisions and counts are numbers, and text is text.
       """,
     ]
+    let resources: [DocumentValue] = [
+      ["name": "Changes", "description": "What happens to keys: as a stream, or one answer at a time."],
+      ["name": "Transactions", "description": "Several operations on keys as one, on conditions."],
+      ["name": "Leases", "description": "Times to live that keys are attached to."],
+      ["name": "Locks", "description": "What one client at a time holds, with a lease."],
+      ["name": "Elections", "description": "Who leads, with a lease, and what the leader tells."],
+    ]
     let own: [DocumentValue] = [
       ["name": "Health", "description": "How etcd and the gateway are. Nobody needs credentials for it."],
       ["name": "Description", "description": "This document."],
     ]
-    return .array([keys] + ofServices + own)
+    return .array([keys] + resources + ofServices + own)
   }
 
   private mutating func paths() -> DocumentValue {
     let rpcs = RPCDescription(schema, comments: comments)
     let plain = PlainDescriptions(examples: examples)
     let keys = KeyDescriptions(examples: examples)
+    let leases = LeaseDescriptions(examples: examples)
     let order = Dictionary(
       uniqueKeysWithValues: schema.methods.flatMap(\.httpPaths).enumerated().map { ($1, $0) })
     func place(_ path: String, _ route: RouteTable.Route) -> (Int, Int, String) {
       switch route {
-      case .key, .keys: (0, 0, path)
+      case .keys, .varying(.key): (0, 0, path)
+      case .changes: (0, 1, path)
+      case .transaction: (0, 2, path)
+      case .leases, .varying(.lease), .varying(.leaseRenewal): (0, 3, path)
+      case .varying(.lock), .varying(.lockRenewal): (0, 4, path)
+      case .varying(.election), .varying(.electionRenewal), .varying(.electionChanges): (0, 5, path)
       case .rpc, .stream: (1, order[path] ?? 0, path)
-      case .probe, .snapshot, .description, .docs: (2, 0, path)
+      case .probe, .snapshot, .description, .docs, .metrics: (2, 0, path)
       }
     }
-    // Keys first, RPCs as in the .proto files, then the rest by name.
+    // Resources first, RPCs as in the .proto files, then the rest by name.
     let served = routes.all.filter { !RouteTable.isOlderPath($0.path) }
       .sorted { place($0.path, $0.route) < place($1.path, $1.route) }
     var paths: DocumentValue = [:]
@@ -124,21 +139,38 @@ struct OpenAPIDocument {
         paths[path] = ["post": rpcs.operation(rpc, path: path, components: &components, examples: examples)]
       case .probe(let probe): if let operation = plain.operation(probe) { paths[path] = ["get": operation] }
       case .snapshot: paths[path] = ["get": plain.snapshot]
+      case .metrics: paths[path] = ["get": plain.metrics]
       case .keys: paths[path] = keys.ofRanges
-      case .key: paths[path] = keys.ofOneKey
+      case .changes: paths[path] = keys.ofChanges
+      case .transaction: paths[path] = TxnDescription(examples: examples).item
+      case .leases: paths[path] = leases.ofAll
+      case .varying(.lease): paths[path] = leases.ofOne
+      case .varying(.leaseRenewal): paths[path] = leases.ofRenewal
+      case .varying(.key): paths[path] = keys.ofOneKey
+      case .varying(let route): paths[path] = QueueDescriptions(examples: examples).item(route)
       case .description(let format): paths[path] = ["get": plain.operation(format)]
       case .docs: break
       }
     }
-    return paths
+    return .object(
+      paths.members.map { path in
+        // Beside the operations, a path may have parameters.
+        let members = path.value.members.map { DocumentValue.Member(name: $0.name, value: $0.value.withRequestIDs) }
+        return .init(name: path.name, value: .object(members))
+      })
   }
 
   private func schemas() -> DocumentValue {
     var schemas: DocumentValue = [:]
-    for (name, schema) in CommonComponents.schemas + PlainDescriptions.schemas + KeyDescriptions.schemas {
+    for (name, schema) in CommonComponents.schemas + PlainDescriptions.schemas + KeyDescriptions.schemas
+      + TxnDescription.schemas + LeaseDescriptions.schemas + QueueDescriptions.schemas
+    {
       schemas[name] = schema
     }
-    for (name, schema) in components.schemas.sorted(by: { $0.key < $1.key }) { schemas[name] = schema }
+    for (name, schema) in components.schemas.sorted(by: { $0.key < $1.key }) {
+      precondition(schemas[name] == nil, "two schemas are called \(name)")
+      schemas[name] = schema
+    }
     return schemas
   }
 }

@@ -15,21 +15,44 @@ final class OpenAPIFiles: Sendable {
   }
 
   private let routes: RouteTable
-  private let files = Mutex<[OpenAPIFormat: File]>([:])
+
+  private struct State {
+    var files: [OpenAPIFormat: File] = [:]
+    /// Who is to be told of a document that is being made.
+    var waiting: [OpenAPIFormat: [@Sendable () -> Void]] = [:]
+  }
+
+  private let state = Mutex(State())
 
   init(_ routes: RouteTable) { self.routes = routes }
 
-  /// A document. Making it holds up the calling thread, and with it a shard, for some tens of milliseconds, once in the
-  /// life of the process: less than would justify to wait for another one.
-  subscript(format: OpenAPIFormat) -> File {
-    files.withLock { files in
-      if let file = files[format] { return file }
-      let file = make(format)
-      files[format] = file
-      // What it was made of is free again.
-      returnFreeMemory()
-      return file
+  /// A document; nil where it is not made yet. That takes some hundred milliseconds, for which no shard is held up: a
+  /// thread of its own makes it, and calls `whenMade`.
+  func file(_ format: OpenAPIFormat, whenMade: @escaping @Sendable () -> Void) -> File? {
+    let (file, isFirst) = state.withLock { state -> (File?, Bool) in
+      if let file = state.files[format] { return (file, false) }
+      state.waiting[format, default: []].append(whenMade)
+      return (nil, state.waiting[format]?.count == 1)
     }
+    guard isFirst else { return file }
+    do throws(LoopError) {
+      try detachThread(name: "etcd-rest api") { [self] in finish(format) }
+    } catch {
+      // The system grants no further thread.
+      finish(format)
+    }
+    return nil
+  }
+
+  private func finish(_ format: OpenAPIFormat) {
+    let file = make(format)
+    // What it was made of is free again.
+    returnFreeMemory()
+    let waiting = state.withLock { state in
+      state.files[format] = file
+      return state.waiting.removeValue(forKey: format) ?? []
+    }
+    for tell in waiting { tell() }
   }
 
   private func make(_ format: OpenAPIFormat) -> File {
@@ -56,7 +79,17 @@ final class OpenAPIHandler: RequestHandler {
   var isForEtcd: Bool { false }
 
   func receivedEnd() {
-    let file = shard.descriptions[format]
+    let waiting = LoopBound(Waiting(handler: self), loop: shard.loop)
+    let file = shard.descriptions.file(format) { waiting.remote.execute { waiting.value.handler?.receivedEnd() } }
+    if let file { respond(with: file) }
+  }
+
+  /// A handler whose client may leave before the document is made.
+  private struct Waiting {
+    weak var handler: OpenAPIHandler?
+  }
+
+  private func respond(with file: OpenAPIFiles.File) {
     do throws(RequestError) {
       let known = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
       exchange.respond(

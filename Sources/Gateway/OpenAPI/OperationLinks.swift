@@ -5,24 +5,33 @@
 /// document; a string with such an object in it would have other tools send a JSON string.
 enum OperationLinks {
   static let all: [String: DocumentValue] = [
-    "writeKey": [
-      "readIt": key("readKey", "$request.path.key", "Reads the key."),
+    "putValue": [
+      "readIt": key("getKey", "$request.path.key", "Reads the key."),
       "deleteIt": key("deleteKey", "$request.path.key", "Deletes the key."),
     ],
-    "writeKeyOfQuery": [
-      "readIt": key("readKey", "$request.query.key", "Reads the key."),
+    "putValueOfQuery": [
+      "readIt": key("getKey", "$request.query.key", "Reads the key."),
       "deleteIt": key("deleteKey", "$request.query.key", "Deletes the key."),
     ],
     "listKeys": [
-      "readTheFirst": key("readKey", "$response.body#/keys/0/key", "Reads the first of the keys.")
+      "readTheFirst": key("getKey", "$response.body#/keys/0/key", "Reads the first of the keys.")
     ],
-    "put": [
-      "readIt": link("range", ["key": "$request.body#/key"], "Reads the key."),
-      "deleteIt": link("deleteRange", ["key": "$request.body#/key"], "Deletes the key."),
+    "putKey": [
+      "readIt": key("getKey", "$request.body#/key", "Reads the key."),
+      "deleteIt": key("deleteKey", "$request.body#/key", "Deletes the key."),
+    ],
+    "grantLease": [
+      "askAboutIt": lease("getLease", "Tells how long the lease has left."),
+      "renewIt": lease("keepLeaseAlive", "Renews the lease."),
+      "revokeIt": lease("revokeLease", "Ends the lease."),
+    ],
+    "kvPut": [
+      "readIt": link("kvRange", ["key": "$request.body#/key"], "Reads the key."),
+      "deleteIt": link("kvDeleteRange", ["key": "$request.body#/key"], "Deletes the key."),
     ],
     "leaseGrant": [
       "askAboutIt": link("leaseTimeToLive", ["ID": "$response.body#/ID"], "Tells how long the lease has left."),
-      "attachAKey": link("put", ["key": "bGVhc2Vk", "lease": "$response.body#/ID"], "Attaches a key to the lease."),
+      "attachAKey": link("kvPut", ["key": "bGVhc2Vk", "lease": "$response.body#/ID"], "Attaches a key to the lease."),
       "revokeIt": link("leaseRevoke", ["ID": "$response.body#/ID"], "Ends the lease."),
     ],
     "lock": ["unlockIt": link("unlock", ["key": "$response.body#/key"], "Releases the lock.")],
@@ -43,6 +52,13 @@ enum OperationLinks {
       "removeIt": link("memberRemove", ["ID": "$response.body#/member/ID"], "Removes the member.")
     ],
   ]
+
+  private static func lease(_ operation: String, _ description: String) -> DocumentValue {
+    [
+      "operationId": .string(operation), "parameters": ["id": "$response.body#/id"],
+      "description": .string(description),
+    ]
+  }
 
   private static func key(_ operation: String, _ key: String, _ description: String) -> DocumentValue {
     [

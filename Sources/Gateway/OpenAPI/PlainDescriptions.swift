@@ -47,6 +47,20 @@ struct PlainDescriptions {
     }
   }
 
+  /// `GET /metrics`.
+  var metrics: DocumentValue {
+    make(
+      "metrics", "Tells what the gateway has counted",
+      """
+      It is in the text format of Prometheus. Where the gateway was started with `--admin-listen`, metrics are served there \
+      alone, and this is 404.
+      """,
+      ok: [
+        "description": "The metrics of all shards.",
+        "content": ["text/plain": ["schema": ["type": "string"]]],
+      ], errors: ["404", "503"])
+  }
+
   /// `GET /snapshot`.
   var snapshot: DocumentValue {
     var operation = make(
@@ -67,9 +81,7 @@ struct PlainDescriptions {
       ],
       errors: ["400", "401", "403", "415", "429", "431", "500", "501", "502", "503", "504"])
     operation["tags"] = ["Maintenance"]
-    operation["parameters"] = [
-      .component("parameters", "Request-Timeout"), .component("parameters", "Grpc-Timeout"),
-    ]
+    operation["parameters"] = .array(CommonComponents.timeLimits)
     operation["security"] = nil
     return operation
   }

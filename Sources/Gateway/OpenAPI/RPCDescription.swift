@@ -18,7 +18,8 @@ struct RPCDescription {
 
   /// The calls about a lease or a member, for which etcd has a NotFound.
   private static let withNotFound: Set = [
-    "KV/Put", "KV/Txn", "Lease/LeaseRevoke", "Cluster/MemberRemove", "Cluster/MemberUpdate", "Cluster/MemberPromote",
+    EtcdRPC.put.path, EtcdRPC.txn.path, EtcdRPC.leaseRevoke.path, EtcdRPC.memberRemove.path, EtcdRPC.memberUpdate.path,
+    EtcdRPC.memberPromote.path,
   ]
 
   /// The operation under one path of an RPC.
@@ -30,7 +31,9 @@ struct RPCDescription {
     guard let method = methods[path] else { preconditionFailure("no descriptor of \(path)") }
     let name = "\(method.service).\(method.name)"
     let isOlderPath = path != method.httpPaths.first
-    let id = Self.operationID(method.name, isOlderPath: isOlderPath)
+    // Operations on keys in plain JSON have the bare names.
+    let id = Self.operationID(
+      method.name, isPrefixed: isOlderPath || method.service == "etcdserverpb.KV")
     let (summary, rest) = comments.summary(name)
     var operation: DocumentValue = [
       "operationId": .string(id), "tags": [.string(Self.tag(method.service))],
@@ -44,9 +47,9 @@ struct RPCDescription {
 
     let request = components.reference(method.request)
     operation["requestBody"] = [
-      "description": .string(method.clientStreaming ? Self.requests : comments[method.request]),
+      "description": .string(method.traits.isClientStreaming ? Self.requests : comments[method.request]),
       // No body stands for an empty message.
-      "required": .bool(method.clientStreaming || components.hasRequiredFields(method.request)),
+      "required": .bool(method.traits.isClientStreaming || components.hasRequiredFields(method.request)),
       "content": ["application/json": examples.media(request, .request, of: id)],
     ]
     var success: DocumentValue = ["description": .string(comments[method.response])]
@@ -59,7 +62,7 @@ struct RPCDescription {
       success["content"] = ["application/json": examples.media(Self.line(response), .response(200), of: id)]
     }
     if let links = OperationLinks.all[id] { success["links"] = links }
-    let isMissing = Self.withNotFound.contains { method.grpcPath.hasSuffix(".\($0)") }
+    let isMissing = Self.withNotFound.contains(method.grpcPath)
     let errors = CommonComponents.responses(Self.statuses + (isMissing ? ["404"] : []))
     operation["responses"] = (["200": success] as DocumentValue).adding(examples.adding(to: errors, of: id))
     operation["x-grpc-method"] = .string(method.grpcPath)
@@ -68,7 +71,7 @@ struct RPCDescription {
 
   private func notes(_ rpc: RPCRoute, _ method: EtcdSchema.Method) -> [String] {
     var notes = ["It is one call of `\(method.grpcPath)` over gRPC."]
-    if method.isRepeatable { notes[0] += " The gateway repeats it by itself where a member fails." }
+    if method.traits.isRepeatable { notes[0] += " The gateway repeats it by itself where a member fails." }
     if rpc.waits {
       notes.append("It waits for as long as it takes, unless `Request-Timeout` or `Grpc-Timeout` says otherwise.")
     }
@@ -94,9 +97,9 @@ struct RPCDescription {
   }
 
   /// The name of the method that generated clients have: `RangeStream` is `rangeStream`.
-  private static func operationID(_ name: String, isOlderPath: Bool) -> String {
+  private static func operationID(_ name: String, isPrefixed: Bool) -> String {
     let id = name.prefix(1).lowercased() + name.dropFirst()
-    return isOlderPath ? "kv\(name)" : id
+    return isPrefixed ? "kv\(name)" : id
   }
 
   /// The tag of a service: `etcdserverpb.KV` is `KV`.

@@ -48,12 +48,25 @@ struct OpenAPITests {
     let rpcs = EtcdSchema().methods.flatMap(\.httpPaths)
     for path in rpcs { #expect(paths[path]?["post"] != nil, "\(path)") }
     let others = [
-      "/keys", "/keys/{key}", "/snapshot", "/version", "/health", "/livez", "/readyz", "/openapi.json", "/openapi.yaml",
+      "/keys", "/keys/{key}", "/changes", "/txn", "/leases", "/leases/{id}", "/leases/{id}/keepalive", "/locks/{name}",
+      "/locks/{name}/keepalive", "/elections/{name}", "/elections/{name}/keepalive", "/elections/{name}/changes",
+      "/snapshot",
+      "/version", "/health", "/livez", "/readyz", "/openapi.json", "/openapi.yaml", "/metrics",
     ]
     #expect(Set(paths.keys) == Set(rpcs + others))
+    for (path, method) in [
+      ("/keys", "post"), ("/txn", "post"), ("/leases", "get"), ("/leases", "post"), ("/leases/{id}", "get"),
+      ("/leases/{id}", "delete"), ("/leases/{id}/keepalive", "post"), ("/locks/{name}", "post"),
+      ("/elections/{name}", "put"), ("/elections/{name}/changes", "get"), ("/snapshot", "get"), ("/v3/kv/txn", "post"),
+    ] {
+      let parameters = paths[path]?[method]?["parameters"]?.array?.compactMap { $0["$ref"]?.string } ?? []
+      for name in ["Request-Timeout", "Grpc-Timeout"] {
+        #expect(parameters.contains("#/components/parameters/\(name)"), "\(method) \(path)")
+      }
+    }
     let key = try #require(paths["/keys/{key}"]?.object)
     #expect(Set(key.keys) == ["parameters", "get", "head", "put", "delete"])
-    #expect(Set(try #require(paths["/keys"]?.object).keys) == ["get", "put", "delete"])
+    #expect(Set(try #require(paths["/keys"]?.object).keys) == ["get", "post", "put", "delete"])
   }
 
   @Test func itIsValidInBothForms() async throws {

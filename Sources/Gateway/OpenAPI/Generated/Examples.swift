@@ -88,6 +88,17 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
+        "operation": "metrics",
+        "name": "all",
+        "summary": "What the gateway has counted",
+        "omitsBody": true,
+        "request": {},
+        "response": {
+          "status": 200,
+          "type": "text/plain; version=0.0.4; charset=utf-8"
+        }
+      },
+      {
         "operation": "openapiJson",
         "name": "document",
         "summary": "The description as JSON",
@@ -121,7 +132,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "writeKey",
+        "operation": "putValue",
         "name": "put",
         "summary": "Put a key",
         "request": {
@@ -143,7 +154,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getKey",
         "name": "bytes",
         "summary": "The value as it is",
         "request": {
@@ -164,7 +175,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getKey",
         "name": "json",
         "summary": "The key as JSON",
         "request": {
@@ -194,7 +205,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getKey",
         "name": "unchanged",
         "summary": "A key that has not changed",
         "omitsBody": true,
@@ -238,7 +249,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "writeKey",
+        "operation": "putValue",
         "name": "replace",
         "summary": "Replace the version that was read",
         "request": {
@@ -274,7 +285,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "writeKey",
+        "operation": "putValue",
         "name": "conflict",
         "summary": "Somebody else was faster",
         "request": {
@@ -301,7 +312,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "writeKey",
+        "operation": "putValue",
         "name": "create",
         "summary": "Create a key unless it is there",
         "request": {
@@ -326,7 +337,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "writeKey",
+        "operation": "putValue",
         "name": "expiring",
         "summary": "A key that vanishes after a minute",
         "volatile": [
@@ -356,7 +367,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getKey",
         "name": "earlier",
         "summary": "The value as it was",
         "request": {
@@ -380,7 +391,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getKey",
         "name": "absent",
         "summary": "A key that is not there",
         "request": {
@@ -569,14 +580,12 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getChanges",
         "name": "wait",
         "summary": "The changes after a revision, as soon as there are any",
         "request": {
-          "path": {
-            "key": "app/config"
-          },
           "query": {
+            "key": "app/config",
             "wait": "10s",
             "since": 2
           }
@@ -603,16 +612,13 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getChanges",
         "name": "watch",
         "summary": "What has happened since a revision, and for a second more",
         "isStream": true,
         "request": {
-          "path": {
-            "key": "app/config"
-          },
           "query": {
-            "watch": "true",
+            "key": "app/config",
             "since": 2
           },
           "headers": {
@@ -652,15 +658,12 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getChanges",
         "name": "events",
         "summary": "The same as Server-Sent Events",
         "request": {
-          "path": {
-            "key": "app/config"
-          },
           "query": {
-            "watch": "true",
+            "key": "app/config",
             "since": 2
           },
           "headers": {
@@ -678,31 +681,8 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
-        "name": "two-ways",
-        "summary": "Two ways to wait",
-        "request": {
-          "path": {
-            "key": "app/config"
-          },
-          "query": {
-            "watch": "true",
-            "wait": "10s",
-            "since": 2
-          }
-        },
-        "response": {
-          "status": 400,
-          "body": {
-            "error": "'watch' and 'wait' are two ways to wait: choose one",
-            "message": "'watch' and 'wait' are two ways to wait: choose one",
-            "code": 3
-          }
-        }
-      },
-      {
-        "operation": "listKeys",
-        "name": "wait",
+        "operation": "getChanges",
+        "name": "range",
         "summary": "The changes of a range after a revision",
         "volatile": [
           "lease"
@@ -820,7 +800,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "put",
         "summary": "foo becomes bar",
         "request": {
@@ -842,7 +822,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "previous",
         "summary": "foo becomes baz, and what was it before?",
         "request": {
@@ -872,7 +852,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "no-lease",
         "summary": "A lease that is not there",
         "request": {
@@ -892,7 +872,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "no-key",
         "summary": "A key is needed",
         "request": {
@@ -910,7 +890,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "malformed",
         "summary": "A number is no base64",
         "request": {
@@ -928,7 +908,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "strict",
         "summary": "A field that the schema does not know, which is ignored otherwise",
         "request": {
@@ -950,7 +930,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "key",
         "summary": "One key",
         "request": {
@@ -981,7 +961,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "prefix",
         "summary": "All keys that begin with f",
         "request": {
@@ -1013,7 +993,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "absent",
         "summary": "A key that is not there",
         "request": {
@@ -1034,7 +1014,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "future",
         "summary": "A revision that is yet to come",
         "request": {
@@ -1053,7 +1033,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "txn",
+        "operation": "kvTxn",
         "name": "compare-and-set",
         "summary": "If foo is baz it becomes qux",
         "request": {
@@ -1105,7 +1085,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "txn",
+        "operation": "kvTxn",
         "name": "failed-comparison",
         "summary": "foo is baz no more: read it",
         "request": {
@@ -1166,7 +1146,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "deleteRange",
+        "operation": "kvDeleteRange",
         "name": "prefix",
         "summary": "Delete all keys that begin with f",
         "request": {
@@ -1199,7 +1179,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "compact",
+        "operation": "kvCompact",
         "name": "compact",
         "summary": "Forget what was before revision 8",
         "request": {
@@ -1220,7 +1200,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "compacted",
         "summary": "A revision that is forgotten",
         "request": {
@@ -1239,7 +1219,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "watched",
         "summary": "A key for the watch to tell of",
         "request": {
@@ -1383,7 +1363,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "lease",
         "summary": "A key that ends with the lease",
         "request": {
@@ -2100,7 +2080,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "put",
+        "operation": "kvPut",
         "name": "no-space",
         "summary": "The database is full",
         "request": {
@@ -2667,7 +2647,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "nobody",
         "summary": "Without credentials",
         "request": {
@@ -2688,7 +2668,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "token",
         "summary": "With the token",
         "request": {
@@ -2712,7 +2692,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getKey",
         "name": "nobody",
         "summary": "Without credentials",
         "request": {
@@ -2736,7 +2716,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "readKey",
+        "operation": "getKey",
         "name": "reader",
         "summary": "With user and password; there is nothing there",
         "request": {
@@ -2761,7 +2741,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "writeKey",
+        "operation": "putValue",
         "name": "forbidden",
         "summary": "A user who may only read",
         "request": {
@@ -2782,7 +2762,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "range",
+        "operation": "kvRange",
         "name": "wrong-password",
         "summary": "The password is wrong",
         "request": {
@@ -2951,7 +2931,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "writeKeyOfQuery",
+        "operation": "putValueOfQuery",
         "name": "put",
         "summary": "Put a key behind a proxy that rewrites paths",
         "request": {
@@ -2969,6 +2949,847 @@ let examplesJSON: StaticString = ##"""
           },
           "body": {
             "revision": 20
+          }
+        }
+      },
+      {
+        "operation": "putKey",
+        "name": "put",
+        "summary": "Put a key",
+        "request": {
+          "body": {
+            "key": "plain/color",
+            "value": "blue"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"21\"",
+            "X-Etcd-Revision": "21"
+          },
+          "body": {
+            "revision": 21
+          }
+        }
+      },
+      {
+        "operation": "putKey",
+        "name": "create",
+        "summary": "Create a key unless it is there",
+        "request": {
+          "body": {
+            "key": "plain/color",
+            "value": "red",
+            "if_absent": true
+          }
+        },
+        "response": {
+          "status": 412,
+          "headers": {
+            "ETag": "\"21\"",
+            "X-Etcd-Revision": "21"
+          },
+          "body": {
+            "error": "the key is of version 21",
+            "message": "the key is of version 21",
+            "code": 9
+          }
+        }
+      },
+      {
+        "operation": "putKey",
+        "name": "bytes",
+        "summary": "Put bytes that are no text",
+        "request": {
+          "body": {
+            "key": "plain/logo",
+            "value_base64": "iVBORw==",
+            "prev": true
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"22\"",
+            "X-Etcd-Revision": "22"
+          },
+          "body": {
+            "revision": 22,
+            "prev": null
+          }
+        }
+      },
+      {
+        "operation": "putKey",
+        "name": "unknown-member",
+        "summary": "A member that there is not",
+        "request": {
+          "body": {
+            "key": "plain/color",
+            "valeu": "red"
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "the request body: valeu: unknown field: there are key, key_base64, value, value_base64, lease, ttl, if_mod_revision, if_absent, prev (at byte 21)",
+            "message": "the request body: valeu: unknown field: there are key, key_base64, value, value_base64, lease, ttl, if_mod_revision, if_absent, prev (at byte 21)",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "listKeys",
+        "name": "one",
+        "summary": "One key, by a name that proxies leave alone",
+        "request": {
+          "query": {
+            "key": "plain/color"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"21\"",
+            "X-Etcd-Revision": "22",
+            "X-Etcd-Create-Revision": "21",
+            "X-Etcd-Version": "1"
+          },
+          "body": {
+            "key": "plain/color",
+            "value": "blue",
+            "create_revision": 21,
+            "mod_revision": 21,
+            "version": 1,
+            "lease": "0"
+          }
+        }
+      },
+      {
+        "operation": "txn",
+        "name": "replace",
+        "summary": "Change two keys if neither was changed",
+        "request": {
+          "body": {
+            "if": [
+              {
+                "key": "plain/color",
+                "version": 1
+              },
+              {
+                "key": "plain/size",
+                "version": 0
+              }
+            ],
+            "then": [
+              {
+                "put": {
+                  "key": "plain/color",
+                  "value": "green"
+                }
+              },
+              {
+                "put": {
+                  "key": "plain/size",
+                  "value": "7"
+                }
+              },
+              {
+                "get": {
+                  "prefix": "plain/",
+                  "keys_only": true
+                }
+              }
+            ],
+            "else": [
+              {
+                "get": {
+                  "key": "plain/color"
+                }
+              }
+            ]
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "23"
+          },
+          "body": {
+            "revision": 23,
+            "succeeded": true,
+            "responses": [
+              {
+                "put": {
+                  "revision": 23
+                }
+              },
+              {
+                "put": {
+                  "revision": 23
+                }
+              },
+              {
+                "get": {
+                  "revision": 23,
+                  "keys": [
+                    {
+                      "key": "plain/color",
+                      "create_revision": 21,
+                      "mod_revision": 23,
+                      "version": 2,
+                      "lease": "0"
+                    },
+                    {
+                      "key": "plain/logo",
+                      "create_revision": 22,
+                      "mod_revision": 22,
+                      "version": 1,
+                      "lease": "0"
+                    },
+                    {
+                      "key": "plain/size",
+                      "create_revision": 23,
+                      "mod_revision": 23,
+                      "version": 1,
+                      "lease": "0"
+                    }
+                  ],
+                  "count": 3
+                }
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "txn",
+        "name": "too-late",
+        "summary": "Somebody else was faster",
+        "request": {
+          "body": {
+            "if": [
+              {
+                "key": "plain/color",
+                "version": 1
+              }
+            ],
+            "then": [
+              {
+                "delete": {
+                  "key": "plain/color"
+                }
+              }
+            ],
+            "else": [
+              {
+                "get": {
+                  "key": "plain/color"
+                }
+              }
+            ]
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "23"
+          },
+          "body": {
+            "revision": 23,
+            "succeeded": false,
+            "responses": [
+              {
+                "get": {
+                  "key": "plain/color",
+                  "value": "green",
+                  "create_revision": 21,
+                  "mod_revision": 23,
+                  "version": 2,
+                  "lease": "0"
+                }
+              }
+            ]
+          }
+        }
+      },
+      {
+        "operation": "txn",
+        "name": "wrong",
+        "summary": "What is wrong is named",
+        "request": {
+          "body": {
+            "then": [
+              {
+                "put": {
+                  "key": "plain/color"
+                }
+              }
+            ]
+          }
+        },
+        "response": {
+          "status": 400,
+          "body": {
+            "error": "the request body: then[0].put: 'value' (or 'value_base64') is missing (at byte 37)",
+            "message": "the request body: then[0].put: 'value' (or 'value_base64') is missing (at byte 37)",
+            "code": 3
+          }
+        }
+      },
+      {
+        "operation": "grantLease",
+        "name": "grant",
+        "summary": "A lease of a minute",
+        "request": {
+          "body": {
+            "ttl": "60s",
+            "id": "8379"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "23"
+          },
+          "body": {
+            "id": "8379",
+            "ttl": 60
+          }
+        }
+      },
+      {
+        "operation": "keepLeaseAlive",
+        "name": "renew",
+        "summary": "Renew it",
+        "request": {
+          "path": {
+            "id": "8379"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "23"
+          },
+          "body": {
+            "id": "8379",
+            "ttl": 60
+          }
+        }
+      },
+      {
+        "operation": "getLease",
+        "name": "left",
+        "summary": "How long it has left",
+        "request": {
+          "path": {
+            "id": "8379"
+          },
+          "query": {
+            "keys": "true"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "23"
+          },
+          "body": {
+            "id": "8379",
+            "ttl": 59,
+            "granted_ttl": 60,
+            "keys": []
+          }
+        },
+        "volatile": [
+          "ttl"
+        ]
+      },
+      {
+        "operation": "listLeases",
+        "name": "all",
+        "summary": "All leases",
+        "request": {},
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "23"
+          },
+          "body": {
+            "revision": 23,
+            "leases": [
+              {
+                "id": "1353509972159372855"
+              },
+              {
+                "id": "1353509972159372858"
+              }
+            ]
+          }
+        },
+        "volatile": [
+          "leases"
+        ]
+      },
+      {
+        "operation": "revokeLease",
+        "name": "revoke",
+        "summary": "End it",
+        "request": {
+          "path": {
+            "id": "8379"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "23"
+          },
+          "body": {
+            "revision": 23
+          }
+        }
+      },
+      {
+        "operation": "getLease",
+        "name": "gone",
+        "summary": "One that is not there",
+        "request": {
+          "path": {
+            "id": "8379"
+          }
+        },
+        "response": {
+          "status": 404,
+          "body": {
+            "error": "etcdserver: requested lease not found",
+            "message": "etcdserver: requested lease not found",
+            "code": 5
+          }
+        },
+        "volatile": [
+          "ttl"
+        ]
+      },
+      {
+        "operation": "acquireLock",
+        "name": "acquire",
+        "summary": "A lock for a minute",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "request": {
+          "path": {
+            "name": "plain/lock"
+          },
+          "body": {
+            "ttl": "60s",
+            "wait": "10s"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "24"
+          },
+          "body": {
+            "name": "plain/lock",
+            "key": "plain/lock/694d804f1dfde039",
+            "lease": "7587862024483102777",
+            "ttl": 60,
+            "revision": 24
+          }
+        }
+      },
+      {
+        "operation": "acquireLock",
+        "name": "held",
+        "summary": "Another has it",
+        "request": {
+          "path": {
+            "name": "plain/lock"
+          },
+          "body": {
+            "ttl": "60s"
+          }
+        },
+        "response": {
+          "status": 409,
+          "body": {
+            "error": "another holds the lock",
+            "message": "another holds the lock",
+            "code": 10
+          }
+        }
+      },
+      {
+        "operation": "getLock",
+        "name": "holder",
+        "summary": "Who has it",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "request": {
+          "path": {
+            "name": "plain/lock"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "24"
+          },
+          "body": {
+            "name": "plain/lock",
+            "key": "plain/lock/694d804f1dfde039",
+            "lease": "7587862024483102777",
+            "revision": 24
+          }
+        }
+      },
+      {
+        "operation": "keepLockAlive",
+        "name": "renew",
+        "summary": "Another minute",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "request": {
+          "path": {
+            "name": "plain/lock"
+          },
+          "body": {
+            "lease": "7587862024483102777"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "24"
+          },
+          "body": {
+            "name": "plain/lock",
+            "key": "plain/lock/694d804f1dfde039",
+            "lease": "7587862024483102777",
+            "ttl": 60,
+            "revision": 24
+          }
+        }
+      },
+      {
+        "operation": "releaseLock",
+        "name": "release",
+        "summary": "Give it back",
+        "request": {
+          "path": {
+            "name": "plain/lock"
+          },
+          "query": {
+            "lease": "7587862024483102777"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "25"
+          },
+          "body": {
+            "revision": 25
+          }
+        }
+      },
+      {
+        "operation": "getLock",
+        "name": "free",
+        "summary": "Nobody has it",
+        "request": {
+          "path": {
+            "name": "plain/lock"
+          }
+        },
+        "response": {
+          "status": 404,
+          "headers": {
+            "X-Etcd-Revision": "25"
+          },
+          "body": {
+            "error": "nobody holds the lock",
+            "message": "nobody holds the lock",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "keepLockAlive",
+        "name": "gone",
+        "summary": "The lease is not there any more",
+        "request": {
+          "path": {
+            "name": "plain/lock"
+          },
+          "body": {
+            "lease": "7587862024483102777"
+          }
+        },
+        "response": {
+          "status": 404,
+          "body": {
+            "error": "etcdserver: requested lease not found",
+            "message": "etcdserver: requested lease not found",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "campaignInElection",
+        "name": "campaign",
+        "summary": "Lead for a minute",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          },
+          "body": {
+            "value": "node1",
+            "ttl": "60s",
+            "wait": "10s"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "26"
+          },
+          "body": {
+            "name": "plain/leader",
+            "key": "plain/leader/694d804f1dfde490",
+            "lease": "7587862024483103888",
+            "ttl": 60,
+            "revision": 26,
+            "value": "node1"
+          }
+        }
+      },
+      {
+        "operation": "campaignInElection",
+        "name": "led",
+        "summary": "Another leads",
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          },
+          "body": {
+            "value": "node2",
+            "ttl": "60s"
+          }
+        },
+        "response": {
+          "status": 409,
+          "body": {
+            "error": "another leads",
+            "message": "another leads",
+            "code": 10
+          }
+        }
+      },
+      {
+        "operation": "proclaimValue",
+        "name": "proclaim",
+        "summary": "Tell something else",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          },
+          "body": {
+            "lease": "7587862024483103888",
+            "value": "node1: ready"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "27"
+          },
+          "body": {
+            "name": "plain/leader",
+            "key": "plain/leader/694d804f1dfde490",
+            "lease": "7587862024483103888",
+            "revision": 26,
+            "value": "node1: ready"
+          }
+        }
+      },
+      {
+        "operation": "keepLeaderAlive",
+        "name": "renew",
+        "summary": "Another minute",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          },
+          "body": {
+            "lease": "7587862024483103888"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "27"
+          },
+          "body": {
+            "name": "plain/leader",
+            "key": "plain/leader/694d804f1dfde490",
+            "lease": "7587862024483103888",
+            "ttl": 60,
+            "revision": 26,
+            "value": "node1: ready"
+          }
+        }
+      },
+      {
+        "operation": "getLeader",
+        "name": "leader",
+        "summary": "Who leads",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "27"
+          },
+          "body": {
+            "name": "plain/leader",
+            "key": "plain/leader/694d804f1dfde490",
+            "lease": "7587862024483103888",
+            "revision": 26,
+            "value": "node1: ready"
+          }
+        }
+      },
+      {
+        "operation": "observeElection",
+        "name": "observe",
+        "summary": "Who leads, for a second",
+        "volatile": [
+          "lease",
+          "key"
+        ],
+        "isStream": true,
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          },
+          "headers": {
+            "Request-Timeout": "1"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "application/x-ndjson",
+          "lines": [
+            {
+              "type": "leader",
+              "name": "plain/leader",
+              "key": "plain/leader/694d804f1dfde490",
+              "lease": "7587862024483103888",
+              "revision": 26,
+              "value": "node1: ready"
+            },
+            {
+              "error": {
+                "grpc_code": 4,
+                "http_code": 504,
+                "message": "the time limit of the stream has passed",
+                "http_status": "Gateway Timeout",
+                "code": 4
+              }
+            }
+          ]
+        }
+      },
+      {
+        "operation": "resignLeader",
+        "name": "resign",
+        "summary": "Lead no more",
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          },
+          "query": {
+            "lease": "7587862024483103888"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "28"
+          },
+          "body": {
+            "revision": 28
+          }
+        }
+      },
+      {
+        "operation": "getLeader",
+        "name": "none",
+        "summary": "Nobody leads",
+        "request": {
+          "path": {
+            "name": "plain/leader"
+          }
+        },
+        "response": {
+          "status": 404,
+          "headers": {
+            "X-Etcd-Revision": "28"
+          },
+          "body": {
+            "error": "nobody leads",
+            "message": "nobody leads",
+            "code": 5
+          }
+        }
+      },
+      {
+        "operation": "deleteKeys",
+        "name": "plain",
+        "summary": "Delete what these examples have put",
+        "request": {
+          "query": {
+            "prefix": "plain/"
+          }
+        },
+        "response": {
+          "status": 200,
+          "headers": {
+            "X-Etcd-Revision": "29"
+          },
+          "body": {
+            "deleted": 3,
+            "revision": 29
           }
         }
       }

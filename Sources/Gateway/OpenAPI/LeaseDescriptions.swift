@@ -1,0 +1,139 @@
+/// The operations of `/leases` and the paths below.
+struct LeaseDescriptions {
+  let examples: DocumentExamples
+
+  var ofAll: DocumentValue {
+    ["get": operation(.listLeases), "post": operation(.grantLease)]
+  }
+
+  var ofOne: DocumentValue {
+    ["parameters": [Self.id], "get": operation(.getLease), "delete": operation(.revokeLease)]
+  }
+
+  var ofRenewal: DocumentValue { ["parameters": [Self.id], "post": operation(.keepLeaseAlive)] }
+
+  private static let id: DocumentValue = [
+    "name": "id", "in": "path", "required": true, "description": "The ID of the lease.",
+    "schema": ["type": "string", "pattern": .string("^(\(PlainSchemas.leaseID))$")],
+    "example": "7587876543210",
+  ]
+
+  private func operation(_ operation: LeaseOperation) -> DocumentValue {
+    let id = operation.rawValue
+    var value: DocumentValue = [
+      "operationId": .string(id), "tags": ["Leases"], "summary": .string(operation.summary),
+      "description": .string(operation.text),
+    ]
+    let keys: DocumentValue = [
+      "name": .string(QueryParameter.keys.rawValue), "in": "query",
+      "description": .string(QueryParameter.keys.text), "schema": ["type": "boolean"],
+    ]
+    value["parameters"] = .array((operation == .getLease ? [keys] : []) + CommonComponents.timeLimits)
+    if operation == .grantLease {
+      value["requestBody"] = [
+        "description": "What lease to grant.", "required": true,
+        "content": ["application/json": examples.media(.schema("LeaseGrant"), .request, of: id)],
+      ]
+    }
+    let missing = operation == .grantLease || operation == .listLeases ? [] : ["404"]
+    value["responses"] = examples.plainResponses(
+      of: id, operation.meaning, operation.schema, besides: missing)
+    return value
+  }
+
+  static let schemas: [(name: String, schema: DocumentValue)] = [
+    (
+      "LeaseGrant",
+      [
+        "type": "object", "additionalProperties": false, "description": "A lease to grant.", "required": ["ttl"],
+        "properties": [
+          "ttl": PlainSchemas.ttl("After how long the lease ends where it is not renewed."),
+          "id": PlainSchemas.lease("Its ID; without one etcd chooses."),
+        ],
+      ]
+    ),
+    (
+      "Lease",
+      [
+        "type": "object", "description": "A lease.", "required": ["id"],
+        "properties": [
+          "id": PlainSchemas.lease("Its ID."),
+          "ttl": KeyDescriptions.number("How long it has left, in seconds."),
+          "granted_ttl": KeyDescriptions.number("How long it was granted for, in seconds."),
+          "keys": [
+            "type": "array", "items": .schema("KeyName"),
+            "description": "The keys that are attached to it, with `keys=true`.",
+          ],
+        ],
+      ]
+    ),
+    (
+      "KeyName",
+      [
+        "type": "object", "description": "The name of a key.",
+        "properties": [
+          "key": ["type": "string", "description": "The key, where it is UTF-8."],
+          "key_base64": ["type": "string", "contentEncoding": "base64", "description": "The key, where it is not."],
+        ],
+      ]
+    ),
+    (
+      "Leases",
+      [
+        "type": "object", "description": "The leases that there are.", "required": ["revision", "leases"],
+        "properties": [
+          "revision": KeyDescriptions.number("The revision of the store."),
+          "leases": ["type": "array", "items": .schema("Lease"), "description": "The leases, each with its ID."],
+        ],
+      ]
+    ),
+    (
+      "LeaseRevoked",
+      [
+        "type": "object", "description": "The outcome of a revocation.", "required": ["revision"],
+        "properties": ["revision": KeyDescriptions.number("The revision of the store after it.")],
+      ]
+    ),
+  ]
+}
+
+// What the API's description says of the operations.
+extension LeaseOperation {
+  fileprivate var summary: String {
+    switch self {
+    case .grantLease: "Grant a lease"
+    case .listLeases: "List the leases"
+    case .getLease: "Tell how long a lease has left"
+    case .revokeLease: "Revoke a lease"
+    case .keepLeaseAlive: "Renew a lease"
+    }
+  }
+
+  fileprivate var text: String {
+    switch self {
+    case .grantLease: "Keys that are put with a lease are deleted with it: when it is revoked, or not renewed in time."
+    case .listLeases: "All leases of the cluster."
+    case .getLease: "With `keys=true` also which keys are attached to it."
+    case .revokeLease: "Ends the lease and deletes the keys that are attached to it."
+    case .keepLeaseAlive: "Once: the lease has its whole time again. Ask well before it is over."
+    }
+  }
+
+  fileprivate var meaning: String {
+    switch self {
+    case .grantLease: "The lease that was granted; etcd may give it more time than asked for."
+    case .listLeases: "The leases."
+    case .getLease: "The lease."
+    case .revokeLease: "The lease was revoked."
+    case .keepLeaseAlive: "The lease was renewed."
+    }
+  }
+
+  fileprivate var schema: String {
+    switch self {
+    case .grantLease, .getLease, .keepLeaseAlive: "Lease"
+    case .listLeases: "Leases"
+    case .revokeLease: "LeaseRevoked"
+    }
+  }
+}
