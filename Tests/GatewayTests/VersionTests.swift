@@ -5,7 +5,7 @@ import Testing
 @testable import Gateway
 
 /// `GET /version` has to answer anybody: clients ask it before they log in.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct VersionTests {
   /// etcd's own answer, whatever its users may do, with authentication on and off, through TLS as without it.
   @Test(arguments: EtcdVersion.allCases, [false, true])

@@ -131,6 +131,12 @@ extension ChildProcess {
     return pages * sysconf(Int32(_SC_PAGESIZE))
   }
 
+  /// The most resident memory that it has had, in bytes (`VmHWM`).
+  package var peakResidentBytes: Int {
+    let line = text(of: "/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+    return (line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
+  }
+
   /// Open file descriptors.
   package var openDescriptors: Int {
     (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count) ?? 0

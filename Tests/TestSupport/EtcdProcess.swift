@@ -137,7 +137,8 @@ package final class EtcdProcess: Sendable {
   package func metric(_ name: String, _ labels: [String: String] = [:]) async throws -> Double {
     let response = try await http.get("/metrics")
     guard response.status == 200 else { throw TestSupportError("GET /metrics: \(response)") }
-    return response.text.split(separator: "\n").reduce(0) { sum, line in
+    // The first line of all is a comment.
+    return response.body.lines(beginningWith: name).reduce(0) { sum, line in
       guard let blank = line.lastIndex(of: " "), line.prefix(while: { $0 != "{" && $0 != " " }) == name,
         labels.allSatisfy({ line.contains("\($0.key)=\"\($0.value)\"") })
       else { return sum }

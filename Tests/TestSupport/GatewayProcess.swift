@@ -31,15 +31,24 @@ package final class GatewayProcess: Sendable {
     }
   }
 
-  /// What the gateway has logged so far.
+  /// What the gateway has logged so far. Lines leave it by a thread of their own, a little later than they are made.
   package var log: String { process.errorOutput }
 
-  /// Where SwiftPM puts the executable: beside the test executable that is running.
+  /// Waits until the gateway has logged `text`.
+  package func expectLogged(_ text: String) async throws {
+    _ = try await eventually("'\(text)' in the log") { log.contains(text) ? true : nil }
+  }
+
+  /// What `TESTED_GATEWAY` of the environment names; else the executable that SwiftPM puts beside the test executable
+  /// that is running.
   package static var program: String {
     get throws {
       let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
-      let path = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("etcd-rest").path
-      guard access(path, X_OK) == 0 else { throw TestSupportError("no \(path): run `swift build` first") }
+      let sibling = URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent("etcd-rest").path
+      let path = ProcessInfo.processInfo.environment["TESTED_GATEWAY"] ?? sibling
+      guard access(path, X_OK) == 0 else {
+        throw TestSupportError("no \(path): run `swift build --product etcd-rest` first, or set TESTED_GATEWAY")
+      }
       return path
     }
   }
@@ -168,7 +177,9 @@ package func withEtcdAndGateway<Value>(
 /// The URLs after "is serving on" in a whole line, as `etcd-rest` prints once it listens.
 private func servingURLs(in output: String) -> [String]? {
   for line in output.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
-    if let range = line.range(of: " is serving on ") { return line[range.upperBound...].components(separatedBy: ", ") }
+    if let range = line.range(of: " is serving on ") {
+      return line[range.upperBound...].replacing(" (admin)", with: "").components(separatedBy: ", ")
+    }
   }
   return nil
 }

@@ -307,8 +307,8 @@ package actor HTTPConnection {
   /// The text before `end`, which is consumed with it.
   private func takeLine(endingIn end: String, _ deadline: ContinuousClock.Instant) async throws -> String {
     while true {
-      if let length = inbox[position...].distance(to: Array(end.utf8)) {
-        let line = String(decoding: take(length), as: UTF8.self)
+      if let found = inbox.firstIndex(of: Array(end.utf8), from: position) {
+        let line = String(decoding: take(found - position), as: UTF8.self)
         _ = take(end.utf8.count)
         return line
       }
@@ -423,16 +423,4 @@ private func openSocket(host: String, port: Int) throws -> Int32 {
     throw failure(error)
   }
   return descriptor
-}
-
-extension ArraySlice<UInt8> {
-  /// The number of bytes before the first occurrence of `end`, which ends in a line feed.
-  fileprivate func distance(to end: [UInt8]) -> Int? {
-    var searched = startIndex
-    while let lineFeed = self[searched...].firstIndex(of: 10) {
-      searched = lineFeed + 1
-      if self[..<searched].suffix(end.count).elementsEqual(end) { return searched - end.count - startIndex }
-    }
-    return nil
-  }
 }

@@ -54,7 +54,7 @@ package actor JSONStream {
       guard let more = try await connection.receivePart(timeout: timeout) else { break }
       chunk += more
     }
-    guard chunk.firstIndex(of: UInt8(ascii: "\n")) == chunk.count - 1 else {
+    guard chunk.firstIndex(of: [UInt8(ascii: "\n")]) == chunk.count - 1 else {
       throw HTTPFailure.malformed("a chunk is not one line: \(String(decoding: chunk.prefix(200), as: UTF8.self))")
     }
     return chunk

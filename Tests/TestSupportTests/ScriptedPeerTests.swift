@@ -143,25 +143,18 @@ private struct CurlAnswer {
 private func curl(
   _ peer: ScriptedPeer, _ path: String, frame: [UInt8], headers: [String] = [], options: [String] = []
 ) async throws -> CurlAnswer {
-  let folder = FileManager.default.temporaryDirectory.appending(path: "peer-\(UUID())", directoryHint: .isDirectory)
-  try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-  defer { try? FileManager.default.removeItem(at: folder) }
-  let (request, head, body, errors) = ("request", "head", "body", "errors")
-  func file(_ name: String) -> URL { folder.appending(path: name) }
-  func content(_ name: String) -> Data { (try? Data(contentsOf: file(name))) ?? Data() }
-  try Data(frame).write(to: file(request))
-  let process = Process()
-  process.executableURL = URL(filePath: "/usr/bin/curl")
-  process.arguments =
-    [
-      "-sS", "--http2-prior-knowledge", "--data-binary", "@\(file(request).path())", "-D", file(head).path(),
-      "-o", file(body).path(), "--stderr", file(errors).path(),
-    ] + headers.flatMap { ["-H", $0] } + options + [peer.endpoint + path]
-  try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-    process.terminationHandler = { _ in continuation.resume() }
-    do { try process.run() } catch { continuation.resume(throwing: error) }
+  try await withTemporaryDirectory { directory in
+    let (request, head, body) = ("\(directory)/request", "\(directory)/head", "\(directory)/body")
+    try Data(frame).write(to: URL(filePath: request))
+    let process = try await ChildProcess.start(
+      "/usr/bin/curl",
+      ["-sS", "--http2-prior-knowledge", "--data-binary", "@\(request)", "-D", head, "-o", body]
+        + headers.flatMap { ["-H", $0] } + options + [peer.endpoint + path],
+      output: "\(directory)/output", error: "\(directory)/errors")
+    guard case .code(let exitCode) = try await process.exit() else { throw TestSupportError("curl was killed") }
+    func content(_ path: String) -> Data { FileManager.default.contents(atPath: path) ?? Data() }
+    return CurlAnswer(
+      exitCode: exitCode, head: String(decoding: content(head), as: UTF8.self), body: Array(content(body)),
+      errors: process.errorOutput)
   }
-  return CurlAnswer(
-    exitCode: process.terminationStatus, head: String(decoding: content(head), as: UTF8.self),
-    body: Array(content(body)), errors: String(decoding: content(errors), as: UTF8.self))
 }

@@ -1,3 +1,4 @@
+import EtcdSchema
 import Foundation
 import TestSupport
 import Testing
@@ -22,7 +23,7 @@ struct EndpointRenewalTests {
       try Self.write("# the first\n\(peers[0].endpoint)\n", to: path)
       try await withGateway([], ["--endpoints-file", path, "--shards", "2"]) { gateway in
         for _ in 0..<4 { #expect(try await Self.read(gateway).status == 200) }
-        #expect(peers[0].record.streams(of: "/etcdserverpb.KV/Range").count == 4)
+        #expect(peers[0].record.streams(of: EtcdRPC.range.path).count == 4)
 
         try Self.write("\(peers[1].endpoint), \(peers[2].endpoint) # the others", to: path)
         gateway.process.signal(SIGHUP)
@@ -32,7 +33,7 @@ struct EndpointRenewalTests {
         _ = try await eventually("calls at both others") { () -> Bool? in
           let response = try await Self.read(gateway)
           #expect(response.status == 200)
-          return peers.dropFirst().allSatisfy { !$0.record.streams(of: "/etcdserverpb.KV/Range").isEmpty } ? true : nil
+          return peers.dropFirst().allSatisfy { !$0.record.streams(of: EtcdRPC.range.path).isEmpty } ? true : nil
         }
 
         for broken in ["", "ftp://nowhere", "# nothing"] {
@@ -45,7 +46,7 @@ struct EndpointRenewalTests {
           #expect(try await Self.read(gateway).status == 200)
         }
         #expect(gateway.log.contains("ftp://nowhere"))
-        #expect(peers[0].record.streams(of: "/etcdserverpb.KV/Range").count == 4)
+        #expect(peers[0].record.streams(of: EtcdRPC.range.path).count == 4)
       }
     }
   }

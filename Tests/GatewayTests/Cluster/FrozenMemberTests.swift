@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// A member whose process stands still while its system goes on acknowledging what is sent.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct FrozenMemberTests {
   private static let timers = ["--heartbeat-interval", "100", "--election-timeout", "1000"]
   /// So that no call is ended by its own time, with 504: only by what the gateway finds out about the member.
@@ -55,6 +55,7 @@ struct FrozenMemberTests {
           for index in 0..<6 {
             expectStatus(200, try await put(gateway, "after\(number)-\(index)"))
             expectStatus(200, try await gateway.http.post("/v3/kv/range", ["key": "YQ=="], headers: [Self.limit]))
+            expectStatus(200, try await gateway.http.get("/readyz"))
           }
           member.resume()
           try await member.awaitHealth()

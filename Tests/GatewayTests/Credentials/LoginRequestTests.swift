@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Logins that clients make themselves.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LoginRequestTests {
   private static let path = "/v3/auth/authenticate"
 

@@ -32,7 +32,7 @@ struct ConnectionLimitTests {
       _ = try await eventually("room again") { () -> Bool? in
         (try? await HTTPConnection.connect(to: secure.plain).get("/livez"))?.status == 200 ? true : nil
       }
-      #expect(secure.gateway.log.contains("--max-connections-per-address"))
+      try await secure.gateway.expectLogged("--max-connections-per-address")
     }
   }
 

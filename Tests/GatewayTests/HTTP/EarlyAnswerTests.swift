@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Answers that are given before a request is complete reach clients that send all of it before they read.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct EarlyAnswerTests {
   private static let limit = 64 << 10
 

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// Clients that close their sending side after a whole request, and wait for its answer (RFC 9112, section 9.6).
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct HalfCloseTests {
   private static let requests = [
     "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -108,7 +108,7 @@ struct HalfCloseTests {
     let steps = zip(pieces, gates).flatMap { [ScriptedPeer.Step.wait($1), .data(grpcFrame($0))] }
     let answer = ScriptedPeer.Answer([.headers(.grpcResponse)] + steps + [.trailers(.grpcStatus(0))])
     try await withScriptedEtcd(script: { call in
-      call.path == "/etcdserverpb.Maintenance/Snapshot" ? answer : .hang
+      call.path == EtcdRPC.snapshot.path ? answer : .hang
     }) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       try await connection.send("GET /snapshot HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -99,8 +99,12 @@ struct ProxiedHeadTests {
           let path = "/etcd/keys?key=\(key.percentEncoded)"
           let written = try await proxy.http.request("PUT", path, body: Array(path.utf8))
           #expect(written.status == 200, "\(path): \(written)")
-          #expect(try await proxy.http.get(path).text == path)
+          #expect(try await proxy.http.get(path).json["value"]?.string == path)
           try await expectOnly(key, path, gateway)
+          let put: JSON = ["key": .string(key), "value": "posted"]
+          let posted = try await proxy.http.request("POST", "/etcd/keys", body: Array(put.description.utf8))
+          #expect(posted.status == 200, "\(key): \(posted)")
+          try await expectOnly(key, "posted", gateway)
         }
         // What docs/keys.md warns of.
         _ = try await proxy.http.request("PUT", "/etcd/keys/%2Frenamed", body: [1])

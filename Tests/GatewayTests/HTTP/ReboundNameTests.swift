@@ -95,7 +95,8 @@ import Testing
     try await withScriptedEtcd(script: { _ in .failure(14, "etcdserver: no leader") }) { _, gateway in
       let rebound = OtherName(gateway: gateway, name: "rebound.example")
       let response = try await rebound.request("GET", "/keys/x", "", headers: basic("x:y"))
-      expectError(response, 503)
+      // Whether the time of the request is over before the tries are is up to the machine.
+      #expect([503, 504].contains(response.status), "\(response)")
     }
   }
 

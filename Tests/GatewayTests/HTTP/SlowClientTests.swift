@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Clients that take their time to send a request, on purpose or not.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct SlowClientTests {
   private static let arguments = ["--header-timeout", "500ms", "--shards", "1"]
 
@@ -91,13 +91,24 @@ struct SlowClientTests {
 
   /// What has come at once buys no time for later: 2.7 MB at 1024 bytes a second would be three quarters of an hour.
   @Test func aBurstBuysNoTime() async throws {
-    try await withGateway(["http://127.0.0.1:1"], ["--shards", "1"]) { gateway in
+    try await withGateway(["http://127.0.0.1:1"], ["--shards", "1", "--access-log", "all"]) { gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
-      try await connection.send("POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 2800000\r\n\r\n")
+      try await connection.send(
+        "POST /nothing HTTP/1.1\r\nHost: x\r\nX-Request-Id: slow\r\nContent-Length: 2800000\r\n\r\n")
       try await connection.send([UInt8](repeating: 32, count: 2_700_000))
       let start = ContinuousClock.now
-      expectError(try await connection.receive(timeout: suiteLimit), 408, code: 4, "a body that stops")
+      let response = try await connection.receive(timeout: suiteLimit)
+      expectError(response, 408, code: 4, "a body that stops")
       #expect(ContinuousClock.now - start < .seconds(600))
+      // It is a request that was answered, and is known as such.
+      #expect(response[header: "X-Request-Id"] == "slow")
+      await connection.close()
+      let line = try await eventually("a line of the request") {
+        gateway.log.split(separator: "\n").first { $0.contains("request_id=slow") }
+      }
+      #expect(line.contains("status=408") && line.contains("bytes_out=\(response.body.count)"), "\(line)")
+      let metrics = try await gateway.http.get("/metrics").text
+      #expect(metrics.contains(#"status="408""#) && !metrics.contains(#"status="499""#))
     }
   }
 

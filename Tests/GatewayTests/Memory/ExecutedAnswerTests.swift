@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What is answered to a call that etcd has executed while the memory for clients is used up.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct ExecutedAnswerTests {
   private static func value(_ bytes: Int) -> Mvccpb_KeyValue {
     .with {

@@ -3,7 +3,7 @@ import Testing
 
 /// Clients that want the gateway to keep as much as they can get it to keep. Bounds are generous: what is wrong is
 /// wrong by much more.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct HostileMemoryTests {
   private static let megabyte = 1 << 20
   private static let requests = 10_000

@@ -11,17 +11,17 @@ import Testing
           let docs = try await SwaggerPage.open(gateway, in: browser, downloads: directory)
           try await docs.logIn("root", "rootpw")
 
-          let put = try await docs.execute("KV-put", body: #"{"key":"Zm9v","value":"YmFy"}"#)
+          let put = try await docs.execute("KV-kvPut", body: #"{"key":"Zm9v","value":"YmFy"}"#)
           #expect(put.status == 200, "\(put)")
-          let range = try await docs.execute("KV-range", body: #"{"key":"Zm9v"}"#)
+          let range = try await docs.execute("KV-kvRange", body: #"{"key":"Zm9v"}"#)
           #expect(range.status == 200)
           #expect(try range.json["kvs"]?[0]?["value"] == "YmFy", "\(range)")
 
           // A key that needs escapes, and text that is not ASCII.
           let key = ["key": "app/ä %2F?#"]
-          let written = try await docs.execute("Keys-writeKey", key, body: "größer\n")
+          let written = try await docs.execute("Keys-putValue", key, body: "größer\n")
           #expect(written.status == 200, "\(written)")
-          let read = try await docs.execute("Keys-readKey", key, accept: "application/json")
+          let read = try await docs.execute("Keys-getKey", key, accept: "application/json")
           #expect(try read.json["key"] == "app/ä %2F?#" && read.json["value"] == "größer\n", "\(read)")
           let raw = try await gateway.http.get("/keys/app%2F%C3%A4%20%252F%3F%23", user: "root:rootpw")
           #expect(raw.text == "größer\n")
@@ -39,13 +39,13 @@ import Testing
   private func binaryValue(_ docs: SwaggerPage, _ gateway: GatewayProcess, in directory: String) async throws {
     let bytes = (0..<3000).map { UInt8(truncatingIfNeeded: $0 * 7) }
     try Data(bytes).write(to: URL(fileURLWithPath: "\(directory)/value"))
-    let written = try await docs.execute("Keys-writeKey", ["key": "binary"], file: "\(directory)/value")
+    let written = try await docs.execute("Keys-putValue", ["key": "binary"], file: "\(directory)/value")
     #expect(written.status == 200, "\(written)")
     #expect(try await gateway.http.get("/keys/binary", user: "root:rootpw").body == bytes)
 
-    let read = try await docs.execute("Keys-readKey", ["key": "binary"], accept: "application/octet-stream")
+    let read = try await docs.execute("Keys-getKey", ["key": "binary"], accept: "application/octet-stream")
     #expect(read.status == 200 && read.body.contains("Download file"), "\(read)")
-    try await docs.page.click("#operations-Keys-readKey .live-responses-table a[download]")
+    try await docs.page.click("#operations-Keys-getKey .live-responses-table a[download]")
     _ = try await eventually("download") { () -> Bool? in
       for name in try FileManager.default.contentsOfDirectory(atPath: directory) where name != "value" {
         if FileManager.default.contents(atPath: "\(directory)/\(name)").map({ Array($0) }) == bytes { return true }

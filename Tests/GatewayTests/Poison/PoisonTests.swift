@@ -1,3 +1,4 @@
+import EtcdSchema
 import TestSupport
 import Testing
 
@@ -56,7 +57,7 @@ import Testing
         expectError(answer, 400, code: 3)
         #expect(answer.message?.hasPrefix("the request body: perm: a grant needs a permission") == true, "\(answer)")
       }
-      #expect(peer.record.streams(of: "/etcdserverpb.Auth/RoleGrantPermission").isEmpty)
+      #expect(peer.record.streams(of: EtcdRPC.roleGrantPermission.path).isEmpty)
     }
   }
 

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Streams over plain HTTP, whatever they are about: how they begin, what keeps them alive, and how they end.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LineStreamTests {
   private static let observe = "/v3/election/observe"
   /// A stream that has an end of its own: an observation goes on by another call.

@@ -4,9 +4,9 @@ import TestSupport
 import Testing
 
 /// Calls that wait in a queue, at an etcd that answers when it suits the test.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LockPlaceTests {
-  private static let txn = "/etcdserverpb.KV/Txn"
+  private static let txn = EtcdRPC.txn.path
   private static let user = "ann:secret"
   private static let request = #"{"name":"bA==","lease":"72"}"#
   private static let granted = ScriptedPeer.Answer.message(V3lockpb_LockResponse.with { $0.key = .init("l/48".utf8) })

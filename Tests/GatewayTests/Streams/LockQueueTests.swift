@@ -168,10 +168,4 @@ extension AuthFixture {
   fileprivate func clear() async throws {
     try await asRoot("/v3/kv/deleterange", ["key": .string("l/".base64), "range_end": .string("l0".base64)])
   }
-
-  fileprivate func leases() async throws -> Int {
-    let token = try await etcd.token(user: "root", password: Self.rootPassword)
-    let answer = try await etcd.call("/v3/lease/leases", token: token)
-    return answer["leases"]?.array?.count ?? 0
-  }
 }

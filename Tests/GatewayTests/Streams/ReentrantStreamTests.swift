@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Streams that end amid what is being done for them: by a request that had waited for just that, or by one too many.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct ReentrantStreamTests {
   private static let observe = "/v3/election/observe"
 

@@ -2,7 +2,7 @@ import TestSupport
 import Testing
 
 /// Readers that stop reading cost nobody anything but themselves.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct SlowReaderTests {
   private static let value = String(repeating: "x", count: 500_000)
 

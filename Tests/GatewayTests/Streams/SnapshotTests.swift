@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// `GET /snapshot`: the database as a file.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct SnapshotTests {
   @Test(arguments: EtcdVersion.allCases)
   func theFileIsWhatEtcdctlTakes(_ version: EtcdVersion) async throws {
@@ -128,8 +128,9 @@ struct SnapshotTests {
         .init([.headers(.grpcResponse), .data(grpcFrame(start)), .barrier, .reset(code: HTTP2Error.internalError)])
       }
     try await withScriptedEtcd(script: { _ in answer }) { _, gateway in
-      try await expectCut { try await gateway.http.get("/snapshot") }
-      _ = try await eventually("word of it") { gateway.log.contains("a snapshot was cut: ") ? true : nil }
+      try await expectCut { try await gateway.http.get("/snapshot", headers: [("X-Request-Id", "mine")]) }
+      try await gateway.expectLogged("a snapshot was cut: ")
+      #expect(gateway.log.contains(" request_id=mine\n"), "\(gateway.log)")
     }
   }
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Connections that are taken over from libmicrohttpd, beside those that are not.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct TakeoverTests {
   private static let body = "{\"name\":\"ZQ==\"}"
 

@@ -1,4 +1,3 @@
-import Foundation
 import TestSupport
 import Testing
 
@@ -62,13 +61,12 @@ struct WatchReader: Sendable {
 
   /// The revisions of a line's events, found without parsing it: tests read very many. Not for watches with `prev_kv`.
   private func eventRevisions(_ line: [UInt8]) -> [Int] {
-    let data = Data(line)
     var revisions: [Int] = []
-    var position = data.startIndex
-    while let found = data.range(of: Self.mark, in: position..<data.endIndex) {
-      position = found.upperBound
+    var position = 0
+    while let found = line.firstIndex(of: Self.mark, from: position) {
+      position = found + Self.mark.count
       var number = 0
-      while case let digit = data[position], digit != UInt8(ascii: "\"") {
+      while case let digit = line[position], digit != UInt8(ascii: "\"") {
         number = number * 10 + Int(digit - UInt8(ascii: "0"))
         position += 1
       }
@@ -77,7 +75,7 @@ struct WatchReader: Sendable {
     return revisions
   }
 
-  private static let mark = Data(#""mod_revision":""#.utf8)
+  private static let mark = Array(#""mod_revision":""#.utf8)
 
   /// Waits until the watch is canceled, past all events.
   /// - Returns: the message that says so.

@@ -37,7 +37,7 @@ struct UpstreamRenewalTests {
         _ = try await eventually("an answer after the authorities' file was renewed") {
           try await range().status == 200 ? true : nil
         }
-        #expect(gateway.log.contains(Self.renewed), "\(gateway.log)")
+        try await gateway.expectLogged(Self.renewed)
 
         // What is no good is said, and what was good goes on.
         try "junk".write(toFile: trusted, atomically: true, encoding: .utf8)
@@ -45,7 +45,8 @@ struct UpstreamRenewalTests {
         _ = try await eventually("an answer in spite of the broken file") {
           try await range().status == 200 ? true : nil
         }
-        let fault = "reason=\(trusted): no certificate can be read from it: "
+        let fault = "reason=\"\(trusted): no certificate can be read from it: "
+        try await gateway.expectLogged(fault)
         #expect(gateway.log.components(separatedBy: fault).count == 2, "\(gateway.log)")
       }
     }
@@ -69,7 +70,7 @@ struct UpstreamRenewalTests {
         _ = try await eventually("an answer to the renewed certificate") {
           try await range().status == 200 ? true : nil
         }
-        #expect(gateway.log.contains(Self.renewed), "\(gateway.log)")
+        try await gateway.expectLogged(Self.renewed)
 
         // One that has got a common name is no more welcome than at the start.
         try secrets.authority.issue("own", for: [], commonName: "root")

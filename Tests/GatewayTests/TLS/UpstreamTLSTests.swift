@@ -48,7 +48,7 @@ struct UpstreamTLSTests {
       let place = endpoint.replacing(/^[a-z]+:\/\//, with: "")
       expectError(
         answer, 503, code: 14, message: "no connection to etcd: \(place): \(reason)", sourceLocation: sourceLocation)
-      #expect(gateway.log.contains("reason=\(reason) "), "\(gateway.log)", sourceLocation: sourceLocation)
+      try await gateway.expectLogged("reason=\"\(reason)\"")
     }
   }
 
@@ -128,9 +128,9 @@ struct UpstreamTLSTests {
       let arguments = ["--shards", "1", "--log-level", "debug"] + secrets.flags
       try await withGateway([etcd.secureURL()], arguments) { gateway in
         expectStatus(200, try await gateway.http.post("/v3/kv/range", ["key": "Zm9v"]))
-        #expect(gateway.log.contains("security=\(security) "), "\(gateway.log)")
+        try await gateway.expectLogged("security=\(security)\n")
         expectStatus(200, try await gateway.http.post("/v3/lease/keepalive", ["ID": "7"]))
-        #expect(gateway.log.contains("security=\(security), resumed "), "\(gateway.log)")
+        try await gateway.expectLogged("security=\"\(security), resumed\"\n")
       }
     }
   }

@@ -75,13 +75,13 @@ struct HostileAnswer: Sendable {
   private static let least = Int64.min
   private static let lines = [("Accept", "application/x-ndjson")]
   private static let watchBody = #"{"create_request":{"key":"YQ=="}}"#
-  private static let status = "/etcdserverpb.Maintenance/Status"
-  private static let watch = "/etcdserverpb.Watch/Watch"
-  private static let keepAlive = "/etcdserverpb.Lease/LeaseKeepAlive"
-  private static let snapshot = "/etcdserverpb.Maintenance/Snapshot"
-  private static let grant = "/etcdserverpb.Lease/LeaseGrant"
-  private static let txn = "/etcdserverpb.KV/Txn"
-  private static let deletion = "/etcdserverpb.KV/DeleteRange"
+  private static let status = EtcdRPC.status.path
+  private static let watch = EtcdRPC.watch.path
+  private static let keepAlive = EtcdRPC.leaseKeepAlive.path
+  private static let snapshot = EtcdRPC.snapshot.path
+  private static let grant = EtcdRPC.leaseGrant.path
+  private static let txn = EtcdRPC.txn.path
+  private static let deletion = EtcdRPC.deleteRange.path
 
   static let keys: [HostileAnswer] = [
     get("two large values for one key", "/keys/a", messages(header + key("a", large, large)), .passed),
@@ -137,10 +137,10 @@ struct HostileAnswer: Sendable {
     post("an unmatched group", "/v3/kv/range", RPCPath.range, messages([0x0c])),
     post("groups in groups", "/v3/kv/range", RPCPath.range, messages([UInt8](repeating: 0x0b, count: 10_000))),
     post(
-      "a string that is no UTF-8", "/v3/auth/role/list", "/etcdserverpb.Auth/RoleList",
+      "a string that is no UTF-8", "/v3/auth/role/list", EtcdRPC.roleList.path,
       messages(header + field(2, [0xff, 0xfe])), .passed, "{}"),
     post(
-      "a list in a list of numbers cut short", "/v3/lease/timetolive", "/etcdserverpb.Lease/LeaseTimeToLive",
+      "a list in a list of numbers cut short", "/v3/lease/timetolive", EtcdRPC.leaseTimeToLive.path,
       messages(field(5, [0x80])), .passed, "{}"),
     post("an endless number", "/v3/kv/range", RPCPath.range, messages([0x18] + [UInt8](repeating: 0x80, count: 100))),
     post("a field number beyond all", "/v3/kv/range", RPCPath.range, messages([0xf8, 0xff, 0xff, 0xff, 0x7f, 0])),
@@ -177,7 +177,7 @@ struct HostileAnswer: Sendable {
       .init(rawHeaders([(":status", "two"), ("content-type", "application/grpc")]))),
     post(
       "an announcement of 4 GiB", "/v3/kv/put", RPCPath.put,
-      [.headers(.grpcResponse), .data(grpcFrame(header, claiming: Int(UInt32.max))), .trailers(.grpcStatus(0))], .cut),
+      [.headers(.grpcResponse), .data(grpcFrame(header, claiming: Int(UInt32.max))), .trailers(.grpcStatus(0))]),
     post(
       "a compressed answer", "/v3/kv/put", RPCPath.put,
       [.headers(.grpcResponse), .data(grpcFrame(header, compressed: true)), .trailers(.grpcStatus(0))]),

@@ -4,7 +4,7 @@ import Testing
 
 /// Answers that no etcd gives, in the protobuf of each kind of request, in the headers and in the framing: each is an
 /// error of that request alone, and the gateway lives on.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct HostileAnswerTests {
   @Test func aKey() async throws { try await expect(HostileAnswer.keys) }
   @Test func aCall() async throws { try await expect(HostileAnswer.calls) }
@@ -19,7 +19,7 @@ struct HostileAnswerTests {
         script: { call in
           if call.path == answer.rpc { return answer.answer }
           switch call.path {
-          case "/etcdserverpb.Auth/UserList": return ScriptedPeer.Answer.message([]).after(gate)
+          case EtcdRPC.userList.path: return ScriptedPeer.Answer.message([]).after(gate)
           case RPCPath.range: return .range
           default: return .message([])
           }
@@ -27,7 +27,7 @@ struct HostileAnswerTests {
         logIn: { _, _ in answer.rpc == RPCPath.authenticate ? answer.answer : nil }
       ) { peer, gateway in
         async let neighbour = gateway.http.post("/v3/auth/user/list", "{}")
-        try await peer.wait(for: "the neighbour") { !$0.streams(of: "/etcdserverpb.Auth/UserList").isEmpty }
+        try await peer.wait(for: "the neighbour") { !$0.streams(of: EtcdRPC.userList.path).isEmpty }
         await expect(answer, at: gateway)
         gate.open()
         let other = try await neighbour

@@ -1,8 +1,9 @@
+import EtcdSchema
 import TestSupport
 import Testing
 
 /// Transactions whose clients have left run to their end at etcd.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LeftTransactionTests {
   @Test func oneAddressThatLeavesItsTransactionsIsRefusedAlone() async throws {
     let script: ScriptedPeer.Script = { call in
@@ -16,7 +17,7 @@ struct LeftTransactionTests {
         try await connection.sendRequest("POST", "/v3/kv/txn", headers: headers(1), body: Array("{}".utf8))
         connections.append(connection)
       }
-      try await peer.wait(for: "all transactions") { $0.streams(of: "/etcdserverpb.KV/Txn").count == 100 }
+      try await peer.wait(for: "all transactions") { $0.streams(of: EtcdRPC.txn.path).count == 100 }
       for connection in connections { await connection.reset() }
       let refusal = try await eventually("a refusal") {
         let answer = try await gateway.http.post("/v3/kv/txn", "{}", headers: headers(1))

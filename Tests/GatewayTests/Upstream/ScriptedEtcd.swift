@@ -6,11 +6,11 @@ import Testing
 
 /// `:path`s of the calls that scripts answer.
 enum RPCPath {
-  static let authenticate = "/etcdserverpb.Auth/Authenticate"
-  static let range = "/etcdserverpb.KV/Range"
-  static let put = "/etcdserverpb.KV/Put"
-  static let lock = "/v3lockpb.Lock/Lock"
-  static let campaign = "/v3electionpb.Election/Campaign"
+  static let authenticate = EtcdRPC.authenticate.path
+  static let range = EtcdRPC.range.path
+  static let put = EtcdRPC.put.path
+  static let lock = EtcdRPC.lock.path
+  static let campaign = EtcdRPC.campaign.path
 }
 
 /// Runs `body` with a gateway of one shard in front of a peer that logs everyone in and leaves the rest to `script`.

@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// Deadlines, clients that leave, answers larger than memory should hold, and more calls than a member takes.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamFlowTests {
   private let key: JSON = ["key": .string("a".base64)]
 

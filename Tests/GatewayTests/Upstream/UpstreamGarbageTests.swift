@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Answers no etcd gives: each becomes a JSON error, and the next call is served as if nothing had been.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamGarbageTests {
   struct Garbage: Sendable, CustomTestStringConvertible {
     let name: String
@@ -25,7 +25,8 @@ struct UpstreamGarbageTests {
 
   static let garbage: [Garbage] = [
     Garbage("more claimed than sent", body(grpcFrame(good, claiming: 100))),
-    Garbage("4 GiB claimed", body(grpcFrame(good, claiming: Int(UInt32.max)), .reset(code: HTTP2Error.cancel))),
+    Garbage("2 GiB claimed", body(grpcFrame(good, claiming: Int(Int32.max)), .reset(code: HTTP2Error.cancel))),
+    Garbage("4 GiB claimed", body(grpcFrame(good, claiming: Int(UInt32.max)))),
     Garbage("less claimed than sent", body(grpcFrame(good, claiming: 1))),
     Garbage("compressed", body(grpcFrame(good, compressed: true))),
     Garbage("an unknown flag", body([0x80] + grpcFrame(good).dropFirst())),
@@ -63,7 +64,7 @@ struct UpstreamGarbageTests {
   func isAnError(_ garbage: Garbage) async throws {
     try await withScriptedEtcd(script: { call in call.attempt == 1 ? garbage.answer : .put }) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
-      if garbage.name == "4 GiB claimed" {
+      if garbage.name == "2 GiB claimed" {
         // Too large to be kept until it is whole: the answer has begun and is cut.
         try await expectCut { try await connection.post("/v3/kv/put", ["key": "YQ=="]) }
       } else {
@@ -88,6 +89,18 @@ struct UpstreamGarbageTests {
         #expect(response.status == 200)
         #expect(try response.json == ["header": ["revision": "7"]])
       }
+    }
+  }
+
+  /// A member that takes each connection and closes it is not reported each time.
+  @Test func aMemberThatComesAndGoesDoesNotFillTheLog() async throws {
+    let script: ScriptedPeer.Script = { _ in [.close(abruptly: false)] }
+    try await withScriptedEtcd(gateway: ["--request-timeout", "1s"], script: script) { peer, gateway in
+      _ = try await eventually("many connections") { () -> Bool? in
+        expectStatus(503, try await gateway.http.post("/v3/kv/put", ["key": "YQ=="]))
+        return peer.record.connections.count >= 5 ? true : nil
+      }
+      #expect(gateway.log.components(separatedBy: "no connection to etcd").count <= 3, "\(gateway.log)")
     }
   }
 

@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What is sent again and what never is, when streams and connections break.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamRepeatTests {
   private let key: JSON = ["key": .string("a".base64)]
 
@@ -54,6 +54,20 @@ struct UpstreamRepeatTests {
       let range = try await gateway.http.post("/v3/kv/range", key)
       #expect(range.status == 200, "\(range)")
       #expect(peer.record.streams(of: RPCPath.range).count == 2)
+    }
+  }
+
+  /// What the gateway asks by itself changes nothing at etcd.
+  @Test(arguments: doubts.indices)
+  func probesAndLoginsAreRepeated(index: Int) async throws {
+    try await withScriptedEtcd(
+      script: { $0.attempt == 1 ? Self.doubts[index] : .range },
+      logIn: { call, _ in call.attempt == 1 ? Self.doubts[index] : nil }
+    ) { peer, gateway in
+      #expect(try await gateway.http.get("/readyz").status == 200)
+      #expect(peer.record.streams(of: RPCPath.range).count == 2)
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", key, user: "ann:secret"))
+      #expect(peer.record.streams(of: RPCPath.authenticate).count == 2)
     }
   }
 

@@ -4,7 +4,7 @@ import Testing
 
 /// Peers that break the rules of HTTP/2: the connection is dropped at once, and its calls go on by the rules. nghttp2
 /// answers most of these with a GOAWAY and no error.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamViolationTests {
   private static let key: JSON = ["key": .string("a".base64)]
 

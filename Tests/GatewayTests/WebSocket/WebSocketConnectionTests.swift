@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// WebSockets as connections: handshakes, frames that are right and wrong, and their ends.
-@Suite struct WebSocketConnectionTests {
+@Suite(.repeatedAfterPauses(of: .seconds(2))) struct WebSocketConnectionTests {
   private static let path = "/v3/kv/range"
   private static let get = #"{"key":"YQ=="}"#
 

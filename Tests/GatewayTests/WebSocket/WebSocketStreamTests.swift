@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Streams over WebSockets: full duplex.
-@Suite struct WebSocketStreamTests {
+@Suite(.repeatedAfterPauses(of: .seconds(2))) struct WebSocketStreamTests {
   @Test(arguments: EtcdVersion.allCases)
   func watchesComeAndGoOnOneSocket(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version) { etcd, gateway in

@@ -2,8 +2,8 @@ import Foundation
 
 /// A headless Chromium of a test's own. See `withBrowser`.
 package final class Browser: Sendable {
-  /// Debian's package `chromium`.
-  private static let program = "/usr/bin/chromium"
+  /// Debian's package `chromium-headless-shell`, which takes a quarter of the time of `chromium`: it has no windows.
+  private static let program = "/usr/bin/chromium-headless-shell"
 
   package let process: ChildProcess
   private let devTools: DevTools

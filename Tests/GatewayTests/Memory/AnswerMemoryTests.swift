@@ -1,0 +1,96 @@
+import EtcdSchema
+import TestSupport
+import Testing
+
+/// What etcd's answers make the gateway keep while they come, in every form in which they may be asked for.
+@Suite(.timeLimit(.minutes(15)))
+struct AnswerMemoryTests {
+  private static let megabyte = 1 << 20
+  private static let clients = 150
+
+  private static let requests: [(method: String, path: String, headers: [(String, String)], body: String?)] = [
+    ("GET", "/keys/leased", [], nil), ("GET", "/keys/large", [("Accept", "application/json")], nil),
+    ("GET", "/keys/large", [("Accept", "text/html")], nil), ("GET", "/keys?prefix=large", [], nil),
+    ("GET", "/keys?prefix=large", [("Accept", "application/x-ndjson")], nil),
+    ("POST", "/txn", [], #"{"then":[{"get":{"key":"large"}}]}"#),
+    ("PUT", "/keys/large?prev=true", [], "x"),
+  ]
+
+  /// Each of the clients asks for a value of 1.4 MB, and reads nothing.
+  @Test func answersOfKeysAreCountedWhileTheyCome() async throws {
+    try await withEtcdAndGateway(.v3_5, gateway: ["--max-memory", "16M", "--shards", "1"]) { etcd, gateway in
+      let value = [UInt8](repeating: 120, count: 1_400_000)
+      let http = gateway.http
+      expectStatus(200, try await http.request("PUT", "/keys/large", body: value))
+      expectStatus(200, try await http.request("PUT", "/keys/leased?ttl=3600s", body: value))
+      let before = gateway.process.residentBytes
+      for request in Self.requests where request.method != "PUT" {
+        var connections: [HTTPConnection] = []
+        for _ in 0..<Self.clients {
+          let connection = try await HTTPConnection.connect(to: gateway.url)
+          await connection.setReceiveBuffer(bytes: 4096)
+          try await connection.sendRequest(
+            request.method, request.path, headers: request.headers, body: request.body.map { Array($0.utf8) })
+          connections.append(connection)
+        }
+        // Small requests are served all the same, and behind all of them.
+        #expect(try await http.post("/v3/kv/range", #"{"key":"YQ=="}"#).status == 200)
+        let grown = gateway.process.peakResidentBytes - before
+        #expect(grown < 100 * Self.megabyte, "\(request.path) \(request.headers): \(grown)")
+        for connection in connections { await connection.close() }
+        _ = try await eventually("room again") {
+          try? await http.get("/keys/leased").status == 200 ? true : nil
+        }
+      }
+    }
+  }
+
+  /// What stands in etcd's place sends a value that is larger than all that may be kept.
+  @Test func aMemberCannotFillTheMemory() async throws {
+    let value = Mvccpb_KeyValue.with {
+      $0.key = .init("large".utf8)
+      $0.modRevision = 7
+      $0.lease = 1
+      $0.value = .init(repeating: 120, count: 64 << 20)
+    }
+    let header = Etcdserverpb_ResponseHeader.with { $0.revision = 7 }
+    let range = Etcdserverpb_RangeResponse.with {
+      $0.header = header
+      $0.kvs = [value]
+    }
+    let answers: [String: ScriptedPeer.Answer] = [
+      RPCPath.range: .message(range),
+      RPCPath.put: .message(
+        Etcdserverpb_PutResponse.with {
+          $0.header = header
+          $0.prevKv = value
+        }),
+      EtcdRPC.txn.path: .message(
+        Etcdserverpb_TxnResponse.with {
+          $0.header = header
+          $0.succeeded = true
+          $0.responses = [.with { $0.responseRange = range }]
+        }),
+    ]
+    let script: ScriptedPeer.Script = { call in answers[call.path] ?? .failure(12, "") }
+    try await withScriptedEtcd(gateway: ["--max-memory", "8M", "--shards", "1"], script: script) { _, gateway in
+      let before = gateway.process.peakResidentBytes
+      for request in Self.requests {
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        try await connection.sendRequest(
+          request.method, request.path, headers: request.headers, body: request.body.map { Array($0.utf8) })
+        let answer = try? await connection.receive()
+        let isStreamed = request.path.hasPrefix("/keys?")
+        let isExecuted = request.method != "GET"
+        // One that has begun breaks off.
+        #expect(
+          isStreamed ? answer == nil || answer?.status == 503 : answer?.status == (isExecuted ? 500 : 503),
+          "\(request.path) \(request.headers): \(String(describing: answer))")
+        if isExecuted { #expect(answer?.message?.hasPrefix("the call was executed") == true) }
+        await connection.close()
+      }
+      let grown = gateway.process.peakResidentBytes - before
+      #expect(grown < 40 * Self.megabyte, "\(grown)")
+    }
+  }
+}
