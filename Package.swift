@@ -11,6 +11,7 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
@@ -30,16 +31,18 @@ let package = Package(
       dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
       exclude: ["Protos", "Generated/digest"],
       swiftSettings: settings),
+    .target(name: "ProtobufWire", swiftSettings: settings),
     .target(
       name: "Transcoding",
-      dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      dependencies: ["ProtobufWire", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
       swiftSettings: settings),
     .target(name: "EventLoop", dependencies: ["CLibuv"], swiftSettings: settings),
     .target(name: "TLS", dependencies: ["COpenSSL"], swiftSettings: settings),
     .target(
       name: "GrpcBridge",
       dependencies: [
-        "CNghttp2", "COpenSSL", "EtcdSchema", "EventLoop", "TLS",
+        "CNghttp2", "COpenSSL", "EtcdSchema", "EventLoop", "ProtobufWire", "TLS",
+        .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
@@ -48,9 +51,11 @@ let package = Package(
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdSchema", "EventLoop", "GrpcBridge", "TLS", "Transcoding",
+        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire", "TLS",
+        "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
+        .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
@@ -68,7 +73,8 @@ let package = Package(
     .testTarget(
       name: "GrpcBridgeTests",
       dependencies: [
-        "EtcdSchema", "EventLoop", "GrpcBridge", "TestSupport", .product(name: "Logging", package: "swift-log"),
+        "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
@@ -79,15 +85,23 @@ let package = Package(
       resources: [.copy("etcd-api.tsv")],
       swiftSettings: settings),
     .testTarget(
+      name: "ProtobufWireTests",
+      dependencies: [
+        "EtcdSchema", "ProtobufWire", "TestSupport", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
       name: "TranscodingTests",
       dependencies: [
-        "EtcdSchema", "TestSupport", "Transcoding", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+        "EtcdSchema", "ProtobufWire", "TestSupport", "Transcoding",
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
     .testTarget(
       name: "GatewayTests",
       dependencies: [
-        "EtcdSchema", "Gateway", "TestSupport", "TLS", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+        "EtcdSchema", "EventLoop", "Gateway", "GrpcBridge", "ProtobufWire", "TestSupport", "TLS", "Transcoding",
+        .product(name: "Logging", package: "swift-log"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
   ],

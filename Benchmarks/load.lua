@@ -1,12 +1,21 @@
--- The load of one measurement: the same POST from every connection, as fast as answers come.
---   wrk … -s load.lua URL -- METHOD_BODY [AUTHORIZATION]
--- The request never changes, so wrk builds it once: the load generator costs as little as it can. What it counted
--- goes to standard output as the last line, a JSON object (times in microseconds).
+-- The load of one measurement: POSTs from every connection, as fast as answers come.
+--   wrk … -s load.lua URL -- BODIES [AUTHORIZATION]
+-- BODIES is a file with a body a line. wrk builds each request once, so the load generator costs as little as it can;
+-- where there is one body it does not even choose. What it counted goes to standard output as the last line, a JSON
+-- object (times in microseconds).
+local requests = {}
+
 function init(arguments)
   wrk.method = "POST"
-  wrk.body = arguments[1]
   wrk.headers["Content-Type"] = "application/json"
   if arguments[2] then wrk.headers["Authorization"] = arguments[2] end
+  for body in io.lines(arguments[1]) do
+    wrk.body = body
+    requests[#requests + 1] = wrk.format()
+  end
+  if #requests > 1 then
+    function request() return requests[math.random(#requests)] end
+  end
 end
 
 function done(summary, latency)

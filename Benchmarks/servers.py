@@ -119,6 +119,8 @@ class Etcd(Server):
             post(f"{self.url}/v3/kv/put", {"key": encoded(key), "value": encoded(value)})
 
         put("foo", "bar")
+        for number in range(1000):
+            put(f"many/{number:03}", "bar")
         for number in range(100):
             put(f"list/{number:03}", f"the value of entry {number:03}, of a length as configurations have it")
         post(f"{self.url}/v3/auth/user/add", {"name": USER, "password": PASSWORD})

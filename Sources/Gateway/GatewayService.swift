@@ -24,23 +24,32 @@ final class GatewayService: Service {
   private let listeners: Listeners
   private let tls: RenewableTLSContext?
   private let upstreamTLS: ClientTLS?
+  private let telemetry: Telemetry
   private let renewal: EndpointRenewal
   private let logger: Logger
   private let reloadsOnHangup: Bool
+  private let startThread: ThreadStarter
 
-  /// Opens the sockets. What comes in waits for ``run()``.
+  /// Starts the thread of a loop; `LoopThread.init` but in tests.
+  typealias ThreadStarter = @Sendable (_ name: String, _ loop: LoopBound<EventLoop>) throws(LoopError) -> LoopThread
+
+  /// Opens the sockets, and starts nothing: what comes in waits for ``run()``.
   ///
   /// - Parameters:
   ///   - tls: what TLS connections are made with; needed where an address of `listen` has TLS.
   ///   - reloadsOnHangup: whether SIGHUP calls ``reload()``; else its effect is up to others.
   ///   - greeting: what to say once requests are served, given where.
-  /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line.
+  /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line. Nothing
+  ///   is left then that listens.
   init(
     listen: [ListenAddress], tls: TLSSettings?, shards count: Int, settings: GatewaySettings,
     renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64, logger: Logger,
     reloadsOnHangup: Bool,
+    startThread: @escaping ThreadStarter = { name, loop throws(LoopError) in try LoopThread(name: name, running: loop)
+    },
     greeting: ([ListenAddress]) -> String
   ) throws {
+    self.startThread = startThread
     self.patience = patience
     self.logger = logger
     self.reloadsOnHangup = reloadsOnHangup
@@ -53,9 +62,16 @@ final class GatewayService: Service {
     let descriptions = OpenAPIFiles(routes)
     self.tls = try tls.map { try RenewableTLSContext(serving: $0, logger: logger) }
     let listeners = try Listeners(listen, shards: count)
-    var isMade = false
-    defer { if !isMade { listeners.removeFiles() } }
     self.listeners = listeners
+    var shards: [LoopBound<Shard>] = []
+    var loops: [LoopBound<EventLoop>] = []
+    var isMade = false
+    defer {
+      if !isMade {
+        for shard in shards { shard.value.close() }
+        listeners.close(from: shards.count)
+      }
+    }
     self.greeting = greeting(listeners.addresses)
     // All connections go to the same members: one shard's reports of them will do.
     var quiet = logger
@@ -63,16 +79,15 @@ final class GatewayService: Service {
     authenticator = try Authenticator(
       endpoints: settings.endpoints, channel: settings.bridge.channel, configuration: logins, logger: logger,
       channelLogger: quiet)
-    var shards: [LoopBound<Shard>] = []
-    var loops: [LoopBound<EventLoop>] = []
     let memoryBudget = MemoryBudget(bytes: settings.memoryBytes)
+    telemetry = Telemetry(authenticator: authenticator, tls: self.tls, memoryLimit: settings.memoryBytes)
     let streamCount = StreamCount(most: settings.streams.most, maxNew: settings.streams.maxNew)
     for (index, sockets) in listeners.shards.enumerated() {
       let loop = try EventLoop()
       let shard = try Shard(
         loop: loop, listeners: sockets, tls: self.tls, settings: settings, routes: routes,
         descriptions: descriptions, authenticator: authenticator, streamCount: streamCount,
-        memoryBudget: memoryBudget, logger: index == 0 ? logger : quiet)
+        memoryBudget: memoryBudget, telemetry: telemetry, logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
       loops.append(LoopBound(loop, loop: loop))
     }
@@ -104,14 +119,18 @@ final class GatewayService: Service {
   func run() async throws {
     var threads: [LoopThread] = []
     do {
-      for (index, loop) in loops.enumerated() {
-        threads.append(try LoopThread(name: "etcd-rest \(index)", running: loop))
-      }
+      try authenticator.start()
+      for (index, loop) in loops.enumerated() { threads.append(try startThread("etcd-rest \(index)", loop)) }
     } catch {
+      // The shards that run already serve nobody any more, and nothing of the gateway is left behind.
       listeners.removeFiles()
+      end(threads, patience: 0)
       throw error
     }
+    telemetry.shards = shards
     let hangups = reloadsOnHangup ? await UnixSignalsSequence(trapping: .sighup) : nil
+    // Who reads the greeting finds what was logged before.
+    LogWriter.standardError.flush(within: 1000)
     // Said only now that signals have their meaning.
     say(greeting)
     if let interval = renewal.syncInterval {
@@ -125,10 +144,25 @@ final class GatewayService: Service {
       group.cancelAll()
     }
     listeners.removeFiles()
-    for (shard, loop) in zip(shards, loops) {
-      loop.remote.execute { [patience] in shard.value.drain(patience: patience) }
+    end(threads, patience: patience)
+  }
+
+  /// Ends the shards, which take no more connections, and then the authenticator.
+  ///
+  /// - Parameters:
+  ///   - threads: those of the first shards; the others have none.
+  ///   - patience: how long requests under way may take to finish, in milliseconds.
+  private func end(_ threads: [LoopThread], patience: UInt64) {
+    for (index, (shard, loop)) in zip(shards, loops).enumerated() {
+      if index < threads.count {
+        loop.remote.execute { shard.value.drain(patience: patience) }
+      } else {
+        // Its sockets would have clients wait that nobody will serve.
+        shard.value.close()
+      }
     }
     for thread in threads { thread.join() }
+    telemetry.shards = []
     authenticator.close()
   }
 
@@ -136,6 +170,7 @@ final class GatewayService: Service {
   /// the old ones stays in use.
   func reload() {
     logger.info("reloading")
+    telemetry.hasReloaded()
     tls?.look()
     upstreamTLS?.look()
     guard let source = renewal.source, case .file = source else { return }

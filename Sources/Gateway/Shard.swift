@@ -10,6 +10,8 @@ struct GatewaySettings: Sendable {
   var timeLimits = TimeLimits()
   var bridge = Bridge.Configuration(keepalivesNeedUsers: true)
   var streams = StreamLimits()
+  /// How many comparisons and operations a transaction in plain JSON may have.
+  var maxTransactionOperations = TxnReader.maxOperations
   /// How many bytes may be kept for clients.
   var memoryBytes = MachineMemory.budget
   /// Whose pages may read answers, change anything, and open WebSockets.
@@ -20,6 +22,9 @@ struct GatewaySettings: Sendable {
   var docs: DocsPage?
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
+  var accessLog = AccessLog.Configuration()
+  /// Whether metrics have an address of their own (`--admin-listen`).
+  var hasAdminListener = false
 }
 
 /// The unit of scale: one thread with one loop that owns listening sockets, their HTTP/1.1 server and its connection to
@@ -34,12 +39,18 @@ final class Shard {
   private let routes: RouteTable
   /// What members have told of their versions.
   let versions: VersionMemory
+  /// What observes elections.
+  var observation: RPCRoute { routes.observation }
   /// What describes the routes.
   let descriptions: OpenAPIFiles
   private let sockets: TakenOverConnections
   /// What is kept for clients.
   let memory: MemoryAccount
   private let trimmer: MemoryTrimmer
+  /// Where requests are counted.
+  let journal: RequestJournal
+  /// Gathers metrics of all shards.
+  let scraper: Scraper
   /// The streams that are open.
   let streams: OpenStreams
   private var server: HTTPServer!
@@ -54,11 +65,12 @@ final class Shard {
   ///   - listeners: listening sockets, which the shard takes over.
   ///   - tls: what TLS connections are made with; not needed where no listener has any.
   ///   - streamCount: counts the streams of all shards.
+  ///   - telemetry: where to ask all shards for metrics.
   ///   - memoryBudget: what all shards may keep for clients.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, settings: GatewaySettings, routes: RouteTable,
     descriptions: OpenAPIFiles, authenticator: Authenticator, streamCount: StreamCount,
-    memoryBudget: MemoryBudget, logger: Logger
+    memoryBudget: MemoryBudget, telemetry: Telemetry, logger: Logger
   ) throws {
     self.loop = loop
     self.settings = settings
@@ -76,9 +88,11 @@ final class Shard {
     sockets = TakenOverConnections(
       loop: loop, stallLimit: settings.streams.stallTimeout, memory: memory, trimmer: trimmer)
     streams = OpenStreams(loop: loop, count: streamCount)
+    journal = RequestJournal(templates: routes.templates, log: AccessLog(settings.accessLog))
+    scraper = Scraper(telemetry, memory: memory, loop: loop)
     server = try HTTPServer(
       loop: loop, listeners: listeners, tls: tls, limits: settings.http, origins: settings.origins, sockets: sockets,
-      memory: memory, trimmer: trimmer, logger: logger,
+      memory: memory, trimmer: trimmer, journal: journal, logger: logger,
       gate: { [unowned self] exchange throws(RequestError) in try BodyGate(exchange, shard: self) },
       hostGate: HostGate(hosts: settings.hosts, loop: loop, bridge: bridge)
     ) { [unowned self] in route($0) }
@@ -101,44 +115,81 @@ final class Shard {
       // A client that has caught up lets etcd go on.
       bridge.flush()
     }
+    journal.log?.flush()
     if server.needsRun { server.comeBack() }
   }
 
   private func route(_ exchange: Exchange) -> any RequestHandler {
     let head = exchange.head
     if head.method == .options && head.path.elementsEqual(RequestTarget.asterisk.bytes) {
+      exchange.record.route = RouteTable.asteriskTemplate
       return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
     }
-    guard let route = routes[head.path] else {
-      return ConstantResponseHandler(exchange, 404, .notFound, "Not Found")
+    guard let (route, number) = routes[head.path], route.isServed(to: exchange, settings) else {
+      return ConstantResponseHandler(exchange, RequestError(404, .notFound, "Not Found"))
     }
+    exchange.record.route = number
     if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
       return WebSocketHandler(rpc, exchange: exchange, shard: self)
     }
     if head.method == .options {
-      return OptionsHandler(exchange, methods: "\(route.allow), OPTIONS", origins: settings.origins)
+      return OptionsHandler(exchange, methods: route.allow, origins: settings.origins)
     }
     guard route.takes(head.method) else {
+      exchange.record.isMethodOfRoute = false
       return ConstantResponseHandler(
-        exchange, 405, .unimplemented, "Method Not Allowed", headers: [("Allow", "\(route.allow), OPTIONS")])
+        exchange,
+        RequestError(405, .unimplemented, "Method Not Allowed", headers: [("Allow", route.allow)]))
     }
     if let refusal = CrossOrigin.refusal(of: exchange, settings.origins) {
-      return ConstantResponseHandler(exchange, refusal.status, refusal.code, refusal.message)
+      return ConstantResponseHandler(exchange, refusal)
     }
     if head.hasContentEncoding {
       return ConstantResponseHandler(
-        exchange, 415, .invalidArgument, "the request body must not be compressed",
-        headers: [("Accept-Encoding", "identity")])
+        exchange,
+        RequestError(
+          415, .invalidArgument, "the request body must not be compressed",
+          headers: [("Accept-Encoding", "identity")]))
     }
+    if head.hasContentRange && head.method == .put {
+      // To put the part in the place of the whole would lose the rest (RFC 9110, section 14.5).
+      return ConstantResponseHandler(
+        exchange, RequestError.badRequest("Content-Range: a value can be put as a whole only"))
+    }
+    do throws(RequestError) {
+      return try handler(of: route, for: exchange)
+    } catch {
+      return ConstantResponseHandler(exchange, error)
+    }
+  }
+
+  private func handler(of route: RouteTable.Route, for exchange: Exchange) throws(RequestError) -> any RequestHandler {
     switch route {
     case .rpc(let rpc): return RPCHandler(rpc, exchange: exchange, shard: self)
     case .probe(let probe): return ProbeHandler(probe, exchange: exchange, shard: self)
     case .description(let format): return OpenAPIHandler(format, exchange: exchange, shard: self)
     case .snapshot(let rpc): return SnapshotHandler(rpc, exchange: exchange, shard: self)
     case .stream(let rpc): return StreamHandler(rpc, exchange: exchange, shard: self)
-    case .key, .keys: return KeyRequest.handler(for: exchange, shard: self)
+    case .transaction: return try TxnHandler(exchange, shard: self)
+    case .leases, .varying(.lease), .varying(.leaseRenewal): return try LeaseRequest(exchange).handler(exchange, self)
+    case .varying(.key), .keys, .changes: return try KeyRequest(exchange).handler(exchange, self)
+    case .varying(.electionChanges): return try ObservationHandler(exchange, shard: self)
+    case .varying(let route): return try QueueOperation.handler(of: route, for: exchange, self)
+    case .metrics: return MetricsHandler(exchange: exchange, shard: self)
     case .docs(let file): return DocsHandler(file, of: settings.docs, exchange: exchange)
     }
+  }
+
+  /// Adds what there is to tell of the shard's connections.
+  func addConnections(to samples: inout MetricSamples, _ shard: MetricSamples.Labels) {
+    samples.add(.requestsInFlight, server.exchangeCount)
+    samples.add(.connections, shard, server.connectionCount)
+    samples.add(.acceptedConnections, server.acceptedCount)
+    samples.add(.refusedConnections, server.refusedCount)
+    samples.add(.streamBytes, sockets.sentBytes)
+    guard let handshakes = server.terminations?.handshakeCounts else { return }
+    samples.add(.tlsHandshakes, ["result": "done"], handshakes.done)
+    samples.add(.tlsHandshakes, ["result": "failed"], handshakes.failed)
   }
 
   /// The time of the shard's loop, in milliseconds.
@@ -164,22 +215,26 @@ final class Shard {
     streams.stop()
     let end = loop.now + patience
     drainTimer = LoopTimer(loop: loop) { [unowned self] in
-      let isDone = server.exchangeCount == 0 && sockets.count == 0 && !server.hasUnsentAnswers
+      let isDone =
+        server.exchangeCount == 0 && sockets.count == 0 && !server.hasUnsentAnswers && !bridge.hasQuestions
       if isDone || loop.now >= end { close() }
     }
     drainTimer?.start(after: 0, every: 20)
   }
 
-  private func close() {
+  /// Ends the shard, and with it the loop. To be called on the loop's thread, or without one.
+  func close() {
     drainTimer = nil
     sync?.stop()
     sync = nil
     versions.close()
+    scraper.close()
     // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.
     bridge.close()
     turn()
     isClosed = true
     server.stop()
+    journal.log?.flush()
     trimmer.stop()
     loop.stop()
   }

@@ -42,7 +42,7 @@ struct AllowedHosts: Sendable {
     if host.first == UInt8(ascii: "[") { return Self.isIPv6(host) }
     var name = host[...]
     if let colon = name.firstIndex(of: UInt8(ascii: ":")) {
-      guard name[name.index(after: colon)...].allSatisfy(Self.isDigit) else { return false }
+      guard name[name.index(after: colon)...].allSatisfy(\.isDigit) else { return false }
       name = name[..<colon]
     }
     if !name.isEmpty && !name.contains(UInt8(ascii: ".")) { return true }
@@ -56,8 +56,8 @@ struct AllowedHosts: Sendable {
     let inner = host[..<end].dropFirst()
     let rest = host[end...].dropFirst()
     return !inner.isEmpty
-      && inner.allSatisfy { isDigit($0) || (0x61...0x66).contains($0 | 0x20) || ":.".utf8.contains($0) }
-      && (rest.isEmpty || rest.first == UInt8(ascii: ":") && rest.dropFirst().allSatisfy(isDigit))
+      && inner.allSatisfy { $0.isDigit || (0x61...0x66).contains($0 | 0x20) || ":.".utf8.contains($0) }
+      && (rest.isEmpty || rest.first == UInt8(ascii: ":") && rest.dropFirst().allSatisfy(\.isDigit))
   }
 
   /// Four numbers below 256: browsers write every other form of an address in this one (URL Standard, "IPv4
@@ -71,7 +71,7 @@ struct AllowedHosts: Sendable {
         guard digits > 0 else { return false }
         (parts, digits, number) = (parts + 1, 0, 0)
       } else {
-        guard isDigit(byte), digits < 3 else { return false }
+        guard byte.isDigit, digits < 3 else { return false }
         digits += 1
         number = number * 10 + Int(byte - 0x30)
         guard number < 256 else { return false }
@@ -87,8 +87,6 @@ struct AllowedHosts: Sendable {
     let rest = name.dropLast(local.count)
     return rest.isEmpty || rest.last == UInt8(ascii: ".")
   }
-
-  private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 }
 
 extension Exchange {

@@ -1,10 +1,11 @@
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
 /// An error for a client of whose request there is no telling: there is none, or not all of its head.
 struct BareAnswer: ~Copyable {
   /// The whole answer, which ends the connection.
   let bytes: ByteBuffer
+  let bodyCount: Int
 
   /// - Parameter headers: further header lines.
   init(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: String = "") {
@@ -24,6 +25,7 @@ struct BareAnswer: ~Copyable {
       """.utf8)
     body.withUnsafeBytes { bytes.append($0) }
     self.bytes = bytes
+    bodyCount = body.count
   }
 
   consuming func release() -> ByteBuffer { bytes }

@@ -20,6 +20,8 @@ final class ClientConnection: Attended {
   fileprivate private(set) var place: AddressCounts.Place?
   /// The client's address; nil over a Unix socket.
   let address: IPAddress?
+  /// Whether it came in where only metrics and probes are served (`--admin-listen`).
+  let isAdmin: Bool
   /// Whether it is known where the connection comes from.
   let isPeerKnown: Bool
   /// libmicrohttpd's connection, from ``begin(_:)`` to ``close()``.
@@ -66,11 +68,13 @@ final class ClientConnection: Attended {
   ///   - greetingSize: how many bytes came before those of the client.
   ///   - termination: what carries the connection, where it is a TLS connection.
   ///   - place: its place among the connections of its address, where these are counted for this one.
+  ///   - isAdmin: whether it came in where only metrics and probes are served.
   init(
     server: HTTPServer, descriptor: Int32, peer: SocketAddress?, greetingSize: Int, termination: TLSTermination?,
-    place: AddressCounts.Place?
+    place: AddressCounts.Place?, isAdmin: Bool = false
   ) {
     self.server = server
+    self.isAdmin = isAdmin
     self.greetingSize = greetingSize
     self.descriptor = descriptor
     address = peer?.ipAddress
@@ -213,8 +217,14 @@ extension ClientConnection {
       guard exchange.isReceiving else { return false }
       guard exchange.isTooSlow(at: now, limits) else { return true }
       let rate = limits.bodyRate
-      refuse("the body of the request comes more slowly than \(rate) bytes a second (--min-body-rate)")
-      exchange.abandon()
+      var headers = ""
+      // What a bare answer has in any case is not said twice.
+      exchange.addCommonHeaders {
+        if $0.isNot("X-Content-Type-Options") { headers += "\($0): \($1)\r\n" }
+      }
+      let count = refuse(
+        "the body of the request comes more slowly than \(rate) bytes a second (--min-body-rate)", headers)
+      exchange.abandon(answeredWith: 408, .deadlineExceeded, count)
       return true
     }
     if let headSince {
@@ -225,7 +235,7 @@ extension ClientConnection {
         awaitBytes()
         return false
       }
-      refuse("the head of the request takes more than \(limits.head) ms (--header-timeout)")
+      _ = refuse("the head of the request takes more than \(limits.head) ms (--header-timeout)")
       return true
     }
     guard requestCount == seenCount else {
@@ -247,12 +257,18 @@ extension ClientConnection {
 
   /// Answers with 408 and closes the connection, on which libmicrohttpd has nothing to say while it waits for a
   /// request: it is suspended until the client, who may still be sending, has had time to read that.
-  private func refuse(_ reason: String) {
-    guard let connection else { return }
+  ///
+  /// - Parameter headers: further header lines.
+  /// - Returns: how many bytes the body of the answer has.
+  private func refuse(_ reason: String, _ headers: String = "") -> Int {
+    guard let connection else { return 0 }
     watcher?.watch([])
     server.suspend(connection)
-    parting = .parting(server.sockets, with: BareAnswer(408, .deadlineExceeded, reason), within: Self.lastWord)
+    let answer = BareAnswer(408, .deadlineExceeded, reason, headers: headers)
+    let count = answer.bodyCount
+    parting = .parting(server.sockets, with: answer, within: Self.lastWord)
     parting?.open(fcntl(descriptor, F_DUPFD_CLOEXEC, 0))
+    return count
   }
 
   /// Whether the client has been told why its connection ends.

@@ -10,10 +10,11 @@ enum CrossOrigin {
   /// What a page may see of an answer's head besides what it always may.
   private static let exposedHeaders =
     "ETag, Retry-After, WWW-Authenticate, Preference-Applied, Content-Disposition, X-Etcd-Revision, "
-    + "X-Etcd-Create-Revision, X-Etcd-Version, X-Etcd-Lease"
+    + "X-Etcd-Create-Revision, X-Etcd-Version, X-Etcd-Lease, X-Request-Id"
   /// What a page may send besides what it always may. Said in full, as `*` would leave `Authorization` out.
   private static let allowedHeaders =
-    "Accept, Authorization, Content-Type, Grpc-Timeout, If-Match, If-None-Match, Last-Event-ID, Prefer, Request-Timeout"
+    "Accept, Authorization, Content-Type, Grpc-Timeout, If-Match, If-None-Match, Last-Event-ID, Prefer, Request-Timeout, "
+    + "X-Request-Id"
   /// How long a list of headers may be that a page asks for, in bytes.
   private static let longestAsked = 1024
   /// For how long a browser need not ask again, in seconds: the most that one of the common ones goes by.
@@ -85,8 +86,8 @@ enum CrossOrigin {
   /// The names of a list of fields; none where it is no such list, or a very long one.
   static func fieldNames(_ list: String) -> [String] {
     guard list.utf8.count <= longestAsked else { return [] }
-    let names = WebSocketHandshake.list(list).map(String.init)
-    return names.allSatisfy(\.utf8.isToken) ? names : []
+    let names = list.utf8.listElements
+    return names.allSatisfy(\.isToken) ? names.map { String(Substring($0)) } : []
   }
 }
 

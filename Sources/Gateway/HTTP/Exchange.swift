@@ -1,4 +1,5 @@
 internal import CMicrohttpd
+import EventLoop
 import Glibc
 import GrpcBridge
 import Transcoding
@@ -27,9 +28,15 @@ final class Exchange {
   }
 
   let head: RequestHead
-  private let connection: OpaquePointer
-  private let client: ClientConnection
-  private unowned let server: HTTPServer
+  /// What is known of the request by its end.
+  var record = RequestRecord()
+  /// Hears of the calls that are made for it, if somebody wants to know.
+  let trace: CallTrace?
+  /// What it is known by in logs.
+  let id: RequestID
+  let connection: OpaquePointer
+  let client: ClientConnection
+  unowned let server: HTTPServer
   private var handler: (any RequestHandler)?
   private var gate: BodyGate?
   /// Whether it waits at the server's ``HostGate``.
@@ -41,6 +48,8 @@ final class Exchange {
   private var rateStart: (time: UInt64, count: UInt64)
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
+  /// Whether a line feed is sent behind a streamed answer.
+  private var owesLineFeed = false
   private var status: UInt32 = 0
   private var response: OpaquePointer?
   /// The body, where it comes in pieces, and an answer that is more than a connection has room for: for as long as the
@@ -49,6 +58,7 @@ final class Exchange {
   /// Where the connection goes once libmicrohttpd has let go of it.
   private var successor: TakenOverConnection?
   private var takeoverAttempts = 0
+  private var isAnsweredElsewhere = false
   /// How often to try where the system has no descriptor left.
   private static let maxTakeoverAttempts = 100
 
@@ -65,8 +75,10 @@ final class Exchange {
       readsForwarded: client.isPeerKnown && server.limits.proxies.contains(client.address))
     self.client = client
     self.server = server
+    trace = server.journal.log == nil ? nil : CallTrace()
+    id = RequestID(head.requestID, orMadeOf: server.journal.nextNumber())
     kept = KeptBytes(server.memory)
-    bodyLimit = server.bodyLimit
+    bodyLimit = server.limits.body
     rateStart = (server.loop.now, 0)
     client.exchange = self
   }
@@ -85,55 +97,8 @@ final class Exchange {
     return fields.resolve(from: client.address) { proxies.contains($0) }
   }()
 
-  /// Where the request came from.
-  var peer: Peer { Peer(head.forwarded == nil ? client.address : forwarded.client) }
-
-  /// Whether the client speaks TLS, with the gateway itself or with a proxy that is trusted.
-  var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? (client.termination != nil) }
-
-  /// The host that the client has asked for, as it was sent; nil where there is none.
-  var host: String? {
-    (head.forwarded == nil ? nil : forwarded.host) ?? head.host.map { String(decoding: $0, as: UTF8.self) }
-  }
-
-  /// The value of a query parameter, as it was sent; empty where it has none, nil where it is not there.
-  func query(_ name: String) -> String? {
-    guard let item = queryItems.first(where: { $0.name.elementsEqual(name.utf8) }) else { return nil }
-    return String(decoding: item.value ?? HeadBytes(start: nil, count: 0), as: UTF8.self)
-  }
-
-  /// The first header of that name, as it was sent.
-  func header(_ name: String) -> String? {
-    var value: UnsafePointer<CChar>?
-    var size = 0
-    guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &value, &size) == .YES
-    else { return nil }
-    return String(decoding: UnsafeRawBufferPointer(start: value, count: size), as: UTF8.self)
-  }
-
-  /// The address that the client has for this gateway: `http://HOST:PORT`.
-  var address: String { "\(isSecure ? "https" : "http")://\(host ?? "localhost")" }
-
-  /// The parameters of the query: ``RequestTarget/queryItems``.
-  var queryItems: [(name: HeadBytes, value: HeadBytes?)] { head.target?.queryItems ?? [] }
-
-  /// All headers of the request, as they were sent.
-  var headers: [(name: String, value: String)] {
-    var headers: [(name: String, value: String)] = []
-    withUnsafeMutablePointer(to: &headers) { headers in
-      _ = MHD_get_connection_values_n(
-        connection, .HEADER_KIND,
-        { headers, _, name, nameSize, value, valueSize in
-          headers!.assumingMemoryBound(to: [(name: String, value: String)].self).pointee.append(
-            (
-              String(decoding: UnsafeRawBufferPointer(start: name, count: nameSize), as: UTF8.self),
-              String(decoding: UnsafeRawBufferPointer(start: value, count: valueSize), as: UTF8.self)
-            ))
-          return .YES
-        }, headers)
-    }
-    return headers
-  }
+  /// How much of the body has come, in bytes.
+  var bytesReceived: UInt64 { bodyCount }
 
   /// Whether the request is not complete yet.
   var isReceiving: Bool { state == .receiving || state == .atGate || state == .admitted }
@@ -319,11 +284,16 @@ final class Exchange {
     switch handler?.read(into: buffer) ?? .broken {
     case .bytes(let count):
       client.hasMadeProgress()
+      record.bytesSent &+= count
       return count
     case .notYet:
       state = .starved
       MHD_suspend_connection(connection)
       return 0
+    case .end where owesLineFeed:
+      owesLineFeed = false
+      buffer[0] = Self.lineFeed
+      return 1
     case .end:
       handler = nil
       // Without chunks its end is that of the connection.
@@ -342,6 +312,8 @@ final class Exchange {
   ///
   /// - Parameter well: whether all of its answer was sent.
   func completed(well: Bool) {
+    let isCut = !well && record.status != 0 && client.takeover == nil && !isAnsweredElsewhere
+    journal.ended(self, isCut: isCut)
     client.exchange = nil
     client.hasEnded(isAnswered: well)
     if let successor {
@@ -369,6 +341,16 @@ final class Exchange {
     server.resume(connection)
   }
 
+  /// The client has been told, by its connection, why the request is not served.
+  ///
+  /// - Parameter count: the bytes of that answer's body.
+  func abandon(answeredWith status: UInt32, _ code: GRPCCode, _ count: Int) {
+    isAnsweredElsewhere = true
+    record.status = status
+    willSend(count, code)
+    abandon()
+  }
+
   /// Nothing more is to be said: the connection is being closed.
   func abandon() {
     state = .abandoned
@@ -387,15 +369,36 @@ final class Exchange {
 
   // MARK: - From the handler
 
+  private static let lineFeed = UInt8(ascii: "\n")
+
+  /// Whether a body ends with a line feed that no handler writes: JSON does, so that a terminal's next prompt has a line
+  /// of its own.
+  private static func endsLine(_ contentType: StaticString?) -> Bool {
+    contentType.map { $0.bytes.isEqual(to: MediaType.json.name) } ?? false
+  }
+
+  /// Takes notice of an answer whose body is known.
+  ///
+  /// - Parameters:
+  ///   - count: its bytes.
+  ///   - code: that of an error.
+  private func willSend(_ count: Int, _ code: GRPCCode? = nil) {
+    record.code = code
+    if head.method != .head { record.bytesSent = count }
+  }
+
   /// Answers with a response that is whole.
   ///
   /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
   func respond(_ answer: consuming HTTPResponse) {
-    if state == .receiving || state == .atGate { return respondEarly(answer) }
-    if answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) {
+    let isEarly = state == .receiving || state == .atGate
+    if !isEarly && answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) {
       if answer.isOwed { kept.force(answer.body.count) } else { answer = .shortage }
     }
+    if Self.endsLine(answer.contentType) { answer.body.append(Self.lineFeed) }
+    if isEarly { return respondEarly(answer) }
     let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
+    willSend(answer.body.count, answer.code)
     let body = answer.body.release()
     handler = nil
     self.answer(
@@ -408,10 +411,22 @@ final class Exchange {
     _ status: UInt32, contentType: StaticString, constant body: UnsafeRawBufferPointer, headers: HTTPResponse.Headers
   ) {
     handler = nil
+    willSend(status == 304 ? 0 : body.count)
     answer(
       status, contentType, headers,
       MHD_create_response_from_buffer(
         body.count, UnsafeMutableRawPointer(mutating: body.baseAddress), .RESPMEM_PERSISTENT))
+  }
+
+  /// Answers with bytes that other answers have, too. The request must be complete.
+  func respond(_ status: UInt32, contentType: StaticString, shared body: SharedBody) {
+    handler = nil
+    willSend(body.bytes.count)
+    answer(
+      status, contentType, [],
+      MHD_create_response_from_buffer_with_free_callback_cls(
+        body.bytes.count, UnsafeMutableRawPointer(mutating: body.bytes.baseAddress),
+        { Unmanaged<SharedBody>.fromOpaque($0!).release() }, Unmanaged.passRetained(body).toOpaque()))
   }
 
   /// Answers with a stream that is read from the handler.
@@ -427,6 +442,7 @@ final class Exchange {
         Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
           .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity))
       }, Unmanaged.passUnretained(self).toOpaque(), nil)
+    owesLineFeed = Self.endsLine(contentType)
     // libmicrohttpd 0.9.75 ends the body that a HEAD has not: with a last chunk, which belongs to the next answer then.
     if length == nil && head.method == .head { without_chunks(response) }
     answer(status, contentType, headers, response)
@@ -441,10 +457,14 @@ final class Exchange {
 
   /// Takes the connection over, in place of an answer by libmicrohttpd.
   ///
+  /// - Parameter status: that of the answer.
   /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` hears if the connection
   ///   breaks before it has changed hands.
-  func takeOver(delegate: (any TakenOverConnectionDelegate)?) -> TakenOverConnection {
-    settle(status: 0, response: nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
+  func takeOver(
+    answering status: UInt32, delegate: (any TakenOverConnectionDelegate)?
+  ) -> TakenOverConnection {
+    record.status = status
+    return settle(status: 0, response: nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
 
   /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).
@@ -459,6 +479,7 @@ final class Exchange {
         Unmanaged<Exchange>.fromOpaque(exchange!).takeUnretainedValue()
           .upgraded(UnsafeRawBufferPointer(start: received, count: count), handle!)
       }, nil)
+    MHD_add_response_header(response, Self.idHeader.cString, id.text)
     for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
     return settle(status: 101, response: response, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
@@ -469,11 +490,14 @@ final class Exchange {
     return successor
   }
 
+  private static let idHeader: StaticString = "X-Request-Id"
+
   /// Adds the headers that every answer has, whoever sends it.
   func addCommonHeaders(_ add: (StaticString, String) -> Void) {
     // What the bytes of a value look like is up to whoever has put them: no browser is to guess (Fetch Standard,
     // "`X-Content-Type-Options` header").
     add("X-Content-Type-Options", "nosniff")
+    add(Self.idHeader, id.text)
     CrossOrigin.addHeaders(for: head.origin, server.origins, add)
   }
 
@@ -496,6 +520,7 @@ final class Exchange {
     switch state {
     case .receiving, .asking, .suspended, .atGate, .admitted:
       let wasSuspended = state == .suspended || state == .atGate
+      if status != 0 { record.status = status }
       gate = nil
       leaveHostGate()
       state = .answered
@@ -505,7 +530,8 @@ final class Exchange {
       return true
     case .answered, .starved:
       // A fault of a handler's, which is not to be one of all others' requests.
-      server.logger.critical("a request was answered twice: its connection is cut")
+      server.logger.critical(
+        "a request was answered twice: its connection is cut", metadata: ["request_id": "\(id.text)"])
       client.cut()
       clientIsGone()
     case .abandoned: break
@@ -517,6 +543,8 @@ final class Exchange {
   /// Answers before the request is complete, which libmicrohttpd cannot: the connection is taken over, and closed once
   /// the client has had time to read the answer.
   private func respondEarly(_ answer: consuming HTTPResponse) {
+    let status = answer.status
+    willSend(answer.body.count, answer.code)
     var others = ""
     addCommonHeaders { others += "\($0): \($1)\r\n" }
     for header in answer.headers where header.name.isNot("Connection") {
@@ -533,7 +561,7 @@ final class Exchange {
 
       """)
     let body = SocketBytes(answer.body)
-    let socket = takeOver(delegate: nil)
+    let socket = takeOver(answering: status, delegate: nil)
     socket.send(head.bytes, of: head)
     if self.head.method != .head { socket.send(body.bytes, of: body) }
     socket.finish()
@@ -544,7 +572,7 @@ final class Exchange {
 func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
 
 extension StaticString {
-  fileprivate func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }
+  func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }
 }
 
 extension Exchange: PasswordSource {

@@ -95,7 +95,8 @@ struct ForwardedFields {
     }
   }
 
-  /// The last elements of a list that may be in several fields (RFC 9110, section 5.6.1), the last one first.
+  /// The last elements of a list that may be in several fields (RFC 9110, section 5.6.1), the last one first: the empty
+  /// ones, too, as an element belongs to the one of another list that is in its place.
   private static func last(_ values: [HeadBytes]) -> [HeadBytes] {
     var elements: [HeadBytes] = []
     for value in values.reversed() {

@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// An answer that is whole before it is sent.
@@ -10,6 +11,8 @@ struct HTTPResponse: ~Copyable {
   var contentType: StaticString? = "application/json"
   var headers: Headers = []
   var body: ByteBuffer
+  /// Of an error, the code that is in it.
+  private(set) var code: GRPCCode?
   /// Whether it is sent even if the memory for clients is used up, as it tells of what has been done.
   var isOwed = false
 
@@ -19,7 +22,8 @@ struct HTTPResponse: ~Copyable {
   }
 
   init(status: UInt32, contentType: StaticString = "application/json", text: String) {
-    body = ByteBuffer(capacity: text.utf8.count)
+    // With room for the line feed of JSON.
+    body = ByteBuffer(capacity: text.utf8.count + 1)
     body.append(text.utf8)
     self.status = status
     self.contentType = contentType
@@ -37,6 +41,7 @@ struct HTTPResponse: ~Copyable {
   static func error(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: Headers = []) -> HTTPResponse {
     var response = HTTPResponse(status: status, body: ByteBuffer(capacity: 64 + message.utf8.count * 2))
     response.body.appendError(code, message)
+    response.code = code
     response.headers = headers
     return response
   }
@@ -44,6 +49,14 @@ struct HTTPResponse: ~Copyable {
   /// What is answered to a request that would take more memory than there is for clients.
   static var shortage: HTTPResponse {
     .error(503, .resourceExhausted, "\(MemoryAccount.shortage)", headers: [("Retry-After", "1")])
+  }
+
+  /// The same, of a request that etcd has had: what has been done is not to be done again.
+  static func shortage(after method: CallMethod) -> HTTPResponse {
+    guard !method.changesNothing else { return .shortage }
+    return .error(
+      500, .internal,
+      "the call was executed; its answer does not fit into what the gateway may keep for its clients (--max-memory)")
   }
 }
 

@@ -18,6 +18,8 @@ final class HTTPServer {
     /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64, a third of whose characters
     /// may be slashes, which some clients escape.
     var requestBytes = 2816 << 10
+    /// The same as it is told of: how large a body may be whose handler does not say.
+    var body: BodyLimit { BodyLimit(bytes: requestBytes, flag: "--max-request-bytes") }
     /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a
     /// request.
     var valueBytes = 1536 << 10
@@ -52,6 +54,8 @@ final class HTTPServer {
   /// What is kept for clients.
   let memory: MemoryAccount
   let route: (Exchange) -> any RequestHandler
+  /// Where requests are counted.
+  let journal: RequestJournal
   /// What finds out who a client is that would have a large body kept; nil where that is known.
   let gate: (Exchange) throws(RequestError) -> BodyGate?
   let hostGate: HostGate
@@ -60,7 +64,7 @@ final class HTTPServer {
   let clock: RequestClock
   private var daemon: OpaquePointer!
   private var acceptor: Acceptor?
-  private var terminations: TLSTerminations?
+  private(set) var terminations: TLSTerminations?
   private var greetings: ProxyGreetings?
   /// The connections that libmicrohttpd was given and has not told of yet, by their descriptors. It tells of each from
   /// within `MHD_add_connection`, so that there is one at most.
@@ -75,7 +79,10 @@ final class HTTPServer {
   private lazy var refusals = RejectedConnections(sockets: sockets, counts: limits.addresses, logger: logger)
   /// Whether every answer is the last of its connection.
   private(set) var isDraining = false
-  private var connectionCount = 0
+  private(set) var connectionCount = 0
+  /// How many connections libmicrohttpd was given, and how many were turned away.
+  private(set) var acceptedCount: UInt64 = 0
+  private(set) var refusedCount: UInt64 = 0
   /// How many requests are under way.
   private(set) var exchangeCount = 0
   private var heads = HeadsUnderWay()
@@ -100,12 +107,14 @@ final class HTTPServer {
   ///   - sockets: where connections go that are taken over from libmicrohttpd.
   ///   - memory: counts what is kept for clients.
   ///   - trimmer: hears of how many connections there are.
+  ///   - journal: hears of requests that are over.
   ///   - gate: finds out who clients are whose bodies would be kept.
   ///   - hostGate: finds out whether credentials excuse a host.
   ///   - route: makes the handler of each request.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, origins: AllowedOrigins,
-    sockets: TakenOverConnections, memory: MemoryAccount, trimmer: MemoryTrimmer, logger: Logger,
+    sockets: TakenOverConnections, memory: MemoryAccount, trimmer: MemoryTrimmer, journal: RequestJournal,
+    logger: Logger,
     gate: @escaping (Exchange) throws(RequestError) -> BodyGate?, hostGate: HostGate,
     route: @escaping (Exchange) -> any RequestHandler
   ) throws {
@@ -116,6 +125,7 @@ final class HTTPServer {
     self.sockets = sockets
     self.memory = memory
     self.trimmer = trimmer
+    self.journal = journal
     self.gate = gate
     self.hostGate = hostGate
     self.route = route
@@ -168,7 +178,9 @@ final class HTTPServer {
     acceptor = try Acceptor(loop: loop, listeners: listeners, logger: logger) { [unowned self] in
       hasRoom
     } handler: { [unowned self] socket, listener in
-      guard listener.isProxied, let greetings else { return accept(socket, isTLS: listener.isTLS) }
+      guard listener.isProxied, let greetings else {
+        return accept(socket, isTLS: listener.isTLS, isAdmin: listener.isAdmin)
+      }
       greetings.accept(socket, isTLS: listener.isTLS)
     }
   }
@@ -178,9 +190,6 @@ final class HTTPServer {
   private static let noThreadSafety: UInt32 = 1 << 19
 
   deinit { listener.deallocate() }
-
-  /// How large the body of a request may be whose handler does not say.
-  var bodyLimit: BodyLimit { BodyLimit(bytes: limits.requestBytes, flag: "--max-request-bytes") }
 
   /// Lets libmicrohttpd work if it has something to do. Where ``needsRun`` is true after that, it has more.
   func turn() {
@@ -292,18 +301,20 @@ final class HTTPServer {
   /// How many there are, those included that have yet to end their handshake.
   private var connectionsInMemory: Int { connectionCount + (terminations?.unservedCount ?? 0) }
 
-  private func accept(_ socket: AcceptedSocket, isTLS: Bool) {
+  private func accept(_ socket: AcceptedSocket, isTLS: Bool, isAdmin: Bool = false) {
     let place: AddressCounts.Place?
     switch limits.addresses?.admit(socket.peer) ?? .unlimited {
     case .unlimited: place = nil
     case .admitted(let admitted): place = admitted
-    case .refused: return refusals.refuse(socket, isTLS: isTLS)
+    case .refused:
+      refusedCount &+= 1
+      return refusals.refuse(socket, isTLS: isTLS)
     }
     if isTLS {
       terminations?.accept(socket, place: place)
       trimmer.connections.rise(to: connectionsInMemory)
     } else {
-      _ = serve(socket, place: place)
+      _ = serve(socket, place: place, isAdmin: isAdmin)
     }
   }
 
@@ -312,15 +323,16 @@ final class HTTPServer {
   /// - Parameters:
   ///   - termination: what carries it, where it is one end of a pair.
   ///   - place: the connection's among those of its address, where these are counted here.
-  func serve(_ socket: AcceptedSocket, through termination: TLSTermination? = nil, place: AddressCounts.Place? = nil)
-    -> Bool
-  {
+  ///   - isAdmin: whether it came in where only metrics and probes are served.
+  func serve(
+    _ socket: AcceptedSocket, through termination: TLSTermination? = nil, place: AddressCounts.Place? = nil,
+    isAdmin: Bool = false
+  ) -> Bool {
     needsRun = true
     let descriptor = socket.descriptor
     arriving[descriptor] = ClientConnection(
       server: self, descriptor: descriptor, peer: socket.peer, greetingSize: socket.greetingSize,
-      termination: termination,
-      place: place)
+      termination: termination, place: place, isAdmin: isAdmin)
     let isServed = socket.peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
     // It is told of later then.
     if isServed && !arriving.isEmpty { warn("it does not take a connection at once") }
@@ -363,7 +375,7 @@ final class HTTPServer {
   fileprivate func answers(_ status: UInt32) {
     guard let client = heads.whole else { return }
     heads.remove(client)
-    LibraryAnswer(status: status).send(to: client)
+    LibraryAnswer(status: status, number: journal.nextNumber()).send(to: client)
   }
 
   fileprivate func ended(_ exchange: Exchange, well: Bool) {
@@ -373,6 +385,7 @@ final class HTTPServer {
 
   fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
     connectionCount += 1
+    acceptedCount &+= 1
     trimmer.connections.rise(to: connectionsInMemory)
     let descriptor = connection_descriptor(connection)
     let client =

@@ -99,7 +99,9 @@ struct HeadCheck {
       return
     }
     contentLength = Self.number(value)
-    if contentLength == nil { fault = "Content-Length is not a number of bytes" }
+    guard contentLength == nil else { return }
+    let isNumber = !value.isEmpty && value.allSatisfy(\.isDigit)
+    fault = isNumber ? "Content-Length is more than any body has" : "Content-Length is not a number of bytes"
   }
 
   private mutating func takeCoding(_ value: HeadBytes) {
@@ -118,7 +120,7 @@ struct HeadCheck {
     guard !text.isEmpty else { return nil }
     var number: UInt64 = 0
     for byte in text {
-      guard (0x30...0x39).contains(byte) else { return nil }
+      guard byte.isDigit else { return nil }
       let (tens, isTooLarge) = number.multipliedReportingOverflow(by: 10)
       let (sum, isLargeByOne) = tens.addingReportingOverflow(UInt64(byte - 0x30))
       if isTooLarge || isLargeByOne { return nil }
@@ -130,7 +132,7 @@ struct HeadCheck {
   /// Whether these are a host and perhaps a port (RFC 9110, section 7.2; RFC 3986, section 3.2).
   static func isHost(_ text: HeadBytes) -> Bool {
     var host = text[...]
-    if let colon = text.lastIndex(of: UInt8(ascii: ":")), text[colon...].dropFirst().allSatisfy(isDigit) {
+    if let colon = text.lastIndex(of: UInt8(ascii: ":")), text[colon...].dropFirst().allSatisfy(\.isDigit) {
       host = text[..<colon]
     }
     guard let first = host.first else { return false }
@@ -146,8 +148,6 @@ struct HeadCheck {
 
   /// `unreserved`, `sub-delims` and what percent-encoding needs (RFC 3986, section 2).
   private static func isInHost(_ byte: UInt8) -> Bool { contains(hostCharacters, byte) }
-
-  private static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 
   /// Whether the byte is a space or a tab (RFC 9110, section 5.6.3).
   static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }

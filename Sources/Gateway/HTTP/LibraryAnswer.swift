@@ -8,12 +8,15 @@ import Transcoding
 /// fault is in `Content-Length`. Its log is told before, so that the answer can be ours.
 struct LibraryAnswer {
   let status: UInt32
+  /// What the ID of the request is made of, if it has none.
+  let number: UInt64
 
   /// Answers in libmicrohttpd's place a request whose head is whole, and ends the connection: what libmicrohttpd sends
   /// after that goes nowhere.
   func send(to client: ClientConnection) {
     let code: GRPCCode = status == 413 ? .resourceExhausted : .invalidArgument
-    let answer = BareAnswer(status, code, message(for: client))
+    let id = RequestID(client.connection.flatMap { header("X-Request-Id", of: $0)?.trimmed }, orMadeOf: number).text
+    let answer = BareAnswer(status, code, message(for: client), headers: "X-Request-Id: \(id)\r\n")
     let descriptor = client.descriptor
     answer.bytes.withUnsafeBytes {
       _ = Glibc.send(descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
@@ -39,6 +42,15 @@ struct LibraryAnswer {
     check.finish(end: text("").baseAddress!)
     return check.fault ?? "the head of the request is malformed"
   }
+}
+
+/// The first header of that name, as it was sent.
+func header(_ name: String, of connection: OpaquePointer) -> HeadBytes? {
+  var value: UnsafePointer<CChar>?
+  var size = 0
+  guard MHD_lookup_connection_value_n(connection, .HEADER_KIND, name, name.utf8.count, &value, &size) == .YES
+  else { return nil }
+  return HeadBytes(value, size)
 }
 
 extension HeadBytes {

@@ -11,10 +11,13 @@ struct ListenAddress: Sendable, Equatable {
   let isTLS: Bool
   /// Whether each connection begins with a greeting of the PROXY protocol.
   let isProxied: Bool
+  /// Whether only metrics and probes are served there (`--admin-listen`).
+  let isAdmin: Bool
   private static let proxyPrefix = "proxy+"
 
-  init(_ place: Place, isTLS: Bool = false, isProxied: Bool = false) {
+  init(_ place: Place, isTLS: Bool = false, isProxied: Bool = false, isAdmin: Bool = false) {
     self.place = place
+    self.isAdmin = isAdmin
     self.isTLS = isTLS
     self.isProxied = isProxied
   }
@@ -52,12 +55,13 @@ struct ListenAddress: Sendable, Equatable {
 
 extension ListenAddress: CustomStringConvertible {
   var description: String {
-    let prefix = isProxied ? Self.proxyPrefix : ""
-    return switch place {
-    case .unix(let path): "\(prefix)unix://\(path)"
-    case .tcp(let host, let port):
-      prefix + (isTLS ? "https://" : "http://")
-        + (host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)")
-    }
+    let url =
+      switch place {
+      case .unix(let path): "unix://\(path)"
+      case .tcp(let host, let port):
+        (isTLS ? "https://" : "http://")
+          + (host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)")
+      }
+    return "\(isProxied ? Self.proxyPrefix : "")\(url)\(isAdmin ? " (admin)" : "")"
   }
 }

@@ -7,6 +7,8 @@ struct Listener: Sendable {
   let isTLS: Bool
   /// Whether each connection begins with a greeting of the PROXY protocol.
   let isProxied: Bool
+  /// Whether only metrics and probes are served there.
+  let isAdmin: Bool
 }
 
 /// Why an address cannot be listened on, in one line.
@@ -50,9 +52,10 @@ struct Listeners: Sendable {
     }
   }
 
-  /// Closes the sockets, where they are still nobody's.
-  func close() {
-    for listener in shards.joined() { Glibc.close(listener.descriptor) }
+  /// Closes the sockets that no shard has taken over, which are those from the shard at `index` on, and removes the
+  /// files.
+  func close(from index: Int = 0) {
+    for listener in shards.dropFirst(index).joined() { Glibc.close(listener.descriptor) }
     removeFiles()
   }
 
@@ -63,7 +66,9 @@ struct Listeners: Sendable {
 
   private mutating func add(_ sockets: [Int32], of address: ListenAddress) {
     for (shard, socket) in sockets.enumerated() {
-      shards[shard].append(Listener(descriptor: socket, isTLS: address.isTLS, isProxied: address.isProxied))
+      shards[shard].append(
+        Listener(
+          descriptor: socket, isTLS: address.isTLS, isProxied: address.isProxied, isAdmin: address.isAdmin))
     }
   }
 
@@ -97,7 +102,8 @@ struct Listeners: Sendable {
         add(sockets, of: address)
         let port = SocketAddress(localOf: socket).port
         let bound = ListenAddress(
-          .tcp(host: found.host, port: port), isTLS: address.isTLS, isProxied: address.isProxied)
+          .tcp(host: found.host, port: port), isTLS: address.isTLS, isProxied: address.isProxied,
+          isAdmin: address.isAdmin)
         if addresses.last != bound { addresses.append(bound) }
       }
     }

@@ -6,6 +6,8 @@ enum MediaType: CaseIterable {
   case lines
   /// Server-Sent Events (HTML Standard, section 9.2).
   case events
+  /// A page, which is what browsers ask for that show an address. It is no choice where a request names another type.
+  case html
 
   var name: StaticString {
     switch self {
@@ -13,28 +15,25 @@ enum MediaType: CaseIterable {
     case .bytes: "application/octet-stream"
     case .lines: "application/x-ndjson"
     case .events: "text/event-stream"
+    case .html: "text/html"
     }
   }
 
   /// The first type of an `Accept` header (RFC 9110, section 12.5.1) that is one of these, by its name and not as part
-  /// of a range. Weights do not count but for 0, which is a refusal.
+  /// of a range; ``html`` only if no other one is. Weights do not count but for 0, which is a refusal.
   init?(firstIn header: HeadBytes) {
-    for element in header.split(separator: UInt8(ascii: ",")) {
-      let parts = element.split(separator: UInt8(ascii: ";"))
-      guard let name = parts.first?.trimmed, let type = Self.allCases.first(where: { name.isNamed($0.name) }),
-        !parts.dropFirst().contains(where: { Self.isRefusal($0.trimmed) })
+    var namesPage = false
+    for element in header.listElements {
+      guard let name = element.acceptedName, let type = Self.allCases.first(where: { name.isNamed($0.name) })
       else { continue }
-      self = type
-      return
+      if type == .html {
+        namesPage = true
+      } else {
+        self = type
+        return
+      }
     }
-    return nil
-  }
-
-  /// Whether a parameter is a weight of zero (RFC 9110, section 12.4.2).
-  private static func isRefusal(_ parameter: Slice<HeadBytes>) -> Bool {
-    guard parameter.count >= 3, parameter.first! | 0x20 == UInt8(ascii: "q"),
-      parameter.dropFirst().first == UInt8(ascii: "=")
-    else { return false }
-    return parameter.dropFirst(2).allSatisfy { $0 == UInt8(ascii: "0") || $0 == UInt8(ascii: ".") }
+    guard namesPage else { return nil }
+    self = .html
   }
 }

@@ -40,12 +40,31 @@ extension RequestHandler {
 /// How large a request's body may be.
 struct BodyLimit {
   let bytes: Int
-  /// The flag that sets it.
-  let flag: StaticString
+  /// What sets it: a flag, or what the request is for that never needs more.
+  let reason: StaticString
+
+  init(bytes: Int, flag: StaticString) {
+    self.bytes = bytes
+    reason = flag
+  }
+
+  /// A limit of requests that need less than the flag of all others allows.
+  ///
+  /// - Parameters:
+  ///   - bytes: the limit, unless that flag is below.
+  ///   - reason: why they need no more.
+  init(of bytes: Int, because reason: StaticString, within limits: HTTPServer.Limits) {
+    guard bytes < limits.requestBytes else {
+      self = limits.body
+      return
+    }
+    self.bytes = bytes
+    self.reason = reason
+  }
 
   /// What a client is told whose request goes beyond.
   var refusal: HTTPResponse {
-    .error(413, .resourceExhausted, "the request body is larger than \(bytes) bytes (\(flag))")
+    .error(413, .resourceExhausted, "the request body is larger than \(bytes) bytes (\(reason))")
   }
 }
 

@@ -15,6 +15,8 @@ struct RequestHead {
   private(set) var host: HeadBytes?
   /// What the client would have the answer in, of the types that it names and the gateway knows.
   var accepted: MediaType?
+  /// What the client knows the request by.
+  private(set) var requestID: HeadBytes?
   /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
   var ifMatch: [HeadBytes] = []
   var ifNoneMatch: [HeadBytes] = []
@@ -23,6 +25,8 @@ struct RequestHead {
   var grpcTimeout: HeadBytes?
   var requestTimeout: HeadBytes?
   var hasContentEncoding = false
+  /// Whether the body is a part of something (RFC 9110, section 14.4).
+  var hasContentRange = false
   /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
   var origin: HeadBytes?
   /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request
@@ -81,6 +85,12 @@ struct RequestHead {
     if fault == nil && self.target == nil { fault = "the request target is neither a path nor an http URL" }
   }
 
+  /// Refuses a request with a second field where there is to be one: whoever looked at the request before us may have
+  /// looked at the other one.
+  private mutating func takeOnce(_ former: HeadBytes?, _ name: StaticString) {
+    if former != nil { fault = "the request has more than one \(name) header" }
+  }
+
   private mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeadBytes) {
     check.take(name: nameBytes, value: untrimmed)
     let value = untrimmed.trimmed
@@ -91,68 +101,34 @@ struct RequestHead {
     }
     switch nameSize {
     case 4 where isNamed("host"): host = value
-    case 6 where isNamed("accept"): accepted = accepted ?? MediaType(firstIn: value)
+    case 6 where isNamed("accept"):
+      if accepted == nil || accepted == .html { accepted = MediaType(firstIn: value) ?? accepted }
     case 6 where isNamed("origin"): origin = value
     case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
     case 7 where isNamed("upgrade"):
       asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
     case 8 where isNamed("if-match"): ifMatch.append(value)
-    case 12 where isNamed("grpc-timeout"): grpcTimeout = value
+    case 12 where isNamed("grpc-timeout"):
+      takeOnce(grpcTimeout, "Grpc-Timeout")
+      grpcTimeout = value
+    case 12 where isNamed("x-request-id"): requestID = requestID ?? value
     case 13 where isNamed("if-none-match"): ifNoneMatch.append(value)
     case 13 where isNamed("authorization"):
-      // Whoever looked at the request before us may have looked at the other one.
-      if authorization != nil { fault = "the request has more than one Authorization header" }
+      takeOnce(authorization, "Authorization")
       authorization = value
     case 14 where isNamed("sec-fetch-site"): fetchSite = value
-    case 13 where isNamed("last-event-id"): lastEventID = value
-    case 15 where isNamed("request-timeout"): requestTimeout = value
+    case 13 where isNamed("last-event-id"):
+      takeOnce(lastEventID, "Last-Event-ID")
+      lastEventID = value
+    case 13 where isNamed("content-range"): hasContentRange = true
+    case 15 where isNamed("request-timeout"):
+      takeOnce(requestTimeout, "Request-Timeout")
+      requestTimeout = value
     case 16 where isNamed("content-encoding"):
       hasContentEncoding = String(decoding: value, as: UTF8.self).lowercased() != "identity"
     case 29 where isNamed("access-control-request-method"): isPreflight = method == .options
     default:
       forwarded?.take(UnsafeRawBufferPointer(start: name, count: nameSize).bindMemory(to: UInt8.self), value)
-    }
-  }
-}
-
-/// The methods the gateway knows (RFC 9110, section 9).
-enum HTTPMethod {
-  case get, head, post, put, delete, options, other
-
-  init(_ text: UnsafePointer<CChar>) {
-    self =
-      if strcmp(text, "POST") == 0 {
-        .post
-      } else if strcmp(text, "GET") == 0 {
-        .get
-      } else if strcmp(text, "HEAD") == 0 {
-        .head
-      } else if strcmp(text, "PUT") == 0 {
-        .put
-      } else if strcmp(text, "DELETE") == 0 {
-        .delete
-      } else if strcmp(text, "OPTIONS") == 0 {
-        .options
-      } else {
-        .other
-      }
-  }
-
-  /// Whether a request changes nothing (RFC 9110, section 9.2.1).
-  var isSafe: Bool {
-    switch self {
-    case .get, .head, .options: true
-    case .post, .put, .delete, .other: false
-    }
-  }
-}
-
-/// The preferences of a request that the gateway honours (RFC 7240).
-enum Preference {
-  /// Whether `handling=strict` (RFC 7240, section 4.4) is among the preferences.
-  static func isStrict(_ header: HeadBytes) -> Bool {
-    String(decoding: header, as: UTF8.self).lowercased().split(separator: ",").contains { preference in
-      preference.split(separator: ";").first?.filter { $0 != " " && $0 != "\"" } == "handling=strict"
     }
   }
 }

@@ -1,6 +1,7 @@
-import Transcoding
+import ProtobufWire
 
-/// The part of a streamed answer that libmicrohttpd has not read yet, and how the answer ends.
+/// The part of a streamed answer that libmicrohttpd has not read yet, and how the answer ends. It is no ``ByteQueue``, as
+/// what makes the answer writes into a ``ByteBuffer``, from which nothing is to be copied but by the reader.
 struct ResponseBodyBuffer: ~Copyable {
   /// While more than this is unread, the source is to be held back.
   static let highWater = 256 << 10
@@ -48,7 +49,8 @@ struct ResponseBodyBuffer: ~Copyable {
     readCount += size
     _ = kept.set(to: min(count, kept.count))
     if readCount == buffer.count {
-      buffer.removeAll(keepingCapacity: true)
+      // What is kept for what comes next is not counted.
+      buffer.removeAll(keepingCapacity: buffer.count <= Self.highWater)
       readCount = 0
     } else if readCount > Self.highWater {
       // A reader that keeps pace without ever catching up must not make us keep what it has read.

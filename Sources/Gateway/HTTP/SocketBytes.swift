@@ -1,4 +1,4 @@
-import Transcoding
+import ProtobufWire
 
 /// Bytes that sockets send. They never change, so that the queues of many sockets refer to them.
 ///

@@ -75,6 +75,7 @@ final class TLSTermination {
     outerWatcher = try SocketWatcher(loop: terminations.loop, descriptor: outer) { [unowned self] in outerIsReady($0) }
     // However the bytes trickle: no progress moves the end of this.
     start(after: terminations.limits.handshake) { [unowned self] in
+      terminations.handshakeCounts.failed &+= 1
       terminations.logger.debug("\(Peer(peer.ipAddress)): no TLS handshake in time")
       close()
     }
@@ -164,10 +165,13 @@ final class TLSTermination {
 
   private func shakeHands() {
     switch session!.handshake() {
-    case .done: beServed()
+    case .done:
+      terminations.handshakeCounts.done &+= 1
+      beServed()
     case .wantsReadable: readWants = .readable
     case .wantsWritable: readWants = .writable
     case .failed(let error):
+      terminations.handshakeCounts.failed &+= 1
       terminations.logger.debug("\(Peer(peer.ipAddress)): \(error)")
       if error.kind == .notTLS {
         let answer = BareAnswer(400, .invalidArgument, "this port speaks TLS: use https")

@@ -21,6 +21,8 @@ final class TLSTerminations {
   private let context: RenewableTLSContext
   private unowned let server: HTTPServer
   private var open: [TLSTermination] = []
+  /// How many handshakes have ended well, and how many otherwise.
+  var handshakeCounts: (done: UInt64, failed: UInt64) = (0, 0)
   /// How many there are.
   var count: Int { open.count }
   /// How many the server does not have: before the end of their handshakes, and after the end of what was served.

@@ -69,6 +69,7 @@ final class TakenOverConnection: Attended {
   /// Where `sockets` keeps it.
   var slot = -1
 
+  /// An array and no deque: it is emptied at once far more often than it holds a second piece.
   private var queue: [Piece] = []
   /// How many pieces of the queue were sent, and how many bytes of the next one.
   private var sentPieces = 0
@@ -287,6 +288,7 @@ final class TakenOverConnection: Attended {
   private func advance(by count: Int) {
     if takenCount == confirmedCount { lastProgress = sockets.loop.now }
     takenCount += count
+    sockets.sentBytes &+= UInt64(count)
     backlog -= count
     sentBytes += count
     guard backlog > 0 else {

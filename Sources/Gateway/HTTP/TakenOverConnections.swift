@@ -42,6 +42,8 @@ final class TakenOverConnections {
   var count: Int { open.count }
   /// How many of them are there for nothing but the end of a connection.
   private(set) var partingCount = 0
+  /// How many bytes they were sent, all those included that have gone.
+  var sentBytes: UInt64 = 0
   /// Called when one has gone.
   var whenGone: () -> Void = {}
 

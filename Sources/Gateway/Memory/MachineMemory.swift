@@ -16,7 +16,7 @@ enum MachineMemory {
   private static var available: Int {
     let pages = sysconf(Int32(_SC_PHYS_PAGES))
     let machine = pages > 0 ? pages * sysconf(Int32(_SC_PAGESIZE)) : .max
-    return ([machine] + groupLimits(groups: text(of: "/proc/self/cgroup"), text)).min() ?? machine
+    return ([machine] + groupLimits(groups: SystemFile.text(of: "/proc/self/cgroup"), SystemFile.text)).min() ?? machine
   }
 
   /// The limits of the process's control groups and of those they are in (Linux documentation, "Control Group v2",
@@ -43,13 +43,5 @@ enum MachineMemory {
       }
     }
     return limits
-  }
-
-  private static func text(of path: String) -> String {
-    guard let file = fopen(path, "r") else { return "" }
-    defer { fclose(file) }
-    var bytes = [UInt8](repeating: 0, count: 16 << 10)
-    let count = fread(&bytes, 1, bytes.count, file)
-    return String(decoding: bytes.prefix(count), as: UTF8.self)
   }
 }

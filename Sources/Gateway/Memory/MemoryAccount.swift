@@ -76,6 +76,9 @@ struct KeptBytes: ~Copyable {
     if count > 0 { account.giveBack(count) }
   }
 
+  /// Whether `more` bytes could be counted in addition.
+  func hasRoom(for more: Int) -> Bool { account.hasRoom(for: more) }
+
   /// Counts `more` bytes in addition; false, and nothing changed, where there is no room for them.
   mutating func grow(by more: Int) -> Bool {
     guard account.take(more) else { return false }

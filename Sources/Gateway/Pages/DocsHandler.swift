@@ -46,11 +46,6 @@ final class DocsHandler: RequestHandler {
   /// Whether gzip is among what the client takes (RFC 9110, section 12.5.3).
   private var takesGzip: Bool {
     guard let accepted = exchange.header("Accept-Encoding") else { return false }
-    return accepted.lowercased().split(separator: ",").contains { entry in
-      let parts = entry.filter { $0 != " " && $0 != "\t" }.split(separator: ";")
-      guard parts.first == "gzip" else { return false }
-      // Every way to write a quality of 0, and nothing else, is made of these characters.
-      return !parts.dropFirst().contains { $0.hasPrefix("q=") && $0.dropFirst(2).allSatisfy { $0 == "0" || $0 == "." } }
-    }
+    return accepted.utf8.listElements.contains { $0.acceptedName?.isNamed("gzip") == true }
   }
 }

@@ -1,6 +1,6 @@
 import Glibc
+import ProtobufWire
 import Synchronization
-import Transcoding
 
 /// The page `/docs`: Swagger UI and our page around it, as `scripts/install-swagger-ui` makes their files.
 ///

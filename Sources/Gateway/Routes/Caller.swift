@@ -26,6 +26,15 @@ extension Caller {
         credentials = .user(UserCredentials(key, from: exchange))
       }
     }
-    self.init(credentials, peer: exchange.peer)
+    self.init(credentials, peer: exchange.peer, trace: exchange.trace)
+  }
+}
+
+extension Caller {
+  /// What etcd's refusal of a watch means. 3.5 denies it to nobody as to anybody without the right, where of other
+  /// calls it says that there is no user: whoever could log in is to be asked to.
+  func meaning(of refusal: GRPCStatus) -> GRPCStatus {
+    guard !isSomebody, refusal.code == .permissionDenied else { return refusal }
+    return GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)
   }
 }

@@ -3,23 +3,15 @@ import GrpcBridge
 /// Answers with an error that is known from the head, once the body has gone by.
 final class ConstantResponseHandler: RequestHandler {
   private unowned let exchange: Exchange
-  private let status: UInt32
-  private let code: GRPCCode
-  private let message: String
-  private let headers: HTTPResponse.Headers
+  private let error: RequestError
 
-  init(
-    _ exchange: Exchange, _ status: UInt32, _ code: GRPCCode, _ message: String, headers: HTTPResponse.Headers = []
-  ) {
+  init(_ exchange: Exchange, _ error: RequestError) {
     self.exchange = exchange
-    self.status = status
-    self.code = code
-    self.message = message
-    self.headers = headers
+    self.error = error
   }
 
   var isForEtcd: Bool { false }
 
-  func receivedEnd() { exchange.respond(.error(status, code, message, headers: headers)) }
+  func receivedEnd() { exchange.respond(.error(error)) }
   func clientIsGone() {}
 }

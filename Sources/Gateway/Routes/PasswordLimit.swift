@@ -1,12 +1,12 @@
 import EtcdSchema
 import GrpcBridge
+import ProtobufWire
 import SwiftProtobuf
-import Transcoding
 
 extension RPCRoute {
   /// The RPCs whose requests have a password, of a user that is the first field, as the second.
   static let withPassword: Set<String> = [
-    "/etcdserverpb.Auth/Authenticate", "/etcdserverpb.Auth/UserAdd", "/etcdserverpb.Auth/UserChangePassword",
+    EtcdRPC.authenticate.path, EtcdRPC.userAdd.path, EtcdRPC.userChangePassword.path,
   ]
 
   /// Refuses a password that is longer than etcd looks at, where it is used and where it is set: 3.4 and 3.5.1 set it,

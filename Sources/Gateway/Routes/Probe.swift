@@ -1,6 +1,7 @@
 import EtcdSchema
 import FoundationEssentials
 import GrpcBridge
+import ProtobufWire
 import SwiftProtobuf
 import Transcoding
 
@@ -26,9 +27,6 @@ enum Probe: String, CaseIterable {
 final class ProbeHandler: RequestHandler, CallDelegate {
   /// How long etcd may take, in milliseconds.
   private static let timeout = GRPCTimeout(milliseconds: 5000)
-  private static let range = CallMethod(path: "/etcdserverpb.KV/Range", isRepeatable: false, isReadOnly: true)
-  private static let status = CallMethod(
-    path: "/etcdserverpb.Maintenance/Status", isRepeatable: false, isReadOnly: true)
 
   private let probe: Probe
   private unowned let exchange: Exchange
@@ -84,13 +82,13 @@ final class ProbeHandler: RequestHandler, CallDelegate {
       $0.keysOnly = true
       $0.serializable = exchange.query("serializable") == "true"
     }
-    start(Self.range, request, credentials: .none)
+    start(EtcdRPC.range.method, request, credentials: .none)
   }
 
   private func askStatus() {
     var credentials = CallCredentials.none
     if triesIdentity, let identity = shard.identity { credentials = .user(identity) }
-    start(Self.status, Etcdserverpb_StatusRequest(), credentials: credentials)
+    start(EtcdRPC.status.method, Etcdserverpb_StatusRequest(), credentials: credentials)
   }
 
   private func start(_ method: CallMethod, _ request: some Message, credentials: CallCredentials) {
@@ -99,7 +97,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     let call = Call(method, message: message, timeout: Self.timeout, delegate: self)
     call.maxBytes = 1 << 20
     self.call = call
-    shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer))
+    shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer, trace: exchange.trace))
   }
 
   // MARK: - What etcd says
@@ -109,7 +107,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
     let isDenied = status.deniesRights
-    if call.method === Self.status && isDenied && shard.identity != nil && !triesIdentity {
+    if call.method === EtcdRPC.status.method && isDenied && shard.identity != nil && !triesIdentity {
       triesIdentity = true
       return askStatus()
     }
@@ -117,7 +115,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     case .livez: break
     case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady(status.message))
     case .health, .landing:
-      if call.method === Self.status {
+      if call.method === EtcdRPC.status.method {
         exchange.respond(health(failing: status.isOK ? alarm() : nil))
       } else if status.isOK || isDenied {
         needsUser = isDenied

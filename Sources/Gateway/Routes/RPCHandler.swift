@@ -1,5 +1,6 @@
 import Glibc
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Carries one request to a unary RPC and its answer back.
@@ -40,8 +41,8 @@ final class RPCHandler: RequestHandler {
   var isForStrangers: Bool { route.isAuthenticate }
 
   var bodyLimit: BodyLimit? {
-    guard route.isAuthenticate, shard.settings.http.requestBytes > Self.maxLogin else { return nil }
-    return BodyLimit(bytes: Self.maxLogin, flag: "a login takes no more")
+    guard route.isAuthenticate else { return nil }
+    return BodyLimit(of: Self.maxLogin, because: "a login takes no more", within: shard.settings.http)
   }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
@@ -66,7 +67,7 @@ final class RPCHandler: RequestHandler {
     let caller: Caller
     let timeout: GRPCTimeout?
     do throws(RequestError) {
-      if let fault { throw .badRequest("the request body: \(fault)") }
+      if let fault { throw .badBody(fault) }
       try route.checkPassword(in: message)
       timeout = try shard.settings.timeLimits.limit(of: exchange, waits: route.waits)
       caller = try Caller(exchange, shard: shard, isLogin: route.isAuthenticate)
@@ -93,9 +94,7 @@ final class RPCHandler: RequestHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let read = json.read(into: buffer)
-    if case .bytes = read, json.isDrained, let call { shard.bridge.resume(call) }
-    return read
+    shard.read(&json, of: call, into: buffer)
   }
 
   private func respond(with status: GRPCStatus) {
@@ -108,21 +107,13 @@ final class RPCHandler: RequestHandler {
     exchange.respond(response)
   }
 
-  /// What a client is told that is not to do again what has been done.
-  private static var tooLargeAnswer: HTTPResponse {
-    .error(
-      500, .internal,
-      "the call was executed; its answer does not fit into what the gateway may keep for its clients (--max-memory)")
-  }
-
   private var headers: HTTPResponse.Headers {
     exchange.head.isStrict ? [("Preference-Applied", "handling=strict")] : []
   }
 
   private func finish(_ status: GRPCStatus) {
     guard isStreaming else { return respond(with: status) }
-    json.end(isBroken: !status.isOK)
-    exchange.streamIsReadable()
+    shard.end(&json, isBroken: !status.isOK, to: exchange)
   }
 }
 
@@ -131,9 +122,9 @@ extension RPCHandler: CallDelegate {
     transcoder = ResponseTranscoder(route.response)
     json.buffer.reserveCapacity(min(length, Self.maxWhole) * 2 + 64)
     guard length > Self.maxWhole else { return }
-    guard shard.memory.hasRoom(for: MemoryAccount.uncounted) else {
+    guard shard.hasRoomForAnswer else {
       shard.bridge.cancel(call)
-      return exchange.respond(route.method.changesNothing ? .shortage : Self.tooLargeAnswer)
+      return exchange.respond(.shortage(after: route.method))
     }
     isStreaming = true
     exchange.respond(streaming: 200, contentType: "application/json", headers: headers)
@@ -150,7 +141,7 @@ extension RPCHandler: CallDelegate {
       do throws(TranscodingError) {
         try transcoder?.finish(into: &json.buffer)
       } catch {
-        status = shard.misunderstood(error)
+        status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
     finish(status)

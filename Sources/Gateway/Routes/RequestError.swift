@@ -1,4 +1,5 @@
 import GrpcBridge
+import Transcoding
 
 /// Why a request is answered with an error without asking etcd.
 struct RequestError: Error, Sendable {
@@ -16,6 +17,9 @@ struct RequestError: Error, Sendable {
 
   /// The request cannot be understood.
   static func badRequest(_ message: String) -> RequestError { RequestError(400, .invalidArgument, message) }
+
+  /// The same of its body.
+  static func badBody(_ fault: TranscodingError) -> RequestError { .badRequest("the request body: \(fault)") }
 }
 
 extension HTTPResponse {

@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Turns the response of a call into JSON as it comes. What is wrong with it is told once, at its end: what follows a
@@ -30,15 +31,36 @@ struct ResponseTranscoder: ~Copyable {
 
 extension Shard {
   /// What a call has come to whose answer is not what etcd gives.
-  func misunderstood(_ fault: any Error) -> GRPCStatus {
+  ///
+  /// - Parameter id: of the request that the call was made for.
+  func misunderstood(_ fault: any Error, for id: String) -> GRPCStatus {
     let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)")
-    logger.error("\(status.message)")
+    logger.error("\(status.message)", metadata: ["request_id": "\(id)"])
     return status
   }
+
+  /// Whether an answer may begin that is sent as it comes.
+  var hasRoomForAnswer: Bool { memory.hasRoom(for: MemoryAccount.uncounted) }
 
   /// Has a streamed answer go on with what was appended to its body, and holds the call back if the client is slow.
   func passOn(_ body: inout ResponseBodyBuffer, of call: Call, to exchange: Exchange) {
     if !body.keep() { bridge.cancel(call) } else if body.isFull { bridge.pause(call) }
+    exchange.streamIsReadable()
+  }
+
+  /// Hands out what was not read of a streamed answer's body, and has etcd go on once that is all.
+  func read(_ body: inout ResponseBodyBuffer, of call: Call?, into buffer: UnsafeMutableRawBufferPointer) -> StreamRead
+  {
+    let read = body.read(into: buffer)
+    if case .bytes = read, body.isDrained, let call { bridge.resume(call) }
+    return read
+  }
+
+  /// Ends a streamed answer.
+  ///
+  /// - Parameter isBroken: whether something of it is missing.
+  func end(_ body: inout ResponseBodyBuffer, isBroken: Bool, to exchange: Exchange) {
+    body.end(isBroken: isBroken)
     exchange.streamIsReadable()
   }
 }

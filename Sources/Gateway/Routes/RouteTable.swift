@@ -12,37 +12,90 @@ struct RouteTable: Sendable {
     case stream(RPCRoute)
     /// The database as a file.
     case snapshot(RPCRoute)
-    /// A key, which is the rest of the path.
-    case key
-    /// The keys of a range.
+    /// What has a path with a part that varies.
+    case varying(Varying)
+    /// The keys of a range, or one that the query or the body names.
     case keys
+    /// The changes of a key, or of the keys of a range.
+    case changes
+    /// Several operations on keys as one.
+    case transaction
+    /// All leases.
+    case leases
     /// What this table describes, for programs.
     case description(OpenAPIFormat)
     /// A file of the page `/docs`; nil for the way to its folder.
     case docs(DocsFile?)
+    /// What was counted.
+    case metrics
 
-    /// The methods a path takes, as the `Allow` header names them (RFC 9110, section 10.2.1).
-    var allow: String {
+    /// The methods a path takes.
+    private var methods: HTTPMethods {
       switch self {
-      case .rpc, .stream: "POST"
-      case .probe, .docs, .description, .snapshot: "GET, HEAD"
-      case .key, .keys: "GET, HEAD, PUT, DELETE"
+      case .rpc, .stream, .transaction: [.post]
+      case .varying(let varying): varying.methods
+      case .changes: [.get]
+      case .leases: [.get, .head, .post]
+      case .probe, .docs, .description, .snapshot, .metrics: [.get, .head]
+      case .keys: [.get, .head, .post, .put, .delete]
       }
     }
+
+    /// These, as the `Allow` header names them (RFC 9110, section 10.2.1).
+    var allow: String { methods.union(.options).description }
+
+    func takes(_ method: HTTPMethod) -> Bool { methods.contains(HTTPMethods(method)) }
 
     /// What may be called over a WebSocket, too; nil for what is no RPC of etcd's.
     var rpc: RPCRoute? {
       switch self {
       case .rpc(let rpc), .stream(let rpc): rpc
-      case .probe, .snapshot, .key, .keys, .docs, .description: nil
+      case .probe, .snapshot, .varying, .keys, .changes, .transaction, .leases, .docs, .description, .metrics: nil
+      }
+    }
+  }
+
+  /// What has a path with a part that varies.
+  enum Varying: Int, CaseIterable, Sendable {
+    /// A key, which is the rest of the path.
+    case key
+    /// A lease, whose ID is the rest of the path.
+    case lease
+    /// The renewal of a lease, whose ID is in the path.
+    case leaseRenewal
+    /// A lock, whose name is the rest of the path.
+    case lock
+    /// The renewal of the lease that a lock is held with.
+    case lockRenewal
+    /// An election, whose name is the rest of the path.
+    case election
+    /// The renewal of the lease that somebody leads with.
+    case electionRenewal
+    /// Who leads, as it changes.
+    case electionChanges
+
+    /// The path, with the part that varies in braces.
+    var template: String {
+      switch self {
+      case .key: "\(KeyRequest.rangePath)/{key}"
+      case .lease: "\(LeasePath.all)/{id}"
+      case .leaseRenewal: "\(LeasePath.all)/{id}\(LeasePath.renewal)"
+      case .lock: "\(QueuePath.locks){name}"
+      case .lockRenewal: "\(QueuePath.locks){name}\(QueuePath.renewal)"
+      case .election: "\(QueuePath.elections){name}"
+      case .electionRenewal: "\(QueuePath.elections){name}\(QueuePath.renewal)"
+      case .electionChanges: "\(QueuePath.elections){name}\(QueuePath.changes)"
       }
     }
 
-    func takes(_ method: HTTPMethod) -> Bool {
+    fileprivate var methods: HTTPMethods {
       switch self {
-      case .rpc, .stream: method == .post
-      case .probe, .docs, .description, .snapshot: method == .get || method == .head
-      case .key, .keys: method == .get || method == .head || method == .put || method == .delete
+      case .key: [.get, .head, .put, .delete]
+      case .lease: [.get, .head, .delete]
+      case .lock: [.get, .head, .post, .delete]
+      case .election: [.get, .head, .post, .put, .delete]
+      case .leaseRenewal, .lockRenewal, .electionRenewal: [.post]
+      case .electionChanges: [.get]
       }
     }
   }
@@ -61,49 +114,84 @@ struct RouteTable: Sendable {
   }
 
   /// The methods that some path takes, for `OPTIONS *` (RFC 9110, section 9.3.7).
-  static let methods = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
+  static let methods = HTTPMethods([.get, .head, .post, .put, .delete, .options]).description
 
   /// The prefixes etcd has had for its v3 API: clients of 3.2 and 3.3 still ask for the older ones.
   private static let prefixes = ["/v3/", "/v3beta/", "/v3alpha/"]
 
-  private var routes: [Path: Route] = [:]
+  private var routes: [Path: (route: Route, number: Int)] = [:]
+  /// The paths that requests are counted by, without those of former times; the first two are no paths of routes, and
+  /// those after them have parts that vary.
+  private(set) var templates = ["none", "*"] + Varying.allCases.map(\.template)
+  /// The numbers of what leads nowhere, and of the server as a whole.
+  static let noTemplate = 0
+  static let asteriskTemplate = 1
+  private static let firstVaryingTemplate = 2
+
+  /// The RPC that observes elections.
+  let observation: RPCRoute
 
   /// - Throws: `SchemaError` where the generated descriptors are broken.
   init() throws {
     let etcd = EtcdSchema()
     let schema = try Schema(etcd.descriptors, rules: Schema.Rules(etcd.descriptors))
-    for method in etcd.methods where !method.httpPaths.isEmpty {
-      let rpc = RPCRoute(method, schema: schema)
+    let rpcs = etcd.methods.filter { !$0.httpPaths.isEmpty }.map { ($0, RPCRoute($0, schema: schema)) }
+    guard let observation = rpcs.first(where: { $0.0.traits == EtcdRPC.observe.traits })?.1 else {
+      preconditionFailure("the schema has no Election service")
+    }
+    self.observation = observation
+    for (method, rpc) in rpcs {
       let route: Route = method.isUnary ? .rpc(rpc) : .stream(rpc)
       for path in method.httpPaths {
         for prefix in Self.prefixes { add(prefix + path.dropFirst(Self.prefixes[0].count), route) }
       }
-      if method.grpcPath == "/etcdserverpb.Maintenance/Snapshot" { add("/snapshot", .snapshot(rpc)) }
+      if method.traits == EtcdRPC.snapshot.traits { add("/snapshot", .snapshot(rpc)) }
     }
     add(KeyRequest.rangePath, .keys)
+    add(KeyRequest.changesPath, .changes)
+    add("/txn", .transaction)
+    add(LeasePath.all, .leases)
     for probe in Probe.allCases { add(probe.rawValue, .probe(probe)) }
     for format in OpenAPIFormat.allCases { add(format.path, .description(format)) }
     for file in DocsFile.allCases { add(file.urlPath, .docs(file)) }
     add("/docs", .docs(nil))
+    add("/metrics", .metrics)
   }
 
-  /// Every path with what it leads to, in no order; that of keys as a template.
+  /// Every path with what it leads to, in no order; those that vary as templates.
   var all: [(path: String, route: Route)] {
-    routes.map { (String(decoding: $0.key.bytes, as: UTF8.self), $0.value) } + [("\(KeyRequest.rangePath)/{key}", .key)]
+    routes.map { (String(decoding: $0.key.bytes, as: UTF8.self), $0.value.route) }
+      + Varying.allCases.map { ($0.template, .varying($0)) }
   }
 
   /// Whether a path is that of another one with a prefix of former times.
   static func isOlderPath(_ path: String) -> Bool { prefixes.dropFirst().contains { path.hasPrefix($0) } }
 
+  /// The number of a path's template, which those of former times share.
+  private mutating func number(of path: String) -> Int {
+    let older = Self.prefixes.dropFirst().first { path.hasPrefix($0) }
+    let template = older.map { Self.prefixes[0] + path.dropFirst($0.count) } ?? path
+    if let known = templates.firstIndex(of: template) { return known }
+    templates.append(template)
+    return templates.count - 1
+  }
+
   private mutating func add(_ path: String, _ route: Route) {
     let bytes = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: path.utf8.count)
     _ = bytes.initialize(from: path.utf8)
-    routes[Path(bytes: UnsafeBufferPointer(bytes))] = route
+    routes[Path(bytes: UnsafeBufferPointer(bytes))] = (route, number(of: path))
   }
 
-  subscript(path: UnsafeBufferPointer<UInt8>) -> Route? {
-    if KeyRequest.isPath(path) { return .key }
-    return path.isEmpty ? nil : routes[Path(bytes: path)]
+  /// Where a path leads to, and the number of its template.
+  subscript(path: UnsafeBufferPointer<UInt8>) -> (route: Route, number: Int)? {
+    if KeyRequest.isPath(path) { return entry(.key) }
+    guard !path.isEmpty else { return nil }
+    if let known = routes[Path(bytes: path)] { return known }
+    return (LeasePath.route(path) ?? QueuePath.route(path)).map(entry)
+  }
+
+  private func entry(_ varying: Varying) -> (route: Route, number: Int) {
+    (.varying(varying), Self.firstVaryingTemplate + varying.rawValue)
   }
 }
 
@@ -142,19 +230,14 @@ final class RPCRoute: Sendable {
     self.response = response
     kind =
       switch method.grpcPath {
-      case "/etcdserverpb.Watch/Watch": .watch
-      case "/etcdserverpb.Lease/LeaseKeepAlive": .leaseKeepAlive
+      case EtcdRPC.watch.path: .watch
+      case EtcdRPC.leaseKeepAlive.path: .leaseKeepAlive
       default: method.isUnary ? .unary : .serverStream
       }
-    isEndless = !method.isUnary && method.name != "Snapshot"
-    self.method = CallMethod(
-      path: method.grpcPath, isRepeatable: method.isRepeatable,
-      changesUsers: method.service == "etcdserverpb.Auth" && !method.isRepeatable
-        && !["Authenticate", "AuthStatus"].contains(method.name),
-      isStream: !method.isUnary, requiresLeader: isEndless,
-      userNeed: UserNeed(always: method.needsUser, ifSet: method.needsUserIf), runsToEnd: method.runsToEnd)
-    waits = method.waits
+    isEndless = method.traits.isEndless
+    self.method = CallMethod.all[method.traits.number]
+    waits = method.traits.waits
     hasPassword = Self.withPassword.contains(method.grpcPath)
-    isAuthenticate = method.grpcPath == "/etcdserverpb.Auth/Authenticate"
+    isAuthenticate = method.grpcPath == EtcdRPC.authenticate.path
   }
 }

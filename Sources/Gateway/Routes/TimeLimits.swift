@@ -30,8 +30,10 @@ struct TimeLimits: Sendable {
       return timeout
     }
     if let header = exchange.head.requestTimeout {
-      guard let seconds = Double(String(decoding: header, as: UTF8.self)), seconds > 0, seconds < 1e9 else {
-        throw .badRequest("Request-Timeout: expected a number of seconds above 0")
+      // As JSON writes numbers, which is how generated clients write this one.
+      let text = String(decoding: header, as: UTF8.self)
+      guard let seconds = Double(decimal: text, mayHaveExponent: true), seconds > 0, seconds < 1e9 else {
+        throw .badRequest("Request-Timeout: expected a number of seconds above 0 and below 1000000000")
       }
       return GRPCTimeout(milliseconds: max(1, UInt64(seconds * 1000)))
     }

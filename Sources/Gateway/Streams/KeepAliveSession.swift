@@ -1,6 +1,7 @@
+import DequeModule
 import EtcdSchema
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
 /// Keeps leases alive for one client: an answer for each request, in the order of the requests.
 final class KeepAliveSession: StreamSession {
@@ -20,9 +21,9 @@ final class KeepAliveSession: StreamSession {
   private unowned let shard: Shard
   private let caller: Caller
   /// Those whose answers were not sent yet, the first first.
-  private var asked: [Asked] = []
+  private var asked: Deque<Asked> = []
   /// The leases of the requests that were not passed on yet.
-  private var waiting: ArraySlice<Int64> = []
+  private var waiting: Deque<Int64> = []
   private var hasAllRequests = false
   private var isOver = false
 
@@ -93,8 +94,7 @@ final class KeepAliveSession: StreamSession {
       do {
         sink.send(try StreamFrame(result: route.response) { message.withUnsafeBytes($0) })
       } catch {
-        shard.logger.error("a keepalive's answer is not understood: \(error)")
-        return end(GRPCStatus(.internal, "a keepalive's answer is not understood: \(error)"))
+        return end(shard.misunderstood(error, for: sink.requestID))
       }
     }
     ask()

@@ -14,7 +14,9 @@ final class LineStream: StreamSink {
     case ended
   }
 
-  private unowned let exchange: Exchange
+  /// Nil from the first frame on: what is unowned keeps its memory, as much as all else of a stream that waits.
+  private unowned var exchange: Exchange?
+  let requestID: String
   private let contentType: StaticString
   private let isEndless: Bool
   private let isChunked: Bool
@@ -36,6 +38,10 @@ final class LineStream: StreamSink {
   var headers: HTTPResponse.Headers = []
   private var state = State.waiting
   private var place: OpenStreams.Place?
+  /// What is counted, from the first frame on until the end.
+  private var record: StreamRecord?
+  /// How many requests were passed on before that.
+  private var earlyRequests = 0
 
   /// - Parameters:
   ///   - isEndless: whether the stream ends when the gateway is told to stop, rather than by itself.
@@ -44,6 +50,7 @@ final class LineStream: StreamSink {
     _ exchange: Exchange, contentType: StaticString = "application/json", isEndless: Bool, hadCredentials: Bool
   ) {
     self.exchange = exchange
+    requestID = exchange.id.text
     self.contentType = contentType
     self.isEndless = isEndless
     self.hadCredentials = hadCredentials
@@ -82,6 +89,7 @@ final class LineStream: StreamSink {
       guard takesRequests && backlog <= maxBacklog else { return }
       do {
         session.receive(try left.next())
+        if let record { record.hasReceived() } else { earlyRequests += 1 }
       } catch {
         session.cancel()
         return fail(GRPCStatus(.invalidArgument, "value \(error.number): \(error.error)"))
@@ -98,6 +106,7 @@ final class LineStream: StreamSink {
   func send(_ frame: StreamFrame) {
     guard let socket = begin() else { return }
     socket.send(isChunked ? frame.chunk : frame.line, of: frame)
+    record?.hasSentMessage(bytes: frame.line.count)
     place?.hasSent()
   }
 
@@ -109,12 +118,13 @@ final class LineStream: StreamSink {
   func fail(_ status: GRPCStatus) {
     guard case .waiting = state else {
       if let source { send(source.ending(status, hadCredentials: hadCredentials)) }
+      record?.ends(status)
       return finish()
     }
     guard let source else { return }
     state = .ended
     leave()
-    exchange.respond(source.refusal(status, hadCredentials: hadCredentials))
+    exchange?.respond(source.refusal(status, hadCredentials: hadCredentials))
   }
 
   /// The socket, to which the head of the response was sent if nothing was before.
@@ -123,22 +133,28 @@ final class LineStream: StreamSink {
     case .ended: return nil
     case .open(let socket): return socket
     case .waiting:
-      let socket = exchange.takeOver(delegate: self)
+      guard let exchange else { return nil }
+      record = exchange.journal.streamBegins(exchange, .http)
+      record?.hasReceived(earlyRequests)
+      let socket = exchange.takeOver(answering: 200, delegate: self)
       state = .open(socket)
-      let head = SocketBytes(head)
+      let head = SocketBytes(head(of: exchange))
       socket.send(head.bytes, of: head)
+      self.exchange = nil
+      headers = []
       return socket
     }
   }
 
   private func end(_ socket: TakenOverConnection) {
     state = .ended
+    record?.ends(GRPCStatus(.ok))
     leave()
     if isChunked { socket.send(SocketBytes.lastChunk.bytes, of: SocketBytes.lastChunk) }
     socket.finish()
   }
 
-  private var head: String {
+  private func head(of exchange: Exchange) -> String {
     var others = isStrict ? "Preference-Applied: handling=strict\r\n" : ""
     for header in headers { others += "\(header.name): \(header.value)\r\n" }
     exchange.addCommonHeaders { others += "\($0): \($1)\r\n" }
@@ -166,6 +182,7 @@ final class LineStream: StreamSink {
 
   /// Lets go of what the stream is about, at etcd too.
   private func leave() {
+    record = nil
     let source = source
     self.source = nil
     source?.cancel()
@@ -183,6 +200,7 @@ extension LineStream: TakenOverConnectionDelegate {
     guard socket.dropQueue() else { return socket.cut() }
     let reason = GRPCStatus(.resourceExhausted, "\(reason)")
     if let source { send(source.ending(reason, hadCredentials: true)) }
+    record?.ends(reason)
     // A client that comes back to life may take the rest of the last frame and the error; if it stalls again it is cut.
     end(socket)
   }

@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// The requests of a stream that came in one text, one JSON value after the other: each is encoded when it is wanted,

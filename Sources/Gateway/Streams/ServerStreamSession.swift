@@ -1,6 +1,7 @@
 import EtcdSchema
 import EventLoop
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// A stream that is one call of its own, with one request and any number of responses: a snapshot, or what is observed
@@ -8,10 +9,10 @@ import Transcoding
 ///
 /// etcd ends what it observes without an error once the token has expired, and with one when the member goes: an
 /// observation goes on by another call, and tells nothing twice.
-final class ServerStreamSession: StreamSession, CallDelegate {
+class ServerStreamSession: StreamSession, CallDelegate {
   private let route: RPCRoute
-  private unowned let sink: any StreamSink
-  private unowned let shard: Shard
+  unowned let sink: any StreamSink
+  unowned let shard: Shard
   private let caller: Caller
   private let timeout: GRPCTimeout?
   private var call: Call?
@@ -38,10 +39,13 @@ final class ServerStreamSession: StreamSession, CallDelegate {
   // The message that is being received.
   private var frame = ByteBuffer()
   private var transcoder: ResponseTranscoder?
+  /// What has come of a large one.
+  private var kept: KeptBytes
 
   init(
     _ route: RPCRoute, sink: any StreamSink, shard: Shard, caller: Caller, timeout: GRPCTimeout?
   ) {
+    kept = KeptBytes(shard.memory)
     self.route = route
     self.sink = sink
     self.shard = shard
@@ -102,28 +106,62 @@ final class ServerStreamSession: StreamSession, CallDelegate {
     return vainCalls.mayFollow(at: shard.loop.now)
   }
 
-  // MARK: - From etcd
+  // MARK: - How it is told, which others may override
 
-  func call(_ call: Call, willReceive length: Int) {
-    incoming = []
+  func heartbeat() -> StreamFrame? { .heartbeat }
+
+  func refusal(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
+    .error(status, hadCredentials: hadCredentials)
+  }
+
+  func ending(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame {
+    .error(status, hadCredentials: hadCredentials)
+  }
+
+  /// A message begins.
+  func beginMessage() {
     frame = StreamFrame.begin()
     frame.append("{\"result\":")
     transcoder = ResponseTranscoder(route.response)
   }
 
+  /// Makes a frame of the message that was received.
+  ///
+  /// - Parameter message: its bytes, if it is an observation's.
+  /// - Throws: where it is not what etcd answers with.
+  func endMessage(_ message: [UInt8]) throws -> StreamFrame {
+    try transcoder?.finish(into: &frame)
+    frame.append("}")
+    return StreamFrame(finishing: frame.takeAll())
+  }
+
+  // MARK: - From etcd
+
+  func call(_ call: Call, willReceive length: Int) {
+    incoming = []
+    beginMessage()
+  }
+
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     if request != nil { incoming += bytes }
     transcoder?.push(bytes, into: &frame)
+    let count = frame.count + incoming.count
+    guard count > MemoryAccount.uncounted, !kept.set(to: count) else { return }
+    frame.removeAll()
+    cancel()
+    sink.fail(GRPCStatus(.resourceExhausted, "\(MemoryAccount.shortage)"))
   }
 
   func callReceivedMessage(_ call: Call) {
-    do throws(TranscodingError) {
-      try transcoder?.finish(into: &frame)
+    // What goes to the client is counted there.
+    kept.release()
+    let frame: StreamFrame
+    do {
+      frame = try endMessage(incoming)
     } catch {
       cancel()
-      return sink.fail(shard.misunderstood(error))
+      return sink.fail(shard.misunderstood(error, for: sink.requestID))
     }
-    frame.append("}")
     if request != nil {
       let leader = ObservedLeader(incoming)
       // Another call begins with what is known already.
@@ -131,7 +169,7 @@ final class ServerStreamSession: StreamSession, CallDelegate {
       told = leader ?? told
       vainCalls.wasOfUse()
     }
-    sink.send(StreamFrame(finishing: frame.takeAll()))
+    sink.send(frame)
     if self.call === call && !isPaused && sink.backlog > shard.settings.streams.backlog {
       isPaused = true
       shard.bridge.pause(call)

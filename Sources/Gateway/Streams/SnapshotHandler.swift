@@ -73,7 +73,9 @@ final class SnapshotHandler: RequestHandler {
   /// Ends the answer; what is wrong with it, if anything, has `reason`.
   private func end(brokenBecause reason: String?) {
     unread.end(isBroken: reason != nil)
-    if let reason { shard.logger.error("a snapshot was cut: \(reason)") }
+    if let reason {
+      shard.logger.error("a snapshot was cut: \(reason)", metadata: ["request_id": "\(exchange.id.text)"])
+    }
     exchange.streamIsReadable()
   }
 }

@@ -1,5 +1,6 @@
 internal import CMicrohttpd
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 extension StreamFrame {

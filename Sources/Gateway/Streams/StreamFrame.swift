@@ -1,3 +1,4 @@
+import ProtobufWire
 import Transcoding
 
 /// One message of a stream, encoded once and sent to any number of clients: a line of JSON and, around it, the framing

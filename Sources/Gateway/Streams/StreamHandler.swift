@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Begins a stream that a client asks for by plain HTTP: reads the whole request, as HTTP/1.1 clients send all of

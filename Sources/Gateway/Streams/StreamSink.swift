@@ -1,9 +1,11 @@
 import GrpcBridge
-import Transcoding
+import ProtobufWire
 
 /// Where the answers of a stream go: the body of an HTTP response, a line of JSON each, or a WebSocket, a text message
 /// each. Belongs to its shard's loop.
 protocol StreamSink: AnyObject {
+  /// What the request for the stream is known by in logs.
+  var requestID: String { get }
   /// How many bytes wait for the client to take them.
   var backlog: Int { get }
   /// Whether requests are wanted now: a session that owes more answers than it wants to keep track of sets this to

@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Unary calls over a WebSocket: each message is one, answered by one message with the response's JSON, or with that of
@@ -97,7 +98,7 @@ extension UnarySession: CallDelegate {
       do throws(TranscodingError) {
         try transcoder?.finish(into: &json)
       } catch {
-        status = shard.misunderstood(error)
+        status = shard.misunderstood(error, for: sink.requestID)
       }
     }
     if status.isOK && !sink.requestWasGood() { return }

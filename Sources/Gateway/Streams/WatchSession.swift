@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// The watches of one client.
@@ -71,8 +72,7 @@ extension WatchSession: WatchClientDelegate {
       }
       sink.send(frame)
     } catch {
-      shard.logger.error("a watch response of etcd is not understood: \(error)")
-      return end(GRPCStatus(.internal, "a watch response of etcd is not understood: \(error)"))
+      return end(shard.misunderstood(error, for: sink.requestID))
     }
     // The sink may have had another request for it, which has ended it.
     guard !isOver else { return }

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import ProtobufWire
 import Transcoding
 
 /// What a member answers to `GET /version`.

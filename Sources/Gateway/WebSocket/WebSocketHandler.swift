@@ -40,17 +40,18 @@ final class WebSocketHandler: RequestHandler {
       usesBasic: RequestCredentials.isBasic(head.authorization), origins: shard.settings.origins)
     let caller =
       if let token = acceptance.token {
-        Caller(.token(token), peer: exchange.peer)
+        Caller(.token(token), peer: exchange.peer, trace: exchange.trace)
       } else {
         try Caller(exchange, shard: shard, keepsPassword: true, isLogin: route.isAuthenticate)
       }
     let stream = WebSocketStream(
       route, shard: shard, caller: caller,
       timeout: try shard.settings.timeLimits.limit(of: exchange, waits: route.waits || route.kind != .unary),
-      isStrict: head.isStrict)
+      isStrict: head.isStrict, requestID: exchange.id.text)
     try stream.enter(shard.streams, heartbeat: try exchange.heartbeat())
     var headers = acceptance.headers
     if head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
-    stream.begin(exchange.upgrade(headers: headers, delegate: stream))
+    let record = exchange.journal.streamBegins(exchange, .websocket)
+    stream.begin(exchange.upgrade(headers: headers, delegate: stream), record)
   }
 }

@@ -13,20 +13,20 @@ struct WebSocketHandshake {
 
   private var keys: [String] = []
   private var versions: [String] = []
-  private var connection: [Substring] = []
-  private var upgrade: [Substring] = []
-  private var protocols: [Substring] = []
+  private var connection: [Substring.UTF8View] = []
+  private var upgrade: [Substring.UTF8View] = []
+  private var protocols: [Substring.UTF8View] = []
   private var origins: [String] = []
   private var hasAuthorization = false
 
   /// Takes note of a header. Lists that stand in several headers are one list (RFC 9110, section 5.3).
   mutating func take(name: String, value: String) {
     switch name.lowercased() {
-    case "connection": connection += Self.list(value)
-    case "upgrade": upgrade += Self.list(value)
+    case "connection": connection += value.utf8.listElements
+    case "upgrade": upgrade += value.utf8.listElements
     case "sec-websocket-key": keys.append(value)
     case "sec-websocket-version": versions.append(value)
-    case "sec-websocket-protocol": protocols += Self.list(value)
+    case "sec-websocket-protocol": protocols += value.utf8.listElements
     case "origin": origins.append(value)
     case "authorization": hasAuthorization = true
     default: break
@@ -35,7 +35,7 @@ struct WebSocketHandshake {
 
   /// Whether an `Upgrade` header asks for a WebSocket, so that the request is not an ordinary one.
   static func isAskedFor(by upgrade: HeadBytes) -> Bool {
-    list(String(decoding: upgrade, as: UTF8.self)).contains { $0.utf8.isNamed("websocket") }
+    upgrade.listElements.contains { $0.isNamed("websocket") }
   }
 
   /// Looks at all that was taken.
@@ -50,10 +50,10 @@ struct WebSocketHandshake {
     isHTTP10: Bool, host: String, isSecure: Bool, usesBasic: Bool, origins allowed: AllowedOrigins
   ) throws(RequestError) -> Acceptance {
     if isHTTP10 { throw .badRequest("a WebSocket needs HTTP/1.1") }
-    guard upgrade.contains(where: { $0.utf8.isNamed("websocket") }) else {
+    guard upgrade.contains(where: { $0.isNamed("websocket") }) else {
       throw .badRequest("the Upgrade header does not name websocket")
     }
-    guard connection.contains(where: { $0.utf8.isNamed("upgrade") }) else {
+    guard connection.contains(where: { $0.isNamed("upgrade") }) else {
       throw .badRequest(
         "the Connection header does not name Upgrade; a proxy on the way may not be set up for WebSockets")
     }
@@ -76,7 +76,7 @@ struct WebSocketHandshake {
     var acceptance = Acceptance(
       headers: [("Upgrade", "websocket"), ("Sec-WebSocket-Accept", Self.answer(to: keys[0]))])
     // Names of subprotocols are case-sensitive, and one that was offered is to be named in the answer.
-    if protocols.first == "Bearer" {
+    if protocols.first?.elementsEqual("Bearer".utf8) == true {
       guard protocols.count == 2 else {
         throw .badRequest("Sec-WebSocket-Protocol: expected one token after Bearer")
       }
@@ -84,7 +84,7 @@ struct WebSocketHandshake {
       guard !hasAuthorization else {
         throw .badRequest("the request has a token as its subprotocol and an Authorization header")
       }
-      guard let token = RequestCredentials.token(ofSubprotocol: Array(protocols[1].utf8)) else {
+      guard let token = RequestCredentials.token(ofSubprotocol: Array(protocols[1])) else {
         throw .badRequest(
           "Sec-WebSocket-Protocol: expected a token and nothing else after Bearer: no scheme, no blank")
       }
@@ -92,16 +92,6 @@ struct WebSocketHandshake {
       acceptance.headers.append(("Sec-WebSocket-Protocol", "Bearer"))
     }
     return acceptance
-  }
-
-  /// The elements of a list (RFC 9110, section 5.6.1) without the blanks around them.
-  static func list(_ value: String) -> [Substring] {
-    value.split(separator: ",").map { element in
-      var element = element
-      while let first = element.first, first == " " || first == "\t" { element.removeFirst() }
-      while let last = element.last, last == " " || last == "\t" { element.removeLast() }
-      return element
-    }.filter { !$0.isEmpty }
   }
 
   private static func isKey(_ key: String) -> Bool {

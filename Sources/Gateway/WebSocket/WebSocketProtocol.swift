@@ -1,4 +1,5 @@
 internal import CWslay
+import ProtobufWire
 import Transcoding
 
 /// What a WebSocket has to say to its owner, while bytes are handed to it.

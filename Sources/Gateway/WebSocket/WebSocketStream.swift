@@ -1,4 +1,5 @@
 import GrpcBridge
+import ProtobufWire
 import Transcoding
 
 /// Where answers go that may be larger than anybody wants to keep at once, one for each request: a WebSocket.
@@ -28,10 +29,13 @@ final class WebSocketStream: MessageSink {
   private let caller: Caller
   private let timeout: GRPCTimeout?
   private let isStrict: Bool
+  let requestID: String
   private lazy var webSocket = WebSocketProtocol(
     maxMessageBytes: shard.settings.http.requestBytes, memory: shard.memory, delegate: self)
   private var socket: TakenOverConnection!
   private var place: OpenStreams.Place?
+  /// What is counted, until the end.
+  private var record: StreamRecord?
   /// What the WebSocket is about, from the first good request until it has ended.
   private var session: (any StreamSession)?
   /// What is left of a message that has several requests.
@@ -57,10 +61,13 @@ final class WebSocketStream: MessageSink {
   /// Whether the gateway is about to stop, and the client waits for an answer that it still gets.
   private var isStopping = false
 
-  /// - Parameter timeout: the time limit of the stream, or of each unary call; nil for none.
+  /// - Parameters:
+  ///   - timeout: the time limit of the stream, or of each unary call; nil for none.
+  ///   - requestID: what the request is known by.
   init(
-    _ route: RPCRoute, shard: Shard, caller: Caller, timeout: GRPCTimeout?, isStrict: Bool
+    _ route: RPCRoute, shard: Shard, caller: Caller, timeout: GRPCTimeout?, isStrict: Bool, requestID: String
   ) {
+    self.requestID = requestID
     self.route = route
     self.shard = shard
     self.caller = caller
@@ -80,8 +87,11 @@ final class WebSocketStream: MessageSink {
   }
 
   /// Serves the client on `socket`.
-  func begin(_ socket: TakenOverConnection) {
+  ///
+  /// - Parameter record: what is counted of it.
+  func begin(_ socket: TakenOverConnection, _ record: StreamRecord) {
     self.socket = socket
+    self.record = record
     firstRequestEnd = shard.now + idleLimit
     updateReading()
   }
@@ -122,12 +132,14 @@ final class WebSocketStream: MessageSink {
     guard webSocket.isOpen else { return }
     socket.send(frame.messageHeader, of: frame)
     socket.send(frame.json, of: frame)
+    record?.hasSentMessage(bytes: frame.json.count)
     updateReading()
   }
 
   func send(part: consuming ByteBuffer, isFirst: Bool, isLast: Bool) {
     guard webSocket.isOpen else { return }
     isInMessage = !isLast
+    if isFirst { record?.hasSentMessage(bytes: part.count) } else { record?.hasSentPart(bytes: part.count) }
     var header = ByteBuffer()
     header.appendZeros(WebSocketHeader.maxBytes)
     let count = header.withUnsafeMutableBytes {
@@ -155,6 +167,7 @@ final class WebSocketStream: MessageSink {
     session?.cancel()
     // A message that has begun cannot be taken back: the client sees that it is not whole.
     if !isInMessage { send(.error(status, hadCredentials: caller.isSomebody)) }
+    record?.ends(status)
     end(code, status.message, within: limit)
   }
 
@@ -162,6 +175,7 @@ final class WebSocketStream: MessageSink {
 
   private func end(_ code: WebSocketCloseCode, _ reason: String = "", within limit: UInt64? = nil) {
     isOver = true
+    record?.ends(GRPCStatus(code == .normal ? .ok : .unavailable, reason))
     webSocket.close(code, reason)
     leave()
     socket.finish(within: limit)
@@ -170,6 +184,7 @@ final class WebSocketStream: MessageSink {
   /// Lets go of all that the stream has, at etcd too.
   private func leave() {
     isOver = true
+    record = nil
     session.take()?.cancel()
     requests = nil
     nextMessage = nil
@@ -283,6 +298,7 @@ final class WebSocketStream: MessageSink {
   }
 
   private func receive(_ message: consuming ByteBuffer) {
+    record?.hasReceived()
     if let session { return session.receive(message) }
     // Whether a call is of use shows in its answer.
     guard route.kind == .unary || requestWasGood() else { return }
@@ -372,6 +388,7 @@ extension WebSocketStream: OpenStream {
   }
 
   func hasWaitedInVain() {
+    record?.ends(GRPCStatus(.deadlineExceeded, ""))
     let what = webSocket.awaitsRest ? "the rest of a message" : "a request"
     end(.policyViolation, "\(what) has not come in time (--idle-timeout)")
   }
