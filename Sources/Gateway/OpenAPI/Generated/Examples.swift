@@ -3695,7 +3695,8 @@ let examplesJSON: StaticString = ##"""
         "summary": "Who leads, for a second",
         "volatile": [
           "lease",
-          "key"
+          "key",
+          "error.message"
         ],
         "isStream": true,
         "request": {
