@@ -31,6 +31,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
 	GATEWAY_FLAGS='$(gateway_flags)' TEST_FLAGS='$(sanitized)' scripts/check
+	scripts/check-deploy "$$TESTED_GATEWAY"
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(alone)'
@@ -46,6 +47,12 @@ alone = ^GrpcBridgeTests\.ClientFootprintTests
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 in_process = (Forwarded|ProxyGreeting|AllowedHosts|MemoryAccount|TakenOverConnection|WebSocketProtocol|WebSocketHandshake)Tests
 unit_tests = ^((EtcdSchema|ProtobufWire|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.$(in_process))(\.|/)
+
+deploy-test: ## try the alerts and the dashboard of deploy/ with a real Prometheus
+	@scripts/install-system-packages test
+	@scripts/install-etcd
+	$(release)
+	scripts/check-deploy
 
 image-test: ## build the images of docker/ and try them, without Docker; as root
 	@scripts/install-system-packages image
@@ -93,4 +100,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build unit test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run build unit test deploy-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
