@@ -30,7 +30,7 @@ final class Exchange {
   let head: RequestHead
   /// What is known of the request by its end.
   var record = RequestRecord()
-  /// Hears of the calls that are made for it, if somebody wants to know.
+  /// What the calls that are made for it belong to, and what hears of them; nil if neither is wanted.
   let trace: CallTrace?
   /// What it is known by in logs.
   let id: RequestID
@@ -75,7 +75,8 @@ final class Exchange {
       readsForwarded: client.isPeerKnown && server.limits.proxies.contains(client.address))
     self.client = client
     self.server = server
-    trace = server.journal.log == nil ? nil : CallTrace()
+    let traceContext = head.traceContext
+    trace = server.journal.log == nil && traceContext == nil ? nil : CallTrace(traceContext)
     id = RequestID(head.requestID, orMadeOf: server.journal.nextNumber())
     kept = KeptBytes(server.memory)
     bodyLimit = server.limits.body

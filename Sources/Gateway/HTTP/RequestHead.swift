@@ -1,5 +1,6 @@
 internal import CMicrohttpd
 import Glibc
+import GrpcBridge
 
 /// What the gateway looks at of a request's head.
 ///
@@ -17,6 +18,9 @@ struct RequestHead {
   var accepted: MediaType?
   /// What the client knows the request by.
   private(set) var requestID: HeadBytes?
+  /// The trace that the request belongs to (W3C Trace Context); of the state each field, as there may be several.
+  private(set) var traceParent: HeadBytes?
+  private(set) var traceState: [HeadBytes] = []
   /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
   var ifMatch: [HeadBytes] = []
   var ifNoneMatch: [HeadBytes] = []
@@ -91,6 +95,12 @@ struct RequestHead {
     if former != nil { fault = "the request has more than one \(name) header" }
   }
 
+  /// The trace that the request belongs to; nil if it has none, or none that is well formed.
+  var traceContext: TraceContext? {
+    guard let traceParent else { return nil }
+    return TraceContext(parent: traceParent, state: traceState.joined(separator: [UInt8(ascii: ",")]).map { $0 })
+  }
+
   private mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeadBytes) {
     check.take(name: nameBytes, value: untrimmed)
     let value = untrimmed.trimmed
@@ -108,6 +118,9 @@ struct RequestHead {
     case 7 where isNamed("upgrade"):
       asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
     case 8 where isNamed("if-match"): ifMatch.append(value)
+    case 10 where isNamed("tracestate"): traceState.append(value)
+    // A second one makes both invalid (W3C Trace Context, section 3.2: one value).
+    case 11 where isNamed("traceparent"): traceParent = traceParent == nil ? value : HeadBytes(start: nil, count: 0)
     case 12 where isNamed("grpc-timeout"):
       takeOnce(grpcTimeout, "Grpc-Timeout")
       grpcTimeout = value

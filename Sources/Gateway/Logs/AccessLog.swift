@@ -125,6 +125,7 @@ struct RequestEntry {
   private static let longest = 1024
 
   private let id: String
+  private let traceID: String?
   private let method: HTTPMethod
   private let route: String
   private let path: String
@@ -133,6 +134,7 @@ struct RequestEntry {
 
   init(_ exchange: Exchange, route: String) {
     id = exchange.id.text
+    traceID = exchange.trace?.context?.traceID
     method = exchange.head.method
     self.route = route
     path = Self.text(exchange.head.path)
@@ -142,6 +144,7 @@ struct RequestEntry {
 
   func add(to line: inout LogLine) {
     line.add("request_id", id)
+    if let traceID { line.add("trace_id", traceID) }
     line.add("method", method.name)
     line.add("route", route)
     if !path.isEmpty { line.add("path", path) }

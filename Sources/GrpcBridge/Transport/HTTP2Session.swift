@@ -146,7 +146,17 @@ package final class HTTP2Session {
             if call.requiresLeader { add("hasleader", "true") }
             if !timeout.isEmpty { add("grpc-timeout", timeout, keptBy: immortalName) }
             if let token { add("token", token, keptBy: immortalName) }
-            return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
+            // A stream of the requests of many clients belongs to no client's trace.
+            guard call.requests == nil, let trace = call.caller.trace?.context else {
+              return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
+            }
+            return trace.parent.withUnsafeBufferPointer { parent in
+              trace.state.withUnsafeBufferPointer { state in
+                add("traceparent", parent, keptBy: immortalName)
+                if !state.isEmpty { add("tracestate", state, keptBy: immortalName) }
+                return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
+              }
+            }
           }
         }
       }

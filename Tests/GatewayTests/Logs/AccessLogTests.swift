@@ -36,10 +36,14 @@ struct AccessLogTests {
         #expect(bad["status"] == 400 && bad["code"] == "InvalidArgument" && bad["etcd_seconds"] == nil)
 
         // Credentials of every kind, right and wrong ones; reads that travel to etcd together have its time each.
-        let good = try await http.get("/keys/k", user: "root:rootpw", headers: [("X-Request-Id", "good")])
+        let traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+        let good = try await http.get(
+          "/keys/k", user: "root:rootpw",
+          headers: [("X-Request-Id", "good"), ("traceparent", "00-\(traceID)-00f067aa0ba902b7-00")])
         #expect(good.status == 404)
         let read = try await line(gateway, of: "good")
         #expect(read["status"] == 404 && read["code"] == "NotFound" && read["bytes_in"] == 0)
+        #expect(read["trace_id"]?.string == traceID)
         #expect(read["bytes_out"]?.number == Double(good.body.count) && read["peer"] == "127.0.0.1")
         #expect(read["endpoint"]?.string == etcd.url.replacing("http://", with: ""))
         let (whole, atEtcd) = (read["seconds"]?.number ?? 0, read["etcd_seconds"]?.number ?? 0)
@@ -47,7 +51,8 @@ struct AccessLogTests {
         let login = try await http.post(
           "/v3/auth/authenticate", ["name": "root", "password": "rootpw"], headers: [("X-Request-Id", "login")])
         let token = try #require(try login.json["token"]?.string)
-        #expect(try await line(gateway, of: "login")["code"] == "OK")
+        let loggedIn = try await line(gateway, of: "login")
+        #expect(loggedIn["code"] == "OK" && loggedIn["trace_id"] == nil)
         _ = try await http.get("/keys/k", headers: [("Authorization", token), ("X-Request-Id", "token")])
         #expect(try await line(gateway, of: "token")["user"] == nil)
         _ = try await http.get("/keys/k", user: "ro\not:hunter2", headers: [("X-Request-Id", "wrong")])
