@@ -181,7 +181,12 @@ private func checkPercentEncoding(_ text: HeadBytes) {
 private func checkLists(_ text: HeadBytes) {
   _ = Preference.isStrict(text)
   let comma = UInt8(ascii: ",")
-  let elements = text.split(separator: comma, omittingEmptySubsequences: false)
+  // A comma in quotes is part of a tag (RFC 9110, section 8.8.3).
+  var isQuoted = false
+  let elements = text.split(omittingEmptySubsequences: false) { byte in
+    if byte == UInt8(ascii: "\"") { isQuoted.toggle() }
+    return byte == comma && !isQuoted
+  }
   let spaced = Array(elements.map { [0x20] + $0 + [0x09] }.joined(separator: [comma]))
   spaced.withUnsafeBufferPointer { spaced in
     require(MediaType(firstIn: text) == MediaType(firstIn: spaced), "blanks make another type")
