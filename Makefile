@@ -22,7 +22,7 @@ build: ## build the release binary
 unit: ## run the tests that need no etcd, browser or proxy, for a first answer
 	@scripts/install-system-packages build
 	swift build --product etcd-restPackageTests
-	$(run_tests) --filter '$(unit_tests)' --filter '^TLSTests' --skip '^GrpcBridgeTests\.Client'
+	$(run_tests) --filter '$(unit_tests)' --filter '^TLSTests' --skip '^EtcdClientTests\.Client'
 
 test: export TESTED_GATEWAY = $(CURDIR)/.build/release/etcd-rest
 test: ## check, then run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
@@ -42,11 +42,11 @@ sanitized = --sanitize=address --scratch-path .build-asan
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
 run_tests = swift test --skip-build --disable-xctest --experimental-maximum-parallelization-width 8
 # Those that look at a whole process, from outside: one of Swift's few threads waits for each.
-alone = ^GrpcBridgeTests\.ClientFootprintTests
+alone = ^EtcdClientTests\.ClientFootprintTests
 # Those that need no etcd, browser or proxy: most of GatewayTests tests another process. Leaks are looked for here alone:
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 in_process = (Forwarded|ProxyGreeting|AllowedHosts|MemoryAccount|TakenOverConnection|WebSocketProtocol|WebSocketHandshake)Tests
-unit_tests = ^((EtcdSchema|ProtobufWire|Transcoding|EventLoop|GrpcBridge)Tests|GatewayTests\.$(in_process))(\.|/)
+unit_tests = ^((EtcdSchema|ProtobufWire|Transcoding|EventLoop|GrpcBridge|EtcdClient)Tests|GatewayTests\.$(in_process))(\.|/)
 
 deploy-test: ## try the alerts and the dashboard of deploy/ with a real Prometheus
 	@scripts/install-system-packages test

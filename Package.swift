@@ -6,7 +6,7 @@ let settings: [SwiftSetting] = [.enableUpcomingFeature("InternalImportsByDefault
 let package = Package(
   name: "etcd-rest",
   products: [
-    .library(name: "GrpcBridge", targets: ["GrpcBridge"]),
+    .library(name: "EtcdClient", targets: ["EtcdClient"]),
     .executable(name: "etcd-rest", targets: ["Gateway"]),
   ],
   dependencies: [
@@ -48,11 +48,19 @@ let package = Package(
       ],
       exclude: ["Errors/etcd-errors.tsv"],
       swiftSettings: settings),
+    .target(
+      name: "EtcdClient",
+      dependencies: [
+        "EtcdSchema", "EventLoop", "GrpcBridge",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      swiftSettings: settings),
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire", "TLS",
-        "Transcoding",
+        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire",
+        "TLS", "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "DequeModule", package: "swift-collections"),
@@ -74,6 +82,14 @@ let package = Package(
       name: "GrpcBridgeTests",
       dependencies: [
         "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "EtcdClientTests",
+      dependencies: [
+        "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],

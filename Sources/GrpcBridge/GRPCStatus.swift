@@ -65,7 +65,7 @@ extension GRPCStatus {
 
 extension GRPCStatus {
   /// Whether what failed may well succeed if it is tried again a little later.
-  var isPassing: Bool {
+  package var isPassing: Bool {
     if case .throttled = origin { return true }
     switch code {
     case .unavailable, .internal, .deadlineExceeded: return true

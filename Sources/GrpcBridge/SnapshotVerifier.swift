@@ -16,10 +16,10 @@ package struct SnapshotVerifier: ~Copyable {
   /// - Parameters:
   ///   - rest: how much comes after this piece, by etcd's count; looked at with the first piece only.
   ///   - pass: called with what may be passed on, in pieces.
-  /// - Throws: ``EtcdError`` with ``EtcdError/Code/dataLoss`` where more comes than was announced.
+  /// - Throws: ``GRPCStatus`` with ``GRPCCode/dataLoss`` where more comes than was announced.
   package mutating func take(
     _ bytes: UnsafeRawBufferPointer, announcing rest: UInt64, pass: (UnsafeRawBufferPointer) -> Void
-  ) throws(EtcdError) {
+  ) throws(GRPCStatus) {
     let length = self.length ?? Self.fileSize(first: bytes.count, rest: rest)
     self.length = length
     receivedCount += UInt64(bytes.count)
@@ -42,8 +42,8 @@ package struct SnapshotVerifier: ~Copyable {
   /// Ends the file.
   ///
   /// - Returns: its last bytes.
-  /// - Throws: ``EtcdError`` with ``EtcdError/Code/dataLoss`` where it is not whole.
-  package mutating func finish() throws(EtcdError) -> [UInt8] {
+  /// - Throws: ``GRPCStatus`` with ``GRPCCode/dataLoss`` where it is not whole.
+  package mutating func finish() throws(GRPCStatus) -> [UInt8] {
     guard let length else { throw Self.failure("etcd has sent an empty snapshot") }
     guard receivedCount == length else {
       throw Self.failure("etcd has announced \(length) bytes and sent \(receivedCount)")
@@ -59,7 +59,7 @@ package struct SnapshotVerifier: ~Copyable {
     return size % 512 == UInt64(SnapshotDigest.size) ? size : size &+ UInt64(SnapshotDigest.size)
   }
 
-  private static func failure(_ reason: String) -> EtcdError {
-    EtcdError(.dataLoss, .dataLoss, "the snapshot is broken: \(reason)")
+  private static func failure(_ reason: String) -> GRPCStatus {
+    GRPCStatus(.dataLoss, "the snapshot is broken: \(reason)")
   }
 }

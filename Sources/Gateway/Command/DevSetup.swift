@@ -1,3 +1,4 @@
+import EtcdClient
 import GrpcBridge
 
 /// Waits for a new etcd to serve and turns its authentication on.

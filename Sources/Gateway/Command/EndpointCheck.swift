@@ -1,3 +1,4 @@
+import EtcdClient
 import GrpcBridge
 
 /// Looks at one endpoint as a client meets it, from the connection up.

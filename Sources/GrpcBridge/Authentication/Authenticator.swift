@@ -52,7 +52,7 @@ package final class Authenticator: Sendable {
   }
 
   /// Shares the loop of its only user: nothing is begun before the first login.
-  init(
+  package init(
     on loop: EventLoop, endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration,
     logger: Logger
   ) {

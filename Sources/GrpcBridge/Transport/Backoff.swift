@@ -1,5 +1,5 @@
 /// The waits between attempts: exponential, with jitter so that many clients do not come back at once.
-struct Backoff {
+package struct Backoff {
   /// In milliseconds.
   let first: Double
   /// In milliseconds.
@@ -7,7 +7,7 @@ struct Backoff {
   let factor: Double
   private var next: Double
 
-  init(first: Double, most: Double, factor: Double) {
+  package init(first: Double, most: Double, factor: Double) {
     self.first = first
     self.most = most
     self.factor = factor
@@ -18,14 +18,14 @@ struct Backoff {
   /// member deserves).
   static let connection = Backoff(first: 50, most: 1000, factor: 1.6)
   /// Between streams that take each other's place, as clientv3's.
-  static let stream = Backoff(first: 1, most: 100, factor: 1.25)
+  package static let stream = Backoff(first: 1, most: 100, factor: 1.25)
 
   /// How many milliseconds to wait now.
-  mutating func wait() -> UInt64 {
+  package mutating func wait() -> UInt64 {
     let wait = next * Double.random(in: 0.8...1.2)
     next = min(next * factor, most)
     return UInt64(wait.rounded(.up))
   }
 
-  mutating func reset() { next = first }
+  package mutating func reset() { next = first }
 }

@@ -24,7 +24,7 @@ package final class Channel {
     /// again further ones go to others, and repeatable ones that wait there, too.
     package var suspectAfter: UInt64 = 1000
     /// The waits between attempts to connect to a member.
-    var backoff = Backoff.connection
+    package var backoff = Backoff.connection
     /// For endpoints that are spoken to in TLS; nil where it is not configured: then only those that ask for it are.
     package var tls: ClientTLS?
 

@@ -1,5 +1,5 @@
 internal import DequeModule
-internal import EtcdSchema
+package import EtcdSchema
 internal import SwiftProtobuf
 
 /// What a client's watches have to tell. Everything may be called back from here.
@@ -78,7 +78,7 @@ package final class WatchClient {
   /// Does what `message` asks for.
   ///
   /// - Throws: as ``receive(_:)-(UnsafeRawBufferPointer)``.
-  func receive(_ message: Etcdserverpb_WatchRequest) throws(GRPCStatus) {
+  package func receive(_ message: Etcdserverpb_WatchRequest) throws(GRPCStatus) {
     switch message.requestUnion {
     case .createRequest(let request):
       guard watches.count < hub.maxWatches else {
