@@ -30,6 +30,20 @@ extension Bytes: RandomAccessCollection, MutableCollection {
     get { array[index] }
     set { array[index] = newValue }
   }
+
+  // What is made of them, such as an array or `Data`, is copied as a whole, and not byte by byte.
+
+  public func withContiguousStorageIfAvailable<Result>(
+    _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
+  ) rethrows -> Result? {
+    try array.withContiguousStorageIfAvailable(body)
+  }
+
+  public mutating func withContiguousMutableStorageIfAvailable<Result>(
+    _ body: (inout UnsafeMutableBufferPointer<UInt8>) throws -> Result
+  ) rethrows -> Result? {
+    try array.withContiguousMutableStorageIfAvailable(body)
+  }
 }
 
 extension Bytes: Comparable {

@@ -12,6 +12,14 @@ import Testing
     #expect(KeyRange.prefix(prefix) == KeyRange(start: prefix, end: end))
   }
 
+  /// Byte by byte a large value would take a hundred times as long.
+  @Test func bytesAreCopiedAsAWhole() {
+    var bytes: Bytes = [1, 2, 3]
+    #expect(bytes.withContiguousStorageIfAvailable { Array($0) } == [1, 2, 3])
+    #expect(bytes.withContiguousMutableStorageIfAvailable { $0[1] = 9 } != nil)
+    #expect(bytes == [1, 9, 3])
+  }
+
   @Test func theEmptyPrefixIsEverything() {
     #expect(KeyRange.prefix("") == .all)
     #expect(KeyRange.from("") == .all)
