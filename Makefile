@@ -54,6 +54,24 @@ deploy-test: ## try the alerts and the dashboard of deploy/ with a real Promethe
 	$(release)
 	scripts/check-deploy
 
+deb: ## build the Debian package, for the release of Debian that runs here, into .build-packages
+	@scripts/install-system-packages deb
+	@scripts/install-swagger-ui
+	$(release)
+	scripts/build-package deb
+
+tarball: ## build a tar.gz of the program and its files into .build-packages
+	@scripts/install-system-packages deb
+	@scripts/install-swagger-ui
+	$(release)
+	scripts/build-package tarball
+
+deb-test: ## install, use, upgrade and purge the Debian package in a root that systemd boots; as root
+	@scripts/install-system-packages deb
+	@scripts/install-swagger-ui
+	$(release)
+	scripts/check-deb
+
 image-test: ## build the images of docker/ and try them, without Docker; as root
 	@scripts/install-system-packages image
 	scripts/check-image
@@ -100,4 +118,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build unit test deploy-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run build unit test deploy-test deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
