@@ -34,6 +34,10 @@ extension EtcdClient {
     /// How long a connection may take to become ready, and how long a call waits for one before it fails with
     /// ``EtcdError/Code/unavailable``. Default: 5 s; at least 1 ms.
     public var dialTimeout = Duration.seconds(5)
+    /// Whether calls wait for a connection, too, where nobody listens at any endpoint: they then fail with
+    /// ``EtcdError/Code/unavailable`` when ``dialTimeout`` is over, and otherwise at once. Streams always wait. Default:
+    /// yes, as with clientv3 (gRPC documentation, "Wait for Ready").
+    public var waitsForReady = true
     /// The time limit of calls that are made without one, all attempts and a login included; nil for none. Calls that
     /// wait for others by design (``EtcdClient/lock(_:lease:timeout:)``,
     /// ``EtcdClient/campaign(_:lease:value:timeout:)``) and streams have none. Default: 30 s.
@@ -117,6 +121,7 @@ extension EtcdClient.Configuration {
   var bridge: Bridge.Configuration {
     var bridge = Bridge.Configuration()
     bridge.channel.dialTimeout = dialTimeout.milliseconds
+    bridge.channel.waitsForReady = waitsForReady
     bridge.channel.keepaliveTime = keepaliveTime.milliseconds
     bridge.channel.keepaliveTimeout = keepaliveTimeout.milliseconds
     bridge.channel.backoff = GrpcBridge.Backoff(

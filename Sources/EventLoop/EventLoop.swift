@@ -79,6 +79,9 @@ package struct LoopError: Error, CustomStringConvertible {
   package init(_ code: Int32) { self.code = code }
 
   package var description: String { String(cString: uv_strerror(code)) }
+
+  /// Whether it says that nobody listens where a connection was to lead: at a port, or at a Unix socket's path.
+  package var isRefusal: Bool { code == UV_ECONNREFUSED.rawValue || code == UV_ENOENT.rawValue }
 }
 
 extension EventLoop {

@@ -178,6 +178,8 @@ package final class Call {
   var deadline = UInt64.max
   /// Until when it waits for a connection.
   var patience = UInt64.max
+  /// Whether it waits where nobody listens at any endpoint, too, whatever its channel does with others.
+  var waitsForReady = false
   /// Not to be sent before.
   var notBefore: UInt64 = 0
   /// Whether it is sent again, and how often it was sent.

@@ -103,6 +103,24 @@ import Testing
     }
   }
 
+  @Test func nobodyNeedsToBeWaitedFor() async throws {
+    var settings = ScriptedPeer.Settings()
+    settings.listens = false
+    let peer = try ScriptedPeer(settings: settings) { _ in .message([]) }
+    // With patience it would be the time limit that ends them.
+    let impatient: (inout EtcdClient.Configuration) -> Void = {
+      $0.dialTimeout = .seconds(3600)
+      $0.requestTimeout = .seconds(20)
+      $0.waitsForReady = false
+    }
+    for credentials in [EtcdClient.Credentials.none, .basic(user: "ann", password: "annpw")] {
+      try await withClient(to: [peer.endpoint], credentials, change: impatient) { client in
+        await expectError(.unavailable) { try await client.put("k", "v") }
+        await expectError(.unavailable) { try await client.status(endpoint: peer.endpoint) }
+      }
+    }
+  }
+
   @Test func messagesAreLimitedBothWays() async throws {
     let answer: [UInt8] = try Etcdserverpb_RangeResponse.with { $0.kvs = [.with { $0.value = .init(count: 2000) }] }
       .serializedBytes()

@@ -47,6 +47,8 @@ extension GRPCStatus {
     case (.server, .unknown, EtcdMessage.rawPermissionDenied), (.server, .unknown, EtcdMessage.permissionDenied):
       (403, [])
     case (_, .unauthenticated, _): (401, HTTPResponse.challenge)
+    // There is no connection to etcd: nothing was executed.
+    case (.client, .unavailable, _): (503, [("Retry-After", "1")])
     // Not etcd's word, but what the gateway makes of an answer that no etcd gives (RFC 9110, section 15.6.3).
     case (.client, .internal, _), (.client, .unknown, _): (502, [])
     default: (code.httpStatus, [])

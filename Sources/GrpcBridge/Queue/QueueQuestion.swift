@@ -21,6 +21,8 @@ final class QueueQuestion: CallDelegate {
     self.timeout = timeout
     self.answer = answer
     call.maxBytes = Self.maxBytes
+    // A key that stays in a queue holds up everybody behind it.
+    call.waitsForReady = true
   }
 
   func call(_ call: Call, willReceive length: Int) { response = [] }

@@ -23,6 +23,9 @@ package final class Channel {
     /// How long a member may leave calls without a single byte before it is asked for a sign of life; after as long
     /// again further ones go to others, and repeatable ones that wait there, too.
     package var suspectAfter: UInt64 = 1000
+    /// Whether calls that have not been sent wait for a connection though every member refuses one (gRPC
+    /// documentation, "Wait for Ready"); else they end with *unavailable* at once.
+    package var waitsForReady = true
     /// The waits between attempts to connect to a member.
     package var backoff = Backoff.connection
     /// For endpoints that are spoken to in TLS; nil where it is not configured: then only those that ask for it are.
@@ -338,6 +341,16 @@ package final class Channel {
     GRPCStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)")
   }
 
+  /// Whether nobody listens at any endpoint since the call has come, and it does not wait for that to change. One that
+  /// has lost its member does, as members are started again; so do streams, whose owners begin them anew by themselves.
+  private func waitsInVain(_ call: Call) -> Bool {
+    guard !configuration.waitsForReady, !call.waitsForReady, call.retry.attempts == 0, !call.method.isStream else {
+      return false
+    }
+    let arrival = call.patience - min(call.patience, configuration.dialTimeout)
+    return subchannels.count { $0.hasRefused(since: arrival) } == subchannels.count
+  }
+
   private func lookAtDeadlines() {
     let now = loop.now
     // Backwards, as the call at hand may go and the last one take its place.
@@ -349,7 +362,7 @@ package final class Channel {
         giveUp(call, with: status)
       } else if call.phase == .waiting {
         if now >= call.notBefore { submit(call) }
-        if call.phase == .waiting && now >= call.patience {
+        if call.phase == .waiting && (now >= call.patience || waitsInVain(call)) {
           end(call, with: GRPCStatus(.unavailable, trouble))
         }
       }

@@ -57,7 +57,7 @@ final class Connection {
     dialer = Dialer(loop: loop, endpoint: endpoint) { [unowned self] result in
       switch result {
       case .success(let socket): connected(socket)
-      case .failure(let failure): fail(failure.reason)
+      case .failure(let failure): fail(failure.reason, isRefusal: failure.isRefusal)
       }
     }
     dialer?.start()
@@ -223,7 +223,9 @@ final class Connection {
   }
 
   /// Ends the connection; calls that are still on it end with `reason`.
-  func fail(_ reason: String) {
+  ///
+  /// - Parameter isRefusal: whether nobody listens at the endpoint.
+  func fail(_ reason: String, isRefusal: Bool = false) {
     guard state != .closed else { return }
     state = .closed
     timer = nil
@@ -231,7 +233,7 @@ final class Connection {
     comeBack = nil
     dialer = nil
     wire = nil
-    subchannel.connectionEnded(self, reason: reason)
+    subchannel.connectionEnded(self, reason: reason, isRefusal: isRefusal)
   }
 
   /// Whether the peer owes an answer and has said nothing for a while.

@@ -12,6 +12,8 @@ package final class Dialer {
   /// Why there is no connection, in one line.
   package struct Failure: Error {
     let reason: String
+    /// Whether every address has refused the connection: nobody listens there.
+    let isRefusal: Bool
   }
 
   private final class Attempt {
@@ -30,6 +32,8 @@ package final class Dialer {
   private var waiting: [SocketAddress] = []
   private var attempts: [Attempt] = []
   private var failures: [String] = []
+  /// Whether any address has failed in another way than by refusing.
+  private var isUnclear = false
   /// Present where there are several addresses.
   private var stagger: LoopTimer?
 
@@ -51,7 +55,8 @@ package final class Dialer {
         guard let self else { return }
         switch result {
         case .success(let found): dial(found)
-        case .failure(let error): completion(.failure(Failure(reason: "the name does not resolve: \(error)")))
+        case .failure(let error):
+          completion(.failure(Failure(reason: "the name does not resolve: \(error)", isRefusal: false)))
         }
       }
     }
@@ -98,7 +103,7 @@ package final class Dialer {
     }
     if attempts.isEmpty {
       let reason = failures.isEmpty ? "the name has no address" : failures.joined(separator: ", ")
-      completion(.failure(Failure(reason: reason)))
+      completion(.failure(Failure(reason: reason, isRefusal: !isUnclear && !failures.isEmpty)))
     }
   }
 
@@ -118,6 +123,7 @@ package final class Dialer {
   }
 
   private func note(_ error: LoopError, at address: SocketAddress) {
+    if !error.isRefusal { isUnclear = true }
     failures.append(isNamed ? "\(address): \(error)" : "\(error)")
   }
 }

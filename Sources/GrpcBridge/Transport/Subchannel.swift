@@ -19,6 +19,8 @@ final class Subchannel {
   private var lastWarning: UInt64?
   /// A member that takes connections and closes them is reported once in so many milliseconds.
   private static let warningInterval: UInt64 = 30_000
+  /// When the last attempt to connect was refused; nil where it was not.
+  private var refusedAt: UInt64?
   private var isRetired = false
   private var backoff: Backoff
   private var readySince: UInt64 = 0
@@ -58,6 +60,15 @@ final class Subchannel {
     if leaderProbe.isRefused { return .useless }
     if failed == ObjectIdentifier(self) { return .failed }
     return connection.isSuspect ? .silent : Rank.none
+  }
+
+  /// Whether nobody has listened at the endpoint since `time`. Where the last attempt was earlier another one begins,
+  /// whatever the backoff.
+  func hasRefused(since time: UInt64) -> Bool {
+    guard connection == nil, let refusedAt else { return false }
+    if refusedAt > time { return true }
+    redial.start(after: 0)
+    return false
   }
 
   /// Finds out whether the member is of use, from now on or anew.
@@ -103,7 +114,7 @@ final class Subchannel {
     if !isRetired { redial.start(after: hasServed ? 0 : backoff.wait()) }
   }
 
-  func connectionEnded(_ connection: Connection, reason: String) {
+  func connectionEnded(_ connection: Connection, reason: String, isRefusal: Bool) {
     let status = GRPCStatus(
       .unavailable, "the connection to \(endpoint.authority) was lost: \(reason)", origin: .lost)
     guard connection === self.connection else {
@@ -112,6 +123,7 @@ final class Subchannel {
     }
     leaderProbe.stop()
     self.connection = nil
+    refusedAt = isRefusal ? loop.now : nil
     trouble = "\(endpoint.authority): \(reason)"
     if !isRetired {
       counts.failures &+= 1

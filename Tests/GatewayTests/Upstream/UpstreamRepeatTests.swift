@@ -144,19 +144,35 @@ struct UpstreamRepeatTests {
 
   @Test func callsWaitForAConnection() async throws {
     var settings = ScriptedPeer.Settings()
-    settings.listens = false
-    try await withScriptedEtcd(settings, gateway: ["--dial-timeout", "10s"], script: { _ in .put }) { peer, gateway in
-      async let waiting = gateway.http.post("/v3/kv/put", key, user: "ann:secret")
-      expectStatus(503, try await gateway.http.get("/readyz"))
-      peer.listen(true)
-      expectStatus(200, try await waiting)
+    // Those of the shards and of the logins.
+    settings.welcome = { $0 < 6 ? .close : .serve }
+    try await withScriptedEtcd(settings, gateway: ["--dial-timeout", "20s"], script: { _ in .put }) { _, gateway in
+      expectStatus(200, try await gateway.http.post("/v3/kv/put", key, user: "ann:secret"))
     }
   }
 
-  @Test(arguments: [false, true])
-  func callsWaitForAConnectionNoLongerThanTheDialTimeout(isSilent: Bool) async throws {
+  /// A call that waited would end with 504 at last.
+  @Test func whereNobodyListensCallsEndAtOnce() async throws {
     var settings = ScriptedPeer.Settings()
-    settings.listens = isSilent
+    settings.listens = false
+    let flags = ["--dial-timeout", "1h", "--request-timeout", "20s", "--shards", "1"]
+    try await withScriptedEtcd(settings, gateway: flags, script: { _ in .put }) { peer, gateway in
+      for user in ["ann:secret", nil] {
+        let response = try await gateway.http.post("/v3/kv/put", key, user: user)
+        expectError(
+          response, 503, code: 14, message: "no connection to etcd: \(peer.endpoint.dropFirst(7)): connection refused")
+        #expect(response[header: "Retry-After"] == "1")
+      }
+      // Each call asks anew, whatever the backoff: the first one after the return is served.
+      peer.listen(true)
+      for user in ["ann:secret", nil] {
+        expectStatus(200, try await gateway.http.post("/v3/kv/put", key, user: user))
+      }
+    }
+  }
+
+  @Test func callsWaitForAConnectionNoLongerThanTheDialTimeout() async throws {
+    var settings = ScriptedPeer.Settings()
     settings.welcome = { _ in .silence }
     try await withScriptedEtcd(settings, gateway: ["--dial-timeout", "1s"], script: { _ in .put }) { peer, gateway in
       for user in ["ann:secret", nil] {
