@@ -21,6 +21,42 @@ import Testing
     }
   }
 
+  @Test func whatLeadsNowhereSaysWhereToGo() async throws {
+    try await withEtcdAndGateway(.v3_5) { _, gateway in
+      let http = gateway.http
+      for (path, words) in [
+        ("/nope", ["/keys/KEY", "/openapi.json"]), ("/v2/keys/a", ["v2", "/keys/KEY"]), ("/v3/nope", ["POST"]),
+      ] {
+        let message = try await http.get(path).message ?? ""
+        #expect(message.hasPrefix("Not Found: "), "\(message)")
+        for word in words { #expect(message.contains(word), "\(path): \(message)") }
+      }
+      let get = try await http.get("/v3/kv/range").message ?? ""
+      #expect(get.hasPrefix("Method Not Allowed: ") && get.contains("POST") && get.contains("JSON"), "\(get)")
+      let patch = try await http.request("PATCH", "/keys/a").message ?? ""
+      #expect(patch.contains("GET, HEAD, PUT, DELETE"), "\(patch)")
+      for method in ["GET", "DELETE"] {
+        let message = try await http.request(method, "/keys/a").message ?? ""
+        #expect(message.hasPrefix("etcdserver: key not found; ") && message.contains("/keys?prefix="), "\(message)")
+      }
+    }
+  }
+
+  /// Where plain resources speak, and etcd's own API stays as etcd has it.
+  @Test(arguments: EtcdVersion.allCases)
+  func whoeverIsAnonymousIsToldThatCredentialsAreNeeded(_ version: EtcdVersion) async throws {
+    try await withAuth(version) { _, gateway in
+      for path in ["/keys/a", "/keys", "/keys/a?wait=1s&since=1", "/changes?key=a", "/locks/a"] {
+        let response = try await gateway.http.get(path)
+        expectChallenge(response)
+        expectError(response, 401, code: 16, message: "authentication required")
+      }
+      expectError(
+        try await gateway.http.post("/v3/kv/range", ["key": "YQ=="]), 401, code: 3,
+        message: "etcdserver: user name is empty")
+    }
+  }
+
   @Test func wrongMethodsAre405WithAllow() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)

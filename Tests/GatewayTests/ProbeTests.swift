@@ -8,9 +8,9 @@ import Testing
     try await withEtcdAndGateway(version) { etcd, gateway in
       try await expectHealthy(gateway)
       let answer = try await gateway.http.get("/version")
-      let stock = try await etcd.http.get("/version")
+      let stock = try await etcd.http.get("/version").json
       #expect(answer.status == 200)
-      #expect(try answer.json == stock.json)
+      for member in ["etcdserver", "etcdcluster"] { #expect(try answer.json[member] == stock[member]) }
       #expect(answer[header: "Content-Type"]?.hasPrefix("application/json") == true)
     }
   }

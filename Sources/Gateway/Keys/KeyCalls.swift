@@ -79,7 +79,23 @@ extension KeyCallHandler {
   }
 }
 
+extension GRPCStatus {
+  /// The status in the words of the plain resources: etcd has a call without a user fail as one with an empty name.
+  func plain(hadCredentials: Bool) -> GRPCStatus {
+    guard !hadCredentials, origin == .server, [EtcdMessage.userEmpty, EtcdMessage.rawUserEmpty].contains(message) else {
+      return self
+    }
+    return GRPCStatus(.unauthenticated, "authentication required", origin: .server)
+  }
+}
+
 extension HTTPResponse {
+  /// That there is no such key.
+  static func keyNotFound(headers: Headers) -> HTTPResponse {
+    .error(
+      404, .notFound, "\(EtcdMessage.keyNotFound); GET /keys?prefix=KEY lists the keys that begin so", headers: headers)
+  }
+
   /// The headers of an answer that is about a moment, at this revision.
   static func headers(ofMoment revision: Int64) -> Headers {
     [("X-Etcd-Revision", "\(revision)"), ("Cache-Control", "no-store")]
@@ -88,6 +104,7 @@ extension HTTPResponse {
   /// The answer to a request for `/keys` the call of which ended with an error. Some that etcd counts among arguments
   /// that make no sense have a status of their own in HTTP.
   static func keyError(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
+    let status = status.plain(hadCredentials: hadCredentials)
     guard status.origin == .server else { return .error(status, hadCredentials: hadCredentials) }
     return switch (status.code, status.message) {
     case (_, EtcdMessage.compacted): .error(410, status.code, status.message)

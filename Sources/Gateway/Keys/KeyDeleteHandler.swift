@@ -48,7 +48,7 @@ final class KeyDeleteHandler: KeyCallHandler {
       ("X-Etcd-Revision", "\(change.revision)"), ("Cache-Control", "no-cache"),
     ]
     if change.deletedCount == 0 && request.operation == .deleteKey {
-      return exchange.respond(.error(404, .notFound, EtcdMessage.keyNotFound, headers: headers))
+      return exchange.respond(.keyNotFound(headers: headers))
     }
     var body = ByteBuffer()
     body.append("{\"deleted\":")

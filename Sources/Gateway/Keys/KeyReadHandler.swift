@@ -97,7 +97,7 @@ final class KeyReadHandler: KeyCallHandler {
     guard !isUnwanted else {
       return exchange.respond(.error(412, .failedPrecondition, "the key is not of that version", headers: headers))
     }
-    guard isFound else { return exchange.respond(.error(404, .notFound, EtcdMessage.keyNotFound, headers: headers)) }
+    guard isFound else { return exchange.respond(.keyNotFound(headers: headers)) }
     // The value is known until it becomes the body.
     let contentType = contentType
     let body = self.body()

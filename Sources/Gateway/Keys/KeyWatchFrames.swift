@@ -61,7 +61,9 @@ enum KeyWatchForm: Int64 {
   }
 
   func error(_ status: GRPCStatus, hadCredentials: Bool, retries: Bool = false) -> StreamFrame {
-    frame("error", id: nil, retries: retries) { $0.appendStreamError(status, hadCredentials: hadCredentials) }
+    frame("error", id: nil, retries: retries) {
+      $0.appendStreamError(status.plain(hadCredentials: hadCredentials), hadCredentials: hadCredentials)
+    }
   }
 
   /// The answer to a client that cannot be watched for as things are.
@@ -70,7 +72,7 @@ enum KeyWatchForm: Int64 {
   ///   serve it now, it is told so by an event: a browser comes again after that, and never after another status than
   ///   200.
   func refusal(_ status: GRPCStatus, hadCredentials: Bool, isReturn: Bool) -> HTTPResponse {
-    let refusal = HTTPResponse.error(status, hadCredentials: hadCredentials)
+    let refusal = HTTPResponse.error(status.plain(hadCredentials: hadCredentials), hadCredentials: hadCredentials)
     guard self == .events, isReturn, refusal.status == 503 else { return refusal }
     var body = ByteBuffer()
     body.append(error(status, hadCredentials: hadCredentials, retries: true).line)

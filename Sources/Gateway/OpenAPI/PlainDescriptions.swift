@@ -112,11 +112,13 @@ struct PlainDescriptions {
     (
       "Versions",
       [
-        "type": "object", "description": "Versions of etcd.", "required": ["etcdserver", "etcdcluster"],
+        "type": "object", "description": "Versions of etcd, and of the gateway.",
+        "required": ["etcdserver", "etcdcluster", "gateway"],
         "properties": [
           "etcdserver": ["type": "string", "description": "That of the member, such as `3.5.30`."],
           "etcdcluster": ["type": "string", "description": "That of the cluster, such as `3.5.0`."],
           "storage": ["type": "string", "description": "That of the database, since etcd 3.6."],
+          "gateway": ["type": "string", "description": "That of the gateway."],
         ],
       ]
     ),

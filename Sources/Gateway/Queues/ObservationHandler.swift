@@ -70,6 +70,10 @@ final class ObservationSession: ServerStreamSession {
     form == .events ? KeyWatchForm.comment : Self.heartbeatLine
   }
 
+  override func refusal(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
+    form.refusal(status, hadCredentials: hadCredentials, isReturn: false)
+  }
+
   override func ending(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame {
     form.error(status, hadCredentials: hadCredentials)
   }

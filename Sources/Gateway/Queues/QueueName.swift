@@ -15,7 +15,7 @@ struct QueueName {
   /// - Parameter path: the path of a request that leads to a lock or an election.
   /// - Throws: ``RequestError`` where it has no name, or one that no key of its own could have.
   init(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) {
-    guard let (kind, name) = QueuePath.parts(of: path) else { throw RequestError(404, .notFound, "Not Found") }
+    guard let (kind, name) = QueuePath.parts(of: path) else { throw .nothing(at: path) }
     let word = kind == .lock ? "lock" : "election"
     guard let bytes = PercentEncoding.decode(UnsafeBufferPointer(rebasing: name)) else {
       throw .badRequest("the name of the \(word): '%' is to be followed by two hexadecimal digits")

@@ -40,6 +40,9 @@ final class BodyGate: CallDelegate {
   func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     guard AccessQuestion.isYes(status) || status.code == .permissionDenied && status.origin == .server else {
+      // etcd's own API has etcd's own words.
+      let isOfEtcd = exchange.head.path.starts(with: "/v3".utf8)
+      let status = isOfEtcd ? status : status.plain(hadCredentials: caller.isSomebody)
       return exchange.respond(.error(status, hadCredentials: caller.isSomebody))
     }
     shard.bridge.trust(caller.credentials)

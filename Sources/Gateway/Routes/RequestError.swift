@@ -18,6 +18,28 @@ struct RequestError: Error, Sendable {
   /// The request cannot be understood.
   static func badRequest(_ message: String) -> RequestError { RequestError(400, .invalidArgument, message) }
 
+  /// There is nothing at `path`.
+  static func nothing(at path: HeadBytes) -> RequestError {
+    let way =
+      if path.starts(with: "/v2/".utf8) {
+        "etcd's API v2 is not served; what was /v2/keys/KEY is /keys/KEY (docs/from-etcd-v2.md)"
+      } else if path.starts(with: "/v3".utf8) {
+        "no call of etcd's has this path; /openapi.json lists them, each is a POST"
+      } else {
+        "keys are at /keys/KEY, etcd's own API is below /v3/, and /openapi.json lists every path"
+      }
+    return RequestError(404, .notFound, "Not Found: \(way)")
+  }
+
+  /// The path is not one for this method.
+  ///
+  /// - Parameter allow: those that it is for, as the `Allow` header names them.
+  static func wrongMethod(allow: String, isRPC: Bool) -> RequestError {
+    let body = isRPC ? ", with the request as JSON in its body" : ""
+    return RequestError(
+      405, .unimplemented, "Method Not Allowed: this path takes \(allow)\(body)", headers: [("Allow", allow)])
+  }
+
   /// The same of its body.
   static func badBody(_ fault: TranscodingError) -> RequestError { .badRequest("the request body: \(fault)") }
 }

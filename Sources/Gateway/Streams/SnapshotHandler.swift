@@ -122,7 +122,7 @@ extension SnapshotHandler: CallDelegate {
     self.call = nil
     guard isBegun else {
       let failure = status.isOK ? GRPCStatus(.internal, "etcd has sent an empty snapshot") : status
-      return exchange.respond(.error(failure, hadCredentials: caller?.isSomebody == true))
+      return exchange.respond(.keyError(failure, hadCredentials: caller?.isSomebody == true))
     }
     guard status.isOK else { return end(brokenBecause: status.message) }
     do {

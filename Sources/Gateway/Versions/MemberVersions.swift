@@ -53,7 +53,7 @@ struct MemberVersions: Sendable, Equatable {
   /// Whether the members have agreed on the cluster's version.
   var isDecided: Bool { cluster != "not_decided" }
 
-  /// The same answer, for the gateway's client.
+  /// The same answer, for the gateway's client, and the gateway's own version.
   func json() -> ByteBuffer {
     var json = ByteBuffer()
     json.append("{\"etcdserver\":")
@@ -64,6 +64,8 @@ struct MemberVersions: Sendable, Equatable {
       json.append(",\"storage\":")
       json.appendJSONString(storage)
     }
+    json.append(",\"gateway\":")
+    json.appendJSONString(EtcdRest.version)
     json.append("}")
     return json
   }

@@ -21,7 +21,8 @@ let examplesJSON: StaticString = ##"""
       "blob",
       "remaining_bytes",
       "token",
-      "authRevision"
+      "authRevision",
+      "gateway"
     ],
     "exchanges": [
       {
@@ -83,7 +84,8 @@ let examplesJSON: StaticString = ##"""
           "status": 200,
           "body": {
             "etcdserver": "3.5.1",
-            "etcdcluster": "3.5.0"
+            "etcdcluster": "3.5.0",
+            "gateway": "0.1.0"
           }
         }
       },
@@ -405,8 +407,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "5"
           },
           "body": {
-            "error": "etcdserver: key not found",
-            "message": "etcdserver: key not found",
+            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
+            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
             "code": 5
           }
         }
@@ -759,8 +761,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "6"
           },
           "body": {
-            "error": "etcdserver: key not found",
-            "message": "etcdserver: key not found",
+            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
+            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
             "code": 5
           }
         }
@@ -2709,9 +2711,9 @@ let examplesJSON: StaticString = ##"""
             "WWW-Authenticate": "Basic realm=\"etcd\""
           },
           "body": {
-            "error": "etcdserver: user name is empty",
-            "message": "etcdserver: user name is empty",
-            "code": 3
+            "error": "authentication required",
+            "message": "authentication required",
+            "code": 16
           }
         }
       },
@@ -2734,8 +2736,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "19"
           },
           "body": {
-            "error": "etcdserver: key not found",
-            "message": "etcdserver: key not found",
+            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
+            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
             "code": 5
           }
         }
