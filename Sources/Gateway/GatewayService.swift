@@ -133,6 +133,7 @@ final class GatewayService: Service {
     LogWriter.standardError.flush(within: 1000)
     // Said only now that signals have their meaning.
     say(greeting)
+    loops[0].remote.execute { [shards] in shards[0].value.lookForPlaintext() }
     if let interval = renewal.syncInterval {
       loops[0].remote.execute { [shards] in
         shards[0].value.followMembers(every: interval) { [weak self] in self?.update($0) }

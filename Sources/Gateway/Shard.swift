@@ -23,6 +23,8 @@ struct GatewaySettings: Sendable {
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
   var accessLog = AccessLog.Configuration()
+  /// Where clients of other machines would send passwords without TLS; nil where they do not.
+  var plainAddress: String?
   /// Whether metrics have an address of their own (`--admin-listen`).
   var hasAdminListener = false
 }
@@ -56,6 +58,7 @@ final class Shard {
   private var server: HTTPServer!
   private var drainTimer: LoopTimer?
   private var sync: EndpointSync?
+  private var plaintextWarning: PlaintextWarning?
   private var isClosed = false
   /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's
   /// answers waiting.
@@ -126,7 +129,7 @@ final class Shard {
       return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
     }
     guard let (route, number) = routes[head.path], route.isServed(to: exchange, settings) else {
-      return ConstantResponseHandler(exchange, RequestError(404, .notFound, "Not Found"))
+      return ConstantResponseHandler(exchange, .nothing(at: head.path))
     }
     exchange.record.route = number
     if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
@@ -138,8 +141,7 @@ final class Shard {
     guard route.takes(head.method) else {
       exchange.record.isMethodOfRoute = false
       return ConstantResponseHandler(
-        exchange,
-        RequestError(405, .unimplemented, "Method Not Allowed", headers: [("Allow", route.allow)]))
+        exchange, .wrongMethod(allow: route.allow, isRPC: route.rpc != nil))
     }
     if let refusal = CrossOrigin.refusal(of: exchange, settings.origins) {
       return ConstantResponseHandler(exchange, refusal)
@@ -204,6 +206,12 @@ final class Shard {
       report: report)
   }
 
+  /// Sees to it that passwords in plaintext are warned of, where there are any.
+  func lookForPlaintext() {
+    guard !isClosed, let address = settings.plainAddress else { return }
+    plaintextWarning = PlaintextWarning(address, bridge: bridge, loop: loop, logger: logger)
+  }
+
   // MARK: - The end
 
   /// Takes no more connections, ends streams that have no end of their own, lets requests under way finish for up to
@@ -227,6 +235,8 @@ final class Shard {
     drainTimer = nil
     sync?.stop()
     sync = nil
+    plaintextWarning?.stop()
+    plaintextWarning = nil
     versions.close()
     scraper.close()
     // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.

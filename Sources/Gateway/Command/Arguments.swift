@@ -1,10 +1,30 @@
 import ArgumentParser
 import Logging
 
-extension TimeSpan: ExpressibleByArgument {}
+/// What is read from a word of the command line, or of the environment, in a form that errors tell.
+protocol DescribedArgument: ExpressibleByArgument {
+  /// What may be written, in words.
+  static var form: String { get }
+}
+
+extension DescribedArgument {
+  /// Reads what an option was given.
+  ///
+  /// - Throws: `ValidationError` that tells the form.
+  static func read(_ text: String) throws -> Self {
+    guard let value = Self(argument: text) else { throw ValidationError("expected \(form)") }
+    return value
+  }
+}
+
+extension TimeSpan: DescribedArgument {
+  static let form = "a time such as 500ms, 30s, 5m or 1h; a number alone is seconds"
+}
 
 /// A number of bytes on the command line: `1048576`, `1024K`, `512M`, `1G`.
-struct ByteCount: ExpressibleByArgument, Sendable {
+struct ByteCount: DescribedArgument, Sendable {
+  static let form = "a number of bytes such as 1048576, 1024K, 512M or 1G"
+
   let bytes: Int
 
   init(_ bytes: Int) { self.bytes = bytes }

@@ -7,15 +7,18 @@ struct Check: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Connect to each endpoint, and say what works and what does not.",
     discussion: """
-      Nothing is written to etcd. The exit code is 0 where everything works, else 1. Flags may stand in the environment, \
-      as those of serve.
+      All endpoints are looked at at once. Nothing is written to etcd. The exit code is 0 where everything works, else 1. \
+      Flags may stand in the environment, as those of serve.
       """)
 
-  @OptionGroup var endpoints: EndpointOptions
-  @OptionGroup var identity: IdentityOptions
+  @OptionGroup(title: "etcd") var endpoints: EndpointOptions
+  @OptionGroup(title: "etcd") var identity: IdentityOptions
   @OptionGroup(title: "TLS to etcd") var tls: UpstreamTLSOptions
 
-  @Option(help: "How long a connection may take; other steps take twice as long at most. (default: 5s)")
+  @Option(
+    help: ArgumentHelp(
+      "How long a connection may take; other steps take twice as long at most. (default: 5s)", valueName: "time"),
+    transform: TimeSpan.read)
   var dialTimeout: TimeSpan?
 
   func run() async throws {
@@ -26,24 +29,53 @@ struct Check: AsyncParsableCommand {
     // The files are at fault whatever the endpoints are.
     if let configuration { _ = try ClientTLS.make(configuration, logger: .silent) }
     let identity = try identity.credentials(environment)
+    let endpoints = try endpoints.source().read()
     var clusters: Set<UInt64> = []
-    var isWell = true
-    for endpoint in try endpoints.source().read() {
+    var failed = 0
+    for await (endpoint, findings, cluster) in Self.looks(at: endpoints, configuration, identity, patience) {
       say("\(endpoint)")
-      var check = EndpointCheck(
-        endpoint, tls: configuration, identity: identity, patience: .milliseconds(Int64(patience.milliseconds)))
-      for finding in await check.run() {
-        say("  \(finding)")
-        if finding.verdict == .bad { isWell = false }
-      }
-      if let cluster = check.cluster { clusters.insert(cluster) }
+      for finding in findings { say("  \(finding)") }
+      if findings.contains(where: { $0.verdict == .bad }) { failed += 1 }
+      if let cluster { clusters.insert(cluster) }
     }
     if clusters.count > 1 {
-      isWell = false
       let names = clusters.map { String($0, radix: 16) }.sorted().joined(separator: ", ")
       say("FAIL  these are members of \(clusters.count) clusters: \(names)")
     }
-    if !isWell { throw ExitCode(1) }
+    if failed > 0 { say("\(failed) of \(endpoints.count) endpoints failed") }
+    if failed > 0 || clusters.count > 1 { throw ExitCode(1) }
+  }
+
+  private typealias Look = (endpoint: Endpoint, findings: [EndpointCheck.Finding], cluster: UInt64?)
+
+  /// Looks at all endpoints at once, and tells what it has seen in their order, each as soon as that allows.
+  private static func looks(
+    at endpoints: [Endpoint], _ tls: TLSConfiguration?, _ identity: BasicCredentials?, _ patience: TimeSpan
+  ) -> AsyncStream<Look> {
+    AsyncStream { stream in
+      Task {
+        await withTaskGroup(of: (Int, Look).self) { group in
+          for (index, endpoint) in endpoints.enumerated() {
+            group.addTask {
+              var check = EndpointCheck(
+                endpoint, tls: tls, identity: identity, patience: .milliseconds(Int64(clamping: patience.milliseconds)))
+              let findings = await check.run()
+              return (index, (endpoint, findings, check.cluster))
+            }
+          }
+          var seen: [Int: Look] = [:]
+          var next = 0
+          for await (index, look) in group {
+            seen[index] = look
+            while let look = seen.removeValue(forKey: next) {
+              stream.yield(look)
+              next += 1
+            }
+          }
+        }
+        stream.finish()
+      }
+    }
   }
 }
 

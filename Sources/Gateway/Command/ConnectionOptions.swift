@@ -13,13 +13,17 @@ struct ConnectionOptions: ParsableArguments {
       """)
   var maxConnectionsPerAddress: Int?
 
-  @Option(help: "When to close a connection without a request or without progress. (default: 2m)")
+  @Option(
+    help: ArgumentHelp(
+      "When to close a connection without a request or without progress. (default: 2m)", valueName: "time"),
+    transform: TimeSpan.read)
   var idleTimeout: TimeSpan?
 
   @Option(
-    help: """
+    help: ArgumentHelp(
+      """
       How long the head of a request may take from its first byte on, whatever trickles in, before 408. (default: 10s)
-      """)
+      """, valueName: "time"), transform: TimeSpan.read)
   var headerTimeout: TimeSpan?
 
   @Option(

@@ -10,37 +10,27 @@ struct Dev: ServingCommand {
     abstract: "Start an etcd of its own and serve it: nothing else is needed to try things out.",
     discussion: "The etcd listens on free ports of the loopback interface and ends with the gateway.")
 
-  @Option(help: "Where etcd keeps its data. (default: a temporary folder, removed at exit)")
-  var dataDir: String?
-
-  @Option(help: "The etcd program. (default: the etcd found in PATH)")
-  var etcd: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "Turns authentication on, with a user root that has this password.", valueName: "root-password"))
-  var auth: String?
-
-  @OptionGroup var listener: ListenerOptions
-
-  @OptionGroup var identity: IdentityOptions
-
-  @OptionGroup var access: AccessOptions
-
-  @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
-
+  @OptionGroup(title: "The etcd") var child: ChildOptions
+  @OptionGroup(title: "Where to listen") var listener: ListenerOptions
+  @OptionGroup(title: "Who may ask for what") var identity: IdentityOptions
+  @OptionGroup(title: "Who may ask for what") var access: AccessOptions
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
-
-  @OptionGroup var options: ServeOptions
-
+  @OptionGroup(title: "Times at etcd") var members: MemberOptions
+  @OptionGroup(title: "Requests") var requests: RequestOptions
+  @OptionGroup(title: "Streams and watches") var streams: StreamOptions
+  @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
+  @OptionGroup(title: "Logins") var logins: LoginOptions
+  @OptionGroup(title: "Web pages") var pages: PageOptions
+  @OptionGroup(title: "The process") var process: ProcessOptions
   @OptionGroup(title: "Logs") var logs: LogOptions
 
   func run() async throws {
     let environment = CommandEnvironment()
     var configuration = try ServeConfiguration(self, endpoints: [])
-    let auth = auth ?? environment["auth"]
+    let auth = child.auth ?? environment["auth"]
     let etcd = try EtcdChild.start(
-      program: etcd ?? environment["etcd"] ?? "etcd", dataDirectory: dataDir ?? environment["data-dir"])
+      program: child.etcd ?? environment["etcd"] ?? "etcd",
+      dataDirectory: child.dataDir ?? environment["data-dir"])
     do {
       configuration.settings.endpoints = [etcd.endpoint]
       let version = try await DevSetup(endpoint: etcd.endpoint).run(rootPassword: auth, child: etcd)
@@ -68,4 +58,18 @@ struct Dev: ServingCommand {
         curl \(user)-X DELETE \(url)/keys/greeting
       """
   }
+}
+
+/// The flags about the etcd that `dev` starts.
+struct ChildOptions: ParsableArguments {
+  @Option(help: "Where etcd keeps its data. (default: a temporary folder, removed at exit)")
+  var dataDir: String?
+
+  @Option(help: "The etcd program. (default: the etcd found in PATH)")
+  var etcd: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Turns authentication on, with a user root that has this password.", valueName: "root-password"))
+  var auth: String?
 }

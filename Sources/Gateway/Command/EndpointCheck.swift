@@ -59,9 +59,9 @@ struct EndpointCheck {
     configuration.dialTimeout = patience
     // Why there is no connection is known only once there could have been one.
     configuration.requestTimeout = patience * 2
-    let client = try EtcdClient(configuration)
-    defer { client.close() }
-    return try await body(client)
+    configuration.waitsForReady = false
+    // Not closed, which would have one of Swift's few threads wait for a name that is being resolved.
+    return try await body(EtcdClient(configuration))
   }
 
   /// Makes a call that each member answers by itself.

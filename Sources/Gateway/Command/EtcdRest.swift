@@ -1,22 +1,118 @@
 import ArgumentParser
+import Glibc
 
 /// The command line.
 @main
 struct EtcdRest: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "etcd-rest",
-    abstract: "A REST/JSON front door for etcd v3.",
+    abstract: "A REST/JSON front door for etcd v3, and a small client of it.",
     discussion: """
-      Serves etcd's v3 API over HTTP/1.1 and JSON, with a user name and password where etcd has \
-      authentication on:
+      It serves etcd over HTTP/1.1 and JSON, with a user name and a password where etcd has authentication on:
 
         etcd-rest serve --endpoints http://127.0.0.1:2379
-        curl -u root:PASSWORD http://127.0.0.1:8379/v3/kv/range -d '{"key":"Zm9v"}'
+        curl -u root:PASSWORD -X PUT -d hello http://127.0.0.1:8379/keys/greeting
+        curl -u root:PASSWORD http://127.0.0.1:8379/keys/greeting
 
-      Keys and values are base64. To try it without an etcd of your own: etcd-rest dev
+      To try it without an etcd of your own: etcd-rest dev. Every call is described, and can be made, at \
+      http://127.0.0.1:8379/docs.
+
+      get, put, del, watch, lease and lock speak to etcd itself, and need no gateway:
+
+        etcd-rest get --endpoints http://127.0.0.1:2379 --user root:PASSWORD greeting
       """,
-    version: EtcdRest.version,
-    subcommands: [Serve.self, Dev.self, Check.self, OpenAPI.self])
+    version: "\(version) (\(platform))",
+    groupedSubcommands: [
+      CommandGroup(name: "Gateway", subcommands: [Serve.self, Dev.self, Check.self, OpenAPI.self]),
+      CommandGroup(name: "Client", subcommands: clientCommands),
+    ])
+
+  /// Those that speak to etcd without a gateway.
+  static let clientCommands: [any ParsableCommand.Type] = [
+    Get.self, Put.self, Delete.self, Watch.self, LeaseCommand.self, Lock.self,
+  ]
 
   static let version = "0.1.0"
+
+  /// What the program was built for.
+  private static var platform: String {
+    #if arch(x86_64)
+      "Linux x86_64"
+    #elseif arch(arm64)
+      "Linux aarch64"
+    #else
+      "Linux"
+    #endif
+  }
+
+  /// Runs the command that the arguments name.
+  ///
+  /// ArgumentParser's own shows the usage of the whole program when a subcommand finds fault with what it was given.
+  static func main() async {
+    do {
+      try checkEncoding()
+      var command = try parseAsRoot()
+      do {
+        if var command = command as? any AsyncParsableCommand {
+          try await command.run()
+        } else {
+          try command.run()
+        }
+      } catch let error as ValidationError {
+        end(error, in: type(of: command))
+      }
+    } catch {
+      exit(withError: error)
+    }
+  }
+
+  private static func end(_ error: ValidationError, in command: any ParsableCommand.Type) -> Never {
+    let usage = usageString(for: command)
+    // `etcd-rest lease grant` of `etcd-rest lease grant [<options>] <ttl>`.
+    let words = usage.split(separator: " ").prefix { $0.first?.isLetter == true }
+    complain(
+      "Error: \(error.message)\nUsage: \(usage)\n  See '\(words.joined(separator: " ")) --help' for more information.")
+    Glibc.exit(ExitCode.validationFailure.rawValue)
+  }
+
+  /// Swift's arguments have U+FFFD where a byte is not UTF-8: another key would be read or written.
+  private static func checkEncoding() throws {
+    for index in 0..<Int(CommandLine.argc) {
+      guard let argument = CommandLine.unsafeArgv[index] else { continue }
+      guard String(validatingCString: argument) != nil else {
+        throw ValidationError("argument \(index) is not UTF-8; a value that is not can come from standard input")
+      }
+    }
+  }
+}
+
+/// Why a command has failed, in one line.
+struct CommandFailure: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
+/// Writes a line to standard output at once, even where that is a pipe.
+func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
+
+/// Writes a line to standard error.
+func complain(_ line: String) { write(line + "\n", to: STDERR_FILENO) }
+
+private func write(_ text: String, to descriptor: Int32) {
+  var text = text
+  try? text.withUTF8 { try write(all: UnsafeRawBufferPointer($0), to: descriptor) }
+}
+
+/// Writes all of `bytes`.
+///
+/// - Throws: ``CommandFailure`` where that fails, as on a full disk.
+func write(all bytes: UnsafeRawBufferPointer, to descriptor: Int32 = STDOUT_FILENO) throws(CommandFailure) {
+  var rest = bytes[...]
+  while let start = UnsafeRawBufferPointer(rebasing: rest).baseAddress, !rest.isEmpty {
+    let count = Glibc.write(descriptor, start, rest.count)
+    if count < 0 && errno == EINTR { continue }
+    guard count >= 0 else { throw CommandFailure("standard output: \(String(cString: strerror(errno)))") }
+    rest = rest.dropFirst(count)
+  }
 }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import FoundationEssentials
 import Glibc
 import GrpcBridge
 
@@ -7,20 +8,47 @@ struct IdentityOptions: ParsableArguments {
   @Option(
     name: [.long, .customLong("username")],
     help: ArgumentHelp(
-      "Who makes requests that come without credentials. By default nobody does. Without a password it is read from "
+      "The user at etcd: with serve and dev who makes the requests that come without credentials, else who makes the "
+        + "calls. By default nobody does. Without a password here it is that of --password-file or of "
         + "ETCD_REST_PASSWORD, or asked for on the terminal.", valueName: "name[:password]"))
   var user: String?
 
+  @Option(
+    help: ArgumentHelp("A file with the password of --user in its first line.", valueName: "file"),
+    completion: .file())
+  var passwordFile: String?
+
   /// - Throws: `ValidationError` where the name or the password is missing.
   func credentials(_ environment: CommandEnvironment) throws -> BasicCredentials? {
-    guard let text = user ?? environment["user"] ?? environment["username"] else { return nil }
+    let file = passwordFile ?? environment["password-file"]
+    guard let text = user ?? environment["user"] ?? environment["username"] else {
+      guard file == nil else { throw ValidationError("--password-file needs --user") }
+      return nil
+    }
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
     guard !parts[0].isEmpty else { throw ValidationError("--user needs a name, as in NAME:PASSWORD") }
-    if parts.count == 2 { return BasicCredentials(user: parts[0], password: parts[1]) }
+    if parts.count == 2 {
+      guard file == nil else { throw ValidationError("--user has a password, and so has --password-file: give one") }
+      return BasicCredentials(user: parts[0], password: parts[1])
+    }
+    if let file { return BasicCredentials(user: parts[0], password: try Self.password(in: file)) }
     if let password = environment["password"] { return BasicCredentials(user: parts[0], password: password) }
     guard isatty(STDIN_FILENO) == 1, let typed = getpass("Password of \(parts[0]): ") else {
-      throw ValidationError("--user has no password: give NAME:PASSWORD, or set ETCD_REST_PASSWORD")
+      throw ValidationError(
+        "--user has no password: give NAME:PASSWORD or --password-file FILE, or set ETCD_REST_PASSWORD")
     }
     return BasicCredentials(user: parts[0], password: String(cString: typed))
+  }
+
+  /// The first line of a file, whatever ends it.
+  private static func password(in file: String) throws -> String {
+    guard let data = try? Data(contentsOf: URL(filePath: file)) else {
+      throw ValidationError("--password-file: \(file) cannot be read")
+    }
+    let line = data.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
+    guard !line.isEmpty, let password = String(validating: line, as: UTF8.self) else {
+      throw ValidationError("--password-file: there is no password in \(file)")
+    }
+    return password
   }
 }

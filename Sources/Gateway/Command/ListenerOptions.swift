@@ -31,7 +31,9 @@ struct ListenerOptions: ParsableArguments {
   @Option(help: "The least version of TLS that clients may speak: 1.2 or 1.3. (default: 1.2)")
   var listenTlsMinVersion: MinimumTLSVersion?
 
-  @Option(help: "How long a client's TLS handshake may take. (default: 10s)")
+  @Option(
+    help: ArgumentHelp("How long a client's TLS handshake may take. (default: 10s)", valueName: "time"),
+    transform: TimeSpan.read)
   var handshakeTimeout: TimeSpan?
 
   /// Where to listen.

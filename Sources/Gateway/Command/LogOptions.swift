@@ -15,7 +15,9 @@ struct LogOptions: ParsableArguments {
         + "these and what takes longer than --slow-request; or all. (default: off)", valueName: "off|errors|slow|all"))
   var accessLog: AccessLog.Level?
 
-  @Option(help: "From when on a request is slow, for --access-log. (default: 500ms)")
+  @Option(
+    help: ArgumentHelp("From when on a request is slow, for --access-log. (default: 500ms)", valueName: "time"),
+    transform: TimeSpan.read)
   var slowRequest: TimeSpan?
 
   /// Where messages go.

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 
 /// `etcd-rest openapi`.
 struct OpenAPI: ParsableCommand {
@@ -12,15 +11,7 @@ struct OpenAPI: ParsableCommand {
 
   func run() throws {
     let document = OpenAPIDocument.make(try RouteTable(), format)
-    try document.withUnsafeBytes { bytes in
-      var rest = bytes[...]
-      while !rest.isEmpty {
-        let count = write(STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress!, rest.count)
-        if count < 0 && errno == EINTR { continue }
-        guard count >= 0 else { throw ValidationError("standard output: \(String(cString: strerror(errno)))") }
-        rest = rest.dropFirst(count)
-      }
-    }
+    try document.withUnsafeBytes { bytes throws(CommandFailure) in try write(all: bytes) }
   }
 }
 

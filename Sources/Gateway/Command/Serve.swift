@@ -14,41 +14,44 @@ struct Serve: ServingCommand {
       30s, 500ms, 5m or 1h.
       """)
 
-  @OptionGroup var endpoints: EndpointOptions
-
-  @Option(
-    help: """
-      How often to ask the cluster for its members, which then take the place of the endpoints; etcd with authentication \
-      may tell them to --user only. (default: never)
-      """)
-  var autoSyncInterval: TimeSpan?
-
-  @OptionGroup var listener: ListenerOptions
-
-  @OptionGroup var identity: IdentityOptions
-
-  @OptionGroup var access: AccessOptions
-
-  @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
-
+  @OptionGroup(title: "etcd") var endpoints: EndpointOptions
+  @OptionGroup(title: "etcd") var sync: SyncOptions
+  @OptionGroup(title: "Where to listen") var listener: ListenerOptions
+  @OptionGroup(title: "Who may ask for what") var identity: IdentityOptions
+  @OptionGroup(title: "Who may ask for what") var access: AccessOptions
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
-
-  @OptionGroup var options: ServeOptions
-
+  @OptionGroup(title: "Times at etcd") var members: MemberOptions
+  @OptionGroup(title: "Requests") var requests: RequestOptions
+  @OptionGroup(title: "Streams and watches") var streams: StreamOptions
+  @OptionGroup(title: "Connections of clients") var connections: ConnectionOptions
+  @OptionGroup(title: "Logins") var logins: LoginOptions
+  @OptionGroup(title: "Web pages") var pages: PageOptions
+  @OptionGroup(title: "The process") var process: ProcessOptions
   @OptionGroup(title: "Logs") var logs: LogOptions
 
   func run() async throws {
     let source = try endpoints.source()
     let configuration = try ServeConfiguration(self, endpoints: source.read())
     let gateway = try GatewayService(
-      configuration, renewal: .init(source: source, syncInterval: syncInterval()), reloadsOnHangup: true)
+      configuration, renewal: .init(source: source, syncInterval: sync.interval()), reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
   }
+}
+
+/// The flag that has the cluster's own members take the endpoints' place.
+struct SyncOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      """
+      How often to ask the cluster for its members, which then take the place of the endpoints; etcd with authentication \
+      may tell them to --user only. (default: never)
+      """, valueName: "time"), transform: TimeSpan.read)
+  var autoSyncInterval: TimeSpan?
 
   /// How often to ask for the members, in milliseconds; nil for never.
   ///
   /// - Throws: `ValidationError` with one line that names the fault.
-  private func syncInterval() throws -> UInt64? {
+  func interval() throws -> UInt64? {
     let never = TimeSpan(milliseconds: 0)
     let span = try CommandEnvironment().value(autoSyncInterval, "auto-sync-interval", default: never)
     guard span.milliseconds != 0 else { return nil }
@@ -85,12 +88,6 @@ func runServices(
     configuration: ServiceGroupConfiguration(
       services: services, gracefulShutdownSignals: signals, logger: quiet)
   ).run()
-}
-
-/// Writes a line to standard output at once, even where that is a pipe.
-func say(_ line: String) {
-  let bytes = Array((line + "\n").utf8)
-  _ = write(STDOUT_FILENO, bytes, bytes.count)
 }
 
 /// Raises the limit on open descriptors as far as it goes, lets writes to a closed pipe fail instead of killing the

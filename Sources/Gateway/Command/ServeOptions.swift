@@ -13,24 +13,19 @@ protocol ServingCommand: AsyncParsableCommand {
   var listener: ListenerOptions { get }
   var identity: IdentityOptions { get }
   var access: AccessOptions { get }
-  var connections: ConnectionOptions { get }
   var upstreamTLS: UpstreamTLSOptions { get }
-  var options: ServeOptions { get }
+  var members: MemberOptions { get }
+  var requests: RequestOptions { get }
+  var streams: StreamOptions { get }
+  var connections: ConnectionOptions { get }
+  var logins: LoginOptions { get }
+  var pages: PageOptions { get }
+  var process: ProcessOptions { get }
   var logs: LogOptions { get }
 }
 
-/// The flags that say how to serve and are in no other group.
-struct ServeOptions: ParsableArguments {
-  @Option(
-    help: """
-      How many reads of single keys, of the same user, may go to etcd in one transaction, up to etcd's --max-txn-ops; \
-      with 1 each is a call of its own. (default: 64)
-      """)
-  var maxBatch: Int?
-
-  @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
-  var shards: Int?
-
+/// The flags that bound requests.
+struct RequestOptions: ParsableArguments {
   @Option(help: "The largest request body, in bytes. (default: 2883584)")
   var maxRequestBytes: Int?
 
@@ -48,13 +43,17 @@ struct ServeOptions: ParsableArguments {
   var maxHeaderBytes: Int?
 
   @Option(
-    help: """
+    help: ArgumentHelp(
+      """
       How many bytes may be kept for clients, all of them together: unfinished request bodies, answers that wait to be \
       read, WebSocket messages, watches; as 512M or 1G, too. (default: a quarter of what the machine or control group has, \
       from 64M to 1G)
-      """)
+      """, valueName: "bytes"), transform: ByteCount.read)
   var maxMemory: ByteCount?
+}
 
+/// The flags that bound streams and watches.
+struct StreamOptions: ParsableArguments {
   @Option(help: "How many streams may be open, WebSockets included. (default: 20000)")
   var maxStreams: Int?
 
@@ -64,43 +63,17 @@ struct ServeOptions: ParsableArguments {
   @Option(help: "How many bytes of a stream may wait for its client before etcd is held back. (default: 262144)")
   var streamBacklog: Int?
 
-  @Option(help: "When to cut a stream whose client takes nothing though there is something to take. (default: 1m)")
+  @Option(
+    help: ArgumentHelp(
+      "When to cut a stream whose client takes nothing though there is something to take. (default: 1m)",
+      valueName: "time"), transform: TimeSpan.read)
   var stallTimeout: TimeSpan?
 
-  @Option(help: "How long to wait for a connection to etcd, then 503. (default: 2s)")
-  var dialTimeout: TimeSpan?
-
   @Option(
-    help: """
-      When to ask a member for a sign of life that has streams, owes no answer and is silent; at least 6s, as etcd ends \
-      connections that ask more often than every 5s. (default: 10s)
-      """)
-  var keepaliveTime: TimeSpan?
-
-  @Option(
-    help: """
-      How long a member's sign of life may take before its connection is given up: writes that wait there are answered \
-      503 then, and may have been executed. (default: 5s)
-      """)
-  var keepaliveTimeout: TimeSpan?
-
-  @Option(
-    help: """
-      How long a member that owes answers may be silent before it is asked for a sign of life; after as long again \
-      calls go to other members, and reads that wait at this one with them. (default: 1s)
-      """)
-  var suspectAfter: TimeSpan?
-
-  @Option(help: "How long a call may take, unless its client says otherwise. Lock and campaign wait on. (default: 30s)")
-  var requestTimeout: TimeSpan?
-
-  @Option(help: "The most a client may ask for by Grpc-Timeout or Request-Timeout. (default: 10m)")
-  var maxRequestTimeout: TimeSpan?
-
-  @Option(
-    help: """
+    help: ArgumentHelp(
+      """
       How often to ask etcd how far it is, so that a watch without events can go on after any compaction. (default: 1m)
-      """)
+      """, valueName: "time"), transform: TimeSpan.read)
   var watchProgressInterval: TimeSpan?
 
   @Option(help: "How many watches a client may have on one stream. (default: 1000)")
@@ -111,23 +84,54 @@ struct ServeOptions: ParsableArguments {
       How many bytes the watches of a client may take on one stream: their keys, and 512 for each. (default: 4194304)
       """)
   var maxWatchBytes: Int?
+}
 
-  @Option(help: "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)")
-  var shutdownTimeout: TimeSpan?
+/// The flags that say how long to wait for etcd's members.
+struct MemberOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp("How long to wait for a connection to etcd, then 503. (default: 2s)", valueName: "time"),
+    transform: TimeSpan.read)
+  var dialTimeout: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
-      "The origins whose pages may read answers and open WebSockets, besides the gateway's own, as https://HOST[:PORT]; "
-        + "several are separated by commas. * allows every origin, but without Basic credentials. (default: none)",
-      valueName: "origin,..."))
-  var cors: AllowedOrigins?
+      """
+      How long a member that owes answers may be silent before it is asked for a sign of life; after as long again \
+      calls go to other members, and reads that wait at this one with them. (default: 1s)
+      """, valueName: "time"), transform: TimeSpan.read)
+  var suspectAfter: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
-      "The page /docs: on, off, or the folder its files are in. (default: on, from ../share/etcd-rest/docs beside the "
-        + "program)", valueName: "on|off|dir"))
-  var docs: DocsOption?
+      """
+      When to ask a member for a sign of life that has streams, owes no answer and is silent; at least 6s, as etcd ends \
+      connections that ask more often than every 5s. (default: 10s)
+      """, valueName: "time"), transform: TimeSpan.read)
+  var keepaliveTime: TimeSpan?
 
+  @Option(
+    help: ArgumentHelp(
+      """
+      How long a member's sign of life may take before its connection is given up: writes that wait there are answered \
+      503 then, and may have been executed. (default: 5s)
+      """, valueName: "time"), transform: TimeSpan.read)
+  var keepaliveTimeout: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "How long a call may take, unless its client says otherwise. Lock and campaign wait on. (default: 30s)",
+      valueName: "time"), transform: TimeSpan.read)
+  var requestTimeout: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "The most a client may ask for by Grpc-Timeout or Request-Timeout. (default: 10m)", valueName: "time"),
+    transform: TimeSpan.read)
+  var maxRequestTimeout: TimeSpan?
+}
+
+/// The flags that bound logins at etcd.
+struct LoginOptions: ParsableArguments {
   @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
   var maxLogins: Int?
 
@@ -142,34 +146,42 @@ struct ServeOptions: ParsableArguments {
   var maxTokens: Int?
 }
 
-/// The environment, under the names of the flags: `--dial-timeout` is `ETCD_REST_DIAL_TIMEOUT`.
-struct CommandEnvironment {
-  private let config = ConfigReader(provider: EnvironmentVariablesProvider()).scoped(to: "etcd.rest")
+/// The flags about web pages.
+struct PageOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "The origins whose pages may read answers and open WebSockets, besides the gateway's own, as https://HOST[:PORT]; "
+        + "several are separated by commas. * allows every origin, but without Basic credentials. (default: none)",
+      valueName: "origin,..."))
+  var cors: AllowedOrigins?
 
-  /// The value of a flag: as given, else from the environment, else the default.
-  ///
-  /// - Throws: `ValidationError` where the environment has what the flag does not take.
-  func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String, default standard: Value) throws -> Value {
-    if let given { return given }
-    guard let text = self[flag] else { return standard }
-    guard let value = Value(argument: text) else {
-      let name = "ETCD_REST_" + flag.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
-      throw ValidationError("\(name): '\(text)' is not a value that --\(flag) takes")
-    }
-    return value
-  }
-
-  /// Whether a flag without a value was given, here or, as `true` or `false`, in the environment.
-  ///
-  /// - Throws: `ValidationError` where the environment has something else.
-  func flag(_ given: Bool, _ flag: String) throws -> Bool {
-    try value(given ? true : nil, flag, default: false)
-  }
-
-  subscript(flag: String) -> String? { config.string(forKey: ConfigKey(stringLiteral: flag)) }
+  @Option(
+    help: ArgumentHelp(
+      "The page /docs: on, off, or the folder its files are in. (default: on, from ../share/etcd-rest/docs beside the "
+        + "program)", valueName: "on|off|dir"))
+  var docs: DocsOption?
 }
 
-/// What the flags and the environment come to.
+/// The flags about the process.
+struct ProcessOptions: ParsableArguments {
+  @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
+  var shards: Int?
+
+  @Option(
+    help: """
+      How many reads of single keys, of the same user, may go to etcd in one transaction, up to etcd's --max-txn-ops; \
+      with 1 each is a call of its own. (default: 64)
+      """)
+  var maxBatch: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)",
+      valueName: "time"), transform: TimeSpan.read)
+  var shutdownTimeout: TimeSpan?
+}
+
+/// What the flags and the environment of a command that serves come to.
 struct ServeConfiguration {
   let listen: [ListenAddress]
   let tls: TLSSettings?
@@ -181,7 +193,6 @@ struct ServeConfiguration {
 
   /// - Throws: `ValidationError` with one line that names the flag and what it takes.
   init(_ command: some ServingCommand, endpoints: [Endpoint]) throws {
-    let options = command.options
     let environment = CommandEnvironment()
     func number(_ given: Int?, _ flag: String, default standard: Int, in range: ClosedRange<Int>) throws -> Int {
       try environment.number(given, flag, default: standard, in: range)
@@ -196,64 +207,70 @@ struct ServeConfiguration {
     listen = try command.listener.addresses(environment) + admin
     tls = try command.listener.tls(for: listen, environment)
     shards = try number(
-      options.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
+      command.process.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
     var settings = GatewaySettings(endpoints: endpoints)
     settings.http.requestBytes = try number(
-      options.maxRequestBytes, "max-request-bytes", default: settings.http.requestBytes, in: 1...(1 << 30))
+      command.requests.maxRequestBytes, "max-request-bytes", default: settings.http.requestBytes, in: 1...(1 << 30))
     settings.http.valueBytes = try number(
-      options.maxValueBytes, "max-value-bytes", default: settings.http.valueBytes, in: 1...(1 << 30))
+      command.requests.maxValueBytes, "max-value-bytes", default: settings.http.valueBytes, in: 1...(1 << 30))
     settings.maxTransactionOperations = try number(
-      options.maxTxnOps, "max-txn-ops", default: settings.maxTransactionOperations, in: 1...1_000_000)
+      command.requests.maxTxnOps, "max-txn-ops", default: settings.maxTransactionOperations, in: 1...1_000_000)
     settings.http.headerBytes = try number(
-      options.maxHeaderBytes, "max-header-bytes", default: settings.http.headerBytes, in: 256...(24 << 10))
+      command.requests.maxHeaderBytes, "max-header-bytes", default: settings.http.headerBytes, in: 256...(24 << 10))
     settings.hasAdminListener = !admin.isEmpty
     settings.http.proxies = try command.access.proxies(environment, listen: listen)
     try command.connections.apply(to: &settings.http, shards: shards, environment)
     settings.memoryBytes = try environment.value(
-      options.maxMemory, "max-memory", default: ByteCount(MachineMemory.budget)
+      command.requests.maxMemory, "max-memory", default: ByteCount(MachineMemory.budget)
     ).bytes
     guard settings.memoryBytes >= 1 << 20 else { throw ValidationError("--max-memory must be at least 1M") }
     settings.streams = StreamLimits(
-      most: try number(options.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
-      maxNew: try number(options.maxNewWebsockets, "max-new-websockets", default: 1000, in: 1...1_000_000),
-      backlog: try number(options.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),
-      stallTimeout: try time(options.stallTimeout, "stall-timeout", default: 60))
+      most: try number(command.streams.maxStreams, "max-streams", default: 20_000, in: 1...1_000_000),
+      maxNew: try number(command.streams.maxNewWebsockets, "max-new-websockets", default: 1000, in: 1...1_000_000),
+      backlog: try number(command.streams.streamBacklog, "stream-backlog", default: 256 << 10, in: 1...(1 << 30)),
+      stallTimeout: try time(command.streams.stallTimeout, "stall-timeout", default: 60))
     settings.http.tls = TLSTerminations.Limits(
       handshake: try time(command.listener.handshakeTimeout, "handshake-timeout", default: 10),
       stall: settings.streams.stallTimeout)
-    settings.bridge.channel.dialTimeout = try time(options.dialTimeout, "dial-timeout", default: 2)
+    settings.bridge.channel.dialTimeout = try time(command.members.dialTimeout, "dial-timeout", default: 2)
+    // A client is better off with an answer: it knows whether to wait.
+    settings.bridge.channel.waitsForReady = false
     settings.bridge.channel.keepaliveTime = try time(
-      options.keepaliveTime, "keepalive-time", default: 10, atLeast: 6)
-    settings.bridge.channel.keepaliveTimeout = try time(options.keepaliveTimeout, "keepalive-timeout", default: 5)
-    settings.bridge.channel.suspectAfter = try time(options.suspectAfter, "suspect-after", default: 1)
+      command.members.keepaliveTime, "keepalive-time", default: 10, atLeast: 6)
+    settings.bridge.channel.keepaliveTimeout = try time(
+      command.members.keepaliveTimeout, "keepalive-timeout", default: 5)
+    settings.bridge.channel.suspectAfter = try time(command.members.suspectAfter, "suspect-after", default: 1)
     settings.timeLimits = TimeLimits(
-      standard: try time(options.requestTimeout, "request-timeout", default: 30),
-      most: try time(options.maxRequestTimeout, "max-request-timeout", default: 600))
+      standard: try time(command.members.requestTimeout, "request-timeout", default: 30),
+      most: try time(command.members.maxRequestTimeout, "max-request-timeout", default: 600))
     settings.bridge.watchProgressInterval = try time(
-      options.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
-    settings.bridge.maxBatch = try number(options.maxBatch, "max-batch", default: 64, in: 1...1000)
+      command.streams.watchProgressInterval, "watch-progress-interval", default: 60, atLeast: 1)
+    settings.bridge.maxBatch = try number(command.process.maxBatch, "max-batch", default: 64, in: 1...1000)
     settings.bridge.maxWatchBytes = try number(
-      options.maxWatchBytes, "max-watch-bytes", default: 4 << 20, in: (64 << 10)...(1 << 30))
-    settings.bridge.maxWatches = try number(options.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
-    settings.origins = try environment.value(options.cors, "cors", default: AllowedOrigins())
+      command.streams.maxWatchBytes, "max-watch-bytes", default: 4 << 20, in: (64 << 10)...(1 << 30))
+    settings.bridge.maxWatches = try number(command.streams.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
+    settings.origins = try environment.value(command.pages.cors, "cors", default: AllowedOrigins())
     settings.hosts = try command.access.hosts(environment)
     settings.identity = try command.identity.credentials(environment)
 
     let logger = try command.logs.logger(environment)
     self.logger = logger
+    settings.plainAddress = listen.first { $0.isOpenInPlaintext(settings.http.proxies) }?.description
     settings.accessLog = try command.logs.accessLog(environment)
-    settings.docs = try environment.value(options.docs, "docs", default: .on).page(logger: logger)
-    settings.bridge.channel.tls = try TLSConfiguration(command.upstreamTLS, environment).map {
-      try ClientTLS.make($0, logger: logger)
-    }
+    settings.docs = try environment.value(command.pages.docs, "docs", default: .on).page(logger: logger)
+    let upstreamTLS = try TLSConfiguration(command.upstreamTLS, environment)
+    settings.bridge.channel.tls = try upstreamTLS.map { try ClientTLS.make($0, logger: logger) }
 
     var logins = Authenticator.Configuration()
-    logins.maxConcurrentLogins = try number(options.maxLogins, "max-logins", default: 4, in: 1...1000)
-    logins.maxFailures = try number(options.maxLoginFailures, "max-login-failures", default: 10, in: 1...1_000_000)
-    logins.maxTokens = try number(options.maxTokens, "max-tokens", default: 10_000, in: 1...10_000_000)
+    logins.maxConcurrentLogins = try number(command.logins.maxLogins, "max-logins", default: 4, in: 1...1000)
+    logins.maxFailures = try number(
+      command.logins.maxLoginFailures, "max-login-failures", default: 10, in: 1...1_000_000)
+    logins.maxTokens = try number(command.logins.maxTokens, "max-tokens", default: 10_000, in: 1...10_000_000)
     settings.bridge.maxTokens = logins.maxTokens
     self.logins = logins
     self.settings = settings
-    patience = try time(options.shutdownTimeout, "shutdown-timeout", default: 10)
+    patience = try time(command.process.shutdownTimeout, "shutdown-timeout", default: 10)
+    CommandEnvironment.warnOfUnknownVariables(logger)
+    warnOfExposure(upstreamTLS)
   }
 }

@@ -22,9 +22,7 @@ struct KeyEventWriter: ~Copyable {
     try read(event.bytes)
     if isDeletion {
       output.append("{\"type\":\"delete\",")
-      KeyValueFields.append(fields.key, "\"key\":", "\"key_base64\":", to: &output)
-      output.append(",\"mod_revision\":")
-      output.append(decimal: fields.modRevision)
+      fields.appendDeletion(to: &output)
     } else {
       output.append("{\"type\":\"put\",")
       fields.appendMembers(to: &output)

@@ -1,3 +1,4 @@
+import GrpcBridge
 import ProtobufWire
 import Transcoding
 
@@ -16,6 +17,17 @@ struct KeyValueFields: ~Copyable {
 
   /// - Parameter memory: where what comes is counted; nil for what is counted already.
   init(_ memory: MemoryAccount?) { kept = memory.map { KeptBytes($0) } }
+
+  /// A key as the client's library has it.
+  init(_ keyValue: KeyValue) {
+    kept = nil
+    key.append(keyValue.key)
+    value.append(keyValue.value)
+    createRevision = keyValue.createRevision
+    modRevision = keyValue.modRevision
+    version = keyValue.version
+    lease = keyValue.lease?.rawValue ?? 0
+  }
 
   private var count: Int { key.count + value.count }
 
@@ -107,6 +119,13 @@ struct KeyValueFields: ~Copyable {
     output.append(",\"lease\":\"")
     output.append(decimal: lease)
     output.append("\"")
+  }
+
+  /// Appends what is told of a deletion, likewise: the key, and its revision.
+  func appendDeletion(to output: inout ByteBuffer) {
+    Self.append(key, "\"key\":", "\"key_base64\":", to: &output)
+    output.append(",\"mod_revision\":")
+    output.append(decimal: modRevision)
   }
 
   /// How much JSON there is beside the key and the value, in bytes, at most.

@@ -72,6 +72,7 @@ struct CheckTests {
         "  FAIL  reached  no connection to etcd: 127.0.0.1:\(closed.port): connection refused",
         "  FAIL  reached  etcd did not answer within 4000 ms",
         "  FAIL  reached  no connection to etcd: nowhere.invalid:2379: the name does not resolve",
+        "3 of 3 endpoints failed",
       ])
   }
 

@@ -2,13 +2,17 @@ import Foundation
 import TestSupport
 import Testing
 
+@testable import Gateway
+
 /// The command line of `etcd-rest serve`.
 @Suite(.timeLimit(.minutes(15)))
 struct CommandTests {
   @Test func helpTeaches() async throws {
     let help = try await CommandRun.etcdRest("--help")
     #expect(help.exit == .code(0))
-    for word in ["serve", "dev", "curl", "--version"] { #expect(help.output.contains(word), "\(word)") }
+    for word in ["serve", "dev", "curl", "/keys/", "/docs", "get", "lock", "--version"] {
+      #expect(help.output.contains(word), "\(word)")
+    }
     let serve = try await CommandRun.etcdRest("serve", "--help")
     #expect(serve.exit == .code(0))
     let flags = [
@@ -16,6 +20,10 @@ struct CommandTests {
       "--request-timeout", "--log-level", "ETCD_REST_", "127.0.0.1:8379", "http://127.0.0.1:2379",
     ]
     for flag in flags { #expect(serve.output.contains(flag), "\(flag)") }
+    let order = ["\n  --endpoints ", "\n  --listen ", "\n  --user", "\n  --max-memory "].map {
+      serve.output.firstRange(of: $0)?.lowerBound
+    }
+    #expect(!order.contains(nil) && order.compactMap(\.self) == order.compactMap(\.self).sorted(), "\(serve.output)")
     let dev = try await CommandRun.etcdRest("dev", "--help")
     #expect(dev.exit == .code(0))
     for flag in ["--listen", "--data-dir", "--etcd", "--auth"] { #expect(dev.output.contains(flag), "\(flag)") }
@@ -64,6 +72,93 @@ struct CommandTests {
     let standard = ["ETCD_REST_LISTEN": "127.0.0.1:0"]
     let run = try await CommandRun.etcdRest("serve", environment: standard.merging(environment) { $1 })
     run.expectRefusal(naming: environment.values.first ?? "")
+  }
+
+  @Test func anErrorShowsTheUsageOfItsCommand() async throws {
+    for (arguments, usage) in [
+      (["serve", "--endpoints", "ftp://x"], "etcd-rest serve "),
+      (["check", "--dial-timeout", "0"], "etcd-rest check "),
+      (["lease", "grant", "0"], "etcd-rest lease grant "), (["get", ""], "etcd-rest get "),
+      (["serve", "--frobnicate"], "etcd-rest serve "),
+    ] {
+      let run = try await CommandRun.etcdRest(arguments)
+      #expect(run.exit == .code(64))
+      #expect(run.errorOutput.contains("Usage: \(usage)"), "\(run.errorOutput)")
+      #expect(run.errorOutput.contains("'\(usage)--help'"), "\(run.errorOutput)")
+    }
+  }
+
+  @Test func timesAndSizesSayWhatTheyTake() async throws {
+    for arguments in [
+      ["serve", "--dial-timeout", "soon"], ["lease", "grant", "soon"], ["get", "--command-timeout", "x"],
+    ] {
+      try await CommandRun.etcdRest(arguments).expectRefusal(naming: "500ms, 30s, 5m or 1h")
+    }
+    try await CommandRun.etcdRest("serve", "--max-memory", "much").expectRefusal(naming: "512M")
+    let run = try await CommandRun.etcdRest("serve", environment: ["ETCD_REST_DIAL_TIMEOUT": "soon"])
+    run.expectRefusal(naming: "500ms, 30s, 5m or 1h")
+  }
+
+  @Test func variablesThatMeanNothingAreWarnedOf() throws {
+    let page = try String(contentsOfFile: "\(packageRoot)/docs/flags.md", encoding: .utf8)
+    let flags = page.split(separator: "\n").filter { $0.hasPrefix("| `--") }.flatMap { line in
+      line.split(separator: " | ")[0].matches(of: /--[a-z-]+/).map { $0.output }
+    }
+    #expect(flags.count > 50)
+    let known = flags.map { CommandEnvironment.name(of: String($0.dropFirst(2))) } + ["ETCD_REST_PASSWORD"]
+    // What Kubernetes makes of a service that is called etcd-rest, and what is none of ours.
+    let others = [
+      "ETCD_REST_SERVICE_HOST", "ETCD_REST_SERVICE_PORT_HTTP", "ETCD_REST_PORT", "ETCD_REST_PORT_8379_TCP_ADDR", "PATH",
+      "ETCDCTL_API", "ETCD_RESTORE",
+    ]
+    #expect(CommandEnvironment.warnings(of: known + others).isEmpty)
+    #expect(
+      CommandEnvironment.warnings(of: ["ETCD_REST_LISTN", "ETCD_REST_XXXXXXXXXXXX"]) == [
+        "the environment variable ETCD_REST_LISTN means nothing; did you mean ETCD_REST_LISTEN?",
+        "the environment variable ETCD_REST_XXXXXXXXXXXX means nothing",
+      ])
+  }
+
+  @Test func whatMayNotBeMeantIsWarnedOf() async throws {
+    let peer = try ScriptedPeer { _ in .failure(3, "etcdserver: user name is empty") }
+    let open = ["--listen", "0.0.0.0:0", "--user", "ann:annpw", "--insecure-skip-tls-verify"]
+    try await withGateway([peer.endpoint], open, environment: ["ETCD_REST_ENDPOINT": "x"]) { gateway in
+      for text in [
+        "ETCD_REST_ENDPOINT means nothing; did you mean ETCD_REST_ENDPOINTS?", "--insecure-skip-tls-verify",
+        "whoever reaches http://0.0.0.0:0 is this user to etcd, without a password user=ann",
+        "http://0.0.0.0:0 has no TLS: passwords",
+      ] {
+        try await gateway.expectLogged(text)
+      }
+      #expect(!gateway.log.contains("annpw"))
+    }
+    try await withGateway([peer.endpoint], ["--listen", "127.0.0.1:0", "--user", "ann:annpw"]) { gateway in
+      expectStatus(200, try await gateway.http.get("/readyz"))
+      #expect(!gateway.log.contains("warning"), "\(gateway.log)")
+    }
+  }
+
+  @Test func aPasswordMayBeInAFile() async throws {
+    try await withTemporaryDirectory { directory in
+      try Data("annpw\r\nnot this".utf8).write(to: URL(fileURLWithPath: "\(directory)/password"))
+      let peer = try ScriptedPeer { call in
+        guard call.path == RPCPath.authenticate else { return .put }
+        // A message with the fields name and password.
+        return call.message == [10, 3] + Array("ann".utf8) + [18, 5] + Array("annpw".utf8)
+          ? .message([18, 1, 116]) : .failure(3, "etcdserver: authentication failed, invalid user ID or password")
+      }
+      let identity = ["--user", "ann", "--password-file", "\(directory)/password"]
+      try await withGateway([peer.endpoint], identity) { gateway in
+        expectStatus(200, try await gateway.http.post("/v3/kv/put", ["key": "YQ=="]))
+      }
+      for (arguments, word) in [
+        (["--password-file", "\(directory)/password"], "--user"),
+        (["--user", "ann:x", "--password-file", "\(directory)/password"], "--password-file"),
+        (["--user", "ann", "--password-file", "\(directory)/none"], "\(directory)/none"),
+      ] {
+        try await CommandRun.etcdRest(["serve"] + arguments).expectRefusal(naming: word)
+      }
+    }
   }
 
   @Test func aPortInUseIsRefused() async throws {

@@ -1,0 +1,144 @@
+import ArgumentParser
+import GrpcBridge
+import ProtobufWire
+
+/// A command that speaks to etcd itself, with the library's client and a login of its own.
+protocol ClientCommand: AsyncParsableCommand {
+  var etcd: EndpointOptions { get }
+  var identity: IdentityOptions { get }
+  var tls: UpstreamTLSOptions { get }
+  var client: ClientOptions { get }
+
+  /// Does what the command is for.
+  func run(_ client: EtcdClient) async throws
+}
+
+extension ClientCommand {
+  func run() async throws {
+    let environment = CommandEnvironment()
+    let configuration = try EtcdClient.Configuration(self, environment)
+    do {
+      // Not closed: the end of the process is the end of its connections.
+      try await run(EtcdClient(configuration))
+    } catch let error as EtcdError {
+      throw CommandFailure(error.message)
+    }
+  }
+}
+
+/// The flags that all of them have.
+struct ClientOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "How long etcd may take for a call, a login included; watch, and lock while others have it, go on. (default: 5s)",
+      valueName: "time"), transform: TimeSpan.read)
+  var commandTimeout: TimeSpan?
+
+  @Flag(help: "Print JSON, in the form that the gateway's plain resources have (docs/plain-json.md).")
+  var json = false
+}
+
+extension EtcdClient.Configuration {
+  /// What the flags and the environment come to.
+  ///
+  /// - Throws: `ValidationError` with one line that names the flag and its fault.
+  fileprivate init(_ command: some ClientCommand, _ environment: CommandEnvironment) throws {
+    self.init(endpoints: try command.etcd.source().read().map(\.description))
+    let timeout = Duration.milliseconds(
+      Int64(clamping: try environment.time(command.client.commandTimeout, "command-timeout", default: 5)))
+    dialTimeout = timeout
+    requestTimeout = timeout
+    waitsForReady = false
+    tls = try TLSConfiguration(command.tls, environment)
+    // A file's fault is told as that of its flag.
+    if let tls { _ = try ClientTLS.make(tls, logger: .silent) }
+    if let identity = try command.identity.credentials(environment) {
+      credentials = .basic(user: identity.user, password: identity.password)
+    }
+  }
+}
+
+/// Which keys a command is about.
+struct RangeOptions: ParsableArguments {
+  @Argument(help: "The key.")
+  var key: String
+
+  @Argument(help: "The key behind the last one of a range that begins with KEY.")
+  var rangeEnd: String?
+
+  @Flag(help: "All keys that begin with KEY; all keys where that is empty.")
+  var prefix = false
+
+  @Flag(help: "KEY and all keys behind it.")
+  var fromKey = false
+
+  /// Whether it is one key, and no range.
+  var isOneKey: Bool { !prefix && !fromKey && rangeEnd == nil }
+
+  /// - Throws: `ValidationError` where the flags contradict each other.
+  func range() throws -> KeyRange {
+    guard [prefix, fromKey, rangeEnd != nil].count(where: \.self) <= 1 else {
+      throw ValidationError("--prefix, --from-key and a second key: give one of them")
+    }
+    if prefix { return .prefix(Bytes(key)) }
+    if fromKey { return .from(Bytes(key)) }
+    guard !key.isEmpty else { throw ValidationError("the key is empty; all keys are '' --prefix") }
+    return rangeEnd.map { .from(Bytes(key), upTo: Bytes($0)) } ?? .key(Bytes(key))
+  }
+}
+
+/// The ID of a lease on the command line: hexadecimal, as etcdctl has it.
+struct LeaseArgument: ExpressibleByArgument, Sendable {
+  let id: LeaseID
+
+  init?(argument: String) {
+    guard argument.first != "+", let bits = UInt64(argument, radix: 16), bits != 0 else { return nil }
+    id = LeaseID(Int64(bitPattern: bits))
+  }
+}
+
+extension TimeSpan {
+  /// A lease's time to live.
+  ///
+  /// - Throws: `ValidationError` where it is less than a second.
+  func ttl() throws -> Duration {
+    guard milliseconds >= 1000 else { throw ValidationError("the time to live must be at least 1s") }
+    return .seconds(Int64(clamping: (milliseconds + 999) / 1000))
+  }
+}
+
+// MARK: - What they print
+
+extension ByteBuffer {
+  /// Appends a key and its value, a line each, as etcdctl does.
+  mutating func appendLines(_ keyValue: KeyValue, hasKey: Bool = true, hasValue: Bool = true) {
+    if hasKey {
+      append(keyValue.key)
+      append("\n")
+    }
+    if hasValue {
+      append(keyValue.value)
+      append("\n")
+    }
+  }
+
+  /// Appends a key as the gateway's JSON has it.
+  mutating func appendJSON(_ keyValue: KeyValue, hasValue: Bool = true) {
+    var fields = KeyValueFields(keyValue)
+    fields.appendJSON(to: &self, hasValue: hasValue)
+  }
+
+  /// Appends the ID of a lease as JSON has it: a decimal number in a string.
+  mutating func appendJSON(_ lease: LeaseID) {
+    append("\"")
+    append(decimal: lease.rawValue)
+    append("\"")
+  }
+
+  /// Writes it to standard output.
+  ///
+  /// - Throws: ``CommandFailure``
+  borrowing func print() throws(CommandFailure) {
+    try withUnsafeBytes { bytes throws(CommandFailure) in try write(all: bytes) }
+  }
+}

@@ -1,0 +1,84 @@
+import EventLoop
+import GrpcBridge
+import Logging
+
+// What is warned of at the start, as it may not be meant.
+
+extension ListenAddress {
+  /// Whether others than this machine reach it.
+  var isBeyondLoopback: Bool {
+    guard case .tcp(let host, _) = place, host != "localhost" else { return false }
+    return SocketAddress(numericHost: host, port: 0).map { !$0.isLoopback } ?? true
+  }
+
+  /// Whether clients of other machines send their passwords there as they are.
+  ///
+  /// - Parameter proxies: where there are any, they may have TLS for the clients.
+  func isOpenInPlaintext(_ proxies: TrustedProxies) -> Bool {
+    isBeyondLoopback && !isTLS && !isAdmin && proxies.isEmpty
+  }
+}
+
+extension ServeConfiguration {
+  /// Warns of what the flags open to others.
+  func warnOfExposure(_ upstreamTLS: TLSConfiguration?) {
+    if upstreamTLS?.verifiesServer == false {
+      logger.warning("--insecure-skip-tls-verify: anybody between here and etcd may read and change everything")
+    }
+    guard let identity = settings.identity else { return }
+    let hasClientCertificates = tls?.authorities != nil
+    let open = listen.first { $0.isBeyondLoopback && !$0.isAdmin && !($0.isTLS && hasClientCertificates) }
+    guard let open else { return }
+    logger.warning(
+      "--user: whoever reaches \(open) is this user to etcd, without a password", metadata: ["user": "\(identity.user)"]
+    )
+  }
+}
+
+/// Asks etcd once whether authentication is on, and warns if it is: then passwords come in plaintext. Belongs to its
+/// shard's loop.
+final class PlaintextWarning: CallDelegate {
+  /// How long to wait until etcd is asked again that has not answered, in milliseconds.
+  private static let pause: UInt64 = 10_000
+
+  private let address: String
+  private unowned let bridge: Bridge
+  private let logger: Logger
+  private var question: Call?
+  private var timer: LoopTimer!
+
+  /// - Parameter address: where the passwords come in.
+  init(_ address: String, bridge: Bridge, loop: EventLoop, logger: Logger) {
+    self.address = address
+    self.bridge = bridge
+    self.logger = logger
+    timer = LoopTimer(loop: loop) { [unowned self] in ask() }
+    timer.start(after: 0)
+  }
+
+  /// Ends it without another word.
+  func stop() {
+    timer.stop()
+    if let question { bridge.cancel(question) }
+    question = nil
+  }
+
+  private func ask() {
+    let question = AccessQuestion.call(timeout: AccessQuestion.timeout, delegate: self)
+    self.question = question
+    bridge.start(question, for: Caller(.none, peer: .itself))
+  }
+
+  func call(_ call: Call, willReceive length: Int) {}
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
+
+  func call(_ call: Call, endedWith status: GRPCStatus) {
+    question = nil
+    guard !AccessQuestion.isYes(status) else { return }
+    guard status.origin == .server, [.invalidArgument, .permissionDenied, .unauthenticated].contains(status.code) else {
+      return timer.start(after: Self.pause)
+    }
+    logger.warning(
+      "\(address) has no TLS: passwords of other machines come in as plain text; see --tls-cert or --trusted-proxies")
+  }
+}
