@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of `docs/quick-start.md`, `docs/plain-json.md`, `docs/streams.md` and of the README's section about
-/// streams, as they stand there.
+/// The examples of those pages of the documentation that have some to be run, and of the README's section about streams,
+/// as they stand there.
 @Suite(.timeLimit(.minutes(15)))
 struct ExampleTests {
   @Test func thereAreExamplesInEveryLanguage() throws {
@@ -84,7 +84,10 @@ private struct Example {
 
   /// All programs of all pages, those together that need the same etcd.
   static func all() throws -> [[Example]] {
-    try ["docs/quick-start.md", "docs/plain-json.md", "docs/streams.md", "README.md"].flatMap { try all(in: $0) }
+    try [
+      "docs/quick-start.md", "docs/plain-json.md", "docs/streams.md", "docs/users.md", "docs/from-etcd-v2.md",
+      "docs/from-consul.md", "README.md",
+    ].flatMap { try all(in: $0) }
   }
 
   /// All programs of a page (CommonMark, "Fenced code blocks"); a block without a language is none.
