@@ -1,4 +1,4 @@
-import GrpcBridge
+import EtcdClient
 import ProtobufWire
 import Transcoding
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import EtcdClient
 import GrpcBridge
 import ProtobufWire
 

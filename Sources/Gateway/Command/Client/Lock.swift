@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import GrpcBridge
+import EtcdClient
 import ProtobufWire
 import UnixSignals
 
@@ -57,7 +57,7 @@ struct Lock: ClientCommand {
     let ttl = try (ttl ?? TimeSpan(milliseconds: 10_000)).ttl()
     // From here on a signal does not end the process, but the wait, and the lease.
     let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
-    let lease = try await client.grantLease(ttl: ttl)
+    let lease = try await client.grantLease(ttl: ttl).id
     let result: Result<Int32, any Error>
     do {
       result = .success(try await hold(client, lease, signals))
@@ -65,12 +65,12 @@ struct Lock: ClientCommand {
       result = .failure(error)
     }
     // Takes the key along, whether it holds the lock or waits for it. If etcd cannot be reached the lease ends by itself.
-    _ = try? await client.revokeLease(lease.id)
+    _ = try? await client.revokeLease(lease)
     let code = try result.get()
     if code != 0 { throw ExitCode(code) }
   }
 
-  private func hold(_ client: EtcdClient, _ lease: GrpcBridge.LeaseGrant, _ signals: UnixSignalsSequence) async throws
+  private func hold(_ client: EtcdClient, _ lease: LeaseID, _ signals: UnixSignalsSequence) async throws
     -> Int32
   {
     let command = HeldCommand(self.command.first == "--" ? Array(self.command.dropFirst()) : self.command)
@@ -78,7 +78,7 @@ struct Lock: ClientCommand {
       group.addTask { .done(try await work(client, lease, command)) }
       group.addTask {
         do {
-          for try await _ in client.keepAlive(lease.id) {}
+          for try await _ in client.keepAlive(lease) {}
         } catch is EtcdError {
           // It may have ended, as etcd could not be asked for its whole life.
         }
@@ -104,12 +104,11 @@ struct Lock: ClientCommand {
   /// Waits for the lock, and runs the command.
   ///
   /// - Returns: the exit code.
-  private func work(_ client: EtcdClient, _ lease: GrpcBridge.LeaseGrant, _ command: HeldCommand) async throws -> Int32
-  {
+  private func work(_ client: EtcdClient, _ lease: LeaseID, _ command: HeldCommand) async throws -> Int32 {
     let lock: LockResponse
     do {
       let limit = wait.map { Duration.milliseconds(Int64(clamping: $0.milliseconds)) }
-      lock = try await client.lock(Bytes(name), lease: lease.id, timeout: limit)
+      lock = try await client.lock(Bytes(name), lease: lease, timeout: limit)
     } catch let error as EtcdError where error.code == .deadlineExceeded {
       throw CommandFailure("another holds the lock")
     }
@@ -121,8 +120,8 @@ struct Lock: ClientCommand {
         output.append(",")
         output.append(member: lock.key.array, "\"key\":", "\"key_base64\":")
         output.append(",\"lease\":")
-        output.appendJSON(lease.id)
-        output.append(",\"ttl\":\(lease.ttl.components.seconds)}\n".utf8)
+        output.appendJSON(lease)
+        output.append("}\n")
       } else {
         output.append(lock.key)
         output.append("\n")

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import GrpcBridge
+import EtcdClient
 import ProtobufWire
 
 /// `etcd-rest put`.

@@ -1,5 +1,5 @@
 import ArgumentParser
-import GrpcBridge
+import EtcdClient
 import ProtobufWire
 
 /// `etcd-rest watch`.
