@@ -32,6 +32,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	@scripts/install-python-tools
 	GATEWAY_FLAGS='$(gateway_flags)' TEST_FLAGS='$(sanitized)' scripts/check
 	scripts/check-deploy "$$TESTED_GATEWAY"
+	scripts/check-upgrade "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
@@ -49,12 +50,13 @@ alone = ^EtcdClientTests\.ClientFootprintTests
 in_process = (Forwarded|ProxyGreeting|AllowedHosts|MemoryAccount|TakenOverConnection|WebSocketProtocol|WebSocketHandshake)Tests
 unit_tests = ^((EtcdSchema|ProtobufWire|Transcoding|EventLoop|GrpcBridge|EtcdClient)Tests|GatewayTests\.$(in_process))(\.|/)
 
-deploy-test: ## try the alerts and the dashboard of deploy/ with a real Prometheus, and check the manifests
+deploy-test: ## try alerts and dashboard with a real Prometheus, an upgrade behind HAProxy, and check the manifests
 	@scripts/install-system-packages test
 	@scripts/install-etcd
 	@scripts/install-python-tools
 	$(release)
 	scripts/check-deploy
+	scripts/check-upgrade
 	scripts/check-kubernetes
 
 deb: ## build the Debian package, for the release of Debian that runs here, into .build-packages
