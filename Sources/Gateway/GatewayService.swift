@@ -172,8 +172,8 @@ final class GatewayService: Service {
   func reload() {
     logger.info("reloading")
     telemetry.hasReloaded()
-    tls?.look()
-    upstreamTLS?.look()
+    tls?.look(isAsked: true)
+    upstreamTLS?.reload()
     guard let source = renewal.source, case .file = source else { return }
     do {
       let endpoints = try source.read()

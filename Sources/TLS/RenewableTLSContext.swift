@@ -35,8 +35,8 @@ package final class RenewableTLSContext: Sendable {
   ///
   /// - Parameters:
   ///   - check: has the last word on a context.
-  ///   - report: hears, on any thread, when there is a new context, and once of each change that no context can be made
-  ///     of.
+  ///   - report: hears, on any thread, when there is a new context, and of each change that no context can be made of:
+  ///     once, and whenever a user asks.
   /// - Throws: ``TLSError`` of the kind `file`, or what `check` throws.
   package init(
     _ settings: TLSSettings, check: @escaping Check = { _ in },
@@ -62,11 +62,13 @@ package final class RenewableTLSContext: Sendable {
   package var expiry: Int? { state.withLock { $0.context.certificateEnd } }
 
   /// Looks whether the files have changed, and reads them if so.
+  ///
+  /// - Parameter isAsked: whether a user wants to know: a fault is reported then though it was before.
   @discardableResult
-  package func look() -> Look {
+  package func look(isAsked: Bool = false) -> Look {
     let (look, isNews) = state.withLock { state -> (Look, Bool) in
       let stamps = settings.files.map { FileStamp($0) }
-      if stamps == state.stamps { return (state.fault.map(Look.failed) ?? .unchanged, false) }
+      if stamps == state.stamps { return (state.fault.map(Look.failed) ?? .unchanged, isAsked && state.fault != nil) }
       state.stamps = stamps
       do throws(TLSError) {
         let context = try TLSContext(settings)

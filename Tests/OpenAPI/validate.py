@@ -1,4 +1,4 @@
-"""Whether the description that a gateway serves is valid OpenAPI 3.1, and its two forms say the same.
+"""Whether the description that a gateway serves is valid OpenAPI 3.1, and its forms say the same.
 
     validate.py URL
 """
@@ -7,12 +7,29 @@ import sys
 
 import requests
 import yaml
-from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 url = sys.argv[1]
 document = requests.get(url + "/openapi.json", timeout=30).json()
 OpenAPIV31SpecValidator(document).validate()
 assert yaml.safe_load(requests.get(url + "/openapi.yaml", timeout=30).text) == document, "JSON and YAML differ"
+
+older = requests.get(url + "/openapi-3.0.json", timeout=30).json()
+assert older["openapi"].startswith("3.0.")
+OpenAPIV30SpecValidator(older).validate()
+
+
+def without_schemas(value):
+    """What both versions of OpenAPI write alike."""
+    if isinstance(value, dict):
+        return {name: without_schemas(member) for name, member in value.items() if name not in ("schema", "schemas")}
+    return [without_schemas(element) for element in value] if isinstance(value, list) else value
+
+
+for part in ["servers", "security", "tags", "paths", "components"]:
+    assert without_schemas(older[part]) == without_schemas(document[part]), f"3.0 and 3.1 differ in {part}"
+for name, schema in document["components"]["schemas"].items():
+    assert older["components"]["schemas"][name].get("properties", {}).keys() == schema.get("properties", {}).keys(), name
 
 operations = [
     (f"{method} {path}", operation)

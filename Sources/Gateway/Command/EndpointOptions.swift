@@ -1,5 +1,6 @@
 import ArgumentParser
 import FoundationEssentials
+import Glibc
 import GrpcBridge
 
 /// The flags that say where etcd is.
@@ -42,8 +43,13 @@ enum EndpointSource: Sendable {
         try Self.endpoint(part.filter { $0 != " " })
       }
     case .file(let path):
-      guard let data = try? Data(contentsOf: URL(filePath: path)) else {
-        throw ValidationError("--endpoints-file: \(path) cannot be read")
+      let data: Data
+      do {
+        data = try Data(contentsOf: URL(filePath: path))
+      } catch {
+        let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code
+        let reason = code.map { ": " + String(cString: strerror($0.rawValue)) } ?? ""
+        throw ValidationError("--endpoints-file: \(path) cannot be read\(reason)")
       }
       let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
       let texts = lines.flatMap { line in

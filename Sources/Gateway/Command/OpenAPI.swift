@@ -3,10 +3,10 @@ import ArgumentParser
 /// `etcd-rest openapi`.
 struct OpenAPI: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "openapi", abstract: "Print the description of the API, an OpenAPI 3.1 document.",
-    discussion: "It is what serve answers at /openapi.json and /openapi.yaml.")
+    commandName: "openapi", abstract: "Print the description of the API, an OpenAPI document.",
+    discussion: "It is what serve answers at /openapi.json, /openapi.yaml and /openapi-3.0.json.")
 
-  @Option(help: "json or yaml.")
+  @Option(help: "json or yaml, for OpenAPI 3.1; json-3.0 for 3.0.")
   var format = OpenAPIFormat.json
 
   func run() throws {

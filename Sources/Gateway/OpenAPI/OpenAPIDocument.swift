@@ -6,12 +6,19 @@ import SwiftProtobuf
 enum OpenAPIFormat: String, CaseIterable, Sendable {
   case json
   case yaml
+  /// As OpenAPI 3.0.3 has it.
+  case olderJSON = "json-3.0"
 
   /// Where it is served.
-  var path: String { "/openapi.\(rawValue)" }
+  var path: String {
+    switch self {
+    case .json, .yaml: "/openapi.\(rawValue)"
+    case .olderJSON: "/openapi-3.0.json"
+    }
+  }
 
   /// RFC 9512 is about YAML's.
-  var mediaType: StaticString { self == .json ? "application/json" : "application/yaml" }
+  var mediaType: StaticString { self == .yaml ? "application/yaml" : "application/json" }
 }
 
 /// The description of all that the gateway serves, as OpenAPI 3.1.1 has it.
@@ -30,12 +37,11 @@ struct OpenAPIDocument {
     let document = maker.document()
     var output = ByteBuffer(capacity: 1 << 19)
     switch format {
-    case .json:
-      document.writeJSON(to: &output)
-      output.append("\n")
-    case .yaml:
-      document.writeYAML(to: &output)
+    case .json: document.writeJSON(to: &output)
+    case .olderJSON: document.asOpenAPI30.writeJSON(to: &output)
+    case .yaml: document.writeYAML(to: &output)
     }
+    if format != .yaml { output.append("\n") }
     return output
   }
 

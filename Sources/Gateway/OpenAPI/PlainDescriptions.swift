@@ -87,9 +87,15 @@ struct PlainDescriptions {
   }
 
   func operation(_ format: OpenAPIFormat) -> DocumentValue {
+    let (name, form, version) =
+      switch format {
+      case .json: ("openapiJson", "JSON", "3.1")
+      case .yaml: ("openapiYaml", "YAML", "3.1")
+      case .olderJSON: ("openapi30Json", "JSON, for tools that do not know OpenAPI 3.1", "3.0")
+      }
     var operation = make(
-      format == .json ? "openapiJson" : "openapiYaml", "Describes this API as \(format == .json ? "JSON" : "YAML")",
-      "An OpenAPI 3.1 document, the one that you read. It needs no credentials.",
+      name, "Describes this API as \(form)",
+      "This description as an OpenAPI \(version) document. It needs no credentials.",
       ok: [
         "description": "The document.",
         "headers": ["ETag": ["description": "Changes with the document.", "schema": ["type": "string"]]],

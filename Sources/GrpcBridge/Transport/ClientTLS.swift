@@ -46,9 +46,9 @@ package final class ClientTLS: Sendable {
     }
   }
 
-  /// Looks whether the files have changed, as every new connection does. What that shows is logged where it is news.
-  @discardableResult
-  package func look() -> RenewableTLSContext.Look { contexts.look() }
+  /// Looks whether the files have changed, as every new connection does, because a user asks for it. What that shows is
+  /// logged if it is news, or still a fault.
+  package func reload() { contexts.look(isAsked: true) }
 
   /// Begins a session with a member.
   ///

@@ -53,7 +53,7 @@ struct EndpointRenewalTests {
 
   @Test(arguments: [
     (["--endpoints", "http://127.0.0.1:1", "--endpoints-file", "/dev/null"], "give one of them"),
-    (["--endpoints-file", "/no/such/file"], "/no/such/file"),
+    (["--endpoints-file", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
     (["--endpoints-file", "/dev/null"], "--endpoints-file: /dev/null"),
     (["--auto-sync-interval", "10ms"], "--auto-sync-interval must be at least 1s"),
   ])

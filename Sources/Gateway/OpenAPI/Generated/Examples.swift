@@ -134,6 +134,22 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
+        "operation": "openapi30Json",
+        "name": "document",
+        "summary": "The description as JSON, for OpenAPI 3.0",
+        "volatile": [
+          "ETag"
+        ],
+        "omitsBody": true,
+        "request": {},
+        "response": {
+          "status": 200,
+          "headers": {
+            "ETag": "\"2986343259805254419\""
+          }
+        }
+      },
+      {
         "operation": "putValue",
         "name": "put",
         "summary": "Put a key",

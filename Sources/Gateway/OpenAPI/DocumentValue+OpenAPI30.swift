@@ -1,0 +1,66 @@
+/// The description as OpenAPI 3.0.3 has it, for tools that know nothing newer. Its schemas are a dialect of their own, older
+/// than the JSON Schema that 3.1 has (OpenAPI 3.0.3, "Schema Object").
+extension DocumentValue {
+  /// This document of OpenAPI 3.1 as one of 3.0.3. What 3.0.3 cannot say is left out; nothing else changes.
+  var asOpenAPI30: DocumentValue {
+    var document = withOlderSchemas
+    document["openapi"] = "3.0.3"
+    document["info"]?["summary"] = nil
+    document["info"]?["license"]?["identifier"] = nil
+    return document
+  }
+
+  /// What is not a schema itself: the schemas within it change.
+  private var withOlderSchemas: DocumentValue {
+    switch self {
+    case .array(let elements): .array(elements.map(\.withOlderSchemas))
+    case .object(let members):
+      .object(
+        members.map { member in
+          switch member.name {
+          // Values of whatever shape, which may have members with any name.
+          case "example", "examples", "x-requestBody": member
+          case "schema": Member(name: member.name, value: member.value.olderSchema)
+          case "schemas": Member(name: member.name, value: member.value.mapMembers(\.olderSchema))
+          default: Member(name: member.name, value: member.value.withOlderSchemas)
+          }
+        })
+    default: self
+    }
+  }
+
+  private var olderSchema: DocumentValue {
+    guard case .object(let members) = self else { return self }
+    // There nothing may stand beside a reference.
+    if let reference = self["$ref"], members.count > 1 {
+      var schema = self
+      schema["$ref"] = nil
+      let referred: DocumentValue = ["allOf": [["$ref": reference]]]
+      return referred.adding(schema.olderSchema)
+    }
+    var schema: DocumentValue = [:]
+    for member in members {
+      switch member.name {
+      case "const": schema["enum"] = [member.value]
+      case "exclusiveMinimum":
+        schema["minimum"] = member.value
+        schema["exclusiveMinimum"] = true
+      case "exclusiveMaximum":
+        schema["maximum"] = member.value
+        schema["exclusiveMaximum"] = true
+      case "contentEncoding": if self["format"] == nil { schema["format"] = "byte" }
+      case "examples": schema["example"] = member.value.elements.first
+      case "dependentRequired": break
+      case "properties": schema["properties"] = member.value.mapMembers(\.olderSchema)
+      case "items", "additionalProperties": schema[member.name] = member.value.olderSchema
+      case "allOf", "anyOf", "oneOf": schema[member.name] = .array(member.value.elements.map(\.olderSchema))
+      default: schema[member.name] = member.value
+      }
+    }
+    return schema
+  }
+
+  private func mapMembers(_ transform: (DocumentValue) -> DocumentValue) -> DocumentValue {
+    .object(members.map { Member(name: $0.name, value: transform($0.value)) })
+  }
+}
