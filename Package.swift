@@ -23,6 +23,7 @@ let package = Package(
     .systemLibrary(name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+    .systemLibrary(name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     // It comes without a pkg-config file.
     .systemLibrary(name: "CWslay", providers: [.apt(["libwslay-dev"])]),
 
@@ -59,7 +60,7 @@ let package = Package(
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "CMicrohttpd", "COpenSSL", "CWslay", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire",
+        "CMicrohttpd", "COpenSSL", "CWslay", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire",
         "TLS", "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),

@@ -9,6 +9,8 @@ import UnixSignals
 struct EndpointRenewal: Sendable {
   /// Read again on ``GatewayService/reload()``.
   var source: EndpointSource?
+  /// The file of settings, which may have the endpoints; read again then, too.
+  var file: ConfigurationFile?
   /// How often the cluster is asked for its members, in milliseconds.
   var syncInterval: UInt64?
 }
@@ -174,14 +176,25 @@ final class GatewayService: Service {
     telemetry.hasReloaded()
     tls?.look(isAsked: true)
     upstreamTLS?.reload()
-    guard let source = renewal.source, case .file = source else { return }
+    guard let source = renewal.source else { return }
     do {
+      try tellOfSettings()
+      if case .list = source { return }
       let endpoints = try source.read()
       logger.info("endpoints", metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])
       update(endpoints)
     } catch {
       logger.error("the endpoints stay as they are", metadata: ["reason": "\(error)"])
     }
+  }
+
+  /// Tells which settings of the file are others now, but take a new start.
+  private func tellOfSettings() throws {
+    guard let file = renewal.file else { return }
+    let changes = file.changes(in: try file.readAgain()).filter { $0 != "endpoints" }
+    guard !changes.isEmpty else { return }
+    logger.warning(
+      "these settings take effect when the gateway is started again", metadata: ["settings": "\(changes.joined(separator: ", "))"])
   }
 
   /// Takes other members in place of those it has.

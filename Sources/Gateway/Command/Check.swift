@@ -29,7 +29,7 @@ struct Check: AsyncParsableCommand {
     // The files are at fault whatever the endpoints are.
     if let configuration { _ = try ClientTLS.make(configuration, logger: .silent) }
     let identity = try identity.credentials(environment)
-    let endpoints = try endpoints.source().read()
+    let endpoints = try endpoints.source(environment).read()
     var clusters: Set<UInt64> = []
     var failed = 0
     for await (endpoint, findings, cluster) in Self.looks(at: endpoints, configuration, identity, patience) {

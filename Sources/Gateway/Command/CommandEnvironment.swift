@@ -3,19 +3,23 @@ import Configuration
 import Glibc
 import Logging
 
-/// The environment, under the names of the flags: `--dial-timeout` is `ETCD_REST_DIAL_TIMEOUT`.
+/// Where the settings of a command are that it was not given: the environment, under the names of the flags
+/// (`--dial-timeout` is `ETCD_REST_DIAL_TIMEOUT`), and behind it a file.
 struct CommandEnvironment {
   private let config = ConfigReader(provider: EnvironmentVariablesProvider()).scoped(to: "etcd.rest")
+  let file: ConfigurationFile?
 
-  /// The value of a flag: as given, else from the environment, else the default.
+  init(_ file: ConfigurationFile? = nil) { self.file = file }
+
+  /// The value of a flag: as given, else from the environment, else from the file, else the default.
   ///
-  /// - Throws: `ValidationError` where the environment has what the flag does not take.
+  /// - Throws: `ValidationError` where the environment or the file has what the flag does not take.
   func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String, default standard: Value) throws -> Value {
     if let given { return given }
-    guard let text = self[flag] else { return standard }
+    guard let (text, place) = found(flag) else { return standard }
     guard let value = Value(argument: text) else {
       let form = (Value.self as? any DescribedArgument.Type).map { "; expected \($0.form)" } ?? ""
-      throw ValidationError("\(Self.name(of: flag)): '\(text)' is not a value that --\(flag) takes\(form)")
+      throw ValidationError("\(place): '\(text)' is not a value that --\(flag) takes\(form)")
     }
     return value
   }
@@ -34,7 +38,19 @@ struct CommandEnvironment {
 
   static let prefix = "ETCD_REST_"
 
-  subscript(flag: String) -> String? { config.string(forKey: ConfigKey(stringLiteral: flag)) }
+  subscript(flag: String) -> String? { found(flag)?.text }
+
+  /// What there is for a flag, and where it was found, for users.
+  func found(_ flag: String) -> (text: String, place: String)? {
+    if let text = config.string(forKey: ConfigKey(stringLiteral: flag)) { return (text, Self.name(of: flag)) }
+    guard let file, let setting = file.settings[flag] else { return nil }
+    return (setting.text, file.place(of: setting))
+  }
+
+  /// Whether it is the file that has a value for a flag.
+  func isInFile(_ flag: String) -> Bool {
+    config.string(forKey: ConfigKey(stringLiteral: flag)) == nil && file?.settings[flag] != nil
+  }
 }
 
 // MARK: - Variables that mean nothing
@@ -51,9 +67,7 @@ extension CommandEnvironment {
     guard !names.isEmpty else { return [] }
     let known = knownVariables
     return names.sorted().filter { !known.contains($0) }.map { name in
-      let nearest = known.map { (name: $0, distance: name.editDistance(to: $0)) }
-        .min { ($0.distance, $0.name) < ($1.distance, $1.name) }
-      let hint = nearest.flatMap { $0.distance <= 3 ? "; did you mean \($0.name)?" : nil } ?? ""
+      let hint = known.nearest(to: name).map { "; did you mean \($0)?" } ?? ""
       return "the environment variable \(name) means nothing\(hint)"
     }
   }
@@ -77,13 +91,18 @@ extension CommandEnvironment {
   /// Those of all flags of all commands, and that of the password.
   private static var knownVariables: Set<String> {
     let commands: [any ParsableArguments.Type] = [Serve.self, Dev.self, Check.self] + EtcdRest.clientCommands
-    return Set((["username", "password"] + commands.flatMap(flags)).map(name))
+    return Set((["username", "password"] + commands.flatMap { flags(of: $0) }).map(name))
   }
 
   /// The flags of a command or a group, by the names of the properties that have them.
-  private static func flags(of type: any ParsableArguments.Type) -> [String] {
-    Mirror(reflecting: type.init()).children.flatMap { child in
-      if let group = child.value as? any FlagGroup { return flags(of: Swift.type(of: group).flags) }
+  ///
+  /// - Parameter withValue: whether only those that take a value, or take none; nil for both.
+  static func flags(of type: any ParsableArguments.Type, withValue: Bool? = nil) -> [String] {
+    Mirror(reflecting: type.init()).children.flatMap { child -> [String] in
+      if let group = child.value as? any FlagGroup {
+        return flags(of: Swift.type(of: group).flags, withValue: withValue)
+      }
+      if let withValue, withValue == (child.value is Flag<Bool>) { return [] }
       // A wrapper's property has its own name behind an underscore: `_maxBatch` is `--max-batch`.
       return [(child.label ?? "").dropFirst().map { $0.isUppercase ? "-" + $0.lowercased() : "\($0)" }.joined()]
     }
@@ -97,6 +116,15 @@ private protocol FlagGroup {
 
 extension OptionGroup: FlagGroup {
   fileprivate static var flags: any ParsableArguments.Type { Value.self }
+}
+
+extension Set<String> {
+  /// The one that `name` may have been meant for.
+  func nearest(to name: String) -> String? {
+    let nearest = map { (name: $0, distance: name.editDistance(to: $0)) }
+      .min { ($0.distance, $0.name) < ($1.distance, $1.name) }
+    return nearest.flatMap { $0.distance <= 3 ? $0.name : nil }
+  }
 }
 
 extension String {

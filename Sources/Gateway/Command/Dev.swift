@@ -26,7 +26,7 @@ struct Dev: ServingCommand {
 
   func run() async throws {
     let environment = CommandEnvironment()
-    var configuration = try ServeConfiguration(self, endpoints: [])
+    var configuration = try ServeConfiguration(self, endpoints: [], environment)
     let auth = child.auth ?? environment["auth"]
     let etcd = try EtcdChild.start(
       program: child.etcd ?? environment["etcd"] ?? "etcd",

@@ -1,6 +1,5 @@
 import ArgumentParser
 import FoundationEssentials
-import Glibc
 import GrpcBridge
 
 /// The flags that say where etcd is.
@@ -19,11 +18,12 @@ struct EndpointOptions: ParsableArguments {
   var endpointsFile: String?
 
   /// - Throws: `ValidationError` with one line that names the fault.
-  func source() throws -> EndpointSource {
-    let environment = CommandEnvironment()
+  func source(_ environment: CommandEnvironment) throws -> EndpointSource {
     switch (endpoints ?? environment["endpoints"], endpointsFile ?? environment["endpoints-file"]) {
     case (_?, _?): throw ValidationError("--endpoints and --endpoints-file: give one of them")
     case (nil, let path?): return .file(path)
+    case (_, nil) where endpoints == nil && environment.isInFile("endpoints"):
+      return environment.file.map { .settings($0) } ?? .list("")
     case (let text, nil): return .list(text ?? "http://127.0.0.1:2379")
     }
   }
@@ -34,22 +34,29 @@ enum EndpointSource: Sendable {
   case list(String)
   /// The path of a file.
   case file(String)
+  /// The file of settings.
+  case settings(ConfigurationFile)
 
   /// - Throws: `ValidationError` with one line that names the fault, and the file.
   func read() throws -> [Endpoint] {
     switch self {
-    case .list(let text):
-      return try text.split(separator: ",", omittingEmptySubsequences: false).map { part in
-        try Self.endpoint(part.filter { $0 != " " })
+    case .list(let text): return try Self.endpoints(text)
+    case .settings(let file):
+      let file = try file.readAgain()
+      guard let setting = file.settings["endpoints"] else {
+        throw ValidationError("--config: \(file.path): there is no 'endpoints' any more")
+      }
+      do {
+        return try Self.endpoints(setting.text)
+      } catch let error as ValidationError {
+        throw ValidationError("--config: \(file.place(of: setting)): endpoints: \(error.message)")
       }
     case .file(let path):
       let data: Data
       do {
         data = try Data(contentsOf: URL(filePath: path))
       } catch {
-        let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code
-        let reason = code.map { ": " + String(cString: strerror($0.rawValue)) } ?? ""
-        throw ValidationError("--endpoints-file: \(path) cannot be read\(reason)")
+        throw ValidationError("--endpoints-file: \(path) cannot be read\(systemReason(of: error))")
       }
       let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
       let texts = lines.flatMap { line in
@@ -61,6 +68,12 @@ enum EndpointSource: Sendable {
       } catch let error as ValidationError {
         throw ValidationError("--endpoints-file: \(path): \(error.message)")
       }
+    }
+  }
+
+  private static func endpoints(_ list: String) throws -> [Endpoint] {
+    try list.split(separator: ",", omittingEmptySubsequences: false).map { part in
+      try endpoint(part.filter { $0 != " " })
     }
   }
 

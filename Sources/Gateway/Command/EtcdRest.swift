@@ -23,7 +23,7 @@ struct EtcdRest: AsyncParsableCommand {
       """,
     version: "\(version) (\(platform))",
     groupedSubcommands: [
-      CommandGroup(name: "Gateway", subcommands: [Serve.self, Dev.self, Check.self, OpenAPI.self]),
+      CommandGroup(name: "Gateway", subcommands: [Serve.self, Dev.self, Check.self, Config.self, OpenAPI.self]),
       CommandGroup(name: "Client", subcommands: clientCommands),
     ])
 

@@ -42,8 +42,11 @@ struct IdentityOptions: ParsableArguments {
 
   /// The first line of a file, whatever ends it.
   private static func password(in file: String) throws -> String {
-    guard let data = try? Data(contentsOf: URL(filePath: file)) else {
-      throw ValidationError("--password-file: \(file) cannot be read")
+    let data: Data
+    do {
+      data = try Data(contentsOf: URL(filePath: file))
+    } catch {
+      throw ValidationError("--password-file: \(file) cannot be read\(systemReason(of: error))")
     }
     let line = data.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
     guard !line.isEmpty, let password = String(validating: line, as: UTF8.self) else {

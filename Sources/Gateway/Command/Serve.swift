@@ -10,10 +10,11 @@ struct Serve: ServingCommand {
   static let configuration = CommandConfiguration(
     abstract: "Serve an etcd over HTTP and JSON.",
     discussion: """
-      Every flag may also stand in the environment: --dial-timeout is ETCD_REST_DIAL_TIMEOUT. Times are written as \
-      30s, 500ms, 5m or 1h.
+      Every flag may also stand in the environment, --dial-timeout as ETCD_REST_DIAL_TIMEOUT, and in a file (--config), as \
+      dial-timeout. Times are written as 30s, 500ms, 5m or 1h.
       """)
 
+  @OptionGroup(title: "Settings") var file: ConfigurationOptions
   @OptionGroup(title: "etcd") var endpoints: EndpointOptions
   @OptionGroup(title: "etcd") var sync: SyncOptions
   @OptionGroup(title: "Where to listen") var listener: ListenerOptions
@@ -30,11 +31,21 @@ struct Serve: ServingCommand {
   @OptionGroup(title: "Logs") var logs: LogOptions
 
   func run() async throws {
-    let source = try endpoints.source()
-    let configuration = try ServeConfiguration(self, endpoints: source.read())
-    let gateway = try GatewayService(
-      configuration, renewal: .init(source: source, syncInterval: sync.interval()), reloadsOnHangup: true)
+    let (configuration, renewal) = try settings()
+    let gateway = try GatewayService(configuration, renewal: renewal, reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
+  }
+
+  /// What the flags, the environment and the file come to.
+  ///
+  /// - Throws: `ValidationError` with one line that names the fault.
+  func settings() throws -> (ServeConfiguration, EndpointRenewal) {
+    let environment = try file.environment(of: Self.self)
+    let source = try endpoints.source(environment)
+    let configuration = try ServeConfiguration(self, endpoints: source.read(), environment)
+    let renewal = EndpointRenewal(
+      source: source, file: environment.file, syncInterval: try sync.interval(environment))
+    return (configuration, renewal)
   }
 }
 
@@ -51,9 +62,9 @@ struct SyncOptions: ParsableArguments {
   /// How often to ask for the members, in milliseconds; nil for never.
   ///
   /// - Throws: `ValidationError` with one line that names the fault.
-  func interval() throws -> UInt64? {
+  func interval(_ environment: CommandEnvironment) throws -> UInt64? {
     let never = TimeSpan(milliseconds: 0)
-    let span = try CommandEnvironment().value(autoSyncInterval, "auto-sync-interval", default: never)
+    let span = try environment.value(autoSyncInterval, "auto-sync-interval", default: never)
     guard span.milliseconds != 0 else { return nil }
     guard span.milliseconds >= 1000 else { throw ValidationError("--auto-sync-interval must be at least 1s, or 0") }
     return span.milliseconds

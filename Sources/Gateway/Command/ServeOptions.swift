@@ -192,8 +192,7 @@ struct ServeConfiguration {
   let logger: Logger
 
   /// - Throws: `ValidationError` with one line that names the flag and what it takes.
-  init(_ command: some ServingCommand, endpoints: [Endpoint]) throws {
-    let environment = CommandEnvironment()
+  init(_ command: some ServingCommand, endpoints: [Endpoint], _ environment: CommandEnvironment) throws {
     func number(_ given: Int?, _ flag: String, default standard: Int, in range: ClosedRange<Int>) throws -> Int {
       try environment.number(given, flag, default: standard, in: range)
     }

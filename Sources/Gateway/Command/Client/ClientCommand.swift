@@ -44,7 +44,7 @@ extension EtcdClient.Configuration {
   ///
   /// - Throws: `ValidationError` with one line that names the flag and its fault.
   fileprivate init(_ command: some ClientCommand, _ environment: CommandEnvironment) throws {
-    self.init(endpoints: try command.etcd.source().read().map(\.description))
+    self.init(endpoints: try command.etcd.source(environment).read().map(\.description))
     let timeout = Duration.milliseconds(
       Int64(clamping: try environment.time(command.client.commandTimeout, "command-timeout", default: 5)))
     dialTimeout = timeout

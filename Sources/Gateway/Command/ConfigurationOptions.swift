@@ -1,0 +1,21 @@
+import ArgumentParser
+
+/// The flag that names a file with settings.
+struct ConfigurationOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "A YAML file with settings under the names of flags. What the command line or the environment has comes first. It is "
+        + "read again on SIGHUP, for the endpoints in it. (default: none)", valueName: "file"),
+    completion: .file())
+  var config: String?
+
+  /// Where the settings of a command are that it was not given.
+  ///
+  /// - Throws: `ValidationError` with one line that names the file, the line and the fault.
+  func environment(of command: any ParsableArguments.Type) throws -> CommandEnvironment {
+    guard let path = config ?? CommandEnvironment()["config"] else { return CommandEnvironment() }
+    var flags = Set(CommandEnvironment.flags(of: command))
+    flags.remove("config")
+    return CommandEnvironment(try ConfigurationFile(path, flags: flags.union(["password"])))
+  }
+}
