@@ -44,7 +44,7 @@ struct Config: ParsableCommand {
       let given = SettingsOfArguments(flags, of: Serve.self)
       let defaults = Self.defaults
       var unset: [String] = []
-      for flag in CommandEnvironment.flags(of: Serve.self) {
+      for flag in CommandEnvironment.flags(of: Serve.self) where flag != "config" {
         guard let (text, place) = given[flag].map({ ($0, "the command line") }) ?? environment.found(flag) else {
           unset.append("# \(flag): \(defaults[flag] ?? "none")")
           continue
@@ -84,12 +84,15 @@ struct Config: ParsableCommand {
     /// The defaults as `serve --help` tells them.
     private static var defaults: [String: String] {
       var defaults: [String: String] = [:]
+      var flag = Substring()
+      // A line for each flag, or one for its name and one for the rest.
       for line in Serve.helpMessage(columns: 10_000).split(separator: "\n") {
-        guard let start = line.range(of: "--"), let text = line.range(of: "(default: "),
-          let end = line[text.upperBound...].firstIndex(of: ")")
-        else { continue }
-        let flag = line[start.upperBound...].prefix { $0.isLetter || $0 == "-" }
-        defaults[String(flag)] = String(line[text.upperBound..<end])
+        let text = line.drop { $0 == " " }
+        if text.hasPrefix("--") { flag = text.dropFirst(2).prefix { $0.isLetter || $0 == "-" } }
+        guard let start = text.range(of: "(default: "), let end = text[start.upperBound...].firstIndex(of: ")") else {
+          continue
+        }
+        defaults[String(flag)] = String(text[start.upperBound..<end])
       }
       return defaults
     }

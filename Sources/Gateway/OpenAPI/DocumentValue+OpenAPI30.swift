@@ -53,12 +53,18 @@ extension DocumentValue {
       case "dependentRequired": break
       case "properties": schema["properties"] = member.value.mapMembers(\.olderSchema)
       case "items", "additionalProperties": schema[member.name] = member.value.olderSchema
+      case "anyOf" where member.value.elements.contains(Self.nullSchema):
+        schema["anyOf"] = .array(member.value.elements.filter { $0 != Self.nullSchema }.map(\.olderSchema))
+        schema["nullable"] = true
       case "allOf", "anyOf", "oneOf": schema[member.name] = .array(member.value.elements.map(\.olderSchema))
       default: schema[member.name] = member.value
       }
     }
     return schema
   }
+
+  /// The schema of null, which 3.0.3 has not.
+  private static let nullSchema: DocumentValue = ["type": "null"]
 
   private func mapMembers(_ transform: (DocumentValue) -> DocumentValue) -> DocumentValue {
     .object(members.map { Member(name: $0.name, value: transform($0.value)) })
