@@ -241,6 +241,12 @@ package final class Call {
   /// not; nor does one whose place in a queue is being given up, though it is kept until that is done.
   var isHeld: Bool { phase == .loggingIn && place?.isWaiting != false }
 
+  /// Reads the request of a unary call, which is there for as long as the call is.
+  package func withMessage<Result>(_ read: (UnsafeRawBufferPointer) -> Result) -> Result { read(message.content) }
+
+  /// Whether etcd may have executed it before the last time that it was sent.
+  package var mayHaveBeenExecutedBefore: Bool { retry.attempts > retry.refusals + 1 }
+
   /// Whether response bytes have reached the delegate: from then on the call is not repeated.
   package var hasReceivedMessage: Bool { stream.reader.hasBegun }
 }

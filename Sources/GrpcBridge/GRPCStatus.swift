@@ -46,7 +46,7 @@ extension GRPCStatus {
   /// expired, was lost with a restart, or was made before users, roles or the use of authentication changed.
   ///
   /// etcd says so before it executes anything, so that the call may be repeated, whatever it is.
-  var asksForNewToken: Bool {
+  package var asksForNewToken: Bool {
     guard origin == .server else { return false }
     switch (code, message) {
     case (.unauthenticated, EtcdMessage.invalidAuthToken), (.invalidArgument, EtcdMessage.authOldRevision),

@@ -49,6 +49,9 @@ final class ClientConnection: Attended {
   /// How often to look again for a client that has closed its side.
   private var looksLeft = ClientConnection.patience
 
+  /// Whether the client has to wait with more of a request's body.
+  var isHeld: Bool { exchange?.isBodyHeld ?? false }
+
   // What the clock goes by.
 
   /// Whether it is among those that the clock looks at.
@@ -190,6 +193,11 @@ final class ClientConnection: Attended {
   }
 
   private func lookAgain() {
+    if let exchange, exchange.isBodyHeld {
+      // All of its request may have come, and is read as soon as there is room for it.
+      if !isHalfOpen(descriptor) { exchange.clientIsGone() }
+      return
+    }
     looksLeft -= 1
     guard let exchange, !exchange.isReceiving else {
       // Nothing more can come of the request, which libmicrohttpd (0.9.75) now and then does not notice.

@@ -15,6 +15,8 @@ final class Exchange {
     case atGate
     /// The body may come: the connection goes on.
     case admitted
+    /// More of the body may come when the handler has room for it, the connection suspended.
+    case held
     /// The handler has been told of the end of the request and is still being asked for its answer.
     case asking
     /// The answer is awaited, the connection suspended.
@@ -102,7 +104,10 @@ final class Exchange {
   var bytesReceived: UInt64 { bodyCount }
 
   /// Whether the request is not complete yet.
-  var isReceiving: Bool { state == .receiving || state == .atGate || state == .admitted }
+  var isReceiving: Bool { state == .receiving || state == .atGate || state == .admitted || state == .held }
+
+  /// Whether the client has to wait with more of the body.
+  var isBodyHeld: Bool { state == .held }
 
   /// Whether the body comes more slowly than it may. Measured anew every few seconds: a burst buys no time for later.
   func isTooSlow(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
@@ -137,13 +142,14 @@ final class Exchange {
     }
     handler = server.route(self)
     guard state == .receiving else { return queue() }
+    if handler?.bodyUse == .asItComes { bodyLimit = .none }
     if let limit = handler?.bodyLimit { bodyLimit = limit }
     if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
       // Before the client is told to go on (100), where it waits for that.
       respond(bodyLimit.refusal)
       return queue()
     }
-    if let length = head.contentLength, length > UInt64(MemoryAccount.uncounted), handler?.keepsBody == true,
+    if let length = head.contentLength, length > UInt64(MemoryAccount.uncounted), handler?.bodyUse == .whole,
       !server.memory.hasRoom(for: Int(length))
     {
       respond(.shortage)
@@ -185,7 +191,7 @@ final class Exchange {
   }
 
   private func bodyGate() throws(RequestError) -> BodyGate? {
-    guard let handler, handler.keepsBody, !handler.isForStrangers, head.mayHaveLargeBody else { return nil }
+    guard let handler, handler.bodyUse != .none, !handler.isForStrangers, head.mayHaveLargeBody else { return nil }
     return try server.gate(self)
   }
 
@@ -193,8 +199,10 @@ final class Exchange {
   /// first, and take the end of what a client sends for the end of the client (MHD_connection_handle_read: its notion
   /// of what it waits for is older than the suspension). Attended to, the connection goes on before it is read.
   private func suspendAttended() {
-    server.attend(connection)
-    isAttended = true
+    if !isAttended {
+      server.attend(connection)
+      isAttended = true
+    }
     MHD_suspend_connection(connection)
   }
 
@@ -211,14 +219,15 @@ final class Exchange {
   func receive(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
     bodyCount += UInt64(bytes.count)
     let limit = UInt64(bodyLimit.bytes)
-    guard state == .receiving else { return queue() }
+    // Of a body in chunks libmicrohttpd goes on with what it has read, suspended or not.
+    guard state == .receiving || state == .held else { return queue() }
     guard hasSoundChunkLine(before: bytes) else {
       respond(.error(400, .invalidArgument, "a line before a chunk of the body is not SIZE CRLF"))
       return queue()
     }
     if bodyCount <= limit {
       let isWhole = head.contentLength == UInt64(bytes.count)
-      if !isWhole, let handler, handler.keepsBody, !kept.grow(by: countedBytes(ofLast: bytes.count)) {
+      if !isWhole, let handler, handler.bodyUse == .whole, !kept.grow(by: countedBytes(ofLast: bytes.count)) {
         respond(.shortage)
       } else {
         handler?.received(bytes, isWhole: isWhole)
@@ -226,7 +235,24 @@ final class Exchange {
     } else {
       respond(bodyLimit.refusal)
     }
-    return state == .receiving ? .YES : queue()
+    return state == .receiving || state == .held ? .YES : queue()
+  }
+
+  /// Has the client wait with more of the body until ``takeMoreBody()``. To be called from
+  /// ``RequestHandler/received(_:isWhole:)``; some of what was read already may come all the same.
+  func holdBody() {
+    guard state == .receiving else { return }
+    state = .held
+    suspendAttended()
+  }
+
+  /// More of the body may come.
+  func takeMoreBody() {
+    guard state == .held else { return }
+    state = .receiving
+    // The client is not to blame for the time that it had to wait.
+    rateStart = (server.loop.now, bodyCount)
+    server.resume(connection)
   }
 
   /// How many of the last bytes of the body are counted as kept: those beyond what any connection may keep.
@@ -337,7 +363,7 @@ final class Exchange {
 
   /// The client has closed its side. Where libmicrohttpd is at work on the connection it finds out by itself.
   func clientIsGone() {
-    guard state == .suspended || state == .starved || state == .atGate else { return }
+    guard state == .suspended || state == .starved || state == .atGate || state == .held else { return }
     abandon()
     server.resume(connection)
   }
@@ -392,7 +418,7 @@ final class Exchange {
   ///
   /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
   func respond(_ answer: consuming HTTPResponse) {
-    let isEarly = state == .receiving || state == .atGate
+    let isEarly = state == .receiving || state == .atGate || state == .held
     if !isEarly && answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) {
       if answer.isOwed { kept.force(answer.body.count) } else { answer = .shortage }
     }
@@ -519,8 +545,8 @@ final class Exchange {
   /// - Returns: whether the answer is taken. It comes too late where the client has left.
   private func settle(_ status: UInt32, _ response: OpaquePointer?) -> Bool {
     switch state {
-    case .receiving, .asking, .suspended, .atGate, .admitted:
-      let wasSuspended = state == .suspended || state == .atGate
+    case .receiving, .asking, .suspended, .atGate, .admitted, .held:
+      let wasSuspended = state == .suspended || state == .atGate || state == .held
       if status != 0 { record.status = status }
       gate = nil
       leaveHostGate()

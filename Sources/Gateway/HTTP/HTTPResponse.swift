@@ -37,10 +37,13 @@ struct HTTPResponse: ~Copyable {
     return response
   }
 
-  /// An error: ``Transcoding/ByteBuffer/appendError(_:_:)``.
-  static func error(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: Headers = []) -> HTTPResponse {
+  /// An error: ``Transcoding/ByteBuffer/appendError(_:_:more:)``.
+  static func error(
+    _ status: UInt32, _ code: GRPCCode, _ message: String, headers: Headers = [],
+    more: (inout ByteBuffer) -> Void = { _ in }
+  ) -> HTTPResponse {
     var response = HTTPResponse(status: status, body: ByteBuffer(capacity: 64 + message.utf8.count * 2))
-    response.body.appendError(code, message)
+    response.body.appendError(code, message, more: more)
     response.code = code
     response.headers = headers
     return response
@@ -63,11 +66,15 @@ struct HTTPResponse: ~Copyable {
 extension ByteBuffer {
   /// The one shape of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later
   /// ones `message`, and the gRPC code.
-  mutating func appendError(_ code: GRPCCode, _ message: String) {
+  ///
+  /// - Parameter more: appends further members, each behind a comma.
+  mutating func appendError(_ code: GRPCCode, _ message: String, more: (inout ByteBuffer) -> Void = { _ in }) {
     append("{\"error\":")
     appendJSONString(message)
     append(",\"message\":")
     appendJSONString(message)
-    append(",\"code\":\(code.rawValue)}".utf8)
+    append(",\"code\":\(code.rawValue)".utf8)
+    more(&self)
+    append("}")
   }
 }

@@ -19,6 +19,12 @@ enum MediaType: CaseIterable {
     }
   }
 
+  /// Whether a `Content-Type` header (RFC 9110, section 8.3) names ``lines``, with parameters or without.
+  static func isLines(_ header: HeadBytes) -> Bool {
+    let end = header.firstIndex(of: UInt8(ascii: ";")) ?? header.endIndex
+    return HeadBytes(rebasing: header[..<end]).trimmed.isNamed(lines.name)
+  }
+
   /// The first type of an `Accept` header (RFC 9110, section 12.5.1) that is one of these, by its name and not as part
   /// of a range; ``html`` only if no other one is. Weights do not count but for 0, which is a refusal.
   init?(firstIn header: HeadBytes) {

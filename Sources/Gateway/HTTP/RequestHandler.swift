@@ -13,8 +13,8 @@ protocol RequestHandler: AnyObject {
   /// Whether the request goes to etcd in its client's name, and so has to ask for a host that it may
   /// (``AllowedHosts``).
   var isForEtcd: Bool { get }
-  /// Whether the handler keeps pieces of the body, which then count as kept for the client (`--max-memory`).
-  var keepsBody: Bool { get }
+  /// What the handler does with the body.
+  var bodyUse: BodyUse { get }
   /// Whether anybody may send it a body, as it is how clients become known; its ``bodyLimit`` is small.
   var isForStrangers: Bool { get }
   /// A piece of the body; `isWhole` where there was and will be no other.
@@ -31,10 +31,21 @@ extension RequestHandler {
   var bodyLimit: BodyLimit? { nil }
   var isEndless: Bool { false }
   var isForEtcd: Bool { true }
-  var keepsBody: Bool { false }
+  var bodyUse: BodyUse { .none }
   var isForStrangers: Bool { false }
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {}
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead { .broken }
+}
+
+/// What a handler does with a request's body.
+enum BodyUse {
+  /// It lets the body go by, or has done with each piece at once.
+  case none
+  /// It keeps pieces of the body until all have come, which then count as kept for the client (`--max-memory`).
+  case whole
+  /// It takes the body as it comes, and has the client wait (``Exchange/holdBody()``). It counts by itself what it keeps.
+  /// The body may have any size.
+  case asItComes
 }
 
 /// How large a request's body may be.
@@ -61,6 +72,9 @@ struct BodyLimit {
     self.bytes = bytes
     self.reason = reason
   }
+
+  /// That of a body that is taken as it comes.
+  static let none = BodyLimit(bytes: .max, flag: "")
 
   /// What a client is told whose request goes beyond.
   var refusal: HTTPResponse {

@@ -29,6 +29,8 @@ struct RequestHead {
   var grpcTimeout: HeadBytes?
   var requestTimeout: HeadBytes?
   var hasContentEncoding = false
+  /// Whether the body is JSON documents, each a line.
+  private(set) var hasLines = false
   /// Whether the body is a part of something (RFC 9110, section 14.4).
   var hasContentRange = false
   /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
@@ -124,6 +126,7 @@ struct RequestHead {
     case 12 where isNamed("grpc-timeout"):
       takeOnce(grpcTimeout, "Grpc-Timeout")
       grpcTimeout = value
+    case 12 where isNamed("content-type"): hasLines = MediaType.isLines(value)
     case 12 where isNamed("x-request-id"): requestID = requestID ?? value
     case 13 where isNamed("if-none-match"): ifNoneMatch.append(value)
     case 13 where isNamed("authorization"):

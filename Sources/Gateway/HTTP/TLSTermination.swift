@@ -251,6 +251,8 @@ final class TLSTermination {
     lookedCount = movedCount
     start(after: Self.grace, every: Self.grace) { [unowned self] in
       if up.isEmpty { return timer = nil }
+      // It is we who do not move.
+      if client?.isHeld == true { return }
       if movedCount == lookedCount { return close() }
       lookedCount = movedCount
     }

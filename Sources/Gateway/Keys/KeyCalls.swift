@@ -8,6 +8,8 @@ enum KeyCalls {
   static let put = EtcdRPC.put.method
   static let deleteRange = EtcdRPC.deleteRange.method
   static let txn = EtcdRPC.txn.method
+  /// A transaction of puts that say what keys are to be: to put them twice does no harm.
+  static let importTxn = CallMethod(EtcdRPC.txn.traits, isRepeatable: true, runsToEnd: false)
   static let leaseGrant = EtcdRPC.leaseGrant.method
   static let leaseRevoke = EtcdRPC.leaseRevoke.method
   static let leaseTimeToLive = EtcdRPC.leaseTimeToLive.method
@@ -105,12 +107,27 @@ extension HTTPResponse {
   /// that make no sense have a status of their own in HTTP.
   static func keyError(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse {
     let status = status.plain(hadCredentials: hadCredentials)
-    guard status.origin == .server else { return .error(status, hadCredentials: hadCredentials) }
-    return switch (status.code, status.message) {
-    case (_, EtcdMessage.compacted): .error(410, status.code, status.message)
+    let (http, headers) = status.keyStatus(hadCredentials: hadCredentials)
+    return .error(http, status.code, status.message, headers: headers)
+  }
+}
+
+extension GRPCStatus {
+  /// The HTTP status of ``HTTPResponse/keyError(_:hadCredentials:)``, and the headers that belong to it.
+  func keyStatus(hadCredentials: Bool) -> (status: UInt32, headers: HTTPResponse.Headers) {
+    switch (origin, code, message) {
+    case (.server, _, EtcdMessage.compacted): (410, [])
     // gRPC itself at etcd, which takes somewhat more than etcd does.
-    case (.resourceExhausted, _) where status.message.hasPrefix("grpc: "): .error(413, status.code, status.message)
-    default: .error(status, hadCredentials: hadCredentials)
+    case (.server, .resourceExhausted, _) where message.hasPrefix("grpc: "): (413, [])
+    default: httpStatus(hadCredentials: hadCredentials)
+    }
+  }
+
+  /// Whether etcd has said that it did not do what it was asked for, rather than nothing.
+  var isRefusal: Bool {
+    switch code {
+    case .unavailable, .deadlineExceeded, .canceled, .unknown, .internal: false
+    default: true
     }
   }
 }

@@ -7,6 +7,7 @@ extension KeyOperation {
     case .getKey: "Get a key"
     case .putValue: "Put a key whose value is the body"
     case .putKey: "Put a key"
+    case .importKeys: "Put all keys of an export"
     case .deleteKey: "Delete a key"
     case .watchKey: "Watch a key"
     case .awaitKey: "Wait for a key to change"
@@ -31,6 +32,12 @@ extension KeyOperation {
       """
       Key, value and conditions are members of a JSON object. `if_mod_revision` and `if_absent` are looked at in the \
       transaction that puts; where that loses, the answer is 412 with the `ETag` of the version that is there.
+      """
+    case .importKeys:
+      """
+      Each line of the body is a put: what an export has for a key, or `key` and `value` as a single put has them. It may \
+      have any length, and is put while it comes, in transactions. The first line that cannot be put ends it with an error \
+      that has its number in `line`; all lines before it were put then. With `skip_errors=true` it goes on.
       """
     case .putValue:
       """
@@ -90,6 +97,8 @@ extension KeyOperation {
         (200, "The key was put"), badRequest, (404, "The lease is not there"),
         (412, "The key is not as the request wants it to be"), (413, "The value is too large"),
       ]
+    case .importKeys:
+      [(200, "All keys were put"), badRequest, (404, "The lease is not there"), (413, "A line is too large")]
     case .deleteKey:
       [
         (200, "The key was deleted"), badRequest, (404, "The key is not there"),
@@ -142,6 +151,7 @@ extension QueryParameter {
       "After how long without a change to say how far the watch is, so that a quiet connection is seen to be alive."
     case .wait: "How long to wait for a change."
     case .keys: "Tell the keys, too, that are attached to the lease."
+    case .skipErrors: "Of an import: pass over lines that cannot be put, and tell of them in the answer."
     }
   }
 }

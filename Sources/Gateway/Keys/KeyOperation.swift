@@ -4,6 +4,7 @@ enum KeyOperation: String, CaseIterable {
   case getKey
   case putValue
   case putKey
+  case importKeys
   case deleteKey
   case watchKey
   case awaitKey
@@ -17,8 +18,8 @@ enum KeyOperation: String, CaseIterable {
   var isOfOneKey: Bool {
     switch self {
     case .getKey, .putValue, .deleteKey, .watchKey, .awaitKey: true
-    // Its body names the key.
-    case .putKey: false
+    // Its body names the keys.
+    case .putKey, .importKeys: false
     case .listKeys, .exportKeys, .watchKeys, .awaitKeys, .deleteKeys: false
     }
   }
@@ -27,7 +28,7 @@ enum KeyOperation: String, CaseIterable {
   var isOfChanges: Bool {
     switch self {
     case .watchKey, .awaitKey, .watchKeys, .awaitKeys: true
-    case .getKey, .putValue, .putKey, .deleteKey, .listKeys, .exportKeys, .deleteKeys: false
+    case .getKey, .putValue, .putKey, .importKeys, .deleteKey, .listKeys, .exportKeys, .deleteKeys: false
     }
   }
 
@@ -36,7 +37,7 @@ enum KeyOperation: String, CaseIterable {
     switch self {
     case .getKey, .watchKey, .awaitKey, .listKeys, .exportKeys, .watchKeys, .awaitKeys: .get
     case .putValue: .put
-    case .putKey: .post
+    case .putKey, .importKeys: .post
     case .deleteKey, .deleteKeys: .delete
     }
   }
@@ -53,6 +54,7 @@ enum KeyOperation: String, CaseIterable {
     case .getKey: [.revision, .serializable]
     case .putValue: [.lease, .ttl, .prev]
     case .putKey, .deleteKey: []
+    case .importKeys: [.skipErrors]
     case .watchKey: watch
     case .awaitKey: wait
     case .listKeys: range + [.limit, .cursor, .countOnly, .sort, .order] + selection
@@ -69,7 +71,7 @@ enum KeyOperation: String, CaseIterable {
     case .getKey: [.bytes, .json]
     case .putValue, .putKey, .deleteKey, .awaitKey, .listKeys, .awaitKeys, .deleteKeys: [.json]
     case .watchKey, .watchKeys: [.lines, .events]
-    case .exportKeys: [.lines]
+    case .exportKeys, .importKeys: [.lines]
     }
   }
 

@@ -26,7 +26,7 @@ struct KeyPut {
 
   // MARK: - In JSON
 
-  private enum Member: String, CaseIterable {
+  fileprivate enum Member: String, CaseIterable {
     case key
     case keyBase64 = "key_base64"
     case value
@@ -36,39 +36,68 @@ struct KeyPut {
     case ifModRevision = "if_mod_revision"
     case ifAbsent = "if_absent"
     case prev
+    // What answers have of a key besides.
+    case createRevision = "create_revision"
+    case modRevision = "mod_revision"
+    case version
 
-    static let table = JSONMembers(allCases)
-    /// Those of an operation of a transaction.
-    static let ofOperation = JSONMembers(allCases, refused: [.ttl, .ifModRevision, .ifAbsent])
+    private static let ofPut = allCases.filter { !history.contains($0) }
+    private static let history: [Self] = [.createRevision, .modRevision, .version]
+    static let ofRequest = JSONMembers(ofPut)
+    static let ofOperation = JSONMembers(ofPut, refused: [.ttl, .ifModRevision, .ifAbsent])
+    static let ofLine = JSONMembers(allCases, refused: [.ttl, .ifModRevision, .ifAbsent, .prev] + history)
+  }
+
+  /// Where a put stands.
+  enum Place {
+    /// It is a request of its own.
+    case request
+    /// It is an operation of a transaction, which has conditions of its own and takes leases that are there.
+    case operation
+    /// It is a line of an import, which may be one of an export.
+    case line
+
+    fileprivate var members: JSONMembers<Member> {
+      switch self {
+      case .request: Member.ofRequest
+      case .operation: Member.ofOperation
+      case .line: Member.ofLine
+      }
+    }
   }
 
   /// Reads a put with its value.
   ///
-  /// - Parameter isAlone: whether it is a request of its own, and not an operation of a transaction, which has conditions
-  ///   of its own and takes leases that are there.
+  /// - Parameter place: where it stands.
   /// - Returns: the put, and the value.
   /// - Throws: `TranscodingError` where it is none.
   static func read(
-    _ json: inout JSONDocument, isAlone: Bool
+    _ json: inout JSONDocument, as place: Place
   ) throws(TranscodingError) -> (put: KeyPut, value: [UInt8]) {
     var (key, value) = (PlainBytes(), PlainBytes())
     var (lease, ttl, prev): (Int64, Int64?, Bool) = (0, nil, false)
     var (version, isAbsent): (Int64?, Bool) = (nil, false)
-    try json.object(isAlone ? Member.table : Member.ofOperation) { json, member throws(TranscodingError) in
+    try json.object(place.members) { json, member throws(TranscodingError) in
       switch member {
       case .key: try key.read(&json)
       case .keyBase64: try key.read(&json, isBase64: true)
       case .value: try value.read(&json)
       case .valueBase64: try value.read(&json, isBase64: true)
       case .lease: lease = try json.lease(orNone: true)
+      case .createRevision, .modRevision, .version: _ = try json.revision()
+      case .prev where place == .line: throw json.refusal("an import has no answers for single keys")
       case .prev: prev = try json.bool()
       case .ttl:
-        guard isAlone else {
-          throw json.refusal("a transaction takes a 'lease' that is there: POST /leases grants one")
+        guard place == .request else {
+          let whole = place == .line ? "an import" : "a transaction"
+          throw json.refusal("\(whole) takes a 'lease' that is there: POST /leases grants one")
         }
         ttl = try json.ttl()
       case .ifModRevision, .ifAbsent:
-        guard isAlone else { throw json.refusal("a transaction has its conditions in 'if'") }
+        guard place == .request else {
+          throw json.refusal(
+            place == .line ? "an import puts each key whatever is there" : "a transaction has its conditions in 'if'")
+        }
         if member == .ifAbsent { isAbsent = try json.bool() } else { version = try json.revision() }
       }
     }

@@ -4,6 +4,7 @@ extension KeyRequest {
     switch operation {
     case .getKey: return try KeyReadHandler(self, exchange: exchange, shard: shard)
     case .putValue, .putKey: return try KeyWriteHandler(self, exchange: exchange, shard: shard)
+    case .importKeys: return try KeyImportHandler(self, exchange: exchange, shard: shard)
     case .deleteKey, .deleteKeys: return try KeyDeleteHandler(self, exchange: exchange, shard: shard)
     case .listKeys: return try KeyListHandler(self, exchange: exchange, shard: shard)
     case .exportKeys: return try KeyExportHandler(self, exchange: exchange, shard: shard)

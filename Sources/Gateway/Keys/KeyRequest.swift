@@ -25,7 +25,7 @@ struct KeyRequest {
     let head = exchange.head
     let items = exchange.queryItems
     let hasPath = Self.isPath(head.path)
-    if head.method == .post { try KeyQuery.checkIsEmpty(items) }
+    if head.method == .post && !head.hasLines { try KeyQuery.checkIsEmpty(items) }
     // A proxy may decode a path or merge its slashes: what is in the query it leaves alone.
     let hasParameter = !hasPath && items.contains { KeyQuery.name(of: $0.name) == QueryParameter.key.rawValue }
     let isOfOneKey = hasPath || hasParameter
@@ -61,7 +61,7 @@ struct KeyRequest {
   ) throws(RequestError) -> KeyOperation {
     switch head.method {
     case .put: return .putValue
-    case .post: return .putKey
+    case .post: return head.hasLines ? .importKeys : .putKey
     case .delete: return isOfOneKey ? .deleteKey : .deleteKeys
     default: break
     }

@@ -49,7 +49,7 @@ final class KeyWriteHandler: KeyCallHandler {
     isJSON ? nil : BodyLimit(bytes: shard.settings.http.valueBytes, flag: "--max-value-bytes")
   }
 
-  var keepsBody: Bool { true }
+  var bodyUse: BodyUse { .whole }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     // A body in one piece is copied once, into the call; but for the lease, which is part of it and not known yet.
@@ -73,7 +73,7 @@ final class KeyWriteHandler: KeyCallHandler {
 
   private func readJSON() throws(TranscodingError) {
     let (put, value) = try body.withUnsafeBytes { bytes throws(TranscodingError) in
-      try JSONDocument.read(bytes) { json throws(TranscodingError) in try KeyPut.read(&json, isAlone: true) }
+      try JSONDocument.read(bytes) { json throws(TranscodingError) in try KeyPut.read(&json, as: .request) }
     }
     self.put = put
     body.removeAll()
@@ -144,21 +144,13 @@ final class KeyWriteHandler: KeyCallHandler {
   private func putHasEnded(_ status: GRPCStatus) {
     if status.isOK && change.hasSucceeded { return respond() }
     failure = status.isOK ? nil : status
-    guard put?.ttl != nil, status.isOK || Self.isRefusal(status) else { return respondFailed() }
+    guard put?.ttl != nil, status.isOK || status.isRefusal else { return respondFailed() }
     // Nobody would ever use it. Where the key may have been put all the same, though, to revoke its lease would delete
     // it.
     step = .revoke
     var message = keyCallMessage()
     message.append(field: 1, lease)
     start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxNumbers)
-  }
-
-  /// Whether etcd has said that it did not do what it was asked for, rather than nothing.
-  private static func isRefusal(_ status: GRPCStatus) -> Bool {
-    switch status.code {
-    case .unavailable, .deadlineExceeded, .canceled, .unknown, .internal: false
-    default: true
-    }
   }
 }
 

@@ -26,6 +26,7 @@ enum QueryParameter: String, CaseIterable {
   case heartbeat
   case wait
   case keys
+  case skipErrors = "skip_errors"
 
   /// What its value is.
   enum Kind {
@@ -51,7 +52,7 @@ enum QueryParameter: String, CaseIterable {
     case .since: .integer(0...Int64.max)
     // 0 is what answers say of a key without one; etcd takes negative IDs.
     case .lease: .integer(Int64.min...Int64.max)
-    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys: .flag
+    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys, .skipErrors: .flag
     case .limit: .integer(1...10_000)
     case .cursor: .token
     case .sort: .choice(["key", "version", "create", "mod", "value"])
@@ -66,7 +67,7 @@ enum QueryParameter: String, CaseIterable {
   /// The value that it has where it is not there, as it would be written; nil where its absence means something else.
   var standard: String? {
     switch self {
-    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys: "false"
+    case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys, .skipErrors: "false"
     case .limit: "1000"
     case .sort: "key"
     case .order: "asc"

@@ -110,6 +110,7 @@ struct KeyDescriptions {
     case .watchKey, .watchKeys: "with `watch=true`"
     case .awaitKey, .awaitKeys: "with `wait` and `since`"
     case .exportKeys: "with `Accept: application/x-ndjson`"
+    case .importKeys: "with `Content-Type: application/x-ndjson`"
     case .getKey, .putValue, .putKey, .deleteKey, .listKeys, .deleteKeys: "otherwise"
     }
   }
@@ -245,11 +246,12 @@ struct KeyDescriptions {
     case (_, .bytes): ["type": "string", "format": "binary"]
     case (_, .events): ["type": "string"]
     case (.watchKeys, .lines): .schema("Change")
+    case (.putKey, .lines): .schema("KeysImported")
     case (_, .lines): .schema("Key")
     case (.getKey, _): .schema("Key")
     case (.listKeys, _), (.exportKeys, _): .schema("Keys")
     case (.awaitKey, _), (.watchKey, _), (.awaitKeys, _), (.watchKeys, _): .schema("Changes")
-    case (.putValue, _), (.putKey, _): .schema("KeyWritten")
+    case (.putValue, _), (.putKey, _), (.importKeys, _): .schema("KeyWritten")
     case (.deleteKey, _), (.deleteKeys, _): .schema("KeysDeleted")
     }
   }

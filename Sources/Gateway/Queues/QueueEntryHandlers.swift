@@ -87,7 +87,7 @@ final class LockHandler: QueueEntryHandler {
 /// Campaigns in an election.
 final class CampaignHandler: QueueEntryHandler {
   override var takesValue: Bool { true }
-  override var keepsBody: Bool { true }
+  override var bodyUse: BodyUse { .whole }
   override var bodyLimit: BodyLimit? { nil }
 
   override func enter(_ ticket: QueueTicket) {

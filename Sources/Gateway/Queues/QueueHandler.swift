@@ -41,7 +41,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
     BodyLimit(of: 4096, because: "a request about a lock or an election needs no more", within: shard.settings.http)
   }
 
-  var keepsBody: Bool { false }
+  var bodyUse: BodyUse { .none }
   var isEndless: Bool { false }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) { body.append(bytes) }

@@ -126,7 +126,7 @@ final class ProclaimHandler: QueueLeaseHandler {
   init(_ exchange: Exchange, shard: Shard) throws(RequestError) { try super.init(exchange, shard: shard) }
 
   override var takesValue: Bool { true }
-  override var keepsBody: Bool { true }
+  override var bodyUse: BodyUse { .whole }
   override var bodyLimit: BodyLimit? { nil }
 
   override func isHeld(by holder: QueueHolder, at revision: Int64) {

@@ -37,7 +37,7 @@ final class RPCHandler: RequestHandler {
   /// How large a login may be. etcd's users and passwords are much shorter.
   private static let maxLogin = 64 << 10
 
-  var keepsBody: Bool { true }
+  var bodyUse: BodyUse { .whole }
   var isForStrangers: Bool { route.isAuthenticate }
 
   var bodyLimit: BodyLimit? {

@@ -17,7 +17,7 @@ final class StreamHandler: RequestHandler {
     self.shard = shard
   }
 
-  var keepsBody: Bool { true }
+  var bodyUse: BodyUse { .whole }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) { body.append(bytes) }
 

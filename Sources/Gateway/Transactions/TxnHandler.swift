@@ -38,7 +38,7 @@ final class TxnHandler: KeyCallHandler {
 
   // MARK: - The request
 
-  var keepsBody: Bool { true }
+  var bodyUse: BodyUse { .whole }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     if isWhole { read(bytes) } else { body.append(bytes) }

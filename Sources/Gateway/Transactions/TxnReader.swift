@@ -150,7 +150,7 @@ struct TxnReader {
       switch member {
       case .get: (number, operation) = (1, try Self.get(&json, into: &request))
       case .put:
-        let (put, value) = try KeyPut.read(&json, isAlone: false)
+        let (put, value) = try KeyPut.read(&json, as: .operation)
         value.withUnsafeBytes { put.write($0, to: &request) }
         (number, operation) = (2, .put(wantsPrevious: put.wantsPrevious))
       case .delete: (number, operation) = (3, try Self.delete(&json, into: &request))

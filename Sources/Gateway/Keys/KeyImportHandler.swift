@@ -1,0 +1,283 @@
+import GrpcBridge
+import ProtobufWire
+import Transcoding
+
+/// Puts the keys of a body of lines, each as `POST /keys` has one: what an export has written, or anybody.
+///
+/// The lines go to etcd in transactions of puts, several of which are under way at once. They take effect as if they were
+/// put one after the other: a batch that has a key of one before it waits until that has ended. While batches wait, the
+/// client does: the body is never whole in memory, and may be of any size.
+///
+/// The first line that cannot be put stops the import, or is passed over with `skip_errors`. All lines before it are put by
+/// the time of the answer; of those behind it only such as were at etcd already.
+final class KeyImportHandler: KeyHandler {
+  /// How many puts a transaction has at most: what etcd takes unless told otherwise (`--max-txn-ops`).
+  private static let maxOperations = 128
+  /// How many transactions are under way at most.
+  private static let maxUnderWay = 4
+  /// How small a batch may become where etcd takes less than others do, in bytes.
+  private static let leastBytes = 16 << 10
+
+  unowned let exchange: Exchange
+  unowned let shard: Shard
+  let caller: Caller
+  private let timeout: GRPCTimeout?
+  private let skipsErrors: Bool
+  private var lines: BodyLines
+  /// The batch that lines are added to, the one that is complete and waits for its turn, and those at etcd.
+  private lazy var filling = KeyImportBatch(0, owner: self)
+  private var waiting: KeyImportBatch?
+  private var underWay: [KeyImportBatch] = []
+  /// Which batch is the last to put a key, by the key's hash. Where two keys share one, a batch waits in vain; no more.
+  private var lastPuts: [Int: Int] = [:]
+  private var maxOperations: Int
+  private var maxBytes = KeyImportBatch.maxBytes
+  private var kept: KeptBytes
+  /// Whether there is no memory for more of the body for now.
+  private var isShort = false
+  private var report = KeyImportReport()
+  /// Why the import ends before its time: of several reasons that of the first line.
+  private var fault: KeyImportReport.Fault?
+  private var isWorking = false
+
+  init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
+    self.exchange = exchange
+    self.shard = shard
+    try exchange.head.checkHasNoConditions()
+    skipsErrors = request.query.flag(.skipErrors)
+    lines = BodyLines(limit: shard.settings.http.requestBytes)
+    maxOperations = min(Self.maxOperations, shard.settings.maxTransactionOperations)
+    kept = KeptBytes(shard.memory)
+    timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
+    caller = try Caller(exchange, shard: shard)
+  }
+
+  // MARK: - The body
+
+  var bodyUse: BodyUse { .asItComes }
+
+  func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
+    // What makes no difference any more is not kept.
+    if fault == nil { lines.append(bytes) }
+    // What libmicrohttpd has read already comes all the same.
+    guard !exchange.isBodyHeld else { return countMemory() }
+    work()
+    if isDone { return answer() }
+    if mustWait { exchange.holdBody() }
+  }
+
+  func receivedEnd() {
+    lines.hasEnded = true
+    work()
+    if isDone { answer() }
+  }
+
+  func clientIsGone() {
+    for batch in underWay { batch.cancel() }
+    underWay = []
+  }
+
+  /// Whether more of the body is not to come yet. At least one batch is under way then.
+  private var mustWait: Bool { !isDone && (waiting != nil || fault != nil || isShort) }
+
+  /// Whether nothing is left to do but to answer.
+  private var isDone: Bool {
+    (fault != nil || lines.hasEnded) && underWay.isEmpty && waiting == nil && filling.isEmpty
+  }
+
+  /// Does what can be done now.
+  private func work() {
+    // A call that ends as soon as it is started comes back here.
+    guard !isWorking else { return }
+    isWorking = true
+    while goOn() {}
+    isWorking = false
+    countMemory()
+  }
+
+  /// - Returns: false where something has to come first, from the client or from etcd.
+  private func goOn() -> Bool {
+    if let batch = waiting {
+      guard underWay.count < Self.maxUnderWay, !underWay.contains(where: batch.follows) else { return false }
+      waiting = nil
+      underWay.append(batch)
+      batch.start()
+      return true
+    }
+    guard fault == nil, filling.puts.count < maxOperations else { return completeBatch() }
+    switch lines.take({ Self.read($0, at: $1) }) {
+    case .line(.blank): break
+    case .line(.put(let put, let value, let place)): append(put, value, at: place)
+    case .line(.fault(let error, let place)):
+      let error = error.preceded(by: place.offset)
+      refuse(at: place, byte: error.offset, 400, .invalidArgument, "\(error)")
+    case .tooLong(let place):
+      let limit = shard.settings.http.requestBytes
+      refuse(
+        at: place, byte: place.offset, 413, .resourceExhausted,
+        "the line is larger than \(limit) bytes (--max-request-bytes)")
+    case .nothing:
+      // What there is waits for more only while etcd is busy with others.
+      guard lines.hasEnded || underWay.isEmpty else { return false }
+      return completeBatch()
+    }
+    return true
+  }
+
+  private enum Line {
+    case blank
+    case put(KeyPut, [UInt8], BodyLines.Place)
+    case fault(TranscodingError, BodyLines.Place)
+  }
+
+  private static func read(_ line: UnsafeRawBufferPointer, at place: BodyLines.Place) -> Line {
+    guard line.contains(where: { $0 != 0x20 && $0 != 0x09 && $0 != 0x0d }) else { return .blank }
+    do throws(TranscodingError) {
+      let (put, value) = try JSONDocument.read(line) { json throws(TranscodingError) in
+        try KeyPut.read(&json, as: .line)
+      }
+      return .put(put, value, place)
+    } catch {
+      return .fault(error, place)
+    }
+  }
+
+  private func append(_ put: KeyPut, _ value: [UInt8], at place: BodyLines.Place) {
+    var hasher = Hasher()
+    put.key.withUnsafeBytes { hasher.combine(bytes: $0) }
+    let key = hasher.finalize()
+    value.withUnsafeBytes { value in
+      var last = lastPuts[key]
+      // etcd takes no key twice in a transaction.
+      if last == filling.number || filling.byteCount + put.wireCount(of: value) > maxBytes {
+        completeBatch()
+        last = lastPuts[key]
+      }
+      lastPuts[key] = filling.number
+      filling.append(put, value, at: place, key: key, behind: last)
+    }
+  }
+
+  /// Has the lines that have come wait for their turn, and the next ones go into another batch.
+  @discardableResult
+  private func completeBatch() -> Bool {
+    guard !filling.isEmpty else { return false }
+    waiting = filling
+    filling = KeyImportBatch(filling.number + 1, owner: self)
+    return true
+  }
+
+  /// Counts what is kept of the body.
+  private func countMemory() {
+    let batches = underWay.reduce(filling.byteCount + (waiting?.byteCount ?? 0)) { $0 + $1.byteCount }
+    let count = max(0, lines.count + batches - MemoryAccount.uncounted)
+    isShort = false
+    guard !kept.set(to: count) else { return }
+    // It has come, and no more will until there is less.
+    kept.force(count - kept.count)
+    isShort = !underWay.isEmpty
+    guard !isShort, fault == nil else { return }
+    let place = lines.next
+    stop(
+      KeyImportReport.Fault(
+        place: place, byte: place.offset, status: 503, code: .resourceExhausted, message: "\(MemoryAccount.shortage)",
+        headers: [("Retry-After", "1")]))
+  }
+
+  // MARK: - Lines that are not put
+
+  /// Passes over a line, or stops before it.
+  private func refuse(
+    at place: BodyLines.Place, byte: Int, _ status: UInt32, _ code: GRPCCode, _ message: String,
+    headers: HTTPResponse.Headers = []
+  ) {
+    let fault = KeyImportReport.Fault(
+      place: place, byte: byte, status: status, code: code, message: "line \(place.number): \(message)",
+      headers: headers)
+    if skipsErrors { report.skipped(fault) } else { stop(fault) }
+  }
+
+  private func stop(_ fault: KeyImportReport.Fault) {
+    if let first = self.fault, first.place.number <= fault.place.number { return }
+    self.fault = fault
+    // What comes behind it was read already, and is not put.
+    func isBehind(_ batch: KeyImportBatch) -> Bool { batch.puts.first.map { !wants($0.place) } ?? false }
+    if let waiting, isBehind(waiting) { self.waiting = nil }
+    if isBehind(filling) { filling = KeyImportBatch(filling.number + 1, owner: self) }
+  }
+
+  // MARK: - From the batches
+
+  /// A call that puts some of a batch.
+  ///
+  /// It is sent again though etcd may have executed it: that the keys have these values afterwards is what was asked for
+  /// in any case. How often that was so is told.
+  func call(_ message: consuming CallMessage, delegate: KeyImportBatch) -> Call {
+    Call(KeyCalls.importTxn, message: message, timeout: timeout, delegate: delegate)
+  }
+
+  func start(_ call: Call) {
+    call.maxBytes = KeyCalls.maxNumbers
+    shard.bridge.start(call, for: caller)
+  }
+
+  /// Whether a line of a batch that was taken apart is to be put.
+  func wants(_ place: BodyLines.Place) -> Bool { fault.map { place.number < $0.place.number } ?? true }
+
+  func put(_ puts: ArraySlice<KeyImportBatch.Put>, at revision: Int64, wasRepeated: Bool) {
+    let bytes = puts.reduce(0) { $0 + $1.place.count }
+    report.put(puts.count, bytes: bytes, revision: revision, wasRepeated: wasRepeated)
+    exchange.client.hasMadeProgress()
+  }
+
+  /// etcd does not take so many lines in one transaction.
+  func tookTooMuch(_ count: Int, for status: GRPCStatus) {
+    switch status.message {
+    case EtcdMessage.tooManyOps: maxOperations = min(maxOperations, max(1, count / 2))
+    case EtcdMessage.requestTooLarge: maxBytes = max(Self.leastBytes, maxBytes / 2)
+    default: break
+    }
+  }
+
+  /// Lines were not put: one that etcd has refused, or several of which it may not be known.
+  func refused(_ puts: ArraySlice<KeyImportBatch.Put>, for status: GRPCStatus) {
+    guard let first = puts.first?.place, let last = puts.last?.place else { return }
+    let (http, headers) = status.keyStatus(hadCredentials: caller.isSomebody)
+    if status.isAboutRequest {
+      return refuse(at: first, byte: first.offset, http, status.code, status.message, headers: headers)
+    }
+    let lines = last.number == first.number ? "line \(first.number)" : "lines \(first.number) to \(last.number)"
+    let fate = status.isRefusal ? "" : "; they may have been put"
+    stop(
+      KeyImportReport.Fault(
+        place: first, byte: first.offset, status: http, code: status.code, message: "\(lines): \(status.message)\(fate)",
+        headers: headers))
+  }
+
+  func ended(_ batch: KeyImportBatch) {
+    underWay.removeAll { $0 === batch }
+    for key in batch.keys where lastPuts[key] == batch.number { lastPuts[key] = nil }
+    guard !isWorking else { return }
+    work()
+    if isDone && lines.hasEnded { return answer() }
+    if !mustWait { exchange.takeMoreBody() }
+  }
+
+  // MARK: - The answer
+
+  private func answer() {
+    var response: HTTPResponse
+    if let fault {
+      response = .error(fault.status, fault.code, fault.message, headers: fault.headers) { report.append(fault, to: &$0) }
+    } else {
+      var body = ByteBuffer(capacity: 256)
+      report.appendLast(to: &body)
+      response = HTTPResponse(status: 200, body: body)
+      response.contentType = MediaType.lines.name
+      response.headers = HTTPResponse.headers(ofMoment: report.revision)
+    }
+    // It tells of what was done.
+    response.isOwed = true
+    exchange.respond(response)
+  }
+}
