@@ -224,6 +224,12 @@ extension ClientConnection {
     if let exchange {
       guard exchange.isReceiving else { return false }
       guard exchange.isTooSlow(at: now, limits) else { return true }
+      guard exchange.early == nil else {
+        // It breaks off: there is no room in it for another answer.
+        exchange.abandon()
+        cut()
+        return false
+      }
       let rate = limits.bodyRate
       var headers = ""
       // What a bare answer has in any case is not said twice.

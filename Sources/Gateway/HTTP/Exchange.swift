@@ -50,6 +50,9 @@ final class Exchange {
   private var rateStart: (time: UInt64, count: UInt64)
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
+  /// What the system has yet to take of an answer that was begun before its time (``sendEarly(_:contentType:)``); nil where
+  /// none was.
+  var early: ByteQueue?
   /// Whether a line feed is sent behind a streamed answer.
   private var owesLineFeed = false
   private var status: UInt32 = 0
@@ -99,6 +102,9 @@ final class Exchange {
     let proxies = server.limits.proxies
     return fields.resolve(from: client.address) { proxies.contains($0) }
   }()
+
+  /// Whether it is worked on, or will be: its answer may begin.
+  var mayBeginEarly: Bool { bytesReceived > 0 && (state == .receiving || state == .held || state == .suspended) }
 
   /// How much of the body has come, in bytes.
   var bytesReceived: UInt64 { bodyCount }
@@ -396,11 +402,11 @@ final class Exchange {
 
   // MARK: - From the handler
 
-  private static let lineFeed = UInt8(ascii: "\n")
+  static let lineFeed = UInt8(ascii: "\n")
 
   /// Whether a body ends with a line feed that no handler writes: JSON does, so that a terminal's next prompt has a line
   /// of its own.
-  private static func endsLine(_ contentType: StaticString?) -> Bool {
+  static func endsLine(_ contentType: StaticString?) -> Bool {
     contentType.map { $0.bytes.isEqual(to: MediaType.json.name) } ?? false
   }
 
@@ -409,7 +415,7 @@ final class Exchange {
   /// - Parameters:
   ///   - count: its bytes.
   ///   - code: that of an error.
-  private func willSend(_ count: Int, _ code: GRPCCode? = nil) {
+  func willSend(_ count: Int, _ code: GRPCCode? = nil) {
     record.code = code
     if head.method != .head { record.bytesSent = count }
   }
@@ -418,6 +424,7 @@ final class Exchange {
   ///
   /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
   func respond(_ answer: consuming HTTPResponse) {
+    if early != nil { return endEarly(answer) }
     let isEarly = state == .receiving || state == .atGate || state == .held
     if !isEarly && answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) {
       if answer.isOwed { kept.force(answer.body.count) } else { answer = .shortage }
@@ -565,33 +572,6 @@ final class Exchange {
     }
     if let response { MHD_destroy_response(response) }
     return false
-  }
-
-  /// Answers before the request is complete, which libmicrohttpd cannot: the connection is taken over, and closed once
-  /// the client has had time to read the answer.
-  private func respondEarly(_ answer: consuming HTTPResponse) {
-    let status = answer.status
-    willSend(answer.body.count, answer.code)
-    var others = ""
-    addCommonHeaders { others += "\($0): \($1)\r\n" }
-    for header in answer.headers where header.name.isNot("Connection") {
-      others += "\(header.name): \(header.value)\r\n"
-    }
-    if let contentType = answer.contentType { others += "Content-Type: \(contentType)\r\n" }
-    let head = SocketBytes(
-      """
-      HTTP/1.1 \(answer.status) \(reasonPhrase(answer.status))\r
-      Date: \(httpDate())\r
-      Connection: close\r
-      \(others)Content-Length: \(answer.body.count)\r
-      \r
-
-      """)
-    let body = SocketBytes(answer.body)
-    let socket = takeOver(answering: status, delegate: nil)
-    socket.send(head.bytes, of: head)
-    if self.head.method != .head { socket.send(body.bytes, of: body) }
-    socket.finish()
   }
 }
 

@@ -1,3 +1,4 @@
+import EventLoop
 import GrpcBridge
 import ProtobufWire
 import Transcoding
@@ -10,11 +11,15 @@ import Transcoding
 ///
 /// The first line that cannot be put stops the import, or is passed over with `skip_errors`. All lines before it are put by
 /// the time of the answer; of those behind it only such as were at etcd already.
+///
+/// An answer that takes longer than a second begins then, with a line each second that tells how far the import is.
 final class KeyImportHandler: KeyHandler {
   /// How many puts a transaction has at most: what etcd takes unless told otherwise (`--max-txn-ops`).
   private static let maxOperations = 128
   /// How many transactions are under way at most.
   private static let maxUnderWay = 4
+  /// How often to tell how far the import is, in milliseconds.
+  private static let reportInterval: UInt64 = 1000
   /// How small a batch may become where etcd takes less than others do, in bytes.
   private static let leastBytes = 16 << 10
 
@@ -39,6 +44,7 @@ final class KeyImportHandler: KeyHandler {
   /// Why the import ends before its time: of several reasons that of the first line.
   private var fault: KeyImportReport.Fault?
   private var isWorking = false
+  private lazy var reports = LoopTimer(loop: shard.loop) { [unowned self] in sendReport() }
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.exchange = exchange
@@ -57,6 +63,7 @@ final class KeyImportHandler: KeyHandler {
   var bodyUse: BodyUse { .asItComes }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
+    if !isWhole && !reports.isActive { reports.start(after: Self.reportInterval, every: Self.reportInterval) }
     // What makes no difference any more is not kept.
     if fault == nil { lines.append(bytes) }
     // What libmicrohttpd has read already comes all the same.
@@ -73,6 +80,7 @@ final class KeyImportHandler: KeyHandler {
   }
 
   func clientIsGone() {
+    reports.stop()
     for batch in underWay { batch.cancel() }
     underWay = []
   }
@@ -265,7 +273,16 @@ final class KeyImportHandler: KeyHandler {
 
   // MARK: - The answer
 
+  private func sendReport() {
+    // An error has its own status for as long as nothing was sent.
+    guard fault == nil else { return }
+    var line = ByteBuffer(capacity: 128)
+    report.appendLine(to: &line)
+    exchange.sendEarly(line, contentType: MediaType.lines.name)
+  }
+
   private func answer() {
+    reports.stop()
     var response: HTTPResponse
     if let fault {
       response = .error(fault.status, fault.code, fault.message, headers: fault.headers) { report.append(fault, to: &$0) }

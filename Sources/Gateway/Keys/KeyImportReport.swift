@@ -75,6 +75,13 @@ struct KeyImportReport {
     json.append(decimal: Int64(fault.byte))
   }
 
+  /// A line that tells how far the import is.
+  func appendLine(to json: inout ByteBuffer) {
+    json.append("{")
+    appendCounts(to: &json)
+    json.append("}\n")
+  }
+
   /// The last line, of an import that has come to its end.
   func appendLast(to json: inout ByteBuffer) {
     json.append("{")
