@@ -57,6 +57,8 @@ class Runner:
         if body is not None and request.get("type", "application/json") == "application/json":
             body = json.dumps(body, separators=(",", ":"))
         headers = dict(request.get("headers", {}))
+        if "type" in request:
+            headers["Content-Type"] = request["type"]
         if "user" in request:
             headers["Authorization"] = requests.auth._basic_auth_str(*request["user"].split(":"))
         return requests.request(

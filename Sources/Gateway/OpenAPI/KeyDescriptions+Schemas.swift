@@ -63,6 +63,39 @@ extension KeyDescriptions {
       ]
     ),
     (
+      "KeysImported",
+      [
+        "type": "object",
+        "description": "A line of an import's answer: how far it is, and behind the last one `done`.",
+        "required": ["keys", "bytes", "revision"],
+        "properties": [
+          "keys": number("How many lines were put."),
+          "bytes": number("How many bytes of the body these lines have."),
+          "revision": number("The revision of the last put; 0 before the first one."),
+          "repeated": number("How many of the lines may have been put twice, as etcd's answer was lost."),
+          "errors": number("With `skip_errors=true`: how many lines were passed over."),
+          "first_errors": [
+            "type": "array", "maxItems": 10, "items": .schema("ImportError"), "description": "The first ones of them.",
+          ],
+          "done": ["type": "boolean", "description": "That it is over."],
+        ],
+      ]
+    ),
+    (
+      "ImportError",
+      [
+        "type": "object", "description": "Why a line was not put.",
+        "required": ["error", "message", "code", "line", "byte"],
+        "properties": [
+          "error": ["type": "string", "description": "The message."],
+          "message": ["type": "string", "description": "The message once more."],
+          "code": ["type": "integer", "format": "int32", "description": "The code that gRPC has for it."],
+          "line": number("Which line of the body it is, from 1 on."),
+          "byte": number("How many bytes of the body precede what is wrong."),
+        ],
+      ]
+    ),
+    (
       "KeysDeleted",
       [
         "type": "object", "description": "The outcome of a deletion.", "required": ["deleted", "revision"],

@@ -88,7 +88,14 @@ struct KeyDescriptions {
     case .putKey:
       operation["requestBody"] = [
         "description": "What to put.", "required": true,
-        "content": ["application/json": examples.media(.schema("KeyPut"), .request, of: id)],
+        "content": [
+          "application/json": examples.media(.schema("KeyPut"), .request, of: id),
+          "\(MediaType.lines.name)": examples.media(
+            [
+              "type": "string",
+              "description": "Lines, each a `KeyPut` without `ttl`, `prev` and conditions, or a `Key` of an export.",
+            ], .request, of: id, type: "\(MediaType.lines.name)"),
+        ],
       ]
     case .putValue:
       operation["requestBody"] = [

@@ -3058,6 +3058,17 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
+        "operation": "putKey",
+        "name": "import",
+        "summary": "Put the keys of an export",
+        "isStream": true,
+        "request": {
+          "type": "application/x-ndjson",
+          "body": "{\"key\":\"plain/import/1\",\"value\":\"one\"}\n{\"key\":\"plain/import/2\",\"value\":\"two\"}\n"
+        },
+        "response": {}
+      },
+      {
         "operation": "listKeys",
         "name": "one",
         "summary": "One key, by a name that proxies leave alone",
