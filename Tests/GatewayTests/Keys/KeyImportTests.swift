@@ -1,0 +1,472 @@
+import EtcdSchema
+import Foundation
+import TestSupport
+import Testing
+
+/// `POST /keys` with lines: what an export has written goes into etcd again.
+@Suite(.timeLimit(.minutes(15)))
+struct KeyImportTests {
+  private static let type = [("Content-Type", "application/x-ndjson")]
+
+  private func line(_ key: String, _ value: String = "v", _ more: String = "") -> String {
+    "{\"key\":\"\(key)\",\"value\":\"\(value)\"\(more)}\n"
+  }
+
+  private func lines(_ numbers: Range<Int>, prefix: String = "k") -> String {
+    numbers.map { line(String(format: "\(prefix)%06d", $0), "value of \($0)") }.joined()
+  }
+
+  /// The lines of an answer.
+  private func answer(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) throws -> [JSON] {
+    #expect(response.status == 200, "\(response)", sourceLocation: sourceLocation)
+    #expect(response[header: "Content-Type"] == "application/x-ndjson", sourceLocation: sourceLocation)
+    return try response.body.split(separator: 0x0a).map { try JSON(parsing: Array($0)) }
+  }
+
+  /// Expects that an import was whole.
+  private func expectDone(
+    _ response: HTTPResponse, keys: Int, errors: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let last = try answer(response, sourceLocation: sourceLocation).last
+    let isAsExpected =
+      last?["done"] == true && last?["keys"] == .number(Double(keys))
+      && last?["errors"] == errors.map { .number(Double($0)) }
+    #expect(isAsExpected, "\(response)", sourceLocation: sourceLocation)
+  }
+
+  private func count(_ http: HTTPConnection, _ query: String = "") async throws -> Int? {
+    try await http.get("/keys?count_only=true\(query)").json["count"]?.number.map { Int($0) }
+  }
+
+  // MARK: - Round trips
+
+  /// An export without what depends on when keys were put.
+  private func export(_ http: HTTPConnection) async throws -> [String] {
+    let response = try await http.get("/keys", headers: [("Accept", "application/x-ndjson")])
+    #expect(response.status == 200)
+    return response.text.split(separator: "\n").map { String($0[..<($0.range(of: ",\"create_revision\"")!.lowerBound)]) }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func anExportIsImported(_ version: EtcdVersion) async throws {
+    let keys = 20_000
+    try await withKeys(version) { _, first, one in
+      var generator = SeededGenerator(seed: 12)
+      func base64(_ bytes: [UInt8]) -> String { Data(bytes).base64EncodedString() }
+      var body = ""
+      for number in 0..<keys {
+        let key = KeyText.random(using: &generator) + Array("\(number)".utf8)
+        body += "{\"key_base64\":\"\(base64(key))\",\"value_base64\":\"\(base64(KeyText.random(using: &generator)))\"}\n"
+      }
+      try expectDone(
+        try await one.request("POST", "/keys", headers: Self.type, body: Array(body.utf8)), keys: keys)
+      #expect(try await count(one) == keys)
+      let exported = try await one.get("/keys", headers: [("Accept", "application/x-ndjson")])
+      let original = try await export(one)
+      try await withKeys(version) { _, second, other in
+        try expectDone(try await other.request("POST", "/keys", headers: Self.type, body: exported.body), keys: keys)
+        #expect(try await export(other) == original)
+      }
+    }
+  }
+
+  enum Framing: CaseIterable, Sendable { case length, chunked, tinyChunks }
+
+  /// However the body comes; also where nothing comes after it.
+  @Test(arguments: Framing.allCases, [false, true])
+  func everyFramingIsTaken(_ framing: Framing, overTLS: Bool) async throws {
+    try await withEtcd(.v3_5) { etcd in
+      try await withSecureGateway([etcd.url], ["--shards", "1"]) { secure in
+        for round in 0..<4 {
+          let keys = 5000
+          let body = Array(lines(0..<keys, prefix: "r\(round)/").utf8)
+          let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+          var head = "POST /keys HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson; charset=utf-8\r\n"
+          head += framing == .length ? "Content-Length: \(body.count)\r\n\r\n" : "Transfer-Encoding: chunked\r\n\r\n"
+          try await connection.send(head)
+          if framing == .length {
+            try await connection.send(body)
+          } else {
+            let size = framing == .chunked ? 50_000 : 97
+            var chunks: [UInt8] = []
+            for start in stride(from: 0, to: body.count, by: size) {
+              let chunk = body[start..<min(start + size, body.count)]
+              chunks += Array("\(String(chunk.count, radix: 16))\r\n".utf8) + chunk + [13, 10]
+            }
+            try await connection.send(chunks + Array("0\r\n\r\n".utf8))
+          }
+          if round % 2 == 1 { await connection.finishSending() }
+          try expectDone(try await connection.receive(), keys: keys)
+        }
+        #expect(try await count(try await HTTPConnection.connect(to: secure.plain)) == 20_000)
+      }
+    }
+  }
+
+  @Test func anOldClientIsServed() async throws {
+    try await withKeys(.v3_5) { _, gateway, http in
+      let old = try await HTTPConnection.connect(to: gateway.url)
+      let body = lines(0..<2000)
+      try await old.send(
+        "POST /keys HTTP/1.0\r\nContent-Type: application/x-ndjson\r\nContent-Length: \(body.utf8.count)\r\n\r\n" + body)
+      try expectDone(try await old.receive(), keys: 2000)
+      #expect(try await count(http) == 2000)
+    }
+  }
+
+  // MARK: - What lines mean
+
+  @Test func emptyLinesArePassedOver() async throws {
+    try await withKeys(.v3_5) { _, _, http in
+      for (body, keys) in [("", 0), ("\n", 0), (" \t\r\n\n", 0), ("\n\(line("a"))\r\n" + "{\"key\":\"b\",\"value\":\"\"}\r", 2)] {
+        try expectDone(try await http.request("POST", "/keys", headers: Self.type, body: Array(body.utf8)), keys: keys)
+      }
+      #expect(try await count(http) == 2)
+    }
+  }
+
+  /// The last line of a key wins, and each counts.
+  @Test(arguments: EtcdVersion.allCases)
+  func linesTakeEffectInTheirOrder(_ version: EtcdVersion) async throws {
+    try await withKeys(version) { _, _, http in
+      var generator = SeededGenerator(seed: 7)
+      var last: [String: String] = [:]
+      var puts: [String: Int] = [:]
+      var body = ""
+      // Runs of keys of their own, and some few keys that come again and again.
+      for number in 0..<6000 {
+        let key = generator.chance(1, in: 40) ? "again\(Int.random(in: 0..<9, using: &generator))" : "k\(number / 2)"
+        last[key] = "\(number)"
+        puts[key, default: 0] += 1
+        body += line(key, "\(number)")
+      }
+      try expectDone(try await http.request("POST", "/keys", headers: Self.type, body: Array(body.utf8)), keys: 6000)
+      let exported = try await http.get("/keys", headers: [("Accept", "application/x-ndjson")])
+      let read = try exported.body.split(separator: 0x0a).map { try JSON(parsing: Array($0)) }
+      #expect(read.count == last.count)
+      for key in read {
+        let name = try #require(key["key"]?.string)
+        #expect(key["value"]?.string == last[name] && key["version"]?.number == puts[name].map { Double($0) }, "\(name)")
+      }
+    }
+  }
+
+  @Test func leasesThatAreThereAreUsed() async throws {
+    try await withKeys(.v3_5) { _, _, http in
+      expectStatus(200, try await http.post("/leases", ["ttl": "600s", "id": "77"]))
+      let body = line("a", "v", ",\"lease\":\"77\"") + line("b", "v", ",\"lease\":\"0\"") + line("c", "v", ",\"lease\":78")
+      let response = try await http.request("POST", "/keys", headers: Self.type, body: Array(body.utf8))
+      expectError(response, 404, code: 5, message: "line 3: etcdserver: requested lease not found")
+      #expect(try response.json["keys"] == 2 && response.json["line"] == 3)
+      #expect(try await http.get("/keys?key=a").json["lease"] == "77")
+    }
+  }
+
+  // MARK: - Lines that are not put
+
+  private static let badLines: [(line: String, status: Int, byte: Int, message: String)] = [
+    ("nonsense", 400, 0, "unexpected character"), ("[]", 400, 0, "expected an object"),
+    ("{\"value\":\"v\"}", 400, 13, "'key' (or 'key_base64') is missing"),
+    ("{\"key\":\"\",\"value\":\"v\"}", 400, 22, "the key is empty"),
+    ("{\"key\":\"a\",\"mod_revision\":4}", 400, 28, "'value' (or 'value_base64') is missing"),
+    ("{\"key\":\"a\",\"value\":\"v\",\"ttl\":\"60s\"}", 400, 29, "ttl: an import takes a 'lease' that is there"),
+    ("{\"key\":\"a\",\"value\":\"v\",\"if_absent\":true}", 400, 35, "if_absent: an import puts each key whatever is there"),
+    ("{\"key\":\"a\",\"value\":\"v\",\"prev\":true}", 400, 30, "prev: an import has no answers for single keys"),
+    ("{\"key\":\"a\",\"value\":\"v\",\"more\":1}", 400, 23, "more: unknown field: there are key, key_base64, value, value_base64, lease"),
+    ("{\"key\":\"a\",\"value\":\"v\"} {}", 400, 24, "unexpected bytes after the value"),
+    ("{\"key\":\"a\",\"value\":\"v\",\"version\":-1}", 400, 33, "version: expected an integer from 0 on"),
+  ]
+
+  @Test(arguments: badLines.indices)
+  func theFirstBadLineStopsIt(_ index: Int) async throws {
+    let bad = Self.badLines[index]
+    try await withKeys(.v3_5) { _, _, http in
+      let before = lines(0..<500)
+      let body = Array((before + bad.line + "\n" + lines(500..<2000)).utf8)
+      let response = try await http.request("POST", "/keys", headers: Self.type, body: body)
+      expectError(response, bad.status, code: 3)
+      #expect(response.message?.hasPrefix("line 501: \(bad.message)") == true, "\(response)")
+      let answer = try response.json
+      #expect(answer["line"] == 501 && answer["keys"] == 500, "\(response)")
+      #expect(answer["byte"] == .number(Double(before.utf8.count + bad.byte)), "\(response)")
+      #expect(answer["bytes"] == .number(Double(before.utf8.count)))
+      #expect(try await count(http) == 500)
+      let other = try await http.request("POST", "/keys?skip_errors=true", headers: Self.type, body: body)
+      try expectDone(other, keys: 2000, errors: 1)
+      let told = try #require(try lastLine(other)["first_errors"]?.array?.first)
+      #expect(told["line"] == 501 && told["byte"] == answer["byte"] && told["message"]?.string == response.message)
+      #expect(try await count(http) == 2000)
+    }
+  }
+
+  private func lastLine(_ response: HTTPResponse) throws -> JSON { try #require(try answer(response).last) }
+
+  @Test(arguments: [false, true])
+  func aHugeLineIsRefused(_ isChunked: Bool) async throws {
+    try await withKeys(.v3_5, gateway: ["--max-request-bytes", "100000"]) { _, gateway, http in
+      let body = Array((lines(0..<10) + line("large", String(repeating: "x", count: 200_000)) + lines(10..<20)).utf8)
+      func request(_ query: String) async throws -> HTTPResponse {
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        guard isChunked else {
+          return try await connection.request("POST", "/keys\(query)", headers: Self.type, body: body)
+        }
+        try await connection.sendRequest("POST", "/keys\(query)", headers: Self.type + [("Transfer-Encoding", "chunked")])
+        let size = String(body.count, radix: 16)
+        try await connection.send(Array("\(size)\r\n".utf8) + body + Array("\r\n0\r\n\r\n".utf8))
+        return try await connection.receive()
+      }
+      let response = try await request("")
+      expectError(
+        response, 413, code: 8, message: "line 11: the line is larger than 100000 bytes (--max-request-bytes)")
+      #expect(try response.json["keys"] == 10 && response.json["line"] == 11)
+      #expect(try await count(http) == 10)
+      try expectDone(try await request("?skip_errors=true"), keys: 20, errors: 1)
+      #expect(try await count(http) == 20)
+    }
+  }
+
+  /// What is too large for etcd and not for the gateway.
+  @Test func etcdRefusesALineThatIsTooLarge() async throws {
+    try await withKeys(.v3_5) { _, _, http in
+      let large = line("large", String(repeating: "x", count: 2_000_000))
+      let body = Array((lines(0..<10) + large + lines(10..<20)).utf8)
+      let response = try await http.request("POST", "/keys", headers: Self.type, body: body)
+      #expect(response.status == 413 && response.message?.hasPrefix("line 11: ") == true, "\(response)")
+      #expect(try response.json["keys"] == 10)
+      try expectDone(
+        try await http.request("POST", "/keys?skip_errors=true", headers: Self.type, body: body), keys: 20, errors: 1)
+    }
+  }
+
+  @Test(arguments: EtcdVersion.allCases)
+  func aLineThatIsDeniedStopsIt(_ version: EtcdVersion) async throws {
+    try await withAuth(version) { fixture, gateway in
+      try await fixture.asRoot("/v3/auth/user/add", ["name": "bob", "password": "bobpw"])
+      try await fixture.asRoot("/v3/auth/role/add", ["name": "writer"])
+      let permission: JSON = ["permType": "READWRITE", "key": .string("k".base64), "range_end": .string("l".base64)]
+      try await fixture.asRoot("/v3/auth/role/grant", ["name": "writer", "perm": permission])
+      try await fixture.asRoot("/v3/auth/user/grant", ["user": "bob", "role": "writer"])
+      func request(_ query: String, _ user: String?, _ body: String) async throws -> HTTPResponse {
+        try await gateway.http.request(
+          "POST", "/keys\(query)", user: user, headers: Self.type, body: Array(body.utf8))
+      }
+      let body = lines(0..<700) + line("z") + lines(700..<2000) + line("y") + lines(2000..<2500)
+      let denied = try await request("", "bob:bobpw", body)
+      expectError(denied, 403, code: 7, message: "line 701: etcdserver: permission denied")
+      let answer = try denied.json
+      #expect(answer["line"] == 701 && answer["byte"] == .number(Double(lines(0..<700).utf8.count)))
+      // All before it were put; behind it only what was at etcd already.
+      let keys = try #require(answer["keys"]?.number)
+      let there = try await gateway.http.get("/keys?prefix=k&keys_only=true&limit=10000", user: "ann:annpw").json["keys"]
+      let names = try #require(there?.array?.compactMap { $0["key"]?.string })
+      #expect(Double(names.count) == keys && keys >= 700 && keys < 2500)
+      #expect(Set(names).isSuperset(of: (0..<700).map { String(format: "k%06d", $0) }))
+      let skipped = try await request("?skip_errors=true", "bob:bobpw", body)
+      try expectDone(skipped, keys: 2500, errors: 2)
+      #expect(try lastLine(skipped)["first_errors"]?.array?.map { $0["line"] } == [701, 2002])
+      // Who it is, is no matter of lines.
+      for query in ["", "?skip_errors=true"] {
+        expectChallenge(try await request(query, nil, body))
+        expectChallenge(try await request(query, "bob:wrong", body))
+        expectChallenge(try await request(query, nil, line("k")))
+      }
+    }
+  }
+
+  @Test func manyErrorsAreCounted() async throws {
+    try await withKeys(.v3_5) { _, _, http in
+      let body = (0..<1000).map { $0 % 3 == 0 ? "{\"key\":\($0)}\n" : line("k\($0)") }.joined()
+      let response = try await http.request("POST", "/keys?skip_errors=true", headers: Self.type, body: Array(body.utf8))
+      try expectDone(response, keys: 666, errors: 334)
+      let told = try lastLine(response)["first_errors"]?.array?.compactMap { $0["line"]?.number }
+      #expect(told == (0..<10).map { Double(3 * $0 + 1) })
+    }
+  }
+
+  @Test func anEtcdThatTakesFewOperationsIsServed() async throws {
+    try await withKeys(.v3_5, etcd: ["--max-txn-ops", "10", "--max-request-bytes", "20000"]) { _, _, http in
+      try expectDone(
+        try await http.request("POST", "/keys", headers: Self.type, body: Array(lines(0..<3000).utf8)), keys: 3000)
+      let large = (0..<100).map { line("large\($0)", String(repeating: "x", count: 9000)) }.joined()
+      try expectDone(try await http.request("POST", "/keys", headers: Self.type, body: Array(large.utf8)), keys: 100)
+      #expect(try await count(http) == 3100)
+    }
+  }
+
+  // MARK: - Requests
+
+  @Test func itIsARequestLikeOthers() async throws {
+    try await withKeys(.v3_5, gateway: ["--access-log", "all"]) { _, gateway, http in
+      func request(_ path: String, _ headers: [(String, String)] = [], _ type: String = "application/x-ndjson")
+        async throws -> HTTPResponse
+      {
+        try await gateway.http.request(
+          "POST", path, headers: [("Content-Type", type)] + headers, body: Array(line("a").utf8))
+      }
+      expectError(try await request("/keys?skip_errors=yes"), 400, code: 3)
+      expectError(try await request("/keys?prefix=a"), 400, code: 3)
+      expectError(try await request("/keys?skip_errors=true", [], "application/json"), 400, code: 3)
+      expectError(try await request("/keys", [("If-Match", "*")]), 400, code: 3)
+      expectError(try await request("/keys", [("Origin", "http://elsewhere.example")]), 403, code: 7)
+      expectError(try await request("/keys", [("Content-Encoding", "gzip")]), 415, code: 3)
+      #expect(try await count(http) == 0)
+      try expectDone(try await request("/keys", [("X-Request-Id", "import")], "Application/X-NDJSON;charset=UTF-8"), keys: 1)
+      let logged = try await eventually("a line of the request") {
+        gateway.log.split(separator: "\n").first { $0.contains("request_id=import") }
+      }
+      #expect(logged.contains("status=200") && logged.contains("bytes_in=24"), "\(logged)")
+    }
+  }
+
+  // MARK: - While etcd takes its time
+
+  private static let txn: ScriptedPeer.Answer = .message(
+    Etcdserverpb_TxnResponse.with {
+      $0.header.revision = 9
+      $0.succeeded = true
+    })
+
+  private static func isImport(_ call: ScriptedPeer.Call) -> Bool { call.path == EtcdRPC.txn.path }
+
+  @Test(arguments: [false, true])
+  func aSlowEtcdHoldsTheClientBack(_ isChunked: Bool) async throws {
+    let gate = ScriptedPeer.Gate()
+    let script: ScriptedPeer.Script = { Self.isImport($0) ? Self.txn.after(gate) : .range }
+    // The time that it has to wait is not the client's.
+    let arguments = ["--min-body-rate", "10000000", "--idle-timeout", "3s"]
+    try await withScriptedEtcd(gateway: arguments, script: script) { peer, gateway in
+      let keys = 400_000
+      let body = Array(lines(0..<keys).utf8)
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      let framing = isChunked ? ("Transfer-Encoding", "chunked") : ("Content-Length", "\(body.count)")
+      try await connection.sendRequest("POST", "/keys", headers: Self.type + [framing])
+      let before = gateway.process.residentBytes
+      let sending = Task {
+        if isChunked {
+          let size = 1 << 20
+          for start in stride(from: 0, to: body.count, by: size) {
+            let chunk = body[start..<min(start + size, body.count)]
+            try await connection.send(Array("\(String(chunk.count, radix: 16))\r\n".utf8) + chunk + [13, 10])
+          }
+          try await connection.send("0\r\n\r\n")
+        } else {
+          try await connection.send(body)
+        }
+      }
+      try await peer.wait(for: "as many calls as there may be") { $0.streams(of: EtcdRPC.txn.path).count == 4 }
+      // Longer than the rate of a body is measured over, and than a connection may be idle.
+      try await Task.sleep(for: .seconds(12))
+      #expect(peer.record.streams(of: EtcdRPC.txn.path).count == 4)
+      #expect(gateway.process.residentBytes - before < 16 << 20)
+      gate.open()
+      try await sending.value
+      let response = try await connection.receive()
+      try expectDone(response, keys: keys)
+      // It told how far it was meanwhile.
+      let first = try #require(try answer(response).first)
+      #expect(first["keys"] == 0 && first["done"] == nil)
+    }
+  }
+
+  @Test func aClientThatLeavesCancelsTheCalls() async throws {
+    let script: ScriptedPeer.Script = { Self.isImport($0) ? .hang : .range }
+    for isReset in [true, false] {
+      try await withScriptedEtcd(script: script) { peer, gateway in
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Content-Length", "100000000")])
+        try await connection.send(lines(0..<600))
+        try await peer.wait(for: "the calls") { $0.streams(of: EtcdRPC.txn.path).count == 4 }
+        if isReset { await connection.reset() } else { await connection.close() }
+        try await peer.wait(for: "their end") { record in
+          record.streams(of: EtcdRPC.txn.path).allSatisfy { $0.reset?.code == HTTP2Error.cancel }
+        }
+        _ = try await eventually("no request") {
+          try await gateway.http.get("/metrics").text.contains("etcd_rest_requests_in_flight 1\n") ? true : nil
+        }
+      }
+    }
+  }
+
+  @Test func reportsComeWhileTheBodyDoes() async throws {
+    try await withKeys(.v3_5) { _, gateway, http in
+      for (end, isWhole) in [(line("z"), true), ("nonsense\n", false)] {
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Transfer-Encoding", "chunked")])
+        func send(_ text: String) async throws {
+          try await connection.send("\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n")
+        }
+        try await send(lines(0..<10))
+        let head = try await connection.receiveHead()
+        #expect(head.status == 200 && head["Content-Type"] == "application/x-ndjson" && head["Connection"] == "close")
+        // What has come is put, however little it is.
+        var report = try JSON(parsing: try #require(try await connection.receivePart()))
+        #expect(report["keys"] == 10 && report["done"] == nil)
+        try await send(line("y"))
+        while report["keys"] != 11 { report = try JSON(parsing: try #require(try await connection.receivePart())) }
+        try await send(end)
+        try await connection.send("0\r\n\r\n")
+        var last = report
+        func take() async throws {
+          while let part = try await connection.receivePart() { last = try JSON(parsing: part) }
+        }
+        if isWhole {
+          try await take()
+          #expect(last["done"] == true && last["keys"] == 12)
+        } else {
+          // What has begun as a good answer ends as none.
+          try await expectCut { try await take() }
+          #expect(last["line"] == 12 && last["keys"] == 11 && last["code"] == 3)
+        }
+        try await connection.receiveClose()
+      }
+      #expect(try await count(http) == 12)
+    }
+  }
+
+  // MARK: - What may have been executed
+
+  @Test func whatMayHaveBeenPutIsPutAgain() async throws {
+    let script: ScriptedPeer.Script = { call in
+      guard Self.isImport(call) else { return .range }
+      return call.attempt == 1 ? [.close(abruptly: true)] : Self.txn
+    }
+    try await withScriptedEtcd(script: script) { peer, gateway in
+      let http = try await HTTPConnection.connect(to: gateway.url)
+      let response = try await http.request("POST", "/keys", headers: Self.type, body: Array(lines(0..<100).utf8))
+      try expectDone(response, keys: 100)
+      #expect(try lastLine(response)["repeated"] == 100)
+      let messages = peer.record.streams(of: EtcdRPC.txn.path).flatMap(\.messages)
+      #expect(messages.count == 2 && messages[0] == messages[1])
+    }
+  }
+
+  @Test func membersThatDieOfItAreNotKilledOn() async throws {
+    let script: ScriptedPeer.Script = { Self.isImport($0) ? [.close(abruptly: true)] : .range }
+    try await withScriptedEtcd(script: script) { peer, gateway in
+      let http = try await HTTPConnection.connect(to: gateway.url)
+      for query in ["", "?skip_errors=true"] {
+        let response = try await http.request("POST", "/keys\(query)", headers: Self.type, body: Array(lines(0..<100).utf8))
+        expectError(response, 503, code: 14)
+        let message = response.message ?? ""
+        #expect(message.hasPrefix("lines 1 to 100: ") && message.hasSuffix("; they may have been put"), "\(message)")
+        #expect(try response.json["keys"] == 0 && response.json["line"] == 1)
+      }
+      #expect(peer.record.streams(of: EtcdRPC.txn.path).count == 4)
+    }
+  }
+
+  // MARK: - Memory
+
+  @Test func aLineForWhichThereIsNoMemoryIsRefused() async throws {
+    try await withKeys(.v3_5, gateway: ["--max-memory", "1M", "--shards", "1"]) { _, gateway, http in
+      let connection = try await HTTPConnection.connect(to: gateway.url)
+      try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Content-Length", "100000000")])
+      try await connection.send(Array(lines(0..<50).utf8) + [UInt8](repeating: 32, count: 1_500_000))
+      let response = try await connection.receive()
+      expectError(response, 503, code: 8)
+      #expect(response[header: "Retry-After"] == "1")
+      #expect(try response.json["line"] == 51 && response.json["keys"] == 50)
+      try expectDone(try await http.request("POST", "/keys", headers: Self.type, body: Array(lines(0..<5000).utf8)), keys: 5000)
+    }
+  }
+}
