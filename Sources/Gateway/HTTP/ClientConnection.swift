@@ -50,7 +50,7 @@ final class ClientConnection: Attended {
   private var looksLeft = ClientConnection.patience
 
   /// Whether the client has to wait with more of a request's body.
-  var isHeld: Bool { exchange?.isBodyHeld ?? false }
+  var isHeldBack: Bool { exchange?.isHeldBack ?? false }
 
   // What the clock goes by.
 
@@ -193,8 +193,8 @@ final class ClientConnection: Attended {
   }
 
   private func lookAgain() {
-    if let exchange, exchange.isBodyHeld {
-      // All of its request may have come, and is read as soon as there is room for it.
+    if let exchange, exchange.isHeldBack {
+      // All of its request may have come, and be read yet.
       if !isHalfOpen(descriptor) { exchange.clientIsGone() }
       return
     }

@@ -112,7 +112,10 @@ final class Exchange {
   /// Whether the request is not complete yet.
   var isReceiving: Bool { state == .receiving || state == .atGate || state == .admitted || state == .held }
 
-  /// Whether the client has to wait with more of the body.
+  /// Whether the client has to wait with the body, or with more of it.
+  var isHeldBack: Bool { state == .atGate || state == .held }
+
+  /// The same, as the handler has no room for more.
   var isBodyHeld: Bool { state == .held }
 
   /// Whether the body comes more slowly than it may. Measured anew every few seconds: a burst buys no time for later.

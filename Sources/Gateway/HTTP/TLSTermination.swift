@@ -252,7 +252,7 @@ final class TLSTermination {
     start(after: Self.grace, every: Self.grace) { [unowned self] in
       if up.isEmpty { return timer = nil }
       // It is we who do not move.
-      if client?.isHeld == true { return }
+      if client?.isHeldBack == true { return }
       if movedCount == lookedCount { return close() }
       lookedCount = movedCount
     }

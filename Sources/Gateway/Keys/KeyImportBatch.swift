@@ -48,8 +48,9 @@ final class KeyImportBatch {
   /// - Parameters:
   ///   - key: the hash of the put's key, which no other put of the batch has.
   ///   - predecessor: a batch that puts the same key and has not ended.
-  func append(_ put: KeyPut, _ value: UnsafeRawBufferPointer, at place: BodyLines.Place, key: Int, behind predecessor: Int?)
-  {
+  func append(
+    _ put: KeyPut, _ value: UnsafeRawBufferPointer, at place: BodyLines.Place, key: Int, behind predecessor: Int?
+  ) {
     let count = put.wireCount(of: value)
     // A `RequestOp` of the `TxnRequest`'s `success` (`etcdserverpb/kv.proto`).
     message.append(field: 2, ofCount: ByteBuffer.wireCount(ofField: count))

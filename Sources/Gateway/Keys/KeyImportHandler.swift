@@ -258,7 +258,8 @@ final class KeyImportHandler: KeyHandler {
     let fate = status.isRefusal ? "" : "; they may have been put"
     stop(
       KeyImportReport.Fault(
-        place: first, byte: first.offset, status: http, code: status.code, message: "\(lines): \(status.message)\(fate)",
+        place: first, byte: first.offset, status: http, code: status.code,
+        message: "\(lines): \(status.message)\(fate)",
         headers: headers))
   }
 
@@ -285,7 +286,9 @@ final class KeyImportHandler: KeyHandler {
     reports.stop()
     var response: HTTPResponse
     if let fault {
-      response = .error(fault.status, fault.code, fault.message, headers: fault.headers) { report.append(fault, to: &$0) }
+      response = .error(fault.status, fault.code, fault.message, headers: fault.headers) {
+        report.append(fault, to: &$0)
+      }
     } else {
       var body = ByteBuffer(capacity: 256)
       report.appendLast(to: &body)

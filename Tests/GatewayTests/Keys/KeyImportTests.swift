@@ -34,36 +34,50 @@ struct KeyImportTests {
     #expect(isAsExpected, "\(response)", sourceLocation: sourceLocation)
   }
 
-  private func count(_ http: HTTPConnection, _ query: String = "") async throws -> Int? {
+  /// Runs `body` with a gateway in front of an etcd, and a client that has a connection for each request: an answer that
+  /// comes early is the last one of its connection.
+  private func withHTTP(
+    _ version: EtcdVersion, etcd etcdArguments: [String] = [], gateway arguments: [String] = [],
+    body: (GatewayProcess, HTTPClient) async throws -> Void
+  ) async throws {
+    try await withEtcdAndGateway(version, etcd: etcdArguments, gateway: arguments) { _, gateway in
+      try await body(gateway, gateway.http)
+    }
+  }
+
+  private func count(_ http: HTTPClient, _ query: String = "") async throws -> Int? {
     try await http.get("/keys?count_only=true\(query)").json["count"]?.number.map { Int($0) }
   }
 
   // MARK: - Round trips
 
   /// An export without what depends on when keys were put.
-  private func export(_ http: HTTPConnection) async throws -> [String] {
+  private func export(_ http: HTTPClient) async throws -> [String] {
     let response = try await http.get("/keys", headers: [("Accept", "application/x-ndjson")])
     #expect(response.status == 200)
-    return response.text.split(separator: "\n").map { String($0[..<($0.range(of: ",\"create_revision\"")!.lowerBound)]) }
+    return response.text.split(separator: "\n").map {
+      String($0[..<($0.range(of: ",\"create_revision\"")!.lowerBound)])
+    }
   }
 
   @Test(arguments: EtcdVersion.allCases)
   func anExportIsImported(_ version: EtcdVersion) async throws {
     let keys = 20_000
-    try await withKeys(version) { _, first, one in
+    try await withHTTP(version) { first, one in
       var generator = SeededGenerator(seed: 12)
       func base64(_ bytes: [UInt8]) -> String { Data(bytes).base64EncodedString() }
       var body = ""
       for number in 0..<keys {
         let key = KeyText.random(using: &generator) + Array("\(number)".utf8)
-        body += "{\"key_base64\":\"\(base64(key))\",\"value_base64\":\"\(base64(KeyText.random(using: &generator)))\"}\n"
+        body +=
+          "{\"key_base64\":\"\(base64(key))\",\"value_base64\":\"\(base64(KeyText.random(using: &generator)))\"}\n"
       }
       try expectDone(
         try await one.request("POST", "/keys", headers: Self.type, body: Array(body.utf8)), keys: keys)
       #expect(try await count(one) == keys)
       let exported = try await one.get("/keys", headers: [("Accept", "application/x-ndjson")])
       let original = try await export(one)
-      try await withKeys(version) { _, second, other in
+      try await withHTTP(version) { second, other in
         try expectDone(try await other.request("POST", "/keys", headers: Self.type, body: exported.body), keys: keys)
         #expect(try await export(other) == original)
       }
@@ -98,17 +112,18 @@ struct KeyImportTests {
           if round % 2 == 1 { await connection.finishSending() }
           try expectDone(try await connection.receive(), keys: keys)
         }
-        #expect(try await count(try await HTTPConnection.connect(to: secure.plain)) == 20_000)
+        #expect(try await count(HTTPClient(secure.plain)) == 20_000)
       }
     }
   }
 
   @Test func anOldClientIsServed() async throws {
-    try await withKeys(.v3_5) { _, gateway, http in
+    try await withHTTP(.v3_5) { gateway, http in
       let old = try await HTTPConnection.connect(to: gateway.url)
       let body = lines(0..<2000)
       try await old.send(
-        "POST /keys HTTP/1.0\r\nContent-Type: application/x-ndjson\r\nContent-Length: \(body.utf8.count)\r\n\r\n" + body)
+        "POST /keys HTTP/1.0\r\nContent-Type: application/x-ndjson\r\nContent-Length: \(body.utf8.count)\r\n\r\n" + body
+      )
       try expectDone(try await old.receive(), keys: 2000)
       #expect(try await count(http) == 2000)
     }
@@ -117,8 +132,10 @@ struct KeyImportTests {
   // MARK: - What lines mean
 
   @Test func emptyLinesArePassedOver() async throws {
-    try await withKeys(.v3_5) { _, _, http in
-      for (body, keys) in [("", 0), ("\n", 0), (" \t\r\n\n", 0), ("\n\(line("a"))\r\n" + "{\"key\":\"b\",\"value\":\"\"}\r", 2)] {
+    try await withHTTP(.v3_5) { _, http in
+      for (body, keys) in [
+        ("", 0), ("\n", 0), (" \t\r\n\n", 0), ("\n\(line("a"))\r\n" + "{\"key\":\"b\",\"value\":\"\"}\r", 2),
+      ] {
         try expectDone(try await http.request("POST", "/keys", headers: Self.type, body: Array(body.utf8)), keys: keys)
       }
       #expect(try await count(http) == 2)
@@ -128,7 +145,7 @@ struct KeyImportTests {
   /// The last line of a key wins, and each counts.
   @Test(arguments: EtcdVersion.allCases)
   func linesTakeEffectInTheirOrder(_ version: EtcdVersion) async throws {
-    try await withKeys(version) { _, _, http in
+    try await withHTTP(version) { _, http in
       var generator = SeededGenerator(seed: 7)
       var last: [String: String] = [:]
       var puts: [String: Int] = [:]
@@ -146,15 +163,17 @@ struct KeyImportTests {
       #expect(read.count == last.count)
       for key in read {
         let name = try #require(key["key"]?.string)
-        #expect(key["value"]?.string == last[name] && key["version"]?.number == puts[name].map { Double($0) }, "\(name)")
+        #expect(
+          key["value"]?.string == last[name] && key["version"]?.number == puts[name].map { Double($0) }, "\(name)")
       }
     }
   }
 
   @Test func leasesThatAreThereAreUsed() async throws {
-    try await withKeys(.v3_5) { _, _, http in
+    try await withHTTP(.v3_5) { _, http in
       expectStatus(200, try await http.post("/leases", ["ttl": "600s", "id": "77"]))
-      let body = line("a", "v", ",\"lease\":\"77\"") + line("b", "v", ",\"lease\":\"0\"") + line("c", "v", ",\"lease\":78")
+      let body =
+        line("a", "v", ",\"lease\":\"77\"") + line("b", "v", ",\"lease\":\"0\"") + line("c", "v", ",\"lease\":78")
       let response = try await http.request("POST", "/keys", headers: Self.type, body: Array(body.utf8))
       expectError(response, 404, code: 5, message: "line 3: etcdserver: requested lease not found")
       #expect(try response.json["keys"] == 2 && response.json["line"] == 3)
@@ -165,14 +184,20 @@ struct KeyImportTests {
   // MARK: - Lines that are not put
 
   private static let badLines: [(line: String, status: Int, byte: Int, message: String)] = [
-    ("nonsense", 400, 0, "unexpected character"), ("[]", 400, 0, "expected an object"),
+    ("nonsense", 400, 0, "expected an object"), ("[]", 400, 0, "expected an object"),
     ("{\"value\":\"v\"}", 400, 13, "'key' (or 'key_base64') is missing"),
-    ("{\"key\":\"\",\"value\":\"v\"}", 400, 22, "the key is empty"),
+    ("{\"key\":\"\",\"value\":\"v\"}", 400, 22, "key: the key is empty"),
     ("{\"key\":\"a\",\"mod_revision\":4}", 400, 28, "'value' (or 'value_base64') is missing"),
     ("{\"key\":\"a\",\"value\":\"v\",\"ttl\":\"60s\"}", 400, 29, "ttl: an import takes a 'lease' that is there"),
-    ("{\"key\":\"a\",\"value\":\"v\",\"if_absent\":true}", 400, 35, "if_absent: an import puts each key whatever is there"),
+    (
+      "{\"key\":\"a\",\"value\":\"v\",\"if_absent\":true}", 400, 35,
+      "if_absent: an import puts each key whatever is there"
+    ),
     ("{\"key\":\"a\",\"value\":\"v\",\"prev\":true}", 400, 30, "prev: an import has no answers for single keys"),
-    ("{\"key\":\"a\",\"value\":\"v\",\"more\":1}", 400, 23, "more: unknown field: there are key, key_base64, value, value_base64, lease"),
+    (
+      "{\"key\":\"a\",\"value\":\"v\",\"more\":1}", 400, 23,
+      "more: unknown field: there are key, key_base64, value, value_base64, lease"
+    ),
     ("{\"key\":\"a\",\"value\":\"v\"} {}", 400, 24, "unexpected bytes after the value"),
     ("{\"key\":\"a\",\"value\":\"v\",\"version\":-1}", 400, 33, "version: expected an integer from 0 on"),
   ]
@@ -180,7 +205,7 @@ struct KeyImportTests {
   @Test(arguments: badLines.indices)
   func theFirstBadLineStopsIt(_ index: Int) async throws {
     let bad = Self.badLines[index]
-    try await withKeys(.v3_5) { _, _, http in
+    try await withHTTP(.v3_5) { _, http in
       let before = lines(0..<500)
       let body = Array((before + bad.line + "\n" + lines(500..<2000)).utf8)
       let response = try await http.request("POST", "/keys", headers: Self.type, body: body)
@@ -203,14 +228,15 @@ struct KeyImportTests {
 
   @Test(arguments: [false, true])
   func aHugeLineIsRefused(_ isChunked: Bool) async throws {
-    try await withKeys(.v3_5, gateway: ["--max-request-bytes", "100000"]) { _, gateway, http in
+    try await withHTTP(.v3_5, gateway: ["--max-request-bytes", "100000"]) { gateway, http in
       let body = Array((lines(0..<10) + line("large", String(repeating: "x", count: 200_000)) + lines(10..<20)).utf8)
       func request(_ query: String) async throws -> HTTPResponse {
         let connection = try await HTTPConnection.connect(to: gateway.url)
         guard isChunked else {
           return try await connection.request("POST", "/keys\(query)", headers: Self.type, body: body)
         }
-        try await connection.sendRequest("POST", "/keys\(query)", headers: Self.type + [("Transfer-Encoding", "chunked")])
+        try await connection.sendRequest(
+          "POST", "/keys\(query)", headers: Self.type + [("Transfer-Encoding", "chunked")])
         let size = String(body.count, radix: 16)
         try await connection.send(Array("\(size)\r\n".utf8) + body + Array("\r\n0\r\n\r\n".utf8))
         return try await connection.receive()
@@ -227,12 +253,13 @@ struct KeyImportTests {
 
   /// What is too large for etcd and not for the gateway.
   @Test func etcdRefusesALineThatIsTooLarge() async throws {
-    try await withKeys(.v3_5) { _, _, http in
+    try await withHTTP(.v3_5) { _, http in
       let large = line("large", String(repeating: "x", count: 2_000_000))
       let body = Array((lines(0..<10) + large + lines(10..<20)).utf8)
       let response = try await http.request("POST", "/keys", headers: Self.type, body: body)
       #expect(response.status == 413 && response.message?.hasPrefix("line 11: ") == true, "\(response)")
-      #expect(try response.json["keys"] == 10)
+      // What comes behind it may have been at etcd already.
+      #expect(try [10, 20].contains(response.json["keys"]))
       try expectDone(
         try await http.request("POST", "/keys?skip_errors=true", headers: Self.type, body: body), keys: 20, errors: 1)
     }
@@ -257,7 +284,8 @@ struct KeyImportTests {
       #expect(answer["line"] == 701 && answer["byte"] == .number(Double(lines(0..<700).utf8.count)))
       // All before it were put; behind it only what was at etcd already.
       let keys = try #require(answer["keys"]?.number)
-      let there = try await gateway.http.get("/keys?prefix=k&keys_only=true&limit=10000", user: "ann:annpw").json["keys"]
+      let there = try await gateway.http.get("/keys?prefix=k&keys_only=true&limit=10000", user: "ann:annpw").json[
+        "keys"]
       let names = try #require(there?.array?.compactMap { $0["key"]?.string })
       #expect(Double(names.count) == keys && keys >= 700 && keys < 2500)
       #expect(Set(names).isSuperset(of: (0..<700).map { String(format: "k%06d", $0) }))
@@ -274,9 +302,10 @@ struct KeyImportTests {
   }
 
   @Test func manyErrorsAreCounted() async throws {
-    try await withKeys(.v3_5) { _, _, http in
+    try await withHTTP(.v3_5) { _, http in
       let body = (0..<1000).map { $0 % 3 == 0 ? "{\"key\":\($0)}\n" : line("k\($0)") }.joined()
-      let response = try await http.request("POST", "/keys?skip_errors=true", headers: Self.type, body: Array(body.utf8))
+      let response = try await http.request(
+        "POST", "/keys?skip_errors=true", headers: Self.type, body: Array(body.utf8))
       try expectDone(response, keys: 666, errors: 334)
       let told = try lastLine(response)["first_errors"]?.array?.compactMap { $0["line"]?.number }
       #expect(told == (0..<10).map { Double(3 * $0 + 1) })
@@ -284,7 +313,7 @@ struct KeyImportTests {
   }
 
   @Test func anEtcdThatTakesFewOperationsIsServed() async throws {
-    try await withKeys(.v3_5, etcd: ["--max-txn-ops", "10", "--max-request-bytes", "20000"]) { _, _, http in
+    try await withHTTP(.v3_5, etcd: ["--max-txn-ops", "10", "--max-request-bytes", "20000"]) { _, http in
       try expectDone(
         try await http.request("POST", "/keys", headers: Self.type, body: Array(lines(0..<3000).utf8)), keys: 3000)
       let large = (0..<100).map { line("large\($0)", String(repeating: "x", count: 9000)) }.joined()
@@ -296,7 +325,7 @@ struct KeyImportTests {
   // MARK: - Requests
 
   @Test func itIsARequestLikeOthers() async throws {
-    try await withKeys(.v3_5, gateway: ["--access-log", "all"]) { _, gateway, http in
+    try await withHTTP(.v3_5, gateway: ["--access-log", "all"]) { gateway, http in
       func request(_ path: String, _ headers: [(String, String)] = [], _ type: String = "application/x-ndjson")
         async throws -> HTTPResponse
       {
@@ -310,7 +339,8 @@ struct KeyImportTests {
       expectError(try await request("/keys", [("Origin", "http://elsewhere.example")]), 403, code: 7)
       expectError(try await request("/keys", [("Content-Encoding", "gzip")]), 415, code: 3)
       #expect(try await count(http) == 0)
-      try expectDone(try await request("/keys", [("X-Request-Id", "import")], "Application/X-NDJSON;charset=UTF-8"), keys: 1)
+      try expectDone(
+        try await request("/keys", [("X-Request-Id", "import")], "Application/X-NDJSON;charset=UTF-8"), keys: 1)
       let logged = try await eventually("a line of the request") {
         gateway.log.split(separator: "\n").first { $0.contains("request_id=import") }
       }
@@ -381,14 +411,14 @@ struct KeyImportTests {
           record.streams(of: EtcdRPC.txn.path).allSatisfy { $0.reset?.code == HTTP2Error.cancel }
         }
         _ = try await eventually("no request") {
-          try await gateway.http.get("/metrics").text.contains("etcd_rest_requests_in_flight 1\n") ? true : nil
+          try await gateway.http.get("/metrics").text.contains("etcd_rest_http_requests_in_flight 1\n") ? true : nil
         }
       }
     }
   }
 
   @Test func reportsComeWhileTheBodyDoes() async throws {
-    try await withKeys(.v3_5) { _, gateway, http in
+    try await withHTTP(.v3_5) { gateway, http in
       for (end, isWhole) in [(line("z"), true), ("nonsense\n", false)] {
         let connection = try await HTTPConnection.connect(to: gateway.url)
         try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Transfer-Encoding", "chunked")])
@@ -431,8 +461,8 @@ struct KeyImportTests {
       return call.attempt == 1 ? [.close(abruptly: true)] : Self.txn
     }
     try await withScriptedEtcd(script: script) { peer, gateway in
-      let http = try await HTTPConnection.connect(to: gateway.url)
-      let response = try await http.request("POST", "/keys", headers: Self.type, body: Array(lines(0..<100).utf8))
+      let response = try await gateway.http.request(
+        "POST", "/keys", headers: Self.type, body: Array(lines(0..<100).utf8))
       try expectDone(response, keys: 100)
       #expect(try lastLine(response)["repeated"] == 100)
       let messages = peer.record.streams(of: EtcdRPC.txn.path).flatMap(\.messages)
@@ -443,9 +473,9 @@ struct KeyImportTests {
   @Test func membersThatDieOfItAreNotKilledOn() async throws {
     let script: ScriptedPeer.Script = { Self.isImport($0) ? [.close(abruptly: true)] : .range }
     try await withScriptedEtcd(script: script) { peer, gateway in
-      let http = try await HTTPConnection.connect(to: gateway.url)
       for query in ["", "?skip_errors=true"] {
-        let response = try await http.request("POST", "/keys\(query)", headers: Self.type, body: Array(lines(0..<100).utf8))
+        let response = try await gateway.http.request(
+          "POST", "/keys\(query)", headers: Self.type, body: Array(lines(0..<100).utf8))
         expectError(response, 503, code: 14)
         let message = response.message ?? ""
         #expect(message.hasPrefix("lines 1 to 100: ") && message.hasSuffix("; they may have been put"), "\(message)")
@@ -458,7 +488,7 @@ struct KeyImportTests {
   // MARK: - Memory
 
   @Test func aLineForWhichThereIsNoMemoryIsRefused() async throws {
-    try await withKeys(.v3_5, gateway: ["--max-memory", "1M", "--shards", "1"]) { _, gateway, http in
+    try await withHTTP(.v3_5, gateway: ["--max-memory", "1M", "--shards", "1"]) { gateway, http in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Content-Length", "100000000")])
       try await connection.send(Array(lines(0..<50).utf8) + [UInt8](repeating: 32, count: 1_500_000))
@@ -466,7 +496,8 @@ struct KeyImportTests {
       expectError(response, 503, code: 8)
       #expect(response[header: "Retry-After"] == "1")
       #expect(try response.json["line"] == 51 && response.json["keys"] == 50)
-      try expectDone(try await http.request("POST", "/keys", headers: Self.type, body: Array(lines(0..<5000).utf8)), keys: 5000)
+      try expectDone(
+        try await http.request("POST", "/keys", headers: Self.type, body: Array(lines(0..<5000).utf8)), keys: 5000)
     }
   }
 }

@@ -79,10 +79,10 @@ extension HTTPConnection {
 
 /// Runs `body` with an etcd, a gateway in front of it, and a connection to that.
 func withKeys(
-  _ version: EtcdVersion, etcd etcdArguments: [String] = [], gateway arguments: [String] = [],
+  _ version: EtcdVersion, gateway arguments: [String] = [],
   body: (EtcdProcess, GatewayProcess, HTTPConnection) async throws -> Void
 ) async throws {
-  try await withEtcdAndGateway(version, etcd: etcdArguments, gateway: arguments) { etcd, gateway in
+  try await withEtcdAndGateway(version, gateway: arguments) { etcd, gateway in
     try await body(etcd, gateway, try await HTTPConnection.connect(to: gateway.url))
   }
 }

@@ -3058,17 +3058,6 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "putKey",
-        "name": "import",
-        "summary": "Put the keys of an export",
-        "isStream": true,
-        "request": {
-          "type": "application/x-ndjson",
-          "body": "{\"key\":\"plain/import/1\",\"value\":\"one\"}\n{\"key\":\"plain/import/2\",\"value\":\"two\"}\n"
-        },
-        "response": {}
-      },
-      {
         "operation": "listKeys",
         "name": "one",
         "summary": "One key, by a name that proxies leave alone",
@@ -3804,6 +3793,31 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
+        "operation": "putKey",
+        "name": "import",
+        "summary": "Put the keys of an export",
+        "isStream": true,
+        "request": {
+          "type": "application/x-ndjson",
+          "body": "{\"key\":\"plain/import/1\",\"value\":\"one\"}\n{\"key\":\"plain/import/2\",\"value\":\"two\"}\n"
+        },
+        "response": {
+          "status": 200,
+          "type": "application/x-ndjson",
+          "headers": {
+            "X-Etcd-Revision": "29"
+          },
+          "lines": [
+            {
+              "keys": 2,
+              "bytes": 78,
+              "revision": 29,
+              "done": true
+            }
+          ]
+        }
+      },
+      {
         "operation": "deleteKeys",
         "name": "plain",
         "summary": "Delete what these examples have put",
@@ -3815,11 +3829,11 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 200,
           "headers": {
-            "X-Etcd-Revision": "29"
+            "X-Etcd-Revision": "30"
           },
           "body": {
-            "deleted": 3,
-            "revision": 29
+            "deleted": 5,
+            "revision": 30
           }
         }
       }
