@@ -250,6 +250,7 @@ final class KeyImportHandler: KeyHandler {
   /// Lines were not put: one that etcd has refused, or several of which it may not be known.
   func refused(_ puts: ArraySlice<KeyImportBatch.Put>, for status: GRPCStatus) {
     guard let first = puts.first?.place, let last = puts.last?.place else { return }
+    let status = status.plain(hadCredentials: caller.isSomebody)
     let (http, headers) = status.keyStatus(hadCredentials: caller.isSomebody)
     if status.isAboutRequest {
       return refuse(at: first, byte: first.offset, http, status.code, status.message, headers: headers)
