@@ -60,7 +60,8 @@ let package = Package(
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "CMicrohttpd", "COpenSSL", "CWslay", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire",
+        "CMicrohttpd", "COpenSSL", "CWslay", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge",
+        "ProtobufWire",
         "TLS", "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),

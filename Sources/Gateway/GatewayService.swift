@@ -19,6 +19,8 @@ struct EndpointRenewal: Sendable {
 final class GatewayService: Service {
   /// How long requests under way may take to finish when the gateway is told to stop, in milliseconds.
   private let patience: UInt64
+  /// How long to go on serving before that, in milliseconds, for load balancers to see that it ends.
+  private let shutdownDelay: UInt64
   private let greeting: String
   private let shards: [LoopBound<Shard>]
   private let loops: [LoopBound<EventLoop>]
@@ -45,14 +47,15 @@ final class GatewayService: Service {
   ///   is left then that listens.
   init(
     listen: [ListenAddress], tls: TLSSettings?, shards count: Int, settings: GatewaySettings,
-    renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64, logger: Logger,
-    reloadsOnHangup: Bool,
+    renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64,
+    shutdownDelay: UInt64 = 0, logger: Logger, reloadsOnHangup: Bool,
     startThread: @escaping ThreadStarter = { name, loop throws(LoopError) in try LoopThread(name: name, running: loop)
     },
     greeting: ([ListenAddress]) -> String
   ) throws {
     self.startThread = startThread
     self.patience = patience
+    self.shutdownDelay = shutdownDelay
     self.logger = logger
     self.reloadsOnHangup = reloadsOnHangup
     self.renewal = renewal
@@ -146,6 +149,10 @@ final class GatewayService: Service {
       try? await gracefulShutdown()
       group.cancelAll()
     }
+    if shutdownDelay > 0 {
+      for (shard, loop) in zip(shards, loops) { loop.remote.execute { shard.value.announceEnd() } }
+      try? await Task.sleep(for: .milliseconds(shutdownDelay))
+    }
     listeners.removeFiles()
     end(threads, patience: patience)
   }
@@ -194,7 +201,8 @@ final class GatewayService: Service {
     let changes = file.changes(in: try file.readAgain()).filter { $0 != "endpoints" }
     guard !changes.isEmpty else { return }
     logger.warning(
-      "these settings take effect when the gateway is started again", metadata: ["settings": "\(changes.joined(separator: ", "))"])
+      "these settings take effect when the gateway is started again",
+      metadata: ["settings": "\(changes.joined(separator: ", "))"])
   }
 
   /// Takes other members in place of those it has.

@@ -214,6 +214,12 @@ final class Shard {
 
   // MARK: - The end
 
+  /// Goes on serving, but is not ready any more, and has clients go elsewhere with their next request.
+  func announceEnd() {
+    loop.checkOnLoop()
+    server.announceEnd()
+  }
+
   /// Takes no more connections, ends streams that have no end of their own, lets requests under way finish for up to
   /// `patience` milliseconds, and ends the loop.
   func drain(patience: UInt64) {

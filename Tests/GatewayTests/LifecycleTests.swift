@@ -45,6 +45,28 @@ import Testing
     }
   }
 
+  /// Load balancers see that it is not ready any more, while it serves whatever still comes.
+  @Test func theEndIsAnnounced() async throws {
+    let flags = ["--shutdown-delay", "10s", "--shutdown-timeout", "1h"]
+    try await withEtcdAndGateway(.v3_5, gateway: flags) { _, gateway in
+      let kept = try await HTTPConnection.connect(to: gateway.url)
+      #expect(try await kept.request("GET", "/readyz").status == 200)
+      gateway.process.signal(SIGTERM)
+      _ = try await eventually("/readyz 503") {
+        let answer = try await gateway.http.get("/readyz")
+        guard answer.status == 503 else { return nil as Bool? }
+        #expect(answer.text.contains("[-]shutdown failed: the gateway is stopping"), "\(answer.text)")
+        return true
+      }
+      let put = try await kept.post("/v3/kv/put", ["key": "YQ=="])
+      #expect(put.status == 200 && put[header: "Connection"] == "close", "\(put.head)")
+      try await kept.receiveClose()
+      #expect(try await gateway.http.post("/v3/kv/range", ["key": "YQ=="]).status == 200)
+      let exit = try await gateway.process.exit()
+      #expect(exit == .code(0))
+    }
+  }
+
   @Test func requestsUnderWayAreFinishedFirst() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shutdown-timeout", "1h"]) { etcd, gateway in
       let holder = HTTPClient(etcd.url)

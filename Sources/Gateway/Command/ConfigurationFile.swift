@@ -158,7 +158,8 @@ extension ConfigurationFile {
       case YAML_SCALAR_EVENT:
         let scalar = event.data.scalar
         guard scalar.anchor == nil && scalar.tag == nil else { throw Fault(line, "anchors and tags mean nothing here") }
-        guard let text = String(validating: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
+        guard
+          let text = String(validating: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
         else { throw Fault(line, "this is not UTF-8") }
         events.append(Event(kind: .scalar(text, isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE), line: line))
       case YAML_SEQUENCE_START_EVENT: events.append(Event(kind: .sequence, line: line))

@@ -81,7 +81,8 @@ extension GatewayService {
     try self.init(
       listen: configuration.listen, tls: configuration.tls, shards: configuration.shards,
       settings: configuration.settings, renewal: renewal, logins: configuration.logins,
-      patience: configuration.patience, logger: configuration.logger, reloadsOnHangup: reloadsOnHangup
+      patience: configuration.patience, shutdownDelay: configuration.shutdownDelay, logger: configuration.logger,
+      reloadsOnHangup: reloadsOnHangup
     ) { addresses in
       let places = addresses.map(\.description).joined(separator: ", ")
       return "etcd-rest \(EtcdRest.version) is serving on \(places)" + advice(addresses)

@@ -179,6 +179,12 @@ struct ProcessOptions: ParsableArguments {
       "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)",
       valueName: "time"), transform: TimeSpan.read)
   var shutdownTimeout: TimeSpan?
+
+  @Option(
+    help: ArgumentHelp(
+      "How long to go on serving before that, with /readyz 503 and each answer the last of its connection, so that load "
+        + "balancers send requests elsewhere. (default: 0s)", valueName: "time"), transform: TimeSpan.read)
+  var shutdownDelay: TimeSpan?
 }
 
 /// What the flags and the environment of a command that serves come to.
@@ -189,6 +195,7 @@ struct ServeConfiguration {
   var settings: GatewaySettings
   let logins: Authenticator.Configuration
   let patience: UInt64
+  let shutdownDelay: UInt64
   let logger: Logger
 
   /// - Throws: `ValidationError` with one line that names the flag and what it takes.
@@ -268,6 +275,9 @@ struct ServeConfiguration {
     settings.bridge.maxTokens = logins.maxTokens
     self.logins = logins
     self.settings = settings
+    shutdownDelay = try environment.value(
+      command.process.shutdownDelay, "shutdown-delay", default: TimeSpan(milliseconds: 0)
+    ).milliseconds
     patience = try time(command.process.shutdownTimeout, "shutdown-timeout", default: 10)
     CommandEnvironment.warnOfUnknownVariables(logger)
     warnOfExposure(upstreamTLS)

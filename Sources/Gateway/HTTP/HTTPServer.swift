@@ -224,6 +224,9 @@ final class HTTPServer {
   /// Goes on in the next turn, before which the loop serves everything else that is ready.
   func comeBack() { timer.start(after: 0) }
 
+  /// Goes on serving, but closes each connection after its next answer, so that clients open others elsewhere.
+  func announceEnd() { isDraining = true }
+
   /// Stops accepting connections; each that is open is closed after its next answer.
   func beginDraining() {
     isDraining = true

@@ -53,6 +53,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     switch probe {
     case .livez: exchange.respond(.text(200, "ok\n"))
     case .version: askVersion()
+    case .readyz where exchange.server.isDraining: exchange.respond(notReady("shutdown", OpenStreams.stopping))
     case .health, .readyz, .landing: askRange()
     }
   }
@@ -113,7 +114,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     }
     switch probe {
     case .livez: break
-    case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady(status.message))
+    case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady("linearizable_read", status.message))
     case .health, .landing:
       if call.method === EtcdRPC.status.method {
         exchange.respond(health(failing: status.isOK ? alarm() : nil))
@@ -135,8 +136,8 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     .text(200, exchange.query("verbose") == nil ? "ok\n" : "[+]linearizable_read ok\nok\n")
   }
 
-  private func notReady(_ reason: String) -> HTTPResponse {
-    .text(503, "[-]linearizable_read failed: \(reason)\nreadyz check failed\n")
+  private func notReady(_ check: String, _ reason: String) -> HTTPResponse {
+    .text(503, "[-]\(check) failed: \(reason)\nreadyz check failed\n")
   }
 
   private func health(failing reason: String?) -> HTTPResponse {

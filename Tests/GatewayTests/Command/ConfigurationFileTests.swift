@@ -18,7 +18,8 @@ import Testing
   @Test(
     arguments: [
       ("", [:]), ("# nothing\n", [:]), ("---\na: 1\n...\n", ["a": "1"]), ("a: 1\nb: 2m\n", ["a": "1", "b": "2m"]),
-      ("a: [x, \"y z\"]", ["a": "x,y z"]), ("a:\n  - x\n  - y\n", ["a": "x,y"]), ("{a: 'it''s', b: \"\"}", ["a": "it's", "b": ""]),
+      ("a: [x, \"y z\"]", ["a": "x,y z"]), ("a:\n  - x\n  - y\n", ["a": "x,y"]),
+      ("{a: 'it''s', b: \"\"}", ["a": "it's", "b": ""]),
       ("a: on", ["a": "on"]), ("\u{FEFF}a: 1", ["a": "1"]),
     ] as [(String, [String: String])])
   func whatAFileSays(_ text: String, _ settings: [String: String]) async throws {
@@ -34,7 +35,8 @@ import Testing
       ("a: 1\nmax-stream: 2", ":2: there is no setting 'max-stream'; did you mean 'max-streams'?"),
       ("nonsense: 1", ":1: there is no setting 'nonsense'"), ("a:", ":1: 'a' has no value"),
       ("a: ~", ":1: 'a' has no value"), ("a: null", ":1: 'a' has no value"), ("a: []", ":1: 'a' is an empty list"),
-      ("a: {b: 1}", ":1: 'a': expected a value or a list"), ("a: [[1]]", "list of values"), ("a: [\"1,2\"]", "without commas"),
+      ("a: {b: 1}", ":1: 'a': expected a value or a list"), ("a: [[1]]", "list of values"),
+      ("a: [\"1,2\"]", "without commas"),
       ("a: &x 1", ":1: anchors"), ("a: 1\nb: *a", ":2: "), ("a: !!int 1", ":1: anchors and tags"),
       ("a: 1\n---\na: 2", "second document"), ("a: \"1", "this is no YAML"), ("\ta: 1", ":1: this is no YAML"),
       ("[a]: 1", ":1: expected the name of a setting"),
@@ -48,7 +50,8 @@ import Testing
 
   /// The command line comes before the environment, and that before the file.
   @Test func theMoreParticularComesFirst() async throws {
-    try await withFile("listen: 127.0.0.1:0\nlog-level: debug\nendpoints: [http://127.0.0.1:1]\nmax-streams: 7\n") { path in
+    try await withFile("listen: 127.0.0.1:0\nlog-level: debug\nendpoints: [http://127.0.0.1:1]\nmax-streams: 7\n") {
+      path in
       func shown(_ flags: [String], _ environment: [String: String] = [:]) async throws -> String {
         let run = try await CommandRun.etcdRest(["config", "show", "--config", path] + flags, environment: environment)
         #expect(run.exit == .code(0), "\(run.errorOutput)")
