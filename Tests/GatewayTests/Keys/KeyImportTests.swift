@@ -417,43 +417,68 @@ struct KeyImportTests {
     }
   }
 
-  @Test func reportsComeWhileTheBodyDoes() async throws {
-    try await withHTTP(.v3_5) { gateway, http in
-      for (end, isWhole) in [(line("z"), true), ("nonsense\n", false)] {
-        let connection = try await HTTPConnection.connect(to: gateway.url)
-        try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Transfer-Encoding", "chunked")])
-        func send(_ text: String) async throws {
-          try await connection.send("\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n")
+  @Test(arguments: [false, true])
+  func reportsComeWhileTheBodyDoes(_ overTLS: Bool) async throws {
+    try await withEtcd(.v3_5) { etcd in
+      try await withSecureGateway([etcd.url], ["--shards", "1"]) { secure in
+        for (end, isWhole) in [(line("z"), true), ("nonsense\n", false)] {
+          let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
+          try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Transfer-Encoding", "chunked")])
+          func send(_ text: String) async throws {
+            try await connection.send("\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n")
+          }
+          try await send(lines(0..<10))
+          let head = try await connection.receiveHead()
+          #expect(head.status == 200 && head["Content-Type"] == "application/x-ndjson" && head["Connection"] == "close")
+          // What has come is put, however little it is.
+          var report = try JSON(parsing: try #require(try await connection.receivePart()))
+          #expect(report["keys"] == 10 && report["done"] == nil)
+          try await send(line("y"))
+          while report["keys"] != 11 { report = try JSON(parsing: try #require(try await connection.receivePart())) }
+          try await send(end)
+          try await connection.send("0\r\n\r\n")
+          var last = report
+          func take() async throws {
+            while let part = try await connection.receivePart() { last = try JSON(parsing: part) }
+          }
+          if isWhole {
+            try await take()
+            #expect(last["done"] == true && last["keys"] == 12)
+            try await connection.receiveClose()
+          } else {
+            // What has begun as a good answer ends as none.
+            try await expectCut { try await take() }
+            #expect(last["line"] == 12 && last["keys"] == 11 && last["code"] == 3)
+          }
         }
-        try await send(lines(0..<10))
-        let head = try await connection.receiveHead()
-        #expect(head.status == 200 && head["Content-Type"] == "application/x-ndjson" && head["Connection"] == "close")
-        // What has come is put, however little it is.
-        var report = try JSON(parsing: try #require(try await connection.receivePart()))
-        #expect(report["keys"] == 10 && report["done"] == nil)
-        try await send(line("y"))
-        while report["keys"] != 11 { report = try JSON(parsing: try #require(try await connection.receivePart())) }
-        try await send(end)
-        try await connection.send("0\r\n\r\n")
-        var last = report
-        func take() async throws {
-          while let part = try await connection.receivePart() { last = try JSON(parsing: part) }
-        }
-        if isWhole {
-          try await take()
-          #expect(last["done"] == true && last["keys"] == 12)
-        } else {
-          // What has begun as a good answer ends as none.
-          try await expectCut { try await take() }
-          #expect(last["line"] == 12 && last["keys"] == 11 && last["code"] == 3)
-        }
-        try await connection.receiveClose()
+        #expect(try await count(HTTPClient(secure.plain)) == 12)
       }
-      #expect(try await count(http) == 12)
     }
   }
 
   // MARK: - What may have been executed
+
+  /// A member dies, and another one takes what it had.
+  @Test func theLossOfAMemberIsSurvived() async throws {
+    try await withEtcdCluster(.v3_5, members: 3) { members in
+      try await withGateway(members.map(\.url)) { gateway in
+        let keys = 40_000
+        let body = Array(lines(0..<keys).utf8)
+        let half = body.count / 2
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Content-Length", "\(body.count)")])
+        try await connection.send(Array(body[..<half]))
+        await members[0].kill()
+        try await connection.send(Array(body[half...]))
+        try expectDone(try await connection.receive(), keys: keys)
+        let all = try await gateway.http.get("/keys", headers: [("Accept", "application/x-ndjson")])
+        let values = all.text.split(separator: "\n").compactMap { line in
+          line.range(of: "value of ").map { line[$0.upperBound...] }
+        }
+        #expect(values.map { Int($0.prefix(while: \.isNumber)) } == (0..<keys).map { $0 })
+      }
+    }
+  }
 
   @Test func whatMayHaveBeenPutIsPutAgain() async throws {
     let script: ScriptedPeer.Script = { call in
