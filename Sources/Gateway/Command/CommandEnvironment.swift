@@ -88,10 +88,10 @@ extension CommandEnvironment {
     rest == "PORT" || ["PORT_", "SERVICE_HOST", "SERVICE_PORT"].contains(where: rest.hasPrefix)
   }
 
-  /// Those of all flags of all commands, and that of the password.
+  /// Those of all flags that are looked for there, and that of the password.
   private static var knownVariables: Set<String> {
-    let commands: [any ParsableArguments.Type] = [Serve.self, Dev.self, Check.self] + EtcdRest.clientCommands
-    return Set((["username", "password"] + commands.flatMap { flags(of: $0) }).map(name))
+    let commands: [any ParsableArguments.Type] = [Serve.self, Dev.self, Check.self]
+    return Set((["username", "password", "command-timeout"] + commands.flatMap { flags(of: $0) }).map(name))
   }
 
   /// The flags of a command or a group, by the names of the properties that have them.

@@ -14,7 +14,7 @@ struct EndpointOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A file with the endpoints, in place of --endpoints: separated by commas, blanks or lines, where # begins a "
-        + "comment. It is read again on SIGHUP.", valueName: "path"))
+        + "comment. It is read again on SIGHUP.", valueName: "path"), completion: .file())
   var endpointsFile: String?
 
   /// - Throws: `ValidationError` with one line that names the fault.

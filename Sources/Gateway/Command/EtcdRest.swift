@@ -24,13 +24,9 @@ struct EtcdRest: AsyncParsableCommand {
     version: "\(version) (\(platform))",
     groupedSubcommands: [
       CommandGroup(name: "Gateway", subcommands: [Serve.self, Dev.self, Check.self, Config.self, OpenAPI.self]),
-      CommandGroup(name: "Client", subcommands: clientCommands),
+      CommandGroup(
+        name: "Client", subcommands: [Get.self, Put.self, Delete.self, Watch.self, LeaseCommand.self, Lock.self]),
     ])
-
-  /// Those that speak to etcd without a gateway.
-  static let clientCommands: [any ParsableCommand.Type] = [
-    Get.self, Put.self, Delete.self, Watch.self, LeaseCommand.self, Lock.self,
-  ]
 
   static let version = "0.1.0"
 

@@ -15,20 +15,28 @@ struct ListenerOptions: ParsableArguments {
         + "/metrics is nowhere else then. (default: none; /metrics is where --listen says)", valueName: "address,..."))
   var adminListen: ListenAddresses?
 
-  @Option(help: "The certificate of https addresses, with those between it and its authority, as PEM.")
+  @Option(
+    help: ArgumentHelp(
+      "The certificate of https addresses, with those between it and its authority, as PEM.", valueName: "file"),
+    completion: .file())
   var tlsCert: String?
 
-  @Option(help: "Its private key, as PEM without a passphrase.")
+  @Option(
+    help: ArgumentHelp("Its private key, as PEM without a passphrase.", valueName: "file"), completion: .file())
   var tlsKey: String?
 
   @Option(
-    help: """
+    help: ArgumentHelp(
+      """
       The authorities, as PEM, by one of which clients of https addresses must have a certificate. Its name is not \
       taken for a user's. By default none is asked for.
-      """)
+      """, valueName: "file"), completion: .file())
   var tlsClientCa: String?
 
-  @Option(help: "The least version of TLS that clients may speak: 1.2 or 1.3. (default: 1.2)")
+  @Option(
+    help: ArgumentHelp(
+      "The least version of TLS that clients may speak: 1.2 or 1.3. (default: 1.2)", valueName: "version"),
+    completion: .list(["1.2", "1.3"]))
   var listenTlsMinVersion: MinimumTLSVersion?
 
   @Option(

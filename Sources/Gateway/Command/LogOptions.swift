@@ -3,16 +3,23 @@ import Logging
 
 /// The flags that say what is logged, and how.
 struct LogOptions: ParsableArguments {
-  @Option(help: "How much to log: trace, debug, info, notice, warning, error, critical. (default: info)")
+  @Option(
+    help: ArgumentHelp(
+      "How much to log: trace, debug, info, notice, warning, error, critical. (default: info)", valueName: "level"),
+    completion: .list(Logger.Level.allCases.map(\.rawValue)))
   var logLevel: LogLevel?
 
-  @Option(help: "How log lines are written, all of them: text, or json for an object in each line. (default: text)")
+  @Option(
+    help: ArgumentHelp(
+      "How log lines are written, all of them: text, or json for an object in each line. (default: text)",
+      valueName: "text|json"), completion: .list(["text", "json"]))
   var logFormat: LogFormat?
 
   @Option(
     help: ArgumentHelp(
       "Which requests to log, whatever the level: off; errors, those with a status from 400 on, and those cut off; slow, "
-        + "these and what takes longer than --slow-request; or all. (default: off)", valueName: "off|errors|slow|all"))
+        + "these and what takes longer than --slow-request; or all. (default: off)", valueName: "off|errors|slow|all"),
+    completion: .list(["off", "errors", "slow", "all"]))
   var accessLog: AccessLog.Level?
 
   @Option(

@@ -7,15 +7,18 @@ struct UpstreamTLSOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A PEM file of the authorities that may have signed etcd's certificates. (default: the system's)",
-      valueName: "file"))
+      valueName: "file"), completion: .file())
   var cacert: String?
 
-  @Option(help: ArgumentHelp("A PEM file of the certificate to show to etcd. (default: none)", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("A PEM file of the certificate to show to etcd. (default: none)", valueName: "file"),
+    completion: .file())
   var cert: String?
 
   @Option(
     help: ArgumentHelp(
-      "The PEM file of its private key, without a passphrase. (default: as --cert)", valueName: "file"))
+      "The PEM file of its private key, without a passphrase. (default: as --cert)", valueName: "file"),
+    completion: .file())
   var key: String?
 
   @Flag(help: "Do not check etcd's certificates: anybody on the way may read and change everything.")
@@ -26,7 +29,9 @@ struct UpstreamTLSOptions: ParsableArguments {
       "The name or address that etcd's certificates must be for. (default: that of the endpoint)", valueName: "name"))
   var serverName: String?
 
-  @Option(help: "The least version of TLS to speak to etcd: 1.2 or 1.3. (default: 1.2)")
+  @Option(
+    help: ArgumentHelp("The least version of TLS to speak to etcd: 1.2 or 1.3. (default: 1.2)", valueName: "version"),
+    completion: .list(["1.2", "1.3"]))
   var tlsMinVersion: MinimumTLSVersion?
 
   @Flag(
