@@ -129,7 +129,7 @@ final class Shard {
       return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
     }
     guard let (route, number) = routes[head.path], route.isServed(to: exchange, settings) else {
-      return ConstantResponseHandler(exchange, .nothing(at: head.path))
+      return ConstantResponseHandler(exchange, .nothing(at: head.path, isAdmin: exchange.isAdmin))
     }
     exchange.record.route = number
     if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {

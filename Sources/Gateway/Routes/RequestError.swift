@@ -19,9 +19,13 @@ struct RequestError: Error, Sendable {
   static func badRequest(_ message: String) -> RequestError { RequestError(400, .invalidArgument, message) }
 
   /// There is nothing at `path`.
-  static func nothing(at path: HeadBytes) -> RequestError {
+  ///
+  /// - Parameter isAdmin: whether it was looked for at an address for operators.
+  static func nothing(at path: HeadBytes, isAdmin: Bool = false) -> RequestError {
     let way =
-      if path.starts(with: "/v2/".utf8) {
+      if isAdmin {
+        "/metrics, /livez, /readyz and /health are what there is at this address (--admin-listen)"
+      } else if path.starts(with: "/v2/".utf8) {
         "etcd's API v2 is not served; what was /v2/keys/KEY is /keys/KEY (docs/from-etcd-v2.md)"
       } else if path.starts(with: "/v3".utf8) {
         "no call of etcd's has this path; /openapi.json lists them, each is a POST"

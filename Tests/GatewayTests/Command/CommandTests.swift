@@ -99,6 +99,16 @@ struct CommandTests {
     run.expectRefusal(naming: "500ms, 30s, 5m or 1h")
   }
 
+  @Test func shellsCompleteCommandsFilesAndValues() async throws {
+    for shell in ["bash", "zsh", "fish"] {
+      let script = try await CommandRun.etcdRest("--generate-completion-script", shell)
+      #expect(script.exit == .code(0))
+      for word in ["lock", "timetolive", "password-file", "critical"] {
+        #expect(script.output.contains(word), "\(shell): \(word)")
+      }
+    }
+  }
+
   @Test func variablesThatMeanNothingAreWarnedOf() throws {
     let page = try String(contentsOfFile: "\(packageRoot)/docs/flags.md", encoding: .utf8)
     let flags = page.split(separator: "\n").filter { $0.hasPrefix("| `--") }.flatMap { line in
