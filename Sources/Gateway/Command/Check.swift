@@ -3,7 +3,7 @@ import GrpcBridge
 import Logging
 
 /// `etcd-rest check`.
-struct Check: AsyncParsableCommand {
+struct Check: AsyncParsableCommand, ClientOwner {
   static let configuration = CommandConfiguration(
     abstract: "Connect to each endpoint, and say what works and what does not.",
     discussion: """

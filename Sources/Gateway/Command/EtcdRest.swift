@@ -54,21 +54,28 @@ struct EtcdRest: AsyncParsableCommand {
         } else {
           try command.run()
         }
-      } catch let error as ValidationError {
-        end(error, in: type(of: command))
+        if command is any ClientOwner { _exit(0) }
+      } catch {
+        end(command, with: error)
       }
     } catch {
       exit(withError: error)
     }
   }
 
-  private static func end(_ error: ValidationError, in command: any ParsableCommand.Type) -> Never {
-    let usage = usageString(for: command)
-    // `etcd-rest lease grant` of `etcd-rest lease grant [<options>] <ttl>`.
-    let words = usage.split(separator: " ").prefix { $0.first?.isLetter == true }
-    complain(
-      "Error: \(error.message)\nUsage: \(usage)\n  See '\(words.joined(separator: " ")) --help' for more information.")
-    Glibc.exit(ExitCode.validationFailure.rawValue)
+  private static func end(_ command: any ParsableCommand, with error: any Error) -> Never {
+    var text = fullMessage(for: error)
+    if let error = error as? ValidationError {
+      let usage = usageString(for: type(of: command))
+      // `etcd-rest lease grant` of `etcd-rest lease grant [<options>] <ttl>`.
+      let words = usage.split(separator: " ").prefix { $0.first?.isLetter == true }
+      text =
+        "Error: \(error.message)\nUsage: \(usage)\n  See '\(words.joined(separator: " ")) --help' for more information."
+    }
+    if !text.isEmpty { complain(text) }
+    let code = exitCode(for: error).rawValue
+    if command is any ClientOwner { _exit(code) }
+    Glibc.exit(code)
   }
 
   /// Swift's arguments have U+FFFD where a byte is not UTF-8: another key would be read or written.
@@ -81,6 +88,10 @@ struct EtcdRest: AsyncParsableCommand {
     }
   }
 }
+
+/// A command with clients of etcd of its own, which ends without the exit handlers of the process: those of OpenSSL and
+/// others would take away what the clients' threads still use.
+protocol ClientOwner {}
 
 /// Why a command has failed, in one line.
 struct CommandFailure: Error, CustomStringConvertible {

@@ -4,7 +4,7 @@ import GrpcBridge
 import ProtobufWire
 
 /// A command that speaks to etcd itself, with the library's client and a login of its own.
-protocol ClientCommand: AsyncParsableCommand {
+protocol ClientCommand: AsyncParsableCommand, ClientOwner {
   var etcd: EndpointOptions { get }
   var identity: IdentityOptions { get }
   var tls: UpstreamTLSOptions { get }
