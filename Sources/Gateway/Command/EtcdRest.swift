@@ -72,6 +72,8 @@ struct EtcdRest: AsyncParsableCommand {
       text =
         "Error: \(error.message)\nUsage: \(usage)\n  See '\(words.joined(separator: " ")) --help' for more information."
     }
+    // What is asked for with --help is an error, too, of a command in the place of the one that was named.
+    guard error is ValidationError || command is any ClientOwner else { exit(withError: error) }
     if !text.isEmpty { complain(text) }
     let code = exitCode(for: error).rawValue
     if command is any ClientOwner { _exit(code) }

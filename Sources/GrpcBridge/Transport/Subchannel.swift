@@ -19,8 +19,10 @@ final class Subchannel {
   private var lastWarning: UInt64?
   /// A member that takes connections and closes them is reported once in so many milliseconds.
   private static let warningInterval: UInt64 = 30_000
-  /// When the last attempt to connect was refused; nil where it was not.
-  private var refusedAt: UInt64?
+  /// When the last attempt to connect began.
+  private var attemptedAt: UInt64 = 0
+  /// Whether it was refused.
+  private var wasRefused = false
   private var isRetired = false
   private var backoff: Backoff
   private var readySince: UInt64 = 0
@@ -62,11 +64,11 @@ final class Subchannel {
     return connection.isSuspect ? .silent : Rank.none
   }
 
-  /// Whether nobody has listened at the endpoint since `time`. Where the last attempt was earlier another one begins,
-  /// whatever the backoff.
+  /// Whether nobody listened at the endpoint in an attempt that has begun after `time`. Where the last one was earlier
+  /// another one begins, whatever the backoff.
   func hasRefused(since time: UInt64) -> Bool {
-    guard connection == nil, let refusedAt else { return false }
-    if refusedAt > time { return true }
+    guard connection == nil, wasRefused else { return false }
+    if attemptedAt > time { return true }
     redial.start(after: 0)
     return false
   }
@@ -89,6 +91,7 @@ final class Subchannel {
     let connection = Connection(loop: loop, subchannel: self)
     self.connection = connection
     connectionCount += 1
+    attemptedAt = loop.now
     counts.connects &+= 1
     connection.start(timeout: channel.configuration.dialTimeout)
   }
@@ -123,7 +126,7 @@ final class Subchannel {
     }
     leaderProbe.stop()
     self.connection = nil
-    refusedAt = isRefusal ? loop.now : nil
+    wasRefused = isRefusal
     trouble = "\(endpoint.authority): \(reason)"
     if !isRetired {
       counts.failures &+= 1
