@@ -14,10 +14,10 @@ struct Serve: ServingCommand {
       dial-timeout. Times are written as 30s, 500ms, 5m or 1h.
       """)
 
-  @OptionGroup(title: "Settings") var file: ConfigurationOptions
   @OptionGroup(title: "etcd") var endpoints: EndpointOptions
   @OptionGroup(title: "etcd") var sync: SyncOptions
   @OptionGroup(title: "Where to listen") var listener: ListenerOptions
+  @OptionGroup(title: "Settings") var file: ConfigurationOptions
   @OptionGroup(title: "Who may ask for what") var identity: IdentityOptions
   @OptionGroup(title: "Who may ask for what") var access: AccessOptions
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
