@@ -50,6 +50,7 @@ final class Exchange {
   private var rateStart: (time: UInt64, count: UInt64)
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
+  private var hasBadChunkLine = false
   /// What the system has yet to take of an answer that was begun before its time (``sendEarly(_:contentType:)``); nil where
   /// none was.
   var early: ByteQueue?
@@ -230,9 +231,10 @@ final class Exchange {
     let limit = UInt64(bodyLimit.bytes)
     // Of a body in chunks libmicrohttpd goes on with what it has read, suspended or not.
     guard state == .receiving || state == .held else { return queue() }
-    guard hasSoundChunkLine(before: bytes) else {
-      respond(.error(400, .invalidArgument, "a line before a chunk of the body is not SIZE CRLF"))
-      return queue()
+    guard !hasBadChunkLine, hasSoundChunkLine(before: bytes) else {
+      hasBadChunkLine = true
+      // A connection that is suspended is not let go of: it is answered when it goes on.
+      return state == .held ? .YES : refuseChunkLine()
     }
     if bodyCount <= limit {
       let isWhole = head.contentLength == UInt64(bytes.count)
@@ -245,6 +247,13 @@ final class Exchange {
       respond(bodyLimit.refusal)
     }
     return state == .receiving || state == .held ? .YES : queue()
+  }
+
+  private func refuseChunkLine() -> MHD_Result {
+    // It is not the handler that answers: what that has under way is to end.
+    if handler?.bodyUse == .asItComes { handler?.clientIsGone() }
+    respond(.error(400, .invalidArgument, "a line before a chunk of the body is not SIZE CRLF"))
+    return queue()
   }
 
   /// Has the client wait with more of the body until ``takeMoreBody()``. To be called from
@@ -284,6 +293,7 @@ final class Exchange {
       return .YES
     }
     guard state == .receiving else { return queue() }
+    if hasBadChunkLine { return refuseChunkLine() }
     state = .asking
     handler?.receivedEnd()
     guard state == .asking else { return queue() }
