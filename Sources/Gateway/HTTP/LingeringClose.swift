@@ -3,7 +3,7 @@
 /// has yet to read (RFC 9112, section 9.6). Many clients and proxies send all of a request before they read.
 struct LingeringClose {
   /// A client that has nothing more to send has so many milliseconds to close its side.
-  private static let patience: UInt64 = 2000
+  private static let patience: UInt64 = 5000
   /// How long it may last at most, in milliseconds, and how many bytes may be thrown away.
   private static let maxTime: UInt64 = 30_000
   private static let maxBytes = 64 << 20

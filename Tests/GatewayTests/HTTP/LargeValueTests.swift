@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Values as large as etcd takes them, and larger ones, with the flags as they are.
-@Suite(.timeLimit(.minutes(15)))
+@Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LargeValueTests {
   /// PHP, Lua's cjson and others write a slash as `\/`, in base64, too.
   @Test(arguments: EtcdVersion.allCases)
