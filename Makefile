@@ -34,10 +34,10 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	scripts/check-deploy "$$TESTED_GATEWAY"
 	scripts/check-upgrade "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
+	scripts/fuzz 20
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(alone)'
-	scripts/fuzz 20
 # One build of the tests, for those that look at our code in their own process and for those that look at the gateway,
 # which is the one that users run. Two would cost six minutes more.
 sanitized = --sanitize=address --scratch-path .build-asan

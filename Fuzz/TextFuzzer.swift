@@ -80,13 +80,19 @@ private func fields(_ message: UnsafeRawBufferPointer, _ range: Range<Int>) -> [
   return fields
 }
 
-/// A put is as large as it says.
+/// A put is as large as it says, of a request of its own and of a line of an import.
 private func checkPut(_ json: UnsafeRawBufferPointer) {
+  checkPut(json, as: .request)
+  checkPut(json, as: .line)
+}
+
+private func checkPut(_ json: UnsafeRawBufferPointer, as place: KeyPut.Place) {
   do throws(TranscodingError) {
     let (put, value) = try JSONDocument.read(json) { json throws(TranscodingError) in
-      try KeyPut.read(&json, isAlone: true)
+      try KeyPut.read(&json, as: place)
     }
     require(!put.key.isEmpty, "an empty key")
+    require(place == .request || put.ttl == nil && put.condition == nil, "a line with a condition")
     if let ttl = put.ttl { require(ttl > 0 && put.lease == 0, "a time to live of \(ttl)") }
     var message = ByteBuffer()
     value.withUnsafeBytes { value in
@@ -103,8 +109,8 @@ private func checkPut(_ json: UnsafeRawBufferPointer) {
 /// What a request for `/keys` asks for; the cursor of a page of it leads to where that page has ended, and nowhere else.
 private func checkTarget(_ text: HeadBytes) {
   guard let target = RequestTarget(text) else { return }
-  for method in [HTTPMethod.get, .put, .delete] {
-    let head = RequestHead(path: target.path, method: method)
+  for method in [HTTPMethod.get, .put, .delete, .post] {
+    let head = RequestHead(path: target.path, method: method, hasLines: method == .post)
     guard let request = try? KeyRequest(Exchange(head: head, queryItems: target.queryItems)) else { continue }
     _ = KeySelection(request).message()
     guard request.operation == .listKeys else { continue }

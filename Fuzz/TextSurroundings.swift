@@ -11,6 +11,7 @@ struct RequestHead {
   var path: HeadBytes
   var method = HTTPMethod.get
   var accepted: MediaType?
+  var hasLines = false
   var ifMatch: [HeadBytes] = []
   var ifNoneMatch: [HeadBytes] = []
 }

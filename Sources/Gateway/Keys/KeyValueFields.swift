@@ -1,4 +1,3 @@
-import EtcdClient
 import ProtobufWire
 import Transcoding
 
@@ -18,15 +17,18 @@ struct KeyValueFields: ~Copyable {
   /// - Parameter memory: where what comes is counted; nil for what is counted already.
   init(_ memory: MemoryAccount?) { kept = memory.map { KeptBytes($0) } }
 
-  /// A key as the client's library has it.
-  init(_ keyValue: KeyValue) {
+  /// A key that is known already. Of one without a lease, `lease` is 0.
+  init(
+    key: some Collection<UInt8>, value: some Collection<UInt8>, createRevision: Int64, modRevision: Int64,
+    version: Int64, lease: Int64
+  ) {
     kept = nil
-    key.append(keyValue.key)
-    value.append(keyValue.value)
-    createRevision = keyValue.createRevision
-    modRevision = keyValue.modRevision
-    version = keyValue.version
-    lease = keyValue.lease?.rawValue ?? 0
+    self.key.append(key)
+    self.value.append(value)
+    self.createRevision = createRevision
+    self.modRevision = modRevision
+    self.version = version
+    self.lease = lease
   }
 
   private var count: Int { key.count + value.count }

@@ -110,6 +110,15 @@ extension TimeSpan {
 
 // MARK: - What they print
 
+extension KeyValueFields {
+  /// A key as the client's library has it.
+  init(_ keyValue: KeyValue) {
+    self.init(
+      key: keyValue.key, value: keyValue.value, createRevision: keyValue.createRevision,
+      modRevision: keyValue.modRevision, version: keyValue.version, lease: keyValue.lease?.rawValue ?? 0)
+  }
+}
+
 extension ByteBuffer {
   /// Appends a key and its value, a line each, as etcdctl does.
   mutating func appendLines(_ keyValue: KeyValue, hasKey: Bool = true, hasValue: Bool = true) {
