@@ -89,7 +89,8 @@ struct Config: ParsableCommand {
       for line in Serve.helpMessage(columns: 10_000).split(separator: "\n") {
         let text = line.drop { $0 == " " }
         if text.hasPrefix("--") { flag = text.dropFirst(2).prefix { $0.isLetter || $0 == "-" } }
-        guard let start = text.range(of: "(default: "), let end = text[start.upperBound...].firstIndex(of: ")") else {
+        guard let start = text.firstRange(of: "(default: "), let end = text[start.upperBound...].firstIndex(of: ")")
+        else {
           continue
         }
         defaults[String(flag)] = String(text[start.upperBound..<end])

@@ -105,7 +105,7 @@ extension ConfigurationFile {
       var texts: [String] = []
       while let element = events.popFirst() {
         if case .end = element.kind { break }
-        guard case .scalar(let text, _) = element.kind, !text.isEmpty, !text.contains(",") else {
+        guard case .scalar(let text, _) = element.kind, !text.isEmpty, !text.utf8.contains(UInt8(ascii: ",")) else {
           throw Fault(element.line, "'\(name)': expected a list of values without commas")
         }
         texts.append(text)
