@@ -183,9 +183,13 @@ final class GatewayService: Service {
     telemetry.hasReloaded()
     tls?.look(isAsked: true)
     upstreamTLS?.reload()
-    guard let source = renewal.source else { return }
+    guard var source = renewal.source else { return }
     do {
-      try tellOfSettings()
+      if let file = renewal.file {
+        let new = try file.readAgain()
+        tellOfChanges(file.changes(in: new).filter { $0 != "endpoints" })
+        if case .settings = source { source = .settings(new) }
+      }
       if case .list = source { return }
       let endpoints = try source.read()
       logger.info("endpoints", metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])
@@ -196,9 +200,7 @@ final class GatewayService: Service {
   }
 
   /// Tells which settings of the file are others now, but take a new start.
-  private func tellOfSettings() throws {
-    guard let file = renewal.file else { return }
-    let changes = file.changes(in: try file.readAgain()).filter { $0 != "endpoints" }
+  private func tellOfChanges(_ changes: [String]) {
     guard !changes.isEmpty else { return }
     logger.warning(
       "these settings take effect when the gateway is started again",

@@ -47,9 +47,10 @@ struct CommandEnvironment {
     return (setting.text, file.place(of: setting))
   }
 
-  /// Whether it is the file that has a value for a flag.
-  func isInFile(_ flag: String) -> Bool {
-    config.string(forKey: ConfigKey(stringLiteral: flag)) == nil && file?.settings[flag] != nil
+  /// The file, if it is what has a value for a flag.
+  func file(for flag: String) -> ConfigurationFile? {
+    guard config.string(forKey: ConfigKey(stringLiteral: flag)) == nil, file?.settings[flag] != nil else { return nil }
+    return file
   }
 }
 

@@ -15,7 +15,7 @@ struct Config: ParsableCommand {
 
     func run() throws {
       let command = try Serve.parse(["--config", file])
-      _ = try command.settings()
+      _ = try command.settings(command.file.environment(of: Serve.self))
       say("\(file) is good")
     }
   }
@@ -39,8 +39,8 @@ struct Config: ParsableCommand {
       } catch {
         Serve.exit(withError: error)
       }
-      _ = try command.settings()
       let environment = try command.file.environment(of: Serve.self)
+      _ = try command.settings(environment)
       let given = SettingsOfArguments(flags, of: Serve.self)
       let defaults = Self.defaults
       var unset: [String] = []

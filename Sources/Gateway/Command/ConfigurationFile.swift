@@ -31,12 +31,7 @@ struct ConfigurationFile: Sendable {
   init(_ path: String, flags: Set<String>) throws(ValidationError) {
     self.path = path
     self.flags = flags
-    let bytes: Data
-    do {
-      bytes = try Data(contentsOf: URL(filePath: path))
-    } catch {
-      throw ValidationError("--config: \(path) cannot be read\(systemReason(of: error))")
-    }
+    let bytes = try contents(of: path, for: "config")
     guard bytes.count <= Self.maxBytes else { throw ValidationError("--config: \(path) is larger than 1 MiB") }
     do throws(Fault) {
       settings = try Self.settings(Array(bytes))
@@ -172,8 +167,15 @@ extension ConfigurationFile {
   }
 }
 
-/// Why the system has failed, as it says it, behind a colon; empty where it does not.
-func systemReason(of error: any Error) -> String {
-  guard let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code else { return "" }
-  return ": " + String(cString: strerror(code.rawValue))
+/// What is in a file that a flag names.
+///
+/// - Throws: `ValidationError` with one line that names the flag, the file and why it cannot be read.
+func contents(of path: String, for flag: String) throws(ValidationError) -> Data {
+  do {
+    return try Data(contentsOf: URL(filePath: path))
+  } catch {
+    let code = ((error as? CocoaError)?.underlying as? POSIXError)?.code
+    let reason = code.map { ": " + String(cString: strerror($0.rawValue)) } ?? ""
+    throw ValidationError("--\(flag): \(path) cannot be read\(reason)")
+  }
 }

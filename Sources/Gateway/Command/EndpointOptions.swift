@@ -1,5 +1,4 @@
 import ArgumentParser
-import FoundationEssentials
 import GrpcBridge
 
 /// The flags that say where etcd is.
@@ -22,9 +21,9 @@ struct EndpointOptions: ParsableArguments {
     switch (endpoints ?? environment["endpoints"], endpointsFile ?? environment["endpoints-file"]) {
     case (_?, _?): throw ValidationError("--endpoints and --endpoints-file: give one of them")
     case (nil, let path?): return .file(path)
-    case (_, nil) where endpoints == nil && environment.isInFile("endpoints"):
-      return environment.file.map { .settings($0) } ?? .list("")
-    case (let text, nil): return .list(text ?? "http://127.0.0.1:2379")
+    case (let text, nil):
+      if endpoints == nil, let file = environment.file(for: "endpoints") { return .settings(file) }
+      return .list(text ?? "http://127.0.0.1:2379")
     }
   }
 }
@@ -42,7 +41,6 @@ enum EndpointSource: Sendable {
     switch self {
     case .list(let text): return try Self.endpoints(text)
     case .settings(let file):
-      let file = try file.readAgain()
       guard let setting = file.settings["endpoints"] else {
         throw ValidationError("--config: \(file.path): there is no 'endpoints' any more")
       }
@@ -52,13 +50,8 @@ enum EndpointSource: Sendable {
         throw ValidationError("--config: \(file.place(of: setting)): endpoints: \(error.message)")
       }
     case .file(let path):
-      let data: Data
-      do {
-        data = try Data(contentsOf: URL(filePath: path))
-      } catch {
-        throw ValidationError("--endpoints-file: \(path) cannot be read\(systemReason(of: error))")
-      }
-      let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline)
+      let lines = String(decoding: try contents(of: path, for: "endpoints-file"), as: UTF8.self).split(
+        whereSeparator: \.isNewline)
       let texts = lines.flatMap { line in
         line.prefix { $0 != "#" }.split { $0 == "," || $0.isWhitespace }
       }

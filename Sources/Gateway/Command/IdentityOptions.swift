@@ -1,5 +1,4 @@
 import ArgumentParser
-import FoundationEssentials
 import Glibc
 import GrpcBridge
 
@@ -42,13 +41,9 @@ struct IdentityOptions: ParsableArguments {
 
   /// The first line of a file, whatever ends it.
   private static func password(in file: String) throws -> String {
-    let data: Data
-    do {
-      data = try Data(contentsOf: URL(filePath: file))
-    } catch {
-      throw ValidationError("--password-file: \(file) cannot be read\(systemReason(of: error))")
+    let line = try contents(of: file, for: "password-file").prefix {
+      $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r")
     }
-    let line = data.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }
     guard !line.isEmpty, let password = String(validating: line, as: UTF8.self) else {
       throw ValidationError("--password-file: there is no password in \(file)")
     }

@@ -31,7 +31,7 @@ struct Serve: ServingCommand {
   @OptionGroup(title: "Logs") var logs: LogOptions
 
   func run() async throws {
-    let (configuration, renewal) = try settings()
+    let (configuration, renewal) = try settings(file.environment(of: Self.self))
     let gateway = try GatewayService(configuration, renewal: renewal, reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
   }
@@ -39,8 +39,7 @@ struct Serve: ServingCommand {
   /// What the flags, the environment and the file come to.
   ///
   /// - Throws: `ValidationError` with one line that names the fault.
-  func settings() throws -> (ServeConfiguration, EndpointRenewal) {
-    let environment = try file.environment(of: Self.self)
+  func settings(_ environment: CommandEnvironment) throws -> (ServeConfiguration, EndpointRenewal) {
     let source = try endpoints.source(environment)
     let configuration = try ServeConfiguration(self, endpoints: source.read(), environment)
     let renewal = EndpointRenewal(
