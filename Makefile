@@ -95,9 +95,10 @@ fuzz: ## run the fuzzers, SECONDS each (default 300)
 	@scripts/install-system-packages build
 	scripts/fuzz $(or $(SECONDS),300)
 
-bench: ## measure beside etcd's own gateway and the speed of light; ARGUMENTS="--record --workloads range,put"
+bench: ## measure beside etcd's own gateway, Envoy and the speed of light, in some 10 minutes; ARGUMENTS="--record"
 	@scripts/install-system-packages bench
 	@scripts/install-etcd
+	@scripts/install-envoy
 	$(release)
 	Benchmarks/run $(ARGUMENTS)
 

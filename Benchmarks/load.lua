@@ -2,7 +2,7 @@
 --   wrk … -s load.lua URL -- BODIES [AUTHORIZATION]
 -- BODIES is a file with a body a line. wrk builds each request once, so the load generator costs as little as it can;
 -- where there is one body it does not even choose. What it counted goes to standard output as the last line, a JSON
--- object (times in microseconds).
+-- object (percentiles in milliseconds).
 local requests = {}
 
 function init(arguments)
@@ -21,7 +21,7 @@ end
 function done(summary, latency)
   local errors = summary.errors
   print(string.format(
-    '{"requests": %d, "duration": %d, "p50": %d, "p99": %d, "failed": %d}',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
+    '{"requests": %d, "seconds": %.6f, "p50": %.3f, "p99": %.3f, "failed": %d}',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
     errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end

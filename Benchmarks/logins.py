@@ -19,8 +19,11 @@ READERS, READ_INTERVAL = 4, 0.002
 READ = "GET /keys/foo HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n"
 FLOODS = {"control": "GET /livez", "logins": "wrong logins"}
 
-# Milliseconds of a read; requests a second that the flood has had answered, and how many of each status.
-Reads = collections.namedtuple("Reads", "count mean median p99 rate statuses")
+TITLES = {"logins": f"Reads of one user beside {FLOOD_RATE:,} wrong logins a second, each of another name"}
+COLUMNS = {"logins": [("mean, ms", "mean", 2), ("median, ms", "median", 2), ("p99, ms", "p99", 2), ("reads", "count", 0),
+                      ("answers to the flood, a second", "rate", 0)]}
+NOTES = {"logins": f"{READERS} clients read a key; the flood has {FLOOD_CONNECTIONS} kept connections. Beside it the same rate of "
+                   "`GET /livez`: the work of load generator and connections is in both."}
 
 
 async def ask(connection, request):
@@ -83,38 +86,21 @@ def measure_once(kind, server, seconds):
         time.sleep(0.5)
         times = asyncio.run(read(port, server.authorization, seconds))
         statuses = json.loads(other.stdout.read())
-    return Reads(count=len(times), mean=statistics.mean(times), median=statistics.median(times),
-                 p99=sorted(times)[len(times) * 99 // 100], rate=sum(statuses.values()) / (seconds + 1), statuses=statuses)
+    return {"count": len(times), "mean": statistics.mean(times), "median": statistics.median(times),
+            "p99": sorted(times)[len(times) * 99 // 100], "rate": sum(statuses.values()) / (seconds + 1), "statuses": statuses}
 
 
-def measure_logins(arguments):
-    """The rounds' figures of each flood; each round has one after the other."""
+def measure(names, options):
+    """The rounds of each flood; each round has one after the other."""
     rounds = {kind: [] for kind in FLOODS}
-    with Etcd(arguments.etcd) as etcd, Ours(etcd, arguments.shards) as server:
+    with Etcd(options.etcd) as etcd, Ours(etcd, options) as server:
         for kind in FLOODS:  # warms up
             measure_once(kind, server, 1)
-        for number in range(arguments.rounds):
+        for number in range(options.rounds):
             for kind, figures in rounds.items():
-                figures.append(measure_once(kind, server, arguments.seconds))
-                print(f"logins {number + 1}/{arguments.rounds} {FLOODS[kind]}: {figures[-1]}", file=sys.stderr)
-    return rounds
-
-
-def logins_table(rounds):
-    lines = [f"## Reads of one user beside {FLOOD_RATE:,} wrong logins a second, each of another name", "",
-             f"{READERS} clients read a key; the flood has {FLOOD_CONNECTIONS} kept connections. The same rate of `GET /livez` is what the",
-             "ratio is to: the work of load generator and connections is in both.", "",
-             f"| | {' | '.join(FLOODS.values())} | ratio |", "|---|" + "---:|" * (len(FLOODS) + 1)]
-    for what, figure in [("mean, ms", "mean"), ("median, ms", "median"), ("p99, ms", "p99"), ("reads", "count"),
-                         ("answers to the flood, a second", "rate")]:
-        values = " | ".join(f"{statistics.median(getattr(one, figure) for one in rounds[kind]):.{2 if 'ms' in what else 0}f}"
-                            for kind in FLOODS)
-        ratios = [getattr(a, figure) / getattr(b, figure) for a, b in zip(rounds["logins"], rounds["control"])]
-        lines.append(f"| {what} | {values} | {statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f}) |")
-    for kind, name in FLOODS.items():
-        statuses = sum((collections.Counter(one.statuses) for one in rounds[kind]), collections.Counter())
-        lines += ["", f"Answers to {name}: {', '.join(f'{count} × {status}' for status, count in statuses.most_common())}."]
-    return lines + [""]
+                figures.append(measure_once(kind, server, options.seconds))
+                print(f"logins {number + 1}/{options.rounds} {FLOODS[kind]}: {figures[-1]}", file=sys.stderr)
+    return {"logins": rounds}
 
 
 if __name__ == "__main__":

@@ -1,40 +1,71 @@
 """The workloads of watches: what a watcher and an event cost, what idle watchers cost, and what a big range does to a watch."""
 
-import collections
 import contextlib
 import json
 import queue
 import re
+import socket
 import statistics
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
-from servers import ROOT, Etcd, Ours, Stock, encoded, get, post
+from servers import OPENER, Etcd, Ours, Server, Stock, compiled, encoded, free_port, get, post
 
 WATCHERS, PUTS = 5_000, 20
 IDLE_WATCHERS, IDLE_SECONDS = 10_000, 20
 FLOW_SECONDS, FLOW_INTERVAL, BIG_KEYS, BIG_VALUE = 15, 0.02, 100, 1_000_000
-SERVERS = {"ours": Ours, "stock": Stock}
 # Room for all watchers at once.
-FLAGS = ["--max-connections", "20000", "--max-streams", "20000"]
+FLAGS = ["--max-connections", "15000", "--max-streams", "15000"]
+TITLES = {"watch": f"{WATCHERS:,} watchers of one key, {PUTS} puts",
+          "idle": f"{IDLE_WATCHERS:,} idle watchers",
+          "flow": f"One watch, while another client reads {BIG_KEYS * BIG_VALUE // 1_000_000} MB ranges in a loop"}
+COLUMNS = {
+    "watch": [("memory, KiB a watcher", "memory", 1), ("CPU, µs an event", "event_cpu", 2),
+              ("CPU of etcd, µs an event", "etcd_cpu", 2), ("watchers at etcd", "upstream", 0),
+              ("from a put to its last event, ms", "spread", 0)],
+    "idle": [("memory, KiB a watcher", "memory", 1), ("CPU without them, % of a core", "cpu_before", 2),
+             ("CPU with them, % of a core", "cpu", 2), ("watchers at etcd", "upstream", 0)],
+    "flow": [("from a put to its event, p50, ms", "p50", 1), ("p99, ms", "p99", 1), ("from the put's answer, p99, ms", "lag_p99", 1),
+             ("worst, ms", "worst", 1), ("p99 without the ranges, ms", "alone_p99", 1), ("ranges read", "ranges", 0)],
+}
+NOTES = {"watch": "*fan-out limit* is `limit/fanout.c`: one `send` of the same bytes to each socket, and nothing else."}
 
-# Memory in KiB a watcher, CPU in microseconds an event, spread in milliseconds from a put to its last event.
-Crowd = collections.namedtuple("Crowd", "memory event_cpu etcd_cpu upstream spread")
-# CPU in percent of a core.
-Idle = collections.namedtuple("Idle", "memory cpu_before cpu upstream")
-# Milliseconds from the moment a put is sent; lag: from the moment it is answered, so without what it took etcd.
-Flow = collections.namedtuple("Flow", "p50 p99 lag_p99 worst alone_p99 ranges")
+
+class Fanout(Server):
+    """The program limit/fanout.c: the bytes of each event to all who have connected, with the frame as etcd writes it."""
+
+    authorization = ""
+
+    def __init__(self, etcd):
+        self.frame = frame(etcd)
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.start("fan-out limit", [compiled("limit/fanout.c"), port], stdin=subprocess.PIPE, text=True)
+        self.ready(lambda: socket.create_connection(("127.0.0.1", port), timeout=10).close() is None)
+
+    def tell(self, revision):
+        self.process.stdin.write(re.sub(r'("(?:mod_)?revision":")\d+', rf"\g<1>{revision}", self.frame))
+        self.process.stdin.flush()
+
+
+def frame(etcd):
+    """The line in which etcd's gateway tells of a put."""
+    request = urllib.request.Request(
+        f"{etcd.url}/v3/watch", json.dumps({"create_request": {"key": encoded("watched")}}).encode(), {"Authorization": etcd.new_token()})
+    with OPENER.open(request, timeout=10) as response:
+        response.readline()
+        put(etcd, "watched")
+        return response.readline().decode()
 
 
 class Watchers:
     """The program watch/watchers.c with that many watches of one key open."""
 
     def __init__(self, server, count, key="watched", times=False):
-        program = ROOT / ".build-bench" / "watchers"
-        program.parent.mkdir(exist_ok=True)
-        subprocess.run(["cc", "-O2", ROOT / "Benchmarks/watch/watchers.c", "-o", program], check=True)
+        program = compiled("watch/watchers.c")
         self.count = count
         body = json.dumps({"create_request": {"key": encoded(key)}})
         command = [program, server.url.rpartition(":")[2], str(count), body, server.authorization] + ["times"] * times
@@ -73,17 +104,25 @@ def upstream_watchers(etcd):
 
 
 @contextlib.contextmanager
-def fresh(name, arguments):
+def fresh(name, options):
     """An etcd, a server in front of it or in it, and the process that serves; new each time, for the memory's sake."""
-    with Etcd(arguments.etcd) as etcd, contextlib.ExitStack() as stack:
-        server = Stock(etcd) if name == "stock" else stack.enter_context(Ours(etcd, arguments.shards, *FLAGS))
-        process = etcd if name == "stock" else server
+    with Etcd(options.etcd) as etcd, contextlib.ExitStack() as stack:
+        server = {"stock": lambda: Stock(etcd, options), "fanout": lambda: stack.enter_context(Fanout(etcd)),
+                  "ours": lambda: stack.enter_context(Ours(etcd, options, *FLAGS))}[name]()
         with Watchers(server, 10) as warm:
             warm.wait_until_ready()
-            put(etcd, "watched")
+            change(etcd, server)
             warm.await_events(10)
         time.sleep(1)  # what a start leaves behind settles
-        yield etcd, server, process
+        yield etcd, server, etcd if name == "stock" else server
+
+
+def change(etcd, server):
+    """Puts the watched key. Returns the revision."""
+    revision = put(etcd, "watched")
+    if isinstance(server, Fanout):
+        server.tell(revision)
+    return revision
 
 
 def put(etcd, key, value="a value of a length as configurations have it"):
@@ -94,9 +133,9 @@ def put(etcd, key, value="a value of a length as configurations have it"):
     return int(answer["header"]["revision"])
 
 
-def measure_crowd(name, arguments):
+def measure_crowd(name, options):
     """Many watchers of one key; each put waits until all have had the one before."""
-    with fresh(name, arguments) as (etcd, server, process):
+    with fresh(name, options) as (etcd, server, process):
         memory = process.resident_mib()
         with Watchers(server, WATCHERS) as watchers:
             watchers.wait_until_ready()
@@ -107,21 +146,22 @@ def measure_crowd(name, arguments):
             spreads, first = [], None
             for number in range(PUTS):
                 started = time.monotonic()
-                last = put(etcd, "watched")
+                last = change(etcd, server)
                 first = first or last
                 report = watchers.await_events(WATCHERS * (number + 1))
                 spreads.append(time.monotonic() - started)
             if report["first"] != [first, first] or report["last"] != [last, last]:
                 raise SystemExit(f"events are not those that were put, {first} to {last}: {report}")
             events = WATCHERS * PUTS
-            return Crowd(
-                memory=memory * 1024 / WATCHERS, event_cpu=(process.cpu_seconds() - cpu[0]) / events * 1e6,
-                etcd_cpu=(etcd.cpu_seconds() - cpu[1]) / events * 1e6, upstream=upstream,
-                spread=statistics.median(spreads) * 1000)
+            figures = {"event_cpu": (process.cpu_seconds() - cpu[0]) / events * 1e6,
+                       "etcd_cpu": (etcd.cpu_seconds() - cpu[1]) / events * 1e6, "spread": statistics.median(spreads) * 1000}
+            if not isinstance(server, Fanout):  # which keeps nothing for a watcher but a number
+                figures |= {"memory": memory * 1024 / WATCHERS, "upstream": upstream}
+            return figures
 
 
-def measure_idle(name, arguments):
-    with fresh(name, arguments) as (etcd, server, process):
+def measure_idle(name, options):
+    with fresh(name, options) as (etcd, server, process):
         def load():
             cpu = process.cpu_seconds()
             time.sleep(IDLE_SECONDS)
@@ -130,13 +170,13 @@ def measure_idle(name, arguments):
         with Watchers(server, IDLE_WATCHERS) as watchers:
             watchers.wait_until_ready()
             time.sleep(2)
-            return Idle(memory=(process.resident_mib() - memory) * 1024 / IDLE_WATCHERS, cpu_before=before, cpu=load(),
-                        upstream=upstream_watchers(etcd))
+            return {"memory": (process.resident_mib() - memory) * 1024 / IDLE_WATCHERS, "cpu_before": before, "cpu": load(),
+                    "upstream": upstream_watchers(etcd)}
 
 
-def measure_flow(name, arguments):
+def measure_flow(name, options):
     """The time from sending a put to its event, with and without somebody who reads 100 MB at a time."""
-    with fresh(name, arguments) as (etcd, server, _):
+    with fresh(name, options) as (etcd, server, _):
         for number in range(BIG_KEYS):
             put(etcd, f"big/{number:03}", "x" * BIG_VALUE)
         with Watchers(server, 1, times=True) as watchers:
@@ -153,8 +193,8 @@ def measure_flow(name, arguments):
         if any(int(answer.split()[1]) < BIG_KEYS * BIG_VALUE for answer in answers):
             raise SystemExit(f"big ranges were answered with {answers}")
         (since_sent, since_answered), (alone, _) = beside, alone
-        return Flow(p50=percentile(since_sent, 50), p99=percentile(since_sent, 99), lag_p99=percentile(since_answered, 99),
-                    worst=max(since_sent), alone_p99=percentile(alone, 99), ranges=len(answers))
+        return {"p50": percentile(since_sent, 50), "p99": percentile(since_sent, 99), "lag_p99": percentile(since_answered, 99),
+                "worst": max(since_sent), "alone_p99": percentile(alone, 99), "ranges": len(answers)}
 
 
 def latencies(etcd, watchers, seconds):
@@ -181,48 +221,14 @@ def percentile(values, percent):
 MEASURES = {"watch": measure_crowd, "idle": measure_idle, "flow": measure_flow}
 
 
-def measure_watches(workload, names, arguments):
-    """The rounds' figures of each server, by its short name; each round asks one after another."""
-    rounds = {name: [] for name in names if name in SERVERS}
-    for number in range(arguments.watch_rounds):
-        for name, figures in rounds.items():
-            figures.append(MEASURES[workload](name, arguments))
-            print(f"{workload} {number + 1}/{arguments.watch_rounds} {name}: {figures[-1]}", file=sys.stderr)
-    return rounds
-
-
-def median(rounds, figure):
-    return statistics.median(getattr(figures, figure) for figures in rounds)
-
-
-def ratio(results, figure):
-    """The median of the rounds' ratios of ours to stock's; nothing where one was not measured."""
-    if not {"ours", "stock"} <= results.keys():
-        return ""
-    return f"{statistics.median(getattr(a, figure) / getattr(b, figure) for a, b in zip(results['ours'], results['stock'])):.3f}"
-
-
-# Of each workload: what it is, and its figures as (what, which, digits, target of ours).
-TABLES = {
-    "watch": (f"{WATCHERS:,} watchers of one key, {PUTS} puts", [
-        ("memory, KiB a watcher", "memory", 1, "≤ 8"), ("CPU, µs an event", "event_cpu", 2, "≤ 1/6 of etcd's gateway"),
-        ("CPU of etcd, µs an event", "etcd_cpu", 2, ""), ("watchers at etcd", "upstream", 0, "≤ one a shard"),
-        ("from a put to its last event, ms", "spread", 0, "")]),
-    "idle": (f"{IDLE_WATCHERS:,} idle watchers", [
-        ("memory, KiB a watcher", "memory", 1, "≤ 8"), ("CPU without them, % of a core", "cpu_before", 2, ""),
-        ("CPU with them, % of a core", "cpu", 2, "< 1"), ("watchers at etcd", "upstream", 0, "≤ one a shard")]),
-    "flow": (f"One watch, while another client reads {BIG_KEYS * BIG_VALUE // 1_000_000} MB ranges in a loop", [
-        ("from a put to its event, p50, ms", "p50", 1, ""), ("p99, ms", "p99", 1, "< 50"),
-        ("from the put's answer, p99, ms", "lag_p99", 1, ""), ("worst, ms", "worst", 1, ""),
-        ("p99 without the ranges, ms", "alone_p99", 1, ""), ("ranges read", "ranges", 0, "")]),
-}
-
-
-def watch_table(workload, results, titles):
-    title, figures = TABLES[workload]
-    lines = [f"## {title}", "", f"| | {' | '.join(titles[name] for name in results)} | ratio | target |",
-             "|---|" + "---:|" * (len(results) + 2)]
-    for what, figure, digits, target in figures:
-        values = " | ".join(f"{median(rounds, figure):.{digits}f}" for rounds in results.values())
-        lines.append(f"| {what} | {values} | {ratio(results, figure)} | {target} |")
-    return lines + [""]
+def measure(names, options):
+    """The rounds of each workload, and in each by server; each round asks one after another."""
+    results = {}
+    for workload in names:
+        servers = ["ours", "stock", "fanout"] if workload == "watch" else ["ours", "stock"]
+        results[workload] = {name: [] for name in servers if name in options.only}
+        for number in range(options.watch_rounds):
+            for name, figures in results[workload].items():
+                figures.append(MEASURES[workload](name, options))
+                print(f"{workload} {number + 1}/{options.watch_rounds} {name}: {figures[-1]}", file=sys.stderr)
+    return results
