@@ -105,6 +105,23 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     }
   }
 
+  /// Makes the address of a Unix socket without a file (unix(7), "abstract"); nil where the name is empty or has more than
+  /// 107 bytes.
+  package init?(abstractName name: Substring) {
+    var address = sockaddr_un()
+    let capacity = MemoryLayout.size(ofValue: address.sun_path)
+    guard !name.isEmpty, name.utf8.count < capacity else { return nil }
+    address.sun_family = sa_family_t(AF_UNIX)
+    // A zero byte comes first, and the length says where it ends.
+    withUnsafeMutableBytes(of: &address.sun_path) { path in
+      UnsafeMutableRawBufferPointer(rebasing: path[1...]).copyBytes(from: name.utf8)
+    }
+    let length = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)! + 1 + name.utf8.count
+    self = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { SocketAddress($0, length: socklen_t(length)) }
+    }
+  }
+
   /// The address in numbers, without its port, or the path of a Unix socket.
   package var description: String {
     withUnsafeBytes(of: storage) { bytes in

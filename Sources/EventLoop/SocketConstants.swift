@@ -13,6 +13,9 @@ package enum SocketConstants {
   /// A stream that does not block and that no child process inherits.
   package static var nonBlockingStream: Int32 { stream | closeOnExec | Int32(SOCK_NONBLOCK.rawValue) }
 
+  /// Datagrams, from a socket that no child process inherits.
+  package static var datagram: Int32 { Int32(SOCK_DGRAM.rawValue) | closeOnExec }
+
   package static var noSignal: Int32 { Int32(MSG_NOSIGNAL) }
   package static var peek: Int32 { Int32(MSG_PEEK) }
   package static var dontWait: Int32 { Int32(MSG_DONTWAIT) }

@@ -2,18 +2,9 @@ import EventLoop
 import GrpcBridge
 import Logging
 import ServiceLifecycle
+import Synchronization
 import TLS
 import UnixSignals
-
-/// How a gateway hears of other endpoints than those that it began with.
-struct EndpointRenewal: Sendable {
-  /// Read again on ``GatewayService/reload()``.
-  var source: EndpointSource?
-  /// The file of settings, which may have the endpoints; read again then, too.
-  var file: ConfigurationFile?
-  /// How often the cluster is asked for its members, in milliseconds.
-  var syncInterval: UInt64?
-}
 
 /// The gateway as a whole: its shards, each on its thread, and the authenticator between them.
 final class GatewayService: Service {
@@ -29,7 +20,10 @@ final class GatewayService: Service {
   private let tls: RenewableTLSContext?
   private let upstreamTLS: ClientTLS?
   private let telemetry: Telemetry
-  private let renewal: EndpointRenewal
+  private let renewal: Renewal
+  /// What was last taken of the settings that can change.
+  private let taken: Mutex<RenewableSettings>
+  private let manager: ServiceManager?
   private let logger: Logger
   private let reloadsOnHangup: Bool
   private let startThread: ThreadStarter
@@ -41,13 +35,17 @@ final class GatewayService: Service {
   ///
   /// - Parameters:
   ///   - tls: what TLS connections are made with; needed where an address of `listen` has TLS.
+  ///   - reusesPort: whether other processes may listen on the same ports.
+  ///   - renewal: what reads the settings again.
+  ///   - manager: hears how far the gateway is.
   ///   - reloadsOnHangup: whether SIGHUP calls ``reload()``; else its effect is up to others.
   ///   - greeting: what to say once requests are served, given where.
   /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line. Nothing
   ///   is left then that listens.
   init(
-    listen: [ListenAddress], tls: TLSSettings?, shards count: Int, settings: GatewaySettings,
-    renewal: EndpointRenewal, logins: Authenticator.Configuration, patience: UInt64,
+    listen: [ListenAddress], reusesPort: Bool = false, tls: TLSSettings?, shards count: Int,
+    settings: GatewaySettings, renewal: Renewal, manager: ServiceManager? = nil, logins: Authenticator.Configuration,
+    patience: UInt64,
     shutdownDelay: UInt64 = 0, logger: Logger, reloadsOnHangup: Bool,
     startThread: @escaping ThreadStarter = { name, loop throws(LoopError) in try LoopThread(name: name, running: loop)
     },
@@ -59,6 +57,8 @@ final class GatewayService: Service {
     self.logger = logger
     self.reloadsOnHangup = reloadsOnHangup
     self.renewal = renewal
+    self.manager = manager
+    taken = Mutex(RenewableSettings(endpoints: settings.endpoints, identity: settings.identity, file: renewal.file))
     var settings = settings
     settings.http.descriptors = try Self.descriptors(shards: count, settings: settings, logger: logger)
     HTTPLibrary.loaded.log(to: logger)
@@ -66,7 +66,7 @@ final class GatewayService: Service {
     let routes = try RouteTable()
     let descriptions = OpenAPIFiles(routes)
     self.tls = try tls.map { try RenewableTLSContext(serving: $0, logger: logger) }
-    let listeners = try Listeners(listen, shards: count)
+    let listeners = try Listeners(listen, shards: count, reusesPort: reusesPort)
     self.listeners = listeners
     var shards: [LoopBound<Shard>] = []
     var loops: [LoopBound<EventLoop>] = []
@@ -138,6 +138,11 @@ final class GatewayService: Service {
     LogWriter.standardError.flush(within: 1000)
     // Said only now that signals have their meaning.
     say(greeting)
+    manager?.tell(.serving(greeting))
+    if let manager, let interval = manager.watchdogInterval {
+      let asked = loops.map { $0.remote.execute } + [authenticator.execute]
+      loops[0].remote.execute { [shards] in shards[0].value.feedWatchdog(of: manager, every: interval, asking: asked) }
+    }
     loops[0].remote.execute { [shards] in shards[0].value.lookForPlaintext() }
     if let interval = renewal.syncInterval {
       loops[0].remote.execute { [shards] in
@@ -149,6 +154,7 @@ final class GatewayService: Service {
       try? await gracefulShutdown()
       group.cancelAll()
     }
+    manager?.tell(.stopping)
     if shutdownDelay > 0 {
       for (shard, loop) in zip(shards, loops) { loop.remote.execute { shard.value.announceEnd() } }
       try? await Task.sleep(for: .milliseconds(shutdownDelay))
@@ -176,35 +182,46 @@ final class GatewayService: Service {
     authenticator.close()
   }
 
-  /// Looks at the files again that the gateway was told of. What is wrong with new ones is logged, and what was made of
-  /// the old ones stays in use.
+  /// Reads all settings again and takes those that can change while the gateway serves; nothing, if anything is wrong
+  /// with any of them. What came of it is one line of the log.
   func reload() {
-    logger.info("reloading")
-    telemetry.hasReloaded()
-    tls?.look(isAsked: true)
-    upstreamTLS?.reload()
-    guard var source = renewal.source else { return }
+    guard let read = renewal.read else { return }
+    manager?.tell(.reloading)
     do {
-      if let file = renewal.file {
-        let new = try file.readAgain()
-        tellOfChanges(file.changes(in: new).filter { $0 != "endpoints" })
-        if case .settings = source { source = .settings(new) }
-      }
-      if case .list = source { return }
-      let endpoints = try source.read()
-      logger.info("endpoints", metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])
-      update(endpoints)
+      let new = try read()
+      let changes = take(new)
+      telemetry.hasReloaded(well: true)
+      changes.log(to: logger)
+      manager?.tell(.serving(greeting))
     } catch {
-      logger.error("the endpoints stay as they are", metadata: ["reason": "\(error)"])
+      // The next connection would take what is good in them.
+      tls?.ignorePresentFiles()
+      upstreamTLS?.ignorePresentFiles()
+      telemetry.hasReloaded(well: false)
+      logger.error("nothing is reloaded, everything stays as it was", metadata: ["reason": "\(error)"])
+      manager?.tell(.serving("\(greeting); the last reload failed: \(error)"))
     }
   }
 
-  /// Tells which settings of the file are others now, but take a new start.
-  private func tellOfChanges(_ changes: [String]) {
-    guard !changes.isEmpty else { return }
-    logger.warning(
-      "these settings take effect when the gateway is started again",
-      metadata: ["settings": "\(changes.joined(separator: ", "))"])
+  private func take(_ new: RenewableSettings) -> SettingsChanges {
+    let old = taken.withLock { taken in
+      defer { taken = new }
+      return taken
+    }
+    var changes = SettingsChanges(
+      from: old, to: new, since: renewal.file,
+      hasUpstreamTLS: upstreamTLS != nil && new.upstreamTLS != nil)
+    if new.endpoints != old.endpoints { update(new.endpoints) }
+    if new.identity != old.identity {
+      for (shard, loop) in zip(shards, loops) { loop.remote.execute { shard.value.use(new.identity) } }
+    }
+    if let tls, let renewed = new.tls, tls.adopt(renewed) {
+      changes.certificates["certificate"] = tls.certificate ?? ""
+    }
+    if let upstreamTLS, let renewed = new.upstreamTLS, upstreamTLS.adopt(renewed) {
+      changes.certificates["certificate-for-etcd"] = upstreamTLS.certificate ?? "none"
+    }
+    return changes
   }
 
   /// Takes other members in place of those it has.

@@ -35,7 +35,7 @@ final class Shard {
   let settings: GatewaySettings
   let bridge: Bridge
   /// The user that requests without credentials are made for.
-  let identity: UserCredentials?
+  private(set) var identity: UserCredentials?
   let logger: Logger
   let loop: EventLoop
   private let routes: RouteTable
@@ -59,10 +59,13 @@ final class Shard {
   private var drainTimer: LoopTimer?
   private var sync: EndpointSync?
   private var plaintextWarning: PlaintextWarning?
+  private var watchdog: Watchdog?
   private var isClosed = false
   /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's
   /// answers waiting.
   private static let maxRuns = 16
+  /// How long connections without a request so far may take for their first one when the shard ends, in milliseconds.
+  private static let newcomerPatience: UInt64 = 1000
 
   /// - Parameters:
   ///   - listeners: listening sockets, which the shard takes over.
@@ -202,14 +205,34 @@ final class Shard {
     guard !isClosed else { return }
     sync = EndpointSync(
       bridge: bridge, loop: loop, interval: interval,
-      caller: Caller(identity.map { .user($0) } ?? .none, peer: .itself), logger: logger,
+      caller: ownCaller, logger: logger,
       report: report)
+  }
+
+  /// Who the gateway's own calls are made for.
+  private var ownCaller: Caller { Caller(identity.map { .user($0) } ?? .none, peer: .itself) }
+
+  /// Makes the requests to come that have no credentials for another user, or for none.
+  func use(_ credentials: BasicCredentials?) {
+    loop.checkOnLoop()
+    identity = credentials.map { bridge.keep($0, areOwn: true) }
+    sync?.caller = ownCaller
   }
 
   /// Sees to it that passwords in plaintext are warned of, where there are any.
   func lookForPlaintext() {
     guard !isClosed, let address = settings.plainAddress else { return }
     plaintextWarning = PlaintextWarning(address, bridge: bridge, loop: loop, logger: logger)
+  }
+
+  /// Tells the service manager that all threads are well, as long as they are.
+  ///
+  /// - Parameters:
+  ///   - interval: how often, in milliseconds.
+  ///   - asked: what runs a job on each loop of the process.
+  func feedWatchdog(of manager: ServiceManager, every interval: UInt64, asking asked: [Watchdog.Execute]) {
+    guard !isClosed else { return }
+    watchdog = Watchdog(of: manager, loop: loop, every: interval, asking: asked)
   }
 
   // MARK: - The end
@@ -228,9 +251,11 @@ final class Shard {
     server.beginDraining()
     streams.stop()
     let end = loop.now + patience
+    let newcomersEnd = loop.now + min(patience, Self.newcomerPatience)
     drainTimer = LoopTimer(loop: loop) { [unowned self] in
       let isDone =
         server.exchangeCount == 0 && sockets.count == 0 && !server.hasUnsentAnswers && !bridge.hasQuestions
+        && (!server.hasNewcomers || loop.now >= newcomersEnd)
       if isDone || loop.now >= end { close() }
     }
     drainTimer?.start(after: 0, every: 20)
@@ -243,6 +268,8 @@ final class Shard {
     sync = nil
     plaintextWarning?.stop()
     plaintextWarning = nil
+    watchdog?.stop()
+    watchdog = nil
     versions.close()
     scraper.close()
     // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.

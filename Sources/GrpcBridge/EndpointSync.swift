@@ -13,7 +13,8 @@ package final class EndpointSync {
   private let loop: EventLoop
   private unowned let bridge: Bridge
   private let interval: UInt64
-  private let caller: Caller
+  /// Who asks; where authentication is on, etcd from 3.5.28 on may tell its members to some users only.
+  package var caller: Caller
   private let logger: Logger
   private let report: ([Endpoint]) -> Void
   private var call: Call?
@@ -27,7 +28,7 @@ package final class EndpointSync {
   ///
   /// - Parameters:
   ///   - interval: how often to ask, in milliseconds.
-  ///   - caller: who asks; where authentication is on, etcd from 3.5.28 on may tell its members to some users only.
+  ///   - caller: who asks.
   ///   - report: called on the loop with the members' endpoints, whenever these are others than before.
   package init(
     bridge: Bridge, loop: EventLoop, interval: UInt64, caller: Caller, logger: Logger,

@@ -3,8 +3,8 @@ import Synchronization
 
 /// A ``TLSContext`` that is made again when its files have changed. For any number of threads.
 ///
-/// The files are looked at when somebody wants the context for a new connection, and on request. Where the new ones are
-/// no good, the context that was made of the old ones stays in use.
+/// The files are looked at when somebody wants the context for a new connection. Where the new ones are no good, the
+/// context that was made of the old ones stays in use.
 package final class RenewableTLSContext: Sendable {
   /// What a look at the files has shown.
   package enum Look: Sendable {
@@ -17,7 +17,12 @@ package final class RenewableTLSContext: Sendable {
   }
 
   private struct State {
+    let settings: TLSSettings
+    let check: Check
+    let report: @Sendable (Look) -> Void
     var context: TLSContext
+    /// The files that it was made of.
+    var origin: [FileStamp?]
     /// The files that were last looked at, good or not.
     var stamps: [FileStamp?]
     /// What was wrong with them.
@@ -26,30 +31,25 @@ package final class RenewableTLSContext: Sendable {
 
   package typealias Check = @Sendable (TLSContext) throws(TLSError) -> Void
 
-  private let settings: TLSSettings
-  private let check: Check
-  private let report: @Sendable (Look) -> Void
   private let state: Mutex<State>
 
   /// Reads the files.
   ///
   /// - Parameters:
   ///   - check: has the last word on a context.
-  ///   - report: hears, on any thread, when there is a new context, and of each change that no context can be made of:
-  ///     once, and whenever a user asks.
+  ///   - report: hears, on any thread, when there is a new context, and once of each change that no context can be made
+  ///     of.
   /// - Throws: ``TLSError`` of the kind `file`, or what `check` throws.
   package init(
     _ settings: TLSSettings, check: @escaping Check = { _ in },
     report: @escaping @Sendable (Look) -> Void
   ) throws(TLSError) {
-    self.settings = settings
-    self.check = check
-    self.report = report
     // The stamps come first: a file that changes while it is read differs from its stamp at the next look.
     let stamps = settings.files.map { FileStamp($0) }
     let context = try TLSContext(settings)
     try check(context)
-    state = Mutex(State(context: context, stamps: stamps))
+    state = Mutex(
+      State(settings: settings, check: check, report: report, context: context, origin: stamps, stamps: stamps))
   }
 
   /// The context for a new connection, of the files as they are now.
@@ -61,28 +61,48 @@ package final class RenewableTLSContext: Sendable {
   /// Until when our own certificate is good that is in use, in Unix time; nil where there is none.
   package var expiry: Int? { state.withLock { $0.context.certificateEnd } }
 
+  /// Whose certificate is in use and until when it is good, for users; nil where there is none.
+  package var certificate: String? { state.withLock { $0.context.certificateText } }
+
   /// Looks whether the files have changed, and reads them if so.
-  ///
-  /// - Parameter isAsked: whether a user wants to know: a fault is reported then though it was before.
   @discardableResult
-  package func look(isAsked: Bool = false) -> Look {
-    let (look, isNews) = state.withLock { state -> (Look, Bool) in
-      let stamps = settings.files.map { FileStamp($0) }
-      if stamps == state.stamps { return (state.fault.map(Look.failed) ?? .unchanged, isAsked && state.fault != nil) }
+  package func look() -> Look {
+    let (look, report) = state.withLock { state -> (Look, (@Sendable (Look) -> Void)?) in
+      let stamps = state.settings.files.map { FileStamp($0) }
+      if stamps == state.stamps { return (state.fault.map(Look.failed) ?? .unchanged, nil) }
       state.stamps = stamps
       do throws(TLSError) {
-        let context = try TLSContext(settings)
-        try check(context)
+        let context = try TLSContext(state.settings)
+        try state.check(context)
         state.context = context
+        state.origin = stamps
         state.fault = nil
-        return (.renewed, true)
+        return (.renewed, state.report)
       } catch {
         state.fault = error
-        return (.failed(error), true)
+        return (.failed(error), state.report)
       }
     }
-    if isNews { report(look) }
+    report?(look)
     return look
+  }
+
+  /// Takes what `other` was made of and with in place of its own.
+  ///
+  /// - Returns: whether that is something else than before.
+  package func adopt(_ other: RenewableTLSContext) -> Bool {
+    let new = other.state.withLock { $0 }
+    return state.withLock { state in
+      // Sessions that clients may come back to are lost with a context.
+      guard state.origin != new.origin || state.settings != new.settings else { return false }
+      state = new
+      return true
+    }
+  }
+
+  /// Leaves the files as they are now alone until they change again.
+  package func ignorePresentFiles() {
+    state.withLock { state in state.stamps = state.settings.files.map { FileStamp($0) } }
   }
 }
 

@@ -24,4 +24,11 @@ extension TLSContext {
     var end = tm()
     return ASN1_TIME_to_tm(X509_get0_notAfter(raw), &end) == 1 ? timegm(&end) : nil
   }
+
+  /// Whose our own certificate is and until when it is good, for users; nil where there is none.
+  package var certificateText: String? {
+    guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
+    let certificate = TLSCertificate(lent: raw)
+    return "\(certificate.subject), good until \(certificate.end)"
+  }
 }

@@ -14,7 +14,7 @@ package enum TLSVersion: String, Sendable, CaseIterable {
 }
 
 /// What a ``TLSContext`` is made of.
-package struct TLSSettings: Sendable {
+package struct TLSSettings: Sendable, Equatable {
   package enum Role: Sendable {
     case client
     case server

@@ -101,7 +101,7 @@ struct Config: ParsableCommand {
 }
 
 /// What is given on a command line that its command has taken, as it is written there.
-private struct SettingsOfArguments {
+struct SettingsOfArguments {
   private var texts: [String: String] = [:]
 
   init(_ arguments: [String], of command: any ParsableArguments.Type) {

@@ -5,7 +5,8 @@ struct ConfigurationOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "A YAML file with settings under the names of flags. What the command line or the environment has comes first. It is "
-        + "read again on SIGHUP, for the endpoints in it. (default: none)", valueName: "file"),
+        + "read again on SIGHUP: docs/flags.md says which settings take effect then. (default: none)", valueName: "file"
+    ),
     completion: .file())
   var config: String?
 

@@ -7,8 +7,12 @@ import Logging
 extension ListenAddress {
   /// Whether others than this machine reach it.
   var isBeyondLoopback: Bool {
-    guard case .tcp(let host, _) = place, host != "localhost" else { return false }
-    return SocketAddress(numericHost: host, port: 0).map { !$0.isLoopback } ?? true
+    switch place {
+    case .tcp("localhost", _), .unix: false
+    case .tcp(let host, _): SocketAddress(numericHost: host, port: 0).map { !$0.isLoopback } ?? true
+    // It may be any.
+    case .given: true
+    }
   }
 
   /// Whether clients of other machines send their passwords there as they are.

@@ -17,8 +17,11 @@ struct IdentityOptions: ParsableArguments {
     completion: .file())
   var passwordFile: String?
 
+  /// - Parameter before: those of the start, where a password was perhaps typed that nobody is asked for again.
   /// - Throws: `ValidationError` where the name or the password is missing.
-  func credentials(_ environment: CommandEnvironment) throws -> BasicCredentials? {
+  func credentials(
+    _ environment: CommandEnvironment, before: BasicCredentials? = nil
+  ) throws -> BasicCredentials? {
     let file = passwordFile ?? environment["password-file"]
     guard let text = user ?? environment["user"] ?? environment["username"] else {
       guard file == nil else { throw ValidationError("--password-file needs --user") }
@@ -32,6 +35,7 @@ struct IdentityOptions: ParsableArguments {
     }
     if let file { return BasicCredentials(user: parts[0], password: try Self.password(in: file)) }
     if let password = environment["password"] { return BasicCredentials(user: parts[0], password: password) }
+    if let before, before.user == parts[0] { return before }
     guard isatty(STDIN_FILENO) == 1, let typed = getpass("Password of \(parts[0]): ") else {
       throw ValidationError(
         "--user has no password: give NAME:PASSWORD or --password-file FILE, or set ETCD_REST_PASSWORD")

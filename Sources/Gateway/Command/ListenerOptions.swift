@@ -5,15 +5,23 @@ import TLS
 struct ListenerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Where to listen, as HOST:PORT, https://HOST:PORT or unix:///PATH; port 0 takes a free one. Several are separated "
-        + "by commas, or given one by one. (default: 127.0.0.1:8379)", valueName: "address,..."))
+      "Where to listen, as HOST:PORT, https://HOST:PORT or unix:///PATH; port 0 takes a free one; or fd://NAME or "
+        + "https+fd://NAME for sockets that systemd has opened (FileDescriptorName=). Several are separated by commas, or "
+        + "given one by one. (default: 127.0.0.1:8379)", valueName: "address,..."))
   var listen: [ListenAddresses] = []
 
   @Option(
     help: ArgumentHelp(
-      "Where to serve /metrics, /livez, /readyz and /health, and nothing else, without TLS, as HOST:PORT or unix:///PATH; "
+      "Where to serve /metrics, /livez, /readyz and /health, and nothing else, without TLS, as HOST:PORT, unix:///PATH or fd://NAME; "
         + "/metrics is nowhere else then. (default: none; /metrics is where --listen says)", valueName: "address,..."))
   var adminListen: ListenAddresses?
+
+  @Flag(
+    help: """
+      Share the ports of --listen and --admin-listen with other processes of the same user that do so too (SO_REUSEPORT), so \
+      that a new gateway can serve before the old one ends.
+      """)
+  var reusePort = false
 
   @Option(
     help: ArgumentHelp(
@@ -60,7 +68,7 @@ struct ListenerOptions: ParsableArguments {
     try environment.value(adminListen, "admin-listen", default: ListenAddresses([])).list.map { address in
       guard !address.isTLS, !address.isProxied else {
         throw ValidationError(
-          "--admin-listen \(address): it takes HOST:PORT and unix:///PATH, neither https nor proxy+")
+          "--admin-listen \(address): it takes HOST:PORT, unix:///PATH and fd://NAME, neither https nor proxy+")
       }
       return ListenAddress(address.place, isAdmin: true)
     }

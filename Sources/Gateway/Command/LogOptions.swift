@@ -29,10 +29,12 @@ struct LogOptions: ParsableArguments {
 
   /// Where messages go.
   ///
+  /// - Parameter before: what was made at the start, which stays.
   /// - Throws: `ValidationError` where the environment has what a flag does not take.
-  func logger(_ environment: CommandEnvironment) throws -> Logger {
+  func logger(_ environment: CommandEnvironment, before: Logger? = nil) throws -> Logger {
     let format = try format(environment)
     let level = try environment.value(logLevel, "log-level", default: LogLevel(.info)).level
+    if let before { return before }
     LogWriter.standardError.use(format)
     var logger = Logger(label: "etcd-rest") { _ in LineLogHandler(format, to: .standardError) }
     logger.logLevel = level

@@ -3,6 +3,7 @@ import Glibc
 import GrpcBridge
 import Logging
 import ServiceLifecycle
+import TLS
 import UnixSignals
 
 /// `etcd-rest serve`.
@@ -31,20 +32,53 @@ struct Serve: ServingCommand {
   @OptionGroup(title: "Logs") var logs: LogOptions
 
   func run() async throws {
-    let (configuration, renewal) = try settings(file.environment(of: Self.self))
-    let gateway = try GatewayService(configuration, renewal: renewal, reloadsOnHangup: true)
+    let environment = try file.environment(of: Self.self)
+    let configuration = try settings(environment)
+    let renewal = Renewal(file: fileSettings(environment), syncInterval: try sync.interval(environment)) {
+      try renewableSettings(before: configuration, environment.file)
+    }
+    let gateway = try GatewayService(
+      configuration, renewal: renewal, manager: ServiceManager.ofEnvironment(logger: configuration.logger),
+      reloadsOnHangup: true)
     try await runServices([gateway], logger: configuration.logger)
   }
 
   /// What the flags, the environment and the file come to.
   ///
+  /// - Parameter before: what they came to at the start, where they are read again.
   /// - Throws: `ValidationError` with one line that names the fault.
-  func settings(_ environment: CommandEnvironment) throws -> (ServeConfiguration, EndpointRenewal) {
-    let source = try endpoints.source(environment)
-    let configuration = try ServeConfiguration(self, endpoints: source.read(), environment)
-    let renewal = EndpointRenewal(
-      source: source, file: environment.file, syncInterval: try sync.interval(environment))
-    return (configuration, renewal)
+  func settings(_ environment: CommandEnvironment, before: ServeConfiguration? = nil) throws -> ServeConfiguration {
+    // Else a mistake would be found by a new start only.
+    _ = try sync.interval(environment)
+    return try ServeConfiguration(
+      self, endpoints: endpoints.source(environment).read(), environment, before: before)
+  }
+
+  /// Reads everything again that a reload is about; all of it has to be good, also what takes a new start.
+  ///
+  /// - Throws: `ValidationError` or `TLSError` with one line that names the fault.
+  private func renewableSettings(
+    before: ServeConfiguration, _ fileBefore: ConfigurationFile?
+  ) throws -> RenewableSettings {
+    let environment = try file.environment(of: Self.self)
+    if let file = environment.file, fileBefore?.settings["endpoints"] != nil,
+      file.settings["endpoints"] == nil && file.settings["endpoints-file"] == nil
+    {
+      // Nobody means those of the default.
+      throw ValidationError("--config: \(file.path): there is no 'endpoints' any more")
+    }
+    let configuration = try settings(environment, before: before)
+    return RenewableSettings(
+      endpoints: configuration.settings.endpoints, identity: configuration.settings.identity,
+      tls: try configuration.tls.map { try RenewableTLSContext(serving: $0, logger: before.logger) },
+      upstreamTLS: configuration.settings.bridge.channel.tls, file: fileSettings(environment))
+  }
+
+  /// The settings of the file that neither the command line nor the environment has.
+  private func fileSettings(_ environment: CommandEnvironment) -> [String: String] {
+    guard let file = environment.file else { return [:] }
+    let given = SettingsOfArguments(Array(CommandLine.arguments.dropFirst()), of: Self.self)
+    return file.settings.filter { given[$0.key] == nil && environment.file(for: $0.key) != nil }.mapValues(\.text)
   }
 }
 
@@ -73,13 +107,15 @@ struct SyncOptions: ParsableArguments {
 extension GatewayService {
   /// - Parameter advice: what to say after where the gateway serves.
   convenience init(
-    _ configuration: ServeConfiguration, renewal: EndpointRenewal = .init(), reloadsOnHangup: Bool,
+    _ configuration: ServeConfiguration, renewal: Renewal = .init(), manager: ServiceManager? = nil,
+    reloadsOnHangup: Bool,
     advice: ([ListenAddress]) -> String = { _ in "" }
   ) throws {
     prepareProcess()
     try self.init(
-      listen: configuration.listen, tls: configuration.tls, shards: configuration.shards,
-      settings: configuration.settings, renewal: renewal, logins: configuration.logins,
+      listen: configuration.listen, reusesPort: configuration.reusesPort, tls: configuration.tls,
+      shards: configuration.shards, settings: configuration.settings, renewal: renewal, manager: manager,
+      logins: configuration.logins,
       patience: configuration.patience, shutdownDelay: configuration.shutdownDelay, logger: configuration.logger,
       reloadsOnHangup: reloadsOnHangup
     ) { addresses in

@@ -190,6 +190,7 @@ struct ProcessOptions: ParsableArguments {
 /// What the flags and the environment of a command that serves come to.
 struct ServeConfiguration {
   let listen: [ListenAddress]
+  let reusesPort: Bool
   let tls: TLSSettings?
   let shards: Int
   var settings: GatewaySettings
@@ -198,8 +199,12 @@ struct ServeConfiguration {
   let shutdownDelay: UInt64
   let logger: Logger
 
+  /// - Parameter before: what they came to at the start, where they are read again.
   /// - Throws: `ValidationError` with one line that names the flag and what it takes.
-  init(_ command: some ServingCommand, endpoints: [Endpoint], _ environment: CommandEnvironment) throws {
+  init(
+    _ command: some ServingCommand, endpoints: [Endpoint], _ environment: CommandEnvironment,
+    before: ServeConfiguration? = nil
+  ) throws {
     func number(_ given: Int?, _ flag: String, default standard: Int, in range: ClosedRange<Int>) throws -> Int {
       try environment.number(given, flag, default: standard, in: range)
     }
@@ -211,6 +216,7 @@ struct ServeConfiguration {
 
     let admin = try command.listener.adminAddresses(environment)
     listen = try command.listener.addresses(environment) + admin
+    reusesPort = try environment.flag(command.listener.reusePort, "reuse-port")
     tls = try command.listener.tls(for: listen, environment)
     shards = try number(
       command.process.shards, "shards", default: max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))), in: 1...256)
@@ -257,13 +263,14 @@ struct ServeConfiguration {
     settings.bridge.maxWatches = try number(command.streams.maxWatches, "max-watches", default: 1000, in: 1...1_000_000)
     settings.origins = try environment.value(command.pages.cors, "cors", default: AllowedOrigins())
     settings.hosts = try command.access.hosts(environment)
-    settings.identity = try command.identity.credentials(environment)
+    settings.identity = try command.identity.credentials(environment, before: before?.settings.identity)
 
-    let logger = try command.logs.logger(environment)
+    let logger = try command.logs.logger(environment, before: before?.logger)
     self.logger = logger
     settings.plainAddress = listen.first { $0.isOpenInPlaintext(settings.http.proxies) }?.description
     settings.accessLog = try command.logs.accessLog(environment)
-    settings.docs = try environment.value(command.pages.docs, "docs", default: .on).page(logger: logger)
+    let docs = try environment.value(command.pages.docs, "docs", default: .on)
+    settings.docs = before == nil ? try docs.page(logger: logger) : nil
     let upstreamTLS = try TLSConfiguration(command.upstreamTLS, environment)
     settings.bridge.channel.tls = try upstreamTLS.map { try ClientTLS.make($0, logger: logger) }
 
@@ -279,7 +286,8 @@ struct ServeConfiguration {
       command.process.shutdownDelay, "shutdown-delay", default: TimeSpan(milliseconds: 0)
     ).milliseconds
     patience = try time(command.process.shutdownTimeout, "shutdown-timeout", default: 10)
-    CommandEnvironment.warnOfUnknownVariables(logger)
-    warnOfExposure(upstreamTLS)
+    // What was said at the start need not be said again.
+    if before == nil { CommandEnvironment.warnOfUnknownVariables(logger) }
+    if before.map({ $0.settings.identity != settings.identity }) ?? true { warnOfExposure(upstreamTLS) }
   }
 }

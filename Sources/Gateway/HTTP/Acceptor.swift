@@ -9,6 +9,8 @@ final class Acceptor {
 
   /// How many connections are accepted before everything else that is ready is served.
   private static let maxAtOnce = 16
+  /// How many may wait (`listen`).
+  static let backlog: Int32 = 1024
   /// When to try again where the system has no descriptor or memory left for a connection, in milliseconds.
   private static let recess: UInt64 = 100
 
@@ -51,6 +53,18 @@ final class Acceptor {
     isPaused = false
     timer?.stop()
     for watcher in watchers { watcher.watch(.readable) }
+  }
+
+  /// Accepts what waits, as closing its socket would reset it, and then no more. A socket that others have, too, is
+  /// theirs.
+  func finish() {
+    for listener in listeners where !listener.isShared {
+      for _ in 0..<Self.backlog {
+        guard hasRoom(), let socket = try? AcceptedSocket(from: listener.descriptor) else { break }
+        handler(socket, listener)
+      }
+    }
+    close()
   }
 
   /// Accepts no more. Clients that were not accepted yet are refused.

@@ -59,7 +59,7 @@ final class ClientConnection: Attended {
   /// When the head began that is on its way, in the loop's milliseconds.
   private var headSince: UInt64?
   /// Whether there was no request yet.
-  private var isNew = true
+  private(set) var isNew = true
   private var isClosed = false
   private var isCut = false
   /// How many requests there were, and how many when the clock last looked.
@@ -111,6 +111,7 @@ final class ClientConnection: Attended {
   /// The head of a request is complete.
   func hasHead() {
     headSince = nil
+    if isNew { server.newcomerHasCome() }
     isNew = false
     requestCount &+= 1
     hasMadeProgress()

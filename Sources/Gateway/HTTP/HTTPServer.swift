@@ -80,6 +80,8 @@ final class HTTPServer {
   /// Whether every answer is the last of its connection.
   private(set) var isDraining = false
   private(set) var connectionCount = 0
+  /// How many of them have not had a request so far.
+  private var newcomerCount = 0
   /// How many connections libmicrohttpd was given, and how many were turned away.
   private(set) var acceptedCount: UInt64 = 0
   private(set) var refusedCount: UInt64 = 0
@@ -227,11 +229,17 @@ final class HTTPServer {
   /// Goes on serving, but closes each connection after its next answer, so that clients open others elsewhere.
   func announceEnd() { isDraining = true }
 
-  /// Stops accepting connections; each that is open is closed after its next answer.
+  /// Stops accepting connections, but for those that wait; each that is open is closed after its next answer.
   func beginDraining() {
     isDraining = true
-    acceptor?.close()
+    acceptor?.finish()
   }
+
+  /// Whether there are connections that have not had a request so far.
+  var hasNewcomers: Bool { newcomerCount + (terminations?.unservedCount ?? 0) > 0 }
+
+  /// A connection has got its first request.
+  func newcomerHasCome() { newcomerCount -= 1 }
 
   /// Whether there are answers on their way through TLS connections. Others are the system's as soon as they are given.
   var hasUnsentAnswers: Bool { terminations?.hasUnsent ?? false }
@@ -396,6 +404,7 @@ final class HTTPServer {
       ?? ClientConnection(
         server: self, descriptor: descriptor, peer: nil, greetingSize: 0, termination: nil, place: nil)
     client.begin(connection)
+    newcomerCount += 1
     return client
   }
 
@@ -407,6 +416,7 @@ final class HTTPServer {
       socket.finish()
       client.takeover = Takeover(socket, of: client)
     }
+    if client.isNew { newcomerCount -= 1 }
     client.close()
     if client.isBeingTakenOver { awaitedTakeovers -= 1 }
     if let takeover = client.takeover { takeovers.append(takeover) }

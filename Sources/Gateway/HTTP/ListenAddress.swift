@@ -5,6 +5,8 @@ struct ListenAddress: Sendable, Equatable {
     case tcp(host: String, port: UInt16)
     /// A Unix socket.
     case unix(path: String)
+    /// Sockets that were opened before the process started.
+    case given(name: String)
   }
 
   let place: Place
@@ -23,11 +25,13 @@ struct ListenAddress: Sendable, Equatable {
   }
 
   /// Reads `HOST:PORT`, `:PORT` (all addresses), `[IPV6]:PORT`, each also behind `http://` or `https://`, or
-  /// `unix:///PATH`; with `proxy+` before its scheme for the PROXY protocol; nil where it is none of these.
+  /// `unix:///PATH`, or `fd://NAME` or `https+fd://NAME` for a given socket; with `proxy+` before its scheme for the PROXY protocol; nil where it is none of these.
   init?(_ text: Substring) {
     if text.hasPrefix(Self.proxyPrefix) {
       let rest = text.dropFirst(Self.proxyPrefix.count)
-      guard ["http://", "https://", "unix://"].contains(where: rest.hasPrefix), let inner = ListenAddress(rest) else {
+      guard ["http://", "https://", "unix://", "fd://", "https+fd://"].contains(where: rest.hasPrefix),
+        let inner = ListenAddress(rest)
+      else {
         return nil
       }
       self.init(inner.place, isTLS: inner.isTLS, isProxied: true)
@@ -37,6 +41,15 @@ struct ListenAddress: Sendable, Equatable {
       let path = text.dropFirst("unix://".count)
       guard path.hasPrefix("/"), !path.hasSuffix("/") else { return nil }
       self.init(.unix(path: String(path)))
+      return
+    }
+    for (scheme, isTLS) in [("fd://", false), ("https+fd://", true)] where text.hasPrefix(scheme) {
+      let name = text.dropFirst(scheme.count)
+      // As systemd has it (systemd.socket(5), FileDescriptorName=).
+      guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ":") }) else {
+        return nil
+      }
+      self.init(.given(name: String(name)), isTLS: isTLS)
       return
     }
     let isTLS = text.hasPrefix("https://")
@@ -58,6 +71,7 @@ extension ListenAddress: CustomStringConvertible {
     let url =
       switch place {
       case .unix(let path): "unix://\(path)"
+      case .given(let name): "\(isTLS ? "https+" : "")fd://\(name)"
       case .tcp(let host, let port):
         (isTLS ? "https://" : "http://")
           + (host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)")

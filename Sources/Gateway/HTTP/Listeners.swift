@@ -9,6 +9,8 @@ struct Listener: Sendable {
   let isProxied: Bool
   /// Whether only metrics and probes are served there.
   let isAdmin: Bool
+  /// Whether others accept from the same socket, now or later: what waits there need not be taken before it is closed.
+  let isShared: Bool
 }
 
 /// Why an address cannot be listened on, in one line.
@@ -24,7 +26,7 @@ struct ListenFailure: Error, CustomStringConvertible {
 /// The sockets of a gateway: of each address one for each shard.
 ///
 /// The kernel spreads connections between TCP sockets that share a port (socket(7), SO_REUSEPORT). A Unix socket is
-/// one: its connections go to the shard that is there first.
+/// one, and so is one that was given to the process: its connections go to the shard that is there first.
 struct Listeners: Sendable {
   /// How often to try to find a port that is free on all addresses of a host.
   private static let maxAttempts = 20
@@ -34,16 +36,25 @@ struct Listeners: Sendable {
   /// Where they listen, with the ports that were got where they were 0.
   private(set) var addresses: [ListenAddress] = []
   private var files: [UnixSocketFile] = []
+  private let reusesPort: Bool
 
-  /// - Throws: ``ListenFailure`` where a name does not resolve, an address is in use or a socket's file cannot be made.
-  ///   Nothing is left open then.
-  init(_ addresses: [ListenAddress], shards count: Int) throws(ListenFailure) {
+  /// - Parameters:
+  ///   - reusesPort: whether other processes may have the same ports, if they allow that, too.
+  ///   - given: the sockets that were opened before.
+  /// - Throws: ``ListenFailure`` where a name does not resolve, an address is in use, a socket's file cannot be made or a
+  ///   socket was not given. Nothing is left open then.
+  init(
+    _ addresses: [ListenAddress], shards count: Int, reusesPort: Bool = false, given: GivenSockets = GivenSockets()
+  ) throws(ListenFailure) {
+    self.reusesPort = reusesPort
     shards = Array(repeating: [], count: count)
     do throws(ListenFailure) {
       for address in addresses {
         switch address.place {
         case .unix(let path): try open(path, as: address)
         case .tcp(let host, let port): try open(host, port, as: address)
+        case .given(let name):
+          for socket in try given.sockets(named: name, as: address) { add(socket, as: address) }
         }
       }
     } catch {
@@ -64,19 +75,38 @@ struct Listeners: Sendable {
     for file in files { file.remove() }
   }
 
-  private mutating func add(_ sockets: [Int32], of address: ListenAddress) {
+  private mutating func add(_ sockets: [Int32], of address: ListenAddress, isShared: Bool = false) {
     for (shard, socket) in sockets.enumerated() {
       shards[shard].append(
         Listener(
-          descriptor: socket, isTLS: address.isTLS, isProxied: address.isProxied, isAdmin: address.isAdmin))
+          descriptor: socket, isTLS: address.isTLS, isProxied: address.isProxied, isAdmin: address.isAdmin,
+          isShared: isShared))
     }
   }
 
   private mutating func open(_ path: String, as address: ListenAddress) throws(ListenFailure) {
     let (file, socket) = try UnixSocketFile.listen(path, as: address)
     files.append(file)
-    add([socket] + shards.dropFirst().map { _ in fcntl(socket, F_DUPFD_CLOEXEC, 0) }, of: address)
+    add(copies(of: socket), of: address)
     addresses.append(address)
+  }
+
+  /// Takes over a socket that was given.
+  private mutating func add(_ socket: Int32, as address: ListenAddress) {
+    add(copies(of: socket), of: address, isShared: true)
+    let local = SocketAddress(localOf: socket)
+    let place: ListenAddress.Place =
+      switch local.family {
+      case AF_UNIX: .unix(path: local.description)
+      default: .tcp(host: local.description, port: local.port)
+      }
+    addresses.append(
+      ListenAddress(place, isTLS: address.isTLS, isProxied: address.isProxied, isAdmin: address.isAdmin))
+  }
+
+  /// One for each shard.
+  private func copies(of socket: Int32) -> [Int32] {
+    [socket] + shards.dropFirst().map { _ in fcntl(socket, F_DUPFD_CLOEXEC, 0) }
   }
 
   private mutating func open(_ host: String, _ port: UInt16, as address: ListenAddress) throws(ListenFailure) {
@@ -91,7 +121,7 @@ struct Listeners: Sendable {
     var attemptsLeft = port == 0 && found.count > 1 ? Self.maxAttempts : 1
     var opened: Result<[[Int32]], LoopError>
     repeat {
-      opened = Self.sockets(shards.count, atAll: found.map(\.address), port: port)
+      opened = Self.sockets(shards.count, atAll: found.map(\.address), port: port, reusesPort: reusesPort)
       attemptsLeft -= 1
     } while opened.hasFailed(with: EADDRINUSE) && attemptsLeft > 0
     switch opened {
@@ -112,14 +142,14 @@ struct Listeners: Sendable {
   /// Opens `count` sockets on each of the addresses, all on one port. Those that this machine does not have get none,
   /// so long as it has one.
   private static func sockets(
-    _ count: Int, atAll addresses: [SocketAddress], port: UInt16
+    _ count: Int, atAll addresses: [SocketAddress], port: UInt16, reusesPort: Bool
   ) -> Result<[[Int32]], LoopError> {
     var port = port
     var all: [[Int32]] = []
     var missing: LoopError?
     for address in addresses {
       do throws(LoopError) {
-        let sockets = try sockets(count, at: address, port: port)
+        let sockets = try sockets(count, at: address, port: port, reusesPort: reusesPort)
         port = SocketAddress(localOf: sockets[0]).port
         all.append(sockets)
       } catch {
@@ -136,9 +166,11 @@ struct Listeners: Sendable {
   }
 
   /// Opens `count` sockets on one address and port, which they share.
-  private static func sockets(_ count: Int, at address: SocketAddress, port: UInt16) throws(LoopError) -> [Int32] {
+  private static func sockets(
+    _ count: Int, at address: SocketAddress, port: UInt16, reusesPort: Bool
+  ) throws(LoopError) -> [Int32] {
     // Sockets that share their port never see that another program has it: the first try is made without sharing.
-    Glibc.close(try socket(at: address, port: port, sharing: false))
+    if !reusesPort { Glibc.close(try socket(at: address, port: port, sharing: false)) }
     var sockets: [Int32] = []
     do throws(LoopError) {
       sockets.append(try socket(at: address, port: port, sharing: true))
@@ -169,7 +201,7 @@ struct Listeners: Sendable {
       bytes.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
       return bind(descriptor, bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self), address.length)
     }
-    guard code == 0, listen(descriptor, 1024) == 0 else {
+    guard code == 0, listen(descriptor, Acceptor.backlog) == 0 else {
       let error = LoopError(-errno)
       Glibc.close(descriptor)
       throw error

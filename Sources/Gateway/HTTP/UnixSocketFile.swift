@@ -29,7 +29,7 @@ struct UnixSocketFile: Sendable {
     }
     let descriptor = try makeSocket(address)
     guard name.withPointer({ bind(descriptor, $0, $1) }) == 0, lstat(path, &status) == 0,
-      Glibc.listen(descriptor, 1024) == 0
+      Glibc.listen(descriptor, Acceptor.backlog) == 0
     else {
       let failure = ListenFailure(address, code: errno)
       close(descriptor)

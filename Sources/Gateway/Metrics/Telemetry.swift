@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 import GrpcBridge
 import Synchronization
 import TLS
@@ -9,13 +10,16 @@ final class Telemetry: MetricSource {
     var shards: [LoopBound<Shard>] = []
     /// What each source told last.
     var last: [MetricSamples?] = []
+    /// How often the settings were read again, and were good or not.
+    var reloads = (good: UInt64(0), bad: UInt64(0))
+    /// Whether they were so the last time, and when they last were, in Unix time.
+    var lastReload = (isGood: true, good: time(nil))
   }
 
   private let state = Mutex(State())
   private let authenticator: Authenticator
   private let tls: RenewableTLSContext?
   private let memoryLimit: Int
-  private let reloads = Atomic<UInt64>(0)
 
   init(authenticator: Authenticator, tls: RenewableTLSContext?, memoryLimit: Int) {
     self.authenticator = authenticator
@@ -29,8 +33,20 @@ final class Telemetry: MetricSource {
     set { state.withLock { $0.shards = newValue } }
   }
 
-  /// The gateway was told to read its files again.
-  func hasReloaded() { reloads.wrappingAdd(1, ordering: .relaxed) }
+  /// The gateway has read its settings again.
+  ///
+  /// - Parameter well: whether it has taken them.
+  func hasReloaded(well: Bool) {
+    state.withLock { state in
+      state.lastReload.isGood = well
+      if well {
+        state.reloads.good &+= 1
+        state.lastReload.good = time(nil)
+      } else {
+        state.reloads.bad &+= 1
+      }
+    }
+  }
 
   func ask(_ answer: @escaping @Sendable (Int, MetricSamples) -> Void) -> Int {
     let shards = shards
@@ -46,10 +62,10 @@ final class Telemetry: MetricSource {
   }
 
   func put(_ answers: [MetricSamples?]) -> MetricSamples {
-    let known = state.withLock { state in
+    let (known, reloads, lastReload) = state.withLock { state in
       if state.last.count != answers.count { state.last = Array(repeating: nil, count: answers.count) }
       for (index, answer) in answers.enumerated() where answer != nil { state.last[index] = answer }
-      return state.last
+      return (state.last, state.reloads, state.lastReload)
     }
     var all = MetricSamples()
     for (index, samples) in known.enumerated() {
@@ -58,7 +74,10 @@ final class Telemetry: MetricSource {
       if index < answers.count - 1 { all.add(.shardUp, ["shard": "\(index)"], answers[index] == nil ? 0 : 1) }
     }
     all.add(.memoryLimit, memoryLimit)
-    all.add(.reloads, reloads.load(ordering: .relaxed))
+    all.add(.reloads, ["result": "success"], reloads.good)
+    all.add(.reloads, ["result": "failure"], reloads.bad)
+    all.add(.lastReloadSuccessful, lastReload.isGood ? 1 : 0)
+    all.add(.lastReloadTime, lastReload.good)
     all.add(.droppedLogLines, LogWriter.standardError.droppedCount)
     if let end = tls?.expiry { all.add(.tlsExpiry, end) }
     all.add(

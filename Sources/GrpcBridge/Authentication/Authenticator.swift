@@ -96,6 +96,9 @@ package final class Authenticator: Sendable {
     remote.execute { [coordinator] in reply(coordinator.value.opened?.sample ?? AuthenticatorSample()) }
   }
 
+  /// Runs `job` on the authenticator's thread, soon.
+  package func execute(_ job: @escaping @Sendable () -> Void) { remote.execute(job) }
+
   /// Forgets refused logins: users have changed.
   func usersHaveChanged() {
     remote.execute { [coordinator] in coordinator.value.opened?.usersHaveChanged() }

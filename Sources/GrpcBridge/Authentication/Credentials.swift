@@ -1,7 +1,7 @@
 internal import COpenSSL
 
 /// A user name and password.
-package struct BasicCredentials: Sendable {
+package struct BasicCredentials: Sendable, Equatable {
   package let user: String
   package let password: String
 

@@ -46,9 +46,17 @@ package final class ClientTLS: Sendable {
     }
   }
 
-  /// Looks whether the files have changed, as every new connection does, because a user asks for it. What that shows is
-  /// logged if it is news, or still a fault.
-  package func reload() { contexts.look(isAsked: true) }
+  /// Whose certificate is shown to etcd and until when it is good, for users; nil where there is none.
+  package var certificate: String? { contexts.certificate }
+
+  /// Takes the files of `other`, and what is asked of etcd's certificates, in place of its own; the name that these must
+  /// be for stays.
+  ///
+  /// - Returns: whether that is something else than before.
+  package func adopt(_ other: ClientTLS) -> Bool { contexts.adopt(other.contexts) }
+
+  /// Leaves the files as they are now alone until they change again.
+  package func ignorePresentFiles() { contexts.ignorePresentFiles() }
 
   /// Begins a session with a member.
   ///

@@ -102,7 +102,9 @@ import Testing
           expectStatus(200, try await gateway.http.post("/v3/kv/range", request))
           return calls(peers[1]) > 0 ? true : nil
         }
-        #expect(gateway.log.contains("started again settings=max-streams"), "\(gateway.log)")
+        #expect(
+          gateway.log.contains("started again changed=endpoints endpoints=\(peers[1].endpoint) settings=max-streams"),
+          "\(gateway.log)")
       }
     }
   }

@@ -41,7 +41,7 @@ struct CertificateRenewalTests {
       if isSignalled {
         secure.gateway.process.signal(SIGHUP)
         _ = try await eventually("a line about the new files") {
-          secure.gateway.log.contains("new TLS connections use the new") ? true : nil
+          secure.gateway.log.contains("reloaded certificate=") ? true : nil
         }
       }
       #expect(try await isServed(secure, trusting: other))
@@ -55,16 +55,15 @@ struct CertificateRenewalTests {
     try await withSecureGateway(Self.nowhere) { secure in
       let other = try TestAuthority("other", in: secure.directory)
       try "not a certificate".write(toFile: "\(secure.directory)/server.pem", atomically: true, encoding: .utf8)
+      let word = isSignalled ? "nothing is reloaded" : "the old certificate stays in use: "
       if isSignalled { secure.gateway.process.signal(SIGHUP) } else { _ = try await secure.connect() }
       _ = try await eventually("a line about the new files") {
-        let lines = secure.gateway.log.split(separator: "\n").filter {
-          $0.contains("the old certificate stays in use: ")
-        }
+        let lines = secure.gateway.log.split(separator: "\n").filter { $0.contains(word) }
         return lines.contains { $0.contains("server.pem: no certificate can be read from it") } ? true : nil
       }
       #expect(try await isServed(secure, trusting: secure.authority))
       // Each fault is said once, not by each connection.
-      let faults = secure.gateway.log.components(separatedBy: "the old certificate stays in use: ").count - 1
+      let faults = secure.gateway.log.components(separatedBy: word).count - 1
       #expect(faults == 1)
       try renew(secure, by: other)
       #expect(try await isServed(secure, trusting: other))
