@@ -34,6 +34,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	scripts/check-deploy "$$TESTED_GATEWAY"
 	scripts/check-upgrade "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
+	scripts/check-costs "$$TESTED_GATEWAY"
 	scripts/fuzz 20
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'

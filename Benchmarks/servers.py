@@ -295,14 +295,14 @@ class Envoy(Server):
 
 
 class Ours(Server):
-    """etcd-rest, built for release; `flags` are those of `etcd-rest serve`."""
+    """etcd-rest, built for release; `flags` are those of `etcd-rest serve`, and `options.under` runs it."""
 
     authorization = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
     def __init__(self, etcd, options, *flags, shards=None, listen="127.0.0.1:0"):
         self.start(
             "etcd-rest",
-            [options.program, "serve", "--listen", listen, "--endpoints", etcd.url, "--shards", shards or options.shards, *flags],
+            [*getattr(options, "under", []), options.program, "serve", "--listen", listen, "--endpoints", etcd.url, "--shards", shards or options.shards, *flags],
             stdout=subprocess.PIPE, text=True)
         try:
             self.url = self.announced_url()
