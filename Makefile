@@ -46,10 +46,9 @@ sanitized = --sanitize=address --scratch-path .build-asan
 run_tests = swift test --skip-build --disable-xctest --experimental-maximum-parallelization-width 8
 # Those that look at a whole process, from outside: one of Swift's few threads waits for each.
 alone = ^EtcdClientTests\.ClientFootprintTests
-# Those that need no etcd, browser or proxy: most of GatewayTests tests another process. Leaks are looked for here alone:
+# Those that need no etcd, browser or proxy: GatewayTests tests another process. Leaks are looked for here alone:
 # Foundation, which the others use, leaks memory for each empty file that it reads.
-in_process = (Forwarded|ProxyGreeting|AllowedHosts|MemoryAccount|TakenOverConnection|WebSocketProtocol|WebSocketHandshake)Tests
-unit_tests = ^((EtcdSchema|ProtobufWire|Transcoding|EventLoop|GrpcBridge|EtcdClient)Tests|GatewayTests\.$(in_process))(\.|/)
+unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 
 deploy-test: ## try alerts and dashboard with a real Prometheus, an upgrade behind HAProxy, and check the manifests
 	@scripts/install-system-packages test

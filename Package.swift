@@ -32,17 +32,18 @@ let package = Package(
       dependencies: [.product(name: "SwiftProtobuf", package: "swift-protobuf")],
       exclude: ["Protos", "Generated/digest"],
       swiftSettings: settings),
-    .target(name: "ProtobufWire", swiftSettings: settings),
+    .target(name: "ByteBuffers", swiftSettings: settings),
+    .target(name: "ProtobufWire", dependencies: ["ByteBuffers"], swiftSettings: settings),
     .target(
       name: "Transcoding",
-      dependencies: ["ProtobufWire", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      dependencies: ["ByteBuffers", "ProtobufWire", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
       swiftSettings: settings),
     .target(name: "EventLoop", dependencies: ["CLibuv"], swiftSettings: settings),
     .target(name: "TLS", dependencies: ["COpenSSL"], swiftSettings: settings),
     .target(
       name: "GrpcBridge",
       dependencies: [
-        "CNghttp2", "COpenSSL", "EtcdSchema", "EventLoop", "ProtobufWire", "TLS",
+        "ByteBuffers", "CNghttp2", "COpenSSL", "EtcdSchema", "EventLoop", "ProtobufWire", "TLS",
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
@@ -57,12 +58,20 @@ let package = Package(
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
+    .target(
+      name: "HTTPServer",
+      dependencies: [
+        "ByteBuffers", "CMicrohttpd", "COpenSSL", "CWslay", "EventLoop", "TLS",
+        .product(name: "DequeModule", package: "swift-collections"),
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "CMicrohttpd", "COpenSSL", "CWslay", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge",
-        "ProtobufWire",
-        "TLS", "Transcoding",
+        "ByteBuffers", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "HTTPServer", "ProtobufWire",
+        "TLS",
+        "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "DequeModule", package: "swift-collections"),
@@ -83,7 +92,7 @@ let package = Package(
     .testTarget(
       name: "GrpcBridgeTests",
       dependencies: [
-        "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire", "TestSupport",
+        "ByteBuffers", "EtcdSchema", "EventLoop", "GrpcBridge", "ProtobufWire", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
@@ -105,20 +114,28 @@ let package = Package(
     .testTarget(
       name: "ProtobufWireTests",
       dependencies: [
-        "EtcdSchema", "ProtobufWire", "TestSupport", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+        "ByteBuffers", "EtcdSchema", "ProtobufWire", "TestSupport",
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
     .testTarget(
       name: "TranscodingTests",
       dependencies: [
-        "EtcdSchema", "ProtobufWire", "TestSupport", "Transcoding",
+        "ByteBuffers", "EtcdSchema", "ProtobufWire", "TestSupport", "Transcoding",
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "HTTPServerTests",
+      dependencies: [
+        "ByteBuffers", "EventLoop", "HTTPServer", "TestSupport", "TLS", .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
     .testTarget(
       name: "GatewayTests",
       dependencies: [
-        "EtcdSchema", "EventLoop", "Gateway", "GrpcBridge", "ProtobufWire", "TestSupport", "TLS", "Transcoding",
+        "ByteBuffers", "EtcdSchema", "EventLoop", "Gateway", "GrpcBridge", "HTTPServer", "ProtobufWire", "TestSupport",
+        "TLS", "Transcoding",
         .product(name: "Logging", package: "swift-log"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),

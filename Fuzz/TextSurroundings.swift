@@ -3,8 +3,6 @@
 
 struct HTTPResponse {
   typealias Headers = [(name: StaticString, value: String)]
-
-  static func error(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: Headers) -> HTTPResponse { .init() }
 }
 
 struct RequestHead {
@@ -23,6 +21,7 @@ struct Exchange {
 
 final class MemoryAccount {
   static let uncounted = 32 << 10
+  static let shortage: StaticString = ""
 }
 
 struct KeptBytes: ~Copyable {

@@ -1,5 +1,6 @@
 import EventLoop
 import GrpcBridge
+import HTTPServer
 import Logging
 import ServiceLifecycle
 import Synchronization

@@ -1,5 +1,6 @@
 import EventLoop
 import GrpcBridge
+import HTTPServer
 import Logging
 import TLS
 
@@ -14,6 +15,9 @@ struct GatewaySettings: Sendable {
   var maxTransactionOperations = TxnReader.maxOperations
   /// How many bytes may be kept for clients.
   var memoryBytes = MachineMemory.budget
+  /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a
+  /// request.
+  var maxValueBytes = 1536 << 10
   /// Whose pages may read answers, change anything, and open WebSockets.
   var origins = AllowedOrigins()
   /// By which names requests without credentials may ask for the gateway.
@@ -31,7 +35,7 @@ struct GatewaySettings: Sendable {
 
 /// The unit of scale: one thread with one loop that owns listening sockets, their HTTP/1.1 server and its connection to
 /// etcd. A request lives and dies on the shard that accepted it; nothing it needs is shared with another.
-final class Shard {
+final class Shard: HTTPService {
   let settings: GatewaySettings
   let bridge: Bridge
   /// The user that requests without credentials are made for.
@@ -55,6 +59,7 @@ final class Shard {
   let scraper: Scraper
   /// The streams that are open.
   let streams: OpenStreams
+  private let hostGate: HostGate
   private var server: HTTPServer!
   private var drainTimer: LoopTimer?
   private var sync: EndpointSync?
@@ -96,12 +101,10 @@ final class Shard {
     streams = OpenStreams(loop: loop, count: streamCount)
     journal = RequestJournal(templates: routes.templates, log: AccessLog(settings.accessLog))
     scraper = Scraper(telemetry, memory: memory, loop: loop)
+    hostGate = HostGate(hosts: settings.hosts, loop: loop, bridge: bridge)
     server = try HTTPServer(
       loop: loop, listeners: listeners, tls: tls, limits: settings.http, origins: settings.origins, sockets: sockets,
-      memory: memory, trimmer: trimmer, journal: journal, logger: logger,
-      gate: { [unowned self] exchange throws(RequestError) in try BodyGate(exchange, shard: self) },
-      hostGate: HostGate(hosts: settings.hosts, loop: loop, bridge: bridge)
-    ) { [unowned self] in route($0) }
+      memory: memory, trimmer: trimmer, service: self, logger: logger)
     loop.beforeWaiting { [unowned self] in turn() }
   }
 
@@ -125,8 +128,12 @@ final class Shard {
     if server.needsRun { server.comeBack() }
   }
 
-  private func route(_ exchange: Exchange) -> any RequestHandler {
+  // MARK: - What is served
+
+  func handler(for exchange: Exchange) -> any RequestHandler {
     let head = exchange.head
+    let traceContext = head.traceContext
+    if journal.log != nil || traceContext != nil { exchange.context = CallTrace(traceContext) }
     if head.method == .options && head.path.elementsEqual(RequestTarget.asterisk.bytes) {
       exchange.record.route = RouteTable.asteriskTemplate
       return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
@@ -185,6 +192,22 @@ final class Shard {
     }
   }
 
+  func gate(
+    for exchange: Exchange, handledBy handler: any RequestHandler
+  ) throws(RequestError) -> (any RequestGate)? {
+    let needsKnownClient = handler.bodyUse != .none && !handler.isLogin && exchange.head.mayHaveLargeBody
+    guard handler.needsAllowedHost, hostGate.isNeeded(for: exchange) else {
+      return needsKnownClient ? try BodyGate(exchange, shard: self) : nil
+    }
+    return HostQuestion(exchange, at: hostGate) { [unowned self, unowned exchange] () throws(RequestError) in
+      needsKnownClient ? try BodyGate(exchange, shard: self) : nil
+    }
+  }
+
+  func response(to error: RequestError) -> HTTPResponse { .error(error) }
+
+  func ended(_ exchange: Exchange, isCut: Bool) { journal.ended(exchange, isCut: isCut) }
+
   /// Adds what there is to tell of the shard's connections.
   func addConnections(to samples: inout MetricSamples, _ shard: MetricSamples.Labels) {
     samples.add(.requestsInFlight, server.exchangeCount)
@@ -236,6 +259,9 @@ final class Shard {
   }
 
   // MARK: - The end
+
+  /// Whether every answer is the last of its connection.
+  var isDraining: Bool { server.isDraining }
 
   /// Goes on serving, but is not ready any more, and has clients go elsewhere with their next request.
   func announceEnd() {

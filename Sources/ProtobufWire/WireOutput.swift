@@ -1,3 +1,5 @@
+public import ByteBuffers
+
 /// What messages are written to by hand, field after field (protobuf documentation, "Encoding"): ``ByteBuffer``, and
 /// arrays where the bytes are kept and compared.
 @usableFromInline package protocol WireOutput: ~Copyable {

@@ -1,4 +1,5 @@
-package import ProtobufWire
+import ByteBuffers
+import ProtobufWire
 
 /// The pieces of JSON documents that are written by hand.
 extension ByteBuffer {

@@ -1,3 +1,5 @@
+import ByteBuffers
+
 /// A JSON document (RFC 8259) in memory, read by someone who knows its shape: no tree is made of it.
 ///
 /// What can be meant in two ways is an error: a member that is there twice or that is not known, a value of another

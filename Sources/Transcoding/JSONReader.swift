@@ -1,3 +1,5 @@
+import ByteBuffers
+
 /// A lexer of JSON (RFC 8259) over bytes in memory. It copies nothing and allocates nothing.
 struct JSONReader {
   /// How deep objects and arrays may nest, skipped ones included.

@@ -1,3 +1,5 @@
+import ByteBuffers
+
 /// The inside of a JSON string that `JSONReader` has checked.
 struct JSONText {
   let start: UnsafePointer<UInt8>

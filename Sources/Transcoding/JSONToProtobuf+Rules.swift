@@ -1,3 +1,4 @@
+import ByteBuffers
 import ProtobufWire
 
 /// What is refused though it fits the schema. Looked at in the encoded bytes, so that what is checked is what is sent,

@@ -1,4 +1,5 @@
-package import ProtobufWire
+package import ByteBuffers
+import ProtobufWire
 
 /// JSON text to the protobuf wire format, in one pass from one buffer to the other.
 ///

@@ -1,4 +1,5 @@
-package import ProtobufWire
+import ByteBuffers
+import ProtobufWire
 
 /// The pieces of a JSON document, appended to a buffer.
 enum JSONWriter {

@@ -1,4 +1,5 @@
-package import ProtobufWire
+package import ByteBuffers
+import ProtobufWire
 
 /// The protobuf wire format to JSON, as it arrives: a push parser that takes the message in pieces of any size and puts
 /// out all the JSON that is known.

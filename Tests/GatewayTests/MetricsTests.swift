@@ -3,6 +3,7 @@ import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// `GET /metrics` and `--admin-listen`.
 @Suite struct MetricsTests {

@@ -4,6 +4,7 @@ import Synchronization
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// What it costs to ask for metrics, however many do and however often.
 @Suite(.timeLimit(.minutes(1)))

@@ -1,3 +1,4 @@
+import ByteBuffers
 import EtcdSchema
 import Foundation
 import ProtobufWire

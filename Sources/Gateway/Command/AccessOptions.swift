@@ -1,4 +1,5 @@
 import ArgumentParser
+import HTTPServer
 
 /// The flags that say which proxies and which names are believed.
 struct AccessOptions: ParsableArguments {

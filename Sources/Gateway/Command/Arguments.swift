@@ -1,4 +1,5 @@
 import ArgumentParser
+import HTTPServer
 import Logging
 
 /// What is read from a word of the command line, or of the environment, in a form that errors tell.

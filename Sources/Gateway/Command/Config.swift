@@ -1,4 +1,5 @@
 import ArgumentParser
+import HTTPServer
 
 /// `etcd-rest config`.
 struct Config: ParsableCommand {

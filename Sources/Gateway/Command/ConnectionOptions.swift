@@ -1,4 +1,5 @@
 import ArgumentParser
+import HTTPServer
 
 /// The flags that say how long and how many connections clients may have.
 struct ConnectionOptions: ParsableArguments {

@@ -1,5 +1,6 @@
 import EtcdClient
 import GrpcBridge
+import HTTPServer
 
 /// Looks at one endpoint as a client meets it, from the connection up.
 struct EndpointCheck {

@@ -2,6 +2,7 @@ import EventLoop
 import FoundationEssentials
 import Glibc
 import GrpcBridge
+import HTTPServer
 import ServiceLifecycle
 import Synchronization
 

@@ -1,5 +1,6 @@
 import EventLoop
 import GrpcBridge
+import HTTPServer
 import Logging
 
 // What is warned of at the start, as it may not be meant.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import HTTPServer
 import TLS
 
 /// The flags that say where to listen, and what for.

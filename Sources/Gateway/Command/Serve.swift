@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import GrpcBridge
+import HTTPServer
 import Logging
 import ServiceLifecycle
 import TLS

@@ -2,6 +2,7 @@ import ArgumentParser
 import Configuration
 import Glibc
 import GrpcBridge
+import HTTPServer
 import Logging
 import TLS
 
@@ -223,8 +224,8 @@ struct ServeConfiguration {
     var settings = GatewaySettings(endpoints: endpoints)
     settings.http.requestBytes = try number(
       command.requests.maxRequestBytes, "max-request-bytes", default: settings.http.requestBytes, in: 1...(1 << 30))
-    settings.http.valueBytes = try number(
-      command.requests.maxValueBytes, "max-value-bytes", default: settings.http.valueBytes, in: 1...(1 << 30))
+    settings.maxValueBytes = try number(
+      command.requests.maxValueBytes, "max-value-bytes", default: settings.maxValueBytes, in: 1...(1 << 30))
     settings.maxTransactionOperations = try number(
       command.requests.maxTxnOps, "max-txn-ops", default: settings.maxTransactionOperations, in: 1...1_000_000)
     settings.http.headerBytes = try number(

@@ -1,6 +1,7 @@
 import EventLoop
 import Glibc
 import GrpcBridge
+import HTTPServer
 import TLS
 
 /// What an etcd shows of itself over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC

@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// A span of time, as flags, queries and documents have it: `30s`, `500ms`, `5m`, `1h`; a bare number is seconds.
 struct TimeSpan: Sendable {
   let milliseconds: UInt64

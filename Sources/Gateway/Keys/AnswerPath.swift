@@ -1,4 +1,5 @@
 import EtcdSchema
+import HTTPServer
 
 /// The paths (``ProtobufPushParser``) of what etcd's answers have that plain JSON tells.
 enum AnswerPath {

@@ -1,5 +1,7 @@
+import ByteBuffers
 import EtcdSchema
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 
 /// The RPCs that `/keys`, `/txn`, `/leases`, `/locks` and `/elections` are made of.

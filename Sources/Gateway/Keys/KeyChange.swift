@@ -1,5 +1,6 @@
 import EtcdSchema
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 
 /// What etcd answers to a change of keys: to a `Put` or `DeleteRange` alone, or to a transaction with one of them.

@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 
 /// Lines of an import that go to etcd as one transaction of puts. One that etcd refuses is taken apart, half by half in

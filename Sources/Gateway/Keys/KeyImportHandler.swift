@@ -1,5 +1,7 @@
+import ByteBuffers
 import EventLoop
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -235,7 +237,7 @@ final class KeyImportHandler: KeyHandler {
   func put(_ puts: ArraySlice<KeyImportBatch.Put>, at revision: Int64, wasRepeated: Bool) {
     let bytes = puts.reduce(0) { $0 + $1.place.count }
     report.put(puts.count, bytes: bytes, revision: revision, wasRepeated: wasRepeated)
-    exchange.client.hasMadeProgress()
+    exchange.hasMadeProgress()
   }
 
   /// etcd does not take so many lines in one transaction.

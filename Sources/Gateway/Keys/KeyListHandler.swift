@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 

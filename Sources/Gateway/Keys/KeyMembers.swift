@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 // The members that requests in JSON have in common. Their names are those of the parameters and of the answers.

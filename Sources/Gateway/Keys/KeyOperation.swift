@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// What can be asked of `/keys` and `/changes`: the one table of it. The raw value is the operation's name in the API's
 /// description.
 enum KeyOperation: String, CaseIterable {

@@ -1,3 +1,5 @@
+import ByteBuffers
+import HTTPServer
 import ProtobufWire
 import Transcoding
 

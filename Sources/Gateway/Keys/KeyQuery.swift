@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// The query of a request for `/keys`, checked against the table of parameters.
 struct KeyQuery {

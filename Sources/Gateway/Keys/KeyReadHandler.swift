@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -101,7 +103,7 @@ final class KeyReadHandler: KeyCallHandler {
     // The value is known until it becomes the body.
     let contentType = contentType
     let body = self.body()
-    guard !found.isTooMuch else { return exchange.respond(.shortage) }
+    guard !found.isTooMuch else { return exchange.refuse(.shortage) }
     var response = HTTPResponse(status: status, body: body)
     response.contentType = contentType
     response.headers = headers

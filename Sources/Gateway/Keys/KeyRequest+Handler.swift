@@ -1,3 +1,5 @@
+import HTTPServer
+
 extension KeyRequest {
   /// Who answers the request.
   func handler(_ exchange: Exchange, _ shard: Shard) throws(RequestError) -> any RequestHandler {

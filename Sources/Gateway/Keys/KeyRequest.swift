@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 
 /// What a request for `/keys` asks for.
 struct KeyRequest {

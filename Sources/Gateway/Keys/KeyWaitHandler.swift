@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -34,7 +36,7 @@ final class KeyWaitHandler: KeyHandler {
     do throws(RequestError) {
       place = try shard.streams.admit(self, heartbeat: nil, timeout: limit)
     } catch {
-      return exchange.respond(.error(error))
+      return exchange.refuse(error)
     }
     let client = shard.bridge.watches.open(for: caller, delegate: self)
     self.client = client

@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// Begins a watch of a key, or of the keys of a range, which a ``LineStream`` carries to the client.
 final class KeyWatchHandler: RequestHandler {
@@ -23,8 +24,8 @@ final class KeyWatchHandler: RequestHandler {
     do throws(RequestError) {
       try begin()
     } catch {
-      guard start.isReturn && error.status == 503 else { return exchange.respond(.error(error)) }
-      exchange.respond(form.refusal(GRPCStatus(error.code, error.message), hadCredentials: true, isReturn: true))
+      guard start.isReturn && error.status == 503 else { return exchange.refuse(error) }
+      exchange.respond(form.refusal(GRPCStatus(error.grpcCode, error.message), hadCredentials: true, isReturn: true))
     }
   }
 
@@ -61,7 +62,7 @@ extension LineStream {
     let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
     let caller = try Caller(exchange, shard: shard, keepsPassword: true)
     let stream = LineStream(
-      exchange, contentType: form.contentType, isEndless: true, hadCredentials: caller.isSomebody)
+      exchange, shard.journal, contentType: form.contentType, isEndless: true, hadCredentials: caller.isSomebody)
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     return (stream, caller)
   }

@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 
 /// One client's watch of a key, or of the keys of a range.

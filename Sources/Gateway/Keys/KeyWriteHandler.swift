@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -46,7 +48,7 @@ final class KeyWriteHandler: KeyCallHandler {
   // MARK: - The request
 
   var bodyLimit: BodyLimit? {
-    isJSON ? nil : BodyLimit(bytes: shard.settings.http.valueBytes, flag: "--max-value-bytes")
+    isJSON ? nil : BodyLimit(bytes: shard.settings.maxValueBytes, flag: "--max-value-bytes")
   }
 
   var bodyUse: BodyUse { .whole }

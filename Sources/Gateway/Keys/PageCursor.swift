@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// Where a page ends, for the next one to go on there: opaque to clients, and understood by every gateway.

@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// Where a watch of keys begins: after all events of a revision, and maybe some of the next one.
 ///

@@ -1,3 +1,4 @@
+import HTTPServer
 import ProtobufWire
 
 /// What etcd answers to a `LeaseGrant`, and to a `LeaseKeepAlive`, which has the same fields

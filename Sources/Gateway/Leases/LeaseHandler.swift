@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -157,7 +159,7 @@ extension LeaseHandler: CallDelegate {
     // An ID has 12 bytes here and up to 29 in the answer, for the making of which it is there twice.
     guard length > MemoryAccount.uncounted, !shard.memory.hasRoom(for: length * 6) else { return }
     shard.bridge.cancel(call)
-    exchange.respond(.shortage)
+    exchange.refuse(.shortage)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {

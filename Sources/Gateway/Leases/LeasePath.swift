@@ -1,3 +1,6 @@
+import ByteBuffers
+import HTTPServer
+
 /// The paths of leases.
 enum LeasePath {
   /// That of all of them; each has its own behind it and a slash.

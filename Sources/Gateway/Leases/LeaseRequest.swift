@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// What a request for `/leases` asks for. The raw value is the operation's name in the API's description.
 enum LeaseOperation: String, CaseIterable {

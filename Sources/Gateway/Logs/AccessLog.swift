@@ -1,5 +1,7 @@
+import ByteBuffers
 import EventLoop
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 
 /// Logs a line for each request that is worth one, and for the beginning and the end of each stream. Belongs to a
@@ -69,7 +71,7 @@ final class AccessLog {
       configuration.format, at: clock.text, .info, record.transport == nil ? "request" : "stream opened")
     RequestEntry(exchange, route: route).add(to: &line)
     line.add("status", status)
-    if let code = record.code ?? (status < 400 ? .ok : nil) { line.add("code", code.label) }
+    if let code = record.errorCode.flatMap(GRPCCode.init) ?? (status < 400 ? .ok : nil) { line.add("code", code.label) }
     line.add("seconds", nanoseconds: duration)
     if let trace = exchange.trace, let endpoint = trace.endpoint {
       line.add("etcd_seconds", nanoseconds: trace.time)

@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// Answers with the metrics of the whole process.
@@ -15,20 +16,20 @@ final class MetricsHandler: RequestHandler {
     self.shard = shard
   }
 
-  var isForEtcd: Bool { false }
+  var needsAllowedHost: Bool { false }
 
   func receivedEnd() {
     do throws(RequestError) {
       if !exchange.isAdmin { try exchange.checkHost(shard.settings.hosts) }
     } catch {
-      return exchange.respond(.error(error))
+      return exchange.refuse(error)
     }
     token = shard.scraper.ask { [unowned self] answer in
       token = nil
       switch answer {
       case .text(let body):
         exchange.respond(200, contentType: "text/plain; version=0.0.4; charset=utf-8", shared: body)
-      case .shortage: exchange.respond(.shortage)
+      case .shortage: exchange.refuse(.shortage)
       case .closing: exchange.respond(.error(503, .unavailable, OpenStreams.stopping))
       }
     }

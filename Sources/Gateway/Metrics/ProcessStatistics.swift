@@ -1,4 +1,5 @@
 import Glibc
+import HTTPServer
 
 /// What the system tells of the process (proc(5), getrusage(2)), by the names that Prometheus's client libraries have
 /// for it.

@@ -1,5 +1,6 @@
 import EventLoop
 import GrpcBridge
+import HTTPServer
 
 /// Where a shard's requests begin and end: it counts them, and has them logged. Belongs to the shard's loop.
 ///
@@ -8,12 +9,11 @@ final class RequestJournal {
   /// How many different statuses are told apart, in a row of the counters; the last place is for all others.
   private static var statusCount: Int { 40 }
   private static let methodCount = HTTPMethod.allCases.count
-  private static let transportCount = StreamRecord.Transport.allCases.count
+  private static let transportCount = StreamTransport.allCases.count
 
   /// What is logged of requests; nil for nothing.
   let log: AccessLog?
   private let templates: [String]
-  private var numbers = RequestNumbers()
   private var requests = CounterRows(width: RequestJournal.statusCount + Durations.width)
   private var streams = CounterRows(width: StreamRecord.Counter.allCases.count)
   private var requestBytes: UInt64 = 0
@@ -27,9 +27,6 @@ final class RequestJournal {
     self.templates = templates
     self.log = log
   }
-
-  /// What the ID of the next request is made of that has none.
-  func nextNumber() -> UInt64 { numbers.next() }
 
   /// A request is over, and its answer with the system, or with whoever has taken the connection over.
   ///
@@ -55,7 +52,7 @@ final class RequestJournal {
   // MARK: - Streams
 
   /// A stream begins that a request has asked for; it is open until what is returned goes.
-  func streamBegins(_ exchange: Exchange, _ transport: StreamRecord.Transport) -> StreamRecord {
+  func streamBegins(_ exchange: Exchange, _ transport: StreamTransport) -> StreamRecord {
     exchange.record.transport = transport
     let row = exchange.record.route * Self.transportCount + transport.rawValue
     return StreamRecord(
@@ -80,7 +77,7 @@ final class RequestJournal {
     samples.add(.responseBytes, responseBytes)
     samples.add(.cutAnswers, cutCount)
     for (index, counters) in streams.all {
-      let transport = StreamRecord.Transport(rawValue: index % Self.transportCount).map { "\($0)" } ?? ""
+      let transport = StreamTransport(rawValue: index % Self.transportCount).map { "\($0)" } ?? ""
       let labels: MetricSamples.Labels = ["route": templates[index / Self.transportCount], "transport": transport]
       let opened = counters[StreamRecord.Counter.opened.rawValue]
       samples.add(.openedStreams, labels, opened)

@@ -1,5 +1,7 @@
+import ByteBuffers
 import EventLoop
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 
 /// Gathers metrics for the requests of one shard. Belongs to its loop.

@@ -2,12 +2,6 @@ import GrpcBridge
 
 /// An open stream, as far as it is counted and logged: it ends when this goes. Belongs to its shard's loop.
 final class StreamRecord {
-  /// How its messages travel.
-  enum Transport: Int, CaseIterable {
-    case http
-    case websocket
-  }
-
   /// What a row of counters has.
   enum Counter: Int, CaseIterable {
     case opened

@@ -1,6 +1,7 @@
 import EventLoop
 import Glibc
 import GrpcBridge
+import HTTPServer
 import Synchronization
 import TLS
 

@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// The components that operations of all kinds refer to: errors, headers, parameters, security schemes.
 enum CommonComponents {
   /// What a client may say who it is by; none of it where etcd has no authentication or the gateway an identity of its

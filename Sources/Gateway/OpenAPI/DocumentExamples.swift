@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// The exchanges of `openapi/examples.json`, each of which a test has with a real etcd.
 struct DocumentExamples {
   /// Which half of an exchange.

@@ -1,3 +1,4 @@
+import ByteBuffers
 import ProtobufWire
 import Transcoding
 

@@ -1,3 +1,5 @@
+import HTTPServer
+
 extension KeyDescriptions {
   /// The schemas of what `/keys` answers with.
   static let schemas: [(name: String, schema: DocumentValue)] = [

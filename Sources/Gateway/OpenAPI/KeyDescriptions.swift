@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// The operations of `/keys`, of the paths of keys, and of `/changes`, made from the tables that requests are checked
 /// against.

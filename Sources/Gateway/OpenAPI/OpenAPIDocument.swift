@@ -1,3 +1,4 @@
+import ByteBuffers
 import EtcdSchema
 import ProtobufWire
 import SwiftProtobuf

@@ -1,5 +1,6 @@
-import GrpcBridge
 import EventLoop
+import GrpcBridge
+import HTTPServer
 import Synchronization
 import Transcoding
 
@@ -76,7 +77,7 @@ final class OpenAPIHandler: RequestHandler {
     self.shard = shard
   }
 
-  var isForEtcd: Bool { false }
+  var needsAllowedHost: Bool { false }
 
   func receivedEnd() {
     let waiting = LoopBound(Waiting(handler: self), loop: shard.loop)
@@ -96,7 +97,7 @@ final class OpenAPIHandler: RequestHandler {
         known?.matchesWeakly(file.revision) == true ? 304 : 200, contentType: format.mediaType, constant: file.bytes,
         headers: [("ETag", EntityTag.text(file.revision)), ("Cache-Control", "no-cache")])
     } catch {
-      exchange.respond(.error(error))
+      exchange.refuse(error)
     }
   }
 

@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// The operations of routes that are no RPC and no key: probes, the database as a file, and this description.
 struct PlainDescriptions {
   let examples: DocumentExamples

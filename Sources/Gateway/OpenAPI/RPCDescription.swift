@@ -1,4 +1,5 @@
 import EtcdSchema
+import HTTPServer
 import SwiftProtobuf
 
 /// Makes the operations of etcd's RPCs from their descriptors and comments.

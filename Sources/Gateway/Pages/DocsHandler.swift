@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// Answers with a file of the page `/docs`.
 final class DocsHandler: RequestHandler {
@@ -33,13 +34,13 @@ final class DocsHandler: RequestHandler {
       // For 304 with the head that the file would have had.
       exchange.respond(status, contentType: file.contentType, constant: content.bytes, headers: headers)
     } catch {
-      exchange.respond(.error(error))
+      exchange.refuse(error)
     }
   }
 
   private var absence: HTTPResponse { .error(404, .notFound, "this gateway has no docs page (--docs)") }
 
-  var isForEtcd: Bool { false }
+  var needsAllowedHost: Bool { false }
 
   func clientIsGone() {}
 

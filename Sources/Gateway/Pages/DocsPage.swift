@@ -1,4 +1,6 @@
+import ByteBuffers
 import Glibc
+import HTTPServer
 import ProtobufWire
 import Synchronization
 

@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// The page at `/`, for people: what this is, how it is, and where to go on.
 struct LandingPage {
   /// Where the page was asked for, as `http://HOST:PORT`.

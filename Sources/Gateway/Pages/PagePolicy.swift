@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// What a browser may do on account of a page of the gateway's own (Content Security Policy Level 3).
 enum PagePolicy {
   /// Swagger UI: scripts, styles and requests of the same origin, and pictures that are part of them.

@@ -1,5 +1,6 @@
 import EtcdSchema
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import SwiftProtobuf
 import Transcoding
@@ -29,7 +30,7 @@ final class ObservationHandler: RequestHandler {
     do throws(RequestError) {
       try begin()
     } catch {
-      exchange.respond(.error(error))
+      exchange.refuse(error)
     }
   }
 

@@ -1,5 +1,6 @@
 import EtcdSchema
 import GrpcBridge
+import HTTPServer
 import SwiftProtobuf
 import Transcoding
 
@@ -54,7 +55,7 @@ class QueueEntryHandler: QueueHandler {
     do throws(RequestError) {
       if wait > 0 { place = try shard.streams.admit(self, heartbeat: nil, timeout: nil) }
     } catch {
-      return exchange.respond(.error(error))
+      return exchange.refuse(error)
     }
     enter(QueueTicket(ttl: ttl, wait: min(wait, limit)))
   }

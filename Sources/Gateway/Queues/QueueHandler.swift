@@ -1,5 +1,7 @@
+import ByteBuffers
 import EtcdSchema
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import SwiftProtobuf
 import Transcoding
@@ -114,7 +116,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
     response = []
     guard length > MemoryAccount.uncounted, !shard.memory.hasRoom(for: length * 4) else { return }
     shard.bridge.cancel(call)
-    exchange.respond(.shortage)
+    exchange.refuse(.shortage)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response += bytes }

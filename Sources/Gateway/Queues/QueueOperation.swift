@@ -1,3 +1,5 @@
+import HTTPServer
+
 /// What can be asked of `/locks` and `/elections`. The raw value is the operation's name in the API's description.
 enum QueueOperation: String, CaseIterable {
   case acquireLock

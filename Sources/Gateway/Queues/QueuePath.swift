@@ -1,3 +1,5 @@
+import ByteBuffers
+
 /// The paths of locks and elections. The name is the rest of the path, percent-encoded, as a key is at `/keys/KEY`: a
 /// slash may stand in it as it is. What follows the last slash may say that something else is meant.
 enum QueuePath {

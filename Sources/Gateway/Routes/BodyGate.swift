@@ -1,11 +1,12 @@
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// Finds out whether etcd knows a client before a body is taken from it that has to be kept: strangers are answered at
 /// once, and their bodies are never in memory.
 ///
 /// A user who may read nothing is known, too.
-final class BodyGate: CallDelegate {
+final class BodyGate: RequestGate, CallDelegate {
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   private let caller: Caller
@@ -20,7 +21,7 @@ final class BodyGate: CallDelegate {
     self.caller = caller
   }
 
-  /// Asks. The exchange hears of it by ``Exchange/takeBody()``, or gets an answer.
+  /// Asks. The exchange hears of it by ``Exchange/leaveGate()``, or gets an answer.
   func ask() {
     let call = AccessQuestion.call(timeout: shard.settings.timeLimits.standard, delegate: self)
     self.call = call
@@ -46,6 +47,6 @@ final class BodyGate: CallDelegate {
       return exchange.respond(.error(status, hadCredentials: caller.isSomebody))
     }
     shard.bridge.trust(caller.credentials)
-    exchange.takeBody()
+    exchange.leaveGate()
   }
 }

@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 extension Caller {
   /// Who a request is made for: whom its `Authorization` header names, else the gateway's own identity where it has

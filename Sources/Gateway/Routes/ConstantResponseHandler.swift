@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// Answers with an error that is known from the head, once the body has gone by.
 final class ConstantResponseHandler: RequestHandler {
@@ -10,8 +11,8 @@ final class ConstantResponseHandler: RequestHandler {
     self.error = error
   }
 
-  var isForEtcd: Bool { false }
+  var needsAllowedHost: Bool { false }
 
-  func receivedEnd() { exchange.respond(.error(error)) }
+  func receivedEnd() { exchange.refuse(error) }
   func clientIsGone() {}
 }

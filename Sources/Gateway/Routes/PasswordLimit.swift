@@ -1,5 +1,7 @@
+import ByteBuffers
 import EtcdSchema
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import SwiftProtobuf
 

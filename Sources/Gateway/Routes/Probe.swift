@@ -1,6 +1,8 @@
+import ByteBuffers
 import EtcdSchema
 import FoundationEssentials
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import SwiftProtobuf
 import Transcoding
@@ -47,13 +49,13 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     self.shard = shard
   }
 
-  var isForEtcd: Bool { false }
+  var needsAllowedHost: Bool { false }
 
   func receivedEnd() {
     switch probe {
     case .livez: exchange.respond(.text(200, "ok\n"))
     case .version: askVersion()
-    case .readyz where exchange.server.isDraining: exchange.respond(notReady("shutdown", OpenStreams.stopping))
+    case .readyz where shard.isDraining: exchange.respond(notReady("shutdown", OpenStreams.stopping))
     case .health, .readyz, .landing: askRange()
     }
   }

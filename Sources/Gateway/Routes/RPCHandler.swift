@@ -1,5 +1,7 @@
+import ByteBuffers
 import Glibc
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -38,7 +40,7 @@ final class RPCHandler: RequestHandler {
   private static let maxLogin = 64 << 10
 
   var bodyUse: BodyUse { .whole }
-  var isForStrangers: Bool { route.isAuthenticate }
+  var isLogin: Bool { route.isAuthenticate }
 
   var bodyLimit: BodyLimit? {
     guard route.isAuthenticate else { return nil }
@@ -72,7 +74,7 @@ final class RPCHandler: RequestHandler {
       timeout = try shard.settings.timeLimits.limit(of: exchange, waits: route.waits)
       caller = try Caller(exchange, shard: shard, isLogin: route.isAuthenticate)
     } catch {
-      return exchange.respond(.error(error))
+      return exchange.refuse(error)
     }
     self.caller = caller
     let memory = message.takeAll().release()

@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// What a request's `Authorization` header says (RFC 9110, section 11.6.2).
@@ -22,7 +24,7 @@ enum RequestCredentials {
       self = .none
       return
     }
-    guard let (scheme, value) = Self.parts(of: header) else {
+    guard let (scheme, value) = AuthorizationField.parts(of: header) else {
       let isScheme = header.isNamed("basic") || header.isNamed("bearer")
       self = isScheme ? .invalid("there is nothing after the authorization scheme") : Self.token(header)
       return
@@ -40,34 +42,16 @@ enum RequestCredentials {
     }
   }
 
-  /// Whether the header names a user and password, good ones or not.
-  static func isBasic(_ header: HeadBytes?) -> Bool {
-    guard let header, let (scheme, _) = parts(of: header) else { return false }
-    return scheme.isNamed("basic")
-  }
-
   /// The user and password of a Basic header; nil where it is none.
   static func basicCredentials(_ header: HeadBytes?) -> BasicCredentials? {
-    guard let header, let (scheme, value) = parts(of: header), scheme.isNamed("basic") else { return nil }
+    guard let header, let (scheme, value) = AuthorizationField.parts(of: header), scheme.isNamed("basic") else {
+      return nil
+    }
     return withUserPass(value) { userPass, colon in
       BasicCredentials(
         user: String(decoding: userPass[..<colon], as: UTF8.self),
         password: String(decoding: userPass[(colon + 1)...], as: UTF8.self))
     }
-  }
-
-  /// The token of a WebSocket's subprotocol, which is a token and nothing else: no scheme, no blank. Nil where it is
-  /// not.
-  static func token(ofSubprotocol text: [UInt8]) -> Token? {
-    text.withUnsafeBufferPointer {
-      $0.isNamed("basic") || $0.isNamed("bearer") || !isToken($0) ? nil : Token($0)
-    }
-  }
-
-  /// The scheme, and what comes after the blanks behind it, of which there may be several (RFC 9110, section 11.4).
-  private static func parts(of header: HeadBytes) -> (scheme: Slice<HeadBytes>, value: HeadBytes)? {
-    guard let space = header.firstIndex(of: UInt8(ascii: " ")) else { return nil }
-    return (header[..<space], UnsafeBufferPointer(rebasing: header[space...].drop { $0 == UInt8(ascii: " ") }))
   }
 
   /// Passes on the decoded user, colon and password, and where the colon is; nil where the text is none.
@@ -81,12 +65,7 @@ enum RequestCredentials {
     }
   }
 
-  /// A token goes into a header of its own: nothing but visible characters may be in it.
   private static func token(_ text: HeadBytes) -> RequestCredentials {
-    isToken(text) ? .token(Token(text)) : .invalid("the token has characters that no token has")
-  }
-
-  private static func isToken(_ text: HeadBytes) -> Bool {
-    !text.isEmpty && text.allSatisfy { (0x21...0x7E).contains($0) }
+    AuthorizationField.isToken(text) ? .token(Token(text)) : .invalid("the token has characters that no token has")
   }
 }

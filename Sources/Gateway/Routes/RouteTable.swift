@@ -1,6 +1,7 @@
 import EtcdSchema
 import Glibc
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// What the gateway serves under which path. Made once, read by all shards.

@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 extension GRPCCode {
   /// The HTTP status of a gRPC status, as etcd's own gateway has it.

@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 
 /// The time limits of calls, in milliseconds.
 struct TimeLimits: Sendable {

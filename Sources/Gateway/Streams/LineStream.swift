@@ -1,5 +1,7 @@
+import ByteBuffers
 import Glibc
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// The answer of a stream over plain HTTP: a line of JSON for each message, or whatever else its source's frames are,
@@ -17,6 +19,7 @@ final class LineStream: StreamSink {
   /// Nil from the first frame on: what is unowned keeps its memory, as much as all else of a stream that waits.
   private unowned var exchange: Exchange?
   let requestID: String
+  private let journal: RequestJournal
   private let contentType: StaticString
   private let isEndless: Bool
   private let isChunked: Bool
@@ -44,12 +47,15 @@ final class LineStream: StreamSink {
   private var earlyRequests = 0
 
   /// - Parameters:
+  ///   - journal: where the stream is counted.
   ///   - isEndless: whether the stream ends when the gateway is told to stop, rather than by itself.
   ///   - hadCredentials: whether the request came with credentials.
   init(
-    _ exchange: Exchange, contentType: StaticString = "application/json", isEndless: Bool, hadCredentials: Bool
+    _ exchange: Exchange, _ journal: RequestJournal, contentType: StaticString = "application/json", isEndless: Bool,
+    hadCredentials: Bool
   ) {
     self.exchange = exchange
+    self.journal = journal
     requestID = exchange.id.text
     self.contentType = contentType
     self.isEndless = isEndless
@@ -105,7 +111,7 @@ final class LineStream: StreamSink {
 
   func send(_ frame: StreamFrame) {
     guard let socket = begin() else { return }
-    socket.send(isChunked ? frame.chunk : frame.line, of: frame)
+    socket.send(isChunked ? frame.chunk : frame.line, of: frame.owner)
     record?.hasSentMessage(bytes: frame.line.count)
     place?.hasSent()
   }
@@ -134,7 +140,7 @@ final class LineStream: StreamSink {
     case .open(let socket): return socket
     case .waiting:
       guard let exchange else { return nil }
-      record = exchange.journal.streamBegins(exchange, .http)
+      record = journal.streamBegins(exchange, .http)
       record?.hasReceived(earlyRequests)
       let socket = exchange.takeOver(answering: 200, delegate: self)
       state = .open(socket)

@@ -1,4 +1,5 @@
 import EventLoop
+import HTTPServer
 import Synchronization
 
 /// A client's stream of whichever kind, as the shard sees it. Belongs to its shard's loop.

@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -72,12 +74,5 @@ final class RequestSequence {
   /// Whether there is nothing but white space (RFC 8259, section 2) from `start` on.
   private func isAtEnd(_ start: Int) -> Bool {
     text.withUnsafeBytes { $0[start...].allSatisfy { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 } }
-  }
-}
-
-extension RequestError {
-  /// The request would take more memory than there is for clients.
-  static var shortage: RequestError {
-    RequestError(503, .resourceExhausted, "\(MemoryAccount.shortage)", headers: [("Retry-After", "1")])
   }
 }

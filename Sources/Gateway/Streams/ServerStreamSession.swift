@@ -1,6 +1,8 @@
+import ByteBuffers
 import EtcdSchema
 import EventLoop
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 

@@ -1,6 +1,7 @@
 import EtcdSchema
 import Glibc
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// Answers with etcd's database as it is, a file that `etcdctl snapshot restore` takes.
@@ -37,7 +38,7 @@ final class SnapshotHandler: RequestHandler {
       caller = try Caller(exchange, shard: shard)
       place = try shard.streams.admit(self, heartbeat: nil, timeout: nil)
     } catch {
-      return exchange.respond(.error(error))
+      return exchange.refuse(error)
     }
     self.caller = caller
     let call = Call(route.method, message: CallMessage(copying: []), timeout: timeout, delegate: self)

@@ -1,3 +1,4 @@
+import ByteBuffers
 internal import CMicrohttpd
 import GrpcBridge
 import ProtobufWire

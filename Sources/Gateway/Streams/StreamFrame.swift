@@ -1,3 +1,5 @@
+import ByteBuffers
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -5,12 +7,14 @@ import Transcoding
 /// of an HTTP/1.1 chunk (RFC 9112, section 7.1); beside it the header that makes the JSON a WebSocket's text message.
 ///
 /// Its bytes never change once it is made, so that the queues of many sockets refer to them.
-final class StreamFrame: SocketBytes, @unchecked Sendable {
+final class StreamFrame: Sendable {
   /// Room for the header of a WebSocket's frame, for the chunk's length in up to eight digits and the line end after
   /// it.
   private static let headroom = WebSocketHeader.maxBytes + 10
   private static let tail: StaticString = "\n\r\n"
 
+  /// What has the bytes.
+  let owner: SocketBytes
   private let chunkStart: Int
   private let messageHeaderCount: Int
 
@@ -40,7 +44,7 @@ final class StreamFrame: SocketBytes, @unchecked Sendable {
     let count = bytes.count - Self.headroom - Self.tail.utf8CodeUnitCount
     messageHeaderCount = bytes.withUnsafeMutableBytes { WebSocketHeader.write(.text, count: count, to: $0) }
     chunkStart = start
-    super.init(bytes, isShared: isShared)
+    owner = SocketBytes(bytes, isShared: isShared)
   }
 
   /// Makes a frame of the one JSON value that `write` appends.
@@ -74,23 +78,23 @@ final class StreamFrame: SocketBytes, @unchecked Sendable {
   /// An empty line, which a client that asked for heartbeats gets while there is nothing else.
   static let heartbeat = StreamFrame(isShared: true) { _ in }
 
-  /// The JSON and a line feed as one chunk of a body. The bytes live, where they are, as long as the frame.
+  /// The JSON and a line feed as one chunk of a body. The bytes live, where they are, as long as ``owner``.
   var chunk: UnsafeRawBufferPointer {
-    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[chunkStart...]) }
+    owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[chunkStart...]) }
   }
 
-  /// The JSON and a line feed. The bytes live, where they are, as long as the frame.
+  /// The JSON and a line feed. The bytes live, where they are, as long as ``owner``.
   var line: UnsafeRawBufferPointer {
-    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 2]) }
+    owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 2]) }
   }
 
-  /// The JSON alone. The bytes live, where they are, as long as the frame.
+  /// The JSON alone. The bytes live, where they are, as long as ``owner``.
   var json: UnsafeRawBufferPointer {
-    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3]) }
+    owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3]) }
   }
 
-  /// What stands before ``json`` in a WebSocket's text message. The bytes live, where they are, as long as the frame.
+  /// What stands before ``json`` in a WebSocket's text message. The bytes live, where they are, as long as ``owner``.
   var messageHeader: UnsafeRawBufferPointer {
-    buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[..<messageHeaderCount]) }
+    owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[..<messageHeaderCount]) }
   }
 }

@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -25,7 +27,7 @@ final class StreamHandler: RequestHandler {
     do throws(RequestError) {
       try begin()
     } catch {
-      exchange.respond(.error(error))
+      exchange.refuse(error)
     }
   }
 
@@ -38,7 +40,7 @@ final class StreamHandler: RequestHandler {
     let heartbeat = try exchange.heartbeat()
     let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
     let caller = try Caller(exchange, shard: shard, keepsPassword: true)
-    let stream = LineStream(exchange, isEndless: route.isEndless, hadCredentials: caller.isSomebody)
+    let stream = LineStream(exchange, shard.journal, isEndless: route.isEndless, hadCredentials: caller.isSomebody)
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     self.stream = stream
     let session = shard.session(for: route, sink: stream, caller: caller, timeout: timeout)

@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 
 /// Where the answers of a stream go: the body of an HTTP response, a line of JSON each, or a WebSocket, a text message

@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -46,7 +48,7 @@ final class UnarySession: StreamSession {
     do throws(RequestError) {
       try route.checkPassword(in: message)
     } catch {
-      return sink.send(.unaryError(GRPCStatus(error.code, error.message)))
+      return sink.send(.unaryError(GRPCStatus(error.grpcCode, error.message)))
     }
     let call = Call(
       route.method, message: CallMessage(takingOwnershipOf: message.release()), timeout: timeout, delegate: self)

@@ -1,3 +1,4 @@
+import ByteBuffers
 import GrpcBridge
 import ProtobufWire
 import Transcoding

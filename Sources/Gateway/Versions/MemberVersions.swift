@@ -1,3 +1,4 @@
+import ByteBuffers
 import FoundationEssentials
 import ProtobufWire
 import Transcoding

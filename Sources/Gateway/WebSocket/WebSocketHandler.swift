@@ -1,4 +1,5 @@
 import GrpcBridge
+import HTTPServer
 import Transcoding
 
 /// Shakes hands with a client that wants to go on as a WebSocket, and lets a ``WebSocketStream`` serve it.
@@ -20,7 +21,7 @@ final class WebSocketHandler: RequestHandler {
     do throws(RequestError) {
       try begin()
     } catch {
-      exchange.respond(.error(error))
+      exchange.refuse(error)
     }
   }
 
@@ -37,10 +38,10 @@ final class WebSocketHandler: RequestHandler {
     for header in exchange.headers { handshake.take(name: header.name, value: header.value) }
     let acceptance = try handshake.accept(
       isHTTP10: head.isHTTP10, host: exchange.host ?? "", isSecure: exchange.isSecure,
-      usesBasic: RequestCredentials.isBasic(head.authorization), origins: shard.settings.origins)
+      usesBasic: AuthorizationField.isBasic(head.authorization), origins: shard.settings.origins)
     let caller =
       if let token = acceptance.token {
-        Caller(.token(token), peer: exchange.peer, trace: exchange.trace)
+        Caller(.token(Token(token)), peer: exchange.peer, trace: exchange.trace)
       } else {
         try Caller(exchange, shard: shard, keepsPassword: true, isLogin: route.isAuthenticate)
       }
@@ -51,7 +52,7 @@ final class WebSocketHandler: RequestHandler {
     try stream.enter(shard.streams, heartbeat: try exchange.heartbeat())
     var headers = acceptance.headers
     if head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
-    let record = exchange.journal.streamBegins(exchange, .websocket)
+    let record = shard.journal.streamBegins(exchange, .websocket)
     stream.begin(exchange.upgrade(headers: headers, delegate: stream), record)
   }
 }

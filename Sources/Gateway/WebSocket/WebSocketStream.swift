@@ -1,4 +1,6 @@
+import ByteBuffers
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -123,15 +125,15 @@ final class WebSocketStream: MessageSink {
       try place?.confirm()
       return true
     } catch {
-      fail(GRPCStatus(error.code, error.message), .tryAgainLater)
+      fail(GRPCStatus(error.grpcCode, error.message), .tryAgainLater)
       return false
     }
   }
 
   func send(_ frame: StreamFrame) {
     guard webSocket.isOpen else { return }
-    socket.send(frame.messageHeader, of: frame)
-    socket.send(frame.json, of: frame)
+    socket.send(frame.messageHeader, of: frame.owner)
+    socket.send(frame.json, of: frame.owner)
     record?.hasSentMessage(bytes: frame.json.count)
     updateReading()
   }
@@ -261,7 +263,7 @@ final class WebSocketStream: MessageSink {
     do throws(RequestError) {
       requests = try RequestSequence(copy, of: route, isStrict: isStrict, memory: shard.memory)
     } catch {
-      fail(GRPCStatus(error.code, error.message), .tryAgainLater)
+      fail(GRPCStatus(error.grpcCode, error.message), .tryAgainLater)
     }
     updateReading()
   }

@@ -1,3 +1,5 @@
+package import EventLoop
+
 /// On whose behalf a call is made, and where that came from: all that a login takes.
 package struct Caller {
   package let credentials: CallCredentials

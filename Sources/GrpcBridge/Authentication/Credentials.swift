@@ -1,3 +1,4 @@
+import ByteBuffers
 internal import COpenSSL
 
 /// A user name and password.

@@ -1,4 +1,5 @@
 internal import DequeModule
+import EventLoop
 
 /// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have
 /// not failed, then all others; but whoever waits gets a turn among those who come first. Of the peers of a rank each

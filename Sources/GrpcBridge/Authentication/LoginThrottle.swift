@@ -1,3 +1,5 @@
+import EventLoop
+
 /// Slows down those who guess passwords: each user name and each peer address has a bucket of failures that fills up
 /// again with time. A pure state machine; the caller tells the time.
 struct LoginThrottle {

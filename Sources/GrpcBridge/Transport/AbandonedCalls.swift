@@ -1,3 +1,5 @@
+import EventLoop
+
 /// Takes the place of the makers of calls that run to their end though nobody waits for their answers any more. From
 /// where too many were left none is begun; that is nobody else's loss.
 final class AbandonedCalls: CallDelegate {

@@ -1,3 +1,4 @@
+import ByteBuffers
 package import EventLoop
 package import TLS
 

@@ -1,3 +1,4 @@
+import ByteBuffers
 internal import CNghttp2
 
 extension GRPCStatus {

@@ -1,3 +1,4 @@
+import ByteBuffers
 internal import CNghttp2
 
 /// The client side of an HTTP/2 connection: one `nghttp2_session`, without its socket.

@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// What is known of versions of libmicrohttpd, and how long a connection lingers.
 @Suite(.timeLimit(.minutes(5)))

@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// Heads that nobody should guess the meaning of: behind a proxy that guesses otherwise, one request can hide another
 /// (RFC 9112, section 11.2).

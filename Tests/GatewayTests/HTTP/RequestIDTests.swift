@@ -2,6 +2,7 @@ import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// `X-Request-Id`: the client's own comes back, or one is made.
 @Suite struct RequestIDTests {

@@ -1,3 +1,4 @@
+import ByteBuffers
 import EtcdSchema
 import Foundation
 import ProtobufWire
@@ -6,6 +7,7 @@ import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// What etcd, or what stands in its place, may answer to a transaction in plain JSON.
 @Suite struct TxnAnswerTests {

@@ -3,6 +3,7 @@ import Testing
 import Transcoding
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// Lines of the log, whatever is in them.
 @Suite struct LogLineTests {

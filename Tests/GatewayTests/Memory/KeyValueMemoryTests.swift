@@ -1,8 +1,10 @@
+import ByteBuffers
 import ProtobufWire
 import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// What is counted of a key with its value while it comes.
 @Suite(.timeLimit(.minutes(1)))

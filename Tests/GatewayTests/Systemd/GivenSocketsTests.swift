@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServer
 
 /// Sockets that systemd has opened (sd_listen_fds(3)).
 @Suite struct GivenSocketsTests {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ByteBuffers
 import EtcdClient
 import GrpcBridge
 import ProtobufWire

@@ -1,5 +1,7 @@
 import ArgumentParser
+import ByteBuffers
 import EtcdClient
+import HTTPServer
 import ProtobufWire
 
 /// `etcd-rest get`.

@@ -1,6 +1,8 @@
 import ArgumentParser
-import Glibc
+import ByteBuffers
 import EtcdClient
+import Glibc
+import HTTPServer
 import ProtobufWire
 
 /// `etcd-rest put`.

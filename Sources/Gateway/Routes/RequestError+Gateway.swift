@@ -1,0 +1,56 @@
+import ByteBuffers
+import GrpcBridge
+import HTTPServer
+import Transcoding
+
+extension RequestError {
+  init(_ status: UInt32, _ code: GRPCCode, _ message: String, headers: HTTPResponse.Headers = []) {
+    self.init(status, message, headers: headers, code: code.rawValue)
+  }
+
+  /// The gRPC code in the answer's body: its own, or the one that comes closest to its status.
+  var grpcCode: GRPCCode {
+    if let code, let own = GRPCCode(rawValue: code) { return own }
+    return switch status {
+    case 401: .unauthenticated
+    case 403, 421: .permissionDenied
+    case 404: .notFound
+    case 405: .unimplemented
+    case 408: .deadlineExceeded
+    case 409: .aborted
+    case 412: .failedPrecondition
+    case 413, 429: .resourceExhausted
+    case 500...: status == 503 ? .resourceExhausted : .internal
+    default: .invalidArgument
+    }
+  }
+
+  /// There is nothing at `path`.
+  ///
+  /// - Parameter isAdmin: whether it was looked for at an address for operators.
+  static func nothing(at path: HeadBytes, isAdmin: Bool = false) -> RequestError {
+    let way =
+      if isAdmin {
+        "/metrics, /livez, /readyz and /health are what there is at this address (--admin-listen)"
+      } else if path.starts(with: "/v2/".utf8) {
+        "etcd's API v2 is not served; what was /v2/keys/KEY is /keys/KEY (docs/from-etcd-v2.md)"
+      } else if path.starts(with: "/v3".utf8) {
+        "no call of etcd's has this path; /openapi.json lists them, each is a POST"
+      } else {
+        "keys are at /keys/KEY, etcd's own API is below /v3/, and /openapi.json lists every path"
+      }
+    return RequestError(404, "Not Found: \(way)")
+  }
+
+  /// The path is not one for this method.
+  ///
+  /// - Parameter allow: those that it is for, as the `Allow` header names them.
+  static func wrongMethod(allow: String, isRPC: Bool) -> RequestError {
+    let body = isRPC ? ", with the request as JSON in its body" : ""
+    return RequestError(
+      405, "Method Not Allowed: this path takes \(allow)\(body)", headers: [("Allow", allow)])
+  }
+
+  /// The request's body cannot be understood.
+  static func badBody(_ fault: TranscodingError) -> RequestError { .badRequest("the request body: \(fault)") }
+}

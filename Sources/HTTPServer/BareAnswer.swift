@@ -1,0 +1,37 @@
+import ByteBuffers
+
+/// An error for a client of whose request there is no telling: there is none, or not all of its head.
+struct BareAnswer: ~Copyable {
+  /// The whole answer, which ends the connection.
+  let bytes: ByteBuffer
+  let bodyCount: Int
+  let status: UInt32
+  let errorCode: Int?
+
+  /// - Parameters:
+  ///   - response: its status, type and body are sent, and a header that says when to try again.
+  ///   - headers: further header lines.
+  init(_ response: consuming HTTPResponse, headers: String = "") {
+    var lines = headers
+    for header in response.headers { lines += "\(header.name): \(header.value)\r\n" }
+    var bytes = ByteBuffer()
+    bytes.append(
+      """
+      HTTP/1.1 \(response.status) \(reasonPhrase(response.status))\r
+      Date: \(httpDate())\r
+      Connection: close\r
+      Content-Type: \(response.contentType ?? MediaType.json.name)\r
+      X-Content-Type-Options: nosniff\r
+      \(lines)Content-Length: \(response.body.count)\r
+      \r
+
+      """.utf8)
+    response.body.withUnsafeBytes { bytes.append($0) }
+    self.bytes = bytes
+    bodyCount = response.body.count
+    status = response.status
+    errorCode = response.errorCode
+  }
+
+  consuming func release() -> ByteBuffer { bytes }
+}

@@ -1,0 +1,108 @@
+package import ByteBuffers
+import EventLoop
+import Glibc
+
+/// What is sent before its time, which libmicrohttpd cannot: it answers when a request is complete, and with all of an
+/// answer.
+extension Exchange {
+  // MARK: - An answer before the request is complete
+
+  /// Takes the connection over to answer, and closes it once the client has had time to read the answer.
+  func respondEarly(_ answer: consuming HTTPResponse) {
+    let status = answer.status
+    willSend(answer.body.count, answer.errorCode)
+    let head = SocketBytes(
+      answerHead(
+        status, answer.contentType, headers: answer.headers, framing: "Content-Length: \(answer.body.count)"))
+    let body = SocketBytes(answer.body)
+    let socket = takeOver(answering: status, delegate: nil)
+    socket.send(head.bytes, of: head)
+    if self.head.method != .head { socket.send(body.bytes, of: body) }
+    socket.finish()
+  }
+
+  private func answerHead(
+    _ status: UInt32, _ contentType: StaticString?, headers: HTTPResponse.Headers, framing: String
+  ) -> ByteBuffer {
+    var others = ""
+    addCommonHeaders { others += "\($0): \($1)\r\n" }
+    for header in headers where header.name.isNot("Connection") { others += "\(header.name): \(header.value)\r\n" }
+    if let contentType { others += "Content-Type: \(contentType)\r\n" }
+    var head = ByteBuffer(capacity: 256 + others.utf8.count)
+    head.append(
+      """
+      HTTP/1.1 \(status) \(reasonPhrase(status))\r
+      Date: \(httpDate())\r
+      Connection: close\r
+      \(others)\(framing)\r
+      \r
+
+      """.utf8)
+    return head
+  }
+
+  // MARK: - An answer that begins meanwhile
+
+  /// Sends a line of the answer while the request is on its way, or is being worked on: it tells how far that is. In front
+  /// of the first one goes the head of the answer, with status 200.
+  ///
+  /// libmicrohttpd reads and has nothing to send meanwhile, so the line goes to the socket behind its back. It is left out
+  /// where the client has yet to take an earlier one, or knows no chunks (HTTP/1.0). ``respond(_:)`` ends the answer with
+  /// one more line.
+  package func sendEarly(_ line: consuming ByteBuffer, contentType: StaticString) {
+    guard mayBeginEarly, !head.isHTTP10 else { return }
+    if early == nil {
+      early = ByteQueue()
+      record.status = 200
+      // A proxy is to pass each line on as it comes (nginx's X-Accel-Buffering).
+      let head = answerHead(
+        200, contentType,
+        headers: [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")],
+        framing: "Transfer-Encoding: chunked")
+      head.withUnsafeBytes { early?.append($0) }
+    } else {
+      flushEarly()
+      guard early?.isEmpty == true else { return }
+    }
+    appendEarly(line)
+    flushEarly()
+  }
+
+  /// Ends the answer. Behind an error it breaks off without its last chunk, as it has begun as a good one.
+  func endEarly(_ answer: consuming HTTPResponse) {
+    let isGood = answer.errorCode == nil
+    if Self.endsLine(answer.contentType) { answer.body.append(Self.lineFeed) }
+    record.errorCode = answer.errorCode
+    appendEarly(answer.body)
+    var rest = ByteBuffer()
+    early?.withUnsafeBytes { rest.append($0) }
+    if isGood {
+      SocketBytes.lastChunk.buffer.withUnsafeBytes { rest.append($0) }
+    } else {
+      client.termination?.breakOff()
+    }
+    let bytes = SocketBytes(rest)
+    let socket = takeOver(answering: 200, delegate: nil)
+    socket.send(bytes.bytes, of: bytes)
+    socket.finish()
+  }
+
+  /// Appends a chunk (RFC 9112, section 7.1).
+  private func appendEarly(_ chunk: borrowing ByteBuffer) {
+    record.bytesSent += chunk.count
+    var bytes = ByteBuffer(capacity: chunk.count + 16)
+    bytes.append("\(String(chunk.count, radix: 16))\r\n".utf8)
+    chunk.withUnsafeBytes { bytes.append($0) }
+    bytes.append("\r\n")
+    bytes.withUnsafeBytes { early?.append($0) }
+  }
+
+  private func flushEarly() {
+    guard let waiting = early, !waiting.isEmpty else { return }
+    let count = waiting.withUnsafeBytes {
+      send(client.descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
+    }
+    // That a connection is broken is found by whoever reads it.
+    if count > 0 { early?.drop(count) }
+  }
+}

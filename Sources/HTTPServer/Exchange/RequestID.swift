@@ -1,0 +1,53 @@
+/// What a request is known by on both sides and in logs: the client's own `X-Request-Id` if it is well formed, else one
+/// that the gateway makes.
+package enum RequestID {
+  case given(HeadBytes)
+  case made(UInt64)
+
+  /// How long the client's own may be, in bytes.
+  static let longest = 128
+
+  /// - Parameters:
+  ///   - header: what the client has sent.
+  ///   - number: what the gateway's own is made of.
+  init(_ header: HeadBytes?, orMadeOf number: @autoclosure () -> UInt64) {
+    if let header, Self.isWellFormed(header) { self = .given(header) } else { self = .made(number()) }
+  }
+
+  /// Whether it may stand in a header and a line of a log: visible ASCII, and not too much of it.
+  static func isWellFormed(_ text: HeadBytes) -> Bool {
+    (1...longest).contains(text.count) && text.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+  }
+
+  /// The ID as text. One that the gateway has made has 13 characters, which Swift keeps without any memory of their own.
+  package var text: String {
+    switch self {
+    case .given(let bytes): String(decoding: bytes, as: UTF8.self)
+    case .made(let number):
+      String(unsafeUninitializedCapacity: Self.digitCount) { buffer in
+        // Five bits a character, without letters that look like digits.
+        let digits: StaticString = "0123456789abcdefghjkmnpqrstvwxyz"
+        for index in 0..<Self.digitCount {
+          buffer[index] = digits.utf8Start[Int(truncatingIfNeeded: number >> UInt64(60 - index * 5)) & 31]
+        }
+        return Self.digitCount
+      }
+    }
+  }
+
+  private static var digitCount: Int { 13 }
+}
+
+/// Makes the numbers of a shard's own request IDs: no two of them are equal, and they do not tell how many there were.
+/// (SplitMix64: a counter through a function that is one to one.)
+struct RequestNumbers {
+  private var state = UInt64.random(in: 0...(.max))
+
+  package mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var number = state
+    number = (number ^ (number >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    number = (number ^ (number >> 27)) &* 0x94D0_49BB_1331_11EB
+    return number ^ (number >> 31)
+  }
+}

@@ -1,0 +1,20 @@
+package import ByteBuffers
+import Glibc
+
+/// A body that several answers have: in memory, and counted, once, until the last of them has gone. Belongs to its
+/// shard's loop.
+package final class SharedBody {
+  // Invariant: memory of `malloc` that only this object frees; it never changes.
+  package let bytes: UnsafeRawBufferPointer
+  private var kept: KeptBytes
+
+  /// Nil where there is no room for it (`--max-memory`).
+  package init?(_ body: consuming ByteBuffer, in memory: MemoryAccount) {
+    var kept = KeptBytes(memory)
+    guard kept.grow(by: body.count) else { return nil }
+    self.kept = kept
+    bytes = UnsafeRawBufferPointer(body.release())
+  }
+
+  deinit { free(UnsafeMutableRawPointer(mutating: bytes.baseAddress)) }
+}

@@ -1,0 +1,47 @@
+import ByteBuffers
+
+/// The types of content that the gateway has a choice of.
+package enum MediaType: CaseIterable {
+  case json
+  case bytes
+  /// JSON documents, each a line.
+  case lines
+  /// Server-Sent Events (HTML Standard, section 9.2).
+  case events
+  /// A page, which is what browsers ask for that show an address. It is no choice where a request names another type.
+  case html
+
+  package var name: StaticString {
+    switch self {
+    case .json: "application/json"
+    case .bytes: "application/octet-stream"
+    case .lines: "application/x-ndjson"
+    case .events: "text/event-stream"
+    case .html: "text/html"
+    }
+  }
+
+  /// Whether a `Content-Type` header (RFC 9110, section 8.3) names ``lines``, with parameters or without.
+  static func isLines(_ header: HeadBytes) -> Bool {
+    let end = header.firstIndex(of: UInt8(ascii: ";")) ?? header.endIndex
+    return HeadBytes(rebasing: header[..<end]).trimmed.isNamed(lines.name)
+  }
+
+  /// The first type of an `Accept` header (RFC 9110, section 12.5.1) that is one of these, by its name and not as part
+  /// of a range; ``html`` only if no other one is. Weights do not count but for 0, which is a refusal.
+  init?(firstIn header: HeadBytes) {
+    var namesPage = false
+    for element in header.listElements {
+      guard let name = element.acceptedName, let type = Self.allCases.first(where: { name.isNamed($0.name) })
+      else { continue }
+      if type == .html {
+        namesPage = true
+      } else {
+        self = type
+        return
+      }
+    }
+    guard namesPage else { return nil }
+    self = .html
+  }
+}

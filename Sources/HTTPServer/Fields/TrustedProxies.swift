@@ -1,0 +1,36 @@
+package import EventLoop
+
+/// The reverse proxies that are believed when they say whom they pass a request on for (`--trusted-proxies`).
+package struct TrustedProxies: Sendable {
+  private var ranges: [IPAddressRange] = []
+  /// Whether those that connect to a Unix socket are.
+  private var trustsLocal = false
+
+  /// None.
+  package init() {}
+
+  /// Reads a list such as `10.0.0.0/8,2001:db8::1,unix`.
+  ///
+  /// - Returns: nil where an entry is neither an address, nor a range of addresses, nor `unix`. An empty list has none.
+  package init?(_ list: String) {
+    guard !list.isEmpty else { return }
+    for entry in list.split(separator: ",", omittingEmptySubsequences: false) {
+      let entry = entry.filter { $0 != " " }
+      if entry == "unix" {
+        trustsLocal = true
+      } else if let range = IPAddressRange(entry) {
+        ranges.append(range)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  package var isEmpty: Bool { ranges.isEmpty && !trustsLocal }
+
+  /// - Parameter address: nil for a client of a Unix socket.
+  package func contains(_ address: IPAddress?) -> Bool {
+    guard let address else { return trustsLocal }
+    return ranges.contains { $0.contains(address) }
+  }
+}

@@ -1,0 +1,489 @@
+internal import CMicrohttpd
+package import EventLoop
+import Glibc
+package import Logging
+package import TLS
+
+/// One shard's HTTP/1.1 server: a libmicrohttpd daemon that is driven by the shard's loop. Belongs to that loop.
+///
+/// It accepts connections itself, whatever they come in on, and gives them to the one daemon: those with TLS through a
+/// ``TLSTermination`` each.
+///
+/// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon waits in an epoll set of its own,
+/// which the loop watches. Inside it is edge-triggered: after each run, and each time a connection is resumed, it must
+/// run again for as long as it says that it has work to do.
+package final class HTTPServer {
+  /// The limits of a server.
+  package struct Limits: Sendable {
+    /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64, a third of whose characters
+    /// may be slashes, which some clients escape.
+    package var requestBytes = 2816 << 10
+    /// The same as it is told of: how large a body may be whose handler does not say.
+    package var body: BodyLimit { BodyLimit(bytes: requestBytes, flag: "--max-request-bytes") }
+    /// The request line and headers may be this large together, in bytes.
+    package var headerBytes = 16 << 10
+    /// How many connections may be open.
+    package var connections = 10_000
+    /// How many of them each address may have, counted for all servers together; nil for any number.
+    package var addresses: AddressCounts?
+    /// How many descriptors clients may have.
+    package var descriptors = Int.max
+    /// After how many seconds without a request, or without progress of one, a connection is closed.
+    package var idleTimeout: UInt32 = 120
+    /// How long requests may take on their way in.
+    package var clock = RequestClock.Limits()
+    /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for
+    /// it at the end of its TLS connection.
+    package var tls = TLSTerminations.Limits()
+    /// Who is believed when it says whom it passes a request on for.
+    package var proxies = TrustedProxies()
+
+    /// What libmicrohttpd may use for the headers and buffers of a connection: as much as it takes from `malloc` (more
+    /// would be mapped and unmapped for each connection), and enough to read headers that are over the limit.
+    static let connectionMemory = 32 << 10
+
+    package init() {}
+  }
+
+  package let limits: Limits
+  /// Whose pages may read answers.
+  package let origins: AllowedOrigins
+  /// The connections that have been taken over.
+  package let sockets: TakenOverConnections
+  /// What is kept for clients.
+  package let memory: MemoryAccount
+  /// What is served. It owns the server.
+  unowned let service: any HTTPService
+  package let logger: Logger
+  package let loop: EventLoop
+  package let clock: RequestClock
+  private var daemon: OpaquePointer!
+  private var acceptor: Acceptor?
+  package private(set) var terminations: TLSTerminations?
+  private var greetings: ProxyGreetings?
+  /// The connections that libmicrohttpd was given and has not told of yet, by their descriptors. It tells of each from
+  /// within `MHD_add_connection`, so that there is one at most.
+  private var arriving: [Int32: ClientConnection] = [:]
+  /// Whether libmicrohttpd was found to do otherwise than it is relied on.
+  private var hasWarned = false
+  private var watcher: SocketWatcher?
+  /// Whether libmicrohttpd has something to do before the loop may wait.
+  package private(set) var needsRun = true
+  private let trimmer: MemoryTrimmer
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
+  private lazy var refusals = RejectedConnections(
+    sockets: sockets, counts: limits.addresses, service: service, logger: logger)
+  /// Whether every answer is the last of its connection.
+  package private(set) var isDraining = false
+  package private(set) var connectionCount = 0
+  /// How many of them have not had a request so far.
+  private var newcomerCount = 0
+  /// How many connections libmicrohttpd was given, and how many were turned away.
+  package private(set) var acceptedCount: UInt64 = 0
+  package private(set) var refusedCount: UInt64 = 0
+  /// How many requests are under way.
+  package private(set) var exchangeCount = 0
+  private var heads = HeadsUnderWay()
+  private var requestNumbers = RequestNumbers()
+  /// In the place where libmicrohttpd looks for it until its end.
+  private let listener = UnsafeMutablePointer<answer_listener>.allocate(capacity: 1)
+  /// Whether libmicrohttpd reads laxly: ``HTTPLibrary/isLax``.
+  let isLax = HTTPLibrary.loaded.isLax
+  /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
+  private var takeovers: [Takeover] = []
+  /// How many connections libmicrohttpd was told to let go of and has not.
+  private var awaitedTakeovers = 0
+  /// How often libmicrohttpd has run.
+  private(set) var runCount: UInt64 = 0
+  private var isStopping = false
+
+  /// Serves connections that come in on `listeners`.
+  ///
+  /// - Parameters:
+  ///   - listeners: listening sockets, which the server takes over.
+  ///   - tls: what TLS connections are made with; not needed where no listener has any.
+  ///   - origins: whose pages may read answers.
+  ///   - sockets: where connections go that are taken over from libmicrohttpd.
+  ///   - memory: counts what is kept for clients.
+  ///   - trimmer: hears of how many connections there are.
+  ///   - service: what is served; it must live as long as the server.
+  package init(
+    loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, origins: AllowedOrigins,
+    sockets: TakenOverConnections, memory: MemoryAccount, trimmer: MemoryTrimmer, service: any HTTPService,
+    logger: Logger
+  ) throws {
+    self.loop = loop
+    clock = RequestClock(loop: loop, limits: limits.clock)
+    self.limits = limits
+    self.origins = origins
+    self.sockets = sockets
+    self.memory = memory
+    self.trimmer = trimmer
+    self.service = service
+    self.logger = logger
+    let context = Unmanaged.passUnretained(self).toOpaque()
+    listener.initialize(to: answer_listener(callback: libraryAnswers, context: context))
+    let options = [
+      // First, as what is logged before goes to standard error.
+      listener_option(listener),
+      MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: HTTPLibrary.loaded.strictness, ptr_value: nil),
+      MHD_OptionItem(
+        option: .URI_LOG_CALLBACK, value: unsafeBitCast(targetReceived, to: Int.self), ptr_value: context),
+      MHD_OptionItem(option: .CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
+      MHD_OptionItem(option: .CONNECTION_TIMEOUT, value: Int(limits.idleTimeout), ptr_value: nil),
+      MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),
+      MHD_OptionItem(
+        option: .NOTIFY_COMPLETED, value: unsafeBitCast(completed, to: Int.self), ptr_value: context),
+      MHD_OptionItem(
+        option: .NOTIFY_CONNECTION, value: unsafeBitCast(connectionChanged, to: Int.self),
+        ptr_value: context),
+      // Keys and paths are arbitrary bytes: nobody but the router decodes them.
+      MHD_OptionItem(
+        option: .UNESCAPE_CALLBACK, value: unsafeBitCast(keepEscapes, to: Int.self), ptr_value: nil),
+      MHD_OptionItem(option: .END, value: 0, ptr_value: nil),
+    ]
+    // "Turbo" leaves out the shutdown(2) before a socket is closed, which would reach connections that are taken over
+    // through their second descriptor.
+    let flags = [
+      MHD_USE_EPOLL, MHD_USE_NO_LISTEN_SOCKET, MHD_ALLOW_SUSPEND_RESUME, MHD_ALLOW_UPGRADE, MHD_USE_TURBO,
+      MHD_USE_ERROR_LOG,
+    ]
+    daemon = start_daemon(flags.reduce(Self.noThreadSafety) { $0 | $1.rawValue }, access, context, options)
+    guard daemon != nil else { throw LoopError(-errno) }
+    watcher = try SocketWatcher(loop: loop, descriptor: daemon_epoll_descriptor(daemon)) { [unowned self] _ in
+      needsRun = true
+    }
+    watcher?.watch(.readable)
+    terminations = tls.map {
+      TLSTerminations(loop: loop, context: $0, limits: limits.tls, server: self, logger: logger)
+    }
+    sockets.whenGone = { [unowned self] in connectionHasGone() }
+    if listeners.contains(where: \.isProxied) {
+      greetings = ProxyGreetings(loop: loop, proxies: limits.proxies, limit: limits.tls.handshake, logger: logger) {
+        [unowned self] socket, isTLS in
+        accept(socket, isTLS: isTLS)
+      } hasGone: { [unowned self] in
+        connectionHasGone()
+      }
+    }
+    acceptor = try Acceptor(loop: loop, listeners: listeners, logger: logger) { [unowned self] in
+      hasRoom
+    } handler: { [unowned self] socket, listener in
+      guard listener.isProxied, let greetings else {
+        return accept(socket, isTLS: listener.isTLS, isAdmin: listener.isAdmin)
+      }
+      greetings.accept(socket, isTLS: listener.isTLS)
+    }
+  }
+
+  /// `MHD_USE_NO_THREAD_SAFETY`, which 0.9.75 neither knows nor minds: from 1.0.0 on `MHD_add_connection` only queues a
+  /// connection without it.
+  private static let noThreadSafety: UInt32 = 1 << 19
+
+  deinit { listener.deallocate() }
+
+  /// Lets libmicrohttpd work if it has something to do. Where ``needsRun`` is true after that, it has more.
+  package func turn() {
+    if needsRun {
+      needsRun = false
+      runCount &+= 1
+      MHD_run(daemon)
+      completeTakeovers()
+    }
+    var timeout: CUnsignedLongLong = 0
+    if MHD_get_timeout(daemon, &timeout) == .YES {
+      if timeout == 0 {
+        needsRun = true
+      } else if !timer.isActive {
+        // Timeouts only ever move back, so that a timer already set is early at worst.
+        timer.start(after: UInt64(timeout))
+      }
+    }
+  }
+
+  private func completeTakeovers() {
+    if awaitedTakeovers > 0 {
+      awaitedTakeovers = 0
+      warn("it has kept a connection that it was told to let go of")
+    }
+    guard !takeovers.isEmpty else { return }
+    let ready = takeovers
+    takeovers = []
+    for takeover in ready { takeover.complete() }
+  }
+
+  /// Goes on in the next turn, before which the loop serves everything else that is ready.
+  package func comeBack() { timer.start(after: 0) }
+
+  /// Goes on serving, but closes each connection after its next answer, so that clients open others elsewhere.
+  package func announceEnd() { isDraining = true }
+
+  /// Stops accepting connections, but for those that wait; each that is open is closed after its next answer.
+  package func beginDraining() {
+    isDraining = true
+    acceptor?.finish()
+  }
+
+  /// Whether there are connections that have not had a request so far.
+  package var hasNewcomers: Bool { newcomerCount + (terminations?.unservedCount ?? 0) > 0 }
+
+  /// A connection has got its first request.
+  func newcomerHasCome() { newcomerCount -= 1 }
+
+  /// Whether there are answers on their way through TLS connections. Others are the system's as soon as they are given.
+  package var hasUnsentAnswers: Bool { terminations?.hasUnsent ?? false }
+
+  /// Closes all connections. No exchange may be suspended.
+  package func stop() {
+    isStopping = true
+    acceptor?.close()
+    greetings?.close()
+    timer.stop()
+    clock.stop()
+    watcher?.watch([])
+    watcher = nil
+    MHD_stop_daemon(daemon)
+    completeTakeovers()
+    sockets.close()
+    terminations?.close()
+  }
+
+  /// Has libmicrohttpd look at a connection in each of its runs, before it reads or writes anything, until
+  /// ``neglect(_:)``. To be called while the connection is not suspended.
+  ///
+  /// In epoll mode it goes in each run through all connections whose timeout is not the daemon's, and lets each go on
+  /// from where it is (`MHD_epoll`, "Connections with custom timeouts must all be looked at"; 0.9.75 and 1.0.1 alike).
+  func attend(_ connection: OpaquePointer) {
+    set_timeout(connection, limits.idleTimeout + 1)
+    needsRun = true
+  }
+
+  func neglect(_ connection: OpaquePointer) { set_timeout(connection, limits.idleTimeout) }
+
+  /// Has libmicrohttpd read a connection in its next run, whatever it has heard of it, unless the connection is
+  /// suspended: it takes a resumed one for ready. Not to be called while libmicrohttpd runs.
+  func wake(_ connection: OpaquePointer) {
+    guard is_suspended(connection) == 0 else { return }
+    MHD_suspend_connection(connection)
+    resume(connection)
+  }
+
+  /// Has libmicrohttpd leave a connection alone until ``resume(_:)``. Not to be called while libmicrohttpd runs.
+  func suspend(_ connection: OpaquePointer) { MHD_suspend_connection(connection) }
+
+  package func resume(_ connection: OpaquePointer) {
+    MHD_resume_connection(connection)
+    needsRun = true
+  }
+
+  /// Lets libmicrohttpd work again before the loop waits.
+  func needsRunSoon() { needsRun = true }
+
+  /// Tells a socket, once libmicrohttpd is done for now, that it will never get its connection.
+  func hasGone(_ socket: TakenOverConnection) { takeovers.append(Takeover(gone: socket)) }
+
+  // MARK: - Connections
+
+  /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too;
+  /// a termination has two descriptors of its own, beside the one that is served.
+  private var hasRoom: Bool {
+    let unserved = (terminations?.unservedCount ?? 0) + (greetings?.count ?? 0)
+    guard connectionCount + unserved + sockets.partingCount < limits.connections else { return false }
+    return connectionCount + sockets.count + unserved + 2 * (terminations?.count ?? 0) < limits.descriptors
+  }
+
+  /// There may be room again.
+  func connectionHasGone() {
+    acceptor?.resume()
+    if trimmer.connections.fall(to: connectionsInMemory) { trimmer.trimSoon() }
+  }
+
+  /// How many there are, those included that have yet to end their handshake.
+  private var connectionsInMemory: Int { connectionCount + (terminations?.unservedCount ?? 0) }
+
+  private func accept(_ socket: AcceptedSocket, isTLS: Bool, isAdmin: Bool = false) {
+    let place: AddressCounts.Place?
+    switch limits.addresses?.admit(socket.peer) ?? .unlimited {
+    case .unlimited: place = nil
+    case .admitted(let admitted): place = admitted
+    case .refused:
+      refusedCount &+= 1
+      return refusals.refuse(socket, isTLS: isTLS)
+    }
+    if isTLS {
+      terminations?.accept(socket, place: place)
+      trimmer.connections.rise(to: connectionsInMemory)
+    } else {
+      _ = serve(socket, place: place, isAdmin: isAdmin)
+    }
+  }
+
+  /// Gives a connection to libmicrohttpd, which closes it in any case; whether it serves it.
+  ///
+  /// - Parameters:
+  ///   - termination: what carries it, where it is one end of a pair.
+  ///   - place: the connection's among those of its address, where these are counted here.
+  ///   - isAdmin: whether it came in where only metrics and probes are served.
+  func serve(
+    _ socket: AcceptedSocket, through termination: TLSTermination? = nil, place: AddressCounts.Place? = nil,
+    isAdmin: Bool = false
+  ) -> Bool {
+    needsRun = true
+    let descriptor = socket.descriptor
+    arriving[descriptor] = ClientConnection(
+      server: self, descriptor: descriptor, peer: socket.peer, greetingSize: socket.greetingSize,
+      termination: termination, place: place, isAdmin: isAdmin)
+    let isServed = socket.peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
+    // It is told of later then.
+    if isServed && !arriving.isEmpty { warn("it does not take a connection at once") }
+    if !isServed { arriving.removeValue(forKey: descriptor)?.close() }
+    return isServed
+  }
+
+  /// Says, once, that libmicrohttpd does not do what it is relied on for.
+  func warn(_ what: String) {
+    guard !hasWarned else { return }
+    hasWarned = true
+    logger.error("libmicrohttpd \(String(cString: MHD_get_version())) does not do what the gateway relies on: \(what)")
+  }
+
+  /// libmicrohttpd is being told to let go of a connection, which it does before its run ends.
+  func awaitTakeover() { awaitedTakeovers += 1 }
+
+  /// What the ID of the next request is made of that has none.
+  func nextRequestNumber() -> UInt64 { requestNumbers.next() }
+
+  // MARK: - From libmicrohttpd
+
+  /// The request line has come.
+  fileprivate func received(_ target: UnsafePointer<CChar>, _ connection: OpaquePointer) {
+    let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
+    client.target = ReceivedTarget(hidingQueryOf: target)
+    heads.insert(client)
+  }
+
+  fileprivate func begin(
+    _ connection: OpaquePointer, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
+  ) -> Exchange {
+    exchangeCount += 1
+    let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
+    client.hasHead()
+    heads.remove(client)
+    let target = client.target?.restored() ?? HeadBytes(start: nil, count: 0)
+    client.target = nil
+    return Exchange(connection, method: method, target: target, version: version, client: client, server: self)
+  }
+
+  /// libmicrohttpd is about to answer by itself.
+  fileprivate func answers(_ status: UInt32) {
+    guard let client = heads.whole else { return }
+    heads.remove(client)
+    LibraryAnswer(status: status, number: nextRequestNumber()).send(to: client, of: service)
+  }
+
+  fileprivate func ended(_ exchange: Exchange, well: Bool) {
+    exchangeCount -= 1
+    exchange.completed(well: well)
+  }
+
+  fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
+    connectionCount += 1
+    acceptedCount &+= 1
+    trimmer.connections.rise(to: connectionsInMemory)
+    let descriptor = connection_descriptor(connection)
+    let client =
+      arriving.removeValue(forKey: descriptor)
+      ?? ClientConnection(
+        server: self, descriptor: descriptor, peer: nil, greetingSize: 0, termination: nil, place: nil)
+    client.begin(connection)
+    newcomerCount += 1
+    return client
+  }
+
+  fileprivate func connectionEnded(_ client: ClientConnection) {
+    heads.remove(client)
+    if client.takeover == nil && !client.hasParted && !isStopping && client.mayBeSending(afterRun: runCount) {
+      // What libmicrohttpd has answered by itself, most likely: the client is to be able to read it.
+      let socket = TakenOverConnection(sockets, delegate: nil)
+      socket.finish()
+      client.takeover = Takeover(socket, of: client)
+    }
+    if client.isNew { newcomerCount -= 1 }
+    client.close()
+    if client.isBeingTakenOver { awaitedTakeovers -= 1 }
+    if let takeover = client.takeover { takeovers.append(takeover) }
+    connectionCount -= 1
+    connectionHasGone()
+  }
+}
+
+// MARK: - Callbacks: recover the object, call one method
+
+private typealias AccessHandler =
+  @convention(c) (
+    UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, UnsafePointer<CChar>?, UnsafePointer<CChar>?,
+    UnsafePointer<CChar>?, UnsafeMutablePointer<Int>?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?
+  ) -> MHD_Result
+
+/// `MHD_AccessHandlerCallback`. The context of a request is its exchange, retained until it is completed.
+private let access: AccessHandler = { server, connection, _, method, version, body, size, context in
+  if let exchange = context!.pointee {
+    let exchange = Unmanaged<Exchange>.fromOpaque(exchange).takeUnretainedValue()
+    let count = size!.pointee
+    guard count > 0 else { return exchange.proceed() }
+    size!.pointee = 0
+    return exchange.receive(UnsafeRawBufferPointer(start: body, count: count))
+  }
+  let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
+  let exchange = server.begin(connection!, method: method!, version: version!)
+  context!.pointee = Unmanaged.passRetained(exchange).toOpaque()
+  return exchange.begin()
+}
+
+/// `LogCallback` of `MHD_OPTION_URI_LOG_CALLBACK`. What it returns is the context that ``access`` begins with.
+private let targetReceived:
+  @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?, OpaquePointer?) -> UnsafeMutableRawPointer? = {
+    server, target, connection in
+    guard let target, let connection else { return nil }
+    Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue().received(target, connection)
+    return nil
+  }
+
+/// Of `answer_listener`.
+private let libraryAnswers: @convention(c) (UnsafeMutableRawPointer?, CUnsignedInt) -> Void = { server, status in
+  Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue().answers(status)
+}
+
+/// `MHD_RequestCompletedCallback`.
+private let completed:
+  @convention(c) (
+    UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+    MHD_RequestTerminationCode
+  ) -> Void = { server, _, context, code in
+    guard let exchange = context!.pointee else { return }
+    context!.pointee = nil
+    Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
+      .ended(
+        Unmanaged<Exchange>.fromOpaque(exchange).takeRetainedValue(), well: code == .REQUEST_TERMINATED_COMPLETED_OK)
+  }
+
+/// `MHD_NotifyConnectionCallback`. The context of a socket is its client, retained until the socket is closed.
+private let connectionChanged:
+  @convention(c) (
+    UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,
+    MHD_ConnectionNotificationCode
+  ) -> Void = { server, connection, context, change in
+    let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
+    if change == .CONNECTION_NOTIFY_STARTED {
+      context!.pointee = Unmanaged.passRetained(server.connectionBegan(connection!)).toOpaque()
+    } else if let client = context!.pointee {
+      context!.pointee = nil
+      server.connectionEnded(Unmanaged<ClientConnection>.fromOpaque(client).takeRetainedValue())
+    }
+  }
+
+/// `UnescapeCallback`.
+private let keepEscapes:
+  @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<CChar>?) -> Int = { _, _, text in
+    strlen(text!)
+  }

@@ -1,0 +1,66 @@
+import Glibc
+
+/// The methods the gateway knows (RFC 9110, section 9).
+package enum HTTPMethod: Int, CaseIterable {
+  case get, head, post, put, delete, options, other
+
+  package init(_ text: UnsafePointer<CChar>) {
+    self =
+      if strcmp(text, "POST") == 0 {
+        .post
+      } else if strcmp(text, "GET") == 0 {
+        .get
+      } else if strcmp(text, "HEAD") == 0 {
+        .head
+      } else if strcmp(text, "PUT") == 0 {
+        .put
+      } else if strcmp(text, "DELETE") == 0 {
+        .delete
+      } else if strcmp(text, "OPTIONS") == 0 {
+        .options
+      } else {
+        .other
+      }
+  }
+
+  /// As requests have it; `other` for all that no route takes.
+  package var name: String {
+    switch self {
+    case .get: "GET"
+    case .head: "HEAD"
+    case .post: "POST"
+    case .put: "PUT"
+    case .delete: "DELETE"
+    case .options: "OPTIONS"
+    case .other: "other"
+    }
+  }
+
+  /// Whether a request changes nothing (RFC 9110, section 9.2.1).
+  var isSafe: Bool {
+    switch self {
+    case .get, .head, .options: true
+    case .post, .put, .delete, .other: false
+    }
+  }
+}
+
+/// Some of the methods.
+package struct HTTPMethods: OptionSet, CustomStringConvertible {
+  package let rawValue: Int
+
+  package init(rawValue: Int) { self.rawValue = rawValue }
+  package init(_ method: HTTPMethod) { rawValue = 1 << method.rawValue }
+
+  package static let get = HTTPMethods(.get)
+  package static let head = HTTPMethods(.head)
+  package static let post = HTTPMethods(.post)
+  package static let put = HTTPMethods(.put)
+  package static let delete = HTTPMethods(.delete)
+  package static let options = HTTPMethods(.options)
+
+  /// Their names in a list, as headers have it.
+  package var description: String {
+    HTTPMethod.allCases.filter { contains(HTTPMethods($0)) }.map(\.name).joined(separator: ", ")
+  }
+}

@@ -1,0 +1,199 @@
+import ByteBuffers
+
+/// Checks the head of a request line by line, so that nobody in front of the gateway can have read another request in
+/// it (RFC 9112, section 11.2). It looks at bytes and nothing else: no call, no allocation unless there is a fault.
+///
+/// libmicrohttpd before 1.0 takes liberties: it appends a folded line to the *name* of a field, takes a line that
+/// begins with a colon or NUL for the end of the head, ends values at NUL and lines at LF alone. What it swallows it
+/// does not show, but everything it hands out lies in its buffer where it came, with nothing changed but NULs in the
+/// place of colons and line ends. So each line must begin exactly where the one before has ended, with CRLF between,
+/// and the head end where the last one does: every gap is something that was swallowed. What remains needs a bare LF:
+/// NUL and LF look like CRLF, and in the four bytes at the end of the head so do LF, colon, CR, LF and their like.
+struct HeadCheck {
+  /// Whether libmicrohttpd reads lines laxly, so that they must be seen to follow each other.
+  private let isLax: Bool
+  /// Whether the client knows of HTTP/1.0 only, and so not of chunks.
+  let isHTTP10: Bool
+  /// Where the next line has to begin.
+  private var next: UnsafePointer<UInt8>?
+  private var hasHost = false
+
+  /// What is wrong, if anything: the first fault.
+  private(set) var fault: String?
+  private(set) var contentLength: UInt64?
+  private(set) var isChunked = false
+
+  /// Begins with the request line.
+  ///
+  /// - Parameters:
+  ///   - method, target, version: its parts.
+  ///   - isLax: whether all that is in `libmicrohttpd`'s hands has to be seen to follow each other.
+  init(method: HeadBytes, target: HeadBytes, version: HeadBytes, isLax: Bool) {
+    self.isLax = isLax
+    isHTTP10 = version.isEqual(to: "HTTP/1.0")
+    if !method.isToken {
+      fault = "the method is not a token"
+    } else if !Self.isTarget(target) {
+      fault = "the request target has a blank, a control character or '#', which have to be percent-encoded"
+    } else if isLax && (target.start != method.end + 1 || version.start != target.end + 1) {
+      fault = "the request line is not METHOD SP TARGET SP VERSION"
+    }
+    next = version.end + 2
+  }
+
+  /// Takes the next field.
+  ///
+  /// - Parameter value: as libmicrohttpd has it, before it is freed of blanks at its end.
+  mutating func take(name: HeadBytes, value: HeadBytes) {
+    guard fault == nil else { return }
+    if !name.isToken {
+      fault = "the name of a header field is not a token: '\(Self.printable(name))'"
+    } else if !Self.isValue(value) {
+      fault = "the value of the header field '\(Self.printable(name))' has a control character"
+    } else if isLax && !follows(name, value) {
+      fault = "before or in the header field '\(Self.printable(name))' is a line that is none, or that is folded"
+    }
+    next = value.end + 2
+    guard fault == nil else { return }
+    switch name.count {
+    case 4 where name.isNamed("host"): takeHost(value.trimmed)
+    case 14 where name.isNamed("content-length"): takeLength(value.trimmed)
+    case 17 where name.isNamed("transfer-encoding"): takeCoding(value.trimmed)
+    default: break
+    }
+  }
+
+  /// Whether a field begins where the line before it ended, and has nothing but blanks between its colon and its value.
+  private func follows(_ name: HeadBytes, _ value: HeadBytes) -> Bool {
+    guard name.start == next, value.start > name.end else { return false }
+    let gap = HeadBytes(start: name.end + 1, count: value.start - (name.end + 1))
+    return gap.allSatisfy(Self.isBlank)
+  }
+
+  /// Takes the end of the head.
+  ///
+  /// - Parameter end: where libmicrohttpd has found it, after the empty line.
+  mutating func finish(end: UnsafePointer<UInt8>) {
+    guard fault == nil else { return }
+    if isLax, let next, next + 2 != end {
+      fault = "at the end of the head is a line that is none, or that is folded"
+    } else if !hasHost && !isHTTP10 {
+      fault = "the request has no Host header field"
+    } else if isChunked && isHTTP10 {
+      fault = "Transfer-Encoding is not for HTTP/1.0"
+    }
+  }
+
+  // MARK: - Fields that say what belongs to the request
+
+  private mutating func takeHost(_ value: HeadBytes) {
+    if hasHost {
+      fault = "the request has more than one Host header field"
+    } else if !Self.isHost(value) {
+      fault = "the Host header field is not HOST or HOST:PORT"
+    }
+    hasHost = true
+  }
+
+  private mutating func takeLength(_ value: HeadBytes) {
+    if contentLength != nil || isChunked {
+      fault = "the request has more than one length"
+      return
+    }
+    contentLength = Self.number(value)
+    guard contentLength == nil else { return }
+    let isNumber = !value.isEmpty && value.allSatisfy(\.isDigit)
+    fault = isNumber ? "Content-Length is more than any body has" : "Content-Length is not a number of bytes"
+  }
+
+  private mutating func takeCoding(_ value: HeadBytes) {
+    if contentLength != nil || isChunked {
+      fault = "the request has more than one length"
+    } else if !value.isNamed("chunked") {
+      fault = "the only transfer encoding that is understood is chunked"
+    }
+    isChunked = true
+  }
+
+  // MARK: - Grammar
+
+  /// A decimal number of 64 bits; nil for anything else.
+  static func number(_ text: HeadBytes) -> UInt64? {
+    guard !text.isEmpty else { return nil }
+    var number: UInt64 = 0
+    for byte in text {
+      guard byte.isDigit else { return nil }
+      let (tens, isTooLarge) = number.multipliedReportingOverflow(by: 10)
+      let (sum, isLargeByOne) = tens.addingReportingOverflow(UInt64(byte - 0x30))
+      if isTooLarge || isLargeByOne { return nil }
+      number = sum
+    }
+    return number
+  }
+
+  /// Whether these are a host and perhaps a port (RFC 9110, section 7.2; RFC 3986, section 3.2).
+  static func isHost(_ text: HeadBytes) -> Bool {
+    var host = text[...]
+    if let colon = text.lastIndex(of: UInt8(ascii: ":")), text[colon...].dropFirst().allSatisfy(\.isDigit) {
+      host = text[..<colon]
+    }
+    guard let first = host.first else { return false }
+    if first == UInt8(ascii: "[") {
+      return host.count > 2 && host.last == UInt8(ascii: "]")
+        && host.dropFirst().dropLast().allSatisfy { isInHost($0) || $0 == UInt8(ascii: ":") }
+    }
+    return host.allSatisfy(isInHost)
+  }
+
+  /// Whether the byte is one of a `token`.
+  static func isToken(_ byte: UInt8) -> Bool { contains(tokenCharacters, byte) }
+
+  /// `unreserved`, `sub-delims` and what percent-encoding needs (RFC 3986, section 2).
+  private static func isInHost(_ byte: UInt8) -> Bool { contains(hostCharacters, byte) }
+
+  /// Whether the byte is a space or a tab (RFC 9110, section 5.6.3).
+  static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+
+  /// Whether no byte is a control character but for tabs (RFC 9110, section 5.5).
+  private static func isValue(_ text: HeadBytes) -> Bool {
+    // Without a branch for each byte, so that it is done for many at once.
+    var faults: UInt8 = 0
+    for byte in text { faults |= (byte < 0x20 && byte != 0x09) || byte == 0x7F ? 1 : 0 }
+    return faults == 0
+  }
+
+  /// Whether no byte is one that would end the target for another reader. Bytes beyond ASCII are none that a URI has,
+  /// but all readers take them as they are.
+  private static func isTarget(_ text: HeadBytes) -> Bool {
+    var faults: UInt8 = 0
+    for byte in text { faults |= byte <= 0x20 || byte == 0x7F || byte == UInt8(ascii: "#") ? 1 : 0 }
+    return faults == 0 && !text.isEmpty
+  }
+
+  /// The beginning of a name, for an error.
+  private static func printable(_ name: HeadBytes) -> String {
+    String(decoding: name.prefix(64).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+  }
+
+  /// ASCII characters, a bit each: in constants, for which nothing has to be set up or asked whether it is.
+  private typealias CharacterSet = (low: UInt64, high: UInt64)
+
+  private static func contains(_ set: CharacterSet, _ byte: UInt8) -> Bool {
+    byte < 64 ? set.low >> byte & 1 != 0 : byte < 128 && set.high >> (byte & 63) & 1 != 0
+  }
+
+  /// Letters, digits, and !#$%&'*+-.^_`|~.
+  private static var tokenCharacters: CharacterSet { (0x03FF_6CFA_0000_0000, 0x57FF_FFFF_C7FF_FFFE) }
+  /// Letters, digits, and -._~!$&'()*+,;=%.
+  private static var hostCharacters: CharacterSet { (0x2BFF_7FF2_0000_0000, 0x47FF_FFFE_87FF_FFFE) }
+}
+
+extension HeadBytes {
+  fileprivate var start: UnsafePointer<UInt8> { baseAddress ?? Self.nowhere }
+  fileprivate var end: UnsafePointer<UInt8> { start + count }
+
+  /// Where nothing is, which no line follows.
+  private static var nowhere: UnsafePointer<UInt8> {
+    UnsafeRawPointer(StaticString("").utf8Start).assumingMemoryBound(to: UInt8.self)
+  }
+}

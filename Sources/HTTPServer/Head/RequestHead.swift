@@ -1,0 +1,144 @@
+import ByteBuffers
+internal import CMicrohttpd
+import Glibc
+
+/// What the gateway looks at of a request's head.
+///
+/// Its pointers are into libmicrohttpd's memory of the connection, which lives until the request is completed.
+package struct RequestHead {
+  /// The path as it was sent, without the query and not decoded; `*` for the server as a whole.
+  package let path: UnsafeBufferPointer<UInt8>
+  /// What the request is about; nil where nobody knows, which is a ``fault``.
+  package let target: RequestTarget?
+  package let method: HTTPMethod
+  package var authorization: HeadBytes?
+  /// The host that the client asks for, or the proxy that passes the request on, with the port if any.
+  private(set) var host: HeadBytes?
+  /// What the client would have the answer in, of the types that it names and the gateway knows.
+  package var accepted: MediaType?
+  /// What the client knows the request by.
+  private(set) var requestID: HeadBytes?
+  /// The trace that the request belongs to (W3C Trace Context); of the state each field, as there may be several.
+  package private(set) var traceParent: HeadBytes?
+  package private(set) var traceState: [HeadBytes] = []
+  /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
+  package var ifMatch: [HeadBytes] = []
+  package var ifNoneMatch: [HeadBytes] = []
+  /// Whether the client asks for strict handling of its input (`Prefer: handling=strict`, RFC 7240).
+  package var isStrict = false
+  package var grpcTimeout: HeadBytes?
+  package var requestTimeout: HeadBytes?
+  package var hasContentEncoding = false
+  /// Whether the body is JSON documents, each a line.
+  package private(set) var hasLines = false
+  /// Whether the body is a part of something (RFC 9110, section 14.4).
+  package var hasContentRange = false
+  /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
+  package var origin: HeadBytes?
+  /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request
+  /// Headers).
+  var fetchSite: HeadBytes?
+  /// The last event that a client has seen of a stream that it goes on with (HTML Standard, section 9.2.4).
+  package var lastEventID: HeadBytes?
+  /// Whether a browser asks what a page may ask for (Fetch Standard, "CORS-preflight request").
+  var isPreflight = false
+  /// Whether the client would rather go on as a WebSocket.
+  package var asksForWebSocket = false
+  /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
+  /// section 6.3).
+  package var fault: String?
+  /// What proxies say of the request; nil where the client is no proxy that is believed.
+  private(set) var forwarded: ForwardedFields?
+  /// Whether the body may be more than comes in one piece.
+  package var mayHaveLargeBody: Bool { isChunked || contentLength ?? 0 > UInt64(MemoryAccount.uncounted) }
+  /// The checks of what the head says of the request's length and host, and of how it says so.
+  private var check: HeadCheck
+  /// The size of the request line and all headers, in bytes.
+  package let size: Int
+  /// Where the head ends in libmicrohttpd's buffer.
+  package let end: UnsafePointer<UInt8>
+
+  var contentLength: UInt64? { check.contentLength }
+  package var isChunked: Bool { check.isChunked }
+  package var isHTTP10: Bool { check.isHTTP10 }
+
+  /// - Parameter isLax: whether libmicrohttpd reads heads laxly: ``HTTPLibrary/isLax``.
+  init(
+    _ connection: OpaquePointer, method: UnsafePointer<CChar>, target: HeadBytes, version: UnsafePointer<CChar>,
+    isLax: Bool, readsForwarded: Bool
+  ) {
+    forwarded = readsForwarded ? ForwardedFields() : nil
+    check = HeadCheck(
+      method: HeadBytes(method, strlen(method)), target: target, version: HeadBytes(version, strlen(version)),
+      isLax: isLax)
+    self.target = RequestTarget(target)
+    path = self.target?.path ?? HeadBytes(start: nil, count: 0)
+    self.method = HTTPMethod(method)
+    size = request_header_size(connection)
+    end = UnsafeRawPointer(method + size).assumingMemoryBound(to: UInt8.self)
+    withUnsafeMutablePointer(to: &self) { head in
+      _ = MHD_get_connection_values_n(
+        connection, .HEADER_KIND,
+        { context, _, name, nameSize, value, valueSize in
+          context!.assumingMemoryBound(to: RequestHead.self).pointee
+            .take(HeadBytes(name, nameSize), HeadBytes(value, valueSize))
+          return .YES
+        }, head)
+    }
+    check.finish(end: end)
+    if let authority = self.target?.authority { host = authority }
+    fault = check.fault ?? fault
+    if fault == nil && self.target == nil { fault = "the request target is neither a path nor an http URL" }
+  }
+
+  /// Refuses a request with a second field where there is to be one: whoever looked at the request before us may have
+  /// looked at the other one.
+  private mutating func takeOnce(_ former: HeadBytes?, _ name: StaticString) {
+    if former != nil { fault = "the request has more than one \(name) header" }
+  }
+
+  private mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeadBytes) {
+    check.take(name: nameBytes, value: untrimmed)
+    let value = untrimmed.trimmed
+    let nameSize = nameBytes.count
+    guard let name = UnsafeRawPointer(nameBytes.baseAddress)?.assumingMemoryBound(to: CChar.self) else { return }
+    func isNamed(_ other: StaticString) -> Bool {
+      strncasecmp(name, other.cString, nameSize) == 0
+    }
+    switch nameSize {
+    case 4 where isNamed("host"): host = value
+    case 6 where isNamed("accept"):
+      if accepted == nil || accepted == .html { accepted = MediaType(firstIn: value) ?? accepted }
+    case 6 where isNamed("origin"): origin = value
+    case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
+    case 7 where isNamed("upgrade"):
+      asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
+    case 8 where isNamed("if-match"): ifMatch.append(value)
+    case 10 where isNamed("tracestate"): traceState.append(value)
+    // A second one makes both invalid (W3C Trace Context, section 3.2: one value).
+    case 11 where isNamed("traceparent"): traceParent = traceParent == nil ? value : HeadBytes(start: nil, count: 0)
+    case 12 where isNamed("grpc-timeout"):
+      takeOnce(grpcTimeout, "Grpc-Timeout")
+      grpcTimeout = value
+    case 12 where isNamed("content-type"): hasLines = MediaType.isLines(value)
+    case 12 where isNamed("x-request-id"): requestID = requestID ?? value
+    case 13 where isNamed("if-none-match"): ifNoneMatch.append(value)
+    case 13 where isNamed("authorization"):
+      takeOnce(authorization, "Authorization")
+      authorization = value
+    case 14 where isNamed("sec-fetch-site"): fetchSite = value
+    case 13 where isNamed("last-event-id"):
+      takeOnce(lastEventID, "Last-Event-ID")
+      lastEventID = value
+    case 13 where isNamed("content-range"): hasContentRange = true
+    case 15 where isNamed("request-timeout"):
+      takeOnce(requestTimeout, "Request-Timeout")
+      requestTimeout = value
+    case 16 where isNamed("content-encoding"):
+      hasContentEncoding = String(decoding: value, as: UTF8.self).lowercased() != "identity"
+    case 29 where isNamed("access-control-request-method"): isPreflight = method == .options
+    default:
+      forwarded?.take(UnsafeRawBufferPointer(start: name, count: nameSize).bindMemory(to: UInt8.self), value)
+    }
+  }
+}

@@ -1,0 +1,98 @@
+package import EventLoop
+import Glibc
+import Synchronization
+
+/// How many connections each client address has, on all shards together.
+///
+/// Of an IPv6 address the first half counts, which is a customer's own (RFC 6177): within it anybody has any number of
+/// addresses. Clients of Unix sockets have no address and no limit.
+package final class AddressCounts: Sendable {
+  /// Counts one connection of an address for as long as it is kept.
+  package final class Place: Sendable {
+    private let counts: AddressCounts
+    private let address: Address
+
+    fileprivate init(_ counts: AddressCounts, _ address: Address) {
+      self.counts = counts
+      self.address = address
+    }
+
+    deinit { counts.leave(address) }
+  }
+
+  package enum Admission {
+    /// There is no limit for such a client.
+    case unlimited
+    case admitted(Place)
+    /// The address has as many connections as it may have.
+    case refused
+  }
+
+  /// What counts of an address.
+  fileprivate struct Address: Hashable {
+    let family: Int32
+    let bits: UInt64
+  }
+
+  package let most: Int
+  private let isExempt: @Sendable (SocketAddress) -> Bool
+  private let counts = Mutex<[Address: Int]>([:])
+
+  /// - Parameters:
+  ///   - most: how many connections an address may have.
+  ///   - isExempt: whether an address has no limit, as a proxy in front of many clients.
+  package init(most: Int, isExempt: @escaping @Sendable (SocketAddress) -> Bool) {
+    self.most = most
+    self.isExempt = isExempt
+  }
+
+  package func admit(_ peer: SocketAddress) -> Admission {
+    guard let address = Address(peer), !isExempt(peer) else { return .unlimited }
+    let isAdmitted = counts.withLock { counts in
+      let count = counts[address, default: 0]
+      guard count < most else { return false }
+      counts[address] = count + 1
+      return true
+    }
+    return isAdmitted ? .admitted(Place(self, address)) : .refused
+  }
+
+  private func leave(_ address: Address) {
+    counts.withLock { counts in
+      let count = counts[address, default: 0]
+      counts[address] = count > 1 ? count - 1 : nil
+    }
+  }
+}
+
+extension AddressCounts.Address {
+  fileprivate init?(_ address: SocketAddress) {
+    family = address.family
+    switch family {
+    case AF_INET:
+      bits = withUnsafeBytes(of: address.storage) {
+        UInt64($0.loadUnaligned(fromByteOffset: MemoryLayout.offset(of: \sockaddr_in.sin_addr)!, as: UInt32.self))
+      }
+    case AF_INET6:
+      bits = withUnsafeBytes(of: address.storage) {
+        $0.loadUnaligned(fromByteOffset: MemoryLayout.offset(of: \sockaddr_in6.sin6_addr)!, as: UInt64.self)
+      }
+    default: return nil
+    }
+  }
+}
+
+extension SocketAddress {
+  /// Whether it is one of this machine's own that nobody else can have: 127.0.0.0/8 and `::1`.
+  package var isLoopback: Bool {
+    withUnsafeBytes(of: storage) { bytes in
+      switch family {
+      case AF_INET: bytes[MemoryLayout.offset(of: \sockaddr_in.sin_addr)!] == 127
+      case AF_INET6:
+        bytes[MemoryLayout.offset(of: \sockaddr_in6.sin6_addr)!...].prefix(16).elementsEqual(
+          [UInt8](repeating: 0, count: 15) + [1])
+      default: false
+      }
+    }
+  }
+}

@@ -1,0 +1,42 @@
+import Glibc
+
+/// How many of the process's descriptors its clients may have: the rest is kept back for etcd, files, and what is
+/// needed for a moment while a stream's connection changes hands.
+package struct DescriptorBudget: Sendable {
+  /// Of a shard: its loop, its timers, what comes and goes within a turn.
+  private static let perShard = 24
+  /// Of the process: standard streams, listening sockets, files that are read again, lookups of names.
+  private static let perProcess = 32
+  /// Connections to one member, those that take the place of others included: calls and streams.
+  private static let perMember = 4
+
+  /// How many the clients of all shards may have together.
+  package let clients: Int
+
+  /// The process may have fewer descriptors than it needs without any client.
+  package struct Shortage: Error, CustomStringConvertible {
+    package let limit: Int
+    package let needed: Int
+
+    package var description: String {
+      "at least \(needed) descriptors are needed, and the limit is \(limit): raise it (ulimit -n), or take fewer --shards"
+    }
+  }
+
+  /// - Parameters:
+  ///   - limit: how many the process may have.
+  ///   - members: how many members of etcd there are, or may be.
+  /// - Throws: ``Shortage`` where that is not enough for a client of each shard.
+  package init(limit: Int, shards: Int, members: Int) throws(Shortage) {
+    let kept = Self.perProcess + shards * Self.perShard + (shards + 1) * max(members, 3) * Self.perMember
+    guard limit >= kept + shards else { throw Shortage(limit: limit, needed: kept + shards) }
+    clients = max(limit - kept, limit / 4)
+  }
+
+  /// How many descriptors the process may have (getrlimit(2), `RLIMIT_NOFILE`).
+  package static var systemLimit: Int {
+    var limit = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
+    return Int(exactly: limit.rlim_cur) ?? .max
+  }
+}

@@ -1,0 +1,147 @@
+import EventLoop
+import Glibc
+import Logging
+
+/// The connections that have yet to say whom they are carried for, by the PROXY protocol. Belongs to the shard's loop.
+///
+/// Nothing is read beyond the greeting: the rest belongs to TLS, or to libmicrohttpd.
+final class ProxyGreetings {
+  /// What becomes of a connection once its peer is known.
+  typealias Handler = (_ socket: AcceptedSocket, _ isTLS: Bool) -> Void
+
+  private let loop: EventLoop
+  private let proxies: TrustedProxies
+  /// How long a greeting may take, in milliseconds.
+  private let limit: UInt64
+  private let logger: Logger
+  private let handler: Handler
+  private let hasGone: () -> Void
+  private var waiting: [ObjectIdentifier: Greeting] = [:]
+
+  /// How many there are.
+  package var count: Int { waiting.count }
+
+  /// - Parameters:
+  ///   - proxies: who is believed; connections of others are closed.
+  ///   - handler: takes a connection over whose peer is known.
+  ///   - hasGone: called when one is no longer here.
+  init(
+    loop: EventLoop, proxies: TrustedProxies, limit: UInt64, logger: Logger, handler: @escaping Handler,
+    hasGone: @escaping () -> Void
+  ) {
+    self.loop = loop
+    self.proxies = proxies
+    self.limit = limit
+    self.logger = logger
+    self.handler = handler
+    self.hasGone = hasGone
+  }
+
+  /// Waits for the greeting of a connection, which it takes over.
+  func accept(_ socket: AcceptedSocket, isTLS: Bool) {
+    guard proxies.contains(socket.peer.ipAddress) else {
+      logger.debug("\(Peer(socket.peer.ipAddress)): a proxy that is not trusted (--trusted-proxies)")
+      Glibc.close(socket.descriptor)
+      return hasGone()
+    }
+    guard let greeting = try? Greeting(socket, isTLS: isTLS, loop: loop, limit: limit, owner: self) else {
+      Glibc.close(socket.descriptor)
+      return hasGone()
+    }
+    waiting[ObjectIdentifier(greeting)] = greeting
+    greeting.read()
+  }
+
+  /// Closes all.
+  func close() {
+    for greeting in waiting.values { greeting.close() }
+    waiting = [:]
+  }
+
+  fileprivate func complete(_ greeting: Greeting, _ source: ProxyGreeting.Source) {
+    // Kept until it returns: it is at work.
+    guard let greeting = waiting.removeValue(forKey: ObjectIdentifier(greeting)) else { return }
+    greeting.stop()
+    let peer: SocketAddress =
+      switch source {
+      case .proxy: greeting.socket.peer
+      case .local: SocketAddress(nil, port: 0)
+      case .address(let address, let port): SocketAddress(address, port: port)
+      }
+    handler(
+      AcceptedSocket(greeting.socket.descriptor, peer: peer, greetingSize: greeting.size), greeting.isTLS)
+    // It counts no more among these, and may have been closed right away.
+    hasGone()
+  }
+
+  fileprivate func fail(_ greeting: Greeting, _ reason: StaticString) {
+    guard let greeting = waiting.removeValue(forKey: ObjectIdentifier(greeting)) else { return }
+    logger.debug("\(Peer(greeting.socket.peer.ipAddress)): \(reason)")
+    greeting.close()
+    hasGone()
+  }
+}
+
+/// One connection, until its greeting has come.
+private final class Greeting {
+  let socket: AcceptedSocket
+  let isTLS: Bool
+  private unowned let owner: ProxyGreetings
+  private var bytes: [UInt8] = []
+  /// How many bytes of it have come.
+  var size: Int { bytes.count }
+  private var watcher: SocketWatcher?
+  private var timer: LoopTimer?
+
+  /// - Throws: `LoopError` where the connection cannot be watched. It is still the caller's then.
+  init(
+    _ socket: AcceptedSocket, isTLS: Bool, loop: EventLoop, limit: UInt64, owner: ProxyGreetings
+  ) throws(LoopError) {
+    self.socket = socket
+    self.isTLS = isTLS
+    self.owner = owner
+    watcher = try SocketWatcher(loop: loop, descriptor: socket.descriptor) { [unowned self] _ in read() }
+    watcher?.watch(.readable)
+    timer = LoopTimer(loop: loop) { [unowned self] in owner.fail(self, "no greeting of the PROXY protocol in time") }
+    timer?.start(after: limit)
+  }
+
+  /// Takes from the system what belongs to the greeting, and nothing else.
+  func read() {
+    let known = bytes.count
+    let (count, result) = withUnsafeTemporaryAllocation(byteCount: ProxyGreeting.longest, alignment: 1) { buffer in
+      buffer.copyBytes(from: bytes)
+      let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[known...])
+      let count = recv(socket.descriptor, rest.baseAddress, rest.count, SocketConstants.peek)
+      guard count > 0 else { return (count, ProxyGreeting.incomplete) }
+      let all = UnsafeRawBufferPointer(rebasing: buffer[..<(known + count)])
+      let result = ProxyGreeting(all)
+      let end = if case .complete(_, let length) = result { length } else { all.count }
+      // What was only looked at is there still.
+      recv(socket.descriptor, rest.baseAddress, max(0, end - known), 0)
+      bytes = Array(all[..<end])
+      return (count, result)
+    }
+    guard count > 0 else {
+      if count == 0 || (errno != EAGAIN && errno != EINTR) { owner.fail(self, "gone before its greeting") }
+      return
+    }
+    switch result {
+    case .incomplete: break
+    case .complete(let source, _): owner.complete(self, source)
+    case .malformed: owner.fail(self, "a malformed greeting of the PROXY protocol")
+    }
+  }
+
+  /// Lets go of the connection.
+  func stop() {
+    timer = nil
+    watcher?.watch([])
+    watcher = nil
+  }
+
+  func close() {
+    stop()
+    Glibc.close(socket.descriptor)
+  }
+}

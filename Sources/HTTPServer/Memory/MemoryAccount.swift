@@ -1,0 +1,111 @@
+import ByteBuffers
+
+/// What one shard keeps for its clients, within the budget of all shards. Belongs to its shard's loop.
+///
+/// To take and to give back is arithmetic of the shard's own but for every so many bytes.
+package final class MemoryAccount {
+  /// How many bytes the shard takes from the budget beyond what it needs at the moment.
+  private static let grant = 64 << 10
+  /// What a connection or a stream may keep without being counted: as much as each has in any case. Small requests are
+  /// served though the budget is used up.
+  package static let uncounted = 32 << 10
+
+  /// What a client is told that would take more than there is.
+  package static let shortage: StaticString =
+    "the gateway keeps as much for its clients as it may (--max-memory): try again"
+
+  private let budget: MemoryBudget
+  private let trimmer: MemoryTrimmer
+  private var granted = 0
+  /// How many bytes are kept now.
+  package private(set) var used = 0
+
+  package init(_ budget: MemoryBudget, trimmer: MemoryTrimmer) {
+    self.budget = budget
+    self.trimmer = trimmer
+  }
+
+  deinit { budget.giveBack(granted) }
+
+  /// Whether more is kept than there may be.
+  var isOverdrawn: Bool { !budget.hasRoom(for: 0) }
+
+  /// Whether `count` more bytes could be kept now.
+  package func hasRoom(for count: Int) -> Bool {
+    used + count <= granted || budget.hasRoom(for: used + count - granted)
+  }
+
+  /// Counts `count` more bytes; false, and nothing counted, where there is no room for them.
+  fileprivate func take(_ count: Int) -> Bool {
+    let missing = used + count - granted
+    if missing > 0 {
+      let more = budget.take(atLeast: missing, upTo: missing + Self.grant)
+      guard more > 0 else { return false }
+      granted += more
+    }
+    used += count
+    trimmer.bytes.rise(to: used)
+    return true
+  }
+
+  /// Counts `count` more bytes that are kept in any case.
+  fileprivate func force(_ count: Int) {
+    guard !take(count) else { return }
+    let missing = used + count - granted
+    budget.force(missing)
+    granted += missing
+    used += count
+    trimmer.bytes.rise(to: used)
+  }
+
+  fileprivate func giveBack(_ count: Int) {
+    used -= count
+    let spare = granted - used
+    if spare > 2 * Self.grant || isOverdrawn {
+      let rest = isOverdrawn ? 0 : Self.grant
+      budget.giveBack(spare - rest)
+      granted -= spare - rest
+    }
+    if trimmer.bytes.fall(to: used) { trimmer.trimSoon() }
+  }
+}
+
+/// Bytes that are counted in a ``MemoryAccount`` for as long as this lives. Belongs to the account's loop.
+package struct KeptBytes: ~Copyable {
+  private let account: MemoryAccount
+  package private(set) var count = 0
+
+  package init(_ account: MemoryAccount) { self.account = account }
+
+  deinit {
+    if count > 0 { account.giveBack(count) }
+  }
+
+  /// Whether `more` bytes could be counted in addition.
+  package func hasRoom(for more: Int) -> Bool { account.hasRoom(for: more) }
+
+  /// Counts `more` bytes in addition; false, and nothing changed, where there is no room for them.
+  package mutating func grow(by more: Int) -> Bool {
+    guard account.take(more) else { return false }
+    count += more
+    return true
+  }
+
+  /// Counts `count` bytes from now on; false, and nothing changed, where there is no room for them. There always is for
+  /// fewer.
+  package mutating func set(to count: Int) -> Bool {
+    if count > self.count { return grow(by: count - self.count) }
+    if count < self.count { account.giveBack(self.count - count) }
+    self.count = count
+    return true
+  }
+
+  /// Counts `more` bytes in addition that are kept in any case.
+  package mutating func force(_ more: Int) {
+    account.force(more)
+    count += more
+  }
+
+  /// Counts none any more.
+  package mutating func release() { _ = set(to: 0) }
+}

@@ -1,0 +1,39 @@
+import Synchronization
+
+/// How many bytes the gateway may keep for its clients, all shards together (`--max-memory`): unfinished request
+/// bodies, requests under way that came in pieces, answers that wait to be read, WebSocket messages, watches.
+///
+/// A shard takes its part in grants (``MemoryAccount``), so that the counter is touched once in a while only.
+package final class MemoryBudget: Sendable {
+  /// The whole budget, in bytes.
+  package let bytes: Int
+  private let left: Atomic<Int>
+
+  package init(bytes: Int) {
+    self.bytes = bytes
+    left = Atomic(bytes)
+  }
+
+  /// Whether `count` more bytes could be granted now.
+  package func hasRoom(for count: Int) -> Bool { left.load(ordering: .relaxed) >= count }
+
+  /// Grants up to `wanted` bytes.
+  ///
+  /// - Returns: how many were granted: at least `least`, or none.
+  package func take(atLeast least: Int, upTo wanted: Int) -> Int {
+    var known = left.load(ordering: .relaxed)
+    while known >= least {
+      let granted = min(known, wanted)
+      let result = left.compareExchange(expected: known, desired: known - granted, ordering: .relaxed)
+      if result.exchanged { return granted }
+      known = result.original
+    }
+    return 0
+  }
+
+  /// Takes bytes whether there are any or not: what is in memory already is counted, too.
+  package func force(_ count: Int) { left.wrappingSubtract(count, ordering: .relaxed) }
+
+  /// Takes a grant back.
+  func giveBack(_ count: Int) { left.wrappingAdd(count, ordering: .relaxed) }
+}
