@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import json
+import pathlib
 import re
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 import time
 
-from servers import ROOT, Direct, Envoy, Etcd, Limit, Ours, OursWithTLS, Stock, Upstream, encoded, field, get, post
+from servers import CLOCK_TICKS, ROOT, Direct, Envoy, Etcd, Limit, Ours, OursWithTLS, Stock, Upstream, encoded, field, get, post
 
 Workload = collections.namedtuple(
     "Workload", "title stage path bodies expected connections servers grpc note", defaults=[None, ""])
@@ -63,7 +64,7 @@ WORKLOADS = {
 TITLES = {name: workload.title for name, workload in WORKLOADS.items()}
 NOTES = {name: workload.note for name, workload in WORKLOADS.items() if workload.note}
 COLUMNS = {name: [("requests/s", "throughput", 0), ("p50 ms", "p50", 2), ("p99 ms", "p99", 2),
-                  ("CPU µs/request: gateway", "gateway_cpu", 1), ("upstream", "etcd_cpu", 1), ("together", "cpu", 1), ("cores busy with it", "cores", 2)]
+                  ("CPU µs/request: gateway", "gateway_cpu", 1), ("upstream", "etcd_cpu", 1), ("together", "cpu", 1), ("cores busy with it", "cores", 2), ("idle", "idle", 2)]
            for name in WORKLOADS}
 COLUMNS["shards"] = COLUMNS["shards"] + [("spread", "spread", 2)]
 ALONE = ["--max-batch", "1"]
@@ -128,9 +129,11 @@ def rotate(name, servers, etcd, options):
 def load(server, etcd, workload, bodies, options, seconds):
     """One measurement: requests a second, times in milliseconds, CPU in microseconds a request."""
     gateway = None if isinstance(server, Stock) else server
+    idle_before = idle_seconds()
     cpu_before = etcd.cpu_seconds(), gateway.cpu_seconds() if gateway else 0
     handled_before = etcd.handled()
     counted = (by_h2load if isinstance(server, Direct) else by_wrk)(server, workload, bodies, options, seconds)
+    idle = idle_seconds() - idle_before
     handled_after = etcd.handled()
     cpu = etcd.cpu_seconds() - cpu_before[0], (gateway.cpu_seconds() if gateway else 0) - cpu_before[1]
 
@@ -144,13 +147,19 @@ def load(server, etcd, workload, bodies, options, seconds):
         print(f"warning: {server.name}, {workload.title}: {requests} requests, {counted['failed']} of them failed; "
               f"etcd answered {(handled_after or 0) - (handled_before or 0)} calls with OK", file=sys.stderr)
     figures = {"throughput": requests / counted["seconds"], "p50": counted["p50"], "p99": counted["p99"],
-               "etcd_cpu": cpu[0] / requests * 1e6, "cpu": sum(cpu) / requests * 1e6, "cores": sum(cpu) / counted["seconds"],
+               "etcd_cpu": cpu[0] / requests * 1e6, "cpu": sum(cpu) / requests * 1e6, "cores": sum(cpu) / counted["seconds"], "idle": idle / counted["seconds"],
                "failed": counted["failed"]}
     if gateway:
         figures["gateway_cpu"] = cpu[1] / requests * 1e6
     if handled_after is not None:
         figures["calls"] = (handled_after - handled_before) / requests
     return figures
+
+
+def idle_seconds():
+    """How long cores had nothing to do since the start of the machine, all of them added up (proc(5), /proc/stat: idle and iowait)."""
+    fields = pathlib.Path("/proc/stat").read_text().split(maxsplit=6)
+    return (int(fields[4]) + int(fields[5])) / CLOCK_TICKS
 
 
 def by_wrk(server, workload, bodies, options, seconds):
