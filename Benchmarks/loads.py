@@ -61,6 +61,7 @@ WORKLOADS = {
     "put1m": Workload("Put of a value of 1 MiB, 8 connections", "large", "/v3/kv/put",
                       [{"key": encoded("mebibyte"), "value": encoded("x" * MEBIBYTE)}], "header", 8, ["ours", "stock", "envoy"]),
 }
+STAGE = {name: workload.stage for name, workload in WORKLOADS.items()}
 TITLES = {name: workload.title for name, workload in WORKLOADS.items()}
 NOTES = {name: workload.note for name, workload in WORKLOADS.items() if workload.note}
 COLUMNS = {name: [("requests/s", "throughput", 0), ("p50 ms", "p50", 2), ("p99 ms", "p99", 2),
