@@ -25,16 +25,26 @@ package func isHalfOpen(_ descriptor: Int32) -> Bool {
   return poll(&state, 1, 0) == 0
 }
 
-/// Whether more than `count` bytes have ever come from the peer; nil where the system does not say, as of connections
-/// that are not TCP's.
-package func hasReceivedBytes(_ descriptor: Int32, beyond count: Int) -> Bool? {
-  // `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received`.
-  let offset = 128
-  return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { info in
-    var length = socklen_t(info.count)
-    guard getsockopt(descriptor, SocketConstants.tcp, TCP_INFO, info.baseAddress, &length) == 0,
-      Int(length) >= offset + MemoryLayout<UInt64>.size
-    else { return nil }
-    return info.load(fromByteOffset: offset, as: UInt64.self) > count
+/// How many bytes a TCP connection has carried.
+package struct TCPCounts {
+  package let received: UInt64
+  package let sent: UInt64
+
+  /// - Returns: nil where the system does not say, as of connections that are not TCP's.
+  package init?(_ descriptor: Int32) {
+    // `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received` and `_sent`.
+    let (receivedOffset, sentOffset) = (128, 200)
+    let counts: (UInt64, UInt64)? = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { info in
+      var length = socklen_t(info.count)
+      guard getsockopt(descriptor, SocketConstants.tcp, TCP_INFO, info.baseAddress, &length) == 0,
+        Int(length) >= sentOffset + MemoryLayout<UInt64>.size
+      else { return nil }
+      return (
+        info.load(fromByteOffset: receivedOffset, as: UInt64.self),
+        info.load(fromByteOffset: sentOffset, as: UInt64.self)
+      )
+    }
+    guard let counts else { return nil }
+    (received, sent) = counts
   }
 }

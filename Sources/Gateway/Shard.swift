@@ -269,8 +269,11 @@ final class Shard: HTTPService {
     server.announceEnd()
   }
 
-  /// Takes no more connections, ends streams that have no end of their own, lets requests under way finish for up to
-  /// `patience` milliseconds, and ends the loop.
+  /// A lock that is free is had in less, in milliseconds.
+  private static let patienceWithLocks: UInt64 = 500
+
+  /// Takes no more connections, ends streams and waits that have no end of their own, lets other requests under way
+  /// finish for up to `patience` milliseconds, and ends the loop.
   func drain(patience: UInt64) {
     loop.checkOnLoop()
     guard drainTimer == nil else { return }
@@ -278,7 +281,9 @@ final class Shard: HTTPService {
     streams.stop()
     let end = loop.now + patience
     let newcomersEnd = loop.now + min(patience, Self.newcomerPatience)
+    let wait = min(Self.patienceWithLocks, patience / 2)
     drainTimer = LoopTimer(loop: loop) { [unowned self] in
+      bridge.giveUpWaiting(after: wait, with: GRPCStatus(.unavailable, OpenStreams.stopping))
       let isDone =
         server.exchangeCount == 0 && sockets.count == 0 && !server.hasUnsentAnswers && !bridge.hasQuestions
         && (!server.hasNewcomers || loop.now >= newcomersEnd)

@@ -242,6 +242,11 @@ package final class Bridge {
   /// Ends `call` as its deadline would: its delegate hears of `status` once etcd has nothing of it any more.
   package func giveUp(_ call: Call, with status: GRPCStatus) { channel(for: call).giveUp(call, with: status) }
 
+  /// Gives up calls that have waited in a queue of etcd's for `wait` milliseconds, and takes them out of it.
+  package func giveUpWaiting(after wait: UInt64, with status: GRPCStatus) {
+    channel.giveUpWaiting(after: wait, with: status)
+  }
+
   /// Whether something is being undone at etcd, or prepared, for calls whose clients may have left.
   package var hasQuestions: Bool { !questions.isEmpty }
 

@@ -176,7 +176,7 @@ package final class Call {
   /// Whether the channel keeps it among those that its clock has to look at.
   var isWatched = false
   var deadline = UInt64.max
-  /// Until when it waits for a connection.
+  /// Until when it waits for a connection, or for one to take anything of it.
   var patience = UInt64.max
   /// Whether it waits where nobody listens at any endpoint, too, whatever its channel does with others.
   var waitsForReady = false
@@ -236,6 +236,9 @@ package final class Call {
     timeoutText = method.runsToEnd || ticket != nil ? [] : timeout?.headerValue ?? []
     self.delegate = delegate
   }
+
+  /// Whether a connection has it, and none of its message was sent: etcd cannot have seen it.
+  var isUntaken: Bool { phase == .sent && !stream.mayBeExecuted }
 
   /// Whether it waits for its token. One that has ended in the meantime, by its deadline or its client's leave, does
   /// not; nor does one whose place in a queue is being given up, though it is kept until that is done.

@@ -68,17 +68,52 @@ import Testing
   }
 
   @Test func requestsUnderWayAreFinishedFirst() async throws {
-    try await withEtcdAndGateway(.v3_5, gateway: ["--shutdown-timeout", "1h"]) { etcd, gateway in
-      let holder = HTTPClient(etcd.url)
-      let key = try #require(try await holder.post("/v3/lock/lock", ["name": "bA=="]).json["key"])
-      async let granted = gateway.http.post("/v3/lock/lock", ["name": "bA=="])
-      _ = try await eventually("second lock at etcd") { try await etcd.callsStarted(of: "Lock") == 2 ? true : nil }
+    let gate = ScriptedPeer.Gate()
+    let flags = ["--shutdown-timeout", "1h"]
+    try await withScriptedEtcd(gateway: flags, script: { _ in ScriptedPeer.Answer.put.after(gate) }) { peer, gateway in
+      async let answer = gateway.http.post("/v3/kv/put", ["key": "YQ=="])
+      try await peer.wait(for: "the put") { !$0.streams(of: RPCPath.put).isEmpty }
       gateway.process.signal(SIGTERM)
       try await gateway.awaitEndOfListening()
-      #expect(try await holder.post("/v3/lock/unlock", ["key": key]).status == 200)
-      #expect(try await granted.status == 200)
+      gate.open()
+      #expect(try await answer.status == 200)
       let exit = try await gateway.process.exit()
       #expect(exit == .code(0))
+    }
+  }
+
+  /// Whoever waits for a lock may wait for ever: the client asks another gateway, and nothing of it is left in the
+  /// queue.
+  @Test(arguments: [false, true]) func whoWaitsForALockIsNotWaitedFor(hasUsers: Bool) async throws {
+    let user = hasUsers ? "root:rootpw" : nil
+    try await withEtcd(.v3_5) { etcd in
+      if hasUsers { try await etcd.enableAuth(rootPassword: "rootpw") }
+      try await withGateway([etcd.url], ["--shutdown-timeout", "1h"]) { gateway in
+        let http = gateway.http
+        for path in ["lock/lock", "election/campaign"] {
+          expectStatus(200, try await http.post("/v3/\(path)", ["name": .string(path.base64)], user: user))
+        }
+        let calls = try await (etcd.callsStarted(of: "Lock"), etcd.callsStarted(of: "Campaign"))
+        async let lock = http.post("/v3/lock/lock", ["name": .string("lock/lock".base64)], user: user)
+        async let campaign = http.post(
+          "/v3/election/campaign", ["name": .string("election/campaign".base64)], user: user)
+        _ = try await eventually("both at etcd") {
+          try await (etcd.callsStarted(of: "Lock"), etcd.callsStarted(of: "Campaign")) == (calls.0 + 1, calls.1 + 1)
+            ? true : nil
+        }
+        gateway.process.signal(SIGTERM)
+        for answer in try await [lock, campaign] {
+          expectError(answer, 503, code: 14, message: "the gateway is stopping")
+          #expect(answer[header: "Retry-After"] == "1")
+        }
+        let exit = try await gateway.process.exit()
+        #expect(exit == .code(0))
+      }
+      try await withGateway([etcd.url]) { gateway in
+        _ = try await eventually("the holders alone") {
+          try await gateway.http.get("/keys", user: user).json["count"] == 2 ? true : nil
+        }
+      }
     }
   }
 

@@ -16,6 +16,9 @@ final class KeyWaitHandler: KeyHandler {
   let caller: Caller
   private var client: WatchClient?
   private var place: OpenStreams.Place?
+  /// How often etcd is asked how far it is, in milliseconds: who waits again and again in a range where nothing happens
+  /// would else ask for what has been compacted some day.
+  private static let question: UInt64 = 1000
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
@@ -34,7 +37,7 @@ final class KeyWaitHandler: KeyHandler {
 
   func receivedEnd() {
     do throws(RequestError) {
-      place = try shard.streams.admit(self, heartbeat: nil, timeout: limit)
+      place = try shard.streams.admit(self, heartbeat: Self.question, timeout: limit)
     } catch {
       return exchange.refuse(error)
     }
@@ -110,6 +113,6 @@ extension KeyWaitHandler: WatchClientDelegate {
 // It counts as a stream: its clients are as many as those of watches, and stay as long.
 extension KeyWaitHandler: OpenStream {
   func gatewayStops() { answerWithNothing() }
-  func beat() {}
+  func beat() { client?.moveOn() }
   func expire() { answerWithNothing() }
 }

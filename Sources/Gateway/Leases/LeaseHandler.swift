@@ -32,12 +32,16 @@ final class LeaseHandler: KeyCallHandler {
   private var name = ByteBuffer()
   /// The keys or leases as far as they have come, each in JSON.
   private var list = ByteBuffer()
+  /// What has come, and the answer that is made of it.
+  private var kept: KeptBytes
+  private var isTooMuch = false
 
   init(_ operation: Operation, _ request: LeaseRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.operation = operation
     self.request = request
     self.exchange = exchange
     self.shard = shard
+    kept = KeptBytes(shard.memory)
     timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)
   }
@@ -59,7 +63,7 @@ final class LeaseHandler: KeyCallHandler {
       } catch {
         return exchange.respond(.error(.badBody(error)))
       }
-      start(KeyCalls.leaseGrant, message)
+      start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxNumbers)
     case .list: start(KeyCalls.leaseLeases, message)
     case .get:
       message.append(field: 1, request.lease)
@@ -67,7 +71,7 @@ final class LeaseHandler: KeyCallHandler {
       start(KeyCalls.leaseTimeToLive, message)
     case .revoke:
       message.append(field: 1, request.lease)
-      start(KeyCalls.leaseRevoke, message)
+      start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxNumbers)
     }
   }
 
@@ -108,15 +112,27 @@ final class LeaseHandler: KeyCallHandler {
       list.append(list.isEmpty ? "{\"id\":\"" : ",{\"id\":\"")
       list.append(decimal: Int64(bitPattern: number))
       list.append("\"}")
+      count()
     // A key.
-    case .bytes(path: LeaseResponsePath.key, let bytes): name.append(bytes)
+    case .bytes(path: LeaseResponsePath.key, let bytes):
+      name.append(bytes)
+      count()
     case .end(path: LeaseResponsePath.key):
+      // Six characters stand for a byte at most.
+      guard name.count <= MemoryAccount.uncounted || kept.hasRoom(for: 6 * name.count) else { return isTooMuch = true }
       list.append(list.isEmpty ? "{" : ",{")
       KeyValueFields.append(name, "\"key\":", "\"key_base64\":", to: &list)
       list.append("}")
-      name.removeAll(keepingCapacity: true)
+      name.removeAll(keepingCapacity: name.count <= MemoryAccount.uncounted)
+      count()
     default: break
     }
+  }
+
+  /// Counts what has come: the list is there twice while the answer is made.
+  private func count() {
+    let sum = 2 * list.count + name.count
+    if sum > MemoryAccount.uncounted && !kept.set(to: sum) { isTooMuch = true }
   }
 
   private func respond() {
@@ -144,6 +160,9 @@ final class LeaseHandler: KeyCallHandler {
       json.append(decimal: revision)
     }
     json.append("}")
+    // From here on the exchange counts the answer.
+    list.removeAll()
+    kept.release()
     var response = HTTPResponse(status: 200, body: json)
     response.headers = HTTPResponse.headers(ofMoment: revision)
     response.isOwed = operation == .grant
@@ -156,15 +175,14 @@ extension LeaseHandler: CallDelegate {
     // Leases are messages in a list; where one is told of, the same field is its ID.
     let messages = operation == .list ? [AnswerPath.header, LeaseResponsePath.listed] : [AnswerPath.header]
     events = ProtobufPushParser(length: length, messages: messages)
-    // An ID has 12 bytes here and up to 29 in the answer, for the making of which it is there twice.
-    guard length > MemoryAccount.uncounted, !shard.memory.hasRoom(for: length * 6) else { return }
-    shard.bridge.cancel(call)
-    exchange.refuse(.shortage)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    while let event = events.next(&input) { take(event) }
+    while !isTooMuch, let event = events.next(&input) { take(event) }
+    guard isTooMuch else { return }
+    shard.bridge.cancel(call)
+    exchange.refuse(.shortage)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {

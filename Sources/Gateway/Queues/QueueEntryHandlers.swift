@@ -68,9 +68,8 @@ class QueueEntryHandler: QueueHandler {
 }
 
 extension QueueEntryHandler: OpenStream {
-  func gatewayStops() {
-    if let call { shard.bridge.giveUp(call, with: GRPCStatus(.unavailable, OpenStreams.stopping)) }
-  }
+  // The shard gives its call up by itself.
+  func gatewayStops() {}
   func beat() {}
   func expire() {}
 }

@@ -166,6 +166,12 @@ final class ReadBatch: CallDelegate {
     }
   }
 
+  /// No member has taken it in time.
+  func giveUp(_ status: GRPCStatus) {
+    channel.reset(call)
+    release { channel.end($0, with: status) }
+  }
+
   private func askAlone() {
     release {
       batcher.counts.repeatedReads += 1

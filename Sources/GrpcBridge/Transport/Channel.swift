@@ -13,7 +13,8 @@ package protocol ChannelOwner: AnyObject {
 package final class Channel {
   /// The limits of a channel, in milliseconds, and the security of its connections.
   package struct Configuration: Sendable {
-    /// How long a connection may take to become ready, and how long a call waits for one.
+    /// How long a connection may take to become ready, and how long a call waits for one, or for the member that has it
+    /// to take anything of it.
     package var dialTimeout: UInt64 = 2000
     /// How long nothing may come from a member that has streams, but owes no answer, before it is asked for a sign of
     /// life. etcd ends connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
@@ -115,6 +116,7 @@ package final class Channel {
       connection.leave()
       return false
     }
+    batch.call.patience = loop.now + configuration.dialTimeout
     enter(.sent, batch.call)
     return true
   }
@@ -162,6 +164,13 @@ package final class Channel {
       if owner?.channel(self, takesBack: call, after: status) == true { return }
     }
     end(call, with: status)
+  }
+
+  /// Gives up calls that have waited in a queue of etcd's for `wait` milliseconds since they were sent.
+  func giveUpWaiting(after wait: UInt64, with status: GRPCStatus) {
+    let latest = preciseTime - min(preciseTime, wait * 1_000_000)
+    for call in watched.calls + resting.calls
+    where call.method.queue != nil && call.phase == .sent && call.sentAt <= latest { giveUp(call, with: status) }
   }
 
   func reset(_ call: Call) {
@@ -244,7 +253,7 @@ package final class Channel {
   /// Moves `call` to another phase, and to the list it then belongs to.
   private func enter(_ phase: Call.Phase, _ call: Call) {
     call.phase = phase
-    let isWatched = phase == .waiting || call.deadline != .max
+    let isWatched = phase == .waiting || call.deadline != .max || call.isUntaken
     if call.slot >= 0 {
       guard isWatched != call.isWatched else { return }
       if call.isWatched { watched.remove(call) } else { resting.remove(call) }
@@ -264,6 +273,7 @@ package final class Channel {
       call.retry.isSent()
       try connection.submit(call)
       call.place?.isSent()
+      call.patience = loop.now + configuration.dialTimeout
       enter(.sent, call)
     } catch {
       // Stream numbers are used up or the peer has said goodbye: the next connection takes the call.
@@ -365,6 +375,10 @@ package final class Channel {
         if call.phase == .waiting && (now >= call.patience || waitsInVain(call)) {
           end(call, with: GRPCStatus(.unavailable, trouble))
         }
+      } else if call.isUntaken {
+        if now >= call.patience { giveUpUntaken(call) }
+      } else if call.deadline == .max {
+        enter(call.phase, call)
       }
     }
     if watched.isEmpty {
@@ -428,6 +442,25 @@ package final class Channel {
       let isUnexecuted = !call.stream.mayBeExecuted
       call.stream.connection?.reset(call)
       ended(call, at: subchannel, status, isUnexecuted: isUnexecuted)
+    }
+  }
+
+  /// A call's member takes nothing of it, as it has as many calls as it takes at a time, or reads nothing: another one
+  /// may have room.
+  private func giveUpUntaken(_ call: Call) {
+    guard let connection = call.stream.connection else { return }
+    // The loop itself may have stood still since the call was given to the connection.
+    connection.flush()
+    guard call.isUntaken, call.stream.connection === connection else { return }
+    let subchannel = connection.subchannel
+    let status = GRPCStatus(
+      .unavailable, "\(subchannel.endpoint.authority) takes no more calls for now: the call was not sent")
+    if subchannels.contains(where: { $0 !== subchannel && $0.hasRoom }) {
+      giveUp([call], at: subchannel, status)
+    } else if let batch = call.batch {
+      batch.giveUp(status)
+    } else {
+      giveUp(call, with: status)
     }
   }
 

@@ -28,6 +28,8 @@ final class Connection {
   private var resuming: [Int32] = []
   private var timer: LoopTimer?
   private var keepalive: ConnectionKeepalive!
+  /// What the peer sends for nothing.
+  private var emptyTraffic: EmptyTraffic
   /// Goes on with reading in another turn of the loop.
   private var comeBack: LoopTimer?
   /// Whether reads may travel together here.
@@ -38,6 +40,7 @@ final class Connection {
   init(loop: EventLoop, subchannel: Subchannel) {
     self.loop = loop
     self.subchannel = subchannel
+    emptyTraffic = EmptyTraffic(at: loop.now)
     session = HTTP2Session(
       connection: self, authority: endpoint.path == nil ? endpoint.authority : "localhost", isSecure: isSecure)
     keepalive = ConnectionKeepalive(connection: self, loop: loop, configuration: subchannel.channel.configuration)
@@ -131,6 +134,7 @@ final class Connection {
         rounds += 1
         let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
         if state == .greeting, let foreign = ForeignGreeting(bytes) { return fail(foreign.rawValue) }
+        emptyTraffic.received(count, at: loop.now)
         do {
           try session.receive(bytes)
         } catch {
@@ -139,6 +143,7 @@ final class Connection {
         // A callback may have ended the connection.
         guard state != .closed else { return }
         if !session.isSound && state != .draining { return dropForViolation() }
+        guard !emptyTraffic.isTooMuch else { return fail(Self.flood) }
         keepalive.understood()
         if isAll { return closeIfFinished() }
         // What else there is waits for its turn: a peer that sends without end holds up nobody else.
@@ -214,6 +219,7 @@ final class Connection {
   }
 
   private static let violation = "the peer broke the rules of HTTP/2"
+  private static let flood = "the peer sends more frames that carry nothing than there may be"
 
   /// Takes no new calls and closes after the last one that it has.
   func leave() {
@@ -259,6 +265,7 @@ final class Connection {
     try session.submit(call)
     call.endpoint = endpoint
     call.sentAt = preciseTime
+    emptyTraffic.called()
     hasOutput = true
     keepalive.asked()
   }
@@ -302,7 +309,14 @@ final class Connection {
     subchannel.connectionIsDraining(self)
   }
 
+  /// Bytes of a call's messages are being sent.
+  func carries(_ count: Int) { emptyTraffic.carried(count) }
+
+  /// A stream is being reset.
+  func cancels() { emptyTraffic.cancelled() }
+
   func received(_ bytes: UnsafeRawBufferPointer, for call: Call) {
+    emptyTraffic.carried(bytes.count)
     if !call.stream.isPaused {
       session.consume(bytes.count, ofStream: call.stream.id)
     } else {

@@ -74,6 +74,11 @@ package final class HTTP2Session {
   /// Whether the session has nothing left to say or to hear, as after a GOAWAY and the end of the last stream.
   var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
 
+  /// Whether the peer takes as many calls at a time as it has (SETTINGS_MAX_CONCURRENT_STREAMS): further ones wait here.
+  var isFull: Bool {
+    callCount >= Int(nghttp2_session_get_remote_settings(raw, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
+  }
+
   /// Whether calls may be submitted. nghttp2 answers a violation by the peer with a GOAWAY, ignores whatever follows,
   /// and returns no error: this is how it shows at once, where neither side has said goodbye before.
   var isSound: Bool { nghttp2_session_check_request_allowed(raw) == 1 || hasUsedUpStreams }
@@ -174,6 +179,7 @@ package final class HTTP2Session {
   /// Ends a call's stream from our side and forgets the call.
   func reset(_ call: Call, code: UInt32 = NGHTTP2_CANCEL.rawValue) {
     forget(call)
+    connection.cancels()
     nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), call.stream.id, code)
   }
 
@@ -240,6 +246,7 @@ private func readMessage(
   buffer!.update(
     from: frame.baseAddress!.advanced(by: call.stream.bytesTaken).assumingMemoryBound(to: UInt8.self), count: count)
   call.stream.bytesTaken += count
+  call.stream.connection?.carries(count)
   if call.stream.bytesTaken == frame.count { flags!.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue }
   return count
 }
@@ -254,6 +261,7 @@ private func readMessages(
   let count = requests.read(
     into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity), from: call.stream.bytesTaken)
   call.stream.bytesTaken += count
+  call.stream.connection?.carries(count)
   let isAtEnd = requests.count(from: call.stream.bytesTaken) == 0
   if call.hasReceivedMessage { requests.release(upTo: call.stream.bytesTaken) }
   if isAtEnd && requests.isFinished {

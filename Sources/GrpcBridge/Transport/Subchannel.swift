@@ -47,6 +47,8 @@ final class Subchannel {
   /// How much a call would rather go elsewhere; nil where it cannot go here.
   enum Rank: Int, Comparable {
     case none
+    /// It takes no more calls until it has ended some.
+    case full
     /// It owes answers and has said nothing for a while.
     case silent
     /// The call at hand has just failed here.
@@ -57,11 +59,15 @@ final class Subchannel {
     static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   }
 
+  /// Whether it takes another call now.
+  var hasRoom: Bool { rank(failedAt: nil).map { $0 != .full && $0 != .useless } ?? false }
+
   func rank(failedAt failed: ObjectIdentifier?) -> Rank? {
     guard let connection, connection.state == .ready else { return nil }
     if leaderProbe.isRefused { return .useless }
     if failed == ObjectIdentifier(self) { return .failed }
-    return connection.isSuspect ? .silent : Rank.none
+    if connection.isSuspect { return .silent }
+    return connection.session.isFull ? .full : Rank.none
   }
 
   /// Whether nobody listened at the endpoint in an attempt that has begun after `time`. Where the last one was earlier

@@ -37,11 +37,16 @@ final class WatchLine {
   private(set) var openedAt: UInt64 = 0
   /// When etcd's progress was last taken as a mark for quiet watchers.
   private var lastMark: UInt64 = 0
-  /// Whether etcd was asked for its progress and has not answered.
-  private var isProgressing = false
+  /// When etcd was asked for its progress; nil once it has answered.
+  private var askedForProgress: UInt64?
+  /// So long, in milliseconds, an answer is awaited before etcd is asked again: some versions give none while a watcher
+  /// is catching up.
+  private static let progressPatience: UInt64 = 3000
+  /// How far apart, in milliseconds, answers are that are marks, unless ``WatchStream/progressInterval`` is shorter:
+  /// events that some versions send behind what they say of their progress have come by then.
+  private static let markInterval: UInt64 = 5000
   private lazy var progressTimer = LoopTimer(loop: stream.loop) { [unowned self] in
-    // An answer that has not come is not awaited any longer: some versions give none while a watcher is catching up.
-    isProgressing = false
+    askedForProgress = nil
     requestProgress()
   }
 
@@ -82,8 +87,9 @@ final class WatchLine {
 
   /// Asks etcd for its progress, unless its answer is awaited already.
   func requestProgress() {
-    guard call != nil, !isProgressing else { return }
-    isProgressing = true
+    let now = stream.loop.now
+    guard call != nil, askedForProgress.map({ now - $0 >= Self.progressPatience }) ?? true else { return }
+    askedForProgress = now
     var request = Etcdserverpb_WatchRequest()
     request.progressRequest = Etcdserverpb_WatchProgressRequest()
     send(request)
@@ -131,10 +137,10 @@ final class WatchLine {
   }
 
   private func progressed(_ message: WatchMessage) {
-    isProgressing = false
+    askedForProgress = nil
     // Only answers that are far apart are marks; clients may ask at any time.
     let now = stream.loop.now
-    let isMark = now - lastMark >= stream.progressInterval / 2
+    let isMark = now - lastMark >= min(stream.progressInterval / 2, Self.markInterval)
     if isMark { lastMark = now }
     stream.line(self, progressed: message, isMark: isMark)
   }

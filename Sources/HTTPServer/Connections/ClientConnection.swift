@@ -172,6 +172,21 @@ final class ClientConnection: Attended {
     return count < 0 && errno == EAGAIN && lastAnswer != run
   }
 
+  /// Whether the client has sent something, none of which is a request, and nothing was ever sent to it: libmicrohttpd
+  /// closes a connection without a word where there is no blank in the request line. Of Unix sockets the system does
+  /// not say.
+  var isUnanswered: Bool {
+    guard isNew else { return false }
+    if let termination { return termination.hasReceived && !termination.hasSent && !hasUntaken }
+    return TCPCounts(descriptor).map { $0.received > UInt64(greetingSize) && $0.sent == 0 } ?? false
+  }
+
+  /// Whether something was sent that the other end has yet to take.
+  private var hasUntaken: Bool {
+    var waiting: Int32 = 0
+    return ioctl(descriptor, UInt(TIOCOUTQ), &waiting) != 0 || waiting > 0
+  }
+
   private func ready(_ events: SocketEvents) {
     if events.contains(.disconnect) { return hangUp() }
     // The first byte of a request, which libmicrohttpd reads in this turn.
@@ -268,7 +283,7 @@ extension ClientConnection {
 
   /// Whether anything has come from the client yet.
   private var hasReceived: Bool {
-    termination?.hasReceived ?? hasReceivedBytes(descriptor, beyond: greetingSize) ?? true
+    termination?.hasReceived ?? TCPCounts(descriptor).map { $0.received > UInt64(greetingSize) } ?? true
   }
 
   /// - Parameter headers: further header lines.

@@ -23,6 +23,8 @@ struct HeadCheck {
   private(set) var contentLength: UInt64?
   private(set) var isChunked = false
 
+  static let malformedLine = "the request line is not METHOD SP TARGET SP VERSION"
+
   /// Begins with the request line.
   ///
   /// - Parameters:
@@ -36,7 +38,7 @@ struct HeadCheck {
     } else if !Self.isTarget(target) {
       fault = "the request target has a blank, a control character or '#', which have to be percent-encoded"
     } else if isLax && (target.start != method.end + 1 || version.start != target.end + 1) {
-      fault = "the request line is not METHOD SP TARGET SP VERSION"
+      fault = Self.malformedLine
     }
     next = version.end + 2
   }

@@ -57,6 +57,8 @@ final class TLSTermination {
   private var isBroken = false
   /// Whether anything has come from the client.
   private(set) var hasReceived = false
+  /// Whether anything was ever sent to it.
+  private(set) var hasSent = false
   /// What is served through it. It takes itself out before it goes.
   unowned(unsafe) var client: ClientConnection?
   /// How many bytes have gone either way, and how many had when that was last looked at.
@@ -288,6 +290,7 @@ final class TLSTermination {
       case .bytes(let count):
         sent += count
         movedCount += count
+        hasSent = true
       case .wantsReadable:
         writeWants = .readable
         return sent

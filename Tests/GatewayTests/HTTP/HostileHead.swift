@@ -36,6 +36,11 @@ extension HostileHead {
 
   // How lines end and begin (RFC 9112, sections 2.2 and 5).
   private static let lines = [
+    HostileHead("a method and nothing else", "GET\r\nHost: x\r\n\r\n" + hidden),
+    HostileHead("tabs in the request line", "GET\t/livez\tHTTP/1.1\r\nHost: x\r\n\r\n" + hidden),
+    HostileHead("a request line that begins with a blank", " GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + hidden),
+    HostileHead("a line that is no request", "hello\r\n\r\n" + hidden),
+    HostileHead("what TLS begins with", "\u{16}\u{03}\u{01}\u{02}\0\u{01}\0\n\n"),
     HostileHead("a blank before the colon of a length", post + "Content-Length : \(count)\r\n\r\n" + hidden),
     HostileHead("a tab before the colon of a length", post + "Content-Length\t: \(count)\r\n\r\n" + hidden),
     HostileHead(

@@ -60,6 +60,28 @@ struct KeyWaitTests {
     }
   }
 
+  /// A client that waits again and again where nothing happens does not fall behind the compaction of the rest.
+  @Test(arguments: EtcdVersion.allCases)
+  func whoWaitsWhereNothingHappensStaysUpToDate(_ version: EtcdVersion) async throws {
+    let flags = ["--watch-progress-interval", "1s"]
+    try await withKeys(version, gateway: flags) { etcd, _, http in
+      let begin = try await http.put("quiet")
+      var end = begin
+      for _ in 0..<5 { end = try await http.put("loud") }
+      var since = begin
+      _ = try await eventually("an answer that is up to date") {
+        let answer = try await http.get("/keys/quiet?wait=5s&since=\(since)").json
+        #expect(answer["events"] == [])
+        since = Int(try #require(answer["revision"]?.number))
+        #expect(since <= end)
+        return since == end ? true : nil
+      }
+      try await etcd.call("/v3/kv/compaction", ["revision": .string("\(end)")])
+      expectStatus(200, try await http.get("/keys/quiet?wait=1s&since=\(since)"))
+      expectError(try await http.get("/keys/quiet?wait=1s&since=\(begin)"), 410)
+    }
+  }
+
   @Test func whoLeavesIsNotWaitedFor() async throws {
     try await withKeys(.v3_5) { etcd, gateway, _ in
       let leaving = try await HTTPConnection.connect(to: gateway.url)

@@ -45,6 +45,40 @@ struct AnswerMemoryTests {
     }
   }
 
+  /// What stands in etcd's place sends leases, or keys of one, without end.
+  @Test func leasesAreCountedWhileTheyCome() async throws {
+    let header = Etcdserverpb_ResponseHeader.with { $0.revision = 7 }
+    let leases = Etcdserverpb_LeaseLeasesResponse.with {
+      $0.header = header
+      $0.leases = (1...1_000_000).map { number in .with { $0.id = number } }
+    }
+    func keys(_ count: Int, _ size: Int) -> Etcdserverpb_LeaseTimeToLiveResponse {
+      .with {
+        $0.header = header
+        ($0.id, $0.ttl, $0.grantedTtl) = (7, 60, 60)
+        $0.keys = Array(repeating: .init(repeating: 1, count: size), count: count)
+      }
+    }
+    let answers = [keys(500_000, 20), keys(1, 64 << 20)].map { ScriptedPeer.Answer.message($0) }
+    let list = ScriptedPeer.Answer.message(leases)
+    let script: ScriptedPeer.Script = { call in
+      switch call.path {
+      case EtcdRPC.leaseLeases.path: list
+      case EtcdRPC.leaseTimeToLive.path: answers[min(call.attempt - 1, 1)]
+      default: .range
+      }
+    }
+    try await withScriptedEtcd(gateway: ["--max-memory", "8M", "--shards", "1"], script: script) { _, gateway in
+      let before = gateway.process.peakResidentBytes
+      for path in ["/leases", "/leases/7?keys=true", "/leases/7?keys=true"] {
+        expectError(try await gateway.http.get(path), 503, code: 8)
+      }
+      let grown = gateway.process.peakResidentBytes - before
+      #expect(grown < 40 * Self.megabyte, "\(grown)")
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", "{}"))
+    }
+  }
+
   /// What stands in etcd's place sends a value that is larger than all that may be kept.
   @Test func aMemberCannotFillTheMemory() async throws {
     let value = Mvccpb_KeyValue.with {

@@ -134,6 +134,33 @@ struct Http2Violation: Sendable {
           RawFrame.bytes(
             RawFrame.continuation, stream: stream, RawFrame.field("x", String(repeating: "y", count: 16_000))), 400)
     },
+    .init("a flood of DATA without content") { stream in
+      RawFrame.bytes(RawFrame.headers, flags: RawFrame.endHeaders, stream: stream, response)
+        + RawFrame.repeated(RawFrame.bytes(RawFrame.data, stream: stream), 130_000)
+    },
+    .init("a flood of DATA that is padding") { stream in
+      RawFrame.bytes(RawFrame.headers, flags: RawFrame.endHeaders, stream: stream, response)
+        + RawFrame.repeated(
+          RawFrame.bytes(RawFrame.data, flags: 8, stream: stream, [255] + [UInt8](repeating: 0, count: 255)), 5000)
+    },
+    .init("a flood of frames of a kind that there is not") { _ in
+      RawFrame.repeated(RawFrame.bytes(99, [UInt8](repeating: 0, count: 16_000)), 80)
+    },
+    .init("a flood of PRIORITY") { stream in
+      RawFrame.repeated(RawFrame.bytes(RawFrame.priority, stream: stream, RawFrame.number(0) + [1]), 90_000)
+    },
+    .init("a flood of WINDOW_UPDATE") { stream in
+      RawFrame.repeated(RawFrame.bytes(RawFrame.window, stream: stream, RawFrame.number(1)), 90_000)
+    },
+    .init("a flood of CONTINUATION without content") { stream in
+      RawFrame.bytes(RawFrame.headers, stream: stream, response)
+        + RawFrame.repeated(RawFrame.bytes(RawFrame.continuation, stream: stream), 130_000)
+    },
+    .init("a flood of answers that are none yet") { stream in
+      RawFrame.repeated(
+        RawFrame.bytes(
+          RawFrame.headers, flags: RawFrame.endHeaders, stream: stream, RawFrame.field(":status", "103")), 50_000)
+    },
     .init("HTTP/1") { _ in Array("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".utf8) },
     .init("noise") { _ in (0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 167 &+ 13) } },
   ]

@@ -138,7 +138,9 @@ struct UpstreamFlowTests {
     var settings = ScriptedPeer.Settings()
     settings.maxConcurrentStreams = 10
     let gate = ScriptedPeer.Gate()
-    try await withScriptedEtcd(settings, script: { _ in ScriptedPeer.Answer.put.after(gate) }) { peer, gateway in
+    let patience = ["--dial-timeout", "1h"]
+    try await withScriptedEtcd(settings, gateway: patience, script: { _ in ScriptedPeer.Answer.put.after(gate) }) {
+      peer, gateway in
       try await withThrowingTaskGroup { group in
         for _ in 0..<100 {
           group.addTask {
@@ -155,6 +157,64 @@ struct UpstreamFlowTests {
       }
       #expect(peer.record.streams.count == 2000)
       #expect(peer.record.connections.allSatisfy { $0.maxOpenStreams <= 10 })
+    }
+  }
+
+  /// A member that takes no call, or nothing of one, has not executed it, whatever it is.
+  @Test(arguments: [true, false]) func whatAMemberDoesNotTakeEndsAsNotSent(isFull: Bool) async throws {
+    var settings = ScriptedPeer.Settings()
+    if isFull { settings.maxConcurrentStreams = 0 } else { settings.initialWindowSize = 0 }
+    let flags = ["--dial-timeout", "300ms", "--request-timeout", "1h", "--max-request-timeout", "1h"]
+    try await withScriptedEtcd(settings, gateway: flags, script: { _ in .put }) { peer, gateway in
+      for path in ["/v3/kv/put", "/v3/kv/range", "/v3/lock/lock", "/v3/kv/txn", "/v3/maintenance/hash"] {
+        let response = try await gateway.http.post(path, path == "/v3/kv/txn" ? "{}" : "{\"key\":\"YQ==\"}")
+        expectError(
+          response, 503, code: 14,
+          message: "\(peer.endpoint.dropFirst(7)) takes no more calls for now: the call was not sent")
+        #expect(response[header: "Retry-After"] == "1", "\(path)")
+      }
+      #expect(peer.record.streams.allSatisfy { $0.messages.isEmpty })
+    }
+  }
+
+  /// One of two members takes no calls: all go to the other one, those that it was given, too.
+  @Test func whatAMemberDoesNotTakeGoesToAnother() async throws {
+    let peer = try ScriptedPeer { call in call.path == RPCPath.put ? .put : .range }
+    let gate = ScriptedPeer.Gate()
+    let filling = try ScriptedPeer { call in
+      call.path == RPCPath.put ? ScriptedPeer.Answer.put.after(gate) : call.path == RPCPath.range ? .range : .hang
+    }
+    let flags = ["--shards", "1", "--dial-timeout", "300ms", "--request-timeout", "1h", "--max-request-timeout", "1h"]
+    try await withGateway([filling.endpoint], flags) { gateway in
+      async let first = gateway.http.post("/v3/kv/put", key)
+      try await filling.wait(for: "a put") { !$0.streams(of: RPCPath.put).isEmpty }
+      filling.limitConcurrentStreams(to: 1)
+      // It is full, and alone.
+      _ = try await eventually("the limit") {
+        try await gateway.http.post("/v3/kv/put", key).status == 503 ? true : nil
+      }
+      gate.open()
+      expectStatus(200, try await first)
+      _ = try await eventually("room") {
+        try await gateway.http.post("/v3/kv/put", key).status == 200 ? true : nil
+      }
+    }
+    var settings = ScriptedPeer.Settings()
+    settings.maxConcurrentStreams = 0
+    let full = try ScriptedPeer(settings: settings) { _ in .put }
+    var closed = ScriptedPeer.Settings()
+    closed.initialWindowSize = 0
+    let deaf = try ScriptedPeer(settings: closed) { _ in .put }
+    for other in [full, deaf] {
+      try await withGateway([other.endpoint, peer.endpoint], flags) { gateway in
+        _ = try await eventually("both members") {
+          other.record.connections.count > 0 && peer.record.connections.count > 0 ? true : nil
+        }
+        for _ in 0..<10 {
+          for path in ["/v3/kv/put", "/v3/kv/range"] { expectStatus(200, try await gateway.http.post(path, key)) }
+        }
+      }
+      #expect(other.record.streams.allSatisfy { $0.messages.isEmpty })
     }
   }
 
