@@ -98,6 +98,8 @@ final class Shard: HTTPService {
     memory = MemoryAccount(memoryBudget, trimmer: trimmer)
     sockets = TakenOverConnections(
       loop: loop, stallLimit: settings.streams.stallTimeout, memory: memory, trimmer: trimmer)
+    bridge.watches.memory = memory
+    memory.onShortage = { [unowned sockets] in sockets.endStalled() }
     streams = OpenStreams(loop: loop, count: streamCount)
     journal = RequestJournal(templates: routes.templates, log: AccessLog(settings.accessLog))
     scraper = Scraper(telemetry, memory: memory, loop: loop)

@@ -76,6 +76,14 @@ final class UpstreamWatcher {
   /// So long, in milliseconds, a member has to live with a watcher for that to be harmless.
   private static let trial: UInt64 = 1000
   private var assembler: WatchAssembler
+  private var held: WatchBytes
+  /// How often in a row there was no room for what etcd sent for it, and when it is asked for again.
+  private(set) var shortages = 0
+  private(set) var notBefore: UInt64 = 0
+  /// So often it begins anew for that reason, this far apart in milliseconds: clients that do not read have gone by
+  /// then.
+  static let maxShortages = 5
+  static let shortageWait: UInt64 = 1000
   /// The revision of etcd when it created the watcher. Once something after that has come, all before it has.
   private var creationRevision: Int64 = 0
   private(set) var isCaughtUp = false
@@ -93,7 +101,8 @@ final class UpstreamWatcher {
   /// The reader that a response is being passed on to, and where the readers behind it stand.
   private var delivering: (slot: Int, position: Int64)?
 
-  init(_ spec: WatchSpec, startRevision: Int64, birth: UInt64) {
+  init(_ spec: WatchSpec, startRevision: Int64, birth: UInt64, memory: (any WatchMemory)? = nil) {
+    held = WatchBytes(memory)
     self.spec = spec
     self.startRevision = startRevision
     self.birth = birth
@@ -102,6 +111,17 @@ final class UpstreamWatcher {
 
   /// Whether etcd sends parts of a response without end.
   var holdsTooMuch: Bool { assembler.holdsTooMuch }
+
+  /// Counts what is held back; whether there is room for it.
+  func countHeld() -> Bool { held.set(to: assembler.heldCount) }
+
+  /// There was no room for what etcd sends for it.
+  func hasNoRoom(at now: UInt64) {
+    shortages += 1
+    notBefore = now + Self.shortageWait
+    assembler = WatchAssembler(passesFragments: spec.passesFragments)
+    _ = held.set(to: 0)
+  }
 
   /// Where the next upstream watcher has to begin; 0 for now.
   var nextRevision: Int64 { wasCreated ? position &+ 1 : startRevision }
@@ -175,6 +195,7 @@ final class UpstreamWatcher {
     denials = 0
     isSuspect = false
     assembler = WatchAssembler(passesFragments: spec.passesFragments)
+    _ = held.set(to: 0)
     creationRevision = message.revision
     isCaughtUp = nextRevision == 0 || nextRevision > message.revision
     progressMark = 0
@@ -211,6 +232,7 @@ final class UpstreamWatcher {
       return 0
     }
     guard let response = assembler.take(message) else { return 0 }
+    shortages = 0
     let old = position
     position = max(position, response.lastRevision)
     if position > creationRevision { isCaughtUp = true }

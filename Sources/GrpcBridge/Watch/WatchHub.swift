@@ -21,6 +21,8 @@ package final class WatchHub {
   /// How many bytes they may take.
   let maxWatchBytes: Int
   let logger: Logger
+  /// Where is counted what etcd is sending; nil where nobody counts.
+  package weak var memory: (any WatchMemory)?
   private var streams: [CallCredentials: WatchStream] = [:]
   /// What watches have come to.
   var counts = WatchCounts()

@@ -23,7 +23,13 @@ final class WatchLine {
   let loner: UpstreamWatcher?
   private var carrier: any WatchCarrier { stream.carrier }
   private var call: Call?
+  /// What has come of a message.
   private var incoming: [UInt8] = []
+  private var kept: WatchBytes
+  /// A message of so many bytes is not counted.
+  private static let uncounted = 32 << 10
+  /// How much a message takes until it is passed on: itself, its events, and up to twice as much for their JSON.
+  private static let copies = 4
   /// Watchers by etcd's watch ID.
   private(set) var live: [Int64: UpstreamWatcher] = [:]
   /// Watchers whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
@@ -53,6 +59,7 @@ final class WatchLine {
   init(_ stream: WatchStream, for loner: UpstreamWatcher? = nil) {
     self.stream = stream
     self.loner = loner
+    kept = WatchBytes(stream.memory)
   }
 
   /// Whether etcd may be given another creation.
@@ -103,6 +110,8 @@ final class WatchLine {
   func drop() {
     if let call { carrier.cancel(call) }
     call = nil
+    incoming = []
+    _ = kept.set(to: 0)
     progressTimer.stop()
   }
 
@@ -119,6 +128,8 @@ final class WatchLine {
       stream.line(self, received: message, for: watcher)
       if call != nil && watcher.holdsTooMuch {
         misunderstood("more than \(WatchAssembler.maxHeld) bytes of events are of one revision")
+      } else if call != nil && !watcher.countHeld() {
+        stream.line(self, hasNoRoomFor: watcher)
       }
     }
   }
@@ -155,18 +166,31 @@ final class WatchLine {
 extension WatchLine: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     incoming = []
-    incoming.reserveCapacity(min(length, 4 << 20))
+    incoming.reserveCapacity(min(length, Self.uncounted))
   }
 
-  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { incoming += bytes }
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    let count = incoming.count + bytes.count
+    guard count <= Self.uncounted || kept.set(to: Self.copies * count) else { return giveWay() }
+    incoming += bytes
+  }
 
   func callReceivedMessage(_ call: Call) {
     guard call === self.call else { return }
+    var bytes: [UInt8] = []
+    swap(&bytes, &incoming)
     do {
-      take(try WatchMessage(incoming))
+      take(try WatchMessage(bytes))
     } catch {
       misunderstood("a watch response is malformed")
     }
+    _ = kept.set(to: 0)
+  }
+
+  /// There is no room for a message. Whom it is for stands before its events.
+  private func giveWay() {
+    let id = WatchMessage.watchID(ofBeginning: incoming)
+    stream.line(self, hasNoRoomFor: id.flatMap { live[$0] })
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {

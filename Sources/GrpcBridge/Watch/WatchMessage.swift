@@ -48,6 +48,18 @@ struct WatchMessage {
 
   private init() { bytes = [] }
 
+  /// The watch that a message is for of which a part has come; nil where that does not say.
+  static func watchID(ofBeginning bytes: [UInt8]) -> Int64? {
+    bytes.withUnsafeBytes { bytes in
+      var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
+      while let field = try? fields.next() {
+        if field.number == 2 { return Int64(bitPattern: field.value) }
+      }
+      // That of the first watch is left out.
+      return nil
+    }
+  }
+
   private mutating func parse(_ bytes: UnsafeRawBufferPointer) throws(WireError) {
     var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
     while let field = try fields.next() {

@@ -147,6 +147,9 @@ struct WatchAssembler {
   /// Whether more is held back than etcd can have to say of one revision.
   var holdsTooMuch: Bool { held.count > Self.maxHeld }
 
+  /// How many bytes are held back.
+  var heldCount: Int { held.count }
+
   /// Whether anything is held back.
   var isHolding: Bool { !heldMarks.isEmpty }
 

@@ -18,6 +18,7 @@ final class WatchStream {
   private unowned let hub: WatchHub
   var carrier: any WatchCarrier { hub.carrier }
   var progressInterval: UInt64 { hub.progressInterval }
+  var memory: (any WatchMemory)? { hub.memory }
   /// The line that watchers share.
   private lazy var line = WatchLine(self)
   /// The lines of watchers that have one for themselves.
@@ -76,7 +77,7 @@ final class WatchStream {
       // Not asked for yet: etcd's answer will be as true for this watch.
       return watcher.add(watch)
     }
-    let watcher = UpstreamWatcher(watch.spec, startRevision: start, birth: loop.now)
+    let watcher = UpstreamWatcher(watch.spec, startRevision: start, birth: loop.now, memory: memory)
     watcher.add(watch)
     group.watchers.append(watcher)
     request(watcher)
@@ -146,13 +147,19 @@ final class WatchStream {
   private var allWatchers: [UpstreamWatcher] { groups.values.flatMap(\.watchers) }
 
   private func requestAll() {
-    for watcher in allWatchers { request(watcher) }
+    let watchers = allWatchers
+    for watcher in watchers { request(watcher) }
+    let now = loop.now
+    guard let next = watchers.lazy.map(\.notBefore).filter({ $0 > now }).min() else { return }
+    if !retryTimer.isActive { retryTimer.start(after: next - now) }
   }
 
   /// Has etcd create a watcher that waits for that, unless etcd is answering for one like it: those who want the same
   /// gather behind the next.
   private func request(_ watcher: UpstreamWatcher) {
-    guard case .waiting = watcher.state, !reopenTimer.isActive, let group = groups[watcher.spec] else { return }
+    guard case .waiting = watcher.state, !reopenTimer.isActive, watcher.notBefore <= loop.now,
+      let group = groups[watcher.spec]
+    else { return }
     guard !group.watchers.contains(where: { $0.isAwaited && $0.nextRevision == watcher.nextRevision }) else { return }
     if let old = watcher.line, old.loner != nil { release(old) }
     if watcher.isSuspect || watcher.spec.isLarge {
@@ -380,10 +387,35 @@ final class WatchStream {
     line(old, endedWith: status)
   }
 
+  /// There is no room for what etcd sends: the line ends, so that nothing is kept of that, and the watch goes on from
+  /// where it was once there may be room. Nobody else's watch waits for that.
+  func line(_ old: WatchLine, hasNoRoomFor watcher: UpstreamWatcher?) {
+    defer { memory?.makeRoom() }
+    guard let watcher else {
+      old.drop()
+      return line(old, isMisunderstood: "a message does not begin with its watch")
+    }
+    forget(old)
+    hub.logger.debug("there is no room for what is watched (--max-memory)")
+    watcher.isSuspect = true
+    watcher.hasNoRoom(at: loop.now)
+    if watcher.shortages >= UpstreamWatcher.maxShortages { fail(everybodyOf: watcher, Self.shortage) }
+    guard !groups.isEmpty else { return closeIfUnused() }
+    if old.loner == nil { reopenTimer.start(after: backoff.wait()) }
+    retryTimer.start(after: UpstreamWatcher.shortageWait)
+  }
+
+  private static let shortage = GRPCStatus(
+    .unavailable, "etcd sends more of what is watched at once than there is room for (--max-memory)")
+
   /// Ends everybody who reads a watcher that etcd may have died of.
   private func abandon(_ watcher: UpstreamWatcher, _ status: GRPCStatus) {
     var status = status
     status.message += "; the watch may be what ends etcd, and is not created again"
+    fail(everybodyOf: watcher, status)
+  }
+
+  private func fail(everybodyOf watcher: UpstreamWatcher, _ status: GRPCStatus) {
     for watch in watcher.readers {
       // The end of one client may have taken others of its watches along.
       if let watch, watch.watcher === watcher { watch.client.ended(with: status) }

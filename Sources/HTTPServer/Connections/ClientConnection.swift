@@ -172,11 +172,12 @@ final class ClientConnection: Attended {
     return count < 0 && errno == EAGAIN && lastAnswer != run
   }
 
-  /// Whether the client has sent something, none of which is a request, and nothing was ever sent to it: libmicrohttpd
-  /// closes a connection without a word where there is no blank in the request line. Of Unix sockets the system does
-  /// not say.
+  /// Whether the client has sent something, none of which is a request, waits, and nothing was ever sent to it:
+  /// libmicrohttpd closes a connection without a word where there is no blank in the request line. Of Unix sockets the
+  /// system does not say.
   var isUnanswered: Bool {
-    guard isNew else { return false }
+    var byte: UInt8 = 0
+    guard isNew, recv(descriptor, &byte, 1, SocketConstants.peek | SocketConstants.dontWait) != 0 else { return false }
     if let termination { return termination.hasReceived && !termination.hasSent && !hasUntaken }
     return TCPCounts(descriptor).map { $0.received > UInt64(greetingSize) && $0.sent == 0 } ?? false
   }

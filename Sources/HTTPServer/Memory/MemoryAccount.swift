@@ -27,6 +27,9 @@ package final class MemoryAccount {
 
   deinit { budget.giveBack(granted) }
 
+  /// Has those clients go who do not read what is kept for them; called where there is no room.
+  package var onShortage: () -> Void = {}
+
   /// Whether more is kept than there may be.
   var isOverdrawn: Bool { !budget.hasRoom(for: 0) }
 
@@ -36,7 +39,7 @@ package final class MemoryAccount {
   }
 
   /// Counts `count` more bytes; false, and nothing counted, where there is no room for them.
-  fileprivate func take(_ count: Int) -> Bool {
+  package func take(_ count: Int) -> Bool {
     let missing = used + count - granted
     if missing > 0 {
       let more = budget.take(atLeast: missing, upTo: missing + Self.grant)
@@ -58,7 +61,7 @@ package final class MemoryAccount {
     trimmer.bytes.rise(to: used)
   }
 
-  fileprivate func giveBack(_ count: Int) {
+  package func giveBack(_ count: Int) {
     used -= count
     let spare = granted - used
     if spare > 2 * Self.grant || isOverdrawn {

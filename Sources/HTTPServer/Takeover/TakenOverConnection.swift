@@ -410,6 +410,15 @@ package final class TakenOverConnection: Attended {
     return hasLimit || !isIdle
   }
 
+  /// Tells its owner that there is no room for what waits, where the client has taken nothing of it for a while: one
+  /// that keeps up takes something at every moment.
+  func endIfStalled() {
+    guard isOpen, backlog > MemoryAccount.uncounted else { return }
+    if confirm() { lastProgress = sockets.loop.now }
+    guard sockets.loop.now - lastProgress >= Self.grace else { return }
+    delegate?.socketHasStalled(self, MemoryAccount.shortage)
+  }
+
   private func linger() {
     phase = .lingering(LingeringClose(now: sockets.loop.now))
     shutdown(descriptor, SocketConstants.shutWrites)

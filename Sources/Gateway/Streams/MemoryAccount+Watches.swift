@@ -1,0 +1,6 @@
+import GrpcBridge
+import HTTPServer
+
+extension MemoryAccount: WatchMemory {
+  package func makeRoom() { onShortage() }
+}
