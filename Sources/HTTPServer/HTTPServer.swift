@@ -401,15 +401,13 @@ package final class HTTPServer {
   }
 
   /// The answer to what does not even begin as a request.
-  private static var noRequest: BareAnswer {
-    BareAnswer(400, .invalidArgument, HeadCheck.malformedLine)
-  }
+  private var noRequest: BareAnswer { BareAnswer(service.response(to: RequestError(400, HeadCheck.malformedLine))) }
 
   fileprivate func connectionEnded(_ client: ClientConnection) {
     heads.remove(client)
     if client.takeover == nil && !client.hasParted && !isStopping {
       if client.isUnanswered {
-        client.takeover = Takeover(.parting(sockets, with: Self.noRequest), of: client)
+        client.takeover = Takeover(.parting(sockets, with: noRequest), of: client)
       } else if client.mayBeSending(afterRun: runCount) {
         // What libmicrohttpd has answered by itself, most likely: the client is to be able to read it.
         let socket = TakenOverConnection(sockets, delegate: nil)

@@ -124,6 +124,9 @@ extension ConfigurationFile {
     let line: Int
   }
 
+  /// No setting is deeper than a list; one level more has an error that names the setting.
+  private static let maxDepth = 3
+
   /// What libyaml finds in a text, but for where streams and documents begin and end.
   private static func events(_ bytes: [UInt8]) throws(Fault) -> [Event] {
     // On the heap, as libyaml keeps pointers into it.
@@ -140,6 +143,7 @@ extension ConfigurationFile {
 
   private static func events(_ parser: UnsafeMutablePointer<yaml_parser_t>) throws(Fault) -> [Event] {
     var events: [Event] = []
+    var depth = 0
     while true {
       var event = yaml_event_t()
       guard yaml_parser_parse(parser, &event) == 1 else {
@@ -157,9 +161,14 @@ extension ConfigurationFile {
           let text = String(validating: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
         else { throw Fault(line, "this is not UTF-8") }
         events.append(Event(kind: .scalar(text, isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE), line: line))
-      case YAML_SEQUENCE_START_EVENT: events.append(Event(kind: .sequence, line: line))
-      case YAML_MAPPING_START_EVENT: events.append(Event(kind: .mapping, line: line))
-      case YAML_SEQUENCE_END_EVENT, YAML_MAPPING_END_EVENT: events.append(Event(kind: .end, line: line))
+      case YAML_SEQUENCE_START_EVENT, YAML_MAPPING_START_EVENT:
+        depth += 1
+        // Lists in lists take libyaml the longer the deeper they are.
+        guard depth <= maxDepth else { throw Fault(line, "expected a value or a list of values") }
+        events.append(Event(kind: event.type == YAML_SEQUENCE_START_EVENT ? .sequence : .mapping, line: line))
+      case YAML_SEQUENCE_END_EVENT, YAML_MAPPING_END_EVENT:
+        depth -= 1
+        events.append(Event(kind: .end, line: line))
       case YAML_ALIAS_EVENT: throw Fault(line, "anchors and tags mean nothing here")
       default: break
       }
@@ -167,10 +176,17 @@ extension ConfigurationFile {
   }
 }
 
+/// How large a file may be that a flag names, in bytes.
+private let maxFile = 1 << 20
+
 /// What is in a file that a flag names.
 ///
 /// - Throws: `ValidationError` with one line that names the flag, the file and why it cannot be read.
 func contents(of path: String, for flag: String) throws(ValidationError) -> Data {
+  var info = stat()
+  guard stat(path, &info) != 0 || info.st_size <= maxFile else {
+    throw ValidationError("--\(flag): \(path) has \(info.st_size) bytes, and nothing here takes more than \(maxFile)")
+  }
   do {
     return try Data(contentsOf: URL(filePath: path))
   } catch {

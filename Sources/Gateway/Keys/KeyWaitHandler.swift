@@ -61,34 +61,64 @@ final class KeyWaitHandler: KeyHandler {
     place = nil
   }
 
-  private func answer(_ revision: Int64, _ events: borrowing ByteBuffer = ByteBuffer()) {
+  private func answerWithNothing() {
+    // Where etcd says how far it is, the next request need not begin as early.
+    let revision = max(start.revision ?? 0, client?.position ?? 0)
     leave()
-    var body = ByteBuffer()
-    body.append("{\"revision\":")
-    body.append(decimal: revision)
-    body.append(",\"events\":[")
-    events.withUnsafeBytes { body.append($0) }
-    body.append("]}")
-    var response = HTTPResponse(status: 200, body: body)
+    var response = HTTPResponse(status: 200, body: Self.begin(revision))
+    response.body.append("]}")
     response.headers = HTTPResponse.headers(ofMoment: revision)
     exchange.respond(response)
   }
 
-  private func answerWithNothing() {
-    // Where etcd says how far it is, the next request need not begin as early.
-    answer(max(start.revision ?? 0, client?.position ?? 0))
+  private static func begin(_ revision: Int64) -> ByteBuffer {
+    var body = ByteBuffer()
+    body.append("{\"revision\":")
+    body.append(decimal: revision)
+    body.append(",\"events\":[")
+    return body
   }
 
+  /// Why there is no answer.
+  private enum Fault: Error {
+    case misunderstood
+    case shortage
+  }
+
+  /// Answers with what everybody gets who has waited for the same.
   private func answer(_ response: WatchResponse) {
-    var events = ByteBuffer()
+    do throws(Fault) {
+      let body = try response.rendering(variant: 0) { () throws(Fault) in
+        guard let body = SharedBody(try Self.body(of: response), in: shard.memory) else { throw .shortage }
+        return body
+      }
+      leave()
+      exchange.respond(
+        200, contentType: MediaType.json.name, shared: body,
+        headers: HTTPResponse.headers(ofMoment: response.lastRevision))
+    } catch {
+      switch error {
+      case .misunderstood: fail(GRPCStatus(.internal, "a watch response of etcd is not understood"))
+      case .shortage:
+        leave()
+        exchange.refuse(.shortage)
+      }
+    }
+  }
+
+  private static func body(of response: WatchResponse) throws(Fault) -> ByteBuffer {
+    var body = begin(response.lastRevision)
     var writer = KeyEventWriter()
+    var isFirst = true
     var isBroken = false
     response.forEachEvent { event in
-      if !events.isEmpty { events.append(",") }
-      do { try writer.append(event, to: &events) } catch { isBroken = true }
+      if !isFirst { body.append(",") }
+      isFirst = false
+      do { try writer.append(event, to: &body) } catch { isBroken = true }
     }
-    guard !isBroken else { return fail(GRPCStatus(.internal, "a watch response of etcd is not understood")) }
-    answer(response.lastRevision, events)
+    guard !isBroken else { throw .misunderstood }
+    body.append("]}\n")
+    return body
   }
 
   private func fail(_ status: GRPCStatus) {

@@ -28,8 +28,8 @@ final class WatchLine {
   private var kept: WatchBytes
   /// A message of so many bytes is not counted.
   private static let uncounted = 32 << 10
-  /// How much a message takes until it is passed on: itself, its events, and up to twice as much for their JSON.
-  private static let copies = 4
+  /// How many times its size a message takes until it is passed on: itself, its events, and their JSON while that grows.
+  private static let copies = 5
   /// Watchers by etcd's watch ID.
   private(set) var live: [Int64: UpstreamWatcher] = [:]
   /// Watchers whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.

@@ -438,11 +438,13 @@ package final class Exchange {
   }
 
   /// Answers with bytes that other answers have, too. The request must be complete.
-  package func respond(_ status: UInt32, contentType: StaticString, shared body: SharedBody) {
+  package func respond(
+    _ status: UInt32, contentType: StaticString, shared body: SharedBody, headers: HTTPResponse.Headers = []
+  ) {
     handler = nil
     willSend(body.bytes.count)
     answer(
-      status, contentType, [],
+      status, contentType, headers,
       MHD_create_response_from_buffer_with_free_callback_cls(
         body.bytes.count, UnsafeMutableRawPointer(mutating: body.bytes.baseAddress),
         { Unmanaged<SharedBody>.fromOpaque($0!).release() }, Unmanaged.passRetained(body).toOpaque()))

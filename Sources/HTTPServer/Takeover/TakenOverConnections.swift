@@ -69,7 +69,7 @@ package final class TakenOverConnections {
   }
 
   /// Ends those whose clients have taken nothing for a while of more than any connection may have waiting.
-  func endStalled() { for socket in open { socket.endIfStalled() } }
+  package func endStalled() { for socket in open { socket.endIfStalled() } }
 
   /// Sends what is queued, as far as it can be sent at once, and ends all connections.
   package func close() {

@@ -41,7 +41,15 @@ import Testing
       ("a: 1\n---\na: 2", "second document"), ("a: \"1", "this is no YAML"), ("\ta: 1", ":1: this is no YAML"),
       ("[a]: 1", ":1: expected the name of a setting"),
     ] as [(String, String)])
-  func whatIsWrongIsToldWithItsLine(_ text: String, _ fault: String) async throws {
+  func whatIsWrongIsToldWithItsLine(_ text: String, _ fault: String) async throws { try await expect(fault, in: text) }
+
+  /// libyaml takes minutes for lists within lists.
+  @Test func whatIsTooDeepOrTooLargeIsRefused() async throws {
+    try await expect(":1: expected a value or a list of values", in: String(repeating: "[", count: 100_000))
+    try await expect("nothing here takes more than 1048576", in: "a: " + String(repeating: "x", count: 1 << 20))
+  }
+
+  private func expect(_ fault: String, in text: String) async throws {
     try await withFile(text) { path in
       let error = #expect(throws: (any Error).self) { try ConfigurationFile(path, flags: ["a", "b", "max-streams"]) }
       #expect("\(error.map { "\($0)" } ?? "")".contains(fault), "\(String(describing: error))")

@@ -82,6 +82,28 @@ struct KeyWaitTests {
     }
   }
 
+  /// The answer is made once for all who have waited for the same, and kept once.
+  @Test func manyWhoWaitForTheSameShareTheirAnswer() async throws {
+    try await withKeys(.v3_5, gateway: ["--shards", "1", "--max-memory", "32M"]) { _, gateway, http in
+      for number in 0..<4 { try await http.put("big/\(number)", String(repeating: "v", count: 1_000_000)) }
+      let before = gateway.process.peakResidentBytes
+      var clients: [HTTPConnection] = []
+      for _ in 0..<50 {
+        let client = try await HTTPConnection.connect(to: gateway.url)
+        try await client.sendRequest("GET", "/keys?prefix=big/&wait=10m&since=1")
+        clients.append(client)
+      }
+      for client in clients {
+        let answer = try await client.receive()
+        expectStatus(200, answer)
+        #expect(try answer.json["events"]?.array?.isEmpty == false && answer.text.hasSuffix("]}\n"))
+        #expect(answer[header: "X-Etcd-Revision"] == (try answer.json["revision"]?.number).map { "\(Int($0))" })
+      }
+      let grown = gateway.process.peakResidentBytes - before
+      #expect(grown < 100 << 20, "\(grown)")
+    }
+  }
+
   @Test func whoLeavesIsNotWaitedFor() async throws {
     try await withKeys(.v3_5) { etcd, gateway, _ in
       let leaving = try await HTTPConnection.connect(to: gateway.url)

@@ -165,6 +165,7 @@ struct UpstreamRepeatTests {
       }
       // Each call asks anew, whatever the backoff: the first one after the return is served.
       peer.listen(true)
+      _ = try await eventually("the port") { try? await HTTPConnection.connect(to: peer.endpoint) }
       for user in ["ann:secret", nil] {
         expectStatus(200, try await gateway.http.post("/v3/kv/put", key, user: user))
       }
