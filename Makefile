@@ -35,6 +35,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	scripts/check-upgrade "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
 	scripts/check-costs "$$TESTED_GATEWAY"
+	scripts/soak "$$TESTED_GATEWAY" 60
 	scripts/fuzz 20
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
@@ -91,6 +92,12 @@ patroni-test: ## have Patroni and PostgreSQL keep their state in etcd through th
 	$(release)
 	scripts/try-patroni
 
+soak: ## have clients of all kinds come and go for SECONDS (default 3600), while members and settings change
+	@scripts/install-system-packages test
+	@scripts/install-etcd
+	$(release)
+	scripts/soak .build/release/etcd-rest $(or $(SECONDS),3600)
+
 fuzz: ## run the fuzzers, SECONDS each (default 300)
 	@scripts/install-system-packages build
 	scripts/fuzz $(or $(SECONDS),300)
@@ -124,4 +131,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build unit test deploy-test deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run build unit test deploy-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean

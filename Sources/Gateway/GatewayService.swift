@@ -144,7 +144,10 @@ final class GatewayService: Service {
       let asked = loops.map { $0.remote.execute } + [authenticator.execute]
       loops[0].remote.execute { [shards] in shards[0].value.feedWatchdog(of: manager, every: interval, asking: asked) }
     }
-    loops[0].remote.execute { [shards] in shards[0].value.lookForPlaintext() }
+    loops[0].remote.execute { [shards] in
+      shards[0].value.lookForPlaintext()
+      shards[0].value.keepHistory()
+    }
     if let interval = renewal.syncInterval {
       loops[0].remote.execute { [shards] in
         shards[0].value.followMembers(every: interval) { [weak self] in self?.update($0) }

@@ -57,6 +57,9 @@ final class Shard: HTTPService {
   let journal: RequestJournal
   /// Gathers metrics of all shards.
   let scraper: Scraper
+  private let telemetry: Telemetry
+  /// What there was in the last minutes.
+  var history: StatusHistory { telemetry.history }
   /// The streams that are open.
   let streams: OpenStreams
   private let hostGate: HostGate
@@ -65,6 +68,7 @@ final class Shard: HTTPService {
   private var sync: EndpointSync?
   private var plaintextWarning: PlaintextWarning?
   private var watchdog: Watchdog?
+  private var sampler: StatusSampler?
   private var isClosed = false
   /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's
   /// answers waiting.
@@ -102,6 +106,7 @@ final class Shard: HTTPService {
     memory.onShortage = { [unowned sockets] in sockets.endStalled() }
     streams = OpenStreams(loop: loop, count: streamCount)
     journal = RequestJournal(templates: routes.templates, log: AccessLog(settings.accessLog))
+    self.telemetry = telemetry
     scraper = Scraper(telemetry, memory: memory, loop: loop)
     hostGate = HostGate(hosts: settings.hosts, loop: loop, bridge: bridge)
     server = try HTTPServer(
@@ -260,6 +265,12 @@ final class Shard: HTTPService {
     watchdog = Watchdog(of: manager, loop: loop, every: interval, asking: asked)
   }
 
+  /// Looks at what all shards have counted from time to time, for the status page.
+  func keepHistory() {
+    guard !isClosed else { return }
+    sampler = StatusSampler(telemetry, history: history, loop: loop)
+  }
+
   // MARK: - The end
 
   /// Whether every answer is the last of its connection.
@@ -303,6 +314,8 @@ final class Shard: HTTPService {
     plaintextWarning = nil
     watchdog?.stop()
     watchdog = nil
+    sampler?.stop()
+    sampler = nil
     versions.close()
     scraper.close()
     // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.

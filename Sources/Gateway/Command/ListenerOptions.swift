@@ -13,7 +13,7 @@ struct ListenerOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Where to serve /metrics, /livez, /readyz and /health, and nothing else, without TLS, as HOST:PORT, unix:///PATH or fd://NAME; "
+      "Where to serve /metrics, /status, /livez, /readyz and /health, and nothing else, without TLS, as HOST:PORT, unix:///PATH or fd://NAME; "
         + "/metrics is nowhere else then. (default: none; /metrics is where --listen says)", valueName: "address,..."))
   var adminListen: ListenAddresses?
 

@@ -39,6 +39,21 @@ struct MetricSamples: Sendable {
     }
   }
 
+  /// The sum of a metric's rows.
+  func sum(of metric: Metric) -> Double { (numbers[metric] ?? [:]).values.reduce(0, +) }
+
+  /// The sum of a metric's rows that have a label, as `NAME="VALUE"`, for which `isWanted` is true.
+  func sum(of metric: Metric, where isWanted: (Substring) -> Bool) -> Double {
+    (numbers[metric] ?? [:]).reduce(0) { sum, row in
+      row.key.split(separator: ",").contains(where: isWanted) ? sum + row.value : sum
+    }
+  }
+
+  /// Calls `body` with each histogram of a metric.
+  func forEachHistogram(of metric: Metric, _ body: (Durations) -> Void) {
+    for durations in (histograms[metric] ?? [:]).values { body(durations) }
+  }
+
   /// The text that Prometheus reads (Prometheus documentation, "Exposition formats", text format 0.0.4): of each metric
   /// what it is, then its series in the order of their labels.
   func text() -> String {

@@ -45,8 +45,8 @@ extension RouteTable.Route {
   /// nowhere else then.
   func isServed(to exchange: Exchange, _ settings: GatewaySettings) -> Bool {
     switch self {
-    case .metrics: exchange.isAdmin || !settings.hasAdminListener
-    case .probe(.livez), .probe(.readyz), .probe(.health): true
+    case .metrics, .probe(.status): exchange.isAdmin || !settings.hasAdminListener
+    case .probe(.livez), .probe(.readyz), .probe(.health), .probe(.landing): true
     default: !exchange.isAdmin
     }
   }

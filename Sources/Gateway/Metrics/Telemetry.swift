@@ -21,6 +21,8 @@ final class Telemetry: MetricSource {
   private let authenticator: Authenticator
   private let tls: RenewableTLSContext?
   private let memoryLimit: Int
+  /// What there was in the last minutes.
+  let history = StatusHistory()
 
   init(authenticator: Authenticator, tls: RenewableTLSContext?, memoryLimit: Int) {
     self.authenticator = authenticator

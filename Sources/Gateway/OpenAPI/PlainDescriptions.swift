@@ -31,6 +31,15 @@ struct PlainDescriptions {
         ],
         ok: json("health", "etcd is healthy.", .schema("Health")), errors: [],
         others: ["503": json("health", "etcd is not.", .schema("Health"), status: 503)])
+    case .status:
+      make(
+        "gatewayStatus", "Tells how the gateway and etcd's members are, and were in the last minutes",
+        """
+        It is what the page at `/` shows, for programs. Members are told as far as etcd tells them without credentials; the \
+        history is of the last ten minutes, the oldest first. Where the gateway was started with `--admin-listen`, it is \
+        served there alone, and this is 404.
+        """,
+        ok: json("gatewayStatus", "How they are.", .schema("Status")), errors: ["404"])
     case .livez:
       make(
         "livez", "Tells whether the gateway is alive",
@@ -127,6 +136,70 @@ struct PlainDescriptions {
           "etcdcluster": ["type": "string", "description": "That of the cluster, such as `3.5.0`."],
           "storage": ["type": "string", "description": "That of the database, since etcd 3.6."],
           "gateway": ["type": "string", "description": "That of the gateway."],
+        ],
+      ]
+    ),
+    (
+      "Status",
+      [
+        "type": "object", "description": "How the gateway and etcd are, and were in the last minutes.",
+        "required": ["gateway", "healthy", "reason", "etcd", "members", "clients", "interval", "history"],
+        "properties": [
+          "gateway": ["type": "string", "description": "The version of the gateway."],
+          "healthy": ["type": "boolean", "description": "Whether etcd serves and has no alarm."],
+          "reason": ["type": "string", "description": "What is wrong; empty where nothing is."],
+          "etcd": [
+            "type": "object", "description": "What a member tells of itself; empty texts where it does not.",
+            "required": ["version", "leader", "db_size"],
+            "properties": [
+              "version": ["type": "string", "description": "Its version."],
+              "leader": ["type": "string", "description": "The leader's name, or else its ID in hexadecimal digits."],
+              "db_size": ["type": "string", "format": "int64", "description": "The size of the database, in bytes."],
+            ],
+          ],
+          "members": [
+            "type": "array", "description": "The members; where etcd does not tell them, the endpoints.",
+            "items": [
+              "type": "object", "required": ["name", "id", "endpoints", "leader", "learner", "connection"],
+              "properties": [
+                "name": ["type": "string", "description": "Its name; empty where it is not told."],
+                "id": ["type": "string", "description": "Its ID in hexadecimal digits; empty where it is not told."],
+                "endpoints": ["type": "array", "items": ["type": "string"], "description": "Where it serves clients."],
+                "leader": ["type": "boolean", "description": "Whether it is the leader."],
+                "learner": ["type": "boolean", "description": "Whether it is a learner."],
+                "connection": [
+                  "type": "string",
+                  "description": "The state of the gateway's connection to it, `ready` for a good one.",
+                ],
+              ],
+            ],
+          ],
+          "clients": [
+            "type": "object", "description": "How many there are now; empty in the first moments.",
+            "properties": [
+              "connections": ["type": "integer", "description": "Connections, without those of streams."],
+              "streams": ["type": "integer", "description": "Streams and WebSockets."],
+              "watches": ["type": "integer", "description": "Watches."],
+              "users": ["type": "integer", "description": "Users whose tokens are kept."],
+            ],
+          ],
+          "interval": ["type": "integer", "description": "How far the spans of the history are apart, in seconds."],
+          "history": [
+            "type": "array", "description": "The last ten minutes, the oldest first.",
+            "items": [
+              "type": "object",
+              "required": ["requests_per_second", "errors_per_second", "logins_per_second", "streams", "watches"],
+              "properties": [
+                "requests_per_second": ["type": "number", "description": "Requests that were answered."],
+                "errors_per_second": ["type": "number", "description": "Those with a status from 500 on."],
+                "logins_per_second": ["type": "number", "description": "Logins that etcd has granted."],
+                "streams": ["type": "number", "description": "Streams and WebSockets that were open at its end."],
+                "watches": ["type": "number", "description": "Watches that there were at its end."],
+                "median_seconds": ["type": "number", "description": "How long half of the requests took at most."],
+                "p99_seconds": ["type": "number", "description": "How long 99 % of them took at most."],
+              ],
+            ],
+          ],
         ],
       ]
     ),

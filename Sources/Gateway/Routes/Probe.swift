@@ -21,11 +21,13 @@ enum Probe: String, CaseIterable {
   case livez = "/livez"
   /// Whether etcd serves linearizable reads through this gateway.
   case readyz = "/readyz"
+  /// How etcd's members and the gateway are, and were in the last minutes, as JSON.
+  case status = "/status"
   /// All of that on a page for people.
   case landing = "/"
 }
 
-/// Answers a probe by one or two calls without credentials.
+/// Answers a probe by up to three calls without credentials.
 final class ProbeHandler: RequestHandler, CallDelegate {
   /// How long etcd may take, in milliseconds.
   private static let timeout = GRPCTimeout(milliseconds: 5000)
@@ -42,6 +44,10 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   private var hasAskedMember = false
   /// Whether etcd has answered without credentials that it wants some.
   private var needsUser = false
+  /// What a member has told of itself; nil where it did not.
+  private var memberStatus: Etcdserverpb_StatusResponse?
+  /// Whether what metrics tell, too, is told to this client.
+  private var tellsAll = true
 
   init(_ probe: Probe, exchange: Exchange, shard: Shard) {
     self.probe = probe
@@ -56,7 +62,17 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     case .livez: exchange.respond(.text(200, "ok\n"))
     case .version: askVersion()
     case .readyz where shard.isDraining: exchange.respond(notReady("shutdown", OpenStreams.stopping))
-    case .health, .readyz, .landing: askRange()
+    case .health, .readyz: askRange()
+    case .status, .landing:
+      do throws(RequestError) {
+        if !exchange.isAdmin { try exchange.checkHost(shard.settings.hosts) }
+      } catch {
+        // A page of a foreign name is not to read who the members of etcd are.
+        if probe == .status { return exchange.respond(.error(error)) }
+        tellsAll = false
+      }
+      if !exchange.isAdmin && shard.settings.hasAdminListener { tellsAll = false }
+      askRange()
     }
   }
 
@@ -88,10 +104,15 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     start(EtcdRPC.range.method, request, credentials: .none)
   }
 
-  private func askStatus() {
-    var credentials = CallCredentials.none
-    if triesIdentity, let identity = shard.identity { credentials = .user(identity) }
-    start(EtcdRPC.status.method, Etcdserverpb_StatusRequest(), credentials: credentials)
+  private func askStatus() { start(EtcdRPC.status.method, Etcdserverpb_StatusRequest(), credentials: credentials) }
+
+  private func askMembers() {
+    start(EtcdRPC.memberList.method, Etcdserverpb_MemberListRequest(), credentials: credentials)
+  }
+
+  /// Those of the gateway's own, where etcd wants any.
+  private var credentials: CallCredentials {
+    if triesIdentity, let identity = shard.identity { .user(identity) } else { .none }
   }
 
   private func start(_ method: CallMethod, _ request: some Message, credentials: CallCredentials) {
@@ -117,9 +138,14 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     switch probe {
     case .livez: break
     case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady("linearizable_read", status.message))
-    case .health, .landing:
+    case .health, .status, .landing:
       if call.method === EtcdRPC.status.method {
-        exchange.respond(health(failing: status.isOK ? alarm() : nil))
+        if status.isOK { memberStatus = try? Etcdserverpb_StatusResponse(serializedBytes: response) }
+        if probe == .health || !tellsAll { return exchange.respond(health(failing: alarm)) }
+        askMembers()
+      } else if call.method === EtcdRPC.memberList.method {
+        let members = status.isOK ? try? Etcdserverpb_MemberListResponse(serializedBytes: response) : nil
+        exchange.respond(health(failing: alarm, members: members))
       } else if status.isOK || isDenied {
         needsUser = isDenied
         askStatus()
@@ -142,11 +168,26 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     .text(503, "[-]\(check) failed: \(reason)\nreadyz check failed\n")
   }
 
-  private func health(failing reason: String?) -> HTTPResponse {
-    if probe == .landing {
+  /// The shard's connections for calls, but for those that only finish what they have.
+  private var callLinks: [ChannelSample.Link] {
+    shard.bridge.sample.channels.first { $0.kind == "calls" }?.sample.links.filter { $0.state != "draining" } ?? []
+  }
+
+  private func health(
+    failing reason: String?, members: Etcdserverpb_MemberListResponse? = nil
+  ) -> HTTPResponse {
+    if probe != .health {
+      let report = StatusReport(
+        complaint: reason, status: memberStatus, members: members,
+        links: tellsAll ? callLinks : [], moments: tellsAll ? shard.history.moments : [])
+      if probe == .status {
+        var response = HTTPResponse(status: 200, body: report.json())
+        response.headers = [("Cache-Control", "no-store")]
+        return response
+      }
       return LandingPage(
-        address: exchange.address, complaint: reason, etcdVersion: etcdVersion, needsUser: needsUser,
-        hasDocs: shard.settings.docs != nil
+        address: exchange.address, report: report, tellsAll: tellsAll, needsUser: needsUser,
+        hasDocs: shard.settings.docs != nil, isAdmin: exchange.isAdmin
       ).response()
     }
     var body = ByteBuffer()
@@ -158,8 +199,8 @@ final class ProbeHandler: RequestHandler, CallDelegate {
 
   /// The alarm that `Status` tells of, unless the request excludes it. Where `Status` is denied nothing is known of
   /// alarms.
-  private func alarm() -> String? {
-    guard let status = try? Etcdserverpb_StatusResponse(serializedBytes: response) else { return nil }
+  private var alarm: String? {
+    guard let status = memberStatus else { return nil }
     let excluded = exchange.query("exclude")
     let raised = ["NOSPACE", "CORRUPT"].first { (name: String) in
       name != excluded && status.errors.contains { $0.split(separator: " ").contains("alarm:\(name)") }

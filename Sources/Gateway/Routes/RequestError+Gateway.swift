@@ -31,7 +31,7 @@ extension RequestError {
   static func nothing(at path: HeadBytes, isAdmin: Bool = false) -> RequestError {
     let way =
       if isAdmin {
-        "/metrics, /livez, /readyz and /health are what there is at this address (--admin-listen)"
+        "/, /status, /metrics, /livez, /readyz and /health are what there is at this address (--admin-listen)"
       } else if path.starts(with: "/v2/".utf8) {
         "etcd's API v2 is not served; what was /v2/keys/KEY is /keys/KEY (docs/from-etcd-v2.md)"
       } else if path.starts(with: "/v3".utf8) {

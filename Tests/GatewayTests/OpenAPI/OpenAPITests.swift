@@ -50,7 +50,7 @@ struct OpenAPITests {
       "/keys", "/keys/{key}", "/changes", "/txn", "/leases", "/leases/{id}", "/leases/{id}/keepalive", "/locks/{name}",
       "/locks/{name}/keepalive", "/elections/{name}", "/elections/{name}/keepalive", "/elections/{name}/changes",
       "/snapshot",
-      "/version", "/health", "/livez", "/readyz", "/openapi.json", "/openapi.yaml",
+      "/version", "/health", "/status", "/livez", "/readyz", "/openapi.json", "/openapi.yaml",
       "/openapi-3.0.json", "/metrics",
     ]
     #expect(Set(paths.keys) == Set(rpcs + others))

@@ -1,0 +1,98 @@
+import EventLoop
+import GrpcBridge
+import Synchronization
+
+/// What the process had counted at moments of the last minutes, for the status page. For all threads.
+final class StatusHistory: Sendable {
+  /// How often it is looked at, in milliseconds.
+  static let interval: UInt64 = 10_000
+  /// How many moments are kept: ten minutes, and the moment that they begin with.
+  private static let length = 61
+
+  /// What there was at one moment; what only grows is counted from the start of the process.
+  struct Moment: Sendable {
+    /// In nanoseconds of a clock that only goes forward.
+    let time: UInt64
+    var durations = Durations(Array(repeating: 0, count: Durations.width)[...])
+    /// Answers with a status from 500 on.
+    var errors = 0.0
+    /// Logins that etcd has granted, and those that it or the gateway has refused.
+    var logins = 0.0
+    var refusedLogins = 0.0
+    var connections = 0.0
+    var streams = 0.0
+    var watches = 0.0
+    var tokens = 0.0
+  }
+
+  private let kept = Mutex<[Moment]>([])
+
+  /// From the oldest to the newest.
+  var moments: [Moment] { kept.withLock { $0 } }
+
+  func append(_ moment: Moment) {
+    kept.withLock { moments in
+      if moments.count >= Self.length { moments.removeFirst() }
+      moments.append(moment)
+    }
+  }
+}
+
+extension StatusHistory.Moment {
+  /// What metrics come to.
+  init(_ samples: MetricSamples, at time: UInt64) {
+    self.init(time: time)
+    samples.forEachHistogram(of: .requestDuration) { durations.add($0) }
+    errors = samples.sum(of: .requests) { $0.hasPrefix("status=\"5") }
+    logins = samples.sum(of: .logins) { $0 == "result=\"granted\"" }
+    refusedLogins = samples.sum(of: .logins) { $0 == "result=\"refused\"" || $0 == "result=\"throttled\"" }
+    connections = samples.sum(of: .connections)
+    streams = samples.sum(of: .streams)
+    watches = samples.sum(of: .watches)
+    tokens = samples.sum(of: .tokens)
+  }
+}
+
+/// Looks every ten seconds at what all shards have counted. Belongs to one loop.
+///
+/// Nothing is counted for it: it asks for what the metrics have anyway.
+final class StatusSampler {
+  private let source: any MetricSource
+  private let history: StatusHistory
+  private let loop: EventLoop
+  private var answers: [MetricSamples?] = []
+  /// Tells a gathering from earlier ones, whose answers may be late.
+  private var round = 0
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in ask() }
+
+  init(_ source: any MetricSource, history: StatusHistory, loop: EventLoop) {
+    self.source = source
+    self.history = history
+    self.loop = loop
+    timer.start(after: 0, every: StatusHistory.interval)
+  }
+
+  func stop() { timer.stop() }
+
+  private func ask() {
+    // What has not answered for so long stands still: it is told as it was the last time.
+    if !answers.isEmpty { finish() }
+    round += 1
+    let home = LoopBound(self, loop: loop)
+    let count = source.ask { [round, remote = loop.remote] index, samples in
+      remote.execute { home.value.take(samples, from: index, in: round) }
+    }
+    answers = Array(repeating: nil, count: count)
+  }
+
+  private func take(_ samples: MetricSamples, from index: Int, in round: Int) {
+    guard round == self.round, index < answers.count else { return }
+    answers[index] = samples
+    if answers.allSatisfy({ $0 != nil }) { finish() }
+  }
+
+  private func finish() {
+    history.append(StatusHistory.Moment(source.put(answers), at: preciseTime))
+    answers = []
+  }
+}
