@@ -1,6 +1,6 @@
 import ByteBuffers
-internal import CMicrohttpd
 import GrpcBridge
+import HTTPServer
 import ProtobufWire
 import Transcoding
 
@@ -21,7 +21,7 @@ extension ByteBuffer {
     append("{\"error\":{\"grpc_code\":\(status.code.rawValue),\"http_code\":\(http),\"message\":".utf8)
     appendJSONString(status.message)
     append(",\"http_status\":")
-    appendJSONString(String(cString: MHD_get_reason_phrase_for(http)))
+    appendJSONString(reasonPhrase(http))
     append(",\"code\":\(status.code.rawValue)}}".utf8)
   }
 }

@@ -563,7 +563,7 @@ package final class Exchange {
 }
 
 /// What a status means, in words (RFC 9110, section 15).
-func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
+package func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
 
 extension StaticString {
   func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }
