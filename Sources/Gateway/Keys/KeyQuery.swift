@@ -53,8 +53,12 @@ struct KeyQuery {
     case .bytes: return .bytes(bytes)
     case .token: return .text(text)
     case .flag:
-      guard text == "true" || text == "false" else { throw wrong("true or false") }
-      return .flag(text == "true")
+      switch text {
+      // PHP writes numbers, and so do clients that are generated for it.
+      case "true", "1": return .flag(true)
+      case "false", "0": return .flag(false)
+      default: throw wrong("true or false")
+      }
     case .integer(let range):
       let digits = range.lowerBound < 0 && bytes.first == UInt8(ascii: "-") ? bytes.dropFirst() : bytes[...]
       guard digits.allSatisfy(\.isDigit), let number = Int64(text), range.contains(number) else {

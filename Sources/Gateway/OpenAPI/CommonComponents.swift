@@ -27,10 +27,11 @@ enum CommonComponents {
 
   // MARK: - Schemas
 
+  /// None is called `Error`: that is a type of JavaScript, Swift and others.
   static let schemas: [(name: String, schema: DocumentValue)] =
     [
       (
-        "Error",
+        "ErrorAnswer",
         [
           "type": "object", "description": "What went wrong.", "required": ["error", "message", "code"],
           "properties": [
@@ -76,7 +77,8 @@ enum CommonComponents {
     ],
     "WWW-Authenticate": [
       "description": "Asks for a user and password (RFC 7617).", "required": true,
-      "schema": ["type": "string", "const": "Basic realm=\"etcd\""],
+      "schema": ["type": "string"],
+      "example": "Basic realm=\"etcd\"",
     ],
     "Retry-After": [
       "description": "In how many seconds another try makes sense.",
@@ -89,40 +91,17 @@ enum CommonComponents {
 
   // MARK: - Parameters
 
+  /// Headers that any request may have are described in the introduction: as parameters they would be arguments of every
+  /// method of a generated client.
   static let parameters: DocumentValue = [
-    "Request-Timeout": [
-      "name": "Request-Timeout", "in": "header",
-      "description": """
-      How long the call may take, in seconds, up to the gateway's limit (`--max-request-timeout`, 10 minutes). What \
-      takes longer is answered 504.
-      """,
-      "schema": ["type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1_000_000_000], "example": 30,
-    ],
-    "Grpc-Timeout": [
-      "name": "Grpc-Timeout", "in": "header",
-      "description":
-        "The same as gRPC writes it: up to 8 digits and one of H, M, S, m, u, n. It goes before `Request-Timeout`.",
-      "schema": ["type": "string", "pattern": "^[0-9]{1,8}[HMSmun]$"], "example": "30S",
-    ],
-    "Prefer": [
-      "name": "Prefer", "in": "header",
-      "description": """
-      With `handling=strict` (RFC 7240) fields that the schema does not know, unknown names of enums and anything \
-      behind the body's JSON are errors. Otherwise they are ignored, as by etcd itself.
-      """,
-      "schema": ["type": "string"], "example": "handling=strict",
-    ],
     "heartbeat": [
       "name": "heartbeat", "in": "query",
       "description": """
       How often to send an empty line where there is nothing else to send: a time such as `15s` or `1m`, from 1s to 1h.
       """,
       "schema": ["type": "string", "pattern": "^([1-9][0-9]{0,2}s|[1-9][0-9]?m|1h)$"], "example": "15s",
-    ],
+    ]
   ]
-
-  /// References to those that say how long a call may take.
-  static let timeLimits: [DocumentValue] = ["Request-Timeout", "Grpc-Timeout"].map { .component("parameters", $0) }
 
   // MARK: - Errors
 
@@ -179,7 +158,7 @@ enum CommonComponents {
       case "429", "503": response["headers"] = ["Retry-After": .component("headers", "Retry-After")]
       default: break
       }
-      response["content"] = ["application/json": ["schema": .schema("Error")]]
+      response["content"] = ["application/json": ["schema": .schema("ErrorAnswer")]]
       responses[error.name] = response.withRequestID
     }
     return responses

@@ -49,7 +49,7 @@ struct DocumentExamples {
     var errors = errors
     for error in CommonComponents.errors {
       guard errors[error.status] != nil, let status = Int(error.status) else { continue }
-      let media = media(.schema("Error"), .response(status), of: operation)
+      let media = media(.schema("ErrorAnswer"), .response(status), of: operation)
       guard media["examples"] != nil, var response = CommonComponents.responses[error.name] else { continue }
       response["content"] = ["application/json": media]
       errors[error.status] = response

@@ -48,7 +48,7 @@ extension DocumentValue {
       case "exclusiveMaximum":
         schema["maximum"] = member.value
         schema["exclusiveMaximum"] = true
-      case "contentEncoding": if self["format"] == nil { schema["format"] = "byte" }
+      case "contentEncoding": break  // `format` says it, too
       case "examples": schema["example"] = member.value.elements.first
       case "dependentRequired": break
       case "properties": schema["properties"] = member.value.mapMembers(\.olderSchema)

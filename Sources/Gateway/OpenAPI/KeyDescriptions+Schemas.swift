@@ -154,14 +154,12 @@ extension KeyDescriptions {
 
   private static let key: DocumentValue = [
     "key": ["type": "string", "description": "The key, where it is UTF-8."],
-    "key_base64": ["type": "string", "contentEncoding": "base64", "description": "The key, where it is not."],
+    "key_base64": PlainSchemas.base64("The key, where it is not."),
   ]
 
   private static let value: DocumentValue = [
     "value": ["type": "string", "description": "The value, where it is UTF-8 and was asked for."],
-    "value_base64": [
-      "type": "string", "contentEncoding": "base64", "description": "The value, where it is not UTF-8.",
-    ],
+    "value_base64": PlainSchemas.base64("The value, where it is not UTF-8."),
   ]
 
   private static let history: DocumentValue = [

@@ -66,8 +66,13 @@ struct KeyDescriptions {
     let operations = own + [ofParameter].compactMap(\.self)
     let first = operations[0]
     let id = own.isEmpty ? "\(first.rawValue)OfQuery" : first.rawValue
-    let others = operations.dropFirst().map {
-      "**\($0.summary)** (\($0 == ofParameter ? "with `key`" : Self.condition($0))): \($0.text)"
+    let others = operations.dropFirst().map { other in
+      let condition = other == ofParameter ? "with `key`" : Self.condition(other)
+      // Of a key in the query, a value as it is cannot be had.
+      let text =
+        other == .getKey
+        ? "Answers with the key as JSON, the members of `Key`, whatever the request accepts." : other.text
+      return "**\(other.summary)** (\(condition)): \(text)"
     }
     var operation = self.operation(operations, id: id, takesKey: ofParameter != nil, requiresKey: own.isEmpty)
     operation["description"] = .string(([first.text] + others).joined(separator: "\n\n"))
@@ -159,7 +164,7 @@ struct KeyDescriptions {
         "schema": ["type": "string"], "example": name == "If-Match" ? "\"42\"" : "*",
       ]
     }
-    return query + conditions + CommonComponents.timeLimits
+    return query + conditions
   }
 
   private func keyParameter(isRequired: Bool, of id: String) -> DocumentValue {
@@ -211,7 +216,7 @@ struct KeyDescriptions {
       }
       if isError {
         response["content"] = [
-          "application/json": examples.media(.schema("Error"), .response(Int(status)), of: id)
+          "application/json": examples.media(.schema("ErrorAnswer"), .response(Int(status)), of: id)
         ]
       } else if status == 200 {
         response["content"] = content(operations, of: id)
@@ -238,7 +243,7 @@ struct KeyDescriptions {
     var content: DocumentValue = [:]
     // JSON first, for the sake of generated clients: many know only what comes first.
     for type in [MediaType.json, .bytes, .lines, .events]
-    where operations.contains(where: { $0.mediaTypes.contains(type) }) {
+    where operations.contains(where: { $0.mediaTypes.contains(type) }) && (type != .bytes || operations[0] == .getKey) {
       content["\(type.name)"] = examples.media(
         Self.schema(of: operations[0], type), .response(200), of: id, type: "\(type.name)")
     }

@@ -28,7 +28,7 @@ struct LeaseDescriptions {
       "name": .string(QueryParameter.keys.rawValue), "in": "query",
       "description": .string(QueryParameter.keys.text), "schema": ["type": "boolean"],
     ]
-    value["parameters"] = .array((operation == .getLease ? [keys] : []) + CommonComponents.timeLimits)
+    if operation == .getLease { value["parameters"] = [keys] }
     if operation == .grantLease {
       value["requestBody"] = [
         "description": "What lease to grant.", "required": true,
@@ -73,7 +73,7 @@ struct LeaseDescriptions {
         "type": "object", "description": "The name of a key.",
         "properties": [
           "key": ["type": "string", "description": "The key, where it is UTF-8."],
-          "key_base64": ["type": "string", "contentEncoding": "base64", "description": "The key, where it is not."],
+          "key_base64": PlainSchemas.base64("The key, where it is not."),
         ],
       ]
     ),

@@ -32,9 +32,11 @@ struct OpenAPIDocument {
   private let examples = DocumentExamples()
   private var components: SchemaComponents
   private let routes: RouteTable
+  private let isServed: Bool
 
-  static func make(_ routes: RouteTable, _ format: OpenAPIFormat) -> ByteBuffer {
-    var maker = OpenAPIDocument(routes)
+  /// - Parameter isServed: whether a gateway serves it, to whose address other addresses in it are relative.
+  static func make(_ routes: RouteTable, _ format: OpenAPIFormat, isServed: Bool) -> ByteBuffer {
+    var maker = OpenAPIDocument(routes, isServed: isServed)
     let document = maker.document()
     var output = ByteBuffer(capacity: 1 << 19)
     switch format {
@@ -46,8 +48,9 @@ struct OpenAPIDocument {
     return output
   }
 
-  private init(_ routes: RouteTable) {
+  private init(_ routes: RouteTable, isServed: Bool) {
     self.routes = routes
+    self.isServed = isServed
     comments = SchemaComments(schema.descriptors)
     components = SchemaComponents(schema.descriptors, comments: comments)
   }
@@ -61,9 +64,7 @@ struct OpenAPIDocument {
         "description": .string(Self.introduction),
         "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
       ],
-      "servers": [
-        ["url": ".", "description": "The gateway that this document comes from, under whatever path a proxy has it."]
-      ],
+      "servers": [isServed ? Self.servingGateway : Self.anyGateway],
       "security": CommonComponents.security,
       "tags": tags(),
       "paths": paths,
@@ -74,6 +75,18 @@ struct OpenAPIDocument {
       ],
     ]
   }
+
+  private static let servingGateway: DocumentValue = [
+    "url": ".", "description": "The gateway that this document comes from, under whatever path a proxy has it.",
+  ]
+
+  /// Nothing says where a file comes from: tools that read it need an address.
+  private static let anyGateway: DocumentValue = [
+    "url": "http://{address}", "description": "A gateway.",
+    "variables": [
+      "address": ["default": "127.0.0.1:8379", "description": "The host and port that it listens at (`--listen`)."]
+    ],
+  ]
 
   private static let introduction = """
     etcd's v3 API over HTTP/1.1 and JSON.
@@ -89,6 +102,15 @@ struct OpenAPIDocument {
     Users of etcd log in with HTTP's Basic authentication, or send a token. Every error is JSON with a `message` and a \
     gRPC `code`, whatever its status. Every answer has an `X-Request-Id`, which the gateway's logs have, too: that of the \
     request, if it has one.
+
+    Any request may have these headers:
+
+    - `Request-Timeout`: how long the call may take, in seconds, up to the gateway's limit (`--max-request-timeout`, 10 \
+    minutes). What takes longer is answered 504.
+    - `Grpc-Timeout`: the same as gRPC writes it, up to 8 digits and one of H, M, S, m, u, n. It goes before \
+    `Request-Timeout`.
+    - `Prefer: handling=strict` (RFC 7240), below `/v3`: fields that the schema does not know, unknown names of enums and \
+    anything behind the body's JSON are errors. Otherwise they are ignored, as by etcd itself.
     """
 
   private func tags() -> DocumentValue {
@@ -161,9 +183,14 @@ struct OpenAPIDocument {
     }
     return .object(
       paths.members.map { path in
-        // Beside the operations, a path may have parameters.
-        let members = path.value.members.map { DocumentValue.Member(name: $0.name, value: $0.value.withRequestIDs) }
-        return .init(name: path.name, value: .object(members))
+        // Parameters of the path stand in its operations, before theirs: in the order of a client's arguments.
+        let ofPath = path.value["parameters"]?.elements ?? []
+        let operations = path.value.members.filter { $0.name != "parameters" }.map { member in
+          var operation = member.value.withRequestIDs
+          if !ofPath.isEmpty { operation["parameters"] = .array(ofPath + (operation["parameters"]?.elements ?? [])) }
+          return DocumentValue.Member(name: member.name, value: operation)
+        }
+        return .init(name: path.name, value: .object(operations))
       })
   }
 

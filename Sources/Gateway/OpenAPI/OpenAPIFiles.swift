@@ -57,7 +57,7 @@ final class OpenAPIFiles: Sendable {
   }
 
   private func make(_ format: OpenAPIFormat) -> File {
-    let document = OpenAPIDocument.make(routes, format)
+    let document = OpenAPIDocument.make(routes, format, isServed: true)
     var digest = SnapshotDigest()
     document.withUnsafeBytes { digest.update($0) }
     let revision = digest.finish().prefix(8).reduce(0) { $0 << 8 | UInt64($1) } >> 1

@@ -92,7 +92,6 @@ struct PlainDescriptions {
       ],
       errors: ["400", "401", "403", "415", "429", "431", "500", "501", "502", "503", "504"])
     operation["tags"] = ["Maintenance"]
-    operation["parameters"] = .array(CommonComponents.timeLimits)
     operation["security"] = nil
     return operation
   }

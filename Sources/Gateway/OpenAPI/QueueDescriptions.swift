@@ -45,7 +45,7 @@ struct QueueDescriptions {
       "description": "The ID of the lease that the \(operation.isOfLock ? "lock is held" : "leader leads") with.",
       "schema": ["type": "string", "pattern": .string("^(\(PlainSchemas.leaseID))$")],
     ]
-    value["parameters"] = .array((operation.takesLease ? [lease] : []) + CommonComponents.timeLimits)
+    if operation.takesLease { value["parameters"] = [lease] }
     if let body = operation.body {
       value["requestBody"] = [
         "description": .string(body.meaning), "required": true,
@@ -81,7 +81,7 @@ struct QueueDescriptions {
       a line, or Server-Sent Events where the request accepts `text/event-stream`. That nobody leads is not told. Goes on \
       until the client leaves.
       """,
-      "parameters": .array([heartbeat] + CommonComponents.timeLimits),
+      "parameters": [heartbeat],
       "responses": (["200": ok] as DocumentValue).adding(examples.adding(to: errors, of: id)),
     ]
   }

@@ -42,15 +42,14 @@ struct RPCDescription {
       "description": .string(([rest] + notes(rpc, method)).filter { !$0.isEmpty }.joined(separator: "\n\n")),
     ]
     if isOlderPath { operation["deprecated"] = true }
-    var parameters = ["Request-Timeout", "Grpc-Timeout", "Prefer"]
-    if !method.isUnary { parameters.append("heartbeat") }
-    operation["parameters"] = .array(parameters.map { .component("parameters", $0) })
+    if !method.isUnary { operation["parameters"] = [.component("parameters", "heartbeat")] }
 
     let request = components.reference(method.request)
     operation["requestBody"] = [
       "description": .string(method.traits.isClientStreaming ? Self.requests : comments[method.request]),
-      // No body stands for an empty message.
-      "required": .bool(method.traits.isClientStreaming || components.hasRequiredFields(method.request)),
+      // No body stands for an empty message. Where a message has fields, nobody means that: and what is optional comes
+      // last among the arguments of generated clients, or may be forgotten.
+      "required": .bool(method.traits.isClientStreaming || components.hasFields(method.request)),
       "content": ["application/json": examples.media(request, .request, of: id)],
     ]
     var success: DocumentValue = ["description": .string(comments[method.response])]

@@ -44,8 +44,8 @@ struct SchemaComponents {
     return .schema(component)
   }
 
-  /// Whether an empty message of that name is refused.
-  func hasRequiredFields(_ name: String) -> Bool { messages[name].map { !Self.requiredFields($0).isEmpty } ?? false }
+  /// Whether a message of that name can be anything but empty.
+  func hasFields(_ name: String) -> Bool { messages[name].map { !$0.field.isEmpty } ?? false }
 
   private static func requiredFields(_ message: Google_Protobuf_DescriptorProto) -> [String] {
     message.options.Etcdrest_requires.filter { $0.ifField.isEmpty }.map(\.field)
@@ -63,14 +63,8 @@ struct SchemaComponents {
       let list = fields.map { "`\($0)`" }.joined(separator: ", ")
       let rule = "At most one of \(list) may be there"
       schema["description"] = .string("\(comments[name])\n\n\(rule): \(comments["\(name).\(oneof.name)"])")
-      if fields.count == message.field.count {
-        schema["maxProperties"] = 1
-      } else {
-        let pairs = fields.indices.flatMap { first in
-          fields[(first + 1)...].map { DocumentValue.array([.string(fields[first]), .string($0)]) }
-        }
-        schema["not"] = ["anyOf": .array(pairs.map { ["required": $0] })]
-      }
+      // Of others, the schema would need `not`, of which generators of clients make no sense.
+      if fields.count == message.field.count { schema["maxProperties"] = 1 }
     }
     return schema
   }
@@ -91,7 +85,7 @@ struct SchemaComponents {
     switch field.type {
     case .bool: ["type": "boolean"]
     case .string: ["type": "string"]
-    case .bytes: Self.bytes
+    case .bytes: PlainSchemas.bytes
     case .int64, .sint64, .sfixed64: Self.int64
     case .uint64, .fixed64: Self.uint64
     case .int32, .sint32, .sfixed32: ["type": "integer", "format": "int32"]
@@ -126,12 +120,6 @@ struct SchemaComponents {
   private static func constant(_ name: String) -> String {
     name.reduce(into: "") { $0 += ($1.isUppercase && !$0.isEmpty ? "_" : "") + $1.uppercased() }
   }
-
-  /// Bytes in base64 (RFC 4648, section 4).
-  private static let bytes: DocumentValue = [
-    "type": "string", "contentEncoding": "base64",
-    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-  ]
 
   /// A string, because JavaScript's numbers have but 53 bits.
   private static let int64: DocumentValue = [

@@ -3,7 +3,7 @@ struct TxnDescription {
   let examples: DocumentExamples
 
   var item: DocumentValue {
-    let id = "txn"
+    let id = "commitTransaction"
     var operation: DocumentValue = [
       "operationId": .string(id), "tags": ["Transactions"], "summary": "Do several things as one",
       "description": """
@@ -13,7 +13,6 @@ struct TxnDescription {
       128 operations in a list by default, and no key put twice. The gateway takes 10,000 comparisons and operations in all \
       by default.
       """,
-      "parameters": .array(CommonComponents.timeLimits),
       "requestBody": [
         "description": "The transaction.", "required": true,
         "content": ["application/json": examples.media(.schema("Transaction"), .request, of: id)],

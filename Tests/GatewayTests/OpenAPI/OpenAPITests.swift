@@ -15,7 +15,10 @@ struct OpenAPITests {
       #expect(response.status == 200)
       #expect(response[header: "Content-Type"] == "application/\(format.prefix(4))")
       #expect(response[header: "Cache-Control"] == "no-cache")
-      #expect(response.text == command.output)
+      #expect(withoutServers(response.text) == withoutServers(command.output))
+      let (relative, absolute) = format == "yaml" ? (".", "http://{address}") : ("\".\"", "\"http://{address}\"")
+      #expect(servers(response.text).contains(relative) && !servers(response.text).contains("{address}"))
+      #expect(servers(command.output).contains(absolute))
       let tag = try #require(response[header: "ETag"])
       #expect(try await gateway.http.get(path)[header: "ETag"] == tag)
 
@@ -33,6 +36,18 @@ struct OpenAPITests {
       let post = try await gateway.http.post(path)
       #expect(post.status == 405 && post[header: "Allow"] == "GET, HEAD, OPTIONS", "\(post)")
     }
+  }
+
+  /// The member `servers` of a document in any form, as text.
+  private func servers(_ document: String) -> Substring {
+    guard let start = document.range(of: #"\n?"?servers"?:"#, options: .regularExpression)?.lowerBound,
+      let end = document[start...].range(of: "security")?.lowerBound
+    else { return "" }
+    return document[start..<end]
+  }
+
+  private func withoutServers(_ document: String) -> String {
+    document.replacingOccurrences(of: servers(document), with: "")
   }
 
   @Test func theCommandKnowsTheFormats() async throws {
@@ -54,18 +69,8 @@ struct OpenAPITests {
       "/openapi-3.0.json", "/metrics",
     ]
     #expect(Set(paths.keys) == Set(rpcs + others))
-    for (path, method) in [
-      ("/keys", "post"), ("/txn", "post"), ("/leases", "get"), ("/leases", "post"), ("/leases/{id}", "get"),
-      ("/leases/{id}", "delete"), ("/leases/{id}/keepalive", "post"), ("/locks/{name}", "post"),
-      ("/elections/{name}", "put"), ("/elections/{name}/changes", "get"), ("/snapshot", "get"), ("/v3/kv/txn", "post"),
-    ] {
-      let parameters = paths[path]?[method]?["parameters"]?.array?.compactMap { $0["$ref"]?.string } ?? []
-      for name in ["Request-Timeout", "Grpc-Timeout"] {
-        #expect(parameters.contains("#/components/parameters/\(name)"), "\(method) \(path)")
-      }
-    }
     let key = try #require(paths["/keys/{key}"]?.object)
-    #expect(Set(key.keys) == ["parameters", "get", "head", "put", "delete"])
+    #expect(Set(key.keys) == ["get", "head", "put", "delete"])
     #expect(Set(try #require(paths["/keys"]?.object).keys) == ["get", "post", "put", "delete"])
   }
 

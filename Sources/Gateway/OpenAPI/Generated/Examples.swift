@@ -3130,7 +3130,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "txn",
+        "operation": "commitTransaction",
         "name": "replace",
         "summary": "Change two keys if neither was changed",
         "request": {
@@ -3227,7 +3227,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "txn",
+        "operation": "commitTransaction",
         "name": "too-late",
         "summary": "Somebody else was faster",
         "request": {
@@ -3278,7 +3278,7 @@ let examplesJSON: StaticString = ##"""
         }
       },
       {
-        "operation": "txn",
+        "operation": "commitTransaction",
         "name": "wrong",
         "summary": "What is wrong is named",
         "request": {
