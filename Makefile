@@ -36,6 +36,8 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
 	scripts/check-costs "$$TESTED_GATEWAY"
 	scripts/soak "$$TESTED_GATEWAY" 60
+	scripts/check-clients "$$TESTED_GATEWAY" --quick
+	scripts/check-examples "$$TESTED_GATEWAY"
 	scripts/fuzz 20
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
@@ -59,6 +61,14 @@ deploy-test: ## try alerts and dashboard with a real Prometheus, an upgrade behi
 	scripts/check-deploy
 	scripts/check-upgrade
 	scripts/check-kubernetes
+
+clients-test: ## generate a client for each language, compile it, use it, and check docs/clients.md
+	@scripts/install-system-packages clients
+	@scripts/install-etcd
+	@scripts/install-python-tools
+	$(release)
+	scripts/check-clients .build/release/etcd-rest
+	scripts/check-clients .build/release/etcd-rest --older
 
 deb: ## build the Debian package, for the release of Debian that runs here, into .build-packages
 	@scripts/install-system-packages deb
@@ -131,4 +141,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build unit test deploy-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run build unit test deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean

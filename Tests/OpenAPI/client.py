@@ -1,4 +1,5 @@
-"""Generates a client from the description that a gateway serves, and puts, gets and watches with it.
+"""Makes a client with openapi-python-client from the description that a gateway serves, and does with it what
+Tests/Clients/python.py does with another, and more.
 
     client.py URL USER PASSWORD
 """
@@ -21,6 +22,10 @@ def encode(text):
     return base64.b64encode(text.encode()).decode()
 
 
+def done(step):
+    print("ok:", step, flush=True)
+
+
 def generate(directory):
     """Makes the package `etcd_rest_client` in a directory, and lets it be imported from there."""
     document = pathlib.Path(directory, "openapi.json")
@@ -31,7 +36,11 @@ def generate(directory):
     command = ["openapi-python-client", "generate", "--path", document, "--config", config, "--meta", "none",
                "--output-path", package]
     program = pathlib.Path(sys.executable).with_name(command[0])
-    subprocess.run([program, *command[1:]], check=True, capture_output=True)
+    said = subprocess.run([program, *command[1:]], check=True, capture_output=True, text=True)
+    # The lines of an import, and a YAML document, are not for this generator.
+    warnings = [line for line in said.stderr.splitlines() if line.startswith("WARNING")]
+    known = ["WARNING parsing POST /keys within keys.", "WARNING parsing GET /openapi.yaml within description."]
+    assert warnings == known, said.stderr
     sys.path.insert(0, directory)
 
 
@@ -41,6 +50,33 @@ def operation(tag, name):
 
 def models():
     return importlib.import_module("etcd_rest_client.models")
+
+
+def use_example(directory):
+    generate(directory)
+    # example
+    from etcd_rest_client import AuthenticatedClient, models
+    from etcd_rest_client.api.keys import list_keys, put_key
+
+    credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+    client = AuthenticatedClient(base_url=url, token=credentials, prefix="Basic")
+    written = put_key.sync(client=client, body=models.KeyPut(key="app/color", value="green"))
+    color = list_keys.sync(client=client, key="app/color")
+    print(color.value, color.mod_revision)
+    lost = put_key.sync_detailed(
+        client=client, body=models.KeyPut(key="app/color", value="grey", if_absent=True))
+    print(lost.status_code.value, lost.parsed.message)
+    # end
+    assert isinstance(written, models.KeyWritten), written
+    assert (color.value, color.mod_revision) == ("green", written.revision), color
+    assert isinstance(lost.parsed, models.ErrorAnswer) and (lost.status_code, lost.parsed.code) == (412, 9), lost
+    done("put text")
+    done("a put that loses: 412, typed")
+    stranger = AuthenticatedClient(base_url=url, token=encode(f"{user}:wrong"), prefix="Basic")
+    refused = list_keys.sync_detailed(client=stranger, key="app/color")
+    assert isinstance(refused.parsed, models.ErrorAnswer) and (refused.status_code, refused.parsed.code) == (401, 3)
+    done("wrong password: 401, typed")
+    return client
 
 
 def use_rpcs(client):
@@ -56,8 +92,9 @@ def use_rpcs(client):
     then = m.RequestOp(request_put=m.PutRequest(key=encode("foo"), value=encode("baz")))
     answer = operation("kv", "kv_txn").sync(client=client, body=m.TxnRequest(compare=[condition], success=[then]))
     assert answer.succeeded is True, answer
+    done("/v3 range")
     answer = operation("kv", "kv_put").sync(client=client, body=m.PutRequest())
-    assert isinstance(answer, m.Error) and answer.code == 3, answer
+    assert isinstance(answer, m.ErrorAnswer) and answer.code == 3, answer
     # The generated function would read all of a stream before it returns; its client reads line by line.
     request = m.WatchRequest(create_request=m.WatchCreateRequest(key=encode("foo"), start_revision=put))
     with client.get_httpx_client().stream("POST", "/v3/watch", json=request.to_dict()) as response:
@@ -81,10 +118,12 @@ def use_keys(client):
 
     written = put("one")
     assert isinstance(written, m.KeyWritten), written
-    read = operation("keys", "get_key").sync(key, client=client)
-    assert isinstance(read, m.Key) and (read.key, read.value) == (key, "one"), read
-    page = operation("keys", "list_keys").sync(client=client, prefix="app/", limit=10)
-    assert isinstance(page, m.Keys) and [each.key for each in page.keys] == [key], page
+    read = operation("keys", "list_keys").sync(client=client, key=key)
+    assert isinstance(read, m.Keys) and (read.key, read.value) == (key, "one"), read
+    first = operation("keys", "list_keys").sync(client=client, prefix="app/", limit=1)
+    second = operation("keys", "list_keys").sync(client=client, prefix="app/", limit=1, cursor=first.cursor)
+    assert [each.key for each in first.keys + second.keys] == ["app/color", key], (first, second)
+    done("list two pages")
     # A long poll: the answer to a wait that begins before there is any change.
     answers = []
     wait = threading.Thread(target=lambda: answers.append(
@@ -94,10 +133,12 @@ def use_keys(client):
     wait.join()
     assert isinstance(answers[0], m.Changes), answers
     assert [(event.key, event.value) for event in answers[0].events] == [(key, "two")], answers
+    done("long poll")
     deleted = operation("keys", "delete_key").sync(key, client=client)
     assert isinstance(deleted, m.KeysDeleted) and deleted.deleted == 1, deleted
-    missing = operation("keys", "get_key").sync(key, client=client)
-    assert isinstance(missing, m.Error) and missing.code == 5, missing
+    missing = operation("keys", "list_keys").sync(client=client, key=key)
+    assert isinstance(missing, m.ErrorAnswer) and missing.code == 5, missing
+    done("delete")
 
 
 def use_plain_json(client):
@@ -107,17 +148,20 @@ def use_plain_json(client):
     written = put.sync(client=client, body=m.KeyPut(key=key, value="one", if_absent=True))
     assert isinstance(written, m.KeyWritten), written
     lost = put.sync(client=client, body=m.KeyPut(key=key, value="two", if_absent=True))
-    assert isinstance(lost, m.Error) and lost.code == 9, lost
+    assert isinstance(lost, m.ErrorAnswer) and lost.code == 9, lost
     binary = put.sync(client=client, body=m.KeyPut(key="/plain/b", value_base64=base64.b64encode(b"\xff").decode()))
     assert isinstance(binary, m.KeyWritten), binary
+    done("put bytes")
     read = operation("keys", "list_keys").sync(client=client, key=key)
     assert isinstance(read, m.Keys) and (read.key, read.value) == (key, "one"), read
+    done("get")
     then = [m.TransactionOperation(put=m.PutOperation(key=key, value="three")),
             m.TransactionOperation(get=m.GetOperation(key=key))]
     condition = m.Comparison(key=key, mod_revision=written.revision)
     body = m.Transaction.from_dict({"if": [condition.to_dict()], "then": [each.to_dict() for each in then]})
-    answer = operation("transactions", "txn").sync(client=client, body=body)
+    answer = operation("transactions", "commit_transaction").sync(client=client, body=body)
     assert answer.succeeded is True and answer.responses[1].get.value == "three", answer
+    done("transaction")
     lease = operation("leases", "grant_lease").sync(client=client, body=m.LeaseGrant(ttl="60s"))
     assert isinstance(lease, m.Lease) and lease.ttl == 60, lease
     put.sync(client=client, body=m.KeyPut(key="/plain/l", value="v", lease=lease.id))
@@ -125,14 +169,16 @@ def use_plain_json(client):
     assert [name.key for name in left.keys] == ["/plain/l"], left
     assert operation("leases", "keep_lease_alive").sync(lease.id, client=client).ttl == 60
     assert isinstance(operation("leases", "revoke_lease").sync(lease.id, client=client), m.LeaseRevoked)
+    done("lease")
     lock = operation("locks", "acquire_lock").sync("plain", client=client, body=m.LockAcquisition(ttl="60s"))
     assert isinstance(lock, m.HeldLock) and lock.ttl == 60, lock
     lost = operation("locks", "acquire_lock").sync("plain", client=client, body=m.LockAcquisition(ttl="60s", wait="0s"))
-    assert isinstance(lost, m.Error) and lost.code == 10, lost
+    assert isinstance(lost, m.ErrorAnswer) and lost.code == 10, lost
     renewed = operation("locks", "keep_lock_alive").sync("plain", client=client, body=m.HolderLease(lease=lock.lease))
     assert renewed == lock, renewed
     released = operation("locks", "release_lock").sync("plain", client=client, lease=lock.lease)
     assert isinstance(released, m.LeaseRevoked), released
+    done("lock")
     lead = operation("elections", "campaign_in_election").sync(
         "plain", client=client, body=m.Candidacy(value="me", ttl="60s", wait="10s"))
     assert isinstance(lead, m.Leadership) and lead.value == "me", lead
@@ -143,14 +189,10 @@ def use_plain_json(client):
 
 def main():
     with tempfile.TemporaryDirectory() as directory:
-        generate(directory)
-        made = importlib.import_module("etcd_rest_client")
-        client = made.AuthenticatedClient(
-            base_url=url, token=encode(f"{user}:{password}"), prefix="Basic", headers={"Accept": "application/json"})
+        client = use_example(directory)
         use_rpcs(client)
         use_keys(client)
-        # What is JSON anyway needs no header.
-        use_plain_json(made.AuthenticatedClient(base_url=url, token=encode(f"{user}:{password}"), prefix="Basic"))
+        use_plain_json(client)
 
 
 if __name__ == "__main__":
