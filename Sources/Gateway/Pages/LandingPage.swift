@@ -21,7 +21,7 @@ struct LandingPage {
   }
 
   private static let headers =
-    PagePolicy.headers(allowing: PagePolicy.style(style)) + [("Cache-Control", "no-store")]
+    PagePolicy.headers(allowing: PagePolicy.style(style, script: script)) + [("Cache-Control", "no-store")]
 
   private var html: String {
     """
@@ -46,7 +46,7 @@ struct LandingPage {
     <div><dt>Gateway</dt><dd>\(EtcdRest.version)</dd></div>
     <div><dt>etcd</dt><dd>\(etcdVersion.isEmpty ? "version not told" : etcdVersion.htmlEscaped)</dd></div>
     <div><dt>Health</dt><dd class="\(report.complaint == nil ? "good" : "bad")">\
-    \((report.complaint ?? "well").htmlEscaped)</dd></div>
+    \((report.complaint ?? "healthy").htmlEscaped)</dd></div>
     </dl>
     <nav>
     \(links)
@@ -54,6 +54,7 @@ struct LandingPage {
     \(tellsAll ? membersSection + activitySection : "")\
     \(isAdmin ? "" : examplesSection)\
     </main>
+    <script>\(Self.script)</script>
     </body>
     </html>
 
@@ -133,6 +134,21 @@ struct LandingPage {
     ]
   }
 
+  /// A button beside each command. Where a page is not trusted with the clipboard (plain HTTP of another machine), it selects
+  /// the text and lets the browser copy that.
+  private static let script = """
+    for (const block of document.querySelectorAll("pre")) {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Copy" });
+      button.addEventListener("click", async () => {
+        const text = block.querySelector("code");
+        getSelection().selectAllChildren(text);
+        try { await navigator.clipboard.writeText(text.textContent); } catch { document.execCommand("copy"); }
+        button.textContent = "Copied";
+      });
+      block.append(button);
+    }
+    """
+
   private static let icon =
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
     + "%3Crect width='16' height='16' rx='4' fill='%23419eda'/%3E"
@@ -181,9 +197,11 @@ struct LandingPage {
     nav .first { padding: .5rem 1rem; border-radius: .375rem; background: var(--accent); color: var(--card); \
     font-weight: 600; text-decoration: none; }
     section p { margin: 1rem 0 .25rem; color: var(--faint); }
-    pre { margin: 0; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); border-radius: .375rem; \
+    pre { display: flex; gap: 1rem; align-items: start; justify-content: space-between; margin: 0; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); border-radius: .375rem; \
     background: var(--card); }
-    code { font: .875rem/1.5 ui-monospace, monospace; }
+    code { min-width: 0; font: .875rem/1.5 ui-monospace, monospace; }
+    pre button { flex: none; padding: .125rem .625rem; border: 1px solid var(--line); border-radius: .375rem; \
+    background: var(--page); color: var(--accent); font: .875rem/1.5 system-ui, sans-serif; cursor: pointer; }
     """
 }
 

@@ -5,9 +5,9 @@ enum PagePolicy {
   /// Swagger UI: scripts, styles and requests of the same origin, and pictures that are part of them.
   static let swagger = "script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
 
-  /// A page with one style sheet inside it and pictures likewise.
-  static func style(_ sheet: String) -> String {
-    "style-src 'sha256-\(Base64Digest.sha256(sheet))'; img-src data:"
+  /// A page with one style sheet and one script inside it, and pictures likewise.
+  static func style(_ sheet: String, script: String) -> String {
+    "style-src 'sha256-\(Base64Digest.sha256(sheet))'; script-src 'sha256-\(Base64Digest.sha256(script))'; img-src data:"
   }
 
   /// The headers of a page that may do what `sources` say and nothing else, and that no other page may show in a frame.

@@ -27,14 +27,20 @@ struct SwaggerPage {
   }
 
   func logIn(_ user: String, _ password: String) async throws {
+    try await enter(user, password)
+    try await page.wait(
+      "logout button", for: "document.querySelector('.modal-ux .auth-container')?.innerText.includes('Logout')")
+    try await page.click(".modal-ux .btn-done")
+  }
+
+  /// Opens the form, whose first field is the one to type into, and fills it.
+  func enter(_ user: String, _ password: String) async throws {
     try await page.click(".auth-wrapper .authorize")
+    try await page.wait("focus", for: "document.activeElement?.id === 'auth-basic-username'")
     try await page.type(user, into: "#auth-basic-username")
     try await page.type(password, into: "#auth-basic-password")
     // Each scheme has a form of its own.
     try await page.evaluate("document.querySelector('#auth-basic-password').form?.querySelector('.authorize')?.click()")
-    try await page.wait(
-      "logout button", for: "document.querySelector('.modal-ux .auth-container')?.innerText.includes('Logout')")
-    try await page.click(".modal-ux .btn-done")
   }
 
   func logOut() async throws {
@@ -55,6 +61,15 @@ struct SwaggerPage {
     _ operation: String, _ parameters: [String: String] = [:], body: String? = nil, file: String? = nil,
     accept: String? = nil
   ) async throws -> Answer {
+    try await start(operation, parameters, body: body, file: file, accept: accept)
+    return try await answer(operation)
+  }
+
+  /// As ``execute``, without waiting for the answer.
+  func start(
+    _ operation: String, _ parameters: [String: String] = [:], body: String? = nil, file: String? = nil,
+    accept: String? = nil
+  ) async throws {
     let block = "#operations-\(operation)"
     if try await page.evaluate("document.querySelector('\(block) .execute') === null") == true {
       try await page.click("\(block) .opblock-summary-control")
@@ -84,6 +99,11 @@ struct SwaggerPage {
     let live = "document.querySelector('\(block) .live-responses-table .response')"
     try await page.wait("no answer yet", for: "\(live) === null")
     try await page.click("\(block) .execute")
+  }
+
+  /// Waits for the answer that an operation has next.
+  func answer(_ operation: String) async throws -> Answer {
+    let live = "document.querySelector('#operations-\(operation) .live-responses-table .response')"
     let status = try await page.wait(
       "answer of \(operation)", for: "\(live)?.querySelector('.response-col_status').innerText")
     let text = try await page.evaluate(
