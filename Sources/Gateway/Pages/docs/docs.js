@@ -11,6 +11,10 @@ follow();
 const adapt = (spec) => {
   const operations = Object.values(spec.paths).flatMap(Object.values).filter((operation) => operation.responses);
 
+  // What one has to know to begin; the rest is in the description itself, which the page links.
+  delete spec.info.summary;
+  spec.info.description = spec.info.description.split("\n\n").slice(0, 2).join("\n\n");
+
   // Fields are filled with examples, and what is in a field is sent.
   const shared = Object.values(spec.components?.parameters ?? {});
   for (const parameter of operations.flatMap((operation) => operation.parameters ?? []).concat(shared)) {
