@@ -43,7 +43,8 @@ struct StatusTests {
       #expect(0 < median && median <= slowest && span["errors_per_second"]?.number == 0, "\(span)")
       let page = try await gateway.http.get("/").text
       #expect(
-        page.components(separatedBy: "<svg ").count == 5 && !page.contains("<script") && !page.contains("style=\""))
+        page.components(separatedBy: "<svg ").count == 5 && page.components(separatedBy: "<script").count == 2
+          && !page.contains("style=\""))
     }
   }
 
