@@ -138,24 +138,23 @@ final class Shard: HTTPService {
   // MARK: - What is served
 
   func handler(for exchange: Exchange) -> any RequestHandler {
-    let head = exchange.head
-    let traceContext = head.traceContext
+    let traceContext = exchange.head.traceContext
     if journal.log != nil || traceContext != nil { exchange.context = CallTrace(traceContext) }
-    if head.method == .options && head.path.elementsEqual(RequestTarget.asterisk.bytes) {
+    if exchange.head.method == .options && exchange.head.path.elementsEqual(RequestTarget.asterisk.bytes) {
       exchange.record.route = RouteTable.asteriskTemplate
       return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
     }
-    guard let (route, number) = routes[head.path], route.isServed(to: exchange, settings) else {
-      return ConstantResponseHandler(exchange, .nothing(at: head.path, isAdmin: exchange.isAdmin))
+    guard let (route, number) = routes[exchange.head.path], route.isServed(to: exchange, settings) else {
+      return ConstantResponseHandler(exchange, .nothing(at: exchange.head.path, isAdmin: exchange.isAdmin))
     }
     exchange.record.route = number
-    if head.asksForWebSocket, head.method == .get, let rpc = route.rpc {
+    if exchange.head.asksForWebSocket, exchange.head.method == .get, let rpc = route.rpc {
       return WebSocketHandler(rpc, exchange: exchange, shard: self)
     }
-    if head.method == .options {
+    if exchange.head.method == .options {
       return OptionsHandler(exchange, methods: route.allow, origins: settings.origins)
     }
-    guard route.takes(head.method) else {
+    guard route.takes(exchange.head.method) else {
       exchange.record.isMethodOfRoute = false
       return ConstantResponseHandler(
         exchange, .wrongMethod(allow: route.allow, isRPC: route.rpc != nil))
@@ -163,14 +162,14 @@ final class Shard: HTTPService {
     if let refusal = CrossOrigin.refusal(of: exchange, settings.origins) {
       return ConstantResponseHandler(exchange, refusal)
     }
-    if head.hasContentEncoding {
+    if exchange.head.hasContentEncoding {
       return ConstantResponseHandler(
         exchange,
         RequestError(
           415, .invalidArgument, "the request body must not be compressed",
           headers: [("Accept-Encoding", "identity")]))
     }
-    if head.hasContentRange && head.method == .put {
+    if exchange.head.hasContentRange && exchange.head.method == .put {
       // To put the part in the place of the whole would lose the rest (RFC 9110, section 14.5).
       return ConstantResponseHandler(
         exchange, RequestError.badRequest("Content-Range: a value can be put as a whole only"))

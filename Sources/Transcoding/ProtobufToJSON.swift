@@ -1,4 +1,5 @@
 package import ByteBuffers
+internal import Glibc
 import ProtobufWire
 
 /// The protobuf wire format to JSON, as it arrives: a push parser that takes the message in pieces of any size and puts
@@ -18,9 +19,13 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   /// How deep messages may nest, the outermost and skipped groups included.
   static let maximumDepth = 64
 
-  // Invariant (and why it is Sendable): memory for `maximumDepth` frames that only this value refers to; those of the
-  // messages in progress, `depth` of them, are initialised.
-  private let frames: UnsafeMutablePointer<Frame>
+  /// As deep as all but a few messages nest.
+  private static let usualDepth = 4
+
+  // Invariant (and why it is Sendable): memory of `malloc` for `capacity` frames that only this value refers to; those of
+  // the messages in progress, `depth` of them, are initialised. A frame has no more alignment than `malloc` gives.
+  private var frames: UnsafeMutablePointer<Frame>
+  private var capacity = usualDepth
   private var depth = 1
   /// How many bytes of the message have been dealt with.
   private var position = 0
@@ -56,11 +61,17 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
 
   /// A converter of one message, or of one after the other, of this type.
   package init(_ message: Schema.Message) {
-    frames = .allocate(capacity: Self.maximumDepth)
+    frames = Self.memory(for: Self.usualDepth, inPlaceOf: nil)
     frames.initialize(to: Frame(table: message.table))
   }
 
-  deinit { frames.deallocate() }
+  deinit { free(frames) }
+
+  private static func memory(for count: Int, inPlaceOf old: UnsafeMutablePointer<Frame>?) -> UnsafeMutablePointer<Frame>
+  {
+    guard let memory = realloc(old, count * MemoryLayout<Frame>.stride) else { fatalError("out of memory") }
+    return memory.assumingMemoryBound(to: Frame.self)
+  }
 
   /// Takes the next bytes of the message and appends to `output` the JSON that they make.
   ///
@@ -322,9 +333,16 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
 
   @inline(__always)
   private mutating func push(_ frame: Frame) throws(Fault) {
-    guard depth < Self.maximumDepth else { throw Fault(reason: .tooDeep, offset: position) }
+    if depth == capacity { try grow() }
     (frames + depth).initialize(to: frame)
     depth += 1
+  }
+
+  @inline(never)
+  private mutating func grow() throws(Fault) {
+    guard depth < Self.maximumDepth else { throw Fault(reason: .tooDeep, offset: position) }
+    frames = Self.memory(for: Self.maximumDepth, inPlaceOf: frames)
+    capacity = Self.maximumDepth
   }
 
   private mutating func endMessage(_ output: inout ByteBuffer) throws(Fault) {

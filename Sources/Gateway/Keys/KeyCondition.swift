@@ -16,7 +16,7 @@ enum KeyCondition {
   ///
   /// - Returns: nil where there are none.
   /// - Throws: ``RequestError`` where a transaction cannot have them.
-  init?(_ head: RequestHead) throws(RequestError) {
+  init?(_ head: borrowing RequestHead) throws(RequestError) {
     let ifMatch = try TagCondition(head.ifMatch, "If-Match")
     let ifNoneMatch = try TagCondition(head.ifNoneMatch, "If-None-Match")
     switch (ifMatch, ifNoneMatch) {

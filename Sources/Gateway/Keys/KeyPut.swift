@@ -15,7 +15,7 @@ struct KeyPut {
   /// What a request says whose body is the value.
   ///
   /// - Throws: ``RequestError`` where it contradicts itself.
-  init(_ request: KeyRequest, _ head: RequestHead) throws(RequestError) {
+  init(_ request: KeyRequest, _ head: borrowing RequestHead) throws(RequestError) {
     key = request.range.start.array
     lease = request.query.integer(.lease) ?? 0
     ttl = request.query.time(.ttl).map { TimeSpan(milliseconds: $0).wholeSeconds }

@@ -24,34 +24,33 @@ struct KeyRequest {
 
   /// - Throws: ``RequestError`` where the request has no clear meaning.
   init(_ exchange: Exchange) throws(RequestError) {
-    let head = exchange.head
     let items = exchange.queryItems
-    let hasPath = Self.isPath(head.path)
-    if head.method == .post && !head.hasLines { try KeyQuery.checkIsEmpty(items) }
+    let hasPath = Self.isPath(exchange.head.path)
+    if exchange.head.method == .post && !exchange.head.hasLines { try KeyQuery.checkIsEmpty(items) }
     // A proxy may decode a path or merge its slashes: what is in the query it leaves alone.
     let hasParameter = !hasPath && items.contains { KeyQuery.name(of: $0.name) == QueryParameter.key.rawValue }
     let isOfOneKey = hasPath || hasParameter
     isByQuery = hasParameter
-    guard isOfOneKey || head.method != .put else {
+    guard isOfOneKey || exchange.head.method != .put else {
       throw .badRequest("there is no key: it is PUT \(Self.rangePath)/KEY or PUT \(Self.rangePath)?key=KEY")
     }
-    let isOfChanges = !hasPath && head.path.elementsEqual(Self.changesPath.utf8)
+    let isOfChanges = !hasPath && exchange.head.path.elementsEqual(Self.changesPath.utf8)
     let candidates = {
       KeyOperation.allCases.filter {
-        $0.isMeant(byOneKey: isOfOneKey, head.method) && (!isOfChanges || $0.isOfChanges)
+        $0.isMeant(byOneKey: isOfOneKey, exchange.head.method) && (!isOfChanges || $0.isOfChanges)
       }
     }
     query = try KeyQuery(items) {
       candidates().flatMap(\.parameters).filter { !isOfChanges || $0 != .watch }
         + (hasPath ? [] : [.key])
     }
-    operation = try isOfChanges ? Self.changes(isOfOneKey, query) : Self.operation(isOfOneKey, head, query)
+    operation = try isOfChanges ? Self.changes(isOfOneKey, query) : Self.operation(isOfOneKey, exchange.head, query)
     for parameter in query.parameters
     where parameter != .watch && parameter != .key && !operation.parameters.contains(parameter) {
       throw .badRequest("'\(parameter.rawValue)' \(Self.clash(with: operation))")
     }
     if hasPath {
-      range = try Self.key(head.path)
+      range = try Self.key(exchange.head.path)
     } else {
       range = try hasParameter ? Self.key(of: query) : Self.range(query)
     }
@@ -59,7 +58,7 @@ struct KeyRequest {
   }
 
   private static func operation(
-    _ isOfOneKey: Bool, _ head: RequestHead, _ query: KeyQuery
+    _ isOfOneKey: Bool, _ head: borrowing RequestHead, _ query: KeyQuery
   ) throws(RequestError) -> KeyOperation {
     switch head.method {
     case .put: return .putValue

@@ -20,21 +20,20 @@ struct LeaseRequest {
 
   /// - Throws: ``RequestError`` where the request has no clear meaning.
   init(_ exchange: Exchange) throws(RequestError) {
-    let head = exchange.head
-    let isOfOne = LeasePath.route(head.path) != nil
+    let isOfOne = LeasePath.route(exchange.head.path) != nil
     operation =
-      switch (head.method, isOfOne) {
+      switch (exchange.head.method, isOfOne) {
       case (.post, false): .grantLease
       case (.post, true): .keepLeaseAlive
       case (.delete, _): .revokeLease
       case (_, true): .getLease
       case (_, false): .listLeases
       }
-    lease = isOfOne ? try LeasePath.lease(head.path) : 0
+    lease = isOfOne ? try LeasePath.lease(exchange.head.path) : 0
     if operation == .grantLease { try KeyQuery.checkIsEmpty(exchange.queryItems) }
     let known: [QueryParameter] = operation == .getLease ? [.keys] : []
     wantsKeys = try KeyQuery(exchange.queryItems) { known }.flag(.keys)
-    try head.checkHasNoConditions()
+    try exchange.head.checkHasNoConditions()
   }
 
   /// Who answers the request.

@@ -12,7 +12,8 @@ final class RPCHandler: RequestHandler {
 
   private let route: RPCRoute
   private unowned let exchange: Exchange
-  private unowned let shard: Shard
+  // Invariant: the shard ends every call, and with it every request, before it goes.
+  private unowned(unsafe) let shard: Shard
   /// The body as far as it has come, unless it came in one piece.
   private var body = ByteBuffer()
   /// The request message, behind the room for its gRPC prefix.
@@ -122,7 +123,8 @@ final class RPCHandler: RequestHandler {
 extension RPCHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     transcoder = ResponseTranscoder(route.response)
-    json.buffer.reserveCapacity(min(length, Self.maxWhole) * 2 + 64)
+    // JSON is some four times as large where a message has numbers for the most part, and half as large again where a value.
+    json.buffer.reserveCapacity(min(length, Self.maxWhole) * 2 + 512)
     guard length > Self.maxWhole else { return }
     guard shard.hasRoomForAnswer else {
       shard.bridge.cancel(call)

@@ -33,12 +33,11 @@ final class WebSocketHandler: RequestHandler {
   private func begin() throws(RequestError) {
     // What follows the head belongs to the WebSocket.
     if hasBody { throw .badRequest("the request for a WebSocket has a body") }
-    let head = exchange.head
     var handshake = WebSocketHandshake()
     for header in exchange.headers { handshake.take(name: header.name, value: header.value) }
     let acceptance = try handshake.accept(
-      isHTTP10: head.isHTTP10, host: exchange.host ?? "", isSecure: exchange.isSecure,
-      usesBasic: AuthorizationField.isBasic(head.authorization), origins: shard.settings.origins)
+      isHTTP10: exchange.head.isHTTP10, host: exchange.host ?? "", isSecure: exchange.isSecure,
+      usesBasic: AuthorizationField.isBasic(exchange.head.authorization), origins: shard.settings.origins)
     let caller =
       if let token = acceptance.token {
         Caller(.token(Token(token)), peer: exchange.peer, trace: exchange.trace)
@@ -48,10 +47,10 @@ final class WebSocketHandler: RequestHandler {
     let stream = WebSocketStream(
       route, shard: shard, caller: caller,
       timeout: try shard.settings.timeLimits.limit(of: exchange, waits: route.waits || route.kind != .unary),
-      isStrict: head.isStrict, requestID: exchange.id.text)
+      isStrict: exchange.head.isStrict, requestID: exchange.id.text)
     try stream.enter(shard.streams, heartbeat: try exchange.heartbeat())
     var headers = acceptance.headers
-    if head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
+    if exchange.head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
     let record = shard.journal.streamBegins(exchange, .websocket)
     stream.begin(exchange.upgrade(headers: headers, delegate: stream), record)
   }

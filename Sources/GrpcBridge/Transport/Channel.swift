@@ -324,10 +324,7 @@ package final class Channel {
       return abandonedCalls.call(call, endedWith: status)
     }
     if status.isOfNoUse && (call.requiresLeader || status.isRefusalOfLearner) { subchannel.isOfNoUse() }
-    let ending = RetryPolicy.Ending(
-      status: status, isUnexecuted: isUnexecuted, hasAnswered: call.hasReceivedMessage, endpoint: subchannel.endpoint)
-    let decision = call.retry.ended(
-      ending, isRepeatable: call.method.isRepeatable, requiresLeader: call.requiresLeader, members: subchannels.count)
+    let decision = status.isOK ? .over : decision(on: call, at: subchannel, status, isUnexecuted: isUnexecuted)
     if decision != .over, !isClosed {
       repeats &+= 1
       enter(.waiting, call)
@@ -345,6 +342,15 @@ package final class Channel {
     if owner?.channel(self, takesBack: call, after: status) == true { return }
     drop(call)
     call.delegate.call(call, endedWith: status)
+  }
+
+  private func decision(
+    on call: Call, at subchannel: Subchannel, _ status: GRPCStatus, isUnexecuted: Bool
+  ) -> RetryPolicy.Decision {
+    let ending = RetryPolicy.Ending(
+      status: status, isUnexecuted: isUnexecuted, hasAnswered: call.hasReceivedMessage, endpoint: subchannel.endpoint)
+    return call.retry.ended(
+      ending, isRepeatable: call.method.isRepeatable, requiresLeader: call.requiresLeader, members: subchannels.count)
   }
 
   private static func isLate(_ call: Call, reason: String = "") -> GRPCStatus {

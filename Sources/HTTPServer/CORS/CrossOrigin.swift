@@ -45,15 +45,14 @@ package enum CrossOrigin {
   /// listed, or, where `*` stands for that, uses the Basic credentials of its browser's user. Nil where the request is
   /// in order.
   package static func refusal(of exchange: Exchange, _ allowed: AllowedOrigins) -> RequestError? {
-    let head = exchange.head
-    guard let origin = head.origin, !head.method.isSafe else { return nil }
+    guard let origin = exchange.head.origin, !exchange.head.method.isSafe else { return nil }
     // Where the browser says so there is no need to compare: a proxy in between may have another name.
-    if let site = head.fetchSite, site.elementsEqual("same-origin".utf8) { return nil }
+    if let site = exchange.head.fetchSite, site.elementsEqual("same-origin".utf8) { return nil }
     let name = String(decoding: origin, as: UTF8.self)
     switch allowed.changes(of: name, host: exchange.host ?? "", isSecure: exchange.isSecure) {
     case .full: return nil
     // A browser does not say whether the page has set the header or the browser itself has, without asking.
-    case .anonymous: return AuthorizationField.isBasic(head.authorization) ? usesBasic : nil
+    case .anonymous: return AuthorizationField.isBasic(exchange.head.authorization) ? usesBasic : nil
     case .nothing: return RequestError(403, "pages of this origin may not do this (--cors)")
     }
   }

@@ -15,7 +15,8 @@ final class ClientConnection: Attended {
   private static let lastWord: UInt64 = 5000
 
   let descriptor: Int32
-  private unowned let server: HTTPServer
+  // Invariant: libmicrohttpd closes every connection before the server goes. Without a count, as it is read many times.
+  private unowned(unsafe) let server: HTTPServer
   /// Its place among the connections of its address, where these are counted for this one.
   fileprivate private(set) var place: AddressCounts.Place?
   /// The client's address; nil over a Unix socket.

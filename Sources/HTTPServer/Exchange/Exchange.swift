@@ -8,26 +8,6 @@ import Glibc
 /// Invariant of the pointers: libmicrohttpd keeps the connection, and with it the bytes of ``head``, until it has told
 /// of the request's completion, upon which the exchange is released.
 package final class Exchange {
-  private enum State {
-    case receiving
-    /// Who the client is has to be found out before its body is read, the connection suspended.
-    case atGate
-    /// The body may come: the connection goes on.
-    case admitted
-    /// More of the body may come when the handler has room for it, the connection suspended.
-    case held
-    /// The handler has been told of the end of the request and is still being asked for its answer.
-    case asking
-    /// The answer is awaited, the connection suspended.
-    case suspended
-    /// The answer was given and is being sent.
-    case answered
-    /// The answer is a stream, and the connection suspended until there is more of it.
-    case starved
-    /// The client has left.
-    case abandoned
-  }
-
   package let head: RequestHead
   /// What is known of the request by its end.
   package var record = RequestRecord()
@@ -37,11 +17,12 @@ package final class Exchange {
   package let id: RequestID
   let connection: OpaquePointer
   let client: ClientConnection
-  unowned let server: HTTPServer
+  // Invariant: libmicrohttpd ends every request before the server goes. Without a count, as it is read many times.
+  unowned(unsafe) let server: HTTPServer
   private var handler: (any RequestHandler)?
   private var gate: (any RequestGate)?
   private var bodyLimit: BodyLimit
-  private var state = State.receiving
+  private var phase = ExchangePhase.receiving
   private var bodyCount: UInt64 = 0
   /// Since when, in the loop's milliseconds, and from which byte on the rate of the body is measured.
   private var rateStart: (time: UInt64, count: UInt64)
@@ -100,26 +81,26 @@ package final class Exchange {
   }()
 
   /// Whether it is worked on, or will be: its answer may begin.
-  var mayBeginEarly: Bool { bytesReceived > 0 && (state == .receiving || state == .held || state == .suspended) }
+  var mayBeginEarly: Bool { bytesReceived > 0 && phase.mayBeginEarly }
 
   /// How much of the body has come, in bytes.
   package var bytesReceived: UInt64 { bodyCount }
 
   /// Whether the bytes of ``head`` are there: they are libmicrohttpd's again once the request is completed.
-  package var hasHead: Bool { state != .abandoned }
+  package var hasHead: Bool { phase != .abandoned }
 
   /// Whether the request is not complete yet.
-  var isReceiving: Bool { state == .receiving || state == .atGate || state == .admitted || state == .held }
+  var isReceiving: Bool { phase.isReceiving }
 
   /// Whether the client has to wait with the body, or with more of it.
-  package var isHeldBack: Bool { state == .atGate || state == .held }
+  var isHeldBack: Bool { phase.isHeldBack }
 
   /// The same, as the handler has no room for more.
-  package var isBodyHeld: Bool { state == .held }
+  package var isBodyHeld: Bool { phase == .held }
 
   /// Whether the body comes more slowly than it may. Measured anew every few seconds: a burst buys no time for later.
   func isTooSlow(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
-    guard limits.bodyRate > 0, state == .receiving else { return false }
+    guard limits.bodyRate > 0, phase == .receiving else { return false }
     let time = now - rateStart.time
     guard time >= RequestClock.Limits.rateSpan else { return false }
     let (least, overflows) = UInt64(limits.bodyRate).multipliedReportingOverflow(by: time)
@@ -134,7 +115,7 @@ package final class Exchange {
   func begin() -> MHD_Result {
     // The rest of something else, part of which nobody has read.
     guard !client.hasParted else {
-      state = .abandoned
+      phase.abandon()
       return .NO
     }
     if let fault = head.fault {
@@ -148,7 +129,7 @@ package final class Exchange {
       return queue()
     }
     handler = server.service.handler(for: self)
-    guard state == .receiving else { return queue() }
+    guard phase == .receiving else { return queue() }
     if handler?.bodyUse == .asItComes { bodyLimit = .none }
     if let limit = handler?.bodyLimit { bodyLimit = limit }
     if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
@@ -170,7 +151,7 @@ package final class Exchange {
       return queue()
     }
     guard let gate else { return .YES }
-    state = .atGate
+    phase.arriveAtGate()
     suspendAttended()
     gate.ask()
     return .YES
@@ -189,9 +170,8 @@ package final class Exchange {
 
   /// The request may go on, and its body come.
   package func leaveGate() {
-    guard state == .atGate else { return }
+    guard phase.leaveGate() else { return }
     gate = nil
-    state = .admitted
     rateStart = (server.loop.now, bodyCount)
     server.resume(connection)
   }
@@ -200,12 +180,11 @@ package final class Exchange {
   func receive(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
     bodyCount += UInt64(bytes.count)
     let limit = UInt64(bodyLimit.bytes)
-    // Of a body in chunks libmicrohttpd goes on with what it has read, suspended or not.
-    guard state == .receiving || state == .held else { return queue() }
+    guard phase.takesBody else { return queue() }
     guard !hasBadChunkLine, hasSoundChunkLine(before: bytes) else {
       hasBadChunkLine = true
       // A connection that is suspended is not let go of: it is answered when it goes on.
-      return state == .held ? .YES : refuseChunkLine()
+      return phase == .held ? .YES : refuseChunkLine()
     }
     if bodyCount <= limit {
       let isWhole = head.contentLength == UInt64(bytes.count)
@@ -217,7 +196,7 @@ package final class Exchange {
     } else {
       refuse(bodyLimit.error)
     }
-    return state == .receiving || state == .held ? .YES : queue()
+    return phase.takesBody ? .YES : queue()
   }
 
   private func refuseChunkLine() -> MHD_Result {
@@ -230,9 +209,7 @@ package final class Exchange {
   /// Has the client wait with more of the body until ``takeMoreBody()``. To be called from
   /// ``RequestHandler/received(_:isWhole:)``; some of what was read already may come all the same.
   package func holdBody() {
-    guard state == .receiving else { return }
-    state = .held
-    suspendAttended()
+    if phase.hold() { suspendAttended() }
   }
 
   /// The client waits for the service, and is not to blame for the time that passes.
@@ -240,8 +217,7 @@ package final class Exchange {
 
   /// More of the body may come.
   package func takeMoreBody() {
-    guard state == .held else { return }
-    state = .receiving
+    guard phase.unhold() else { return }
     // The client is not to blame for the time that it had to wait.
     rateStart = (server.loop.now, bodyCount)
     server.resume(connection)
@@ -261,17 +237,12 @@ package final class Exchange {
 
   /// The request is complete, or libmicrohttpd goes on after a suspension.
   func proceed() -> MHD_Result {
-    if state == .admitted {
-      // libmicrohttpd asks again what it has asked at the head, and then reads the body.
-      state = .receiving
-      return .YES
-    }
-    guard state == .receiving else { return queue() }
-    if hasBadChunkLine { return refuseChunkLine() }
-    state = .asking
+    // libmicrohttpd asks again what it has asked at the head, and then reads the body.
+    if phase.goOn() { return .YES }
+    if phase == .receiving && hasBadChunkLine { return refuseChunkLine() }
+    guard phase.complete() else { return queue() }
     handler?.receivedEnd()
-    guard state == .asking else { return queue() }
-    state = .suspended
+    guard phase.awaitAnswer() else { return queue() }
     suspendAttended()
     return .YES
   }
@@ -307,7 +278,7 @@ package final class Exchange {
       record.bytesSent &+= count
       return count
     case .notYet:
-      state = .starved
+      phase.starve()
       MHD_suspend_connection(connection)
       return 0
     case .end where owesLineFeed:
@@ -356,7 +327,7 @@ package final class Exchange {
 
   /// The client has closed its side. Where libmicrohttpd is at work on the connection it finds out by itself.
   package func clientIsGone() {
-    guard state == .suspended || state == .starved || state == .atGate || state == .held else { return }
+    guard phase.isSuspended else { return }
     abandon()
     server.resume(connection)
   }
@@ -371,7 +342,7 @@ package final class Exchange {
 
   /// Nothing more is to be said: the connection is being closed.
   func abandon() {
-    state = .abandoned
+    phase.abandon()
     gate?.cancel()
     gate = nil
     handler?.clientIsGone()
@@ -406,7 +377,7 @@ package final class Exchange {
   /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
   package func respond(_ answer: consuming HTTPResponse) {
     if early != nil { return endEarly(answer) }
-    let isEarly = state == .receiving || state == .atGate || state == .held
+    let isEarly = phase.answersEarly
     if !isEarly && answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) {
       if answer.isOwed {
         kept.force(answer.body.count)
@@ -471,9 +442,7 @@ package final class Exchange {
 
   /// There is more to read of a streamed answer, or it has come to its end.
   package func streamIsReadable() {
-    guard state == .starved else { return }
-    state = .answered
-    server.resume(connection)
+    if phase.feed() { server.resume(connection) }
   }
 
   /// Takes the connection over, in place of an answer by libmicrohttpd.
@@ -501,8 +470,8 @@ package final class Exchange {
         Unmanaged<Exchange>.fromOpaque(exchange!).takeUnretainedValue()
           .upgraded(UnsafeRawBufferPointer(start: received, count: count), handle!)
       }, nil)
-    MHD_add_response_header(response, Self.idHeader.cString, id.text)
-    for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
+    Self.add(Self.idHeader, id.text, to: response)
+    for header in headers { Self.add(header.name, header.value, to: response) }
     return settle(status: 101, response: response, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
 
@@ -527,35 +496,38 @@ package final class Exchange {
   /// front.
   private var isLastOfConnection: Bool { server.isLax && head.isChunked }
 
+  /// A `String` that is passed to C as it is would be copied to the heap.
+  private static func add(_ name: StaticString, _ value: String, to response: OpaquePointer?) {
+    _ = value.withCString { MHD_add_response_header(response, name.cString, $0) }
+  }
+
   private func answer(
     _ status: UInt32, _ contentType: StaticString?, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
   ) {
     if let contentType { MHD_add_response_header(response, "Content-Type", contentType.cString) }
-    addCommonHeaders { MHD_add_response_header(response, $0.cString, $1) }
+    addCommonHeaders { Self.add($0, $1, to: response) }
     if server.isDraining || isLastOfConnection { MHD_add_response_header(response, "Connection", "close") }
-    for header in headers { MHD_add_response_header(response, header.name.cString, header.value) }
+    for header in headers { Self.add(header.name, header.value, to: response) }
     _ = settle(status, response)
   }
 
   /// - Returns: whether the answer is taken. It comes too late where the client has left.
   private func settle(_ status: UInt32, _ response: OpaquePointer?) -> Bool {
-    switch state {
-    case .receiving, .asking, .suspended, .atGate, .admitted, .held:
-      let wasSuspended = state == .suspended || state == .atGate || state == .held
+    switch phase.answer() {
+    case .taken(let resumes):
       if status != 0 { record.status = status }
       gate = nil
-      state = .answered
       self.status = status
       self.response = response
-      if wasSuspended { server.resume(connection) }
+      if resumes { server.resume(connection) }
       return true
-    case .answered, .starved:
+    case .second:
       // A fault of a handler's, which is not to be one of all others' requests.
       server.logger.critical(
         "a request was answered twice: its connection is cut", metadata: ["request_id": "\(id.text)"])
       client.cut()
       clientIsGone()
-    case .abandoned: break
+    case .tooLate: break
     }
     if let response { MHD_destroy_response(response) }
     return false

@@ -5,7 +5,7 @@ import Glibc
 /// What the gateway looks at of a request's head.
 ///
 /// Its pointers are into libmicrohttpd's memory of the connection, which lives until the request is completed.
-package struct RequestHead {
+package struct RequestHead: ~Copyable {
   /// The path as it was sent, without the query and not decoded; `*` for the server as a whole.
   package let path: UnsafeBufferPointer<UInt8>
   /// What the request is about; nil where nobody knows, which is a ``fault``.
