@@ -1,25 +1,30 @@
 /// Bytes that wait until somebody takes them.
-package struct ByteQueue {
+@usableFromInline package struct ByteQueue {
   /// With so many bytes taken from its front a queue that is never empty lets go of their memory.
-  private static let maxTaken = 65_536
+  @usableFromInline static let maxTaken = 65_536
 
-  private var bytes: [UInt8] = []
-  private var takenCount = 0
+  @usableFromInline var bytes: [UInt8] = []
+  @usableFromInline var takenCount = 0
   /// Whether an empty queue keeps the memory that it had.
-  private let keepsMemory: Bool
+  @usableFromInline let keepsMemory: Bool
 
   /// - Parameter keepsMemory: whether an empty queue keeps the memory that it had, for those that are filled again at
   ///   once; else it has none of its own.
+  @inlinable
   package init(keepsMemory: Bool = false) { self.keepsMemory = keepsMemory }
 
+  @inlinable
   package var count: Int { bytes.count - takenCount }
+  @inlinable
   package var isEmpty: Bool { bytes.isEmpty }
 
   /// Waits with `more`, too.
+  @inlinable
   package mutating func append(_ more: UnsafeRawBufferPointer) {
     if !more.isEmpty { bytes.append(contentsOf: more) }
   }
 
+  @inlinable
   package func withUnsafeBytes<Result, Fault: Error>(
     _ body: (UnsafeRawBufferPointer) throws(Fault) -> Result
   ) throws(Fault) -> Result {
@@ -29,6 +34,7 @@ package struct ByteQueue {
   }
 
   /// Lets go of the first `count` bytes.
+  @inlinable
   package mutating func drop(_ count: Int) {
     takenCount += count
     if takenCount >= bytes.count {

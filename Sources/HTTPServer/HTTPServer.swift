@@ -68,7 +68,8 @@ package final class HTTPServer {
   private var hasWarned = false
   private var watcher: SocketWatcher?
   /// Whether libmicrohttpd has something to do before the loop may wait.
-  package private(set) var needsRun = true
+  // Read and written many times a request. Unchecked, as only the loop's thread does, and no access calls anything.
+  @exclusivity(unchecked) package private(set) var needsRun = true
   private let trimmer: MemoryTrimmer
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
   private lazy var refusals = RejectedConnections(
@@ -82,7 +83,7 @@ package final class HTTPServer {
   package private(set) var acceptedCount: UInt64 = 0
   package private(set) var refusedCount: UInt64 = 0
   /// How many requests are under way.
-  package private(set) var exchangeCount = 0
+  @exclusivity(unchecked) package private(set) var exchangeCount = 0
   private var heads = HeadsUnderWay()
   private var requestNumbers = RequestNumbers()
   /// In the place where libmicrohttpd looks for it until its end.
@@ -90,11 +91,11 @@ package final class HTTPServer {
   /// Whether libmicrohttpd reads laxly: ``HTTPLibrary/isLax``.
   let isLax = HTTPLibrary.loaded.isLax
   /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
-  private var takeovers: [Takeover] = []
+  @exclusivity(unchecked) private var takeovers: [Takeover] = []
   /// How many connections libmicrohttpd was told to let go of and has not.
-  private var awaitedTakeovers = 0
+  @exclusivity(unchecked) private var awaitedTakeovers = 0
   /// How often libmicrohttpd has run.
-  private(set) var runCount: UInt64 = 0
+  @exclusivity(unchecked) private(set) var runCount: UInt64 = 0
   private var isStopping = false
 
   /// Serves connections that come in on `listeners`.

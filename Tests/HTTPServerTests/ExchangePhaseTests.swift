@@ -44,7 +44,8 @@ import Testing
       }
       if case .taken = answer {
         #expect(after == .answered)
-        #expect(after.answer() == .second)
+        let second = after.answer()
+        #expect(second == .second)
       } else {
         #expect(after == phase)
       }
@@ -71,14 +72,17 @@ import Testing
     var phase = ExchangePhase.receiving
     phase.arriveAtGate()
     #expect(phase.isHeldBack && !phase.takesBody && phase.answersEarly)
-    #expect(phase.leaveGate() && phase.goOn() && phase.hold())
-    #expect(phase.isHeldBack && phase.takesBody && phase.mayBeginEarly)
-    #expect(phase.unhold() && phase.complete() && phase.awaitAnswer())
-    #expect(!phase.isReceiving && phase.mayBeginEarly && !phase.answersEarly)
-    #expect(phase.answer() == .taken(resumes: true))
+    let isHeld = phase.leaveGate() && phase.goOn() && phase.hold()
+    #expect(isHeld && phase.isHeldBack && phase.takesBody && phase.mayBeginEarly)
+    let isAwaiting = phase.unhold() && phase.complete() && phase.awaitAnswer()
+    #expect(isAwaiting && !phase.isReceiving && phase.mayBeginEarly && !phase.answersEarly)
+    let first = phase.answer()
+    #expect(first == .taken(resumes: true))
     phase.starve()
-    #expect(phase.feed())
+    let isFed = phase.feed()
+    #expect(isFed)
     phase.abandon()
-    #expect(phase.answer() == .tooLate && !phase.isSuspended)
+    let late = phase.answer()
+    #expect(late == .tooLate && !phase.isSuspended)
   }
 }

@@ -30,15 +30,18 @@ struct RouteTable: Sendable {
     /// What was counted.
     case metrics
 
-    /// The methods a path takes.
+    private static let ofLeases: HTTPMethods = [.get, .head, .post]
+    private static let ofReads: HTTPMethods = [.get, .head]
+
+    /// The methods a path takes. No list is made of them for a request.
     private var methods: HTTPMethods {
       switch self {
-      case .rpc, .stream, .transaction: [.post]
+      case .rpc, .stream, .transaction: .post
       case .varying(let varying): varying.methods
-      case .changes: [.get]
-      case .leases: [.get, .head, .post]
-      case .probe, .docs, .description, .snapshot, .metrics: [.get, .head]
-      case .keys: [.get, .head, .post, .put, .delete]
+      case .changes: .get
+      case .leases: Self.ofLeases
+      case .probe, .docs, .description, .snapshot, .metrics: Self.ofReads
+      case .keys: Varying.ofAll
       }
     }
 
@@ -89,14 +92,19 @@ struct RouteTable: Sendable {
       }
     }
 
+    private static let ofKey: HTTPMethods = [.get, .head, .put, .delete]
+    private static let ofLease: HTTPMethods = [.get, .head, .delete]
+    private static let ofLock: HTTPMethods = [.get, .head, .post, .delete]
+    fileprivate static let ofAll: HTTPMethods = [.get, .head, .post, .put, .delete]
+
     fileprivate var methods: HTTPMethods {
       switch self {
-      case .key: [.get, .head, .put, .delete]
-      case .lease: [.get, .head, .delete]
-      case .lock: [.get, .head, .post, .delete]
-      case .election: [.get, .head, .post, .put, .delete]
-      case .leaseRenewal, .lockRenewal, .electionRenewal: [.post]
-      case .electionChanges: [.get]
+      case .key: Self.ofKey
+      case .lease: Self.ofLease
+      case .lock: Self.ofLock
+      case .election: Self.ofAll
+      case .leaseRenewal, .lockRenewal, .electionRenewal: .post
+      case .electionChanges: .get
       }
     }
   }

@@ -72,6 +72,7 @@ package final class LeaseKeeper {
 
   /// Asks what was wished for in this turn of the loop.
   func flush() {
+    guard needsFlush else { return }
     let batch = pending
     pending.removeAll(keepingCapacity: true)
     for stream in batch { stream.send() }

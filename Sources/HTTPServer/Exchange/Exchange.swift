@@ -10,7 +10,9 @@ import Glibc
 package final class Exchange {
   package let head: RequestHead
   /// What is known of the request by its end.
-  package var record = RequestRecord()
+  // Read and written many times a request, like its phase. Unchecked, as only the loop's thread does, and no access calls
+  // anything.
+  @exclusivity(unchecked) package var record = RequestRecord()
   /// What the service keeps for the request.
   package var context: AnyObject?
   /// What it is known by in logs.
@@ -22,7 +24,7 @@ package final class Exchange {
   private var handler: (any RequestHandler)?
   private var gate: (any RequestGate)?
   private var bodyLimit: BodyLimit
-  private var phase = ExchangePhase.receiving
+  @exclusivity(unchecked) private var phase = ExchangePhase.receiving
   private var bodyCount: UInt64 = 0
   /// Since when, in the loop's milliseconds, and from which byte on the rate of the body is measured.
   private var rateStart: (time: UInt64, count: UInt64)

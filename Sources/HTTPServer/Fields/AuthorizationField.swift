@@ -1,5 +1,5 @@
 /// The value of an `Authorization` header (RFC 9110, section 11.6.2), as far as it is the same for all services.
-package enum AuthorizationField {
+@usableFromInline package enum AuthorizationField {
   /// The scheme, and what comes after the blanks behind it, of which there may be several (RFC 9110, section 11.4); nil
   /// where there is nothing behind it.
   package static func parts(of header: HeadBytes) -> (scheme: Slice<HeadBytes>, value: HeadBytes)? {
@@ -14,6 +14,7 @@ package enum AuthorizationField {
   }
 
   /// Whether the text may be a token, which goes into a header of its own: nothing but visible characters may be in it.
+  @inlinable
   package static func isToken(_ text: some Collection<UInt8>) -> Bool {
     !text.isEmpty && text.allSatisfy { (0x21...0x7E).contains($0) }
   }

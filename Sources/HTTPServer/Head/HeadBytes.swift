@@ -4,10 +4,12 @@ package typealias HeadBytes = UnsafeBufferPointer<UInt8>
 
 extension Collection<UInt8> {
   /// Whether the text is another one, which is in lower case, in whichever case of its ASCII letters.
+  @inlinable
   package func isNamed(_ lower: StaticString) -> Bool {
     count == lower.utf8CodeUnitCount && isNamed(UnsafeBufferPointer(start: lower.utf8Start, count: count))
   }
 
+  @inlinable
   package func isNamed(_ lower: some Collection<UInt8>) -> Bool {
     guard count == lower.count else { return false }
     return zip(self, lower).allSatisfy { ((0x41...0x5A).contains($0) ? $0 | 0x20 : $0) == $1 }
@@ -19,6 +21,7 @@ extension Collection<UInt8> {
 
 extension UInt8 {
   /// Whether it is one of the ten digits, in ASCII.
+  @inlinable
   package var isDigit: Bool { (0x30...0x39).contains(self) }
 }
 
