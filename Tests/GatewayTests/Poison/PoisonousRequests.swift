@@ -19,7 +19,7 @@ enum PoisonousRequests {
     var description: String { "\(path) \(body)" }
   }
 
-  /// Measured with 3.4.23, 3.5.1 and 3.5.30; see "Requests that kill etcd" in `docs/architecture.md`.
+  /// Measured with 3.4.23, 3.5.1 and 3.5.30; see "Requests that kill etcd" in `docs/architecture/bridge.md`.
   static let samples: [Sample] = alarms + grants + members + transactions + nulls
 
   private static let alarms = [
