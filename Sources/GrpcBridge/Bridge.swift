@@ -372,6 +372,15 @@ extension Bridge: ChannelOwner {
     return call.place?.giveUp(after: status) ?? false
   }
 
+  /// Sends a call again whose token is so new that the member does not know it: after a pause, and at another member if
+  /// there is one. A token is known to a member once it has applied the login, and one that has been away is behind.
+  private func awaitsToken(_ call: Call, after status: GRPCStatus) -> Bool {
+    guard status.isOfUnknownToken, call.freshRefusals < Call.maxFreshRefusals else { return false }
+    call.freshRefusals += 1
+    channel(for: call).send(call, after: Channel.retryWait)
+    return true
+  }
+
   /// Sends a call again whose token etcd no longer accepts, with another one.
   private func renews(_ call: Call, after status: GRPCStatus) -> Bool {
     guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasReceivedMessage else {
@@ -380,9 +389,10 @@ extension Bridge: ChannelOwner {
     if let place = call.place {
       // Its key is in the queue already, or is not: to send it again puts none there beside it.
       guard place.isWaiting else { return false }
-      if place.hasOutlivedToken { (call.renewals, call.hasFreshToken) = (0, false) }
+      if place.hasOutlivedToken { (call.renewals, call.freshRefusals, call.hasFreshToken) = (0, 0, false) }
     }
-    guard !call.hasFreshToken, call.renewals < Call.maxRenewals else { return false }
+    if call.hasFreshToken { return awaitsToken(call, after: status) }
+    guard call.renewals < Call.maxRenewals else { return false }
     // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.
     call.renewals += 1
     tokenCounts.renewed &+= 1

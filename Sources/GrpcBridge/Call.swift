@@ -208,6 +208,9 @@ package final class Call {
   /// How often the call was sent again with another token.
   var renewals = 0
   static let maxRenewals = 4
+  /// How often a member has refused a token that etcd had just given out.
+  var freshRefusals = 0
+  static let maxFreshRefusals = 8
   var stream: CallStream
 
   /// Makes a call that is to be started with ``Bridge/start(_:for:)``. A stream takes further messages until

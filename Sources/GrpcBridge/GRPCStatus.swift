@@ -61,6 +61,11 @@ extension GRPCStatus {
       return false
     }
   }
+
+  /// The same, as the member does not know the token.
+  var isOfUnknownToken: Bool {
+    asksForNewToken && (message == EtcdMessage.invalidAuthToken || message == EtcdMessage.rawInvalidAuthToken)
+  }
 }
 
 extension GRPCStatus {

@@ -39,7 +39,7 @@ package final class Channel {
   /// more exactly: this one is for a member that does not answer.
   private static let tick: UInt64 = 25
   /// How far apart the attempts of a call are (clientv3's retry policy: 25 ms, give or take 10 %).
-  private static let retryWait = 23...27
+  static let retryWait = 23...27
 
   package weak var owner: (any ChannelOwner)?
   /// What has reads travel together; nil where they do not.
@@ -96,6 +96,13 @@ package final class Channel {
     call.notBefore = 0
     call.patience = loop.now + configuration.dialTimeout
     submit(call)
+  }
+
+  /// Sends `call` after so many milliseconds.
+  func send(_ call: Call, after pause: ClosedRange<Int>) {
+    guard take(call, as: .waiting) else { return }
+    call.notBefore = loop.now + UInt64(Int.random(in: pause))
+    call.patience = call.notBefore + configuration.dialTimeout
   }
 
   /// Watches over the deadline of `call` while its owner prepares it.
@@ -161,7 +168,7 @@ package final class Channel {
     if call.place != nil {
       count(call, status.code)
       call.stream.connection?.reset(call)
-      if owner?.channel(self, takesBack: call, after: status) == true { return }
+    if owner?.channel(self, takesBack: call, after: status) == true { return }
     }
     end(call, with: status)
   }
@@ -339,6 +346,7 @@ package final class Channel {
     let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
     let isLost = status.isLoss && !isUnexecuted
     let status = isLate ? Self.isLate(call) : isLost ? status.explained(for: call) : status
+    if status.isOfUnknownToken { call.failedAt = ObjectIdentifier(subchannel) }
     if owner?.channel(self, takesBack: call, after: status) == true { return }
     drop(call)
     call.delegate.call(call, endedWith: status)

@@ -88,6 +88,38 @@ import Testing
     }
   }
 
+  /// A member that has been away does not know it yet. No further login would help.
+  @Test func aTokenThatIsTooNewForAMemberIsTriedAgain() async throws {
+    try await withBridge { call in
+      guard call.path == EtcdRPC.authenticate.path else {
+        return call.attempt < 5 ? .failure(16, "etcdserver: invalid auth token") : .messages([[9]])
+      }
+      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
+      return .message((try? response.serializedBytes()) ?? [])
+    } body: { fixture in
+      let call = await fixture.start(
+        .stream, Self.messages, user: BasicCredentials(user: "ann", password: "secret"))
+      try await call.expectEnd(.ok)
+      let tokens = fixture.peer.record.streams(of: "/test/Stream").map { $0.headers["token"] }
+      #expect(tokens == ["token.1", "token.2", "token.2", "token.2", "token.2"])
+    }
+  }
+
+  @Test func aTokenThatNoMemberEverKnowsIsGivenUp() async throws {
+    try await withBridge { call in
+      guard call.path == EtcdRPC.authenticate.path else { return .failure(16, "etcdserver: invalid auth token") }
+      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
+      return .message((try? response.serializedBytes()) ?? [])
+    } body: { fixture in
+      let call = await fixture.start(
+        .stream, Self.messages, user: BasicCredentials(user: "ann", password: "secret"))
+      let status = try await call.end()
+      #expect(status.code == .unauthenticated)
+      #expect(fixture.peer.record.streams(of: EtcdRPC.authenticate.path).count == 2)
+      #expect(fixture.peer.record.streams(of: "/test/Stream").count == 10)
+    }
+  }
+
   @Test func aTokenThatAMessageRefusesIsReplaced() async throws {
     try await withBridge { call in
       guard call.path == EtcdRPC.authenticate.path else { return .messages([[9]]) }
