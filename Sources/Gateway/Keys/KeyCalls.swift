@@ -69,10 +69,10 @@ extension KeyCallHandler {
   }
 
   /// Ends a call, as there is no room for its answer, or for more of it.
-  func cut(_ call: Call, _ body: inout ResponseBodyBuffer, isStreaming: Bool) {
+  func cut(_ call: Call, _ answer: inout StreamedAnswer) {
     shard.bridge.cancel(call)
-    if isStreaming {
-      shard.end(&body, isBroken: true, to: exchange)
+    if answer.isStreaming {
+      answer.end(isBroken: true, to: exchange)
     } else {
       exchange.respond(.shortage(after: call.method))
     }

@@ -32,8 +32,7 @@ final class KeyExportHandler: KeyCallHandler {
   private var pageLength: Int64 = 0
   private var pageCount: Int64 = 0
   private var hasMore = false
-  private var lines: ResponseBodyBuffer
-  private var isStreaming = false
+  private var answer: StreamedAnswer
   /// How many members in a row were lost within a page.
   private var losses = 0
   /// Whether the next page waits for the client.
@@ -42,7 +41,7 @@ final class KeyExportHandler: KeyCallHandler {
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.exchange = exchange
     self.shard = shard
-    lines = ResponseBodyBuffer(shard.memory)
+    answer = StreamedAnswer(shard.memory)
     key = KeyValueFields(shard.memory)
     lastKeyKept = KeptBytes(shard.memory)
     selection = KeySelection(request)
@@ -63,8 +62,8 @@ final class KeyExportHandler: KeyCallHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let read = lines.read(into: buffer)
-    if case .bytes = read, lines.isDrained {
+    let read = answer.read(into: buffer)
+    if case .bytes = read, answer.isDrained {
       if isHeldBack {
         isHeldBack = false
         askForPage()
@@ -88,18 +87,17 @@ final class KeyExportHandler: KeyCallHandler {
   }
 
   private func begin() {
-    guard !isStreaming else { return }
-    isStreaming = true
-    exchange.respond(
-      streaming: 200, contentType: MediaType.lines.name,
+    guard !answer.isStreaming else { return }
+    answer.begin(
+      exchange, contentType: MediaType.lines.name,
       headers: HTTPResponse.headers(ofMoment: selection.revision) + [("Vary", "Accept")])
   }
 
   private func append() {
     pageCount += 1
     if selection.admits(key) {
-      key.appendJSON(to: &lines.buffer, hasValue: !selection.keysOnly)
-      lines.buffer.append("\n")
+      key.appendJSON(to: &answer.buffer, hasValue: !selection.keysOnly)
+      answer.buffer.append("\n")
     }
     lastKey.removeAll(keepingCapacity: true)
     key.key.withUnsafeBytes { lastKey.append(contentsOf: $0) }
@@ -120,22 +118,17 @@ final class KeyExportHandler: KeyCallHandler {
       let keyBytes = max(1, pageLength / pageCount)
       selection.limit = min(max(1, Self.pageBytes / keyBytes), Self.maxKeys, selection.limit * 4)
     }
-    if lines.isFull { isHeldBack = true } else { askForPage() }
+    if answer.isFull { isHeldBack = true } else { askForPage() }
   }
 
-  private func end(isBroken: Bool) {
-    lines.end(isBroken: isBroken)
-    exchange.streamIsReadable()
-  }
+  private func end(isBroken: Bool) { answer.end(isBroken: isBroken, to: exchange) }
 }
 
 extension KeyExportHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     events = ProtobufPushParser(length: length, messages: RangeResponsePath.messages)
     pageLength = Int64(length)
-    if !isStreaming && length > MemoryAccount.uncounted && !shard.hasRoomForAnswer {
-      cut(call, &lines, isStreaming: false)
-    }
+    if !answer.isStreaming && length > MemoryAccount.uncounted && !shard.hasRoomForAnswer { cut(call, &answer) }
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
@@ -143,10 +136,9 @@ extension KeyExportHandler: CallDelegate {
     while !key.isTooMuch, let event = events.next(&input) { take(event) }
     if key.isTooMuch {
       self.call = nil
-      return cut(call, &lines, isStreaming: isStreaming)
+      return cut(call, &answer)
     }
-    guard isStreaming else { return }
-    shard.passOn(&lines, of: call, to: exchange)
+    answer.passOn(of: call, over: shard.bridge, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
@@ -155,13 +147,13 @@ extension KeyExportHandler: CallDelegate {
     if status.isOK {
       do throws(WireError) {
         try events.finish()
-        guard isStreaming else { throw .unexpectedFields }
+        guard answer.isStreaming else { throw .unexpectedFields }
       } catch {
         status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
     losses = status.isLoss ? losses + 1 : 0
-    switch (status.code, isStreaming) {
+    switch (status.code, answer.isStreaming) {
     // The page may be what ends etcd: two members are enough to know.
     case (_, true) where losses > 1: cut(status)
     case (.ok, _) where hasMore && pageCount > 0: goOn()

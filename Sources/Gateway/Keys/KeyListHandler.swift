@@ -5,9 +5,6 @@ import Transcoding
 
 /// Answers with a page of the keys of a range.
 final class KeyListHandler: KeyCallHandler {
-  /// A page up to this size is sent whole; a larger one as it comes.
-  private static let maxWhole = 64 << 10
-
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
@@ -30,15 +27,13 @@ final class KeyListHandler: KeyCallHandler {
   private var keyCount = 0
   private var hasMore = false
   private var count: Int64 = 0
-  /// What of the answer was not read yet.
-  private var json: ResponseBodyBuffer
-  private var isStreaming = false
+  private var answer: StreamedAnswer
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
     self.request = request
     self.exchange = exchange
     self.shard = shard
-    json = ResponseBodyBuffer(shard.memory)
+    answer = StreamedAnswer(shard.memory)
     key = KeyValueFields(shard.memory)
     cursor = try PageCursor(of: request)
     selection = KeySelection(request)
@@ -63,7 +58,7 @@ final class KeyListHandler: KeyCallHandler {
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    shard.read(&json, of: call, into: buffer)
+    answer.read(into: buffer, of: call, over: shard.bridge)
   }
 
   private func take(_ event: ProtobufPushParser.Event) {
@@ -82,12 +77,10 @@ final class KeyListHandler: KeyCallHandler {
     hasBegun = true
     // What the keys are of is not what the store is at.
     if selection.revision > 0 { revision = selection.revision }
-    json.buffer.append("{\"revision\":")
-    json.buffer.append(decimal: revision)
-    if !selection.countOnly { json.buffer.append(",\"keys\":[") }
-    guard isLarge else { return }
-    isStreaming = true
-    exchange.respond(streaming: 200, contentType: MediaType.json.name, headers: headers)
+    answer.buffer.append("{\"revision\":")
+    answer.buffer.append(decimal: revision)
+    if !selection.countOnly { answer.buffer.append(",\"keys\":[") }
+    if isLarge { answer.begin(exchange, headers: headers) }
   }
 
   private func append() {
@@ -95,44 +88,43 @@ final class KeyListHandler: KeyCallHandler {
     if skip > 0 {
       skip -= 1
     } else {
-      if keyCount > 0 { json.buffer.append(",") }
+      if keyCount > 0 { answer.buffer.append(",") }
       keyCount += 1
-      key.appendJSON(to: &json.buffer, hasValue: !selection.keysOnly)
+      key.appendJSON(to: &answer.buffer, hasValue: !selection.keysOnly)
     }
     key.reset()
   }
 
   private func finish() {
-    json.buffer.append(selection.countOnly ? ",\"count\":" : "],\"count\":")
+    answer.buffer.append(selection.countOnly ? ",\"count\":" : "],\"count\":")
     let total = cursor?.count ?? count
-    json.buffer.append(decimal: total)
+    answer.buffer.append(decimal: total)
     if hasMore && selection.target == 0 {
-      json.buffer.append(",\"cursor\":\"")
+      answer.buffer.append(",\"cursor\":\"")
       let place = pageEnd.next(
         in: selection.range, of: request.range, isDescending: selection.order == .descending)
       let next = PageCursor(revision: revision, count: total, place: place)
-      json.buffer.append(next.text(for: request.query).utf8)
-      json.buffer.append("\"")
+      answer.buffer.append(next.text(for: request.query).utf8)
+      answer.buffer.append("\"")
     } else if hasMore {
-      json.buffer.append(",\"more\":true")
+      answer.buffer.append(",\"more\":true")
     }
-    json.buffer.append("}")
+    answer.buffer.append("}")
   }
 }
 
 extension KeyListHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     events = ProtobufPushParser(length: length, messages: RangeResponsePath.messages)
-    isLarge = length > Self.maxWhole
-    if isLarge && !shard.hasRoomForAnswer { cut(call, &json, isStreaming: false) }
+    isLarge = length > StreamedAnswer.maxWhole
+    if isLarge && !shard.hasRoomForAnswer { cut(call, &answer) }
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
     while !isBroken, !key.isTooMuch, let event = events.next(&input) { take(event) }
-    if key.isTooMuch { return cut(call, &json, isStreaming: isStreaming) }
-    guard isStreaming else { return }
-    shard.passOn(&json, of: call, to: exchange)
+    if key.isTooMuch { return cut(call, &answer) }
+    answer.passOn(of: call, over: shard.bridge, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
@@ -146,10 +138,10 @@ extension KeyListHandler: CallDelegate {
         status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
-    if isStreaming {
-      shard.end(&json, isBroken: !status.isOK, to: exchange)
+    if answer.isStreaming {
+      answer.end(isBroken: !status.isOK, to: exchange)
     } else if status.isOK {
-      var response = HTTPResponse(status: 200, body: json.takeAll())
+      var response = HTTPResponse(status: 200, body: answer.takeAll())
       response.headers = headers
       exchange.respond(response)
     } else {

@@ -6,9 +6,7 @@ import Transcoding
 
 /// Answers with a key's value as it is, or with the key as JSON.
 final class KeyReadHandler: KeyCallHandler {
-  /// A value up to this size is sent whole; a larger one as it comes.
-  private static let maxWhole = 64 << 10
-  /// The same of a value that may be text for a page, which is known at its end.
+  /// A value up to this size is sent whole if it may be text for a page, which is known at its end.
   private static let maxPage = 2 << 20
 
   unowned let exchange: Exchange
@@ -32,9 +30,7 @@ final class KeyReadHandler: KeyCallHandler {
   private var isComplete = false
   /// Whether the answer has what no etcd sends, such as two values.
   private var isBroken = false
-  /// The part of a streamed value that was not read yet.
-  private var unread: ResponseBodyBuffer
-  private var isStreaming = false
+  private var answer: StreamedAnswer
   /// Whether there is no room for an answer that would begin.
   private var lacksRoom = false
 
@@ -42,7 +38,7 @@ final class KeyReadHandler: KeyCallHandler {
     self.request = request
     self.exchange = exchange
     self.shard = shard
-    unread = ResponseBodyBuffer(shard.memory)
+    answer = StreamedAnswer(shard.memory)
     found = KeyValueFields(shard.memory)
     asJSON = request.isByQuery || exchange.head.accepted == .json
     isForPage = exchange.head.accepted == .html
@@ -74,7 +70,7 @@ final class KeyReadHandler: KeyCallHandler {
   private var contentType: StaticString {
     if asJSON { return MediaType.json.name }
     // Browsers save other bytes in a file.
-    let isText = isForPage && !isStreaming && found.value.withUnsafeBytes { UTF8Text.wellFormed($0) == $0.count }
+    let isText = isForPage && !answer.isStreaming && found.value.withUnsafeBytes { UTF8Text.wellFormed($0) == $0.count }
     return isText ? "text/plain; charset=utf-8" : MediaType.bytes.name
   }
 
@@ -92,7 +88,7 @@ final class KeyReadHandler: KeyCallHandler {
   }
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    shard.read(&unread, of: call, into: buffer)
+    answer.read(into: buffer, of: call, over: shard.bridge)
   }
 
   private func respond() {
@@ -129,16 +125,16 @@ final class KeyReadHandler: KeyCallHandler {
       guard !hasValue else { return isBroken = true }
       isFound = true
       hasValue = true
-      guard length > (isForPage ? Self.maxPage : Self.maxWhole) else {
-        found.reserveValue(min(length, Self.maxWhole))
+      guard length > (isForPage ? Self.maxPage : StreamedAnswer.maxWhole) else {
+        found.reserveValue(min(length, StreamedAnswer.maxWhole))
         break
       }
       // What comes after the value is the lease, and belongs into the head of the answer.
       guard !asJSON && rest == 0 && !isUnwanted else { break }
       guard shard.hasRoomForAnswer else { return lacksRoom = true }
-      isStreaming = true
-      exchange.respond(streaming: status, contentType: contentType, length: UInt64(length), headers: headers)
-    case .bytes(path: RangeResponsePath.value, let bytes) where isStreaming: unread.buffer.append(bytes)
+      answer.begin(
+        exchange, status: status, contentType: MediaType.bytes.name, length: UInt64(length), headers: headers)
+    case .bytes(path: RangeResponsePath.value, let bytes) where answer.isStreaming: answer.buffer.append(bytes)
     case .bytes(path: RangeResponsePath.value, _) where isUnwanted: break
     // Known from the path.
     case .bytes(path: RangeResponsePath.key, _) where !asJSON: break
@@ -155,9 +151,8 @@ extension KeyReadHandler: CallDelegate {
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
     while !isBroken, !found.isTooMuch, !lacksRoom, let event = events.next(&input) { take(event) }
-    if found.isTooMuch || lacksRoom { return cut(call, &unread, isStreaming: isStreaming) }
-    guard isStreaming else { return }
-    shard.passOn(&unread, of: call, to: exchange)
+    if found.isTooMuch || lacksRoom { return cut(call, &answer) }
+    answer.passOn(of: call, over: shard.bridge, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
@@ -170,8 +165,8 @@ extension KeyReadHandler: CallDelegate {
         status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
-    if isStreaming {
-      shard.end(&unread, isBroken: !status.isOK, to: exchange)
+    if answer.isStreaming {
+      answer.end(isBroken: !status.isOK, to: exchange)
     } else if status.isOK {
       respond()
     } else {

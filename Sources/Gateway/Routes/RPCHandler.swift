@@ -7,9 +7,6 @@ import Transcoding
 
 /// Carries one request to a unary RPC and its answer back.
 final class RPCHandler: RequestHandler {
-  /// An answer up to this size is sent whole, with its length; a larger one as it comes.
-  private static let maxWhole = 64 << 10
-
   private let route: RPCRoute
   private unowned let exchange: Exchange
   // Invariant: the shard ends every call, and with it every request, before it goes.
@@ -24,15 +21,14 @@ final class RPCHandler: RequestHandler {
   private var caller: Caller?
 
   // The answer.
-  private var json: ResponseBodyBuffer
+  private var answer: StreamedAnswer
   private var transcoder: ResponseTranscoder?
-  private var isStreaming = false
 
   init(_ route: RPCRoute, exchange: Exchange, shard: Shard) {
     self.route = route
     self.exchange = exchange
     self.shard = shard
-    json = ResponseBodyBuffer(shard.memory)
+    answer = StreamedAnswer(shard.memory)
   }
 
   // MARK: - The request
@@ -97,14 +93,14 @@ final class RPCHandler: RequestHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    shard.read(&json, of: call, into: buffer)
+    answer.read(into: buffer, of: call, over: shard.bridge)
   }
 
   private func respond(with status: GRPCStatus) {
     guard status.isOK else {
       return exchange.respond(.error(status, hadCredentials: caller?.isSomebody == true))
     }
-    var response = HTTPResponse(status: 200, body: json.takeAll())
+    var response = HTTPResponse(status: 200, body: answer.takeAll())
     response.headers = headers
     response.isOwed = !route.method.changesNothing
     exchange.respond(response)
@@ -115,8 +111,8 @@ final class RPCHandler: RequestHandler {
   }
 
   private func finish(_ status: GRPCStatus) {
-    guard isStreaming else { return respond(with: status) }
-    shard.end(&json, isBroken: !status.isOK, to: exchange)
+    guard answer.isStreaming else { return respond(with: status) }
+    answer.end(isBroken: !status.isOK, to: exchange)
   }
 }
 
@@ -124,26 +120,25 @@ extension RPCHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     transcoder = ResponseTranscoder(route.response)
     // JSON is some four times as large where a message has numbers for the most part, and half as large again where a value.
-    json.buffer.reserveCapacity(min(length, Self.maxWhole) * 2 + 512)
-    guard length > Self.maxWhole else { return }
+    answer.buffer.reserveCapacity(min(length, StreamedAnswer.maxWhole) * 2 + 512)
+    guard length > StreamedAnswer.maxWhole else { return }
     guard shard.hasRoomForAnswer else {
       shard.bridge.cancel(call)
       return exchange.respond(.shortage(after: route.method))
     }
-    isStreaming = true
-    exchange.respond(streaming: 200, contentType: "application/json", headers: headers)
+    answer.begin(exchange, headers: headers)
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
-    transcoder?.push(bytes, into: &json.buffer)
-    if isStreaming { shard.passOn(&json, of: call, to: exchange) }
+    transcoder?.push(bytes, into: &answer.buffer)
+    answer.passOn(of: call, over: shard.bridge, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
     var status = status
     if status.isOK {
       do throws(TranscodingError) {
-        try transcoder?.finish(into: &json.buffer)
+        try transcoder?.finish(into: &answer.buffer)
       } catch {
         status = shard.misunderstood(error, for: exchange.id.text)
       }

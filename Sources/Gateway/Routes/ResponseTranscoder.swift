@@ -43,26 +43,4 @@ extension Shard {
 
   /// Whether an answer may begin that is sent as it comes.
   var hasRoomForAnswer: Bool { memory.hasRoom(for: MemoryAccount.uncounted) }
-
-  /// Has a streamed answer go on with what was appended to its body, and holds the call back if the client is slow.
-  func passOn(_ body: inout ResponseBodyBuffer, of call: Call, to exchange: Exchange) {
-    if !body.keep() { bridge.cancel(call) } else if body.isFull { bridge.pause(call) }
-    exchange.streamIsReadable()
-  }
-
-  /// Hands out what was not read of a streamed answer's body, and has etcd go on once that is all.
-  func read(_ body: inout ResponseBodyBuffer, of call: Call?, into buffer: UnsafeMutableRawBufferPointer) -> StreamRead
-  {
-    let read = body.read(into: buffer)
-    if case .bytes = read, body.isDrained, let call { bridge.resume(call) }
-    return read
-  }
-
-  /// Ends a streamed answer.
-  ///
-  /// - Parameter isBroken: whether something of it is missing.
-  func end(_ body: inout ResponseBodyBuffer, isBroken: Bool, to exchange: Exchange) {
-    body.end(isBroken: isBroken)
-    exchange.streamIsReadable()
-  }
 }

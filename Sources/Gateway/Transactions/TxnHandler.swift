@@ -6,9 +6,6 @@ import Transcoding
 
 /// Carries out a transaction in plain JSON: one `Txn` of etcd's.
 final class TxnHandler: KeyCallHandler {
-  /// An answer up to this size is sent whole; a larger one as it comes.
-  private static let maxWhole = 64 << 10
-
   unowned let exchange: Exchange
   unowned let shard: Shard
   let caller: Caller
@@ -21,17 +18,15 @@ final class TxnHandler: KeyCallHandler {
   private var fault: TranscodingError?
 
   private var events = ProtobufPushParser(length: 0, messages: [])
-  private var answer: TxnAnswer
+  private var results: TxnAnswer
   private var isLarge = false
-  private var isStreaming = false
-  /// What of the answer was not read yet.
-  private var json: ResponseBodyBuffer
+  private var answer: StreamedAnswer
 
   init(_ exchange: Exchange, shard: Shard) throws(RequestError) {
     self.exchange = exchange
     self.shard = shard
-    json = ResponseBodyBuffer(shard.memory)
-    answer = TxnAnswer(TxnShape(), shard.memory)
+    answer = StreamedAnswer(shard.memory)
+    results = TxnAnswer(TxnShape(), shard.memory)
     try KeyQuery.checkIsEmpty(exchange.queryItems)
     try exchange.head.checkHasNoConditions()
     timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
@@ -67,33 +62,30 @@ final class TxnHandler: KeyCallHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    shard.read(&json, of: call, into: buffer)
+    answer.read(into: buffer, of: call, over: shard.bridge)
   }
 
   private var headers: HTTPResponse.Headers {
-    HTTPResponse.headers(ofMoment: answer.revision)
+    HTTPResponse.headers(ofMoment: results.revision)
   }
 }
 
 extension TxnHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     events = ProtobufPushParser(length: length, messages: TxnAnswer.messages(of: shape))
-    answer = TxnAnswer(shape, shard.memory)
-    isLarge = length > Self.maxWhole
-    if isLarge && !shard.hasRoomForAnswer { cut(call, &json, isStreaming: false) }
+    results = TxnAnswer(shape, shard.memory)
+    isLarge = length > StreamedAnswer.maxWhole
+    if isLarge && !shard.hasRoomForAnswer { cut(call, &answer) }
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
-    while !answer.isBroken, !answer.isTooMuch, let event = events.next(&input) {
-      answer.take(event, into: &json.buffer)
+    while !results.isBroken, !results.isTooMuch, let event = events.next(&input) {
+      results.take(event, into: &answer.buffer)
     }
-    if answer.isTooMuch { return cut(call, &json, isStreaming: isStreaming) }
-    if isLarge && !isStreaming && answer.hasBegun {
-      isStreaming = true
-      exchange.respond(streaming: 200, contentType: MediaType.json.name, headers: headers)
-    }
-    if isStreaming { shard.passOn(&json, of: call, to: exchange) }
+    if results.isTooMuch { return cut(call, &answer) }
+    if isLarge && !answer.isStreaming && results.hasBegun { answer.begin(exchange, headers: headers) }
+    answer.passOn(of: call, over: shard.bridge, to: exchange)
   }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
@@ -101,15 +93,15 @@ extension TxnHandler: CallDelegate {
     if status.isOK {
       do throws(WireError) {
         try events.finish()
-        try answer.finish(into: &json.buffer)
+        try results.finish(into: &answer.buffer)
       } catch {
         status = shard.misunderstood(error, for: exchange.id.text)
       }
     }
-    if isStreaming {
-      shard.end(&json, isBroken: !status.isOK, to: exchange)
+    if answer.isStreaming {
+      answer.end(isBroken: !status.isOK, to: exchange)
     } else if status.isOK {
-      var response = HTTPResponse(status: 200, body: json.takeAll())
+      var response = HTTPResponse(status: 200, body: answer.takeAll())
       response.headers = headers
       // It tells of what was done.
       response.isOwed = true

@@ -168,7 +168,7 @@ package final class Channel {
     if call.place != nil {
       count(call, status.code)
       call.stream.connection?.reset(call)
-    if owner?.channel(self, takesBack: call, after: status) == true { return }
+      if owner?.channel(self, takesBack: call, after: status) == true { return }
     }
     end(call, with: status)
   }

@@ -1,0 +1,70 @@
+import ByteBuffers
+import GrpcBridge
+import HTTPServer
+
+/// An answer that is made of a call's response as it comes: whole, with its length, if the response is small; else a stream,
+/// in which a client that reads slowly holds etcd back.
+struct StreamedAnswer: ~Copyable {
+  /// A response up to this size is answered whole.
+  static let maxWhole = 64 << 10
+
+  private var body: ResponseBodyBuffer
+  /// Whether the answer has begun.
+  private(set) var isStreaming = false
+
+  init(_ memory: MemoryAccount) { body = ResponseBodyBuffer(memory) }
+
+  /// What is appended here is answered.
+  var buffer: ByteBuffer {
+    _read { yield body.buffer }
+    _modify { yield &body.buffer }
+  }
+
+  /// Whether more is unread than there is to be.
+  var isFull: Bool { body.isFull }
+
+  /// Whether the client has read all, and more may come.
+  var isDrained: Bool { body.isDrained }
+
+  /// Begins the answer, as a stream.
+  ///
+  /// - Parameter length: how many bytes it will have; nil where nobody knows.
+  mutating func begin(
+    _ exchange: Exchange, status: UInt32 = 200, contentType: StaticString = MediaType.json.name, length: UInt64? = nil,
+    headers: HTTPResponse.Headers
+  ) {
+    isStreaming = true
+    exchange.respond(streaming: status, contentType: contentType, length: length, headers: headers)
+  }
+
+  /// Has a stream go on with what was appended, and holds the call back if the client is slow. Of an answer that has not
+  /// begun nothing is passed on.
+  mutating func passOn(of call: Call, over bridge: Bridge, to exchange: Exchange) {
+    guard isStreaming else { return }
+    if !body.keep() { bridge.cancel(call) } else if body.isFull { bridge.pause(call) }
+    exchange.streamIsReadable()
+  }
+
+  /// Hands out what was not read.
+  mutating func read(into target: UnsafeMutableRawBufferPointer) -> StreamRead { body.read(into: target) }
+
+  /// The same, and has etcd go on once that is all.
+  mutating func read(
+    into target: UnsafeMutableRawBufferPointer, of call: Call?, over bridge: Bridge
+  ) -> StreamRead {
+    let read = body.read(into: target)
+    if case .bytes = read, body.isDrained, let call { bridge.resume(call) }
+    return read
+  }
+
+  /// Ends a stream.
+  ///
+  /// - Parameter isBroken: whether something of it is missing.
+  mutating func end(isBroken: Bool, to exchange: Exchange) {
+    body.end(isBroken: isBroken)
+    exchange.streamIsReadable()
+  }
+
+  /// Takes the whole answer out, where it has not begun.
+  mutating func takeAll() -> ByteBuffer { body.takeAll() }
+}
