@@ -346,7 +346,7 @@ package final class Channel {
     let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
     let isLost = status.isLoss && !isUnexecuted
     let status = isLate ? Self.isLate(call) : isLost ? status.explained(for: call) : status
-    if status.isOfUnknownToken { call.failedAt = ObjectIdentifier(subchannel) }
+    if call.hasFreshToken && status.isOfUnknownToken { call.failedAt = ObjectIdentifier(subchannel) }
     if owner?.channel(self, takesBack: call, after: status) == true { return }
     drop(call)
     call.delegate.call(call, endedWith: status)
