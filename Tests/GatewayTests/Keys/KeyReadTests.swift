@@ -162,7 +162,7 @@ struct KeyReadTests {
     ("/keys/a?revision=1&revision=1", "'revision'"), ("/keys/a?revision=0", "revision"),
     ("/keys/a?revision=-1", "revision"), ("/keys/a?revision=+1", "revision"), ("/keys/a?revision=1.0", "revision"),
     ("/keys/a?revision=9223372036854775808", "revision"), ("/keys/a?revision=", "revision"),
-    ("/keys/a?revision", "revision"), ("/keys/a?revision=%", "revision"), ("/keys/a?serializable=1", "serializable"),
+    ("/keys/a?revision", "revision"), ("/keys/a?revision=%", "revision"), ("/keys/a?serializable=2", "serializable"),
     ("/keys/a?serializable=TRUE", "serializable"), ("/keys/a?limit=1", "'limit'"), ("/keys/a?=1", "''"),
     ("/keys/a?ttl=60s", "'ttl'"), ("/keys/a?since=4", "'since'"), ("/keys/a?watch=true&revision=4", "'revision'"),
     ("/keys/a?watch=true&wait=1s", "'watch'"), ("/keys/a?watch=yes", "watch"),

@@ -142,7 +142,7 @@ struct KeyWriteTests {
     ("/keys/a?ttl=9000000001s", [], "ttl"), ("/keys/a?ttl=60s&lease=4", [], "'lease'"),
     ("/keys/a?ttl=0x5", [], "a time such as 30s, 5m or 1h, from 1s"), ("/keys/a?ttl=%2B5", [], "ttl"),
     ("/keys/a?lease=+1", [], "lease"), ("/keys/a?lease=7abc", [], "lease"), ("/keys/a?lease=1&lease=1", [], "'lease'"),
-    ("/keys/a?prev=1", [], "prev"), ("/keys/a?revision=3", [], "'revision'"),
+    ("/keys/a?prev=2", [], "prev"), ("/keys/a?revision=3", [], "'revision'"),
     ("/keys/a", [("If-Match", "\"1\", \"2\"")], "If-Match"), ("/keys/a", [("If-None-Match", "\"1\"")], "If-None-Match"),
     ("/keys/a", [("If-Match", "5")], "If-Match"), ("/keys/a", [("If-Match", "*"), ("If-None-Match", "*")], "If-Match"),
     ("/keys/a", [("Content-Range", "bytes 0-1/10")], "Content-Range"),
