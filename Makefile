@@ -69,6 +69,7 @@ clients-test: ## generate a client for each language, compile it, use it, and ch
 	$(release)
 	scripts/check-clients .build/release/etcd-rest
 	scripts/check-clients .build/release/etcd-rest --older
+	scripts/check-examples .build/release/etcd-rest --all
 
 deb: ## build the Debian package, for the release of Debian that runs here, into .build-packages
 	@scripts/install-system-packages deb
