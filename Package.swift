@@ -136,7 +136,9 @@ let package = Package(
       dependencies: [
         "ByteBuffers", "EtcdSchema", "EventLoop", "Gateway", "GrpcBridge", "HTTPServer", "ProtobufWire", "TestSupport",
         "TLS", "Transcoding",
-        .product(name: "Logging", package: "swift-log"), .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
   ],

@@ -1,0 +1,82 @@
+import TestSupport
+import Testing
+
+/// All kinds of requests at a gateway in this process. What they answer is tested elsewhere; here the sanitizer looks at what
+/// becomes of their memory, as answers, refusals, and clients that leave come together.
+@Suite(.timeLimit(.minutes(15)))
+struct InProcessGatewayTests {
+  private static let clients = 6
+  private static let rounds = 25
+
+  @Test(arguments: [EtcdVersion.v3_4, .v3_5])
+  func requestsOfAllKindsComeTogether(_ version: EtcdVersion) async throws {
+    try await withEtcd(version) { etcd in
+      try await withInProcessGateway([etcd.url]) { url in
+        try await withThrowingTaskGroup { group in
+          for client in 0..<Self.clients {
+            group.addTask { try await Self.ask(url, client) }
+            group.addTask { try await Self.leave(url, client) }
+          }
+          try await group.waitForAll()
+        }
+      }
+    }
+  }
+
+  /// Connections on which answers of all kinds follow each other.
+  private static func ask(_ url: String, _ client: Int) async throws {
+    for round in 0..<rounds {
+      let connection = try await HTTPConnection.connect(to: url)
+      let value = [UInt8](repeating: UInt8(round), count: round * 10_000)
+      let key = "/keys/c\(client)/\(round % 4)"
+      #expect(try await connection.request("PUT", key, body: value).status == 200)
+      let read = try await connection.request("GET", key)
+      #expect(read.status == 200 && read.body == value)
+      for accept in ["application/json", "application/x-ndjson"] {
+        let list = try await connection.request("GET", "/keys?prefix=c\(client)/", headers: [("Accept", accept)])
+        #expect(list.status == 200)
+      }
+      #expect(try await connection.post("/v3/kv/range", "{\"key\":\"AA==\",\"range_end\":\"AA==\"}").status == 200)
+      #expect(try await connection.post("/v3/kv/range", "{\"key\":7}").status == 400)
+      #expect(
+        try await connection.post("/txn", "{\"then\":[{\"get\":{\"prefix\":\"c\(client)/\"}}]}").status == 200)
+      #expect(try await connection.request("GET", "/nowhere").status == 404)
+      let lines = (0..<50).map { "{\"key\":\"i\(client)/\($0)\",\"value\":\"\(round)\"}\n" }.joined()
+      let imported = try await connection.request(
+        "POST", "/keys", headers: [("Content-Type", "application/x-ndjson")], body: Array(lines.utf8))
+      #expect(imported.status == 200)
+      await connection.close()
+      let large = try await HTTPConnection.connect(to: url)
+      try await large.sendRequest("PUT", key, body: [UInt8](repeating: 0, count: 3 << 20))
+      #expect(try await large.receive().status == 413)
+      await large.close()
+    }
+  }
+
+  /// Clients that leave while something is on its way to them, or from them.
+  private static func leave(_ url: String, _ client: Int) async throws {
+    let waiting: [(method: String, path: String, body: String?)] = [
+      ("GET", "/changes?prefix=c\(client)/&wait=60s", nil), ("GET", "/changes?prefix=c\(client)/", nil),
+      ("POST", "/v3/watch", "{\"create_request\":{\"key\":\"AA==\",\"range_end\":\"AA==\"}}"),
+      ("GET", "/keys?prefix=c", nil), ("GET", "/snapshot", nil),
+      ("POST", "/locks/in-process?wait=60s", "{\"ttl\":\"60s\"}"),
+    ]
+    for round in 0..<rounds {
+      for request in waiting {
+        let connection = try await HTTPConnection.connect(to: url)
+        try await connection.sendRequest(request.method, request.path, body: request.body.map { Array($0.utf8) })
+        // Some have begun to read.
+        if round.isMultiple(of: 3), request.path.hasPrefix("/snapshot") { _ = try await connection.receiveHead() }
+        await connection.reset()
+      }
+      let unfinished = try await HTTPConnection.connect(to: url)
+      try await unfinished.send(
+        "POST /keys HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: 100000\r\n\r\n"
+          + "{\"key\":\"u\",\"value\":\"v\"}\n{\"key\"")
+      await unfinished.reset()
+      let webSocket = try await WebSocketClient.connect(url, "/v3/watch")
+      try await webSocket.send("{\"create_request\":{\"key\":\"AA==\",\"range_end\":\"AA==\"}}")
+      await webSocket.connection.reset()
+    }
+  }
+}
