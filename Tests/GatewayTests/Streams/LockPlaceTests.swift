@@ -119,7 +119,9 @@ struct LockPlaceTests {
       let answer = try await gateway.http.post(
         "/v3/lock/lock", Self.request, user: Self.user, headers: [("Grpc-Timeout", "60S")])
       expectStatus(401, answer)
-      #expect(peer.record.streams(of: RPCPath.lock).count <= 5)
+      // A token that is new is tried again a few times, as a member may be behind; but no login follows the second.
+      #expect(peer.record.streams(of: RPCPath.lock).count <= 10)
+      #expect(peer.record.streams(of: RPCPath.authenticate).count == 2)
     }
   }
 }
