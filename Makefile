@@ -39,9 +39,10 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	scripts/check-clients "$$TESTED_GATEWAY" --quick
 	scripts/check-examples "$$TESTED_GATEWAY"
 	scripts/fuzz 20
-	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(unit_tests)'
+	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(alone)'
+	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(in_process)'
 # One build of the tests, for those that look at our code in their own process and for those that look at the gateway,
 # which is the one that users run. Two would cost six minutes more.
 sanitized = --sanitize=address --scratch-path .build-asan
@@ -49,6 +50,8 @@ sanitized = --sanitize=address --scratch-path .build-asan
 run_tests = swift test --skip-build --disable-xctest --experimental-maximum-parallelization-width 8
 # Those that look at a whole process, from outside: one of Swift's few threads waits for each.
 alone = ^EtcdClientTests\.ClientFootprintTests
+# A whole gateway in the process of the tests, which would hold up the others in it.
+in_process = ^GatewayTests\.InProcessGatewayTests
 # Those that need no etcd, browser or proxy: GatewayTests tests another process. Leaks are looked for here alone:
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)

@@ -6,7 +6,7 @@ import Testing
 @Suite(.timeLimit(.minutes(15)))
 struct InProcessGatewayTests {
   private static let clients = 6
-  private static let rounds = 25
+  private static let rounds = 10
 
   @Test(arguments: [EtcdVersion.v3_4, .v3_5])
   func requestsOfAllKindsComeTogether(_ version: EtcdVersion) async throws {
