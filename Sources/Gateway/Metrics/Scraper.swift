@@ -33,12 +33,9 @@ final class Scraper {
   private var current: [(token: Int, reply: Reply)] = []
   private var next: [(token: Int, reply: Reply)] = []
   private var lastToken = 0
-  /// Tells a gathering from earlier ones, whose answers may be late.
-  private var round = 0
-  private var answers: [MetricSamples?] = []
-  private var isUnderWay = false
   private var isClosed = false
-  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in finish() }
+  private lazy var gathering = MetricGathering(telemetry, loop: loop) { [weak self] in self?.answer(with: $0) }
+  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in gathering.finish() }
   /// While it is active no gathering begins.
   private lazy var rest = LoopTimer(loop: loop) { [unowned self] in startIfAsked() }
 
@@ -79,27 +76,13 @@ final class Scraper {
   }
 
   private func startIfAsked() {
-    guard !next.isEmpty, !isUnderWay, !isClosed, !rest.isActive else { return }
-    isUnderWay = true
-    round += 1
+    guard !next.isEmpty, !gathering.isUnderWay, !isClosed, !rest.isActive else { return }
     (current, next) = (next, [])
-    let home = LoopBound(self, loop: loop)
-    let count = telemetry.ask { [round, remote = loop.remote] index, samples in
-      remote.execute { home.value.take(samples, from: index, in: round) }
-    }
-    answers = Array(repeating: nil, count: count)
+    gathering.start()
     timer.start(after: Self.patience)
   }
 
-  private func take(_ samples: MetricSamples, from index: Int, in round: Int) {
-    guard isUnderWay, round == self.round, index < answers.count else { return }
-    answers[index] = samples
-    if answers.allSatisfy({ $0 != nil }) { finish() }
-  }
-
-  private func finish() {
-    guard isUnderWay else { return }
-    isUnderWay = false
+  private func answer(with answers: [MetricSamples?]) {
     timer.stop()
     let all = current
     current = []
@@ -110,7 +93,6 @@ final class Scraper {
       rest.start(after: Self.rest(after: preciseTime &- start))
       for (_, reply) in all { reply(answer) }
     }
-    answers = []
     startIfAsked()
   }
 
@@ -125,15 +107,4 @@ final class Scraper {
   ///
   /// - Parameter cost: how long the last text has taken, in nanoseconds.
   static func rest(after cost: UInt64) -> UInt64 { min(cost / (1_000_000 / share) + 1, longestRest) }
-}
-
-/// What can be asked for metrics.
-protocol MetricSource: Sendable {
-  /// Asks all parts of the process.
-  ///
-  /// - Parameter answer: called once for each, on whichever thread, with its number; unless it does not answer.
-  /// - Returns: how many there are.
-  func ask(_ answer: @escaping @Sendable (Int, MetricSamples) -> Void) -> Int
-  /// Puts together what was answered, what was answered last by those that have not, and what is about the process.
-  func put(_ answers: [MetricSamples?]) -> MetricSamples
 }

@@ -16,9 +16,8 @@ final class StatusHistory: Sendable {
     var durations = Durations(Array(repeating: 0, count: Durations.width)[...])
     /// Answers with a status from 500 on.
     var errors = 0.0
-    /// Logins that etcd has granted, and those that it or the gateway has refused.
+    /// Logins that etcd has granted.
     var logins = 0.0
-    var refusedLogins = 0.0
     var connections = 0.0
     var streams = 0.0
     var watches = 0.0
@@ -45,7 +44,6 @@ extension StatusHistory.Moment {
     samples.forEachHistogram(of: .requestDuration) { durations.add($0) }
     errors = samples.sum(of: .requests) { $0.hasPrefix("status=\"5") }
     logins = samples.sum(of: .logins) { $0 == "result=\"granted\"" }
-    refusedLogins = samples.sum(of: .logins) { $0 == "result=\"refused\"" || $0 == "result=\"throttled\"" }
     connections = samples.sum(of: .connections)
     streams = samples.sum(of: .streams)
     watches = samples.sum(of: .watches)
@@ -57,42 +55,21 @@ extension StatusHistory.Moment {
 ///
 /// Nothing is counted for it: it asks for what the metrics have anyway.
 final class StatusSampler {
-  private let source: any MetricSource
-  private let history: StatusHistory
-  private let loop: EventLoop
-  private var answers: [MetricSamples?] = []
-  /// Tells a gathering from earlier ones, whose answers may be late.
-  private var round = 0
-  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in ask() }
+  private let gathering: MetricGathering
+  private let timer: LoopTimer
 
   init(_ source: any MetricSource, history: StatusHistory, loop: EventLoop) {
-    self.source = source
-    self.history = history
-    self.loop = loop
+    let gathering = MetricGathering(source, loop: loop) { answers in
+      history.append(StatusHistory.Moment(source.put(answers), at: preciseTime))
+    }
+    self.gathering = gathering
+    timer = LoopTimer(loop: loop) {
+      // What has not answered for so long stands still: it is told as it was the last time.
+      gathering.finish()
+      gathering.start()
+    }
     timer.start(after: 0, every: StatusHistory.interval)
   }
 
   func stop() { timer.stop() }
-
-  private func ask() {
-    // What has not answered for so long stands still: it is told as it was the last time.
-    if !answers.isEmpty { finish() }
-    round += 1
-    let home = LoopBound(self, loop: loop)
-    let count = source.ask { [round, remote = loop.remote] index, samples in
-      remote.execute { home.value.take(samples, from: index, in: round) }
-    }
-    answers = Array(repeating: nil, count: count)
-  }
-
-  private func take(_ samples: MetricSamples, from index: Int, in round: Int) {
-    guard round == self.round, index < answers.count else { return }
-    answers[index] = samples
-    if answers.allSatisfy({ $0 != nil }) { finish() }
-  }
-
-  private func finish() {
-    history.append(StatusHistory.Moment(source.put(answers), at: preciseTime))
-    answers = []
-  }
 }
