@@ -377,7 +377,7 @@ extension Bridge: ChannelOwner {
   private func awaitsToken(_ call: Call, after status: GRPCStatus) -> Bool {
     guard status.isOfUnknownToken, call.freshRefusals < Call.maxFreshRefusals else { return false }
     call.freshRefusals += 1
-    channel(for: call).send(call, after: Channel.retryWait)
+    channel(for: call).sendAfterPause(call)
     return true
   }
 

@@ -39,7 +39,7 @@ package final class Channel {
   /// more exactly: this one is for a member that does not answer.
   private static let tick: UInt64 = 25
   /// How far apart the attempts of a call are (clientv3's retry policy: 25 ms, give or take 10 %).
-  static let retryWait = 23...27
+  private static let retryWait = 23...27
 
   package weak var owner: (any ChannelOwner)?
   /// What has reads travel together; nil where they do not.
@@ -93,16 +93,19 @@ package final class Channel {
     guard !call.method.runsToEnd || abandonedCalls.mayBegin(call) else {
       return end(call, with: Self.tooManyAbandonedCalls)
     }
-    call.notBefore = 0
-    call.patience = loop.now + configuration.dialTimeout
-    submit(call)
+    begin(call, afterPause: false)
   }
 
-  /// Sends `call` after so many milliseconds.
-  func send(_ call: Call, after pause: ClosedRange<Int>) {
-    guard take(call, as: .waiting) else { return }
-    call.notBefore = loop.now + UInt64(Int.random(in: pause))
-    call.patience = call.notBefore + configuration.dialTimeout
+  /// Sends `call` after the pause between two attempts.
+  func sendAfterPause(_ call: Call) {
+    if take(call, as: .waiting) { begin(call, afterPause: true) }
+  }
+
+  /// Has a call that waits be sent.
+  private func begin(_ call: Call, afterPause: Bool) {
+    call.notBefore = afterPause ? loop.now + UInt64(Int.random(in: Self.retryWait)) : 0
+    call.patience = loop.now + configuration.dialTimeout
+    if !afterPause { submit(call) }
   }
 
   /// Watches over the deadline of `call` while its owner prepares it.
@@ -336,10 +339,7 @@ package final class Channel {
       repeats &+= 1
       enter(.waiting, call)
       call.failedAt = ObjectIdentifier(subchannel)
-      call.notBefore = decision == .again ? 0 : loop.now + UInt64(Int.random(in: Self.retryWait))
-      call.patience = loop.now + configuration.dialTimeout
-      if call.notBefore == 0 { submit(call) }
-      return
+      return begin(call, afterPause: decision == .againAfterPause)
     }
     // A member's clock may be the first to see that the time is over. Older ones answer so; with newer versions of
     // grpc-go (etcd 3.5.30) they just reset the stream.

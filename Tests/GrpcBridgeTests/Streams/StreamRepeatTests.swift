@@ -8,6 +8,15 @@ import Testing
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct StreamRepeatTests {
   private static let messages: [[UInt8]] = [[1], [2, 2], []]
 
+  /// Logs users in, each time with another token; `answer` is that to all other calls.
+  private static func loggingIn(_ answer: @escaping ScriptedPeer.Script) -> ScriptedPeer.Script {
+    { call in
+      guard call.path == EtcdRPC.authenticate.path else { return answer(call) }
+      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
+      return .message((try? response.serializedBytes()) ?? [])
+    }
+  }
+
   @Test func aRefusedStreamIsRepeatedWithAllMessages() async throws {
     try await withBridge {
       $0.attempt < 3 ? .refused : .messages([[9]])
@@ -72,13 +81,11 @@ import Testing
   }
 
   @Test func aTokenIsRenewedAtTheStart() async throws {
-    try await withBridge { call in
-      guard call.path == EtcdRPC.authenticate.path else {
-        return call.attempt == 1 ? .failure(16, "etcdserver: invalid auth token") : .messages([[9]])
+    try await withBridge(
+      script: Self.loggingIn { call in
+        call.attempt == 1 ? .failure(16, "etcdserver: invalid auth token") : .messages([[9]])
       }
-      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
-      return .message((try? response.serializedBytes()) ?? [])
-    } body: { fixture in
+    ) { fixture in
       let call = await fixture.start(
         .stream, Self.messages, user: BasicCredentials(user: "ann", password: "secret"))
       try await call.expectEnd(.ok)
@@ -90,13 +97,11 @@ import Testing
 
   /// A member that has been away does not know it yet. No further login would help.
   @Test func aTokenThatIsTooNewForAMemberIsTriedAgain() async throws {
-    try await withBridge { call in
-      guard call.path == EtcdRPC.authenticate.path else {
-        return call.attempt < 5 ? .failure(16, "etcdserver: invalid auth token") : .messages([[9]])
+    try await withBridge(
+      script: Self.loggingIn { call in
+        call.attempt < 5 ? .failure(16, "etcdserver: invalid auth token") : .messages([[9]])
       }
-      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
-      return .message((try? response.serializedBytes()) ?? [])
-    } body: { fixture in
+    ) { fixture in
       let call = await fixture.start(
         .stream, Self.messages, user: BasicCredentials(user: "ann", password: "secret"))
       try await call.expectEnd(.ok)
@@ -106,11 +111,11 @@ import Testing
   }
 
   @Test func aTokenThatNoMemberEverKnowsIsGivenUp() async throws {
-    try await withBridge { call in
-      guard call.path == EtcdRPC.authenticate.path else { return .failure(16, "etcdserver: invalid auth token") }
-      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
-      return .message((try? response.serializedBytes()) ?? [])
-    } body: { fixture in
+    try await withBridge(
+      script: Self.loggingIn { call in
+        .failure(16, "etcdserver: invalid auth token")
+      }
+    ) { fixture in
       let call = await fixture.start(
         .stream, Self.messages, user: BasicCredentials(user: "ann", password: "secret"))
       let status = try await call.end()
@@ -121,11 +126,11 @@ import Testing
   }
 
   @Test func aTokenThatAMessageRefusesIsReplaced() async throws {
-    try await withBridge { call in
-      guard call.path == EtcdRPC.authenticate.path else { return .messages([[9]]) }
-      let response = Etcdserverpb_AuthenticateResponse.with { $0.token = "token.\(call.attempt)" }
-      return .message((try? response.serializedBytes()) ?? [])
-    } body: { fixture in
+    try await withBridge(
+      script: Self.loggingIn { call in
+        .messages([[9]])
+      }
+    ) { fixture in
       let ann = BasicCredentials(user: "ann", password: "secret")
       let first = await fixture.start(.stream, Self.messages, user: ann)
       try await first.expectEnd(.ok)
