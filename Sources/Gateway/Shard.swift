@@ -166,7 +166,7 @@ final class Shard: HTTPService {
       return ConstantResponseHandler(
         exchange,
         RequestError(
-          415, .invalidArgument, "the request body must not be compressed",
+          415, "the request body must not be compressed",
           headers: [("Accept-Encoding", "identity")]))
     }
     if exchange.head.hasContentRange && exchange.head.method == .put {

@@ -62,8 +62,8 @@ final class KeyExportHandler: KeyCallHandler {
   // MARK: - The answer
 
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead {
-    let read = answer.read(into: buffer)
-    if case .bytes = read, answer.isDrained {
+    let read = answer.body.read(into: buffer)
+    if case .bytes = read, answer.body.isDrained {
       if isHeldBack {
         isHeldBack = false
         askForPage()
@@ -96,8 +96,8 @@ final class KeyExportHandler: KeyCallHandler {
   private func append() {
     pageCount += 1
     if selection.admits(key) {
-      key.appendJSON(to: &answer.buffer, hasValue: !selection.keysOnly)
-      answer.buffer.append("\n")
+      key.appendJSON(to: &answer.body.buffer, hasValue: !selection.keysOnly)
+      answer.body.buffer.append("\n")
     }
     lastKey.removeAll(keepingCapacity: true)
     key.key.withUnsafeBytes { lastKey.append(contentsOf: $0) }
@@ -118,7 +118,7 @@ final class KeyExportHandler: KeyCallHandler {
       let keyBytes = max(1, pageLength / pageCount)
       selection.limit = min(max(1, Self.pageBytes / keyBytes), Self.maxKeys, selection.limit * 4)
     }
-    if answer.isFull { isHeldBack = true } else { askForPage() }
+    if answer.body.isFull { isHeldBack = true } else { askForPage() }
   }
 
   private func end(isBroken: Bool) { answer.end(isBroken: isBroken, to: exchange) }

@@ -77,9 +77,9 @@ final class KeyListHandler: KeyCallHandler {
     hasBegun = true
     // What the keys are of is not what the store is at.
     if selection.revision > 0 { revision = selection.revision }
-    answer.buffer.append("{\"revision\":")
-    answer.buffer.append(decimal: revision)
-    if !selection.countOnly { answer.buffer.append(",\"keys\":[") }
+    answer.body.buffer.append("{\"revision\":")
+    answer.body.buffer.append(decimal: revision)
+    if !selection.countOnly { answer.body.buffer.append(",\"keys\":[") }
     if isLarge { answer.begin(exchange, headers: headers) }
   }
 
@@ -88,28 +88,28 @@ final class KeyListHandler: KeyCallHandler {
     if skip > 0 {
       skip -= 1
     } else {
-      if keyCount > 0 { answer.buffer.append(",") }
+      if keyCount > 0 { answer.body.buffer.append(",") }
       keyCount += 1
-      key.appendJSON(to: &answer.buffer, hasValue: !selection.keysOnly)
+      key.appendJSON(to: &answer.body.buffer, hasValue: !selection.keysOnly)
     }
     key.reset()
   }
 
   private func finish() {
-    answer.buffer.append(selection.countOnly ? ",\"count\":" : "],\"count\":")
+    answer.body.buffer.append(selection.countOnly ? ",\"count\":" : "],\"count\":")
     let total = cursor?.count ?? count
-    answer.buffer.append(decimal: total)
+    answer.body.buffer.append(decimal: total)
     if hasMore && selection.target == 0 {
-      answer.buffer.append(",\"cursor\":\"")
+      answer.body.buffer.append(",\"cursor\":\"")
       let place = pageEnd.next(
         in: selection.range, of: request.range, isDescending: selection.order == .descending)
       let next = PageCursor(revision: revision, count: total, place: place)
-      answer.buffer.append(next.text(for: request.query).utf8)
-      answer.buffer.append("\"")
+      answer.body.buffer.append(next.text(for: request.query).utf8)
+      answer.body.buffer.append("\"")
     } else if hasMore {
-      answer.buffer.append(",\"more\":true")
+      answer.body.buffer.append(",\"more\":true")
     }
-    answer.buffer.append("}")
+    answer.body.buffer.append("}")
   }
 }
 
@@ -141,7 +141,7 @@ extension KeyListHandler: CallDelegate {
     if answer.isStreaming {
       answer.end(isBroken: !status.isOK, to: exchange)
     } else if status.isOK {
-      var response = HTTPResponse(status: 200, body: answer.takeAll())
+      var response = HTTPResponse(status: 200, body: answer.body.takeAll())
       response.headers = headers
       exchange.respond(response)
     } else {

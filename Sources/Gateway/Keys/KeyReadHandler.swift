@@ -134,7 +134,7 @@ final class KeyReadHandler: KeyCallHandler {
       guard shard.hasRoomForAnswer else { return lacksRoom = true }
       answer.begin(
         exchange, status: status, contentType: MediaType.bytes.name, length: UInt64(length), headers: headers)
-    case .bytes(path: RangeResponsePath.value, let bytes) where answer.isStreaming: answer.buffer.append(bytes)
+    case .bytes(path: RangeResponsePath.value, let bytes) where answer.isStreaming: answer.body.buffer.append(bytes)
     case .bytes(path: RangeResponsePath.value, _) where isUnwanted: break
     // Known from the path.
     case .bytes(path: RangeResponsePath.key, _) where !asJSON: break

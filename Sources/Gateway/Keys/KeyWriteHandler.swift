@@ -63,7 +63,7 @@ final class KeyWriteHandler: KeyCallHandler {
       do throws(TranscodingError) {
         try readJSON()
       } catch {
-        return exchange.respond(.error(.badBody(error)))
+        return exchange.refuse(.badBody(error))
       }
     }
     guard let ttl = put?.ttl else { return sendPut() }

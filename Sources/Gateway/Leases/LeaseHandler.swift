@@ -61,7 +61,7 @@ final class LeaseHandler: KeyCallHandler {
       do throws(TranscodingError) {
         try writeGrant(&message)
       } catch {
-        return exchange.respond(.error(.badBody(error)))
+        return exchange.refuse(.badBody(error))
       }
       start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxNumbers)
     case .list: start(KeyCalls.leaseLeases, message)

@@ -26,7 +26,7 @@ struct PlainDescriptions {
         """,
         parameters: [
           Self.serializable,
-          query(
+          Self.query(
             "exclude", "An alarm that shall not count: `NOSPACE` or `CORRUPT`.", ["type": "string"], "NOSPACE"),
         ],
         ok: json("health", "etcd is healthy.", .schema("Health")), errors: [],
@@ -51,7 +51,7 @@ struct PlainDescriptions {
         "It reads through a quorum of etcd's, without credentials; an answer that denies the read proves as much.",
         parameters: [
           Self.serializable,
-          query(
+          Self.query(
             "verbose", "Whatever its value, the answer lists what was looked at.", ["type": "string"], "true"),
         ],
         ok: text("readyz", "It can."), errors: [], others: ["503": text("readyz", "It cannot, and why.", status: 503)])
@@ -223,12 +223,6 @@ struct PlainDescriptions {
     [
       "name": .string(name), "in": "query", "description": .string(description), "schema": schema, "example": example,
     ]
-  }
-
-  private func query(
-    _ name: String, _ description: String, _ schema: DocumentValue, _ example: DocumentValue
-  ) -> DocumentValue {
-    Self.query(name, description, schema, example)
   }
 
   private func make(

@@ -70,7 +70,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
     do throws(TranscodingError) {
       return try body.withUnsafeBytes { bytes throws(TranscodingError) in try JSONDocument.read(bytes, read) }
     } catch {
-      exchange.respond(.error(.badBody(error)))
+      exchange.refuse(.badBody(error))
       return nil
     }
   }

@@ -68,7 +68,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
         if !exchange.isAdmin { try exchange.checkHost(shard.settings.hosts) }
       } catch {
         // A page of a foreign name is not to read who the members of etcd are.
-        if probe == .status { return exchange.respond(.error(error)) }
+        if probe == .status { return exchange.refuse(error) }
         tellsAll = false
       }
       if !exchange.isAdmin && shard.settings.hasAdminListener { tellsAll = false }
@@ -131,6 +131,9 @@ final class ProbeHandler: RequestHandler, CallDelegate {
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
     let isDenied = status.deniesRights
+    if call.method === EtcdRPC.status.method && status.isOK {
+      memberStatus = try? Etcdserverpb_StatusResponse(serializedBytes: response)
+    }
     if call.method === EtcdRPC.status.method && isDenied && shard.identity != nil && !triesIdentity {
       triesIdentity = true
       return askStatus()
@@ -140,7 +143,6 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     case .readyz: exchange.respond(status.isOK || isDenied ? ready() : notReady("linearizable_read", status.message))
     case .health, .status, .landing:
       if call.method === EtcdRPC.status.method {
-        if status.isOK { memberStatus = try? Etcdserverpb_StatusResponse(serializedBytes: response) }
         if probe == .health || !tellsAll { return exchange.respond(health(failing: alarm)) }
         askMembers()
       } else if call.method === EtcdRPC.memberList.method {
@@ -154,7 +156,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
       }
     case .version:
       if !hasAskedMember && shard.bridge.readyMember != nil { return askVersion() }
-      if status.isOK, let versions = MemberVersions(server: etcdVersion) { return answer(versions) }
+      if status.isOK, let versions = MemberVersions(server: memberStatus?.version ?? "") { return answer(versions) }
       let status = status.isOK ? GRPCStatus(.internal, "an answer of etcd is not understood: no version") : status
       exchange.respond(.error(status, hadCredentials: true))
     }
@@ -206,11 +208,6 @@ final class ProbeHandler: RequestHandler, CallDelegate {
       name != excluded && status.errors.contains { $0.split(separator: " ").contains("alarm:\(name)") }
     }
     return raised.map { "ALARM \($0)" }
-  }
-
-  /// What `Status` says; empty where it is denied.
-  private var etcdVersion: String {
-    (try? Etcdserverpb_StatusResponse(serializedBytes: response))?.version ?? ""
   }
 }
 

@@ -100,7 +100,7 @@ final class RPCHandler: RequestHandler {
     guard status.isOK else {
       return exchange.respond(.error(status, hadCredentials: caller?.isSomebody == true))
     }
-    var response = HTTPResponse(status: 200, body: answer.takeAll())
+    var response = HTTPResponse(status: 200, body: answer.body.takeAll())
     response.headers = headers
     response.isOwed = !route.method.changesNothing
     exchange.respond(response)
@@ -120,7 +120,7 @@ extension RPCHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     transcoder = ResponseTranscoder(route.response)
     // JSON is some four times as large where a message has numbers for the most part, and half as large again where a value.
-    answer.buffer.reserveCapacity(min(length, StreamedAnswer.maxWhole) * 2 + 512)
+    answer.body.buffer.reserveCapacity(min(length, StreamedAnswer.maxWhole) * 2 + 512)
     guard length > StreamedAnswer.maxWhole else { return }
     guard shard.hasRoomForAnswer else {
       shard.bridge.cancel(call)
@@ -130,7 +130,7 @@ extension RPCHandler: CallDelegate {
   }
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
-    transcoder?.push(bytes, into: &answer.buffer)
+    transcoder?.push(bytes, into: &answer.body.buffer)
     answer.passOn(of: call, over: shard.bridge, to: exchange)
   }
 
@@ -138,7 +138,7 @@ extension RPCHandler: CallDelegate {
     var status = status
     if status.isOK {
       do throws(TranscodingError) {
-        try transcoder?.finish(into: &answer.buffer)
+        try transcoder?.finish(into: &answer.body.buffer)
       } catch {
         status = shard.misunderstood(error, for: exchange.id.text)
       }

@@ -1,4 +1,3 @@
-import ByteBuffers
 import GrpcBridge
 import HTTPServer
 
@@ -8,23 +7,12 @@ struct StreamedAnswer: ~Copyable {
   /// A response up to this size is answered whole.
   static let maxWhole = 64 << 10
 
-  private var body: ResponseBodyBuffer
+  /// What is appended to its buffer is answered.
+  var body: ResponseBodyBuffer
   /// Whether the answer has begun.
   private(set) var isStreaming = false
 
   init(_ memory: MemoryAccount) { body = ResponseBodyBuffer(memory) }
-
-  /// What is appended here is answered.
-  var buffer: ByteBuffer {
-    _read { yield body.buffer }
-    _modify { yield &body.buffer }
-  }
-
-  /// Whether more is unread than there is to be.
-  var isFull: Bool { body.isFull }
-
-  /// Whether the client has read all, and more may come.
-  var isDrained: Bool { body.isDrained }
 
   /// Begins the answer, as a stream.
   ///
@@ -45,10 +33,7 @@ struct StreamedAnswer: ~Copyable {
     exchange.streamIsReadable()
   }
 
-  /// Hands out what was not read.
-  mutating func read(into target: UnsafeMutableRawBufferPointer) -> StreamRead { body.read(into: target) }
-
-  /// The same, and has etcd go on once that is all.
+  /// Hands out what was not read, and has etcd go on once that is all.
   mutating func read(
     into target: UnsafeMutableRawBufferPointer, of call: Call?, over bridge: Bridge
   ) -> StreamRead {
@@ -64,7 +49,4 @@ struct StreamedAnswer: ~Copyable {
     body.end(isBroken: isBroken)
     exchange.streamIsReadable()
   }
-
-  /// Takes the whole answer out, where it has not begun.
-  mutating func takeAll() -> ByteBuffer { body.takeAll() }
 }

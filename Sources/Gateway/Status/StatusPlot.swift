@@ -61,28 +61,18 @@ struct StatusPlot {
 extension StatusPlot {
   /// Those of the page.
   static func all(_ spans: [StatusReport.Span]) -> [StatusPlot] {
-    [
+    func line(_ name: String, _ style: String, _ value: (StatusReport.Span) -> Double?) -> Line {
+      Line(name: name, style: style, values: spans.map(value))
+    }
+    return [
       StatusPlot(
-        title: "Requests",
-        lines: [
-          Line(name: "all", style: "one", values: spans.map(\.requestsPerSecond)),
-          Line(name: "5xx", style: "bad", values: spans.map(\.errorsPerSecond)),
-        ], text: perSecond),
-      StatusPlot(
-        title: "Latency",
-        lines: [
-          Line(name: "median", style: "one", values: spans.map(\.median)),
-          Line(name: "99 %", style: "two", values: spans.map(\.slowest)),
-        ], text: time),
-      StatusPlot(
-        title: "Logins at etcd", lines: [Line(name: "", style: "one", values: spans.map(\.loginsPerSecond))],
+        title: "Requests", lines: [line("all", "one", \.requestsPerSecond), line("5xx", "bad", \.errorsPerSecond)],
         text: perSecond),
       StatusPlot(
-        title: "Open",
-        lines: [
-          Line(name: "streams", style: "one", values: spans.map(\.streams)),
-          Line(name: "watches", style: "two", values: spans.map(\.watches)),
-        ], text: short),
+        title: "Latency", lines: [line("median", "one", \.median), line("99 %", "two", \.slowest)], text: time),
+      StatusPlot(title: "Logins at etcd", lines: [line("", "one", \.loginsPerSecond)], text: perSecond),
+      StatusPlot(
+        title: "Open", lines: [line("streams", "one", \.streams), line("watches", "two", \.watches)], text: short),
     ]
   }
 

@@ -54,7 +54,7 @@ final class TxnHandler: KeyCallHandler {
   func receivedEnd() {
     if message == nil && fault == nil { body.withUnsafeBytes { read($0) } }
     body.removeAll()
-    if let fault { return exchange.respond(.error(.badBody(fault))) }
+    if let fault { return exchange.refuse(.badBody(fault)) }
     guard let message = message.take() else { return }
     start(KeyCalls.txn, message)
   }
@@ -81,7 +81,7 @@ extension TxnHandler: CallDelegate {
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
     var input = bytes
     while !results.isBroken, !results.isTooMuch, let event = events.next(&input) {
-      results.take(event, into: &answer.buffer)
+      results.take(event, into: &answer.body.buffer)
     }
     if results.isTooMuch { return cut(call, &answer) }
     if isLarge && !answer.isStreaming && results.hasBegun { answer.begin(exchange, headers: headers) }
@@ -93,7 +93,7 @@ extension TxnHandler: CallDelegate {
     if status.isOK {
       do throws(WireError) {
         try events.finish()
-        try results.finish(into: &answer.buffer)
+        try results.finish(into: &answer.body.buffer)
       } catch {
         status = shard.misunderstood(error, for: exchange.id.text)
       }
@@ -101,7 +101,7 @@ extension TxnHandler: CallDelegate {
     if answer.isStreaming {
       answer.end(isBroken: !status.isOK, to: exchange)
     } else if status.isOK {
-      var response = HTTPResponse(status: 200, body: answer.takeAll())
+      var response = HTTPResponse(status: 200, body: answer.body.takeAll())
       response.headers = headers
       // It tells of what was done.
       response.isOwed = true
