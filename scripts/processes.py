@@ -1,0 +1,143 @@
+"""What the scripts of this folder start, wait for and end: etcd, gateways and others, on free ports of the loopback interface."""
+
+import base64
+import contextlib
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# For what has to come at all; nothing here is about how fast.
+PATIENCE = 300
+ROOT_PASSWORD = "rootpw"
+
+
+class NotYet(Exception):
+    """Of a condition: what there is in place of what is waited for."""
+
+
+def end_with(text):
+    """Ends the script as failed."""
+    raise SystemExit(f"{Path(sys.argv[0]).name}: {text}")
+
+
+def eventually(what, condition, patience=PATIENCE):
+    """What a condition returns as soon as that is true. It may also raise NotYet, or what a server that does not answer, or not
+    with what was asked for, makes of a request."""
+    deadline = time.monotonic() + patience
+    while True:
+        last = None
+        try:
+            if value := condition():
+                return value
+        except (OSError, http.client.HTTPException, ValueError, NotYet) as error:
+            last = error
+        if time.monotonic() > deadline:
+            end_with(f"no {what}, within {patience} s" + (f": {last}" if last else ""))
+        time.sleep(0.1)
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def loopback_urls(count):
+    return [f"http://127.0.0.1:{port}" for port in free_ports(count)]
+
+
+def program(arguments):
+    """The gateway that a script was given to run, or the one of the release build."""
+    path = Path(arguments[0] if arguments else ROOT / ".build/release/etcd-rest").resolve()
+    if not os.access(path, os.X_OK):
+        end_with(f"no program at {path}: run make build")
+    return path
+
+
+def etcd(version="3.5"):
+    """The etcd that scripts/install-etcd has put there, or the system's."""
+    ours = ROOT / ".build-etcd" / version / "etcd"
+    return ours if ours.exists() else "etcd"
+
+
+class Processes:
+    """Processes in a folder, which has the log of each; killed at the end."""
+
+    def __init__(self, directory):
+        self.directory = Path(directory)
+        self.processes = {}
+
+    def start(self, name, *command, **options):
+        with open(self.directory / f"{name}.log", "a") as log:
+            self.processes[name] = subprocess.Popen(
+                [str(word) for word in command], stdout=log, stderr=log, cwd=self.directory, **options)
+
+    def end(self, name, number=signal.SIGKILL):
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        return process.wait(PATIENCE)
+
+    def start_etcd(self, members, name, *flags):
+        """One of the members, of which a dictionary has the URL for clients and the one for members."""
+        client, peer = members[name]
+        self.start(
+            name, etcd(), "--name", name, "--data-dir", self.directory / f"{name}.etcd", "--logger", "zap",
+            "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
+            "--initial-advertise-peer-urls", peer,
+            "--initial-cluster", ",".join(f"{each}={urls[1]}" for each, urls in members.items()), *flags)
+
+    def start_single_etcd(self):
+        """A cluster of one member; returns once that is healthy."""
+        self.etcd, peer = loopback_urls(2)
+        self.start_etcd({"etcd": (self.etcd, peer)}, "etcd")
+        eventually("healthy etcd", lambda: urllib.request.urlopen(f"{self.etcd}/health", timeout=PATIENCE).status == 200)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for name in list(self.processes):
+            self.end(name)
+
+
+@contextlib.contextmanager
+def dev_gateway(program):
+    """The URL of `etcd-rest dev` with authentication: an etcd that is empty, and whose root has ROOT_PASSWORD."""
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [program, "dev", "--etcd", etcd(), "--listen", "127.0.0.1:0", "--auth", ROOT_PASSWORD], stdout=log, stderr=log)
+
+        def url():
+            log.seek(0)
+            said = log.read()
+            if process.poll() is not None:
+                end_with(f"the gateway does not start:\n{said}")
+            if match := re.search(r"is serving on (http://\S+)", said):
+                return match[1]
+            raise NotYet(said)
+
+        try:
+            yield eventually("gateway", url)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def ask_as_root(url, method="GET", body=None):
+    """The body of an answer of dev_gateway's. Raises urllib.error.HTTPError if it is an error."""
+    request = urllib.request.Request(url, body, method=method)
+    credentials = base64.b64encode(f"root:{ROOT_PASSWORD}".encode()).decode()
+    request.add_header("Authorization", f"Basic {credentials}")
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        return answer.read()
