@@ -14,18 +14,14 @@ struct BareAnswer: ~Copyable {
   init(_ response: consuming HTTPResponse, headers: String = "") {
     var lines = headers
     for header in response.headers { lines += "\(header.name): \(header.value)\r\n" }
-    var bytes = ByteBuffer()
-    bytes.append(
-      """
-      HTTP/1.1 \(response.status) \(reasonPhrase(response.status))\r
-      Date: \(httpDate())\r
-      Connection: close\r
-      Content-Type: \(response.contentType ?? MediaType.json.name)\r
-      X-Content-Type-Options: nosniff\r
-      \(lines)Content-Length: \(response.body.count)\r
-      \r
+    var bytes = closingHead(
+      response.status,
+      lines: """
+        Content-Type: \(response.contentType ?? MediaType.json.name)\r
+        X-Content-Type-Options: nosniff\r
+        \(lines)Content-Length: \(response.body.count)\r
 
-      """.utf8)
+        """)
     response.body.withUnsafeBytes { bytes.append($0) }
     self.bytes = bytes
     bodyCount = response.body.count

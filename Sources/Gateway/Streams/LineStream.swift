@@ -23,7 +23,6 @@ final class LineStream: StreamSink {
   private let contentType: StaticString
   private let isEndless: Bool
   private let isChunked: Bool
-  private let isStrict: Bool
   private let hadCredentials: Bool
   var takesRequests = true {
     didSet { takeRequests() }
@@ -61,7 +60,6 @@ final class LineStream: StreamSink {
     self.isEndless = isEndless
     self.hadCredentials = hadCredentials
     isChunked = !exchange.head.isHTTP10
-    isStrict = exchange.head.isStrict
   }
 
   /// Takes its place among the open streams.
@@ -144,7 +142,8 @@ final class LineStream: StreamSink {
       record?.hasReceived(earlyRequests)
       let socket = exchange.takeOver(answering: 200, delegate: self)
       state = .open(socket)
-      let head = SocketBytes(head(of: exchange))
+      if exchange.head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
+      let head = SocketBytes(exchange.streamHead(contentType, headers: headers))
       socket.send(head.bytes, of: head)
       self.exchange = nil
       headers = []
@@ -158,24 +157,6 @@ final class LineStream: StreamSink {
     leave()
     if isChunked { socket.send(SocketBytes.lastChunk.bytes, of: SocketBytes.lastChunk) }
     socket.finish()
-  }
-
-  private func head(of exchange: Exchange) -> String {
-    var others = isStrict ? "Preference-Applied: handling=strict\r\n" : ""
-    for header in headers { others += "\(header.name): \(header.value)\r\n" }
-    exchange.addCommonHeaders { others += "\($0): \($1)\r\n" }
-    // A proxy is to pass each line on as it comes: neither gather them (nginx's X-Accel-Buffering) nor compress them
-    // (RFC 9111, section 5.2.2.6).
-    return """
-      HTTP/1.1 200 OK\r
-      Date: \(httpDate())\r
-      Content-Type: \(contentType)\r
-      Cache-Control: no-store, no-transform\r
-      X-Accel-Buffering: no\r
-      Connection: close\r
-      \(others)\(isChunked ? "Transfer-Encoding: chunked\r\n" : "")\r
-
-      """
   }
 
   // MARK: - From the handler

@@ -13,32 +13,12 @@ extension Exchange {
     willSend(answer.body.count, answer.errorCode)
     let head = SocketBytes(
       answerHead(
-        status, answer.contentType, headers: answer.headers, framing: "Content-Length: \(answer.body.count)"))
+        status, answer.contentType, headers: answer.headers, framing: "Content-Length: \(answer.body.count)\r\n"))
     let body = SocketBytes(answer.body)
     let socket = takeOver(answering: status, delegate: nil)
     socket.send(head.bytes, of: head)
     if self.head.method != .head { socket.send(body.bytes, of: body) }
     socket.finish()
-  }
-
-  private func answerHead(
-    _ status: UInt32, _ contentType: StaticString?, headers: HTTPResponse.Headers, framing: String
-  ) -> ByteBuffer {
-    var others = ""
-    addCommonHeaders { others += "\($0): \($1)\r\n" }
-    for header in headers where header.name.isNot("Connection") { others += "\(header.name): \(header.value)\r\n" }
-    if let contentType { others += "Content-Type: \(contentType)\r\n" }
-    var head = ByteBuffer(capacity: 256 + others.utf8.count)
-    head.append(
-      """
-      HTTP/1.1 \(status) \(reasonPhrase(status))\r
-      Date: \(httpDate())\r
-      Connection: close\r
-      \(others)\(framing)\r
-      \r
-
-      """.utf8)
-    return head
   }
 
   // MARK: - An answer that begins meanwhile
@@ -54,12 +34,7 @@ extension Exchange {
     if early == nil {
       early = ByteQueue()
       record.status = 200
-      // A proxy is to pass each line on as it comes (nginx's X-Accel-Buffering).
-      let head = answerHead(
-        200, contentType,
-        headers: [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")],
-        framing: "Transfer-Encoding: chunked")
-      head.withUnsafeBytes { early?.append($0) }
+      streamHead(contentType).withUnsafeBytes { early?.append($0) }
     } else {
       flushEarly()
       guard early?.isEmpty == true else { return }

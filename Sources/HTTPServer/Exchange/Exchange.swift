@@ -486,7 +486,7 @@ package final class Exchange {
   private static let idHeader: StaticString = "X-Request-Id"
 
   /// Adds the headers that every answer has, whoever sends it.
-  package func addCommonHeaders(_ add: (StaticString, String) -> Void) {
+  func addCommonHeaders(_ add: (StaticString, String) -> Void) {
     // What the bytes of a value look like is up to whoever has put them: no browser is to guess (Fetch Standard,
     // "`X-Content-Type-Options` header").
     add("X-Content-Type-Options", "nosniff")

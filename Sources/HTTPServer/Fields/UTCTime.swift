@@ -1,7 +1,7 @@
 package import Glibc
 
 /// The time as HTTP has it (RFC 9110, section 5.6.7).
-package func httpDate() -> String { utcTime("%a, %d %b %Y %H:%M:%S GMT") }
+func httpDate() -> String { utcTime("%a, %d %b %Y %H:%M:%S GMT") }
 
 /// Reads such a time, in seconds since 1970; nil if it is none.
 package func secondsSince1970(httpDate text: some StringProtocol) -> Int? {
