@@ -2,8 +2,15 @@
 
 # One file that runs without a Swift toolchain, in three quarters of the memory: no Foundation and no ICU to load. Nothing
 # looks its symbols up at run time, and their table would be another megabyte.
-gateway_flags = -c release --static-swift-stdlib -Xlinker --no-export-dynamic
-release = swift build --product etcd-rest $(gateway_flags)
+export GATEWAY_FLAGS := -c release --static-swift-stdlib -Xlinker --no-export-dynamic
+release = swift build --product etcd-rest $$GATEWAY_FLAGS
+
+# What it is made of, for --version: told to the linker, so that another commit costs a link and compiles nothing. Outside of
+# a clone, COMMIT= may tell it.
+COMMIT := $(shell test ! -e .git || git describe --always --exclude '*' --abbrev=12 --dirty 2> /dev/null)
+ifneq ($(COMMIT),)
+GATEWAY_FLAGS += -Xlinker --package-metadata={"name":"etcd-rest","commit":"$(COMMIT)"}
+endif
 
 help: ## say what there is to make
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -30,7 +37,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	@scripts/install-etcd
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
-	GATEWAY_FLAGS='$(gateway_flags)' TEST_FLAGS='$(sanitized)' scripts/check
+	TEST_FLAGS='$(sanitized)' scripts/check
 	scripts/check-deploy "$$TESTED_GATEWAY"
 	scripts/check-upgrade "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"

@@ -24,8 +24,11 @@ let package = Package(
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     .systemLibrary(name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     // It comes without a pkg-config file.
     .systemLibrary(name: "CWslay", providers: [.apt(["libwslay-dev"])]),
+    // What the linker knows of the program itself.
+    .systemLibrary(name: "CProgram"),
 
     .target(
       name: "EtcdSchema",
@@ -61,7 +64,7 @@ let package = Package(
     .target(
       name: "HTTPServer",
       dependencies: [
-        "ByteBuffers", "CMicrohttpd", "COpenSSL", "CWslay", "EventLoop", "TLS",
+        "ByteBuffers", "CMicrohttpd", "COpenSSL", "CWslay", "CZlib", "EventLoop", "TLS",
         .product(name: "DequeModule", package: "swift-collections"),
         .product(name: "Logging", package: "swift-log"),
       ],
@@ -69,9 +72,8 @@ let package = Package(
     .executableTarget(
       name: "Gateway",
       dependencies: [
-        "ByteBuffers", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "HTTPServer", "ProtobufWire",
-        "TLS",
-        "Transcoding",
+        "ByteBuffers", "CProgram", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "HTTPServer",
+        "ProtobufWire", "TLS", "Transcoding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Configuration", package: "swift-configuration"),
         .product(name: "DequeModule", package: "swift-collections"),

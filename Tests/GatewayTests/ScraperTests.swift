@@ -44,7 +44,7 @@ struct ScraperTests {
 
     func take(_ answer: Scraper.Answer) {
       switch answer {
-      case .text(let body): bodies.append(body)
+      case .text(let body, _): bodies.append(body)
       case .shortage: shortages += 1
       case .closing: break
       }

@@ -21,25 +21,12 @@ struct EtcdRest: AsyncParsableCommand {
 
         etcd-rest get --endpoints http://127.0.0.1:2379 --user root:PASSWORD greeting
       """,
-    version: "\(version) (\(platform))",
+    version: "etcd-rest \(version) (\(commit ?? "unknown commit"), \(platform), \(compiler))",
     groupedSubcommands: [
       CommandGroup(name: "Gateway", subcommands: [Serve.self, Dev.self, Check.self, Config.self, OpenAPI.self]),
       CommandGroup(
         name: "Client", subcommands: [Get.self, Put.self, Delete.self, Watch.self, LeaseCommand.self, Lock.self]),
     ])
-
-  static let version = "0.1.0"
-
-  /// What the program was built for.
-  private static var platform: String {
-    #if arch(x86_64)
-      "Linux x86_64"
-    #elseif arch(arm64)
-      "Linux aarch64"
-    #else
-      "Linux"
-    #endif
-  }
 
   /// Runs the command that the arguments name.
   ///

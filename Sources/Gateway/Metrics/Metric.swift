@@ -130,7 +130,8 @@ enum Metric: String, CaseIterable {
     case .droppedLogLines: "Log lines that were dropped, as nothing took them in time."
     case .tlsHandshakes: "TLS handshakes with clients, by result."
     case .tlsExpiry: "When the certificate of the gateway expires, in Unix time."
-    case .buildInfo: "The versions of the gateway and of libmicrohttpd; the value is always 1."
+    case .buildInfo:
+      "The versions of the gateway and of libmicrohttpd, and the commit of the gateway if known; the value is always 1."
     case .processCPU: "CPU time of the process, in user and system mode."
     case .processMemory: "Resident memory of the process."
     case .processVirtualMemory: "Virtual memory of the process."

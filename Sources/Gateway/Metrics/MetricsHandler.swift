@@ -24,11 +24,13 @@ final class MetricsHandler: RequestHandler {
     } catch {
       return exchange.refuse(error)
     }
-    token = shard.scraper.ask { [unowned self] answer in
+    token = shard.scraper.ask(takesGzip: exchange.takesGzip) { [unowned self] answer in
       token = nil
       switch answer {
-      case .text(let body):
-        exchange.respond(200, contentType: "text/plain; version=0.0.4; charset=utf-8", shared: body)
+      case .text(let body, let isPacked):
+        exchange.respond(
+          200, contentType: "text/plain; version=0.0.4; charset=utf-8", shared: body,
+          headers: Gzip.headers(isPacked: isPacked))
       case .shortage: exchange.refuse(.shortage)
       case .closing: exchange.respond(.error(503, .unavailable, OpenStreams.stopping))
       }

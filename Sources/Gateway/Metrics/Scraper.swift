@@ -7,11 +7,11 @@ import ProtobufWire
 /// Gathers metrics for the requests of one shard. Belongs to its loop.
 ///
 /// At most one gathering is under way, as each costs every shard something: those who ask meanwhile share the next. It
-/// is written out once for all of them, and the next one waits for a while that grows with what that has cost.
+/// is written out once for all of them, or twice where but some take gzip, and the next one waits for a while that grows with what that has cost.
 final class Scraper {
   enum Answer {
-    /// The text that Prometheus reads.
-    case text(SharedBody)
+    /// The text that Prometheus reads, packed or not.
+    case text(SharedBody, isPacked: Bool)
     /// There is no room for the text (`--max-memory`).
     case shortage
     /// The shard is being closed.
@@ -27,11 +27,17 @@ final class Scraper {
 
   typealias Reply = (Answer) -> Void
 
+  private struct Asker {
+    let token: Int
+    let takesGzip: Bool
+    let reply: Reply
+  }
+
   private let telemetry: any MetricSource
   private let memory: MemoryAccount
   private let loop: EventLoop
-  private var current: [(token: Int, reply: Reply)] = []
-  private var next: [(token: Int, reply: Reply)] = []
+  private var current: [Asker] = []
+  private var next: [Asker] = []
   private var lastToken = 0
   private var isClosed = false
   private lazy var gathering = MetricGathering(telemetry, loop: loop) { [weak self] in self?.answer(with: $0) }
@@ -47,15 +53,17 @@ final class Scraper {
 
   /// Gathers metrics.
   ///
-  /// - Parameter reply: called once, unless forgotten: later, or, where the shard is being closed, at once.
+  /// - Parameters:
+  ///   - takesGzip: whether the text may come packed.
+  ///   - reply: called once, unless forgotten: later, or, where the shard is being closed, at once.
   /// - Returns: what it is forgotten by.
-  func ask(_ reply: @escaping Reply) -> Int {
+  func ask(takesGzip: Bool = false, _ reply: @escaping Reply) -> Int {
     lastToken += 1
     guard !isClosed else {
       reply(.closing)
       return lastToken
     }
-    next.append((lastToken, reply))
+    next.append(Asker(token: lastToken, takesGzip: takesGzip, reply: reply))
     startIfAsked()
     return lastToken
   }
@@ -72,7 +80,7 @@ final class Scraper {
     rest.stop()
     let all = current + next
     (current, next) = ([], [])
-    for (_, reply) in all { reply(.closing) }
+    for asker in all { asker.reply(.closing) }
   }
 
   private func startIfAsked() {
@@ -88,19 +96,23 @@ final class Scraper {
     current = []
     if !all.isEmpty {
       let start = preciseTime
-      let answer = text(of: telemetry.put(answers))
+      let text = telemetry.put(answers).text()
+      var texts: [Bool: Answer] = [:]
+      for packs in Set(all.map(\.takesGzip)) { texts[packs] = answer(text, packs: packs) }
       // From now on by the loop's clock, which has stood still meanwhile.
       rest.start(after: Self.rest(after: preciseTime &- start))
-      for (_, reply) in all { reply(answer) }
+      for asker in all { asker.reply(texts[asker.takesGzip] ?? .shortage) }
     }
     startIfAsked()
   }
 
-  private func text(of samples: MetricSamples) -> Answer {
-    let text = samples.text()
+  private func answer(_ text: String, packs: Bool) -> Answer {
     var bytes = ByteBuffer(capacity: text.utf8.count)
     bytes.append(text.utf8)
-    return SharedBody(bytes, in: memory).map { .text($0) } ?? .shortage
+    if packs, let packed = bytes.withUnsafeBytes({ Gzip.packed($0, .least) }) {
+      return SharedBody(packed, in: memory).map { .text($0, isPacked: true) } ?? .shortage
+    }
+    return SharedBody(bytes, in: memory).map { .text($0, isPacked: false) } ?? .shortage
   }
 
   /// How long no gathering begins, in milliseconds.

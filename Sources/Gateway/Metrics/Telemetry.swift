@@ -84,7 +84,10 @@ final class Telemetry: MetricSource {
     all.add(.droppedLogLines, LogWriter.standardError.droppedCount)
     if let end = tls?.expiry { all.add(.tlsExpiry, end) }
     all.add(
-      .buildInfo, ["version": EtcdRest.version, "libmicrohttpd": HTTPLibrary.loaded.version], 1)
+      .buildInfo,
+      [
+        "version": EtcdRest.version, "commit": EtcdRest.commit ?? "", "libmicrohttpd": HTTPLibrary.loaded.version,
+      ], 1)
     ProcessStatistics.add(to: &all)
     return all
   }

@@ -15,10 +15,16 @@ final class OpenAPIFiles: Sendable {
     let revision: Int64
   }
 
+  /// A document, and the same for clients that take gzip.
+  struct Forms {
+    let plain: File
+    let packed: File?
+  }
+
   private let routes: RouteTable
 
   private struct State {
-    var files: [OpenAPIFormat: File] = [:]
+    var files: [OpenAPIFormat: Forms] = [:]
     /// Who is to be told of a document that is being made.
     var waiting: [OpenAPIFormat: [@Sendable () -> Void]] = [:]
   }
@@ -29,8 +35,8 @@ final class OpenAPIFiles: Sendable {
 
   /// A document; nil where it is not made yet. That takes some hundred milliseconds, for which no shard is held up: a
   /// thread of its own makes it, and calls `whenMade`.
-  func file(_ format: OpenAPIFormat, whenMade: @escaping @Sendable () -> Void) -> File? {
-    let (file, isFirst) = state.withLock { state -> (File?, Bool) in
+  func file(_ format: OpenAPIFormat, whenMade: @escaping @Sendable () -> Void) -> Forms? {
+    let (file, isFirst) = state.withLock { state -> (Forms?, Bool) in
       if let file = state.files[format] { return (file, false) }
       state.waiting[format, default: []].append(whenMade)
       return (nil, state.waiting[format]?.count == 1)
@@ -56,12 +62,18 @@ final class OpenAPIFiles: Sendable {
     for tell in waiting { tell() }
   }
 
-  private func make(_ format: OpenAPIFormat) -> File {
+  private func make(_ format: OpenAPIFormat) -> Forms {
     let document = OpenAPIDocument.make(routes, format, isServed: true)
     var digest = SnapshotDigest()
     document.withUnsafeBytes { digest.update($0) }
-    let revision = digest.finish().prefix(8).reduce(0) { $0 << 8 | UInt64($1) } >> 1
-    return File(bytes: UnsafeRawBufferPointer(document.release()), revision: Int64(revision))
+    let revision = Int64(digest.finish().prefix(8).reduce(0) { $0 << 8 | UInt64($1) } >> 1)
+    // Other bytes, another tag (RFC 9110, section 8.8.3.3).
+    var packed: File?
+    if let bytes = document.withUnsafeBytes({ Gzip.packed($0, .most) }) {
+      packed = File(bytes: UnsafeRawBufferPointer(bytes.release()), revision: revision | 1)
+    }
+    return Forms(
+      plain: File(bytes: UnsafeRawBufferPointer(document.release()), revision: revision & ~1), packed: packed)
   }
 }
 
@@ -90,12 +102,15 @@ final class OpenAPIHandler: RequestHandler {
     weak var handler: OpenAPIHandler?
   }
 
-  private func respond(with file: OpenAPIFiles.File) {
+  private func respond(with forms: OpenAPIFiles.Forms) {
+    let packed = exchange.takesGzip ? forms.packed : nil
+    let file = packed ?? forms.plain
     do throws(RequestError) {
       let known = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
       exchange.respond(
         known?.matchesWeakly(file.revision) == true ? 304 : 200, contentType: format.mediaType, constant: file.bytes,
-        headers: [("ETag", EntityTag.text(file.revision)), ("Cache-Control", "no-cache")])
+        headers: [("ETag", EntityTag.text(file.revision)), ("Cache-Control", "no-cache")]
+          + Gzip.headers(isPacked: packed != nil))
     } catch {
       exchange.refuse(error)
     }

@@ -24,12 +24,12 @@ final class DocsHandler: RequestHandler {
     }
     do throws(RequestError) {
       let known = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
-      guard let content = page.content(of: file, takesGzip: takesGzip) else { return exchange.respond(absence) }
+      guard let content = page.content(of: file, takesGzip: exchange.takesGzip) else {
+        return exchange.respond(absence)
+      }
       var headers = PagePolicy.headers(allowing: PagePolicy.swagger)
-      headers += [
-        ("ETag", EntityTag.text(content.version)), ("Cache-Control", "no-cache"), ("Vary", "Accept-Encoding"),
-      ]
-      if content.isCompressed { headers.append(("Content-Encoding", "gzip")) }
+      headers += [("ETag", EntityTag.text(content.version)), ("Cache-Control", "no-cache")]
+      headers += Gzip.headers(isPacked: content.isCompressed)
       let status: UInt32 = known?.matchesWeakly(content.version) == true ? 304 : 200
       // For 304 with the head that the file would have had.
       exchange.respond(status, contentType: file.contentType, constant: content.bytes, headers: headers)
@@ -43,10 +43,4 @@ final class DocsHandler: RequestHandler {
   var needsAllowedHost: Bool { false }
 
   func clientIsGone() {}
-
-  /// Whether gzip is among what the client takes (RFC 9110, section 12.5.3).
-  private var takesGzip: Bool {
-    guard let accepted = exchange.header("Accept-Encoding") else { return false }
-    return accepted.utf8.listElements.contains { $0.acceptedName?.isNamed("gzip") == true }
-  }
 }

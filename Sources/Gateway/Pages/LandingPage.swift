@@ -17,6 +17,7 @@ struct LandingPage {
   func response() -> HTTPResponse {
     var response = HTTPResponse(status: 200, contentType: "text/html; charset=utf-8", text: html)
     response.headers = Self.headers
+    response.mayBePacked = true
     return response
   }
 

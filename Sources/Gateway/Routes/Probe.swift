@@ -185,6 +185,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
       if probe == .status {
         var response = HTTPResponse(status: 200, body: report.json())
         response.headers = [("Cache-Control", "no-store")]
+        response.mayBePacked = true
         return response
       }
       return LandingPage(

@@ -31,6 +31,12 @@ extension Exchange {
     firstHeader(name, of: connection).map { String(decoding: $0, as: UTF8.self) }
   }
 
+  /// Whether gzip is among what the client takes (RFC 9110, section 12.5.3).
+  package var takesGzip: Bool {
+    guard let accepted = header("Accept-Encoding") else { return false }
+    return accepted.utf8.listElements.contains { $0.acceptedName?.isNamed("gzip") == true }
+  }
+
   /// The address that the client has for this gateway: `http://HOST:PORT`.
   package var address: String { "\(isSecure ? "https" : "http")://\(host ?? "localhost")" }
 

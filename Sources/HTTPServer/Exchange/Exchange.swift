@@ -389,6 +389,7 @@ package final class Exchange {
     }
     if Self.endsLine(answer.contentType) { answer.body.append(Self.lineFeed) }
     if isEarly { return respondEarly(answer) }
+    if answer.mayBePacked { pack(&answer) }
     let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
     willSend(answer.body.count, answer.errorCode)
     let body = answer.body.release()
@@ -396,6 +397,13 @@ package final class Exchange {
     self.answer(
       status, contentType, headers,
       MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
+  }
+
+  private func pack(_ answer: inout HTTPResponse) {
+    let packed = takesGzip ? answer.body.withUnsafeBytes { Gzip.packed($0, .least) } : nil
+    let isPacked = packed != nil
+    answer.headers += Gzip.headers(isPacked: isPacked)
+    if let packed { answer.body = packed }
   }
 
   /// Answers with bytes that never change and live as long as the server.

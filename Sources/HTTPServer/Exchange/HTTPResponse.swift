@@ -13,6 +13,8 @@ package struct HTTPResponse: ~Copyable {
   package var errorCode: Int?
   /// Whether it is sent even if the memory for clients is used up, as it tells of what has been done.
   package var isOwed = false
+  /// Whether clients that take gzip have the body in that coding: ``Gzip`` says of which bodies that is no harm.
+  package var mayBePacked = false
 
   package init(status: UInt32, body: consuming ByteBuffer) {
     self.status = status
