@@ -21,6 +21,13 @@ run: ## start a local etcd (root's password: rootpw) and the gateway on 127.0.0.
 	$(release)
 	@exec "$$(swift build -c release --show-bin-path)/etcd-rest" dev --listen 127.0.0.1:8379 --auth rootpw
 
+cluster: ## run three etcds, two gateways, HAProxy and Prometheus until Ctrl-C; ARGUMENTS="--port 8000 --prometheus-port 9090"
+	@scripts/install-system-packages cluster
+	@scripts/install-etcd
+	@scripts/install-swagger-ui
+	$(release)
+	@exec scripts/run-cluster $(ARGUMENTS)
+
 build: ## build the release binary
 	@scripts/install-system-packages build
 	@scripts/install-swagger-ui
@@ -40,6 +47,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	TEST_FLAGS='$(sanitized)' scripts/check
 	scripts/check-deploy "$$TESTED_GATEWAY"
 	scripts/check-upgrade "$$TESTED_GATEWAY"
+	scripts/check-cluster "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
 	scripts/check-costs "$$TESTED_GATEWAY"
 	scripts/soak "$$TESTED_GATEWAY" 60
@@ -63,13 +71,14 @@ in_process = ^GatewayTests\.InProcessGatewayTests
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 
-deploy-test: ## try alerts and dashboard with a real Prometheus, an upgrade behind HAProxy, and check the manifests
+deploy-test: ## try alerts, dashboard, upgrades and a cluster whose members and gateways die, and check the manifests
 	@scripts/install-system-packages test
 	@scripts/install-etcd
 	@scripts/install-python-tools
 	$(release)
 	scripts/check-deploy
 	scripts/check-upgrade
+	scripts/check-cluster
 	scripts/check-kubernetes
 
 clients-test: ## generate a client for each language, compile it, use it, and check docs/clients.md
@@ -152,4 +161,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run build unit test deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run cluster build unit test deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean

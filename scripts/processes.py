@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import http.client
+import json
 import os
 import re
 import signal
@@ -69,6 +70,15 @@ def etcd(version="3.5"):
     """The etcd that scripts/install-etcd has put there, or the system's."""
     ours = ROOT / ".build-etcd" / version / "etcd"
     return ours if ours.exists() else "etcd"
+
+
+def enable_authentication(url):
+    """At the etcd of a URL, whose root then has ROOT_PASSWORD."""
+    for path, body in [
+        ("user/add", {"name": "root", "password": ROOT_PASSWORD}), ("role/add", {"name": "root"}),
+        ("user/grant", {"user": "root", "role": "root"}), ("enable", {}),
+    ]:
+        urllib.request.urlopen(f"{url}/v3/auth/{path}", json.dumps(body).encode(), timeout=PATIENCE).close()
 
 
 class Processes:
