@@ -42,12 +42,14 @@ test: export TESTED_GATEWAY = $(CURDIR)/.build/release/etcd-rest
 test: ## check, then run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
 	@scripts/install-system-packages test
 	@scripts/install-etcd
+	@scripts/install-envoy
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
 	TEST_FLAGS='$(sanitized)' scripts/check
 	scripts/check-deploy "$$TESTED_GATEWAY"
 	scripts/check-upgrade "$$TESTED_GATEWAY"
 	scripts/check-cluster "$$TESTED_GATEWAY"
+	scripts/check-proxies "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
 	scripts/check-costs "$$TESTED_GATEWAY"
 	scripts/soak "$$TESTED_GATEWAY" 60
@@ -71,14 +73,16 @@ in_process = ^GatewayTests\.InProcessGatewayTests
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 
-deploy-test: ## try alerts, dashboard, upgrades and a cluster whose members and gateways die, and check the manifests
+deploy-test: ## try alerts, dashboard, upgrades, proxies and a cluster whose members and gateways die, and check the manifests
 	@scripts/install-system-packages test
 	@scripts/install-etcd
+	@scripts/install-envoy
 	@scripts/install-python-tools
 	$(release)
 	scripts/check-deploy
 	scripts/check-upgrade
 	scripts/check-cluster
+	scripts/check-proxies
 	scripts/check-kubernetes
 
 clients-test: ## generate a client for each language, compile it, use it, and check docs/clients.md
