@@ -3,7 +3,6 @@ docker/compose.cluster.yaml describes, of Debian's packages, on the loopback int
 somebody to look at, scripts/check-cluster for a test."""
 
 import json
-import os
 import shutil
 import urllib.parse
 import urllib.request
@@ -42,12 +41,12 @@ class Cluster(Processes):
         for name in MEMBERS:
             self.start_member(name)
         for name in MEMBERS:
-            eventually(f"healthy {name}", lambda name=name: is_ok(f"{self.members[name][0]}/health"))
+            self.until(name, lambda name=name: is_ok(f"{self.members[name][0]}/health"))
         enable_authentication(self.members[MEMBERS[0]][0])
         for name in GATEWAYS:
             self.start_gateway(name)
         self.haproxy.start()
-        eventually("HAProxy", lambda: is_ok(f"{self.web}/readyz"))
+        self.until("haproxy", lambda: is_ok(f"{self.web}/readyz"))
         self.start_prometheus(**options)
 
     def start_member(self, name):
@@ -58,7 +57,7 @@ class Cluster(Processes):
             name, self.program, "serve", "--listen", self.gateways[name], "--admin-listen", bare(self.admins[name]),
             "--endpoints", ",".join(client for client, _ in self.members.values()), "--trusted-proxies", "127.0.0.1",
             "--shutdown-delay", "10s")
-        eventually(f"gateway {name}", lambda: is_ok(f"{self.admins[name]}/readyz"))
+        self.until(name, lambda: is_ok(f"{self.admins[name]}/readyz"))
 
     def start_again(self, name):
         """A member or a gateway that has ended."""
@@ -78,7 +77,7 @@ class Cluster(Processes):
         self.start(
             "prometheus", "prometheus", "--config.file=prometheus.yaml", f"--storage.tsdb.path={self.directory}/tsdb",
             f"--web.listen-address={bare(self.prometheus)}")
-        eventually("Prometheus", lambda: is_ok(f"{self.prometheus}/-/ready"))
+        self.until("prometheus", lambda: is_ok(f"{self.prometheus}/-/ready"))
         eventually("scrape of both gateways", lambda: len(self.query("up == 1")) == len(GATEWAYS))
 
     def query(self, text):
@@ -93,6 +92,3 @@ class Cluster(Processes):
     def _ask_prometheus(self, path):
         with urllib.request.urlopen(f"{self.prometheus}/api/v1/{path}", timeout=PATIENCE) as answer:
             return json.load(answer)["data"]
-
-    def log(self, name):
-        return (self.directory / f"{name}.log").read_text(errors="replace")[-4000:]

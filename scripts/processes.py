@@ -98,6 +98,18 @@ class Processes:
         process.send_signal(number)
         return process.wait(PATIENCE)
 
+    def until(self, name, condition):
+        """Waits until a process is as a condition says. Ends the script with what it has logged if it ends before."""
+        def is_so():
+            self.expect_alive(name)
+            return condition()
+        return eventually(name, is_so)
+
+    def expect_alive(self, name):
+        result = self.processes[name].poll()
+        if result is not None:
+            end_with(f"{name} ended with {result}:\n" + (self.directory / f"{name}.log").read_text(errors="replace")[-4000:])
+
     def start_etcd(self, members, name, *flags):
         """One of the members, of which a dictionary has the URL for clients and the one for members."""
         client, peer = members[name]
