@@ -1,9 +1,11 @@
-"""The workload of logins: what wrong passwords cost users with right ones, beside as many requests that ask etcd nothing."""
+"""The workload of logins: what wrong passwords cost users with right ones, beside no flood, and as many requests that ask etcd nothing."""
 
 import asyncio
 import base64
 import collections
+import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -17,13 +19,14 @@ FLOOD_RATE, FLOOD_CONNECTIONS = 1_000, 50
 # Clients of a user whose password is right, each with that pause between its reads.
 READERS, READ_INTERVAL = 4, 0.002
 READ = "GET /keys/foo HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n"
-FLOODS = {"control": "GET /livez", "logins": "wrong logins"}
+CORES = os.sched_getaffinity(0)
+FLOODS = {"none": "no flood", "control": "GET /livez", "logins": "wrong logins"}
 
 TITLES = {"logins": f"Reads of one user beside {FLOOD_RATE:,} wrong logins a second, each of another name"}
 COLUMNS = {"logins": [("mean, ms", "mean", 2), ("median, ms", "median", 2), ("p99, ms", "p99", 2), ("reads", "count", 0),
                       ("answers to the flood, a second", "rate", 0)]}
-NOTES = {"logins": f"{READERS} clients read a key; the flood has {FLOOD_CONNECTIONS} kept connections. Beside it the same rate of "
-                   "`GET /livez`: the work of load generator and connections is in both."}
+NOTES = {"logins": f"{READERS} clients read a key; the flood has {FLOOD_CONNECTIONS} kept connections, and its clients a core of their "
+                   "own, as they would be on other machines. Beside it no flood, and the same rate of `GET /livez`."}
 
 
 async def ask(connection, request):
@@ -80,20 +83,40 @@ async def read(port, authorization, seconds):
 
 def measure_once(kind, server, seconds):
     port = urlsplit(server.url).port
+    if kind == "none":
+        times = asyncio.run(read(port, server.authorization, seconds))
+        return summary(times, {}, seconds)
     # In a process of its own, so that the flood's work is not counted as a read's time.
     command = [sys.executable, __file__, kind, str(port), str(seconds + 1)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+    with on_core(max(CORES)):
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with other:
         time.sleep(0.5)
         times = asyncio.run(read(port, server.authorization, seconds))
         statuses = json.loads(other.stdout.read())
+    return summary(times, statuses, seconds + 1)
+
+
+def summary(times, statuses, seconds):
     return {"count": len(times), "mean": statistics.mean(times), "median": statistics.median(times),
-            "p99": sorted(times)[len(times) * 99 // 100], "rate": sum(statuses.values()) / (seconds + 1), "statuses": statuses}
+            "p99": sorted(times)[len(times) * 99 // 100], "rate": sum(statuses.values()) / seconds, "statuses": statuses}
+
+
+@contextlib.contextmanager
+def on_core(core):
+    """Has this process, and those that it starts, run on that core for as long as the block does."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def measure(names, options):
     """The rounds of each flood; each round has one after the other."""
     rounds = {kind: [] for kind in FLOODS}
-    with Etcd(options.etcd) as etcd, Ours(etcd, options) as server:
+    with on_core(min(CORES)), Etcd(options.etcd) as etcd, Ours(etcd, options) as server:
         for kind in FLOODS:  # warms up
             measure_once(kind, server, 1)
         for number in range(options.rounds):

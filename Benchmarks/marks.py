@@ -51,6 +51,8 @@ MARKS = [
     at_most(30, "start to ready, ms", "start", "milliseconds"),
     at_most(1, "logins at etcd for the first request of a user", "users", "logins"),
     at_most(2, "first request of a user, ms beyond etcd's login", "users", "beyond"),
+    at_most(1.1, "median of a read, ms, beside 1,000 wrong logins a second", "logins", "median", "none", "logins"),
+    at_most(None, "median of a read, ms, beside 1,000 wrong logins a second", "logins", "median", "control", "logins"),
     at_most(1.1, "CPU a request in the gateway, 2 shards beside 1", "shards", "gateway_cpu", "shards1", "alone"),
     at_most(1.1, "CPU a request in the gateway, 4 shards beside 1", "shards", "gateway_cpu", "shards1", "shards4"),
     at_most(0.2, "connections of the shard farthest from the mean, 2 shards", "shards", "spread", None, "alone"),
