@@ -1,7 +1,7 @@
 import Foundation
 
 /// A network with a namespace for each member of a cluster, all joined by a bridge, which this process is on as well.
-/// Members can be parted from all others without a word to anybody.
+/// Members can be partitioned from all others: packets vanish, and no connection is closed.
 package final class ClusterNetwork: Sendable {
   /// A member's place.
   package struct Place: Sendable {

@@ -17,7 +17,7 @@ struct ClusterFailureTests {
     /// SIGSTOP: its system goes on.
     case stopped
     /// Nobody reaches it.
-    case parted
+    case partitioned
     /// Clients reach it, the other members do not.
     case isolated
   }
@@ -72,7 +72,7 @@ struct ClusterFailureTests {
     switch fault {
     case .killed: await member.kill()
     case .stopped: member.pause()
-    case .parted: try await network.part(number)
+    case .partitioned: try await network.part(number)
     case .isolated: try await network.isolate(number)
     }
   }
@@ -81,7 +81,7 @@ struct ClusterFailureTests {
     switch fault {
     case .killed: try await member.start()
     case .stopped: member.resume()
-    case .parted: try await network.join(number)
+    case .partitioned: try await network.join(number)
     case .isolated: try await network.reunite(number)
     }
     try await member.awaitHealth()
