@@ -42,39 +42,39 @@ extension WireOutput where Self: ~Copyable {
   ///
   /// - Parameter number: the number of the field, up to 15.
   @inlinable
-  package mutating func append(field number: UInt8, _ value: Int64) {
+  package mutating func append(field number: Int, _ value: Int64) {
     guard value != 0 else { return }
     append(field: number, zeroOr: value)
   }
 
   /// Appends a number or enum, even if it is zero, as the members of oneofs are.
   @inlinable
-  package mutating func append(field number: UInt8, zeroOr value: Int64) {
-    append(number << 3 | WireType.varint.rawValue)
+  package mutating func append(field number: Int, zeroOr value: Int64) {
+    append(UInt8(truncatingIfNeeded: number << 3) | WireType.varint.rawValue)
     append(varint: UInt64(bitPattern: value))
   }
 
   /// Appends a bool, unless it is false.
   @inlinable
-  package mutating func append(field number: UInt8, _ value: Bool) { append(field: number, value ? 1 : 0) }
+  package mutating func append(field number: Int, _ value: Bool) { append(field: number, value ? 1 : 0) }
 
   /// Appends the beginning of a field of `count` bytes, which are to follow.
   @inlinable
-  package mutating func append(field number: UInt8, ofCount count: Int) {
-    append(number << 3 | WireType.lengthDelimited.rawValue)
+  package mutating func append(field number: Int, ofCount count: Int) {
+    append(UInt8(truncatingIfNeeded: number << 3) | WireType.lengthDelimited.rawValue)
     append(varint: UInt64(count))
   }
 
   /// Appends a field of bytes.
   @inlinable
-  package mutating func append(field number: UInt8, _ bytes: UnsafeRawBufferPointer) {
+  package mutating func append(field number: Int, _ bytes: UnsafeRawBufferPointer) {
     append(field: number, ofCount: bytes.count)
     append(bytes)
   }
 
   /// Appends a field of bytes.
   @inlinable
-  package mutating func append(field number: UInt8, _ bytes: some RandomAccessCollection<UInt8>) {
+  package mutating func append(field number: Int, _ bytes: some RandomAccessCollection<UInt8>) {
     append(field: number, ofCount: bytes.count)
     append(bytes)
   }

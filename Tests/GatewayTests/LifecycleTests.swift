@@ -153,7 +153,7 @@ import Testing
 
   @Test func whatCannotBeServedIsOneClearLine() async throws {
     try await withGateway([Self.nowhere]) { gateway in
-      let address = String(gateway.url.dropFirst("http://".count))
+      let address = gateway.authority
       for (arguments, hint) in [
         (["--listen", address], address), (["--listen", "nonsense"], "nonsense"),
         (["--endpoints", "ftp://x"], "ftp://x"), (["--endpoints", "http://127.0.0.1:0x1"], "0x1"),

@@ -9,6 +9,8 @@ package final class GatewayProcess: Sendable {
   package let process: ChildProcess
 
   package var url: String { urls[0] }
+  /// Host and port of ``url``.
+  package var authority: String { url.split(separator: "/").last.map(String.init) ?? url }
 
   private init(urls: [String], process: ChildProcess) {
     self.urls = urls

@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import HTTPServer
 import ProtobufWire
@@ -44,14 +45,14 @@ enum KeyCondition {
   ) -> ByteBuffer {
     var message = keyCallMessage(capacity: 64 + key.count * 2 + operationCount)
     comparison(of: key).write(to: &message)
-    message.append(field: 2, ofCount: operationCount)
+    message.append(field: Etcdserverpb_TxnRequest.Field.success, ofCount: operationCount)
     operation(&message)
-    // RangeRequest: key and keys_only.
     var range = ByteBuffer(capacity: 16 + key.count)
-    range.append(field: 1, key)
-    range.append(field: 8, true)
-    message.append(field: 3, ofCount: ByteBuffer.wireCount(ofField: range.count))
-    range.withUnsafeBytes { message.append(field: 1, $0) }
+    range.append(field: Etcdserverpb_RangeRequest.Field.key, key)
+    range.append(field: Etcdserverpb_RangeRequest.Field.keysOnly, true)
+    message.append(
+      field: Etcdserverpb_TxnRequest.Field.failure, ofCount: ByteBuffer.wireCount(ofField: range.count))
+    range.withUnsafeBytes { message.append(field: Etcdserverpb_RequestOp.Field.requestRange, $0) }
     return message
   }
 
@@ -90,26 +91,27 @@ struct KeyComparison {
 
   /// Appends it as one of the comparisons of a `TxnRequest`.
   func write(to message: inout ByteBuffer) {
+    typealias Field = Etcdserverpb_Compare.Field
     // The number of the target, and that of the field with what is compared with.
-    let (target, field, number): (Int64, UInt8, Int64) =
+    let (target, field, number): (Etcdserverpb_Compare.CompareTarget, Int, Int64) =
       switch subject {
-      case .version(let number): (0, 4, number)
-      case .createRevision(let number): (1, 5, number)
-      case .modRevision(let number): (2, 6, number)
-      case .value: (3, 7, 0)
-      case .lease(let number): (4, 8, number)
+      case .version(let number): (.version, Field.version, number)
+      case .createRevision(let number): (.create, Field.createRevision, number)
+      case .modRevision(let number): (.mod, Field.modRevision, number)
+      case .value: (.value, Field.value, 0)
+      case .lease(let number): (.lease, Field.lease, number)
       }
     var compare = ByteBuffer(capacity: 32 + key.count)
-    compare.append(field: 1, relation.rawValue)
-    compare.append(field: 2, target)
-    compare.append(field: 3, key)
+    compare.append(field: Field.result, relation.rawValue)
+    compare.append(field: Field.target, Int64(target.rawValue))
+    compare.append(field: Field.key, key)
     if case .value(let value) = subject {
       compare.append(field: field, value)
     } else {
       // A member of a oneof is there even where it is zero.
       compare.append(field: field, zeroOr: number)
     }
-    compare.withUnsafeBytes { message.append(field: 1, $0) }
+    compare.withUnsafeBytes { message.append(field: Etcdserverpb_TxnRequest.Field.compare, $0) }
   }
 }
 

@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import HTTPServer
 import ProtobufWire
@@ -39,7 +40,7 @@ final class KeyDeleteHandler: KeyCallHandler {
     let message = condition.transaction(
       on: range.start.array, operationCount: ByteBuffer.wireCount(ofField: count)
     ) { message in
-      message.append(field: 3, ofCount: count)
+      message.append(field: Etcdserverpb_RequestOp.Field.requestDeleteRange, ofCount: count)
       range.writeDeletion(to: &message)
     }
     start(KeyCalls.txn, message)

@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import HTTPServer
 import ProtobufWire
@@ -54,9 +55,8 @@ final class KeyImportBatch {
     _ put: KeyPut, _ value: UnsafeRawBufferPointer, at place: BodyLines.Place, key: Int, behind predecessor: Int?
   ) {
     let count = put.wireCount(of: value)
-    // A `RequestOp` of the `TxnRequest`'s `success` (`etcdserverpb/kv.proto`).
-    message.append(field: 2, ofCount: ByteBuffer.wireCount(ofField: count))
-    message.append(field: 2, ofCount: count)
+    message.append(field: Etcdserverpb_TxnRequest.Field.success, ofCount: ByteBuffer.wireCount(ofField: count))
+    message.append(field: Etcdserverpb_RequestOp.Field.requestPut, ofCount: count)
     put.write(value, to: &message)
     byteCount = message.count - CallMessage.headroom
     puts.append(Put(place: place, end: byteCount))

@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import HTTPServer
 import ProtobufWire
 import Transcoding
@@ -130,11 +131,12 @@ struct KeyPut {
       + ByteBuffer.wireCount(ofNumber: lease) + (wantsPrevious ? 2 : 0)
   }
 
-  /// Appends the `PutRequest` (`etcdserverpb/kv.proto`).
+  /// Appends the `PutRequest`.
   func write(_ value: UnsafeRawBufferPointer, to message: inout ByteBuffer) {
-    message.append(field: 1, key)
-    message.append(field: 2, value)
-    message.append(field: 3, lease)
-    message.append(field: 4, wantsPrevious)
+    typealias Field = Etcdserverpb_PutRequest.Field
+    message.append(field: Field.key, key)
+    message.append(field: Field.value, value)
+    message.append(field: Field.lease, lease)
+    message.append(field: Field.prevKv, wantsPrevious)
   }
 }

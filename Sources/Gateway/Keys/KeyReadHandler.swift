@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import HTTPServer
 import ProtobufWire
@@ -50,9 +51,10 @@ final class KeyReadHandler: KeyCallHandler {
 
   func receivedEnd() {
     var message = keyCallMessage()
-    message.append(field: 1, request.range.start.array)
-    message.append(field: 4, request.query.integer(.revision) ?? 0)
-    message.append(field: 7, request.query.flag(.serializable))
+    typealias Field = Etcdserverpb_RangeRequest.Field
+    message.append(field: Field.key, request.range.start.array)
+    message.append(field: Field.revision, request.query.integer(.revision) ?? 0)
+    message.append(field: Field.serializable, request.query.flag(.serializable))
     start(KeyCalls.range, message)
   }
 

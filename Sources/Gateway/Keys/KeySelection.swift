@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import ProtobufWire
 
@@ -95,27 +96,28 @@ struct KeySelection {
 
   /// Appends what ``message(isBounded:)`` consists of.
   func write(to message: inout ByteBuffer, isBounded: Bool = true) {
-    message.append(field: 1, range.start.array)
-    if !range.end.isEmpty { message.append(field: 2, range.end.array) }
-    message.append(field: 3, limit)
-    message.append(field: 4, revision)
-    message.append(field: 5, order.rawValue)
-    message.append(field: 6, target)
-    message.append(field: 7, isSerializable)
-    message.append(field: 8, keysOnly)
-    message.append(field: 9, countOnly)
+    typealias Field = Etcdserverpb_RangeRequest.Field
+    message.append(field: Field.key, range.start.array)
+    if !range.end.isEmpty { message.append(field: Field.rangeEnd, range.end.array) }
+    message.append(field: Field.limit, limit)
+    message.append(field: Field.revision, revision)
+    message.append(field: Field.sortOrder, order.rawValue)
+    message.append(field: Field.sortTarget, target)
+    message.append(field: Field.serializable, isSerializable)
+    message.append(field: Field.keysOnly, keysOnly)
+    message.append(field: Field.countOnly, countOnly)
     guard isBounded else { return }
-    message.append(field: 10, minModRevision)
-    message.append(field: 11, maxModRevision)
-    message.append(field: 12, minCreateRevision)
-    message.append(field: 13, maxCreateRevision)
+    message.append(field: Field.minModRevision, minModRevision)
+    message.append(field: Field.maxModRevision, maxModRevision)
+    message.append(field: Field.minCreateRevision, minCreateRevision)
+    message.append(field: Field.maxCreateRevision, maxCreateRevision)
   }
 }
 
 extension KeyRange {
-  /// Appends the `DeleteRangeRequest` (`etcdserverpb/kv.proto`) that deletes the keys.
+  /// Appends the `DeleteRangeRequest` that deletes the keys.
   func writeDeletion(to message: inout ByteBuffer) {
-    message.append(field: 1, start.array)
-    if !end.isEmpty { message.append(field: 2, end.array) }
+    message.append(field: Etcdserverpb_DeleteRangeRequest.Field.key, start.array)
+    if !end.isEmpty { message.append(field: Etcdserverpb_DeleteRangeRequest.Field.rangeEnd, end.array) }
   }
 }

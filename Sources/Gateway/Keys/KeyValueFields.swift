@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import HTTPServer
 import ProtobufWire
 import Transcoding
@@ -56,22 +57,24 @@ struct KeyValueFields: ~Copyable {
     return value.takeAll()
   }
 
+  private typealias Field = Mvccpb_KeyValue.Field
+
   /// Takes what an event says of the key-value message at `path`.
   mutating func take(_ event: ProtobufPushParser.Event, ofMessageAt path: Int) {
     switch event {
     case .number(let field, let number) where field >> 4 == path:
       let number = Int64(bitPattern: number)
       switch field & 15 {
-      case 2: createRevision = number
-      case 3: modRevision = number
-      case 4: version = number
-      case 6: lease = number
+      case Field.createRevision: createRevision = number
+      case Field.modRevision: modRevision = number
+      case Field.version: version = number
+      case Field.lease: lease = number
       default: break
       }
     case .bytes(let field, let bytes) where field >> 4 == path:
       switch field & 15 {
-      case 1: if hasRoom(for: bytes.count) { key.append(bytes) }
-      case 5: if hasRoom(for: bytes.count) { value.append(bytes) }
+      case Field.key: if hasRoom(for: bytes.count) { key.append(bytes) }
+      case Field.value: if hasRoom(for: bytes.count) { value.append(bytes) }
       default: break
       }
     default: break

@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import HTTPServer
 import ProtobufWire
@@ -69,7 +70,7 @@ final class KeyWriteHandler: KeyCallHandler {
     guard let ttl = put?.ttl else { return sendPut() }
     step = .grant
     var message = keyCallMessage()
-    message.append(field: 1, ttl)
+    message.append(field: Etcdserverpb_LeaseGrantRequest.Field.ttl, ttl)
     start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxNumbers)
   }
 
@@ -102,7 +103,7 @@ final class KeyWriteHandler: KeyCallHandler {
       return message
     }
     return condition.transaction(on: put.key, operationCount: ByteBuffer.wireCount(ofField: count)) { message in
-      message.append(field: 2, ofCount: count)
+      message.append(field: Etcdserverpb_RequestOp.Field.requestPut, ofCount: count)
       put.write(value, to: &message)
     }
   }
@@ -151,7 +152,7 @@ final class KeyWriteHandler: KeyCallHandler {
     // it.
     step = .revoke
     var message = keyCallMessage()
-    message.append(field: 1, lease)
+    message.append(field: Etcdserverpb_LeaseRevokeRequest.Field.id, lease)
     start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxNumbers)
   }
 }

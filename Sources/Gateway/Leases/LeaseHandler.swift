@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import HTTPServer
 import ProtobufWire
@@ -66,11 +67,11 @@ final class LeaseHandler: KeyCallHandler {
       start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxNumbers)
     case .list: start(KeyCalls.leaseLeases, message)
     case .get:
-      message.append(field: 1, request.lease)
-      message.append(field: 2, request.wantsKeys)
+      message.append(field: Etcdserverpb_LeaseTimeToLiveRequest.Field.id, request.lease)
+      message.append(field: Etcdserverpb_LeaseTimeToLiveRequest.Field.keys, request.wantsKeys)
       start(KeyCalls.leaseTimeToLive, message)
     case .revoke:
-      message.append(field: 1, request.lease)
+      message.append(field: Etcdserverpb_LeaseRevokeRequest.Field.id, request.lease)
       start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxNumbers)
     }
   }
@@ -95,8 +96,8 @@ final class LeaseHandler: KeyCallHandler {
         if ttl == nil { throw json.refusal("'ttl' is missing, such as \"60s\"") }
       }
     }
-    message.append(field: 1, ttl ?? 0)
-    message.append(field: 2, id)
+    message.append(field: Etcdserverpb_LeaseGrantRequest.Field.ttl, ttl ?? 0)
+    message.append(field: Etcdserverpb_LeaseGrantRequest.Field.id, id)
   }
 
   // MARK: - The answer

@@ -62,7 +62,7 @@ final class ObservationSession: ServerStreamSession {
   /// Has etcd observe. To be called once.
   func begin() {
     var message = keyCallMessage(capacity: queue.bytes.count + 8)
-    message.append(field: 1, queue.bytes)
+    message.append(field: V3electionpb_LeaderRequest.Field.name, queue.bytes)
     receive(message)
     receiveEnd()
   }

@@ -1,4 +1,5 @@
 import ByteBuffers
+import EtcdSchema
 import GrpcBridge
 import ProtobufWire
 import Transcoding
@@ -55,8 +56,12 @@ struct TxnReader {
         try count(json)
         switch member {
         case .if: try Self.comparison(&json).write(to: &message)
-        case .then: shape.then.append(try operation(&json, asField: 2, of: &message, depth: depth))
-        case .else: shape.otherwise.append(try operation(&json, asField: 3, of: &message, depth: depth))
+        case .then:
+          shape.then.append(
+            try operation(&json, asField: Etcdserverpb_TxnRequest.Field.success, of: &message, depth: depth))
+        case .else:
+          shape.otherwise.append(
+            try operation(&json, asField: Etcdserverpb_TxnRequest.Field.failure, of: &message, depth: depth))
         }
       }
     }
@@ -141,21 +146,23 @@ struct TxnReader {
 
   /// Reads an operation and appends it as a `RequestOp`.
   private mutating func operation(
-    _ json: inout JSONDocument, asField field: UInt8, of message: inout ByteBuffer, depth: Int
+    _ json: inout JSONDocument, asField field: Int, of message: inout ByteBuffer, depth: Int
   ) throws(TranscodingError) -> TxnShape.Operation {
+    typealias Field = Etcdserverpb_RequestOp.Field
     var operation: TxnShape.Operation?
     var request = ByteBuffer()
-    var number: UInt8 = 0
+    var number = 0
     try json.object(OperationMember.table) { json, member throws(TranscodingError) in
       guard operation == nil else { throw json.refusal("an element is one operation: have one for each") }
       switch member {
-      case .get: (number, operation) = (1, try Self.get(&json, into: &request))
+      case .get: (number, operation) = (Field.requestRange, try Self.get(&json, into: &request))
       case .put:
         let (put, value) = try KeyPut.read(&json, as: .operation)
         value.withUnsafeBytes { put.write($0, to: &request) }
-        (number, operation) = (2, .put(wantsPrevious: put.wantsPrevious))
-      case .delete: (number, operation) = (3, try Self.delete(&json, into: &request))
-      case .txn: (number, operation) = (4, .txn(try transaction(&json, into: &request, depth: depth + 1)))
+        (number, operation) = (Field.requestPut, .put(wantsPrevious: put.wantsPrevious))
+      case .delete: (number, operation) = (Field.requestDeleteRange, try Self.delete(&json, into: &request))
+      case .txn:
+        (number, operation) = (Field.requestTxn, .txn(try transaction(&json, into: &request, depth: depth + 1)))
       }
     }
     guard let operation else { throw json.refusal("an operation is missing: 'put', 'get', 'delete' or 'txn'") }

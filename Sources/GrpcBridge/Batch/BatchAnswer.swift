@@ -1,3 +1,4 @@
+internal import EtcdSchema
 import ProtobufWire
 
 /// A `TxnResponse` of a transaction of reads, cut into what each of them would have been answered alone. The values are
@@ -35,9 +36,9 @@ struct BatchAnswer {
     var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
     while let field = try fields.next() {
       switch field.number {
-      case 1: try takeHeader(bytes, field.content)
-      case 2: hasSucceeded = field.value == 1
-      case 3: parts.append(try Self.part(bytes, field.content))
+      case Etcdserverpb_TxnResponse.Field.header: try takeHeader(bytes, field.content)
+      case Etcdserverpb_TxnResponse.Field.succeeded: hasSucceeded = field.value == 1
+      case Etcdserverpb_TxnResponse.Field.responses: parts.append(try Self.part(bytes, field.content))
       default: throw .unexpectedFields
       }
     }
@@ -56,9 +57,9 @@ struct BatchAnswer {
     while let field = try fields.next() {
       guard field.number > last else { throw .unexpectedFields }
       last = field.number
-      if field.number < 3 {
+      if field.number < Etcdserverpb_ResponseHeader.Field.revision {
         before = before.lowerBound..<field.whole.upperBound
-      } else if field.number > 3 {
+      } else if field.number > Etcdserverpb_ResponseHeader.Field.revision {
         behind = min(behind.lowerBound, field.whole.lowerBound)..<content.upperBound
       }
     }
@@ -69,15 +70,17 @@ struct BatchAnswer {
     _ bytes: UnsafeRawBufferPointer, _ content: Range<Int>
   ) throws(WireError) -> Part {
     var operations = ProtobufPullParser(bytes, in: content)
-    guard let operation = try operations.next(), operation.number == 1, operation.whole == content else {
-      throw .unexpectedFields
-    }
+    guard let operation = try operations.next(),
+      operation.number == Etcdserverpb_ResponseOp.Field.responseRange, operation.whole == content
+    else { throw .unexpectedFields }
     // etcd writes fields in their order.
     var fields = ProtobufPullParser(bytes, in: operation.content)
-    guard let header = try fields.next(), header.number == 1 else { throw .unexpectedFields }
+    guard let header = try fields.next(), header.number == Etcdserverpb_RangeResponse.Field.header else {
+      throw .unexpectedFields
+    }
     var members = ProtobufPullParser(bytes, in: header.content)
-    guard let revision = try members.next(), revision.number == 3, revision.value > 0,
-      revision.whole == header.content
+    guard let revision = try members.next(), revision.number == Etcdserverpb_ResponseHeader.Field.revision,
+      revision.value > 0, revision.whole == header.content
     else { throw .unexpectedFields }
     return Part(revision: revision.value, rest: header.whole.upperBound..<operation.content.upperBound)
   }

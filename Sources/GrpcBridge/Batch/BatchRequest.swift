@@ -14,8 +14,8 @@ enum BatchRequest {
     bytes.reserveCapacity(reads.reduce(0) { $0 + $1.message.content.count + 8 })
     for read in reads {
       let request = read.message.content
-      bytes.append(field: 2, ofCount: [UInt8].wireCount(ofField: request.count))
-      bytes.append(field: 1, request)
+      bytes.append(field: Etcdserverpb_TxnRequest.Field.success, ofCount: [UInt8].wireCount(ofField: request.count))
+      bytes.append(field: Etcdserverpb_RequestOp.Field.requestRange, request)
     }
     return CallMessage(copying: bytes)
   }

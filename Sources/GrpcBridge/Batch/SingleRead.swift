@@ -1,3 +1,4 @@
+internal import EtcdSchema
 import ProtobufWire
 
 /// A `RangeRequest` that may share its way to etcd with others (etcd's API, `KV.Range`).
@@ -24,19 +25,20 @@ struct SingleRead {
   }
 
   private static func isSerializable(_ request: UnsafeRawBufferPointer) throws(WireError) -> Bool? {
+    typealias Field = Etcdserverpb_RangeRequest.Field
     var fields = ProtobufPullParser(request, in: 0..<request.count)
     var hasKey = false
     var isSerializable = false
     while let field = try fields.next() {
       switch field.number {
-      case 1:
+      case Field.key:
         guard !hasKey, !field.content.isEmpty else { return nil }
         hasKey = true
-      case 7: isSerializable = field.value != 0
-      // limit, keys_only, count_only
-      case 3, 8, 9: break
-      // range_end, revision, sort_order, sort_target, bounds of revisions, where they are not given
-      case 2, 4, 5, 6, 10, 11, 12, 13:
+      case Field.serializable: isSerializable = field.value != 0
+      case Field.limit, Field.keysOnly, Field.countOnly: break
+      case Field.rangeEnd, Field.revision, Field.sortOrder, Field.sortTarget, Field.minModRevision,
+        Field.maxModRevision, Field.minCreateRevision, Field.maxCreateRevision:
+        // As good as not given.
         guard field.content.isEmpty, field.value == 0 else { return nil }
       default: return nil
       }

@@ -84,7 +84,7 @@ final class TransactionProbe: CallDelegate {
   static func survivesCancellation(_ response: UnsafeRawBufferPointer) -> Bool {
     var fields = ProtobufPullParser(response, in: 0..<response.count)
     while let field = try? fields.next() {
-      guard field.number == 2 else { continue }
+      guard field.number == Etcdserverpb_StatusResponse.Field.version else { continue }
       let version = String(decoding: response[field.content], as: UTF8.self)
       let numbers = version.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false).map {
         Int($0.prefix { $0.isASCII && $0.isNumber })

@@ -116,7 +116,7 @@ final class QueuePlace {
       // The request's last field counts: its number is the same in both messages but for its own (`v3lock.proto`,
       // `v3election.proto`).
       var message = Array(call.message.frame.dropFirst(CallMessage.headroom))
-      message.append(field: 2, lease)
+      message.append(field: V3lockpb_LockRequest.Field.lease, lease)
       call.message = CallMessage(copying: message)
       guard let ticket else { return send() }
       (ticket.lease, ticket.grantedTTL) = (lease, grant.ttl)

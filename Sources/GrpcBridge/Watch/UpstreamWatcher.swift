@@ -1,3 +1,4 @@
+internal import EtcdSchema
 import ProtobufWire
 
 /// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a
@@ -18,10 +19,10 @@ struct WatchSpec: Hashable {
   /// The request for a watcher of one's own.
   func creation(watchID: Int64, startRevision: Int64) -> CallMessage {
     var creation = request
-    creation.append(field: 3, startRevision)
-    creation.append(field: 7, watchID)
+    creation.append(field: Etcdserverpb_WatchCreateRequest.Field.startRevision, startRevision)
+    creation.append(field: Etcdserverpb_WatchCreateRequest.Field.watchId, watchID)
     var message: [UInt8] = []
-    message.append(field: 1, creation)
+    message.append(field: Etcdserverpb_WatchRequest.Field.createRequest, creation)
     return CallMessage(copying: message)
   }
 }

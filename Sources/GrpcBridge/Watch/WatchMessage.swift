@@ -1,3 +1,4 @@
+internal import EtcdSchema
 import ProtobufWire
 
 /// A `WatchResponse` as etcd sent it, taken apart as far as sharing and resuming watches needs: field numbers are those
@@ -53,7 +54,7 @@ struct WatchMessage {
     bytes.withUnsafeBytes { bytes in
       var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
       while let field = try? fields.next() {
-        if field.number == 2 { return Int64(bitPattern: field.value) }
+        if field.number == WatchResponse.Field.watchId { return Int64(bitPattern: field.value) }
       }
       // That of the first watch is left out.
       return nil
@@ -64,17 +65,18 @@ struct WatchMessage {
     var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
     while let field = try fields.next() {
       switch field.number {
-      case 1:
+      case WatchResponse.Field.header:
         header = Array(bytes[field.content])
-        revision = try Self.number(3, of: bytes, in: field.content)
-      case 2: watchID = Int64(bitPattern: field.value)
-      case 7: isFragment = field.value != 0
-      case 11: events.append(Event(range: field.whole, revision: try Self.revision(ofEvent: field.content, bytes)))
+        revision = try Self.number(Etcdserverpb_ResponseHeader.Field.revision, of: bytes, in: field.content)
+      case WatchResponse.Field.watchId: watchID = Int64(bitPattern: field.value)
+      case WatchResponse.Field.fragment: isFragment = field.value != 0
+      case WatchResponse.Field.events:
+        events.append(Event(range: field.whole, revision: try Self.revision(ofEvent: field.content, bytes)))
       default:
         switch field.number {
-        case 3: isCreated = field.value != 0
-        case 4: isCanceled = field.value != 0
-        case 6: cancelReason = String(decoding: bytes[field.content], as: UTF8.self)
+        case WatchResponse.Field.created: isCreated = field.value != 0
+        case WatchResponse.Field.canceled: isCanceled = field.value != 0
+        case WatchResponse.Field.cancelReason: cancelReason = String(decoding: bytes[field.content], as: UTF8.self)
         default: break
         }
         control += bytes[field.whole]
@@ -99,7 +101,9 @@ struct WatchMessage {
   ) throws(WireError) -> Int64 {
     var fields = ProtobufPullParser(bytes, in: range)
     while let field = try fields.next() {
-      if field.number == 2 { return try number(3, of: bytes, in: field.content) }
+      if field.number == Mvccpb_Event.Field.kv {
+        return try number(Mvccpb_KeyValue.Field.modRevision, of: bytes, in: field.content)
+      }
     }
     throw .unexpectedFields
   }

@@ -1,3 +1,4 @@
+internal import EtcdSchema
 import ProtobufWire
 
 /// What a response says, for those who put it in other words than etcd's `WatchResponse`.
@@ -32,10 +33,10 @@ extension WatchResponse {
     var reason = ""
     forEachField(of: control) { field, bytes in
       switch field.number {
-      case 3: isCreated = field.value != 0
-      case 4: isCanceled = field.value != 0
-      case 5: compactRevision = Int64(bitPattern: field.value)
-      case 6: reason = String(decoding: bytes[field.content], as: UTF8.self)
+      case Field.created: isCreated = field.value != 0
+      case Field.canceled: isCanceled = field.value != 0
+      case Field.compactRevision: compactRevision = Int64(bitPattern: field.value)
+      case Field.cancelReason: reason = String(decoding: bytes[field.content], as: UTF8.self)
       default: break
       }
     }
@@ -46,7 +47,10 @@ extension WatchResponse {
   /// The revision that etcd's store had.
   package var storeRevision: Int64 {
     var revision: Int64 = 0
-    forEachField(of: header) { field, _ in if field.number == 3 { revision = Int64(bitPattern: field.value) } }
+    forEachField(of: header) { field, _ in
+      guard field.number == Etcdserverpb_ResponseHeader.Field.revision else { return }
+      revision = Int64(bitPattern: field.value)
+    }
     return revision
   }
 

@@ -1,3 +1,4 @@
+internal import EtcdSchema
 import ProtobufWire
 
 /// What a watch has to tell: one object for all readers of the same watch.
@@ -54,11 +55,13 @@ package final class WatchResponse {
     WatchResponse(header: header, control: refusal(asCreated: asCreated, reason: reason))
   }
 
+  typealias Field = Etcdserverpb_WatchResponse.Field
+
   static func refusal(asCreated: Bool, reason: String) -> [UInt8] {
     var control: [UInt8] = []
-    control.append(field: 3, asCreated)
-    control.append(field: 4, true)
-    if !reason.isEmpty { control.append(field: 6, Array(reason.utf8)) }
+    control.append(field: Field.created, asCreated)
+    control.append(field: Field.canceled, true)
+    if !reason.isEmpty { control.append(field: Field.cancelReason, Array(reason.utf8)) }
     return control
   }
 
@@ -98,10 +101,10 @@ package final class WatchResponse {
     var start: [UInt8] = []
     // Of a part that looks whole, nobody may think that it goes as far as what follows.
     let header = part == .whole ? headerOfPart : header
-    start.append(field: 1, header)
-    start.append(field: 2, watchID)
+    start.append(field: Field.header, header)
+    start.append(field: Field.watchId, watchID)
     start += control
-    start.append(field: 7, part == .fragment)
+    start.append(field: Field.fragment, part == .fragment)
     start.withUnsafeBytes(body)
     if !events.isEmpty { events.withUnsafeBytes(body) }
   }
@@ -114,8 +117,8 @@ package final class WatchResponse {
     header.withUnsafeBytes { bytes in
       var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
       while let field = try? fields.next() {
-        if field.number == 3 {
-          result.append(field: 3, revision)
+        if field.number == Etcdserverpb_ResponseHeader.Field.revision {
+          result.append(field: field.number, revision)
         } else {
           result += bytes[field.whole]
         }

@@ -18,7 +18,7 @@ struct AbsoluteFormTests {
   @Test func aRequestWithABodyIsServed() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
       try await etcd.put("a", "1")
-      let authority = String(gateway.url.dropFirst("http://".count))
+      let authority = gateway.authority
       for url in ["http://\(authority)/v3/kv/range", "HTTP://localhost/v3/kv/range", "https://[::1]:1/v3/kv/range?a=b"]
       {
         let response = try await post(url, host: authority, at: gateway)
@@ -31,7 +31,7 @@ struct AbsoluteFormTests {
   /// The target's host is the one asked for, whatever `Host` says.
   @Test func theTargetDecidesWhoseNameItIs() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
-      let authority = String(gateway.url.dropFirst("http://".count))
+      let authority = gateway.authority
       let rebound = try await post("http://rebound.example/v3/kv/range", host: authority, at: gateway)
       expectError(rebound, 421, code: 7, "another name in the target")
       expectStatus(200, try await post("http://\(authority)/v3/kv/range", host: "rebound.example", at: gateway))

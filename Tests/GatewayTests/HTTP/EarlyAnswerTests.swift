@@ -85,7 +85,7 @@ struct EarlyAnswerTests {
   @Test(arguments: Proxy.allCases, [3_000_000, 6_000_000, 20_000_000])
   func theAnswerArrivesThroughAProxy(_ proxy: Proxy, _ size: Int) async throws {
     try await withGateway(["http://127.0.0.1:1"]) { gateway in
-      let address = gateway.url.dropFirst("http://".count)
+      let address = gateway.authority
       let kind: ReverseProxy.Kind =
         switch proxy {
         case .nginx:

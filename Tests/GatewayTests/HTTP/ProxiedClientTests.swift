@@ -67,7 +67,7 @@ struct ProxiedClientTests {
           http-request set-header X-Forwarded-Host %[req.hdr(Host)]
           default_backend gateway
         backend gateway
-          server one \(gateway.url.dropFirst("http://".count))
+          server one \(gateway.authority)
         """
       try await withReverseProxy(.haproxy(sections)) { proxy in
         let own = try await proxy.http.post(

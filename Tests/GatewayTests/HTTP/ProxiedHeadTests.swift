@@ -13,7 +13,7 @@ struct ProxiedHeadTests {
     /// To a gateway, with paths left as they are. The proxy refuses what it takes for a request about the hidden key:
     /// what gets there all the same has got past it.
     func configuration(_ gateway: GatewayProcess) -> ReverseProxy.Kind {
-      let address = gateway.url.dropFirst("http://".count)
+      let address = gateway.authority
       return switch self {
       case .nginx:
         // Connections to the gateway are kept: what is left of one request would be the next one's beginning.

@@ -26,14 +26,16 @@ struct WatchSharingTests {
       let requests: [JSON] = [
         [:], ["prev_kv": true], ["filters": ["NODELETE"]], ["range_end": "Yg=="], ["filters": ["NOPUT"]],
       ]
+      var readers: [WatchReader] = []
       for _ in 0..<2 {
-        for request in requests { _ = try await WatchReader.open(gateway.url, request) }
+        for request in requests { readers.append(try await .open(gateway.url, request)) }
       }
-      _ = try await WatchReader.open(gateway.url, key: "b")
+      readers.append(try await .open(gateway.url, key: "b"))
       _ = try await eventually("one watcher for each request") {
         try await etcd.watchers() == requests.count + 1 ? true : nil
       }
       #expect(try await etcd.callsUnderWay(of: "Watch") == 1)
+      for reader in readers { await reader.stream.close() }
     }
   }
 
