@@ -60,6 +60,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(in_process)'
+	OVER_TLS=1 ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(over_tls)'
 # One build of the tests, for those that look at our code in their own process and for those that look at the gateway,
 # which is the one that users run. Two would cost six minutes more.
 sanitized = --sanitize=address --scratch-path .build-asan
@@ -69,6 +70,8 @@ run_tests = swift test --skip-build --disable-xctest --experimental-maximum-para
 alone = ^EtcdClientTests\.ClientFootprintTests
 # A whole gateway in the process of the tests, which would hold up the others in it.
 in_process = ^GatewayTests\.InProcessGatewayTests
+# What a TLS connection might have otherwise: the ends of requests, answers and connections.
+over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|LineStream|SlowReader|Takeover|WebSocketCall|WebSocketStream)Tests
 # Those that need no etcd, browser or proxy: GatewayTests tests another process. Leaks are looked for here alone:
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
