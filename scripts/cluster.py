@@ -7,8 +7,8 @@ import shutil
 import urllib.parse
 import urllib.request
 
-from haproxy import HAProxy
 from processes import PATIENCE, ROOT, Processes, enable_authentication, end_with, eventually, loopback_urls
+from proxies import HAProxy
 
 MEMBERS = ["etcd1", "etcd2", "etcd3"]
 GATEWAYS = ["gateway1", "gateway2"]
