@@ -88,13 +88,14 @@ deploy-test: ## try alerts, dashboard, upgrades, proxies and a cluster whose mem
 	scripts/check-proxies
 	scripts/check-kubernetes
 
-clients-test: ## generate a client for each language, compile it, use it, and check docs/clients.md
+clients-test: ## generate a client for each language, compile and use it; make requests up from the description
 	@scripts/install-system-packages clients
 	@scripts/install-etcd
 	@scripts/install-python-tools
 	$(release)
 	scripts/check-clients .build/release/etcd-rest
 	scripts/check-clients .build/release/etcd-rest --older
+	scripts/check-description .build/release/etcd-rest
 	scripts/check-examples .build/release/etcd-rest --all
 
 deb: ## build the Debian package, for the release of Debian that runs here, into .build-packages

@@ -68,6 +68,7 @@ func main() {
 	check(color.GetValue() == "green" && color.GetModRevision() == written.Revision && color.GetLease() == "0", color)
 	read := must(keys.ListKeys(me).Key("app/bytes").Execute())
 	check(!read.HasValue() && read.GetValueBase64() == base64Of("\x00\xff"), read)
+	check(must(keys.GetKey(me, "app/color").Execute()) == "green", "GetKey")
 	done("get")
 
 	first := must(keys.ListKeys(me).Prefix("app/").Limit(1).Execute())

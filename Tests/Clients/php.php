@@ -50,6 +50,7 @@ check($color->getValue() === "green" && $color->getModRevision() === $written->g
 check($color->getLease() === "0", $color);
 $read = $keys->listKeys(key: "app/bytes");
 check($read->getValue() === null && base64_decode($read->getValueBase64()) === "\x00\xff", $read);
+check($keys->getKey("app/color") === "green", "getKey");
 done("get");
 
 $first = $keys->listKeys(prefix: "app/", limit: 1);

@@ -38,6 +38,7 @@ done("put bytes")
 assert (color.key, color.value, color.mod_revision, color.lease) == ("app/color", "green", written.revision, "0"), color
 read = keys.list_keys(key="app/bytes")
 assert (read.value, base64.b64decode(read.value_base64)) == (None, b"\x00\xff"), read
+assert keys.get_key("app/color") == "green"
 done("get")
 
 first = keys.list_keys(prefix="app/", limit=1)

@@ -46,6 +46,7 @@ done("put bytes")
 check(color.value == "green" && color.mod_revision == written.revision && color.lease == "0", color)
 read = keys.list_keys(key: "app/bytes")
 check(read.value.nil? && Base64.strict_decode64(read.value_base64) == "\x00\xFF".b, read)
+check(keys.get_key("app/color") == "green", "get_key")
 done("get")
 
 first = keys.list_keys(prefix: "app/", limit: 1)

@@ -47,6 +47,8 @@ struct Check {
     try check(color.value == "green" && color.modRevision == written.revision && color.lease == "0", color)
     let read = try await KeysAPI.listKeys(key: "app/bytes")
     try check(read.value == nil && read.valueBase64 == Data([0, 255]), read)
+    let value = try await KeysAPI.getKey(key: "app/color")
+    try check(value == "green", value)
     done("get")
 
     let first = try await KeysAPI.listKeys(_prefix: "app/", limit: 1)

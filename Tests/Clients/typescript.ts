@@ -45,6 +45,7 @@ async function main() {
   check(color.value === "green" && color.modRevision === written.revision && color.lease === "0", color);
   const read = await keys.listKeys({ key: "app/bytes" });
   check(read.value === undefined && read.valueBase64 === "AP8=", read);
+  check((await keys.getKey({ key: "app/color" })) === "green", "getKey");
   done("get");
 
   const first = await keys.listKeys({ prefix: "app/", limit: 1 });

@@ -133,7 +133,8 @@ class Runner:
             response = self.document["components"]["responses"][response["$ref"].split("/")[-1]]
         if "body" not in answer and "lines" not in answer:
             return None
-        media = response["content"][answer.get("type", "application/json").split(";")[0]]
+        content = response["content"]
+        media = content.get(answer.get("type", "application/json").split(";")[0]) or content["*/*"]
         schema = {**media["schema"], "components": self.document["components"]}
         for value in answer.get("lines", [answer.get("body")]):
             for error in openapi_schema_validator.OAS31Validator(schema).iter_errors(value):

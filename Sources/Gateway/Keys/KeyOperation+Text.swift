@@ -24,7 +24,8 @@ extension KeyOperation {
     switch self {
     case .getKey:
       """
-      Answers with the value's bytes as they are, or with the key as JSON where the request accepts \
+      Answers with the value's bytes as they are. A value that is UTF-8 is `text/plain` where the request accepts that. \
+      The key as JSON, with its versions, is what `GET /keys?key=KEY` answers with, and this where the request accepts \
       `application/json`. The `ETag` is the key's mod revision: `If-None-Match` saves the value of a key that has not \
       changed (304).
       """
@@ -89,7 +90,7 @@ extension KeyOperation {
     return switch self {
     case .getKey:
       [
-        (200, "The value, or the key"), (304, "The key is of the version that the request names"), badRequest,
+        (200, "The value"), (304, "The key is of the version that the request names"), badRequest,
         (404, "The key is not there"), gone, (412, "The key is not of the version that the request names"),
       ]
     case .putValue, .putKey:

@@ -70,7 +70,7 @@ enum KeyOperation: String, CaseIterable {
   /// What its answers are made of where they are good, the one by default first.
   var mediaTypes: [MediaType] {
     switch self {
-    case .getKey: [.bytes, .json]
+    case .getKey: [.bytes, .text, .json]
     case .putValue, .putKey, .deleteKey, .awaitKey, .listKeys, .awaitKeys, .deleteKeys: [.json]
     case .watchKey, .watchKeys: [.lines, .events]
     case .exportKeys, .importKeys: [.lines]

@@ -7,8 +7,8 @@ import Transcoding
 
 /// Answers with a key's value as it is, or with the key as JSON.
 final class KeyReadHandler: KeyCallHandler {
-  /// A value up to this size is sent whole if it may be text for a page, which is known at its end.
-  private static let maxPage = 2 << 20
+  /// A value up to this size is sent whole if it may be told as text, which is known at its end.
+  private static let maxText = 2 << 20
 
   unowned let exchange: Exchange
   unowned let shard: Shard
@@ -17,8 +17,8 @@ final class KeyReadHandler: KeyCallHandler {
   var call: Call?
   private let request: KeyRequest
   private let asJSON: Bool
-  /// Whether a browser asks, for a page to show.
-  private let isForPage: Bool
+  /// Whether a value that is text is to be told as text: that is what a browser shows, and many generated clients take.
+  private let wantsText: Bool
   private let ifMatch: TagCondition?
   private let ifNoneMatch: TagCondition?
 
@@ -42,7 +42,7 @@ final class KeyReadHandler: KeyCallHandler {
     answer = StreamedAnswer(shard.memory)
     found = KeyValueFields(shard.memory)
     asJSON = request.isByQuery || exchange.head.accepted == .json
-    isForPage = exchange.head.accepted == .html
+    wantsText = exchange.head.accepted == .text || exchange.head.accepted == .html
     ifMatch = try TagCondition(exchange.head.ifMatch, "If-Match")
     ifNoneMatch = try TagCondition(exchange.head.ifNoneMatch, "If-None-Match")
     timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
@@ -72,7 +72,7 @@ final class KeyReadHandler: KeyCallHandler {
   private var contentType: StaticString {
     if asJSON { return MediaType.json.name }
     // Browsers save other bytes in a file.
-    let isText = isForPage && !answer.isStreaming && found.value.withUnsafeBytes { UTF8Text.wellFormed($0) == $0.count }
+    let isText = wantsText && !answer.isStreaming && found.value.withUnsafeBytes { UTF8Text.wellFormed($0) == $0.count }
     return isText ? "text/plain; charset=utf-8" : MediaType.bytes.name
   }
 
@@ -127,7 +127,7 @@ final class KeyReadHandler: KeyCallHandler {
       guard !hasValue else { return isBroken = true }
       isFound = true
       hasValue = true
-      guard length > (isForPage ? Self.maxPage : StreamedAnswer.maxWhole) else {
+      guard length > (wantsText ? Self.maxText : StreamedAnswer.maxWhole) else {
         found.reserveValue(min(length, StreamedAnswer.maxWhole))
         break
       }

@@ -216,7 +216,7 @@ struct KeyDescriptions {
       }
       if isError {
         response["content"] = [
-          "application/json": examples.media(.schema("ErrorAnswer"), .response(Int(status)), of: id)
+          "\(Self.errorType(of: id))": examples.media(.schema("ErrorAnswer"), .response(Int(status)), of: id)
         ]
       } else if status == 200 {
         response["content"] = content(operations, of: id)
@@ -226,7 +226,24 @@ struct KeyDescriptions {
     }
     let common = ["401", "403", "413", "415", "429", "431", "500", "501", "502", "503", "504"]
     let others = CommonComponents.responses(common.filter { responses[$0] == nil })
-    return responses.adding(examples.adding(to: others, of: id))
+    return responses.adding(Self.withErrorType(of: id, examples.adding(to: others, of: id)))
+  }
+
+  /// What the content of an operation's errors is described as. They are JSON; but where generated clients find that among
+  /// an operation's types, many ask for nothing else, and would get a key as JSON where they expect its value.
+  private static func errorType(of id: String) -> String {
+    id == KeyOperation.getKey.rawValue ? "*/*" : "application/json"
+  }
+
+  private static func withErrorType(of id: String, _ errors: DocumentValue) -> DocumentValue {
+    let type = errorType(of: id)
+    guard type != "application/json" else { return errors }
+    return .object(
+      errors.members.map { error in
+        var response = error.value["$ref"] == nil ? error.value : resolved(error.value)
+        if let content = response["content"]?["application/json"] { response["content"] = ["\(type)": content] }
+        return .init(name: error.name, value: response)
+      })
   }
 
   private static func headers(of operation: KeyOperation, _ status: UInt32) -> [String] {
@@ -241,11 +258,13 @@ struct KeyDescriptions {
 
   private func content(_ operations: [KeyOperation], of id: String) -> DocumentValue {
     var content: DocumentValue = [:]
-    // JSON first, for the sake of generated clients: many know only what comes first.
-    for type in [MediaType.json, .bytes, .lines, .events]
-    where operations.contains(where: { $0.mediaTypes.contains(type) }) && (type != .bytes || operations[0] == .getKey) {
+    // JSON first, for the sake of generated clients: many know only what comes first. A value is no JSON.
+    let isValue = id == KeyOperation.getKey.rawValue
+    for type in isValue ? [MediaType.text, .bytes] : [.json, .lines, .events]
+    where operations.contains(where: { $0.mediaTypes.contains(type) }) {
       content["\(type.name)"] = examples.media(
-        Self.schema(of: operations[0], type), .response(200), of: id, type: "\(type.name)")
+        Self.schema(of: operations[0], type), .response(200), of: id,
+        type: type == .text ? "\(type.name); charset=utf-8" : "\(type.name)")
     }
     return content
   }
@@ -257,7 +276,7 @@ struct KeyDescriptions {
   private static func schema(of first: KeyOperation, _ type: MediaType) -> DocumentValue {
     switch (first, type) {
     case (_, .bytes): ["type": "string", "format": "binary"]
-    case (_, .events): ["type": "string"]
+    case (_, .events), (_, .text): ["type": "string"]
     case (.watchKeys, .lines): .schema("Change")
     case (.putKey, .lines): .schema("KeysImported")
     case (_, .lines): .schema("Key")

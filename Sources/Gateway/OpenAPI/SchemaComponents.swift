@@ -54,9 +54,9 @@ struct SchemaComponents {
   private mutating func object(_ message: Google_Protobuf_DescriptorProto, _ name: String) -> DocumentValue {
     var schema: DocumentValue = ["type": "object", "description": .string(comments[name])]
     var properties: DocumentValue = [:]
-    for field in message.field { properties[field.name] = property(field, of: name) }
-    if !properties.members.isEmpty { schema["properties"] = properties }
     let required = Self.requiredFields(message)
+    for field in message.field { properties[field.name] = property(field, of: name, requiredFields: required) }
+    if !properties.members.isEmpty { schema["properties"] = properties }
     if !required.isEmpty { schema["required"] = .array(required.map { .string($0) }) }
     for (index, oneof) in message.oneofDecl.enumerated() {
       let fields = message.field.filter { $0.hasOneofIndex && $0.oneofIndex == index }.map(\.name)
@@ -69,12 +69,18 @@ struct SchemaComponents {
     return schema
   }
 
-  private mutating func property(_ field: Google_Protobuf_FieldDescriptorProto, of message: String) -> DocumentValue {
+  private mutating func property(
+    _ field: Google_Protobuf_FieldDescriptorProto, of message: String, requiredFields: [String]
+  ) -> DocumentValue {
     let since = field.options.Etcdrest_since
     let comment = comments["\(message).\(field.name)"]
     let description: DocumentValue = .string(since.isEmpty ? comment : "\(comment) Since etcd \(since).")
     var schema = value(field)
-    if field.label == .repeated { schema = ["type": "array", "items": schema] }
+    if field.options.Etcdrest_rule.memberURL { schema["pattern"] = .string(Self.memberURL) }
+    if field.label == .repeated {
+      schema = ["type": "array", "items": schema]
+      if requiredFields.contains(field.name) { schema["minItems"] = 1 }
+    }
     schema["description"] = description
     if !since.isEmpty { schema["x-since"] = .string(since) }
     if field.options.deprecated { schema["deprecated"] = true }
@@ -120,6 +126,9 @@ struct SchemaComponents {
   private static func constant(_ name: String) -> String {
     name.reduce(into: "") { $0 += ($1.isUppercase && !$0.isEmpty ? "_" : "") + $1.uppercased() }
   }
+
+  /// What the rule `member_url` of the `.proto` files takes.
+  private static let memberURL = #"^(https?|unixs?)://([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"#
 
   /// A string, because JavaScript's numbers have but 53 bits.
   private static let int64: DocumentValue = [

@@ -4,6 +4,7 @@ import ByteBuffers
 package enum MediaType: CaseIterable {
   case json
   case bytes
+  case text
   /// JSON documents, each a line.
   case lines
   /// Server-Sent Events (HTML Standard, section 9.2).
@@ -15,6 +16,7 @@ package enum MediaType: CaseIterable {
     switch self {
     case .json: "application/json"
     case .bytes: "application/octet-stream"
+    case .text: "text/plain"
     case .lines: "application/x-ndjson"
     case .events: "text/event-stream"
     case .html: "text/html"

@@ -84,6 +84,7 @@ class Check {
     check(color.getLease().equals("0"), color);
     Keys read = get(keys, "app/bytes");
     check(read.getValue() == null && Arrays.equals(read.getValueBase64(), bytes), read);
+    check(keys.getKey("app/color", null, null, null, null).equals("green"), "getKey");
     done("get");
 
     Keys first = page(keys, "app/", 1, null), second = page(keys, "app/", 1, first.getCursor());

@@ -196,13 +196,18 @@ struct PlainJSONTests {
       expectStatus(200, try await http.key("PUT", Array("b".utf8), body: [0xff]))
       let text = try await http.key("GET", "a", headers: page)
       #expect(text[header: "Content-Type"] == "text/plain; charset=utf-8" && text.text == "<b>ä</b>")
-      #expect(try await http.key("GET", "b", headers: page)[header: "Content-Type"] == "application/octet-stream")
+      for headers in [page, [("Accept", "text/plain")]] {
+        #expect(try await http.key("GET", "b", headers: headers)[header: "Content-Type"] == "application/octet-stream")
+      }
       #expect(try await http.key("GET", "a")[header: "Content-Type"] == "application/octet-stream")
       // A program that names a type besides gets that one.
       let named = [
         ("text/html, application/json;q=0.1", "application/json"),
         ("application/octet-stream, text/html", "application/octet-stream"),
         ("text/html", "text/plain; charset=utf-8"), ("text/html;q=0", "application/octet-stream"),
+        ("text/plain", "text/plain; charset=utf-8"), ("text/plain, application/json", "text/plain; charset=utf-8"),
+        ("application/json, text/plain", "application/json"), ("text/plain;q=0", "application/octet-stream"),
+        ("text/html, text/plain;q=0.5", "text/plain; charset=utf-8"),
       ]
       for (accept, type) in named {
         let response = try await http.key("GET", "a", headers: [("Accept", accept)])

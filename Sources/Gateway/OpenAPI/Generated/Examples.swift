@@ -218,6 +218,30 @@ let examplesJSON: StaticString = ##"""
       },
       {
         "operation": "getKey",
+        "name": "text",
+        "summary": "The value, told as text",
+        "request": {
+          "path": {
+            "key": "app/config"
+          },
+          "headers": {
+            "Accept": "text/plain"
+          }
+        },
+        "response": {
+          "status": 200,
+          "type": "text/plain; charset=utf-8",
+          "headers": {
+            "ETag": "\"2\"",
+            "X-Etcd-Revision": "2",
+            "X-Etcd-Create-Revision": "2",
+            "X-Etcd-Version": "1"
+          },
+          "body": "debug=true"
+        }
+      },
+      {
+        "operation": "getKey",
         "name": "bytes",
         "summary": "The value as it is",
         "request": {
@@ -235,36 +259,6 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Version": "1"
           },
           "body": "debug=true"
-        }
-      },
-      {
-        "operation": "getKey",
-        "name": "json",
-        "summary": "The key as JSON",
-        "request": {
-          "path": {
-            "key": "app/config"
-          },
-          "headers": {
-            "Accept": "application/json"
-          }
-        },
-        "response": {
-          "status": 200,
-          "headers": {
-            "ETag": "\"2\"",
-            "X-Etcd-Revision": "2",
-            "X-Etcd-Create-Revision": "2",
-            "X-Etcd-Version": "1"
-          },
-          "body": {
-            "key": "app/config",
-            "value": "debug=true",
-            "create_revision": 2,
-            "mod_revision": 2,
-            "version": 1,
-            "lease": "0"
-          }
         }
       },
       {
@@ -2761,9 +2755,6 @@ let examplesJSON: StaticString = ##"""
         "request": {
           "path": {
             "key": "app/config"
-          },
-          "headers": {
-            "Accept": "application/json"
           }
         },
         "response": {
@@ -2785,9 +2776,6 @@ let examplesJSON: StaticString = ##"""
         "request": {
           "path": {
             "key": "app/config"
-          },
-          "headers": {
-            "Accept": "application/json"
           },
           "user": "ann:annpw"
         },
