@@ -17,6 +17,8 @@ final class GatewayService: Service {
   private let shards: [LoopBound<Shard>]
   private let loops: [LoopBound<EventLoop>]
   private let authenticator: Authenticator
+  /// Nil where no spans are made.
+  private let exporter: SpanExporter?
   private let listeners: Listeners
   private let tls: RenewableTLSContext?
   private let upstreamTLS: ClientTLS?
@@ -85,15 +87,17 @@ final class GatewayService: Service {
     authenticator = try Authenticator(
       endpoints: settings.endpoints, channel: settings.bridge.channel, configuration: logins, logger: logger,
       channelLogger: quiet)
+    exporter = try settings.tracing.map { try SpanExporter($0, logger: logger) }
     let memoryBudget = MemoryBudget(bytes: settings.memoryBytes)
-    telemetry = Telemetry(authenticator: authenticator, tls: self.tls, memoryLimit: settings.memoryBytes)
+    telemetry = Telemetry(
+      authenticator: authenticator, tls: self.tls, memoryLimit: settings.memoryBytes, spans: exporter?.queue)
     let streamCount = StreamCount(most: settings.streams.most, maxNew: settings.streams.maxNew)
     for (index, sockets) in listeners.shards.enumerated() {
       let loop = try EventLoop()
       let shard = try Shard(
         loop: loop, listeners: sockets, tls: self.tls, settings: settings, routes: routes,
         descriptions: descriptions, authenticator: authenticator, streamCount: streamCount,
-        memoryBudget: memoryBudget, telemetry: telemetry, logger: index == 0 ? logger : quiet)
+        memoryBudget: memoryBudget, telemetry: telemetry, spans: exporter?.queue, logger: index == 0 ? logger : quiet)
       shards.append(LoopBound(shard, loop: loop))
       loops.append(LoopBound(loop, loop: loop))
     }
@@ -126,6 +130,7 @@ final class GatewayService: Service {
     var threads: [LoopThread] = []
     do {
       try authenticator.start()
+      try exporter?.start()
       for (index, loop) in loops.enumerated() { threads.append(try startThread("etcd-rest \(index)", loop)) }
     } catch {
       // The shards that run already serve nobody any more, and nothing of the gateway is left behind.
@@ -167,7 +172,7 @@ final class GatewayService: Service {
     end(threads, patience: patience)
   }
 
-  /// Ends the shards, which take no more connections, and then the authenticator.
+  /// Ends the shards, which take no more connections, and then the authenticator and the exporter of their spans.
   ///
   /// - Parameters:
   ///   - threads: those of the first shards; the others have none.
@@ -184,6 +189,7 @@ final class GatewayService: Service {
     for thread in threads { thread.join() }
     telemetry.shards = []
     authenticator.close()
+    exporter?.close()
   }
 
   /// Reads all settings again and takes those that can change while the gateway serves; nothing, if anything is wrong

@@ -27,6 +27,8 @@ struct GatewaySettings: Sendable {
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
   var accessLog = AccessLog.Configuration()
+  /// Where spans go; nil if none are made.
+  var tracing: TracingSettings?
   /// Where clients of other machines would send passwords without TLS; nil where they do not.
   var plainAddress: String?
   /// Whether metrics have an address of their own (`--admin-listen`).
@@ -82,10 +84,11 @@ final class Shard: HTTPService {
   ///   - streamCount: counts the streams of all shards.
   ///   - telemetry: where to ask all shards for metrics.
   ///   - memoryBudget: what all shards may keep for clients.
+  ///   - spans: takes the spans of all shards; nil if none are made.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, settings: GatewaySettings, routes: RouteTable,
     descriptions: OpenAPIFiles, authenticator: Authenticator, streamCount: StreamCount,
-    memoryBudget: MemoryBudget, telemetry: Telemetry, logger: Logger
+    memoryBudget: MemoryBudget, telemetry: Telemetry, spans: SpanQueue?, logger: Logger
   ) throws {
     self.loop = loop
     self.settings = settings
@@ -105,7 +108,9 @@ final class Shard: HTTPService {
     bridge.watches.memory = memory
     memory.onShortage = { [unowned sockets] in sockets.endStalled() }
     streams = OpenStreams(loop: loop, count: streamCount)
-    journal = RequestJournal(templates: routes.templates, log: AccessLog(settings.accessLog))
+    journal = RequestJournal(
+      templates: routes.templates, log: AccessLog(settings.accessLog),
+      tracer: spans.map { Tracer($0, ratio: settings.tracing?.ratio ?? 1) })
     self.telemetry = telemetry
     scraper = Scraper(telemetry, memory: memory, loop: loop)
     hostGate = HostGate(hosts: settings.hosts, loop: loop, bridge: bridge)
@@ -131,15 +136,14 @@ final class Shard: HTTPService {
       // A client that has caught up lets etcd go on.
       bridge.flush()
     }
-    journal.log?.flush()
+    journal.flush()
     if server.needsRun { server.comeBack() }
   }
 
   // MARK: - What is served
 
   func handler(for exchange: Exchange) -> any RequestHandler {
-    let traceContext = exchange.head.traceContext
-    if journal.log != nil || traceContext != nil { exchange.context = CallTrace(traceContext) }
+    journal.begins(exchange)
     if exchange.head.method == .options && exchange.head.path.elementsEqual(RequestTarget.asterisk.bytes) {
       exchange.record.route = RouteTable.asteriskTemplate
       return OptionsHandler(exchange, methods: RouteTable.methods, origins: settings.origins)
@@ -322,7 +326,7 @@ final class Shard: HTTPService {
     turn()
     isClosed = true
     server.stop()
-    journal.log?.flush()
+    journal.flush()
     trimmer.stop()
     loop.stop()
   }

@@ -10,7 +10,7 @@ enum QueueKind {
 /// An RPC as the wire needs it. Made once for each RPC and kept for the life of the process.
 package final class CallMethod: Sendable {
   /// The `:path` of its requests: memory that is never freed or changed.
-  nonisolated(unsafe) let path: UnsafeBufferPointer<UInt8>
+  package nonisolated(unsafe) let path: UnsafeBufferPointer<UInt8>
   /// Whether a call may be sent again though etcd may have executed it.
   package let isRepeatable: Bool
   /// Whether a call changes nothing in any case, repeatable or not.
@@ -34,6 +34,8 @@ package final class CallMethod: Sendable {
   let queue: QueueKind?
   /// Whether calls may travel with others of their kind (``ReadBatcher``).
   let isRange: Bool
+  /// Whether it is a stream that carries the requests of many clients: watches, and the renewals of leases.
+  let isShared: Bool
   /// What counters know the RPC by (``CallNames``).
   let number: Int
 
@@ -55,6 +57,7 @@ package final class CallMethod: Sendable {
     self.userNeed = userNeed
     self.runsToEnd = runsToEnd
     isRange = isRepeatable && path == EtcdRPC.range.path
+    isShared = path == EtcdRPC.watch.path || path == EtcdRPC.leaseKeepAlive.path
     queue =
       switch path {
       case EtcdRPC.lock.path: .lock
@@ -205,6 +208,8 @@ package final class Call {
   var wasLarge = false
   /// When it was sent to the member that has it now, in the nanoseconds of `preciseTime`; 0 where none has it.
   var sentAt: UInt64 = 0
+  /// Its span since then in the trace of its caller; nil where none is recorded.
+  var span: UInt64?
   /// How often the call was sent again with another token.
   var renewals = 0
   static let maxRenewals = 4

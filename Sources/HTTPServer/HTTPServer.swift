@@ -85,7 +85,7 @@ package final class HTTPServer {
   /// How many requests are under way.
   @exclusivity(unchecked) package private(set) var exchangeCount = 0
   private var heads = HeadsUnderWay()
-  private var requestNumbers = RequestNumbers()
+  private var requestNumbers = UniqueNumbers()
   /// In the place where libmicrohttpd looks for it until its end.
   private let listener = UnsafeMutablePointer<answer_listener>.allocate(capacity: 1)
   /// Whether libmicrohttpd reads laxly: ``HTTPLibrary/isLax``.

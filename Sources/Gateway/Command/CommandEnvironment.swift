@@ -15,8 +15,15 @@ struct CommandEnvironment {
   ///
   /// - Throws: `ValidationError` where the environment or the file has what the flag does not take.
   func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String, default standard: Value) throws -> Value {
+    try value(given, flag) ?? standard
+  }
+
+  /// The same of a flag without a default: nil where there is nothing.
+  ///
+  /// - Throws: `ValidationError` where the environment or the file has what the flag does not take.
+  func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String) throws -> Value? {
     if let given { return given }
-    guard let (text, place) = found(flag) else { return standard }
+    guard let (text, place) = found(flag) else { return nil }
     guard let value = Value(argument: text) else {
       let form = (Value.self as? any DescribedArgument.Type).map { "; expected \($0.form)" } ?? ""
       throw ValidationError("\(place): '\(text)' is not a value that --\(flag) takes\(form)")

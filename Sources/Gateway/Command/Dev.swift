@@ -24,6 +24,7 @@ struct Dev: ServingCommand {
   @OptionGroup(title: "Web pages") var pages: PageOptions
   @OptionGroup(title: "The process") var process: ProcessOptions
   @OptionGroup(title: "Logs") var logs: LogOptions
+  @OptionGroup(title: "Traces") var tracing: TracingOptions
 
   func run() async throws {
     let environment = CommandEnvironment()

@@ -31,6 +31,7 @@ struct Serve: ServingCommand {
   @OptionGroup(title: "Web pages") var pages: PageOptions
   @OptionGroup(title: "The process") var process: ProcessOptions
   @OptionGroup(title: "Logs") var logs: LogOptions
+  @OptionGroup(title: "Traces") var tracing: TracingOptions
 
   func run() async throws {
     let environment = try file.environment(of: Self.self)

@@ -23,6 +23,7 @@ protocol ServingCommand: AsyncParsableCommand {
   var pages: PageOptions { get }
   var process: ProcessOptions { get }
   var logs: LogOptions { get }
+  var tracing: TracingOptions { get }
 }
 
 /// The flags that bound requests.
@@ -270,6 +271,7 @@ struct ServeConfiguration {
     self.logger = logger
     settings.plainAddress = listen.first { $0.isOpenInPlaintext(settings.http.proxies) }?.description
     settings.accessLog = try command.logs.accessLog(environment)
+    settings.tracing = try command.tracing.settings(environment, logger: logger)
     let docs = try environment.value(command.pages.docs, "docs", default: .on)
     settings.docs = before == nil ? try docs.page(logger: logger) : nil
     let upstreamTLS = try TLSConfiguration(command.upstreamTLS, environment)

@@ -55,6 +55,9 @@ enum Metric: String, CaseIterable {
   case lastReloadSuccessful = "etcd_rest_config_last_reload_successful"
   case lastReloadTime = "etcd_rest_config_last_reload_success_timestamp_seconds"
   case droppedLogLines = "etcd_rest_log_lines_dropped_total"
+  case exportedSpans = "etcd_rest_spans_exported_total"
+  case droppedSpans = "etcd_rest_spans_dropped_total"
+  case spanExports = "etcd_rest_span_exports_total"
 
   case tlsHandshakes = "etcd_rest_tls_handshakes_total"
   case tlsExpiry = "etcd_rest_tls_certificate_expiry_timestamp_seconds"
@@ -128,6 +131,9 @@ enum Metric: String, CaseIterable {
     case .lastReloadSuccessful: "Whether the last reload was taken; 1 until there was one."
     case .lastReloadTime: "When settings were last taken, at the start or by a reload, in Unix time."
     case .droppedLogLines: "Log lines that were dropped, as nothing took them in time."
+    case .exportedSpans: "Spans that the collector has taken (--otlp-endpoint)."
+    case .droppedSpans: "Spans that did not get to the collector, by reason."
+    case .spanExports: "Requests to the collector, by result."
     case .tlsHandshakes: "TLS handshakes with clients, by result."
     case .tlsExpiry: "When the certificate of the gateway expires, in Unix time."
     case .buildInfo:

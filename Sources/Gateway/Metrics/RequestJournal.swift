@@ -2,7 +2,7 @@ import EventLoop
 import GrpcBridge
 import HTTPServer
 
-/// Where a shard's requests begin and end: it counts them, and has them logged. Belongs to the shard's loop.
+/// Where a shard's requests begin and end: it counts them, and has them logged and traced. Belongs to the shard's loop.
 ///
 /// What is counted is plain memory of the loop: no lock, and no allocation but for the first request of a route.
 final class RequestJournal {
@@ -13,6 +13,8 @@ final class RequestJournal {
 
   /// What is logged of requests; nil for nothing.
   let log: AccessLog?
+  /// What makes spans of requests; nil for none.
+  let tracer: Tracer?
   private let templates: [String]
   private var requests = CounterRows(width: RequestJournal.statusCount + Durations.width)
   private var streams = CounterRows(width: StreamRecord.Counter.allCases.count)
@@ -23,9 +25,20 @@ final class RequestJournal {
   /// - Parameters:
   ///   - templates: the routes' (``RouteTable/templates``).
   ///   - log: what is logged of requests.
-  init(templates: [String], log: AccessLog?) {
+  ///   - tracer: what makes spans of them.
+  init(templates: [String], log: AccessLog?, tracer: Tracer?) {
     self.templates = templates
     self.log = log
+    self.tracer = tracer
+  }
+
+  /// The head of a request has come.
+  func begins(_ exchange: Exchange) {
+    let context = exchange.head.traceContext
+    guard tracer != nil || log != nil || context != nil else { return }
+    let trace = tracer?.trace(context) ?? CallTrace(context)
+    exchange.context = trace
+    exchange.traceParent = trace.parent
   }
 
   /// A request is over, and its answer with the system, or with whoever has taken the connection over.
@@ -33,7 +46,8 @@ final class RequestJournal {
   /// - Parameter isCut: whether the answer broke off.
   func ended(_ exchange: Exchange, isCut: Bool) {
     let record = exchange.record
-    let duration = preciseTime &- record.start
+    let end = preciseTime
+    let duration = end &- record.start
     let status = record.status == 0 ? Self.clientLeft : record.status
     // Whoever tries all methods at all paths makes one row of each.
     let method = record.isMethodOfRoute ? exchange.head.method : .other
@@ -44,6 +58,13 @@ final class RequestJournal {
     responseBytes &+= UInt64(record.bytesSent)
     if isCut { cutCount &+= 1 }
     log?.ended(exchange, status: status, duration: duration, isCut: isCut, route: templates[record.route])
+    tracer?.ended(exchange, at: end, route: templates[record.route])
+  }
+
+  /// Hands over what the turn of the loop has made.
+  func flush() {
+    log?.flush()
+    tracer?.flush()
   }
 
   /// What a request is counted as whose client left before it was answered, as nginx does.
@@ -55,9 +76,12 @@ final class RequestJournal {
   func streamBegins(_ exchange: Exchange, _ transport: StreamTransport) -> StreamRecord {
     exchange.record.transport = transport
     let row = exchange.record.route * Self.transportCount + transport.rawValue
+    let route = templates[exchange.record.route]
+    var span = tracer == nil ? nil : RequestSpan(exchange, route: route)
+    // The answer is about to be sent.
+    span?.status = transport == .websocket ? 101 : 200
     return StreamRecord(
-      journal: self, counters: streams.row(row),
-      entry: log?.streamEntry(of: exchange, route: templates[exchange.record.route]))
+      journal: self, counters: streams.row(row), entry: log?.streamEntry(of: exchange, route: route), span: span)
   }
 
   // MARK: - What there is to tell

@@ -36,6 +36,15 @@ extension MetricSamples {
     add(sample.channel, "logins")
   }
 
+  mutating func add(_ spans: SpanQueue.Counts) {
+    add(.exportedSpans, spans.exported)
+    add(.droppedSpans, ["reason": "overflow"], spans.overflowed)
+    add(.droppedSpans, ["reason": "unsent"], spans.unsent)
+    add(.droppedSpans, ["reason": "rejected"], spans.rejected)
+    add(.spanExports, ["result": "done"], spans.doneExports)
+    add(.spanExports, ["result": "failed"], spans.failedExports)
+  }
+
   mutating func add(_ sample: BridgeSample) {
     for (kind, channel) in sample.channels { add(channel, kind) }
     add(.tokenLookups, ["result": "known"], sample.users.known)

@@ -1,3 +1,4 @@
+import EventLoop
 import GrpcBridge
 
 /// An open stream, as far as it is counted and logged: it ends when this goes. Belongs to its shard's loop.
@@ -14,8 +15,13 @@ final class StreamRecord {
   private let counters: UnsafeMutablePointer<UInt64>
   /// What is going to be logged of it.
   private let entry: StreamEntry?
+  /// What is recorded of it in its trace.
+  private var span: RequestSpan?
 
-  init(journal: RequestJournal, counters: UnsafeMutablePointer<UInt64>, entry: StreamEntry?) {
+  init(
+    journal: RequestJournal, counters: UnsafeMutablePointer<UInt64>, entry: StreamEntry?, span: RequestSpan?
+  ) {
+    self.span = span
     self.journal = journal
     self.counters = counters
     self.entry = entry
@@ -25,6 +31,11 @@ final class StreamRecord {
   deinit {
     counters[Counter.closed.rawValue] &+= 1
     if let entry { journal.log?.closed(entry) }
+    guard var span else { return }
+    span.end = preciseTime
+    // Without any reason it is the client that ends it.
+    span.streamEnd = span.streamEnd ?? .canceled
+    journal.tracer?.record(.request(span))
   }
 
   /// Requests of the client were passed on.
@@ -40,5 +51,8 @@ final class StreamRecord {
   func hasSentPart(bytes: Int) { entry?.hasSent(messages: 0, bytes: bytes) }
 
   /// The stream ends, for this reason: the first one counts. Without any it is the client that ends it.
-  func ends(_ status: GRPCStatus) { entry?.ends(status.code) }
+  func ends(_ status: GRPCStatus) {
+    entry?.ends(status.code)
+    if span?.streamEnd == nil { span?.streamEnd = status.code }
+  }
 }

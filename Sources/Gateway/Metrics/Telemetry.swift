@@ -21,10 +21,13 @@ final class Telemetry: MetricSource {
   private let authenticator: Authenticator
   private let tls: RenewableTLSContext?
   private let memoryLimit: Int
+  private let spans: SpanQueue?
   /// What there was in the last minutes.
   let history = StatusHistory()
 
-  init(authenticator: Authenticator, tls: RenewableTLSContext?, memoryLimit: Int) {
+  /// - Parameter spans: what the spans of all shards go through; nil where there are none.
+  init(authenticator: Authenticator, tls: RenewableTLSContext?, memoryLimit: Int, spans: SpanQueue?) {
+    self.spans = spans
     self.authenticator = authenticator
     self.tls = tls
     self.memoryLimit = memoryLimit
@@ -82,6 +85,7 @@ final class Telemetry: MetricSource {
     all.add(.lastReloadSuccessful, lastReload.isGood ? 1 : 0)
     all.add(.lastReloadTime, lastReload.good)
     all.add(.droppedLogLines, LogWriter.standardError.droppedCount)
+    if let counts = spans?.counts { all.add(counts) }
     if let end = tls?.expiry { all.add(.tlsExpiry, end) }
     all.add(
       .buildInfo,

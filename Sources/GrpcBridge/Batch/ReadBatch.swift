@@ -61,9 +61,10 @@ final class ReadBatch: CallDelegate {
     batcher.isSent(reads: members.count, operations: operations)
   }
 
-  /// Takes notice of how long a member had it, in nanoseconds.
-  func took(_ time: UInt64, at endpoint: Endpoint) {
-    for member in members where member.call.batch === self { member.call.caller.trace?.add(time, at: endpoint) }
+  /// Takes notice that a member has had it since `start`, for so many nanoseconds.
+  func ended(_ code: GRPCCode, since start: UInt64, for time: UInt64, at endpoint: Endpoint) {
+    let end = CallEnd(call.method, code, start: start, time: time, endpoint: endpoint, reads: members.count)
+    for member in members where member.call.batch === self { member.call.caller.trace?.ended(end) }
   }
 
   /// Takes notice that one of the reads is over.

@@ -57,8 +57,8 @@ final class ReadBatcher {
   /// Keeps `call` to the end of the turn, if it may travel with others.
   func take(_ call: Call) -> Bool {
     // What has failed before, be it with others, is no company for them. A client that records its trace is to see
-    // its own call there.
-    guard call.failedAt == nil, call.retry.losses == 0, call.caller.trace?.context?.isSampled != true,
+    // its own call there; of traces that begin here there may be as many as there are requests.
+    guard call.failedAt == nil, call.retry.losses == 0, call.caller.trace?.isOfRecordingClient != true,
       let read = SingleRead(call.message.content)
     else {
       return false

@@ -17,8 +17,9 @@ package final class ByteTransport {
   }
 
   /// Why bytes cannot be written any more.
-  package struct WriteError: Error {
+  package struct WriteError: Error, CustomStringConvertible {
     let reason: String
+    package var description: String { reason }
   }
 
   private let socket: StreamSocket

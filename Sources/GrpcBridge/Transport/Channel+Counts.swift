@@ -20,10 +20,11 @@ extension Channel {
 
   func count(_ call: Call, _ code: GRPCCode, at subchannel: Subchannel) {
     guard call.sentAt > 0 else { return }
-    let time = preciseTime &- call.sentAt
+    let start = call.sentAt
+    let time = preciseTime &- start
     call.sentAt = 0
-    call.caller.trace?.add(time, at: subchannel.endpoint)
-    call.batch?.took(time, at: subchannel.endpoint)
+    call.caller.trace?.ended(call, code, since: start, for: time, at: subchannel.endpoint)
+    call.batch?.ended(code, since: start, for: time, at: subchannel.endpoint)
     subchannel.counts.count(call.method, code, nanoseconds: call.method.isStream ? nil : time)
   }
 

@@ -11,7 +11,7 @@ package final class Dialer {
 
   /// Why there is no connection, in one line.
   package struct Failure: Error {
-    let reason: String
+    package let reason: String
     /// Whether every address has refused the connection: nobody listens there.
     let isRefusal: Bool
   }
@@ -63,7 +63,7 @@ package final class Dialer {
   }
 
   /// What it is waiting for, for when patience has run out.
-  var trouble: String {
+  package var trouble: String {
     if isNamed && waiting.isEmpty && attempts.isEmpty { return "the name does not resolve" }
     return (["no connection"] + failures).joined(separator: ", ")
   }

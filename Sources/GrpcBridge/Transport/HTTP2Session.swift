@@ -153,11 +153,12 @@ package final class HTTP2Session {
             if !timeout.isEmpty { add("grpc-timeout", timeout, keptBy: immortalName) }
             if let token { add("token", token, keptBy: immortalName) }
             // A stream of the requests of many clients belongs to no client's trace.
-            guard call.requests == nil, let trace = call.caller.trace?.context else {
+            guard let trace = call.caller.trace, !call.method.isShared, let traceContext = trace.context else {
               return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
             }
-            return trace.parent.withUnsafeBufferPointer { parent in
-              trace.state.withUnsafeBufferPointer { state in
+            trace.sends(call)
+            return traceContext.withParent(call.span) { parent in
+              traceContext.state.withUnsafeBufferPointer { state in
                 add("traceparent", parent, keptBy: immortalName)
                 if !state.isEmpty { add("tracestate", state, keptBy: immortalName) }
                 return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)

@@ -8,7 +8,7 @@ package enum CrossOrigin {
   /// What a page may see of an answer's head besides what it always may.
   private static let exposedHeaders =
     "ETag, Retry-After, WWW-Authenticate, Preference-Applied, Content-Disposition, X-Etcd-Revision, "
-    + "X-Etcd-Create-Revision, X-Etcd-Version, X-Etcd-Lease, X-Request-Id"
+    + "X-Etcd-Create-Revision, X-Etcd-Version, X-Etcd-Lease, X-Request-Id, traceparent"
   /// What a page may send besides what it always may. Said in full, as `*` would leave `Authorization` out.
   private static let allowedHeaders =
     "Accept, Authorization, Content-Type, Grpc-Timeout, If-Match, If-None-Match, Last-Event-ID, Prefer, Request-Timeout, "

@@ -15,6 +15,8 @@ package final class Exchange {
   @exclusivity(unchecked) package var record = RequestRecord()
   /// What the service keeps for the request.
   package var context: AnyObject?
+  /// The `traceparent` of the answer (W3C Trace Context); nil where it has none.
+  package var traceParent: String?
   /// What it is known by in logs.
   package let id: RequestID
   let connection: OpaquePointer
@@ -481,6 +483,7 @@ package final class Exchange {
           .upgraded(UnsafeRawBufferPointer(start: received, count: count), handle!)
       }, nil)
     Self.add(Self.idHeader, id.text, to: response)
+    if let traceParent { Self.add(Self.traceHeader, traceParent, to: response) }
     for header in headers { Self.add(header.name, header.value, to: response) }
     return settle(status: 101, response: response, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
@@ -492,6 +495,7 @@ package final class Exchange {
   }
 
   private static let idHeader: StaticString = "X-Request-Id"
+  private static let traceHeader: StaticString = "traceparent"
 
   /// Adds the headers that every answer has, whoever sends it.
   func addCommonHeaders(_ add: (StaticString, String) -> Void) {
@@ -499,6 +503,7 @@ package final class Exchange {
     // "`X-Content-Type-Options` header").
     add("X-Content-Type-Options", "nosniff")
     add(Self.idHeader, id.text)
+    if let traceParent { add(Self.traceHeader, traceParent) }
     CrossOrigin.addHeaders(for: head.origin, server.origins, add)
   }
 

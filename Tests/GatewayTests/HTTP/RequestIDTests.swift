@@ -66,7 +66,7 @@ import Testing
   }
 
   @Test func numbersDoNotComeTwice() {
-    var numbers = RequestNumbers()
+    var numbers = UniqueNumbers()
     let all = (0..<10_000).map { _ in RequestID(nil, orMadeOf: numbers.next()).text }
     #expect(Set(all).count == all.count && all.allSatisfy { $0.utf8.count == 13 })
     #expect(RequestID.made(0).text == "0000000000000" && RequestID.made(.max).text == "fzzzzzzzzzzzz")
