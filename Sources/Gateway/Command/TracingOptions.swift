@@ -84,8 +84,10 @@ struct TracingOptions: ParsableArguments {
       throw ValidationError("--otlp-headers-file: \(path) is not UTF-8")
     }
     var lines = ""
-    for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-      let line = line.utf8.last == UInt8(ascii: "\r") ? Substring(line.utf8.dropLast()) : line
+    // By bytes: Swift takes CR LF for one character.
+    let bytes = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    for (number, line) in bytes.enumerated() {
+      let line = Substring(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
       if line.isEmpty || line.hasPrefix("#") { continue }
       let place = "--otlp-headers-file: \(path):\(number + 1)"
       let parts = line.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
