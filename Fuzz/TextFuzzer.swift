@@ -1,4 +1,4 @@
-/// Any bytes as what clients and proxies say in text. The first byte chooses the parser. Nothing crashes; what is
+/// Any bytes as what clients, proxies and other servers say in text. The first byte chooses the parser. Nothing crashes; what is
 /// understood stands for the same when it is written and read once more.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzText(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
@@ -6,7 +6,7 @@ public func fuzzText(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   // A copy, so that AddressSanitizer sees a look beyond it.
   let input = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
   input.withUnsafeBufferPointer { text in
-    switch start[0] & 7 {
+    switch start[0] & 15 == 15 ? 15 : start[0] & 7 {
     case 0: checkTransaction(UnsafeRawBufferPointer(text))
     case 1: checkPut(UnsafeRawBufferPointer(text))
     case 2: checkTarget(text)
@@ -14,6 +14,7 @@ public func fuzzText(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     case 4: checkPercentEncoding(text)
     case 5: checkLists(text)
     case 6: checkForwarded(text)
+    case 15: checkAnswer(UnsafeRawBufferPointer(text))
     default: checkProxy(UnsafeRawBufferPointer(text))
     }
   }

@@ -33,3 +33,14 @@ struct KeptBytes: ~Copyable {
 }
 
 func keyCallMessage(capacity: Int = 64) -> ByteBuffer { ByteBuffer(capacity: capacity) }
+
+/// As etcd's API has it.
+extension Etcdserverpb_Compare {
+  enum CompareTarget: Int {
+    case version
+    case create
+    case mod
+    case value
+    case lease
+  }
+}

@@ -16,7 +16,7 @@ package final class Exchange {
   /// What the service keeps for the request.
   package var context: AnyObject?
   /// The `traceparent` of the answer (W3C Trace Context); nil where it has none.
-  package var traceParent: String?
+  @exclusivity(unchecked) package var traceParent: String?
   /// What it is known by in logs.
   package let id: RequestID
   let connection: OpaquePointer
