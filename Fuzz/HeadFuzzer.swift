@@ -150,7 +150,7 @@ private struct StrictReader {
 
   init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
 
-  /// The next line; nil where there is no end of it.
+  /// The next line; nil if there is no end of it.
   private mutating func line() -> ArraySlice<UInt8>? {
     guard let lineFeed = rest.firstIndex(of: 10), lineFeed > rest.startIndex else { return nil }
     let mark = rest[lineFeed - 1]

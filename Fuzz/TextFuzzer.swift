@@ -107,7 +107,8 @@ private func checkPut(_ json: UnsafeRawBufferPointer, as place: KeyPut.Place) {
 
 // MARK: - Targets: paths, queries, cursors
 
-/// What a request for `/keys` asks for; the cursor of a page of it leads to where that page has ended, and nowhere else.
+/// What a request for `/keys` asks for; the cursor of a page of it leads to where that page has ended, and nowhere
+/// else.
 private func checkTarget(_ text: HeadBytes) {
   guard let target = RequestTarget(text) else { return }
   for method in [HTTPMethod.get, .put, .delete, .post] {

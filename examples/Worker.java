@@ -12,7 +12,7 @@ import java.util.regex.Pattern;
 /**
  * Works while it leads, and stands by while another does: URL USER PASSWORD NAME.
  *
- * Of any number that are started one leads. Its lease is kept alive beside the work; if it dies, another leads when the lease has
+ * Of any number that are started one leads. Its lease is kept alive beside the work; if it dies, another client leads when the lease has
  * ended. Each write is made only while the leader's key is still there, so that one that has lost it without having noticed
  * changes nothing.
  */

@@ -1,6 +1,6 @@
 # Works while it leads, and stands by while another does: URL USER PASSWORD NAME.
 #
-# Of any number that are started one leads. Its lease is kept alive beside the work; if it dies, another leads when the lease
+# Of any number that are started one leads. Its lease is kept alive beside the work; if it dies, another client leads when the lease
 # has ended. Each write is made only while the leader's key is still there, so that one who has lost it without having
 # noticed changes nothing.
 require "json"

@@ -1,4 +1,4 @@
-/// Bytes that wait until somebody takes them.
+/// Bytes that wait until they are taken.
 @usableFromInline package struct ByteQueue {
   /// With so many bytes taken from its front a queue that is never empty lets go of their memory.
   @usableFromInline static let maxTaken = 65_536

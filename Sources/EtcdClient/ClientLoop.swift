@@ -6,9 +6,9 @@ internal import Synchronization
 protocol ClientOperation: AnyObject {
   /// Begins; called once.
   func start()
-  /// Ends it at etcd, too, and tells whoever waits that the task was cancelled.
+  /// Ends it at etcd, too, and reports to the waiting reader that the task was cancelled.
   func cancel()
-  /// Goes on after whoever reads was too slow.
+  /// Continues after the reader was too slow.
   func resume()
   /// Ends it with an error. What the end of the bridge has told already does no harm.
   func close(_ error: EtcdError)
@@ -22,7 +22,7 @@ extension ClientOperation {
 final class CancellationToken: Sendable {
   private let cancellation = Atomic(false)
 
-  /// Whether nobody waits any more.
+  /// Whether no reader waits any more.
   var isCancelled: Bool { cancellation.load(ordering: .acquiring) }
 
   func cancel() { cancellation.store(true, ordering: .releasing) }

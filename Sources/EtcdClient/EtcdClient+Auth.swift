@@ -124,7 +124,7 @@ extension EtcdClient {
     ResponseHeader(try await call(EtcdRPC.roleDelete, .with { $0.role = name }, .usual(timeout)).header)
   }
 
-  /// Lets a role do something with a range of keys, in place of what it may do with the same range.
+  /// Grants a role a permission for a range of keys, which replaces its permission for the same range.
   @discardableResult
   public func grantPermission(
     _ permission: Permission, toRole name: String, timeout: Duration? = nil
@@ -136,7 +136,7 @@ extension EtcdClient {
     return ResponseHeader(try await call(EtcdRPC.roleGrantPermission, request, .usual(timeout)).header)
   }
 
-  /// Takes from a role what it may do with a range of keys: the very range of a permission.
+  /// Revokes a role's permission for a range of keys, which must be exactly the range of that permission.
   @discardableResult
   public func revokePermission(
     on range: KeyRange, fromRole name: String, timeout: Duration? = nil

@@ -24,7 +24,7 @@ extension EtcdClient {
   /// - Parameters:
   ///   - endpoint: the member that the call is for; nil for any.
   ///   - hasCredentials: whether it is made for the client's user.
-  /// - Throws: ``EtcdError``, or `CancellationError` where the task is cancelled.
+  /// - Throws: ``EtcdError``, or `CancellationError` if the task is cancelled.
   func call<Request, Response>(
     _ rpc: RPC<Request, Response>, _ request: Request, _ limit: CallLimit, endpoint: String? = nil,
     hasCredentials: Bool = true
@@ -60,12 +60,12 @@ extension EtcdClient {
   func checkSize(_ message: [UInt8]) throws {
     let most = configuration.maxSendBytes
     guard message.count <= most else {
-      let text = "a request of \(message.count) bytes, where at most \(most) are sent (maxSendBytes)"
+      let text = "the request has \(message.count) bytes, more than the maximum of \(most) (maxSendBytes)"
       throw EtcdError(.resourceExhausted, .resourceExhausted, text)
     }
   }
 
-  /// - Throws: ``EtcdError`` where no time is left at all.
+  /// - Throws: ``EtcdError`` if no time is left at all.
   func timeout(_ limit: CallLimit) throws -> GRPCTimeout? {
     let duration: Duration? =
       switch limit {
@@ -80,16 +80,16 @@ extension EtcdClient {
   }
 }
 
-/// - Throws: ``EtcdError`` where the message cannot be encoded.
+/// - Throws: ``EtcdError`` if the message cannot be encoded.
 func encode(_ message: some Message) throws -> [UInt8] {
   do { return try message.encoded() } catch { throw EtcdError(error) }
 }
 
-/// - Throws: ``EtcdError`` where the bytes are no such message.
+/// - Throws: ``EtcdError`` if the bytes are no such message.
 func decode<Response: Message>(_ bytes: [UInt8]) throws -> Response {
   do {
     return try Response(serializedBytes: bytes)
   } catch {
-    throw EtcdError(.internal, .internal, "an answer of etcd is not understood: \(error)")
+    throw EtcdError(.internal, .internal, "etcd sent an invalid answer: \(error)")
   }
 }

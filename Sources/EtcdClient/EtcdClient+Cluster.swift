@@ -16,7 +16,7 @@ extension EtcdClient {
   /// Adds a member, which is to be started then.
   ///
   /// - Parameters:
-  ///   - peerURLs: where it serves the other members.
+  ///   - peerURLs: its addresses for the other members.
   ///   - isLearner: whether it has no vote until it is promoted.
   ///   - timeout: the time limit; nil for the usual one.
   public func addMember(
@@ -36,7 +36,7 @@ extension EtcdClient {
     return try await call(EtcdRPC.memberRemove, request, .usual(timeout)).members.map { ClusterMember($0) }
   }
 
-  /// Says where a member serves the others from now on; returns all.
+  /// Changes a member's addresses for the other members; returns all members.
   @discardableResult
   public func updateMember(
     _ id: MemberID, peerURLs: [String], timeout: Duration? = nil
@@ -61,9 +61,9 @@ public struct ClusterMember: Sendable, Hashable {
   public let id: MemberID
   /// Empty until it has been started.
   public let name: String
-  /// Where it serves the other members.
+  /// Its addresses for the other members.
   public let peerURLs: [String]
-  /// Where it serves clients; none until it has been started.
+  /// Its addresses for clients; none until it has been started.
   public let clientURLs: [String]
   /// Whether it has no vote yet.
   public let isLearner: Bool

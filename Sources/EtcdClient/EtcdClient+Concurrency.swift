@@ -2,22 +2,22 @@ internal import EtcdSchema
 public import GrpcBridge
 internal import SwiftProtobuf
 
-/// Locks and elections, which etcd keeps by keys that go with a lease (etcd documentation, "etcd concurrency API").
+/// Locks and elections, which etcd stores as keys with a lease (etcd documentation, "etcd concurrency API").
 ///
-/// The lease is the caller's: whoever holds a lock or leads keeps it alive (``keepAlive(_:)``), and has lost them when
-/// it is gone.
+/// The lease is the caller's: a client that holds a lock or leads must keep it alive (``keepAlive(_:)``), and loses the
+/// lock or the leadership when the lease ends.
 ///
-/// Where a task is cancelled that waits for a lock or in an election, or its time is up, it leaves the queue. With
-/// authentication on etcd (3.4, 3.5) fails to see to that, and this client does, if it reaches etcd within 5 seconds.
+/// If a task that waits for a lock or in an election is cancelled, or its time has passed, it leaves the queue. With
+/// authentication on, etcd (3.4, 3.5) does not do that; this client does, if it reaches etcd within 5 seconds.
 extension EtcdClient {
   /// Waits until the lock is the caller's.
   ///
   /// - Parameters:
   ///   - name: the name of the lock.
-  ///   - lease: what the lock is held by: with another lease it is another holder.
-  ///   - timeout: how long to wait; nil for as long as it takes.
-  /// - Returns: the key that stands for the lock, which exists for as long as it is held: to be compared in a ``Txn``,
-  ///   and to be given to ``unlock(_:timeout:)``.
+  ///   - lease: the lease of the lock: another lease is another holder.
+  ///   - timeout: how long to wait; nil for no limit.
+  /// - Returns: the key of the lock, which exists as long as the lock is held: compare it in a ``Txn``,
+  ///   and pass it to ``unlock(_:timeout:)``.
   public func lock(_ name: Bytes, lease: LeaseID, timeout: Duration? = nil) async throws -> LockResponse {
     let request = V3lockpb_LockRequest.with {
       $0.name = .init(name)
@@ -26,10 +26,10 @@ extension EtcdClient {
     return LockResponse(try await call(EtcdRPC.lock, request, .waits(timeout)))
   }
 
-  /// Gives a lock back.
+  /// Releases a lock.
   ///
   /// - Parameters:
-  ///   - key: what ``lock(_:lease:timeout:)`` has returned.
+  ///   - key: the key that ``lock(_:lease:timeout:)`` has returned.
   ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func unlock(_ key: Bytes, timeout: Duration? = nil) async throws -> ResponseHeader {
@@ -41,9 +41,9 @@ extension EtcdClient {
   ///
   /// - Parameters:
   ///   - name: the name of the election.
-  ///   - lease: what leads: with another lease it is another candidate.
-  ///   - value: what the leader tells.
-  ///   - timeout: how long to wait; nil for as long as it takes.
+  ///   - lease: the lease of the candidate: another lease is another candidate.
+  ///   - value: the value that the leader proclaims.
+  ///   - timeout: how long to wait; nil for no limit.
   public func campaign(
     _ name: Bytes, lease: LeaseID, value: Bytes, timeout: Duration? = nil
   ) async throws -> Leadership {
@@ -55,7 +55,7 @@ extension EtcdClient {
     return Leadership(try await call(EtcdRPC.campaign, request, .waits(timeout)).leader)
   }
 
-  /// Has the leader tell something else. Fails where the caller leads no more.
+  /// Proclaims another value as the leader. Fails if the caller no longer leads.
   @discardableResult
   public func proclaim(
     _ value: Bytes, as leadership: Leadership, timeout: Duration? = nil
@@ -67,30 +67,31 @@ extension EtcdClient {
     return ResponseHeader(try await call(EtcdRPC.proclaim, request, .usual(timeout)).header)
   }
 
-  /// Who leads: the leader's key, with what it tells. Fails where nobody does.
+  /// The leader's key with its value. Fails if there is no leader.
   public func leader(of name: Bytes, timeout: Duration? = nil) async throws -> KeyValue {
     let request = V3electionpb_LeaderRequest.with { $0.name = .init(name) }
     return KeyValue(try await call(EtcdRPC.leader, request, .usual(timeout)).kv)
   }
 
-  /// Leads no more.
+  /// Resigns as the leader.
   @discardableResult
   public func resign(_ leadership: Leadership, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = V3electionpb_ResignRequest.with { $0.leader = leadership.message }
     return ResponseHeader(try await call(EtcdRPC.resign, request, .usual(timeout)).header)
   }
 
-  /// Who leads, now and from then on: the leaders' keys with what they tell, in the order of the changes, of which some
-  /// may be left out. Goes on at another member when its own breaks.
+  /// The present leader and later ones: their keys with their values, in the order of the changes, of which some
+  /// may be left out. Continues at another member if its own fails.
   ///
-  /// - Returns: throws ``EtcdError`` where it cannot go on, and `CancellationError` where the task is cancelled.
+  /// - Returns: a sequence that throws ``EtcdError`` if it cannot continue, and `CancellationError` if the task is
+  ///   cancelled.
   public func observe(_ name: Bytes) -> Leaders { Leaders(client: self, name: name) }
 }
 
 /// A lock that is held.
 public struct LockResponse: Sendable, Hashable {
   public let header: ResponseHeader
-  /// The key that stands for it.
+  /// The key of the lock.
   public let key: Bytes
 
   init(_ response: V3lockpb_LockResponse) {
@@ -99,11 +100,11 @@ public struct LockResponse: Sendable, Hashable {
   }
 }
 
-/// The leadership that a campaign has brought.
+/// The result of a campaign.
 public struct Leadership: Sendable, Hashable {
   /// The name of the election.
   public let name: Bytes
-  /// The key that stands for the leadership, which exists for as long as that lasts.
+  /// The key of the leadership, which exists as long as the leadership.
   public let key: Bytes
   /// The revision of the key's creation.
   public let revision: Int64

@@ -3,52 +3,50 @@ public import GrpcBridge
 public import Logging
 
 extension EtcdClient {
-  /// Who a client's calls are made for.
+  /// The user of a client's calls.
   public enum Credentials: Sendable {
-    /// Nobody: no token is sent.
+    /// Anonymous: no token is sent.
     case none
-    /// A user. The client logs in over a connection of its own when a call needs it, and again whenever etcd no longer
-    /// takes the token. Where etcd does not use authentication, user and password are ignored.
+    /// A user. The client logs in over a separate connection when a call needs it, and again when etcd no longer
+    /// accepts the token. If etcd does not use authentication, user and password are ignored.
     case basic(user: String, password: String)
-    /// The bearer of a token that etcd has given out, as with ``EtcdClient/authenticate(user:password:timeout:)``. It
-    /// is never renewed.
+    /// A token of etcd, as from ``EtcdClient/authenticate(user:password:timeout:)``. It is never renewed.
     case token(String)
   }
 
   /// How a client connects, waits and gives up.
   public struct Configuration: Sendable {
-    /// Where the members of the cluster serve clients, as ``Endpoint`` reads them: `HOST:PORT`, `https://HOST:PORT`,
+    /// The members' addresses for clients, in the form of ``Endpoint``: `HOST:PORT`, `https://HOST:PORT`,
     /// `unix:///PATH`. One at least.
     public var endpoints: [String]
-    /// Who the calls are made for. Default: nobody.
+    /// The user of the calls. Default: anonymous.
     public var credentials = Credentials.none
 
-    /// How connections are secured; nil, the default, for TLS only to endpoints that ask for it (`https://`,
-    /// `unixs://`), by the system's authorities. With a configuration, endpoints without a scheme are spoken to in TLS,
-    /// too.
+    /// The settings of TLS; nil, the default, for TLS only to endpoints with `https://` or `unixs://`, with the
+    /// system's authorities. With a configuration, TLS is also used to endpoints without a scheme.
     public var tls: TLSConfiguration?
-    /// How often the cluster is asked for its members, which then take the place of ``endpoints``; nil, the default,
-    /// for never. At least 1 s. etcd from 3.5.28 on may tell its members to users with the role `root` only.
+    /// How often to ask the cluster for its members, which then replace ``endpoints``; nil, the default,
+    /// for never. At least 1 s. etcd from 3.5.28 on may list its members only for users with the role `root`.
     public var autoSyncInterval: Duration?
 
     /// How long a connection may take to become ready, and how long a call waits for one before it fails with
     /// ``EtcdError/Code/unavailable``. Default: 5 s; at least 1 ms.
     public var dialTimeout = Duration.seconds(5)
-    /// Whether calls wait for a connection, too, where nobody listens at any endpoint: they then fail with
-    /// ``EtcdError/Code/unavailable`` when ``dialTimeout`` is over, and otherwise at once. Streams always wait. Default:
+    /// Whether calls wait for a connection even if all endpoints refuse connections: they then fail with
+    /// ``EtcdError/Code/unavailable`` after ``dialTimeout``, otherwise at once. Streams always wait. Default:
     /// yes, as with clientv3 (gRPC documentation, "Wait for Ready").
     public var waitsForReady = true
-    /// The time limit of calls that are made without one, all attempts and a login included; nil for none. Calls that
-    /// wait for others by design (``EtcdClient/lock(_:lease:timeout:)``,
+    /// The default time limit of calls, all attempts and a login included; nil for none. Calls that
+    /// wait for other clients by design (``EtcdClient/lock(_:lease:timeout:)``,
     /// ``EtcdClient/campaign(_:lease:value:timeout:)``) and streams have none. Default: 30 s.
     ///
-    /// Every call needs one but for such: a member may stand still without its connection breaking.
+    /// All other calls need a limit: a member may hang without its connection breaking.
     public var requestTimeout: Duration? = .seconds(30)
-    /// How long nothing may come from a member on which a stream is open, but which owes no answer, before it is asked
-    /// for a sign of life; one that owes an answer is asked after a second. Default: 10 s; at least 5 s, as etcd ends
-    /// the connections of those who ask more often.
+    /// How long a member with an open stream, which owes no answer, may be silent before it gets a PING; a member that
+    /// owes an answer gets one after a second. Default: 10 s; at least 5 s, as etcd closes connections with more
+    /// frequent PINGs.
     public var keepaliveTime = Duration.seconds(10)
-    /// How long the sign of life may take before the connection is given up, and others are used. Default: 5 s; at
+    /// How long the answer to a PING may take before the connection is closed, and others are used. Default: 5 s; at
     /// least 1 ms.
     public var keepaliveTimeout = Duration.seconds(5)
 
@@ -62,18 +60,19 @@ extension EtcdClient {
     /// The largest answer of a unary call, in bytes; larger ones fail with ``EtcdError/Code/resourceExhausted``.
     /// Default: no limit.
     public var maxReceiveBytes = Int.max
-    /// How many bytes of a stream may wait for whoever reads it before etcd is held back, beside the response at hand,
-    /// which may have some 4 MiB. Default: 8 MiB; at least 1. Where watches often fall behind, less makes them catch up
-    /// more often, each time with what etcd sends anew.
+    /// How many bytes of a stream may wait for its reader before the client reads no more from etcd, besides the
+    /// current response, which may have some 4 MiB. Default: 8 MiB; at least 1. With a smaller value, slow watches
+    /// catch up more often, and etcd sends their events again each time.
     public var streamBacklog = 8 << 20
 
-    /// Whether members that have lost their cluster are to refuse calls at once, reads with ``GetOptions/serializable``
-    /// included, with ``EtcdError/Code/noLeader``. Watches and keepalives leave such members in any case. Default: no.
+    /// Whether members that have lost their cluster refuse calls at once, including reads with
+    /// ``GetOptions/serializable``, with ``EtcdError/Code/noLeader``. Watches and keepalives leave such members in any
+    /// case. Default: no.
     public var requireLeader = false
-    /// How often etcd is asked how far it is, so that quiet watches are resumed from there and survive compactions.
+    /// How often to ask etcd for its revision, from which quiet watches are resumed, so that they survive compactions.
     /// Default: 60 s; at least 1 s.
     public var watchProgressInterval = Duration.seconds(60)
-    /// What hears of connections made and lost; it never gets a token, a password or a value. Default: nobody.
+    /// Logs connections made and lost, and never a token, a password or a value. Default: no log.
     public var logger = Logger(label: "etcd") { _ in SwiftLogNoOpLogHandler() }
 
     /// The waits between attempts to connect.

@@ -3,7 +3,7 @@ public import GrpcBridge
 
 /// Reading and writing keys (etcd documentation, "etcd API", "Key-Value API").
 ///
-/// All of these throw ``EtcdError``, or `CancellationError` where the task is cancelled. A `timeout` of nil is the
+/// All of these throw ``EtcdError``, or `CancellationError` if the task is cancelled. A `timeout` of nil is the
 /// configuration's ``Configuration/requestTimeout``.
 extension EtcdClient {
   /// Reads a key.
@@ -13,7 +13,7 @@ extension EtcdClient {
     try await get(range: .key(key), options, timeout: timeout)
   }
 
-  /// Reads the keys that begin with `prefix`; all where it is empty.
+  /// Reads the keys that begin with `prefix`; all if it is empty.
   public func get(
     prefix: Bytes, _ options: GetOptions = GetOptions(), timeout: Duration? = nil
   ) async throws -> GetResponse {
@@ -27,13 +27,13 @@ extension EtcdClient {
     GetResponse(try await call(EtcdRPC.range, .init(range, options), .usual(timeout)))
   }
 
-  /// Writes a key. Is never sent a second time where etcd may have executed it.
+  /// Writes a key. The call is never sent a second time if etcd may have executed it.
   ///
   /// - Parameters:
   ///   - key: the key; not empty.
   ///   - value: its value.
   ///   - lease: the lease that the key goes with; nil for none.
-  ///   - options: what stays as it is, and whether the answer has what was there before.
+  ///   - options: whether to keep the value or the lease, and whether to return the previous key.
   ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func put(
@@ -55,7 +55,7 @@ extension EtcdClient {
     try await delete(range: .key(key), returnsPrevious: returnsPrevious, timeout: timeout)
   }
 
-  /// Deletes the keys that begin with `prefix`; all where it is empty.
+  /// Deletes the keys that begin with `prefix`; all if it is empty.
   @discardableResult
   public func delete(
     prefix: Bytes, returnsPrevious: Bool = false, timeout: Duration? = nil
@@ -81,7 +81,7 @@ extension EtcdClient {
     TxnResponse(try await call(EtcdRPC.txn, txn.request, .usual(timeout)))
   }
 
-  /// Forgets what keys were before `revision`: reads of and watches from revisions before it fail with
+  /// Removes the history before `revision`: reads of and watches from revisions before it fail with
   /// ``EtcdError/Code/compacted``.
   ///
   /// - Parameters:
@@ -120,9 +120,9 @@ public struct GetOptions: Sendable, Hashable {
   public var revision: Int64
   /// The most keys to read; 0 for all.
   public var limit: Int64
-  /// The order; by key where nil.
+  /// The order; by key if nil.
   public var sort: Sort?
-  /// Whether any member may answer from what it knows, which may be old.
+  /// Whether any member may answer from its own data, which may be old.
   public var serializable: Bool
   /// Whether to leave values out.
   public var keysOnly: Bool

@@ -1,13 +1,13 @@
 internal import EtcdSchema
 public import GrpcBridge
 
-/// Leases, which take their keys along when they end (etcd documentation, "etcd API", "Lease API").
+/// Leases, whose keys are deleted when they end (etcd documentation, "etcd API", "Lease API").
 extension EtcdClient {
-  /// Makes a lease.
+  /// Grants a lease.
   ///
   /// - Parameters:
-  ///   - ttl: how long it lives unless kept alive, in whole seconds; at least 1 s, and etcd may make it longer.
-  ///   - id: the ID it is to have; one of etcd's choice where nil.
+  ///   - ttl: how long it lives without renewal, in whole seconds; at least 1 s, and etcd may make it longer.
+  ///   - id: its ID; if nil, etcd chooses one.
   ///   - timeout: the time limit; nil for the usual one.
   public func grantLease(ttl: Duration, id: LeaseID? = nil, timeout: Duration? = nil) async throws -> LeaseGrant {
     let request = Etcdserverpb_LeaseGrantRequest.with {
@@ -17,20 +17,20 @@ extension EtcdClient {
     return LeaseGrant(try await call(EtcdRPC.leaseGrant, request, .usual(timeout)))
   }
 
-  /// Ends a lease, and deletes its keys.
+  /// Revokes a lease, and deletes its keys.
   @discardableResult
   public func revokeLease(_ id: LeaseID, timeout: Duration? = nil) async throws -> ResponseHeader {
     let request = Etcdserverpb_LeaseRevokeRequest.with { $0.id = id.rawValue }
     return ResponseHeader(try await call(EtcdRPC.leaseRevoke, request, .usual(timeout)).header)
   }
 
-  /// Looks at a lease.
+  /// The remaining time of a lease.
   ///
   /// - Parameters:
   ///   - id: the lease.
-  ///   - keys: whether to tell its keys.
+  ///   - keys: whether to return its keys.
   ///   - timeout: the time limit; nil for the usual one.
-  /// - Throws: ``EtcdError`` with ``EtcdError/Code/leaseNotFound`` where there is no such lease.
+  /// - Throws: ``EtcdError`` with ``EtcdError/Code/leaseNotFound`` if there is no such lease.
   public func timeToLive(
     of id: LeaseID, keys: Bool = false, timeout: Duration? = nil
   ) async throws -> LeaseTimeToLive {
@@ -51,14 +51,14 @@ extension EtcdClient {
   /// Keeps a lease alive for as long as the sequence is iterated over, whether or not its elements are read in time:
   /// only the newest one waits.
   ///
-  /// The sequence ends when the lease is gone, and throws ``EtcdError`` when it may have gone as etcd could not be
-  /// asked for its whole life, and `CancellationError` where the task is cancelled. The lease then lives on for the
-  /// time it has.
+  /// The sequence ends when the lease has ended. It throws ``EtcdError`` if etcd could not be reached for the lease's
+  /// whole time to live, and `CancellationError` if the task is cancelled; the lease then lives on for its remaining
+  /// time.
   public func keepAlive(_ id: LeaseID) -> LeaseKeepAlives { LeaseKeepAlives(client: self, lease: id) }
 
   /// Renews a lease once.
   ///
-  /// - Throws: ``EtcdError`` with ``EtcdError/Code/leaseNotFound`` where there is no such lease.
+  /// - Throws: ``EtcdError`` with ``EtcdError/Code/leaseNotFound`` if there is no such lease.
   @discardableResult
   public func keepAliveOnce(_ id: LeaseID, timeout: Duration? = nil) async throws -> LeaseKeepAlive {
     let patience = try self.timeout(.usual(timeout))?.milliseconds ?? .max
@@ -84,7 +84,7 @@ public struct LeaseTimeToLive: Sendable, Hashable {
   public let ttl: Duration
   /// How long it lives when it is renewed.
   public let grantedTTL: Duration
-  /// Its keys, where these were asked for.
+  /// Its keys, if these were requested.
   public let keys: [Bytes]
 }
 
@@ -119,7 +119,7 @@ public struct LeaseKeepAlives: AsyncSequence, Sendable {
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate let reader: StreamReader<LeaseKeepAlive>
 
-    /// The next renewal; nil when the lease is gone.
+    /// The next renewal; nil when the lease has ended.
     ///
     /// - Throws: ``EtcdError``, or `CancellationError`.
     public func next() async throws -> LeaseKeepAlive? { try await reader.next() }

@@ -1,13 +1,13 @@
 internal import EtcdSchema
 internal import GrpcBridge
 
-/// Looking after members (etcd documentation, "Maintenance").
+/// Maintenance of members (etcd documentation, "Maintenance").
 ///
-/// Where a call is about one member, `endpoint` says which: as ``Endpoint`` reads it, such as one of
-/// ``ClusterMember/clientURLs``; it need not be one of the client's. The call goes there over a connection of its own.
-/// Where it is nil, any of the client's endpoints answers for itself.
+/// If a call is about one member, `endpoint` is its address, in the form of ``Endpoint``, such as one of
+/// ``ClusterMember/clientURLs``; it need not be one of the client's. The call goes there over a separate connection.
+/// If it is nil, any of the client's endpoints answers for itself.
 extension EtcdClient {
-  /// How a member is.
+  /// The status of a member.
   public func status(endpoint: String? = nil, timeout: Duration? = nil) async throws -> MemberStatus {
     MemberStatus(try await call(EtcdRPC.status, .init(), .usual(timeout), endpoint: endpoint))
   }
@@ -18,10 +18,10 @@ extension EtcdClient {
     return try await call(EtcdRPC.alarm, request, .usual(timeout)).alarms.map { Alarm($0) }
   }
 
-  /// Takes alarms back; returns those that were.
+  /// Clears alarms; returns those that were cleared.
   ///
   /// - Parameters:
-  ///   - alarm: which; all where nil.
+  ///   - alarm: the alarm; nil for all.
   ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func disarm(_ alarm: Alarm? = nil, timeout: Duration? = nil) async throws -> [Alarm] {
@@ -38,8 +38,8 @@ extension EtcdClient {
     return disarmed
   }
 
-  /// Gives the space of what was deleted and compacted back to the file system. The member serves nobody meanwhile,
-  /// which may take longer than the usual time limit.
+  /// Returns the space of deleted and compacted data to the file system. The member serves no client meanwhile,
+  /// which may take longer than the default time limit.
   @discardableResult
   public func defragment(endpoint: String? = nil, timeout: Duration? = nil) async throws -> ResponseHeader {
     ResponseHeader(try await call(EtcdRPC.defragment, .init(), .usual(timeout), endpoint: endpoint).header)
@@ -53,7 +53,7 @@ extension EtcdClient {
   /// The hash of a member's keys up to a revision: equal for all members.
   ///
   /// - Parameters:
-  ///   - endpoint: the member; any where nil.
+  ///   - endpoint: the member; any if nil.
   ///   - revision: 0 for the current one.
   ///   - timeout: the time limit; nil for the usual one.
   public func hashKV(
@@ -65,11 +65,11 @@ extension EtcdClient {
 
   /// A member's database as it is, in pieces: a file that `etcdctl snapshot restore` takes.
   ///
-  /// The file ends with the SHA-256 of what comes before. It is verified on the way: the last piece comes only when it
-  /// was found right, and otherwise ``EtcdError/Code/dataLoss`` is thrown.
+  /// The file ends with the SHA-256 of the preceding bytes, which is verified: the last piece comes only if it
+  /// is right, otherwise ``EtcdError/Code/dataLoss`` is thrown.
   ///
   /// - Parameters:
-  ///   - endpoint: the member; any where nil.
+  ///   - endpoint: the member; any if nil.
   ///   - timeout: for all of it; nil for none.
   public func snapshot(endpoint: String? = nil, timeout: Duration? = nil) -> SnapshotChunks {
     SnapshotChunks(client: self, endpoint: endpoint, timeout: timeout)
@@ -78,8 +78,8 @@ extension EtcdClient {
   /// Makes another member the leader.
   ///
   /// - Parameters:
-  ///   - id: the member that is to lead.
-  ///   - endpoint: where the leader serves clients: others refuse with ``EtcdError/Code/notLeader``.
+  ///   - id: the new leader.
+  ///   - endpoint: the present leader's address: other members refuse with ``EtcdError/Code/notLeader``.
   ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func moveLeader(
@@ -89,12 +89,12 @@ extension EtcdClient {
     return ResponseHeader(try await call(EtcdRPC.moveLeader, request, .usual(timeout), endpoint: endpoint).header)
   }
 
-  /// Looks whether the cluster can go back to an earlier release, makes it do so, or takes that back. etcd 3.5 and
-  /// later.
+  /// Checks whether the cluster can be downgraded to an earlier release, starts the downgrade, or cancels it. etcd 3.5
+  /// and later.
   ///
   /// - Parameters:
   ///   - action: which of these.
-  ///   - version: such as `3.4.0`; of no meaning where a downgrade is taken back.
+  ///   - version: such as `3.4.0`; ignored if a downgrade is cancelled.
   ///   - timeout: the time limit; nil for the usual one.
   /// - Returns: the version that the cluster has.
   public func downgrade(
@@ -113,7 +113,7 @@ extension EtcdClient {
   }
 }
 
-/// How a member is.
+/// The status of a member.
 public struct MemberStatus: Sendable, Hashable {
   public let header: ResponseHeader
   /// The release, such as `3.5.1`.
@@ -121,14 +121,14 @@ public struct MemberStatus: Sendable, Hashable {
   /// The size of the database file, and how much of that is in use, in bytes.
   public let databaseSize: Int64
   public let databaseSizeInUse: Int64
-  /// The most the file may have before etcd refuses writes, in bytes; nil before etcd 3.6.
+  /// The size of the file from which on etcd refuses writes, in bytes; nil before etcd 3.6.
   public let databaseQuota: Int64?
-  /// The leader, by the member's knowledge; nil for none.
+  /// The leader, as the member knows it; nil for none.
   public let leader: MemberID?
   public let raftIndex: UInt64
   public let raftTerm: UInt64
   public let raftAppliedIndex: UInt64
-  /// What the member complains of, alarms among it.
+  /// The member's errors, including alarms.
   public let errors: [String]
   public let isLearner: Bool
   /// The version of the database's form; nil before etcd 3.6.
@@ -153,7 +153,7 @@ public struct MemberStatus: Sendable, Hashable {
   }
 }
 
-/// Why a member does less than it should.
+/// An alarm of a member.
 public struct Alarm: Sendable, Hashable {
   public enum Kind: Sendable, Hashable {
     /// The database has reached its quota: writes are refused with ``EtcdError/Code/noSpace``.
@@ -206,7 +206,7 @@ public struct KeyValueHash: Sendable, Hashable {
   }
 }
 
-/// What ``EtcdClient/downgrade(_:to:timeout:)`` is to do.
+/// The action of ``EtcdClient/downgrade(_:to:timeout:)``.
 public enum DowngradeAction: Sendable, Hashable {
   case validate, enable, cancel
 }
@@ -248,7 +248,7 @@ public struct SnapshotChunks: AsyncSequence, Sendable {
     }
   }
 
-  /// Reads a snapshot; ends it when it goes.
+  /// Reads a snapshot; ends it when it is released.
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate let start: Result<StreamReader<[UInt8]>, any Error>
 

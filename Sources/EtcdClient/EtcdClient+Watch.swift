@@ -2,7 +2,7 @@ internal import EtcdSchema
 public import GrpcBridge
 internal import SwiftProtobuf
 
-/// Watching keys (etcd documentation, "etcd API", "Watch API"). <doc:Watching> tells what a watch guarantees.
+/// Watching keys (etcd documentation, "etcd API", "Watch API"). <doc:Watching> says what a watch guarantees.
 extension EtcdClient {
   /// The changes of a key: see ``watch(range:from:_:)``.
   public func watch(_ key: Bytes, from revision: Int64 = 0, _ options: WatchOptions = []) -> WatchEvents {
@@ -16,17 +16,17 @@ extension EtcdClient {
 
   /// The changes of a range of keys, in the order of their revisions.
   ///
-  /// A watch begins when it is iterated, and ends at etcd when its iterator goes, or its task is cancelled. When its
-  /// member or its stream breaks it goes on at another one: nothing is missed, and nothing comes twice. Watches of a
-  /// client share one stream, and equal ones one watcher at etcd.
+  /// A watch begins when it is iterated, and ends at etcd when its iterator is released, or its task is cancelled. If
+  /// its member or its stream fails, it continues at another one: nothing is missed, and nothing comes twice. Watches
+  /// of a client share one stream, and equal watches share one watcher at etcd.
   ///
   /// - Parameters:
   ///   - range: the keys.
-  ///   - revision: the first revision whose changes are wanted; 0 for what happens from now on.
-  ///   - options: what is left out, and what comes in addition.
-  /// - Returns: events, which throw ``EtcdError`` where the watch cannot go on, among others with
-  ///   ``EtcdError/Code/compacted`` where the changes it needs are forgotten and ``EtcdError/Code/permissionDenied``,
-  ///   and `CancellationError` where the task is cancelled.
+  ///   - revision: the first revision of changes; 0 for changes from now on.
+  ///   - options: what to leave out, and what to add.
+  /// - Returns: events, which throw ``EtcdError`` if the watch cannot continue, among others with
+  ///   ``EtcdError/Code/compacted`` if the changes that it needs were compacted and
+  ///   ``EtcdError/Code/permissionDenied``, and `CancellationError` if the task is cancelled.
   public func watch(range: KeyRange, from revision: Int64 = 0, _ options: WatchOptions = []) -> WatchEvents {
     let request = Etcdserverpb_WatchCreateRequest.with {
       $0.key = .init(range.start)
@@ -41,7 +41,7 @@ extension EtcdClient {
   }
 }
 
-/// What a watch tells.
+/// The options of a watch.
 public struct WatchOptions: OptionSet, Sendable {
   public let rawValue: Int
 
@@ -53,8 +53,8 @@ public struct WatchOptions: OptionSet, Sendable {
   public static let ignoresPuts = WatchOptions(rawValue: 2)
   /// No events of keys that are deleted.
   public static let ignoresDeletions = WatchOptions(rawValue: 4)
-  /// ``WatchEvents/batches`` without events tell from time to time (ten minutes, unless etcd is told otherwise) how far
-  /// a quiet watch is.
+  /// ``WatchEvents/batches`` without events report the progress of a quiet watch from time to time (every ten minutes
+  /// by etcd's default).
   public static let notifiesProgress = WatchOptions(rawValue: 8)
 }
 
@@ -67,7 +67,7 @@ public struct WatchEvent: Sendable, Hashable {
   public let kind: Kind
   /// The key as it is now; of a deletion only the key and its ``KeyValue/modRevision``.
   public let keyValue: KeyValue
-  /// The key as it was before, where that was asked for and is known.
+  /// The key as it was before, if that was requested and is known.
   public let previous: KeyValue?
 
   public var key: Bytes { keyValue.key }
@@ -85,7 +85,7 @@ public struct WatchEvents: AsyncSequence, Sendable {
 
   public func makeAsyncIterator() -> Iterator { Iterator(batches: batches.makeAsyncIterator()) }
 
-  /// Reads a watch; ends it when it goes.
+  /// Reads a watch; ends it when it is released.
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate var batches: WatchBatches.Iterator
     private var events: ArraySlice<WatchEvent> = []
@@ -105,7 +105,7 @@ public struct WatchEvents: AsyncSequence, Sendable {
   }
 }
 
-/// The events of a watch by revisions, with news of its creation and its progress.
+/// The events of a watch by revisions, with its creation and its progress.
 public struct WatchBatches: AsyncSequence, Sendable {
   fileprivate let client: EtcdClient
   fileprivate let request: Etcdserverpb_WatchCreateRequest
@@ -119,7 +119,7 @@ public struct WatchBatches: AsyncSequence, Sendable {
       })
   }
 
-  /// Reads a watch; ends it when it goes.
+  /// Reads a watch; ends it when it is released.
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate let reader: StreamReader<WatchBatch>
 
@@ -130,14 +130,14 @@ public struct WatchBatches: AsyncSequence, Sendable {
   }
 }
 
-/// What a watch tells at once.
+/// One message of a watch.
 public struct WatchBatch: Sendable, Hashable {
-  /// With the revision that the store had; everything up to it has been told where there are no events, but for the
+  /// With the store's revision; without events, all changes up to it were delivered, except in the
   /// first batch of a watch from an earlier revision.
   public let header: ResponseHeader
   /// Whether this is the first one: etcd has created the watch.
   public let isCreation: Bool
-  /// The changes, in their order; of each revision all or none. None in the first batch, and in news of progress.
+  /// The changes, in their order; of each revision all or none. None in the first batch, and in reports of progress.
   public let events: [WatchEvent]
 
   init(_ response: Etcdserverpb_WatchResponse) {

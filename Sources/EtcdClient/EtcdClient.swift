@@ -3,31 +3,31 @@ internal import GrpcBridge
 public import Logging
 internal import Synchronization
 
-/// A client of etcd: typed calls of its whole API, over connections that it keeps by itself.
+/// A client of etcd: typed calls of its whole API, over connections that it restores by itself.
 ///
 /// One client serves any number of tasks; make one for a cluster and a user and keep it. It has a thread of its own, so
-/// that nothing it does ever blocks Swift's; every call is `async`, ends early where its task is cancelled (etcd is
-/// told, and the call throws `CancellationError`), and fails with an ``EtcdError`` for all other reasons.
+/// that it never blocks one of Swift's. Every call is `async`, throws `CancellationError` if its task is cancelled (it
+/// then also ends at etcd), and fails with an ``EtcdError`` for all other reasons.
 ///
 /// <doc:GettingStarted> shows how to use it.
 public final class EtcdClient: Sendable {
-  /// What the client was made with.
+  /// The client's configuration.
   public let configuration: Configuration
   private let thread: LoopThread
   private let core: Core
-  /// Held while the thread is ended, so that everybody who closes the client waits for that.
+  /// Held while the thread is ended, so that every call of ``close()`` waits for that.
   private let closing = Mutex(())
 
   /// Makes a client that begins to connect at once; calls wait for a connection.
   ///
   /// - Parameters:
-  ///   - endpoints: where the members serve clients: as ``Endpoint`` reads them, one at least.
+  ///   - endpoints: the members' addresses for clients, in the form of ``Endpoint``, one at least.
   ///   - dialTimeout: how long a call waits for a connection.
-  ///   - credentials: who the calls are made for.
-  ///   - requestTimeout: the time limit of calls that are made without one; nil for none.
-  ///   - logger: hears of connections made and lost; nobody where nil.
+  ///   - credentials: the user of the calls.
+  ///   - requestTimeout: the default time limit of calls; nil for none.
+  ///   - logger: logs connections made and lost; nil for no log.
   /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
-  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptor or thread.
+  ///   ``EtcdError/Code/resourceExhausted`` if the system grants no descriptor or thread.
   public convenience init(
     endpoints: [String], dialTimeout: Duration = .seconds(5), credentials: Credentials = .none,
     requestTimeout: Duration? = .seconds(30), logger: Logger? = nil
@@ -43,7 +43,7 @@ public final class EtcdClient: Sendable {
   /// Makes a client that begins to connect at once; calls wait for a connection.
   ///
   /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
-  ///   ``EtcdError/Code/resourceExhausted`` where the system grants no descriptor or thread.
+  ///   ``EtcdError/Code/resourceExhausted`` if the system grants no descriptor or thread.
   public init(_ configuration: Configuration) throws {
     try configuration.check()
     let endpoints = try configuration.parsedEndpoints()
@@ -65,7 +65,7 @@ public final class EtcdClient: Sendable {
       }
       self.core = Core(LoopBound(core, loop: loop))
     } catch {
-      throw EtcdError(.resourceExhausted, .resourceExhausted, "the client has no event loop or thread: \(error)")
+      throw EtcdError(.resourceExhausted, .resourceExhausted, "cannot start an event loop or its thread: \(error)")
     }
   }
 
@@ -78,14 +78,14 @@ public final class EtcdClient: Sendable {
   /// Ends the client: calls under way fail with ``EtcdError/Code/clientClosed``, as later ones do, and streams end with
   /// it.
   ///
-  /// Waits for the client's thread, which has nothing left to do: no connection, thread or descriptor is left. (One
-  /// thing cannot be taken back: a name that is being resolved at this moment is waited for.) May be called more than
-  /// once. A client that nothing refers to any more ends by itself, a moment later.
+  /// Waits for the end of the client's thread: no connection, thread or descriptor is left. (This includes the
+  /// resolution of a name, which cannot be cancelled.) May be called more than once. A client without references ends
+  /// by itself, a moment later.
   public func close() {
     closing.withLock { _ in end()?.join() }
   }
 
-  /// Has the client's thread end; nil where it was told so before.
+  /// Has the client's thread end; nil if it was told so before.
   private func end() -> LoopThread? { core.end() ? thread : nil }
 
   /// Runs `job` on the client's thread.

@@ -7,7 +7,7 @@ public struct ResponseHeader: Sendable, Hashable {
   public let clusterID: UInt64
   /// The member that has answered.
   public let memberID: MemberID
-  /// The store's revision when the answer was made; of a write, that of the write. 0 where the call is not about the
+  /// The store's revision when the answer was made; of a write, that of the write. 0 if the call is not about the
   /// store.
   public let revision: Int64
   /// The member's Raft term.

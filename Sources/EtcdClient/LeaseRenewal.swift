@@ -18,7 +18,7 @@ final class LeaseRenewal: ClientOperation {
   private lazy var timer = LoopTimer(loop: core.loop) { [unowned self] in ask() }
   /// Until when the answer may take; by then the lease may have ended.
   private var deadline: UInt64 = 0
-  /// How long, in milliseconds, to wait before asking again where etcd could not be asked.
+  /// How long, in milliseconds, to wait before asking again if etcd could not be asked.
   private static let pause: UInt64 = 500
   /// Whether etcd has ever answered.
   private var isProven = false

@@ -109,7 +109,7 @@ extension ServerStream: CallDelegate {
     if status.isOK {
       ended = call
       guard vainCalls.mayFollow(at: core.loop.now) else {
-        return end(core.error(GRPCStatus(.unavailable, "etcd ends the stream at once, each time"), at: call.endpoint))
+        return end(core.error(GRPCStatus(.unavailable, "etcd keeps ending the stream at once"), at: call.endpoint))
       }
     }
     reopening.start(after: backoff.wait())

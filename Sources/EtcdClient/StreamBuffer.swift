@@ -1,11 +1,11 @@
 internal import GrpcBridge
 internal import Synchronization
 
-/// What a stream has brought and nobody has read yet: written by the client's thread, read by one task.
+/// The received and unread part of a stream: written by the client's thread, read by one task.
 final class StreamBuffer<Element: Sendable>: Sendable {
   /// What is done with an element while others wait.
   enum Policy: Sendable {
-    /// It waits, too; past so many bytes whoever writes is asked to hold back.
+    /// It waits, too; past so many bytes the writer has to pause.
     case keep(bytes: Int)
     /// It takes the place of the other one.
     case newest
@@ -49,7 +49,7 @@ final class StreamBuffer<Element: Sendable>: Sendable {
   /// Adds an element.
   ///
   /// - Parameter size: how many bytes it counts as.
-  /// - Returns: whether there is room for more; where there is none, ``next(whenRoom:)`` tells when there is again.
+  /// - Returns: whether there is room for more; if there is none, ``next(whenRoom:)`` tells when there is again.
   func add(_ element: Element, size: Int = 0) -> Bool {
     let (reader, hasRoom) = state.withLock { state -> (CheckedContinuation<Element?, any Error>?, Bool) in
       guard !state.isEnded else { return (nil, true) }
@@ -85,7 +85,7 @@ final class StreamBuffer<Element: Sendable>: Sendable {
 
   /// The next element; nil at the end. To be called by one task at a time.
   ///
-  /// - Parameter whenRoom: called where the writer was asked to hold back and may go on.
+  /// - Parameter whenRoom: called if the writer was asked to pause and may continue.
   func next(whenRoom: () -> Void) async throws -> Element? {
     let (found, hasRoom) = try state.withLock { state in
       let found = try state.take()

@@ -1,6 +1,6 @@
 internal import GrpcBridge
 
-/// The reading end of a stream: from the first word to etcd until nobody reads it any more, which ends the stream at
+/// The reading end of a stream: from the first word to etcd until it is no longer read, which ends the stream at
 /// etcd.
 final class StreamReader<Element: Sendable>: Sendable {
   private let client: EtcdClient

@@ -23,10 +23,10 @@ public struct Txn: Sendable, Hashable {
   /// A transaction that does this in any case.
   public static func then(_ operations: TxnOperation...) -> Txn { Txn().adding { $0.successes = operations } }
 
-  /// Adds what is to be done if all comparisons hold.
+  /// Adds operations to execute if all comparisons hold.
   public func then(_ operations: TxnOperation...) -> Txn { adding { $0.successes += operations } }
 
-  /// Adds what is to be done if one comparison does not hold.
+  /// Adds operations to execute if one comparison does not hold.
   public func `else`(_ operations: TxnOperation...) -> Txn { adding { $0.failures += operations } }
 
   private func adding(_ body: (inout Txn) -> Void) -> Txn {
@@ -54,22 +54,22 @@ public struct Comparison: Sendable, Hashable {
   let relation: Relation
   let operand: Operand
 
-  /// Compares the key's version: 0 where there is no such key.
+  /// Compares the key's version: 0 if there is no such key.
   public static func version(of key: Bytes, _ relation: Relation, _ version: Int64) -> Comparison {
     Comparison(range: .key(key), relation: relation, operand: .version(version))
   }
 
-  /// Compares the revision of the key's creation: 0 where there is no such key.
+  /// Compares the revision of the key's creation: 0 if there is no such key.
   public static func createRevision(of key: Bytes, _ relation: Relation, _ revision: Int64) -> Comparison {
     Comparison(range: .key(key), relation: relation, operand: .createRevision(revision))
   }
 
-  /// Compares the revision of the key's last change: 0 where there is no such key.
+  /// Compares the revision of the key's last change: 0 if there is no such key.
   public static func modRevision(of key: Bytes, _ relation: Relation, _ revision: Int64) -> Comparison {
     Comparison(range: .key(key), relation: relation, operand: .modRevision(revision))
   }
 
-  /// Compares the key's value: never true where there is no such key.
+  /// Compares the key's value: never true if there is no such key.
   public static func value(of key: Bytes, _ relation: Relation, _ value: Bytes) -> Comparison {
     Comparison(range: .key(key), relation: relation, operand: .value(value))
   }

@@ -48,7 +48,7 @@ extension UnaryCall: CallDelegate {
     let most = core.configuration.maxReceiveBytes
     guard length <= most else {
       bridge.cancel(call)
-      let text = "an answer of \(length) bytes, where at most \(most) are taken (maxReceiveBytes)"
+      let text = "the answer has \(length) bytes, more than the maximum of \(most) (maxReceiveBytes)"
       return finish(.failure(core.error(GRPCStatus(.resourceExhausted, text), at: call.endpoint)))
     }
     response.reserveCapacity(length)

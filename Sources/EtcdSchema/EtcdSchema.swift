@@ -3,7 +3,7 @@ package import SwiftProtobuf
 
 /// etcd's v3 API as data, read from the descriptor set that `scripts/generate` makes of the `.proto` files.
 ///
-/// Reading takes about a millisecond, and the descriptors a megabyte: whoever needs them keeps what it makes of them.
+/// Reading takes about a millisecond, and the descriptors a megabyte: a caller keeps what it makes of them.
 package struct EtcdSchema: Sendable {
   /// Every message, enum and service of the API, with source comments.
   package let descriptors: Google_Protobuf_FileDescriptorSet

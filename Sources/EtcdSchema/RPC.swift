@@ -14,7 +14,7 @@ package struct RPCTraits: Sendable, Equatable {
   package let waits: Bool
   /// Whether this is a stream that goes on for as long as its client wants.
   package let isEndless: Bool
-  /// Whether old releases take a call from anybody though authentication is on, so that etcd is not to see an
+  /// Whether old releases execute a call without credentials though authentication is on, so that etcd is not to see an
   /// anonymous one.
   package let needsUser: Bool
   /// The number field that a request must have set for that; 0 if it holds for all.

@@ -2,15 +2,15 @@ import Glibc
 
 /// A connection that came in on a listening socket.
 package struct AcceptedSocket {
-  /// The connection, which does not block. It belongs to whoever has it.
+  /// The connection, which does not block. It belongs to its holder.
   package let descriptor: Int32
-  /// Who has connected; over a Unix socket nobody in particular.
+  /// Who has connected; unknown over a Unix socket.
   package let peer: SocketAddress
-  /// How many bytes a proxy has sent, and somebody has read, before those of the client.
+  /// How many bytes a proxy has sent, and that were read, before those of the client.
   package let greetingSize: Int
 
   /// - Parameters:
-  ///   - peer: who the connection is carried for, where that is somebody else.
+  ///   - peer: who the connection is carried for, if that is another.
   ///   - greetingSize: how many bytes it took to say so.
   package init(_ descriptor: Int32, peer: SocketAddress, greetingSize: Int = 0) {
     self.descriptor = descriptor
@@ -20,8 +20,8 @@ package struct AcceptedSocket {
 
   /// Accepts the next connection, if there is one (accept(2)).
   ///
-  /// - Returns: nil where there is none, or one that broke before it was accepted.
-  /// - Throws: ``LoopError`` where the system has no descriptor or memory left for it.
+  /// - Returns: nil if there is none, or one that broke before it was accepted.
+  /// - Throws: ``LoopError`` if the system has no descriptor or memory left for it.
   package init?(from listener: Int32) throws(LoopError) {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout.size(ofValue: storage))

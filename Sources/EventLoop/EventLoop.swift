@@ -16,7 +16,7 @@ package final class EventLoop {
   /// Whether a timer's callback is under way.
   var isRunningTimers = false
 
-  /// - Throws: ``LoopError`` where the system grants no further descriptors.
+  /// - Throws: ``LoopError`` if the system grants no further descriptors.
   package init() throws(LoopError) {
     raw = .allocate(capacity: 1)
     let code = uv_loop_init(raw)
@@ -80,7 +80,7 @@ package struct LoopError: Error, CustomStringConvertible {
 
   package var description: String { String(cString: uv_strerror(code)) }
 
-  /// Whether it says that nobody listens where a connection was to lead: at a port, or at a Unix socket's path.
+  /// Whether it says that no process listens at the target of a connection: at a port, or at a Unix socket's path.
   package var isRefusal: Bool { code == UV_ECONNREFUSED.rawValue || code == UV_ENOENT.rawValue }
 }
 

@@ -5,7 +5,7 @@ package struct IPAddressRange: Hashable, Sendable, CustomStringConvertible {
   private let maskLow: UInt64
   package let description: String
 
-  /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address; nil where it is none of these.
+  /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address; nil if it is none of these.
   package init?(_ text: String) {
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard let address = parts.first.flatMap({ IPAddress($0.utf8) }) else { return nil }

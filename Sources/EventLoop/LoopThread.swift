@@ -8,8 +8,8 @@ var currentThread: UInt { UInt(pthread_self()) }
 ///
 /// - Parameters:
 ///   - name: shown by the system's tools, its first 15 bytes.
-/// - Returns: what `pthread_join` takes; a thread that nobody joins is to be detached.
-/// - Throws: ``LoopError`` where the system grants no further thread.
+/// - Returns: what `pthread_join` takes; a thread that is not joined is to be detached.
+/// - Throws: ``LoopError`` if the system grants no further thread.
 private func startThread(name: String, _ body: @escaping @Sendable () -> Void) throws(LoopError) -> pthread_t {
   final class Start {
     let name: String
@@ -39,7 +39,7 @@ private func startThread(name: String, _ body: @escaping @Sendable () -> Void) t
 
 /// Runs `body`, which may block, on a thread of its own that ends with it.
 ///
-/// - Throws: ``LoopError`` where the system grants no further thread.
+/// - Throws: ``LoopError`` if the system grants no further thread.
 package func detachThread(name: String, _ body: @escaping @Sendable () -> Void) throws(LoopError) {
   pthread_detach(try startThread(name: name, body))
 }
@@ -54,7 +54,7 @@ package struct LoopThread: Sendable {
   /// - Parameters:
   ///   - name: shown by the system's tools, its first 15 bytes.
   ///   - loop: a loop that does not run yet.
-  /// - Throws: ``LoopError`` where the system grants no further thread.
+  /// - Throws: ``LoopError`` if the system grants no further thread.
   package init(name: String, running loop: LoopBound<EventLoop>) throws(LoopError) {
     thread = try startThread(name: name) { loop.value.run() }
   }

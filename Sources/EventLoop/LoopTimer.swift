@@ -23,8 +23,8 @@ package final class LoopTimer {
     UnsafeMutableRawPointer(handle).withMemoryRebound(to: uv_handle_t.self, capacity: 1) { uv_is_active($0) != 0 }
   }
 
-  /// Fires after `delay` milliseconds, 0 being the next turn of the loop, then every `interval` milliseconds unless that
-  /// is 0. Replaces an earlier start.
+  /// Fires after `delay` milliseconds, 0 being the next turn of the loop, then every `interval` milliseconds unless
+  /// that is 0. Replaces an earlier start.
   package func start(after delay: UInt64, every interval: UInt64 = 0) {
     // What a timer starts for now libuv (before 1.45) still runs in the same turn: one that starts itself again would
     // keep everything else from being served.

@@ -13,7 +13,7 @@ package enum Peer: Hashable, Sendable, CustomStringConvertible {
       self = .local
       return
     }
-    // Within its first 64 bits (RFC 6177) anybody has any number of addresses.
+    // Within its first 64 bits (RFC 6177) a client has any number of addresses.
     self = .address(address.isV4 ? address : IPAddress(high: address.high, low: 0))
   }
 

@@ -57,7 +57,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     self.length = length
   }
 
-  /// The address without its port; nil where it is a Unix socket's.
+  /// The address without its port; nil if it is a Unix socket's.
   package var ipAddress: IPAddress? { withPointer { address, _ in IPAddress(address) } }
 
   /// The port of an IPv4 or IPv6 address.
@@ -72,7 +72,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
 
   /// Resolves a host and port on the calling thread, which may block: for use before a server starts.
   ///
-  /// - Returns: the addresses found, none where the name does not resolve.
+  /// - Returns: the addresses found, none if the name does not resolve.
   package static func resolve(host: String, port: UInt16) -> [SocketAddress] {
     var hints = Self.hints
     var found: UnsafeMutablePointer<addrinfo>?
@@ -91,7 +91,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     self.init(info.pointee.ai_addr, length: info.pointee.ai_addrlen)
   }
 
-  /// Makes the address of a Unix socket (unix(7)); nil where the path is empty, has a zero byte or more than 107 bytes.
+  /// Makes the address of a Unix socket (unix(7)); nil if the path is empty, has a zero byte or more than 107 bytes.
   package init?(unixPath path: String) {
     var address = sockaddr_un()
     let capacity = MemoryLayout.size(ofValue: address.sun_path)
@@ -105,7 +105,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     }
   }
 
-  /// Makes the address of a Unix socket without a file (unix(7), "abstract"); nil where the name is empty or has more than
+  /// Makes the address of a Unix socket without a file (unix(7), "abstract"); nil if the name is empty or has more than
   /// 107 bytes.
   package init?(abstractName name: Substring) {
     var address = sockaddr_un()

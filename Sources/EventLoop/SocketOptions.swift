@@ -5,7 +5,7 @@ import Glibc
 /// this.
 ///
 /// - Parameter patience: after how many milliseconds to give up where the peer does not take what is sent, too; nil
-///   leaves that to whoever sends.
+///   leaves that to the sender.
 package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
   func set(_ level: Int32, _ option: Int32, _ value: Int32) {
     var value = value
@@ -30,7 +30,7 @@ package struct TCPCounts {
   package let received: UInt64
   package let sent: UInt64
 
-  /// - Returns: nil where the system does not say, as of connections that are not TCP's.
+  /// - Returns: nil if the system does not say, as of connections that are not TCP's.
   package init?(_ descriptor: Int32) {
     // `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received` and `_sent`.
     let (receivedOffset, sentOffset) = (128, 200)

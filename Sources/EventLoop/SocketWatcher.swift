@@ -20,7 +20,7 @@ package final class SocketWatcher {
   private let body: (SocketEvents) -> Void
   private var events: SocketEvents = []
 
-  /// - Throws: ``LoopError`` where the descriptor cannot be watched.
+  /// - Throws: ``LoopError`` if the descriptor cannot be watched.
   package init(loop: EventLoop, descriptor: Int32, _ body: @escaping (SocketEvents) -> Void) throws(LoopError) {
     loop.checkOnLoop()
     self.loop = loop

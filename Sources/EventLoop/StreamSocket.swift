@@ -17,7 +17,7 @@ package final class StreamSocket {
 
   /// Begins to connect; the socket is writable once that has ended, well or not: see ``connectError``.
   ///
-  /// - Throws: ``LoopError`` where the connection fails at once.
+  /// - Throws: ``LoopError`` if the connection fails at once.
   package init(loop: EventLoop, connectingTo address: SocketAddress, onEvent: @escaping (SocketEvents) -> Void)
     throws(LoopError)
   {
@@ -44,7 +44,7 @@ package final class StreamSocket {
 
   package func watch(_ events: SocketEvents) { watcher?.watch(events) }
 
-  /// The error the connection attempt ended with; nil where it succeeded.
+  /// The error the connection attempt ended with; nil if it succeeded.
   package var connectError: LoopError? {
     var code: Int32 = 0
     var length = socklen_t(MemoryLayout.size(ofValue: code))
@@ -67,7 +67,7 @@ package final class StreamSocket {
 
   /// Writes as much of `bytes` as the socket takes now; returns how much that was.
   ///
-  /// - Throws: ``LoopError`` where the connection is gone.
+  /// - Throws: ``LoopError`` if the connection is gone.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(LoopError) -> Int {
     while true {
       let count = send(descriptor, bytes.baseAddress, bytes.count, SocketConstants.noSignal)

@@ -37,14 +37,14 @@ final class GatewayService: Service {
   /// Opens the sockets, and starts nothing: what comes in waits for ``run()``.
   ///
   /// - Parameters:
-  ///   - tls: what TLS connections are made with; needed where an address of `listen` has TLS.
+  ///   - tls: what TLS connections are made with; needed if an address of `listen` has TLS.
   ///   - reusesPort: whether other processes may listen on the same ports.
   ///   - renewal: what reads the settings again.
   ///   - manager: hears how far the gateway is.
   ///   - reloadsOnHangup: whether SIGHUP calls ``reload()``; else its effect is up to others.
   ///   - greeting: what to say once requests are served, given where.
-  /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line. Nothing
-  ///   is left then that listens.
+  /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line.
+  ///   Nothing is left then that listens.
   init(
     listen: [ListenAddress], reusesPort: Bool = false, tls: TLSSettings?, shards count: Int,
     settings: GatewaySettings, renewal: Renewal, manager: ServiceManager? = nil, logins: Authenticator.Configuration,
@@ -104,7 +104,7 @@ final class GatewayService: Service {
     self.shards = shards
     self.loops = loops
     isMade = true
-    // Reading the schema took a megabyte that nobody needs from here on.
+    // Reading the schema took a megabyte that is not needed from here on.
     returnFreeMemory()
   }
 
@@ -125,7 +125,7 @@ final class GatewayService: Service {
 
   /// Starts the threads and serves until the process is told to stop; then finishes what is under way.
   ///
-  /// - Throws: `LoopError` where the system grants no further thread.
+  /// - Throws: `LoopError` if the system grants no further thread.
   func run() async throws {
     var threads: [LoopThread] = []
     do {
@@ -133,7 +133,7 @@ final class GatewayService: Service {
       try exporter?.start()
       for (index, loop) in loops.enumerated() { threads.append(try startThread("etcd-rest \(index)", loop)) }
     } catch {
-      // The shards that run already serve nobody any more, and nothing of the gateway is left behind.
+      // The shards that run already serve no client any more, and nothing of the gateway is left behind.
       listeners.removeFiles()
       end(threads, patience: 0)
       throw error
@@ -182,7 +182,7 @@ final class GatewayService: Service {
       if index < threads.count {
         loop.remote.execute { shard.value.drain(patience: patience) }
       } else {
-        // Its sockets would have clients wait that nobody will serve.
+        // Its sockets would have clients wait that no thread will serve.
         shard.value.close()
       }
     }
@@ -208,7 +208,7 @@ final class GatewayService: Service {
       tls?.ignorePresentFiles()
       upstreamTLS?.ignorePresentFiles()
       telemetry.hasReloaded(well: false)
-      logger.error("nothing is reloaded, everything stays as it was", metadata: ["reason": "\(error)"])
+      logger.error("the reload failed; the old settings stay in effect", metadata: ["reason": "\(error)"])
       manager?.tell(.serving("\(greeting); the last reload failed: \(error)"))
     }
   }

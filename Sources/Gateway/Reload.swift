@@ -8,7 +8,7 @@ struct Renewal: Sendable {
   var file: [String: String] = [:]
   /// How often the cluster is asked for its members, in milliseconds.
   var syncInterval: UInt64?
-  /// Reads all there is, and throws an error of one line where any of it is no good. Nothing takes effect by that.
+  /// Reads all there is, and throws an error of one line if any of it is invalid. Nothing takes effect by that.
   var read: (@Sendable () throws -> RenewableSettings)?
 }
 
@@ -75,7 +75,7 @@ struct SettingsChanges {
     guard pending.isEmpty else {
       metadata["settings"] = "\(pending.joined(separator: ", "))"
       return logger.warning(
-        "reloaded; these settings take effect when the gateway is started again", metadata: metadata)
+        "reloaded; these settings take effect after a restart", metadata: metadata)
     }
     logger.notice(metadata.isEmpty ? "reloaded: nothing has changed" : "reloaded", metadata: metadata)
   }

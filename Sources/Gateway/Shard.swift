@@ -22,14 +22,14 @@ struct GatewaySettings: Sendable {
   var origins = AllowedOrigins()
   /// By which names requests without credentials may ask for the gateway.
   var hosts = AllowedHosts()
-  /// The page `/docs`; nil where there is none.
+  /// The page `/docs`; nil if there is none.
   var docs: DocsPage?
   /// Who makes the requests that come without credentials.
   var identity: BasicCredentials?
   var accessLog = AccessLog.Configuration()
   /// Where spans go; nil if none are made.
   var tracing: TracingSettings?
-  /// Where clients of other machines would send passwords without TLS; nil where they do not.
+  /// Where clients of other machines would send passwords without TLS; nil if they do not.
   var plainAddress: String?
   /// Whether metrics have an address of their own (`--admin-listen`).
   var hasAdminListener = false
@@ -80,7 +80,7 @@ final class Shard: HTTPService {
 
   /// - Parameters:
   ///   - listeners: listening sockets, which the shard takes over.
-  ///   - tls: what TLS connections are made with; not needed where no listener has any.
+  ///   - tls: what TLS connections are made with; not needed if no listener has any.
   ///   - streamCount: counts the streams of all shards.
   ///   - telemetry: where to ask all shards for metrics.
   ///   - memoryBudget: what all shards may keep for clients.
@@ -252,7 +252,7 @@ final class Shard: HTTPService {
     sync?.caller = ownCaller
   }
 
-  /// Sees to it that passwords in plaintext are warned of, where there are any.
+  /// Sees to it that passwords in plaintext are warned of, if there are any.
   func lookForPlaintext() {
     guard !isClosed, let address = settings.plainAddress else { return }
     plaintextWarning = PlaintextWarning(address, bridge: bridge, loop: loop, logger: logger)

@@ -22,7 +22,7 @@ package final class Bridge {
     package var maxWatches = 1000
     /// How many bytes they may take: their requests, and ``WatchClient/watchBytes`` for each.
     package var maxWatchBytes = 4 << 20
-    /// How long, in milliseconds, a stream of keepalives is kept that nobody asks anything.
+    /// How long, in milliseconds, a stream of keepalives is kept without requests.
     package var leaseStreamIdle: UInt64 = 60_000
     /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28
     /// take them.
@@ -100,7 +100,7 @@ package final class Bridge {
     UserCredentials(key(for: credentials), from: KeptPassword(credentials), areOwn: areOwn)
   }
 
-  /// A member that there is a connection to; nil where there is none.
+  /// A member that there is a connection to; nil if there is none.
   package var readyMember: ReadyMember? { channel.readyMember }
 
   /// Whether etcd is known to take calls with these credentials, as it has a moment ago.
@@ -126,7 +126,7 @@ package final class Bridge {
   package func start(_ call: Call, for caller: Caller) { start(call, for: caller, insteadOf: nil) }
 
   /// Starts `call` with another token than `refused`, an earlier stream of the same user, went with: etcd has said that
-  /// it is no longer good, after the stream had been of use. Where etcd says so at once the bridge sees to it by
+  /// it is no longer good, after the stream had been of use. If etcd says so at once the bridge sees to it by
   /// itself.
   package func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
     // An etcd that asks for no credentials looks after its queues by itself.
@@ -308,7 +308,7 @@ package final class Bridge {
       return
     }
     guard let credentials = user.source.basicCredentials else {
-      let status = GRPCStatus(.canceled, "the request is over that has the user and password of this call")
+      let status = GRPCStatus(.canceled, "the request that has the user and password of this call has ended")
       return channel(for: call).end(call, with: status)
     }
     loggingIn[key] = HeldCalls(call)

@@ -10,7 +10,7 @@ public struct Bytes: Sendable, Hashable {
   /// Takes the UTF-8 of a text.
   public init(_ text: some StringProtocol) { array = Array(text.utf8) }
 
-  /// The bytes as text; nil where they are not UTF-8.
+  /// The bytes as text; nil if they are not UTF-8.
   public var string: String? { String(validating: array, as: UTF8.self) }
 }
 

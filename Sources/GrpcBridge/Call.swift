@@ -163,7 +163,7 @@ package final class Call {
   let timeoutText: [UInt8]
   /// The time limit in milliseconds; nil for none.
   let timeout: UInt64?
-  /// Whom the call reports to: its maker, or whoever takes its place when that has lost interest.
+  /// Whom the call reports to: its maker, or the object that takes its place when the maker has lost interest.
   unowned var delegate: any CallDelegate
 
   /// The largest message that etcd sends, in bytes (`maxSendBytes` in etcd's `v3rpc`).
@@ -181,7 +181,7 @@ package final class Call {
   var deadline = UInt64.max
   /// Until when it waits for a connection, or for one to take anything of it.
   var patience = UInt64.max
-  /// Whether it waits where nobody listens at any endpoint, too, whatever its channel does with others.
+  /// Whether it waits even if all endpoints refuse connections, whatever its channel does with others.
   var waitsForReady = false
   /// Not to be sent before.
   var notBefore: UInt64 = 0
@@ -195,18 +195,18 @@ package final class Call {
   var failedAt: ObjectIdentifier?
   /// Whether a member without a leader is to refuse the call, or end it (etcd's metadata `hasleader`).
   package var requiresLeader: Bool
-  /// The member that the call was last sent to; nil where it has not been sent.
+  /// The member that the call was last sent to; nil if it has not been sent.
   package internal(set) var endpoint: Endpoint?
-  /// Where it waits in a queue of etcd's; nil for a call that does not, or that is made for nobody.
+  /// Where it waits in a queue of etcd's; nil for a call that does not, or that is anonymous.
   var place: QueuePlace?
-  /// What its maker wants of that place; nil where that is up to the request.
+  /// What its maker wants of that place; nil if that is up to the request.
   let ticket: QueueTicket?
   /// What it travels in, or what travels in it.
   var batch: ReadBatch?
   /// Whether it is a read of one key, and its answer was large the last time.
   var isSingleRead = false
   var wasLarge = false
-  /// When it was sent to the member that has it now, in the nanoseconds of `preciseTime`; 0 where none has it.
+  /// When it was sent to the member that has it now, in the nanoseconds of `preciseTime`; 0 if none has it.
   var sentAt: UInt64 = 0
   /// Its span since then in the trace of its caller; nil where none is recorded.
   var span: UInt64?

@@ -49,7 +49,7 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     init(_ text: String) { self.text = text }
   }
 
-  /// The scheme, where there is one, and what follows it.
+  /// The scheme, if there is one, and what follows it.
   private static func split(_ text: String) -> (scheme: Substring?, rest: Substring) {
     guard let colon = text.firstIndex(of: ":") else { return (nil, text[...]) }
     let scheme = text[..<colon]

@@ -78,7 +78,7 @@ package final class EndpointSync {
 
   private func fail(_ reason: String) {
     logger.log(
-      level: reason == trouble ? .debug : .warning, "the cluster does not tell its members; endpoints stay as they are",
+      level: reason == trouble ? .debug : .warning, "cannot list the cluster's members; the endpoints stay as they are",
       metadata: ["reason": "\(reason)"])
     trouble = reason
   }

@@ -18,7 +18,7 @@ public struct KeyRange: Sendable, Hashable {
   /// One key.
   public static func key(_ key: Bytes) -> KeyRange { KeyRange(start: key, end: []) }
 
-  /// The keys that begin with `prefix`; all where it is empty.
+  /// The keys that begin with `prefix`; all if it is empty.
   public static func prefix(_ prefix: Bytes) -> KeyRange {
     guard !prefix.isEmpty else { return all }
     // The next key that does not begin so has the last byte that can grow grown, and nothing behind it. There is none
@@ -32,7 +32,7 @@ public struct KeyRange: Sendable, Hashable {
   /// `key` and all behind it.
   public static func from(_ key: Bytes) -> KeyRange { KeyRange(start: key.isEmpty ? zero : key, end: zero) }
 
-  /// The keys from `start` on that come before `end`: none where that is not behind `start`.
+  /// The keys from `start` on that come before `end`: none if that is not behind `start`.
   public static func from(_ start: Bytes, upTo end: Bytes) -> KeyRange {
     let first = start.isEmpty ? zero : start
     return first < end ? KeyRange(start: first, end: end) : none

@@ -6,7 +6,7 @@ extension Message {
   /// Etcd's messages are of proto3 and have no field of type `Any`: the size is all that can be wrong with one
   /// (Protocol Buffers documentation, "Encoding", "Size limit").
   ///
-  /// - Throws: ``GRPCStatus`` where it takes 2 GiB or more: never is an empty message sent in its place, which etcd may
+  /// - Throws: ``GRPCStatus`` if it takes 2 GiB or more: never is an empty message sent in its place, which etcd may
   ///   well say yes to.
   package func encoded() throws(GRPCStatus) -> [UInt8] {
     do {

@@ -1,6 +1,6 @@
 /// Makes sure that a snapshot is whole, as it comes: by its length, and by the SHA-256 of all of it at its end.
 ///
-/// The last 32 bytes are held back until they were found right, so that nobody takes a broken file for a whole one.
+/// The last 32 bytes are held back until they were found right, so that a broken file is not taken for a whole one.
 package struct SnapshotVerifier: ~Copyable {
   private var digest = SnapshotDigest()
   /// The last bytes that have come, which may be the digest; the others were passed on.
@@ -42,7 +42,7 @@ package struct SnapshotVerifier: ~Copyable {
   /// Ends the file.
   ///
   /// - Returns: its last bytes.
-  /// - Throws: ``GRPCStatus`` with ``GRPCCode/dataLoss`` where it is not whole.
+  /// - Throws: ``GRPCStatus`` with ``GRPCCode/dataLoss`` if it is not whole.
   package mutating func finish() throws(GRPCStatus) -> [UInt8] {
     guard let length else { throw Self.failure("etcd has sent an empty snapshot") }
     guard receivedCount == length else {

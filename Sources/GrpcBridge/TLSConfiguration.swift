@@ -18,8 +18,8 @@ public struct TLSConfiguration: Sendable, Hashable {
   /// The name or address that the certificates of etcd must be for, whatever the endpoint is called; nil, the default,
   /// for that of the endpoint (`localhost` for a Unix socket).
   public var serverName: String?
-  /// Whether the certificates of etcd are checked. Without (the default is with) anybody on the way may read and change
-  /// everything.
+  /// Whether the certificates of etcd are checked. Without (the default is with) an attacker on the network can read
+  /// and change everything.
   public var verifiesServer = true
   /// The least version; 1.2 by default.
   public var minimumVersion = Version.v1_2

@@ -1,5 +1,5 @@
 /// Counts the calls, one after another for the same stream, that etcd ends at once and that were of no use, so that
-/// nobody goes on with them for ever. A pure structure.
+/// no member executes them for ever. A pure structure.
 package struct VainCalls {
   /// So many in a row are the end of the stream.
   private static let most = 3

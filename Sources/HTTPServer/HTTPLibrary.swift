@@ -26,11 +26,11 @@ package struct HTTPLibrary: Sendable {
   /// 2.2 and 5).
   var strictness: Int { isLax ? 0 : 1 }
 
-  /// What is wrong with it that another version has mended; nil where nothing is known.
+  /// What is wrong with it that another version has mended; nil if nothing is known.
   var knownFault: String? {
     guard !isLax && isBefore([1, 0, 9]) else { return nil }
-    return "it crashes on a long query in a request without header fields, which the gateway keeps away from it; "
-      + "1.0.10 is mended"
+    return "it crashes on a long query in a request without header fields, which the gateway hides from it; "
+      + "fixed in 1.0.10"
   }
 
   package func log(to logger: Logger) {

@@ -102,7 +102,7 @@ package final class HTTPServer {
   ///
   /// - Parameters:
   ///   - listeners: listening sockets, which the server takes over.
-  ///   - tls: what TLS connections are made with; not needed where no listener has any.
+  ///   - tls: what TLS connections are made with; not needed if no listener has any.
   ///   - origins: whose pages may read answers.
   ///   - sockets: where connections go that are taken over from libmicrohttpd.
   ///   - memory: counts what is kept for clients.
@@ -138,7 +138,7 @@ package final class HTTPServer {
       MHD_OptionItem(
         option: .NOTIFY_CONNECTION, value: unsafeBitCast(connectionChanged, to: Int.self),
         ptr_value: context),
-      // Keys and paths are arbitrary bytes: nobody but the router decodes them.
+      // Keys and paths are arbitrary bytes: only the router decodes them.
       MHD_OptionItem(
         option: .UNESCAPE_CALLBACK, value: unsafeBitCast(keepEscapes, to: Int.self), ptr_value: nil),
       MHD_OptionItem(option: .END, value: 0, ptr_value: nil),
@@ -183,7 +183,7 @@ package final class HTTPServer {
 
   deinit { listener.deallocate() }
 
-  /// Lets libmicrohttpd work if it has something to do. Where ``needsRun`` is true after that, it has more.
+  /// Lets libmicrohttpd work if it has something to do. If ``needsRun`` is true after that, it has more.
   package func turn() {
     if needsRun {
       needsRun = false
@@ -322,8 +322,8 @@ package final class HTTPServer {
   /// Gives a connection to libmicrohttpd, which closes it in any case; whether it serves it.
   ///
   /// - Parameters:
-  ///   - termination: what carries it, where it is one end of a pair.
-  ///   - place: the connection's among those of its address, where these are counted here.
+  ///   - termination: what carries it, if it is one end of a pair.
+  ///   - place: the connection's among those of its address, if these are counted here.
   ///   - isAdmin: whether it came in where only metrics and probes are served.
   func serve(
     _ socket: AcceptedSocket, through termination: TLSTermination? = nil, place: AddressCounts.Place? = nil,

@@ -1,5 +1,5 @@
-/// What an ``HTTPServer`` serves: routes requests, decides who may send bodies, writes errors, and counts. Belongs to the
-/// server's loop.
+/// What an ``HTTPServer`` serves: routes requests, decides who may send bodies, writes errors, and counts. Belongs to
+/// the server's loop.
 package protocol HTTPService: AnyObject {
   /// What answers a request whose head has come.
   func handler(for exchange: Exchange) -> any RequestHandler

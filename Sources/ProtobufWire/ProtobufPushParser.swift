@@ -143,7 +143,7 @@ package struct ProtobufPushParser {
     levels[levels.count - 1].left -= count
   }
 
-  /// A varint; nil where it is not complete yet.
+  /// A varint; nil if it is not complete yet.
   private mutating func varint(_ input: inout UnsafeRawBufferPointer) throws(WireError) -> UInt64? {
     let left = levels[levels.count - 1].left
     guard left > 0 else { throw .overrun }

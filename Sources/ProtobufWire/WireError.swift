@@ -13,8 +13,8 @@
     switch self {
     case .malformedVarint: "a varint of the protobuf message has more than 64 bits"
     case .malformedTag: "the protobuf message has an invalid field tag"
-    case .overrun: "a field of the protobuf message is longer than what it is part of"
-    case .unexpectedFields: "the protobuf message does not have the fields that were asked for"
+    case .overrun: "a field of the protobuf message is longer than the message"
+    case .unexpectedFields: "the protobuf message does not have the requested fields"
     }
   }
 }

@@ -3,7 +3,7 @@ internal import COpenSSL
 /// One entry of OpenSSL's error queue (ERR_get_error(3)).
 ///
 /// The queue belongs to the thread, and what one call leaves there another takes for its own. So each call that may
-/// fail is preceded by ``clear()`` and, where it fails, followed by ``take()``.
+/// fail is preceded by ``clear()`` and, if it fails, followed by ``take()``.
 struct OpenSSLReason {
   private let code: UInt
 
@@ -33,7 +33,7 @@ struct OpenSSLReason {
   /// Whether it is the given reason of the part that reads certificates.
   func isX509(_ reason: Int32) -> Bool { code != 0 && ERR_GET_LIB(code) == ERR_LIB_X509 && number == reason }
 
-  /// The number of the alert that the peer sent (RFC 8446, section 6); nil where it was something else.
+  /// The number of the alert that the peer sent (RFC 8446, section 6); nil if it was something else.
   var alert: Int32? {
     guard code != 0, ERR_GET_LIB(code) == ERR_LIB_SSL, number > SSL_AD_REASON_OFFSET else { return nil }
     return number - SSL_AD_REASON_OFFSET

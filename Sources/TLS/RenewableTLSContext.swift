@@ -3,7 +3,7 @@ import Synchronization
 
 /// A ``TLSContext`` that is made again when its files have changed. For any number of threads.
 ///
-/// The files are looked at when somebody wants the context for a new connection. Where the new ones are no good, the
+/// The files are checked when the context is used for a new connection. If the new ones are invalid, the
 /// context that was made of the old ones stays in use.
 package final class RenewableTLSContext: Sendable {
   /// What a look at the files has shown.
@@ -58,10 +58,10 @@ package final class RenewableTLSContext: Sendable {
     return state.withLock { $0.context }
   }
 
-  /// Until when our own certificate is good that is in use, in Unix time; nil where there is none.
+  /// Until when our own certificate is good that is in use, in Unix time; nil if there is none.
   package var expiry: Int? { state.withLock { $0.context.certificateEnd } }
 
-  /// Whose certificate is in use and until when it is good, for users; nil where there is none.
+  /// Whose certificate is in use and until when it is good, for users; nil if there is none.
   package var certificate: String? { state.withLock { $0.context.certificateText } }
 
   /// Looks whether the files have changed, and reads them if so.
@@ -113,7 +113,7 @@ struct FileStamp: Equatable {
   private let size: Int
   private let changed: [Int]
 
-  /// Nil where there is no such file.
+  /// Nil if there is no such file.
   init?(_ path: String) {
     var status = stat()
     guard stat(path, &status) == 0 else { return nil }

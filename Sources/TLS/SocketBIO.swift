@@ -3,8 +3,8 @@ import Glibc
 
 /// How OpenSSL reaches the socket of a session (BIO_meth_new(3)).
 ///
-/// OpenSSL's own socket BIO writes with write(2), which kills the process with SIGPIPE where the peer has gone; nobody
-/// but the program may change what that signal does, and this is a library.
+/// OpenSSL's own socket BIO writes with write(2), which kills the process with SIGPIPE if the peer has gone; only
+/// the program may change what that signal does, and this is a library.
 enum SocketBIO {
   /// Invariant for `@unchecked Sendable`: it is not changed once it was made.
   private struct Method: @unchecked Sendable {
@@ -83,7 +83,7 @@ private func writeSocket(_ bio: OpaquePointer?, _ bytes: UnsafePointer<CChar>?, 
 private func controlSocket(_ bio: OpaquePointer?, _ command: Int32, _: Int, _: UnsafeMutableRawPointer?) -> Int {
   switch command {
   case BIO_CTRL_EOF: session(bio).socket.isAtEnd ? 1 : 0
-  // There is nothing to flush, and OpenSSL gives up where that fails.
+  // There is nothing to flush, and OpenSSL gives up if that fails.
   case BIO_CTRL_FLUSH: 1
   default: 0
   }

@@ -22,14 +22,14 @@ struct TLSCertificate {
   /// The first moment at which it is good.
   var begin: String { text { ASN1_TIME_print($0, X509_get0_notBefore(raw)) } }
 
-  /// The names and addresses that it is for; empty where it names none.
+  /// The names and addresses that it is for; empty if it names none.
   var alternativeNames: String {
     let index = X509_get_ext_by_NID(raw, NID_subject_alt_name, -1)
     guard index >= 0 else { return "" }
     return text { X509V3_EXT_print($0, X509_get_ext(raw, index), 0, 0) }
   }
 
-  /// The common name of the subject; nil where it has none.
+  /// The common name of the subject; nil if it has none.
   var commonName: String? {
     let name = X509_get_subject_name(raw)
     let index = X509_NAME_get_index_by_NID(name, NID_commonName, -1)
@@ -37,7 +37,7 @@ struct TLSCertificate {
     return text { print_string($0, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index))) }
   }
 
-  /// What `print` writes, cut where a peer wants to fill our log.
+  /// What `print` writes, cut if a peer wants to fill our log.
   private func text(_ print: (OpaquePointer) -> Int32) -> String {
     guard let memory = BIO_new(BIO_s_mem()) else { return "" }
     defer { BIO_free(memory) }

@@ -11,7 +11,7 @@ package final class TLSContext: @unchecked Sendable {
   // Owned.
   let raw: OpaquePointer
   package let settings: TLSSettings
-  /// The common name in the subject of our own certificate; nil where there is none.
+  /// The common name in the subject of our own certificate; nil if there is none.
   package let commonName: String?
   /// The newest session with each peer, by whatever clients call it.
   private let resumable = Mutex<[String: ResumableSession]>([:])
@@ -100,7 +100,7 @@ package final class TLSContext: @unchecked Sendable {
 
   private func configure() {
     tls_context_set_minimum(raw, settings.minimumVersion.number)
-    // Renegotiation is an attack on processor time, and writes that wait for reads are nobody's joy.
+    // Renegotiation is an attack on processor time, and writes that wait for reads only complicate things.
     tls_context_refuse_renegotiation(raw)
     tls_context_read_ahead(raw)
     tls_context_add_modes(raw, Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER))

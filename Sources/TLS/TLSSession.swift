@@ -4,7 +4,7 @@ import Glibc
 /// One side of a TLS connection over a socket that does not block (`SSL`). It does not own the descriptor, and belongs
 /// to one thread at a time.
 ///
-/// Reads ahead: bytes may be here though the socket has none, so that whoever stops reading before
+/// Reads ahead: bytes may be here though the socket has none, so that a reader that stops before
 /// ``Transfer/wantsReadable`` has to look at ``hasPendingBytes`` before waiting for the socket.
 package final class TLSSession {
   /// How far a handshake or a goodbye has come.
@@ -85,7 +85,7 @@ package final class TLSSession {
   }
 
   deinit {
-    // Else OpenSSL takes the session for a broken one that nobody may go on with (SSL_set_shutdown(3)).
+    // Else OpenSSL takes the session for a broken one that cannot be resumed (SSL_set_shutdown(3)).
     if isEstablished && !isBroken { SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
     SSL_free(raw)
   }
@@ -137,7 +137,7 @@ package final class TLSSession {
   /// Whether there are bytes to be read that the socket does not tell of.
   package var hasPendingBytes: Bool { SSL_has_pending(raw) == 1 }
 
-  /// The protocol that was agreed on (ALPN); nil where none was.
+  /// The protocol that was agreed on (ALPN); nil if none was.
   package var negotiatedProtocol: String? {
     var name: UnsafePointer<UInt8>?
     var count: UInt32 = 0
@@ -151,7 +151,7 @@ package final class TLSSession {
   /// The version that was agreed on, such as `TLSv1.3`.
   package var version: String { String(cString: SSL_get_version(raw)) }
 
-  /// Whom the peer's certificate is for, and the last moment at which it is good; nil where it has shown none.
+  /// Whom the peer's certificate is for, and the last moment at which it is good; nil if it has shown none.
   package var peerCertificate: (subject: String, end: String)? {
     SSL_get0_peer_certificate(raw).map { TLSCertificate(lent: $0) }.map { ($0.subject, $0.end) }
   }

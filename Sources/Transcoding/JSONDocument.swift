@@ -40,7 +40,7 @@ package struct JSONDocument {
       let offset = reader.offset(of: text.start) - 1
       guard let index = members.table.index(of: text) else {
         throw TranscodingError(
-          reason: .unknownField, path: text.excerpt, offset: offset, detail: "there are \(members.told)")
+          reason: .unknownField, path: text.excerpt, offset: offset, detail: "expected one of \(members.told)")
       }
       let name = members.names[index]
       guard seen & 1 << index == 0 else {

@@ -1,6 +1,7 @@
 import Glibc
 
-/// What the members of an object may be called: a table that is made once, as objects of a kind may come by the thousand.
+/// What the members of an object may be called: a table that is made once, as objects of a kind may come by the
+/// thousand.
 package struct JSONMembers<Name: Sendable & RawRepresentable<String>>: Sendable {
   let names: [Name]
   let table: MemberNames

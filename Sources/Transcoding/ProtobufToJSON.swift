@@ -7,7 +7,7 @@ import ProtobufWire
 ///
 /// Follows protobuf's JSON mapping (ProtoJSON) as etcd's own gateway uses it: names as in the `.proto` file, zero
 /// values left out unless the field has presence, 64-bit integers as strings, bytes as padded base64, enums by name (by
-/// number where there is none), no white space. Unknown fields, and known ones of another wire type, are skipped.
+/// number if there is none), no white space. Unknown fields, and known ones of another wire type, are skipped.
 ///
 /// What is out cannot be taken back, so members stand in the order of the wire. Serializers write fields in the order
 /// of their numbers and each field once, which is all that is understood: where a field comes a second time, a repeated
@@ -22,8 +22,8 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   /// As deep as all but a few messages nest.
   private static let usualDepth = 4
 
-  // Invariant (and why it is Sendable): memory of `malloc` for `capacity` frames that only this value refers to; those of
-  // the messages in progress, `depth` of them, are initialised. A frame has no more alignment than `malloc` gives.
+  // Invariant (and why it is Sendable): memory of `malloc` for `capacity` frames that only this value refers to; those
+  // of the messages in progress, `depth` of them, are initialised. A frame has no more alignment than `malloc` gives.
   private var frames: UnsafeMutablePointer<Frame>
   private var capacity = usualDepth
   private var depth = 1

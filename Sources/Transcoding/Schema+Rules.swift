@@ -4,7 +4,7 @@ extension Schema {
     /// A field that a message must have, with a value other than zero or empty.
     package struct Requirement: Sendable {
       package var field: String
-      /// The enum field and the number that it must have for this to hold; nil where it always holds.
+      /// The enum field and the number that it must have for this to hold; nil if it always holds.
       package var condition: (field: String, number: Int32)?
       /// What an error says after the name of the field.
       package var because: String

@@ -158,7 +158,7 @@ struct MessageTable {
     return nil
   }
 
-  /// Of a name that is not empty. The names are fixed, so nobody can choose colliding ones.
+  /// Of a name that is not empty. The names are fixed, so a client cannot choose colliding ones.
   @inline(__always)
   static func hash(_ name: UnsafePointer<UInt8>, _ count: Int) -> Int {
     Int(name[0]) &+ Int(name[count &- 1]) &* 7 &+ Int(name[count &>> 1]) &* 31 &+ count &* 5

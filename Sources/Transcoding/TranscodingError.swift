@@ -34,12 +34,12 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
     case malformedVarint = "a varint is too long"
     case malformedTag = "not a valid field tag"
     case unmatchedGroup = "the end of a group without its start"
-    case overrun = "a field is longer than what it is part of"
+    case overrun = "a field is longer than its message"
   }
 
   package let reason: Reason
 
-  /// The field, such as `success[0].request_put.key`; empty where the fault is in no field.
+  /// The field, such as `success[0].request_put.key`; empty if the fault is in no field.
   package let path: String
 
   /// How many bytes of the input precede the fault.

@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of those pages of the documentation that have some to be run, and of the README's section about streams,
-/// as they stand there.
+/// The examples of those pages of the documentation that have some to be run, and of the README's section about
+/// streams, as they stand there.
 @Suite(.timeLimit(.minutes(15)))
 struct ExampleTests {
   @Test func thereAreExamplesInEveryLanguage() throws {

@@ -4,8 +4,8 @@ import Logging
 import TestSupport
 import Testing
 
-/// A server in this process, over real sockets: under AddressSanitizer these see what the pointers that libmicrohttpd hands out
-/// are good for.
+/// A server in this process, over real sockets: under AddressSanitizer these see what the pointers that libmicrohttpd
+/// hands out are good for.
 @Suite(.timeLimit(.minutes(5)))
 struct ServerTests {
   /// Runs a server on a thread of its own for as long as `body` runs.

@@ -90,11 +90,11 @@ def before_call(context, case, kwargs):
 # which generators of clients make classes that nobody can use: so the descriptions of the schemas say it, in words.
 WITH_ALTERNATIVES = ("putKey", "commitTransaction", "campaignInElection", "proclaimValue", "kvTxn")
 ALTERNATIVES = re.compile("|".join((
-    r"'(key|value)' \(or '\1_base64'\) is missing", "it is there as text and in base64, too: choose one",
-    "'lease' is a lease that is there, 'ttl' a new one: choose one", "are two conditions: choose one",
-    "'key' is one key; 'prefix', .* say a range: choose one", "'prefix' is one way to say a range",
-    "'all' has no meaning with", "this would be about all keys", "are about a range, not about one 'key'",
-    "another field of the same oneof is already set", "what of the key is compared is missing", "a comparison is about one thing", "transactions are nested more than",
+    r"'(key|value)' \(or '\1_base64'\) is missing", "it occurs as text and as base64: choose one",
+    "'lease' names an existing lease, 'ttl' grants a new one: choose one", "are two conditions: choose one",
+    "'key' selects one key; 'prefix', .* a range: choose one", "'prefix' is one way to select a range",
+    "'all' has no meaning with", "this selects all keys", "apply to a range, not to one 'key'",
+    "another field of the same oneof is already set", "the value to compare is missing", "a comparison compares one value", "transactions are nested more than",
 )))
 
 

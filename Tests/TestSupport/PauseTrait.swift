@@ -4,9 +4,9 @@ package import Testing
 extension Trait where Self == PauseTrait {
   /// Runs a test again that has failed while the machine stood still for `limit` or longer.
   ///
-  /// For tests of what the gateway does to a client or an etcd that takes too long, where the test itself is that client
-  /// or that etcd: if it was not run for seconds, what it saw says nothing. A test that fails without such a pause has
-  /// failed.
+  /// For tests of what the gateway does to a client or an etcd that takes too long, where the test itself is that
+  /// client or that etcd: if it was not run for seconds, what it saw says nothing. A test that fails without such a
+  /// pause has failed.
   package static func repeatedAfterPauses(of limit: Duration) -> Self { PauseTrait(limit: limit) }
 }
 

@@ -2,24 +2,24 @@ public import GrpcBridge
 
 /// Why a call of an ``EtcdClient`` has failed. A task's cancellation is no such error, but Swift's `CancellationError`.
 ///
-/// Errors are told apart by their ``code``, never by their text:
+/// Distinguish errors by their ``code``, never by their text:
 ///
 /// ```swift
 /// catch let error as EtcdError where error.code == .emptyKey { … }
 /// ```
 public struct EtcdError: Error, Sendable, Hashable {
-  /// What went wrong: one of etcd's errors where it has a name, else the gRPC code.
+  /// The error: one of etcd's errors if it has a name, else the gRPC code.
   public var code: Code
-  /// The gRPC code. Where etcd sends an error that it has a code for as *Unknown*, the one it has.
+  /// The gRPC code. If etcd sends an error that it has a code for as *Unknown*, the one it has.
   public var grpcCode: GRPCCode
   /// What etcd says, or this client.
   public var message: String
-  /// The name in etcd's Go packages, such as `ErrGRPCEmptyKey`; nil where it has none.
+  /// The name in etcd's Go packages, such as `ErrGRPCEmptyKey`; nil if it has none.
   public var name: String?
-  /// The member that the call was last sent to, such as `http://127.0.0.1:2379`; nil where it was sent to none, and for
+  /// The member that the call was last sent to, such as `http://127.0.0.1:2379`; nil if it was sent to none, and for
   /// watches and keepalives, which may go through several.
   public var endpoint: String?
-  /// Of ``Code/compacted``, where a watch ends with it: the first revision that can still be watched.
+  /// Of ``Code/compacted``, if a watch ends with it: the first revision that can still be watched.
   public var compactRevision: Int64?
 
   init(_ code: Code, _ grpcCode: GRPCCode, _ message: String) {

@@ -39,8 +39,8 @@ package nonisolated struct Etcdrest_CallRule: Sendable {
   /// The call waits for another client by design (a lock, a campaign): it gets no default deadline.
   package var waits: Bool = false
 
-  /// The call changes something, or harms, and old releases of etcd take it from anybody though authentication is on: an
-  /// anonymous one is asked for who it is before etcd sees it.
+  /// The call changes something, or harms, and old releases of etcd execute it without credentials though authentication
+  /// is on: an anonymous call gets 401 before etcd sees it.
   package var needsUser: Bool = false
 
   /// The call is not cancelled at etcd once it may be executed: not by its deadline, and not when its client leaves.

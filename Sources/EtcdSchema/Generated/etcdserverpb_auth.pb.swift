@@ -233,7 +233,7 @@ package nonisolated struct Etcdserverpb_AuthUserAddResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
-/// The user to tell about.
+/// The user to describe.
 package nonisolated struct Etcdserverpb_AuthUserGetRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -508,7 +508,7 @@ package nonisolated struct Etcdserverpb_AuthRoleAddResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
-/// The role to tell about.
+/// The role to describe.
 package nonisolated struct Etcdserverpb_AuthRoleGetRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

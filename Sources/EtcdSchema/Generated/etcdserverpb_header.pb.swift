@@ -34,7 +34,7 @@ package nonisolated struct Etcdserverpb_ResponseHeader: Sendable {
   /// The ID of the member that answered.
   package var memberID: UInt64 = 0
 
-  /// The newest revision of the key-value store when the call was answered, even where an older one was read.
+  /// The newest revision of the key-value store when the call was answered, even if an older one was read.
   /// Every write raises it by one. Membership calls do not fill it in. In a progress notification of a watch it is the
   /// revision up to which all events have been delivered.
   package var revision: Int64 = 0

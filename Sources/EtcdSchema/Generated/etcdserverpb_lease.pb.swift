@@ -8,7 +8,7 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// Leases: keys that vanish when nobody speaks up for them any more.
+/// Leases: keys that are deleted when their lease is no longer renewed.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
@@ -157,7 +157,7 @@ package nonisolated struct Etcdserverpb_LeaseKeepAliveResponse: Sendable {
   fileprivate var _header: Etcdserverpb_ResponseHeader? = nil
 }
 
-/// Which lease to tell about.
+/// The lease to describe.
 package nonisolated struct Etcdserverpb_LeaseTimeToLiveRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

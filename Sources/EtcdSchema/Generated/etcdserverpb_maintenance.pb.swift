@@ -182,7 +182,7 @@ package nonisolated struct Etcdserverpb_AlarmMember: Sendable {
   package init() {}
 }
 
-/// Nothing: the member that answers tells of itself.
+/// Nothing: the member that answers reports its own status.
 package nonisolated struct Etcdserverpb_StatusRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for

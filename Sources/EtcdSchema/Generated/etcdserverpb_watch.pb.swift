@@ -8,7 +8,7 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// Watches: be told of every change of a key or a range of keys.
+/// Watches: receive every change of a key or a range of keys.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
@@ -92,7 +92,7 @@ package nonisolated struct Etcdserverpb_WatchCreateRequest: Sendable {
   /// raised by one for every key that starts with `key`. An end that is not after `key` cancels the watch at once.
   package var rangeEnd: Data = Data()
 
-  /// The first revision to tell of; 0 is from now on. Earlier changes are delivered first, later revisions are waited
+  /// The first revision to deliver; 0 is from now on. Earlier changes are delivered first, later revisions are waited
   /// for. If the revision has been compacted, the watch is cancelled with `compact_revision` set.
   package var startRevision: Int64 = 0
 
@@ -174,7 +174,7 @@ package nonisolated struct Etcdserverpb_WatchCancelRequest: Sendable {
 /// A wish to know how far the watches of this stream have come.
 ///
 /// Answered by a response without events whose `header.revision` is the revision up to which every watch of the stream
-/// has delivered its events, with `watch_id` -1 where it speaks for all of them. It may take a while if a watch lags
+/// has delivered its events, with `watch_id` -1 if it speaks for all of them. It may take a while if a watch lags
 /// behind.
 package nonisolated struct Etcdserverpb_WatchProgressRequest: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -202,7 +202,7 @@ package nonisolated struct Etcdserverpb_WatchResponse: Sendable {
   /// Clears the value of `header`. Subsequent reads from it will return its default value.
   package mutating func clearHeader() {self._header = nil}
 
-  /// The ID of the watch; the first of a stream is 0, which JSON leaves out. -1 where a watch could not be created, and
+  /// The ID of the watch; the first of a stream is 0, which JSON leaves out. -1 if a watch could not be created, and
   /// for progress of all watches.
   package var watchID: Int64 = 0
 
@@ -212,7 +212,7 @@ package nonisolated struct Etcdserverpb_WatchResponse: Sendable {
   /// Whether the watch has ended. Nothing more comes under this ID.
   package var canceled: Bool = false
 
-  /// Where a watch ended because it asked for compacted revisions: the oldest revision that can still be watched.
+  /// If a watch ended because it asked for compacted revisions: the oldest revision that can still be watched.
   /// Otherwise 0.
   package var compactRevision: Int64 = 0
 

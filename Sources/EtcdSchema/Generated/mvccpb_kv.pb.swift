@@ -8,7 +8,7 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// What etcd stores and what it tells watchers: a key with its value and history, and a change of it.
+/// What etcd stores and sends to watchers: a key with its value and history, and a change of it.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials
@@ -45,10 +45,10 @@ package nonisolated struct Mvccpb_KeyValue: Sendable {
   /// How many puts the key has had since its creation: 1 after the first. A deletion starts the count over.
   package var version: Int64 = 0
 
-  /// The value: any bytes. Absent from a range with `keys_only`, and where it is empty.
+  /// The value: any bytes. Absent from a range with `keys_only`, and if it is empty.
   package var value: Data = Data()
 
-  /// The ID of the lease the key is attached to; 0 where there is none. The key is deleted when its lease ends.
+  /// The ID of the lease the key is attached to; 0 if there is none. The key is deleted when its lease ends.
   package var lease: Int64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
@@ -76,8 +76,8 @@ package nonisolated struct Mvccpb_Event: Sendable {
   /// Clears the value of `kv`. Subsequent reads from it will return its default value.
   package mutating func clearKv() {self._kv = nil}
 
-  /// The key before the change, where the watch asked for `prev_kv`.
-  /// Absent for a key that did not exist, and where the earlier revision has been compacted.
+  /// The key before the change, if the watch asked for `prev_kv`.
+  /// Absent for a key that did not exist, and if the earlier revision has been compacted.
   package var prevKv: Mvccpb_KeyValue {
     get {_prevKv ?? Mvccpb_KeyValue()}
     set {_prevKv = newValue}

@@ -8,7 +8,7 @@
 // For information on using the generated types, please see the documentation:
 //   https://github.com/apple/swift-protobuf/
 
-/// Elections: of many candidates, one leads, and all can see who.
+/// Elections: of many candidates, one leads, and every client can read which.
 
 #if canImport(FoundationEssentials)
 package import FoundationEssentials

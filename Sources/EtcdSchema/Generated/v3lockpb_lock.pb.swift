@@ -36,7 +36,7 @@ package nonisolated struct V3lockpb_LockRequest: Sendable {
   /// The name of the lock. Its keys are this name, a slash and the ID of a lease in hexadecimal.
   package var name: Data = Data()
 
-  /// The ID of the lease to hold the lock by. With 0, etcd grants one of 60 seconds that nobody renews: the lock is lost
+  /// The ID of the lease to hold the lock by. With 0, etcd grants one of 60 seconds that is not renewed: the lock ends
   /// when they have passed. An ID that is not known fails with `Unknown`.
   package var lease: Int64 = 0
 

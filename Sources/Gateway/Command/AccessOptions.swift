@@ -5,17 +5,17 @@ import HTTPServer
 struct AccessOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The reverse proxies that are believed when they say whom they pass a request on for, by Forwarded, "
-        + "X-Forwarded-For, -Proto and -Host, or on proxy+ addresses by the PROXY protocol: addresses, ranges such as "
-        + "10.0.0.0/8, or unix for whoever connects to a Unix socket; several are separated by commas. (default: none)",
+      "The reverse proxies that the gateway trusts to name the client of a request, by Forwarded, X-Forwarded-For, "
+        + "-Proto and -Host, or on proxy+ addresses by the PROXY protocol: addresses, ranges such as 10.0.0.0/8, or "
+        + "unix for all clients of a Unix socket; several are separated by commas. (default: none)",
       valueName: "cidr,..."))
   var trustedProxies: TrustedProxies?
 
   @Option(
     help: ArgumentHelp(
-      "The host names, besides addresses in numbers and names without a dot, by which requests may ask for this "
-        + "gateway that have no credentials, or any where etcd has no authentication; several are separated by commas. * stands for any: then any page may use, by a name "
-        + "of its own, what needs no credentials. (default: none)", valueName: "host,..."))
+      "The host names that requests without credentials may use (all requests if etcd's authentication is off), "
+        + "besides IP addresses and names without a dot; several are separated by commas. * allows every name: then "
+        + "every web page may use what needs no credentials, by DNS rebinding. (default: none)", valueName: "host,..."))
   var allowedHosts: AllowedHosts?
 
   func proxies(_ environment: CommandEnvironment, listen: [ListenAddress]) throws -> TrustedProxies {

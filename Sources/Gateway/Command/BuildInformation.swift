@@ -5,8 +5,8 @@ import FoundationEssentials
 extension EtcdRest {
   static let version = "0.1.0"
 
-  /// The commit that it was built from, with `-dirty` behind it where its files had changed since; nil where the linker was
-  /// not told (the Makefile tells it).
+  /// The commit that it was built from, with `-dirty` behind it if its files had changed since; nil if the linker
+  /// was not told (the Makefile tells it).
   static let commit: String? = {
     struct Metadata: Decodable {
       let commit: String

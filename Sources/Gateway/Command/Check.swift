@@ -5,10 +5,10 @@ import Logging
 /// `etcd-rest check`.
 struct Check: AsyncParsableCommand, ClientOwner {
   static let configuration = CommandConfiguration(
-    abstract: "Connect to each endpoint, and say what works and what does not.",
+    abstract: "Connect to each endpoint, and report what works and what does not.",
     discussion: """
-      All endpoints are looked at at once. Nothing is written to etcd. The exit code is 0 where everything works, else 1. \
-      Flags may stand in the environment, as those of serve.
+      All endpoints are checked at once. Nothing is written to etcd. The exit code is 0 if everything works, else 1. \
+      Flags can be set in the environment, as those of serve.
       """)
 
   @OptionGroup(title: "etcd") var endpoints: EndpointOptions

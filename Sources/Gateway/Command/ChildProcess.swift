@@ -26,7 +26,7 @@ final class ChildProcess: Sendable {
   private static let patience = 5.0
 
   /// - Parameter folder: a folder that is removed once the process has ended.
-  /// - Throws: `EtcdChild.Failure` where the program does not start.
+  /// - Throws: `EtcdChild.Failure` if the program does not start.
   init(_ program: String, _ arguments: [String], removing folder: String?) throws {
     var template = Array("\(FileManager.default.temporaryDirectory.path)/etcd-rest-log-XXXXXX".utf8CString)
     log = mkstemp(&template)
@@ -66,7 +66,7 @@ final class ChildProcess: Sendable {
       count = max(0, pread(log, buffer.baseAddress, most, max(0, end - most)))
     }
     return bytes.split(separator: UInt8(ascii: "\n")).last.map { String(decoding: $0, as: UTF8.self) }
-      ?? "it said nothing"
+      ?? "no output"
   }
 
   /// Waits for its end.
@@ -98,14 +98,14 @@ final class ChildProcess: Sendable {
       }
       ended.wait()
     }
-    // Whoever asks next finds it ended as well.
+    // The next caller finds it ended as well.
     ended.signal()
   }
 
   deinit { close(log) }
 
   private func finish(_ child: pid_t, removing folder: String?) {
-    // The process is left unreaped until the lock is held: until then nobody else gets its number.
+    // The process is left unreaped until the lock is held: until then no other process gets its number.
     var info = siginfo_t()
     while waitid(P_PID, id_t(child), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
     let (status, waiters) = state.withLock { state in

@@ -13,7 +13,7 @@ struct CommandEnvironment {
 
   /// The value of a flag: as given, else from the environment, else from the file, else the default.
   ///
-  /// - Throws: `ValidationError` where the environment or the file has what the flag does not take.
+  /// - Throws: `ValidationError` if the environment or the file has what the flag does not take.
   func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String, default standard: Value) throws -> Value {
     try value(given, flag) ?? standard
   }
@@ -26,14 +26,14 @@ struct CommandEnvironment {
     guard let (text, place) = found(flag) else { return nil }
     guard let value = Value(argument: text) else {
       let form = (Value.self as? any DescribedArgument.Type).map { "; expected \($0.form)" } ?? ""
-      throw ValidationError("\(place): '\(text)' is not a value that --\(flag) takes\(form)")
+      throw ValidationError("\(place): '\(text)' is not a valid value of --\(flag)\(form)")
     }
     return value
   }
 
   /// Whether a flag without a value was given, here or, as `true` or `false`, in the environment.
   ///
-  /// - Throws: `ValidationError` where the environment has something else.
+  /// - Throws: `ValidationError` if the environment has something else.
   func flag(_ given: Bool, _ flag: String) throws -> Bool {
     try value(given ? true : nil, flag, default: false)
   }
@@ -64,7 +64,7 @@ struct CommandEnvironment {
 // MARK: - Variables that mean nothing
 
 extension CommandEnvironment {
-  /// Warns of variables that look like ours, and are read by nobody.
+  /// Warns of variables that look like ours, and are not read.
   static func warnOfUnknownVariables(_ logger: Logger) {
     for warning in warnings(of: variables) { logger.warning("\(warning)") }
   }
@@ -76,7 +76,7 @@ extension CommandEnvironment {
     let known = knownVariables
     return names.sorted().filter { !known.contains($0) }.map { name in
       let hint = known.nearest(to: name).map { "; did you mean \($0)?" } ?? ""
-      return "the environment variable \(name) means nothing\(hint)"
+      return "unknown environment variable \(name)\(hint)"
     }
   }
 

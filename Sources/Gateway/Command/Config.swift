@@ -4,12 +4,12 @@ import HTTPServer
 /// `etcd-rest config`.
 struct Config: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Check a file of settings, or show what serve would go by.", subcommands: [Check.self, Show.self])
+    abstract: "Check a file of settings, or show what serve would use.", subcommands: [Check.self, Show.self])
 
   /// `etcd-rest config check`.
   struct Check: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Say whether serve would start with a file of settings: also whether the files that it names are good.")
+      abstract: "Check whether serve would start with a file of settings, and with the files that it names.")
 
     @Argument(help: "The file, as for serve --config.", completion: .file())
     var file: String
@@ -17,17 +17,17 @@ struct Config: ParsableCommand {
     func run() throws {
       let command = try Serve.parse(["--config", file])
       _ = try command.settings(command.file.environment(of: Serve.self))
-      say("\(file) is good")
+      say("\(file) is valid")
     }
   }
 
   /// `etcd-rest config show`.
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Show each setting that serve would go by, and where it comes from.",
+      abstract: "Show each setting that serve would use, and its source.",
       discussion: """
-        It takes all flags of serve. What it prints is YAML that --config takes, but for passwords, which are not shown; \
-        defaults are comments in it.
+        It takes all flags of serve. What it prints is YAML that --config takes, but for passwords, which are not \
+        shown; defaults are comments in it.
         """)
 
     @Argument(parsing: .captureForPassthrough, help: "Flags of serve.")

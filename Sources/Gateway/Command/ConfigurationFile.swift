@@ -37,7 +37,7 @@ struct ConfigurationFile: Sendable {
       settings = try Self.settings(Array(bytes))
       for (name, setting) in settings.sorted(by: { $0.value.line < $1.value.line }) where !flags.contains(name) {
         let hint = flags.nearest(to: name).map { "; did you mean '\($0)'?" } ?? ""
-        throw Fault(setting.line, "there is no setting '\(name)'\(hint)")
+        throw Fault(setting.line, "unknown setting '\(name)'\(hint)")
       }
     } catch {
       throw ValidationError("--config: \(path):\(error.line): \(error.reason)")
@@ -79,10 +79,10 @@ extension ConfigurationFile {
     while let name = events.popFirst() {
       if case .end = name.kind { break }
       guard case .scalar(let text, _) = name.kind else { throw Fault(name.line, "expected the name of a setting") }
-      guard settings[text] == nil else { throw Fault(name.line, "'\(text)' is there twice") }
+      guard settings[text] == nil else { throw Fault(name.line, "'\(text)' occurs twice") }
       settings[text] = Setting(text: try value(of: text, at: name.line, &events), line: name.line)
     }
-    if let rest = events.first { throw Fault(rest.line, "there is a second document") }
+    if let rest = events.first { throw Fault(rest.line, "a second YAML document begins here") }
     return settings
   }
 
@@ -132,7 +132,7 @@ extension ConfigurationFile {
     // On the heap, as libyaml keeps pointers into it.
     let parser = UnsafeMutablePointer<yaml_parser_t>.allocate(capacity: 1)
     defer { parser.deallocate() }
-    guard yaml_parser_initialize(parser) == 1 else { throw Fault(1, "there is no memory for it") }
+    guard yaml_parser_initialize(parser) == 1 else { throw Fault(1, "out of memory") }
     defer { yaml_parser_delete(parser) }
     let result = bytes.withUnsafeBufferPointer { bytes -> Result<[Event], Fault> in
       yaml_parser_set_input_string(parser, bytes.baseAddress, bytes.count)
@@ -148,7 +148,7 @@ extension ConfigurationFile {
       var event = yaml_event_t()
       guard yaml_parser_parse(parser, &event) == 1 else {
         let reason = parser.pointee.problem.map { String(cString: $0) } ?? "it cannot be read"
-        throw Fault(Int(parser.pointee.problem_mark.line) + 1, "this is no YAML: \(reason)")
+        throw Fault(Int(parser.pointee.problem_mark.line) + 1, "not valid YAML: \(reason)")
       }
       defer { yaml_event_delete(&event) }
       let line = Int(event.start_mark.line) + 1
@@ -156,10 +156,10 @@ extension ConfigurationFile {
       case YAML_STREAM_END_EVENT: return events
       case YAML_SCALAR_EVENT:
         let scalar = event.data.scalar
-        guard scalar.anchor == nil && scalar.tag == nil else { throw Fault(line, "anchors and tags mean nothing here") }
+        guard scalar.anchor == nil && scalar.tag == nil else { throw Fault(line, "anchors and tags are not supported") }
         guard
           let text = String(validating: UnsafeBufferPointer(start: scalar.value, count: scalar.length), as: UTF8.self)
-        else { throw Fault(line, "this is not UTF-8") }
+        else { throw Fault(line, "not valid UTF-8") }
         events.append(Event(kind: .scalar(text, isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE), line: line))
       case YAML_SEQUENCE_START_EVENT, YAML_MAPPING_START_EVENT:
         depth += 1
@@ -169,7 +169,7 @@ extension ConfigurationFile {
       case YAML_SEQUENCE_END_EVENT, YAML_MAPPING_END_EVENT:
         depth -= 1
         events.append(Event(kind: .end, line: line))
-      case YAML_ALIAS_EVENT: throw Fault(line, "anchors and tags mean nothing here")
+      case YAML_ALIAS_EVENT: throw Fault(line, "anchors and tags are not supported")
       default: break
       }
     }
@@ -185,7 +185,7 @@ private let maxFile = 1 << 20
 func contents(of path: String, for flag: String) throws(ValidationError) -> Data {
   var info = stat()
   guard stat(path, &info) != 0 || info.st_size <= maxFile else {
-    throw ValidationError("--\(flag): \(path) has \(info.st_size) bytes, and nothing here takes more than \(maxFile)")
+    throw ValidationError("--\(flag): \(path) has \(info.st_size) bytes, more than the maximum of \(maxFile)")
   }
   do {
     return try Data(contentsOf: URL(filePath: path))

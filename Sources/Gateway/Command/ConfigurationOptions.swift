@@ -4,7 +4,7 @@ import ArgumentParser
 struct ConfigurationOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "A YAML file with settings under the names of flags. What the command line or the environment has comes first. It is "
+      "A YAML file with settings under the names of flags. The command line and the environment override it. It is "
         + "read again on SIGHUP: docs/flags.md says which settings take effect then. (default: none)", valueName: "file"
     ),
     completion: .file())

@@ -8,29 +8,29 @@ struct ConnectionOptions: ParsableArguments {
 
   @Option(
     help: """
-      How many connections one client address may have open, an IPv6 network of 64 bits counting as one; more get 429, \
-      or with TLS are closed. Unix sockets and --trusted-proxies have no limit. (default: half of --max-connections; no \
-      limit for loopback addresses)
+      How many connections one client address may have open; an IPv6 network of 64 bits counts as one address. More \
+      get 429, or with TLS are closed. Unix sockets and --trusted-proxies have no limit. (default: half of \
+      --max-connections; no limit for loopback addresses)
       """)
   var maxConnectionsPerAddress: Int?
 
   @Option(
     help: ArgumentHelp(
-      "When to close a connection without a request or without progress. (default: 2m)", valueName: "time"),
+      "When to close a connection without a request or progress. (default: 2m)", valueName: "time"),
     transform: TimeSpan.read)
   var idleTimeout: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
       """
-      How long the head of a request may take from its first byte on, whatever trickles in, before 408. (default: 10s)
+      How long the whole head of a request may take, from its first byte on, before 408. (default: 10s)
       """, valueName: "time"), transform: TimeSpan.read)
   var headerTimeout: TimeSpan?
 
   @Option(
     help: """
-      How many bytes of a request's body must come in a second, on average over each 10 s, or else 408; 0 for any rate. \
-      (default: 1024)
+      How many bytes of a request's body must arrive in a second, on average over each 10 s, or else 408; 0 for any \
+      rate. (default: 1024)
       """)
   var minBodyRate: Int?
 
@@ -61,7 +61,7 @@ struct ConnectionOptions: ParsableArguments {
 extension CommandEnvironment {
   /// The value of a flag that takes a number.
   ///
-  /// - Throws: `ValidationError` where it is not within `range`.
+  /// - Throws: `ValidationError` if it is not within `range`.
   func number(_ given: Int?, _ flag: String, default standard: Int, in range: ClosedRange<Int>) throws -> Int {
     let value = try value(given, flag, default: standard)
     guard range.contains(value) else {
@@ -72,7 +72,7 @@ extension CommandEnvironment {
 
   /// The value of a flag that takes a time, in milliseconds.
   ///
-  /// - Throws: `ValidationError` where it is 0, or less than so many seconds.
+  /// - Throws: `ValidationError` if it is 0, or less than so many seconds.
   func time(_ given: TimeSpan?, _ flag: String, default seconds: UInt64, atLeast least: UInt64 = 0) throws -> UInt64 {
     let span = try value(given, flag, default: TimeSpan(milliseconds: seconds * 1000))
     guard span.milliseconds > 0 else { throw ValidationError("--\(flag) must be more than 0") }

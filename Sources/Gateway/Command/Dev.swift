@@ -8,13 +8,13 @@ import ServiceLifecycle
 /// `etcd-rest dev`.
 struct Dev: ServingCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Start an etcd of its own and serve it: nothing else is needed to try things out.",
+    abstract: "Start a new etcd and a gateway for it, to try things out.",
     discussion: "The etcd listens on free ports of the loopback interface and ends with the gateway.")
 
   @OptionGroup(title: "The etcd") var child: ChildOptions
   @OptionGroup(title: "Where to listen") var listener: ListenerOptions
-  @OptionGroup(title: "Who may ask for what") var identity: IdentityOptions
-  @OptionGroup(title: "Who may ask for what") var access: AccessOptions
+  @OptionGroup(title: "Access") var identity: IdentityOptions
+  @OptionGroup(title: "Access") var access: AccessOptions
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
   @OptionGroup(title: "Times at etcd") var members: MemberOptions
   @OptionGroup(title: "Requests") var requests: RequestOptions
@@ -72,6 +72,6 @@ struct ChildOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Turns authentication on, with a user root that has this password.", valueName: "root-password"))
+      "Turn authentication on, with this password for the user root.", valueName: "root-password"))
   var auth: String?
 }

@@ -7,8 +7,8 @@ struct DevSetup {
 
   let endpoint: Endpoint
 
-  /// - Returns: etcd's version; empty where it does not tell.
-  /// - Throws: `EtcdChild.Failure` where etcd does not come up, or has another root password already.
+  /// - Returns: etcd's version; empty if it does not tell.
+  /// - Throws: `EtcdChild.Failure` if etcd does not come up, or has another root password already.
   func run(rootPassword: String?, child: EtcdChild) async throws -> String {
     var configuration = EtcdClient.Configuration(endpoints: [endpoint.description])
     configuration.dialTimeout = Self.patience
@@ -53,7 +53,7 @@ struct DevSetup {
     do {
       _ = try await client.authenticate(user: "root", password: password)
     } catch let error as EtcdError where error.code == .authFailed {
-      throw EtcdChild.Failure(description: "the data have authentication on, with another root password")
+      throw EtcdChild.Failure(description: "the data directory has authentication on, with another root password")
     }
   }
 

@@ -16,7 +16,7 @@ enum DocsOption: ExpressibleByArgument {
     }
   }
 
-  /// The page, read from its folder; nil where there is none.
+  /// The page, read from its folder; nil if there is none.
   ///
   /// A program may well have been installed without the page, so that only a folder that was asked for has to be there.
   /// - Throws: `ValidationError` that names the file that is missing in that.
@@ -28,13 +28,13 @@ enum DocsOption: ExpressibleByArgument {
       do throws(DocsPage.MissingFile) {
         return try DocsPage(folder: path)
       } catch {
-        throw ValidationError("--docs: \(error.path) is not there or cannot be read")
+        throw ValidationError("--docs: \(error.path) does not exist or cannot be read")
       }
     case .on:
       do throws(DocsPage.MissingFile) {
         return try DocsPage(folder: DocsPage.folderOfProgram)
       } catch {
-        logger.notice("there is no page /docs", metadata: ["missing": "\(error.path)"])
+        logger.notice("the page /docs is not served", metadata: ["missing": "\(error.path)"])
         return nil
       }
     }

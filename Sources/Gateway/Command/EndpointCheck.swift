@@ -67,7 +67,7 @@ struct EndpointCheck {
 
   /// Makes a call that each member answers by itself.
   ///
-  /// - Returns: whether authentication is on; nil where there is no answer.
+  /// - Returns: whether authentication is on; nil if there is no answer.
   private mutating func reach() async -> Bool? {
     let start = ContinuousClock.now
     var isGuarded = false
@@ -92,16 +92,16 @@ struct EndpointCheck {
     do {
       glance = try await ServerInspection.take(at: endpoint, tls: tls, patience: patience)
     } catch {
-      return note(.none, "clock", "not told: \(error)")
+      return note(.none, "clock", "unknown: \(error)")
     }
     if let session = glance.tls {
       note(.good, "TLS", session)
     } else {
       note(.none, "TLS", "none")
     }
-    guard let offset = glance.clockOffset else { return note(.none, "clock", "not told over HTTP") }
+    guard let offset = glance.clockOffset else { return note(.none, "clock", "not reported over HTTP") }
     switch offset {
-    case -2...2: note(.good, "clock", "as ours, within 2 s")
+    case -2...2: note(.good, "clock", "the same as here, within 2 s")
     // Leases and tokens end by etcd's clock, certificates by both.
     default: note(.bad, "clock", "\(abs(offset)) s \(offset > 0 ? "ahead of" : "behind") ours")
     }
@@ -132,10 +132,10 @@ struct EndpointCheck {
   private mutating func ask(_ credentials: EtcdClient.Credentials) async {
     do {
       _ = try await withClient(credentials) { try await $0.get("health") }
-      note(.good, "quorum", "reads see all that was written")
+      note(.good, "quorum", "reads are linearizable")
     } catch let error as EtcdError where error.isLackOfRights {
       // Rights are looked at when the cluster has agreed on where it is.
-      note(.good, "quorum", "reads see all that was written")
+      note(.good, "quorum", "reads are linearizable")
     } catch {
       note(.bad, "quorum", text(of: error))
     }
@@ -152,7 +152,7 @@ struct EndpointCheck {
       }
       for error in status.errors { note(.bad, "alarm", error) }
     } catch let error as EtcdError where error.isLackOfRights {
-      note(.none, "version", "not told: \(error.message)")
+      note(.none, "version", "unknown: \(error.message)")
     } catch {
       note(.bad, "version", text(of: error))
     }
@@ -162,6 +162,6 @@ struct EndpointCheck {
 }
 
 extension EtcdError {
-  /// Whether etcd wants somebody else to ask, or anybody at all: with authentication on only.
+  /// Whether etcd wants another user, or any user at all: with authentication on only.
   fileprivate var isLackOfRights: Bool { code == .userEmpty || code == .permissionDenied }
 }

@@ -1,25 +1,25 @@
 import ArgumentParser
 import GrpcBridge
 
-/// The flags that say where etcd is.
+/// The flags with etcd's addresses.
 struct EndpointOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Where etcd's members serve, as http://HOST:PORT, https://HOST:PORT, HOST:PORT (TLS where one of its flags is "
-        + "given), unix:///PATH or unixs:///PATH; several are separated by commas. "
-        + "(default: http://127.0.0.1:2379)", valueName: "url,..."))
+      "The addresses of etcd's members, as http://HOST:PORT, https://HOST:PORT, HOST:PORT (with TLS if one of its "
+        + "flags is given), unix:///PATH or unixs:///PATH; several are separated by commas. (default: "
+        + "http://127.0.0.1:2379)", valueName: "url,..."))
   var endpoints: String?
 
   @Option(
     help: ArgumentHelp(
-      "A file with the endpoints, in place of --endpoints: separated by commas, blanks or lines, where # begins a "
+      "A file with the endpoints, in place of --endpoints: separated by commas, blanks or line feeds; # begins a "
         + "comment. It is read again on SIGHUP.", valueName: "path"), completion: .file())
   var endpointsFile: String?
 
   /// - Throws: `ValidationError` with one line that names the fault.
   func source(_ environment: CommandEnvironment) throws -> EndpointSource {
     switch (endpoints ?? environment["endpoints"], endpointsFile ?? environment["endpoints-file"]) {
-    case (_?, _?): throw ValidationError("--endpoints and --endpoints-file: give one of them")
+    case (_?, _?): throw ValidationError("--endpoints and --endpoints-file: give only one of them")
     case (nil, let path?): return .file(path)
     case (let text, nil):
       if endpoints == nil, let file = environment.file(for: "endpoints") { return .settings(file) }
@@ -42,7 +42,7 @@ enum EndpointSource: Sendable {
     case .list(let text): return try Self.endpoints(text)
     case .settings(let file):
       guard let setting = file.settings["endpoints"] else {
-        throw ValidationError("--config: \(file.path): there is no 'endpoints' any more")
+        throw ValidationError("--config: \(file.path): the setting 'endpoints' was removed")
       }
       do {
         return try Self.endpoints(setting.text)
@@ -55,7 +55,7 @@ enum EndpointSource: Sendable {
       let texts = lines.flatMap { line in
         line.prefix { $0 != "#" }.split { $0 == "," || $0.isWhitespace }
       }
-      guard !texts.isEmpty else { throw ValidationError("--endpoints-file: there is no endpoint in \(path)") }
+      guard !texts.isEmpty else { throw ValidationError("--endpoints-file: \(path) has no endpoint") }
       do {
         return try texts.map { try Self.endpoint(String($0)) }
       } catch let error as ValidationError {

@@ -25,7 +25,7 @@ final class EtcdChild: Service {
 
   /// Starts etcd on free loopback ports; it may not serve yet.
   ///
-  /// - Throws: ``Failure`` where the program is not there or does not start.
+  /// - Throws: ``Failure`` if the program is not there or does not start.
   static func start(program: String, dataDirectory: String?) throws -> EtcdChild {
     guard let path = find(program) else {
       throw Failure(description: "there is no program '\(program)': install etcd, or name it with --etcd PATH")
@@ -46,7 +46,7 @@ final class EtcdChild: Service {
 
   /// Watches over etcd until the process is told to stop.
   ///
-  /// - Throws: ``Failure`` with etcd's last words where it ends by itself.
+  /// - Throws: ``Failure`` with etcd's last words if it ends by itself.
   func run() async throws {
     let status = await cancelWhenGracefulShutdown { [process] in
       await withTaskCancellationHandler {
@@ -79,14 +79,14 @@ final class EtcdChild: Service {
   private static func temporaryDirectory() throws -> String {
     var template = Array("\(FileManager.default.temporaryDirectory.path)/etcd-rest-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
-      throw Failure(description: "no temporary folder: \(String(cString: strerror(errno)))")
+      throw Failure(description: "cannot create a temporary folder: \(String(cString: strerror(errno)))")
     }
     return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// A port that nobody has at the moment, of those that no system gives to outgoing connections by itself (RFC 6335,
-  /// section 6: the dynamic ones begin at 49152; Linux begins at 32768). Should somebody take it before etcd does, etcd
-  /// says so and ends.
+  /// A port that is free at the moment, of those that no system gives to outgoing connections by itself (RFC 6335,
+  /// section 6: the dynamic ones begin at 49152; Linux begins at 32768). If another process takes it before etcd does,
+  /// etcd says so and ends.
   private static func freePort() throws -> UInt16 {
     for _ in 0..<100 {
       let port = UInt16.random(in: 10_000..<32_000)

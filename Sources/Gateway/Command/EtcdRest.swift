@@ -6,18 +6,18 @@ import Glibc
 struct EtcdRest: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "etcd-rest",
-    abstract: "A REST/JSON front door for etcd v3, and a small client of it.",
+    abstract: "A REST/JSON gateway for etcd v3, and a small client.",
     discussion: """
-      It serves etcd over HTTP/1.1 and JSON, with a user name and a password where etcd has authentication on:
+      It serves etcd over HTTP/1.1 and JSON, with a user name and a password if etcd's authentication is on:
 
         etcd-rest serve --endpoints http://127.0.0.1:2379
         curl -u root:PASSWORD -X PUT -d hello http://127.0.0.1:8379/keys/greeting
         curl -u root:PASSWORD http://127.0.0.1:8379/keys/greeting
 
-      To try it without an etcd of your own: etcd-rest dev. Every call is described, and can be made, at \
-      http://127.0.0.1:8379/docs.
+      To try it without an etcd of your own: etcd-rest dev. The page http://127.0.0.1:8379/docs describes every call, \
+      and can make it.
 
-      get, put, del, watch, lease and lock speak to etcd itself, and need no gateway:
+      get, put, del, watch, lease and lock connect to etcd itself, and need no gateway:
 
         etcd-rest get --endpoints http://127.0.0.1:2379 --user root:PASSWORD greeting
       """,
@@ -67,7 +67,7 @@ struct EtcdRest: AsyncParsableCommand {
     Glibc.exit(code)
   }
 
-  /// Swift's arguments have U+FFFD where a byte is not UTF-8: another key would be read or written.
+  /// Swift's arguments have U+FFFD if a byte is not UTF-8: another key would be read or written.
   private static func checkEncoding() throws {
     for index in 0..<Int(CommandLine.argc) {
       guard let argument = CommandLine.unsafeArgv[index] else { continue }
@@ -89,7 +89,7 @@ struct CommandFailure: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// Writes a line to standard output at once, even where that is a pipe.
+/// Writes a line to standard output at once, even if that is a pipe.
 func say(_ line: String) { write(line + "\n", to: STDOUT_FILENO) }
 
 /// Writes a line to standard error.
@@ -102,7 +102,7 @@ private func write(_ text: String, to descriptor: Int32) {
 
 /// Writes all of `bytes`.
 ///
-/// - Throws: ``CommandFailure`` where that fails, as on a full disk.
+/// - Throws: ``CommandFailure`` if that fails, as on a full disk.
 func write(all bytes: UnsafeRawBufferPointer, to descriptor: Int32 = STDOUT_FILENO) throws(CommandFailure) {
   var rest = bytes[...]
   while let start = UnsafeRawBufferPointer(rebasing: rest).baseAddress, !rest.isEmpty {

@@ -18,7 +18,7 @@ extension ListenAddress {
 
   /// Whether clients of other machines send their passwords there as they are.
   ///
-  /// - Parameter proxies: where there are any, they may have TLS for the clients.
+  /// - Parameter proxies: if there are any, they may have TLS for the clients.
   func isOpenInPlaintext(_ proxies: TrustedProxies) -> Bool {
     isBeyondLoopback && !isTLS && !isAdmin && proxies.isEmpty
   }
@@ -28,14 +28,15 @@ extension ServeConfiguration {
   /// Warns of what the flags open to others.
   func warnOfExposure(_ upstreamTLS: TLSConfiguration?) {
     if upstreamTLS?.verifiesServer == false {
-      logger.warning("--insecure-skip-tls-verify: anybody between here and etcd may read and change everything")
+      logger.warning("--insecure-skip-tls-verify: an attacker between here and etcd can read and change everything")
     }
     guard let identity = settings.identity else { return }
     let hasClientCertificates = tls?.authorities != nil
     let open = listen.first { $0.isBeyondLoopback && !$0.isAdmin && !($0.isTLS && hasClientCertificates) }
     guard let open else { return }
     logger.warning(
-      "--user: whoever reaches \(open) is this user to etcd, without a password", metadata: ["user": "\(identity.user)"]
+      "--user: every client that reaches \(open) is this user to etcd, without a password",
+      metadata: ["user": "\(identity.user)"]
     )
   }
 }
@@ -84,6 +85,6 @@ final class PlaintextWarning: CallDelegate {
       return timer.start(after: Self.pause)
     }
     logger.warning(
-      "\(address) has no TLS: passwords of other machines come in as plain text; see --tls-cert or --trusted-proxies")
+      "\(address) has no TLS: clients send passwords in clear text; see --tls-cert or --trusted-proxies")
   }
 }

@@ -7,9 +7,10 @@ struct IdentityOptions: ParsableArguments {
   @Option(
     name: [.long, .customLong("username")],
     help: ArgumentHelp(
-      "The user at etcd: with serve and dev who makes the requests that come without credentials, else who makes the "
-        + "calls. By default nobody does. Without a password here it is that of --password-file or of "
-        + "ETCD_REST_PASSWORD, or asked for on the terminal.", valueName: "name[:password]"))
+      "The etcd user: with serve and dev, of requests without credentials; otherwise of the command's calls. A "
+        + "password that is left out comes from --password-file, from ETCD_REST_PASSWORD or from the terminal. "
+        + "(default: none)",
+      valueName: "name[:password]"))
   var user: String?
 
   @Option(
@@ -17,8 +18,8 @@ struct IdentityOptions: ParsableArguments {
     completion: .file())
   var passwordFile: String?
 
-  /// - Parameter before: those of the start, where a password was perhaps typed that nobody is asked for again.
-  /// - Throws: `ValidationError` where the name or the password is missing.
+  /// - Parameter before: those of the start, where a password was perhaps typed, which is not asked for again.
+  /// - Throws: `ValidationError` if the name or the password is missing.
   func credentials(
     _ environment: CommandEnvironment, before: BasicCredentials? = nil
   ) throws -> BasicCredentials? {
@@ -30,7 +31,9 @@ struct IdentityOptions: ParsableArguments {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
     guard !parts[0].isEmpty else { throw ValidationError("--user needs a name, as in NAME:PASSWORD") }
     if parts.count == 2 {
-      guard file == nil else { throw ValidationError("--user has a password, and so has --password-file: give one") }
+      guard file == nil else {
+        throw ValidationError("--user and --password-file both have a password: give one of them")
+      }
       return BasicCredentials(user: parts[0], password: parts[1])
     }
     if let file { return BasicCredentials(user: parts[0], password: try Self.password(in: file)) }
@@ -49,7 +52,7 @@ struct IdentityOptions: ParsableArguments {
       $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r")
     }
     guard !line.isEmpty, let password = String(validating: line, as: UTF8.self) else {
-      throw ValidationError("--password-file: there is no password in \(file)")
+      throw ValidationError("--password-file: \(file) has no password in its first line")
     }
     return password
   }

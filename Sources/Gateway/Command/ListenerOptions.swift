@@ -6,45 +6,47 @@ import TLS
 struct ListenerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Where to listen, as HOST:PORT, https://HOST:PORT or unix:///PATH; port 0 takes a free one; or fd://NAME or "
-        + "https+fd://NAME for sockets that systemd has opened (FileDescriptorName=). Several are separated by commas, or "
-        + "given one by one. (default: 127.0.0.1:8379)", valueName: "address,..."))
+      "Where to listen, as HOST:PORT, https://HOST:PORT or unix:///PATH; port 0 takes a free port; or fd://NAME or "
+        + "https+fd://NAME for sockets that systemd has opened (FileDescriptorName=). Several are separated by commas, "
+        + "or the flag is repeated. (default: 127.0.0.1:8379)", valueName: "address,..."))
   var listen: [ListenAddresses] = []
 
   @Option(
     help: ArgumentHelp(
-      "Where to serve /metrics, /status, /livez, /readyz and /health, and nothing else, without TLS, as HOST:PORT, unix:///PATH or fd://NAME; "
-        + "/metrics is nowhere else then. (default: none; /metrics is where --listen says)", valueName: "address,..."))
+      "Where to serve only /metrics, /status, /livez, /readyz and /health, without TLS, as HOST:PORT, unix:///PATH or "
+        + "fd://NAME; the addresses of --listen then have no /metrics. (default: none; --listen serves /metrics)",
+      valueName: "address,..."))
   var adminListen: ListenAddresses?
 
   @Flag(
     help: """
-      Share the ports of --listen and --admin-listen with other processes of the same user that do so too (SO_REUSEPORT), so \
-      that a new gateway can serve before the old one ends.
+      Share the ports of --listen and --admin-listen with other processes of the same user that set this flag, too \
+      (SO_REUSEPORT), so that a new gateway can serve before the old one ends.
       """)
   var reusePort = false
 
   @Option(
     help: ArgumentHelp(
-      "The certificate of https addresses, with those between it and its authority, as PEM.", valueName: "file"),
+      "A PEM file of the certificate of https addresses, with its intermediate certificates.", valueName: "file"),
     completion: .file())
   var tlsCert: String?
 
   @Option(
-    help: ArgumentHelp("Its private key, as PEM without a passphrase.", valueName: "file"), completion: .file())
+    help: ArgumentHelp("A PEM file of the private key of --tls-cert, without a passphrase.", valueName: "file"),
+    completion: .file())
   var tlsKey: String?
 
   @Option(
     help: ArgumentHelp(
       """
-      The authorities, as PEM, by one of which clients of https addresses must have a certificate. Its name is not \
-      taken for a user's. By default none is asked for.
+      A PEM file of the authorities (CAs) that must have issued the certificates of clients of https addresses. The \
+      name in a certificate is not an etcd user. (default: none; clients need no certificate)
       """, valueName: "file"), completion: .file())
   var tlsClientCa: String?
 
   @Option(
     help: ArgumentHelp(
-      "The least version of TLS that clients may speak: 1.2 or 1.3. (default: 1.2)", valueName: "version"),
+      "The minimum version of TLS for clients: 1.2 or 1.3. (default: 1.2)", valueName: "version"),
     completion: .list(["1.2", "1.3"]))
   var listenTlsMinVersion: MinimumTLSVersion?
 
@@ -55,16 +57,16 @@ struct ListenerOptions: ParsableArguments {
 
   /// Where to listen.
   ///
-  /// - Throws: `ValidationError` where the environment has no addresses but something else.
+  /// - Throws: `ValidationError` if the environment has no addresses but something else.
   func addresses(_ environment: CommandEnvironment) throws -> [ListenAddress] {
     let given = listen.isEmpty ? nil : ListenAddresses(listen.flatMap(\.list))
     let standard = ListenAddresses([ListenAddress(.tcp(host: "127.0.0.1", port: 8379))])
     return try environment.value(given, "listen", default: standard).list
   }
 
-  /// Where to serve metrics and probes to operators; empty where the ordinary addresses do.
+  /// Where to serve metrics and probes to operators; empty if the ordinary addresses do.
   ///
-  /// - Throws: `ValidationError` where an address has TLS or the PROXY protocol, which are of no use there.
+  /// - Throws: `ValidationError` if an address has TLS or the PROXY protocol, which are of no use there.
   func adminAddresses(_ environment: CommandEnvironment) throws -> [ListenAddress] {
     try environment.value(adminListen, "admin-listen", default: ListenAddresses([])).list.map { address in
       guard !address.isTLS, !address.isProxied else {
@@ -75,15 +77,15 @@ struct ListenerOptions: ParsableArguments {
     }
   }
 
-  /// What https addresses are served with; nil where there are none.
+  /// What https addresses are served with; nil if there are none.
   ///
-  /// - Throws: `ValidationError` where something is missing, or would be of no effect.
+  /// - Throws: `ValidationError` if something is missing, or would be of no effect.
   func tls(for addresses: [ListenAddress], _ environment: CommandEnvironment) throws -> TLSSettings? {
     let certificate = tlsCert ?? environment["tls-cert"]
     let key = tlsKey ?? environment["tls-key"]
     let authorities = tlsClientCa ?? environment["tls-client-ca"]
     guard let address = addresses.first(where: \.isTLS) else {
-      // Somebody who gives a certificate would not like to serve without.
+      // A user who gives a certificate would not like to serve without.
       if certificate != nil || key != nil || authorities != nil {
         throw ValidationError("--tls-cert, --tls-key and --tls-client-ca need an https:// address in --listen")
       }
@@ -110,7 +112,7 @@ struct ListenAddresses: ExpressibleByArgument, Sendable {
 
   init(_ list: [ListenAddress]) { self.list = list }
 
-  /// Nil where any is no address.
+  /// Nil if any is no address.
   init?(argument: String) {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
     list = parts.compactMap { ListenAddress($0.drop { $0 == " " }) }

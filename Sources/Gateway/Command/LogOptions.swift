@@ -11,26 +11,28 @@ struct LogOptions: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "How log lines are written, all of them: text, or json for an object in each line. (default: text)",
+      "How all log lines are written: text, or json for an object in each line. (default: text)",
       valueName: "text|json"), completion: .list(["text", "json"]))
   var logFormat: LogFormat?
 
   @Option(
     help: ArgumentHelp(
-      "Which requests to log, whatever the level: off; errors, those with a status from 400 on, and those cut off; slow, "
-        + "these and what takes longer than --slow-request; or all. (default: off)", valueName: "off|errors|slow|all"),
+      "Which requests to log, at every --log-level: off; errors, those with a status from 400 on, and those cut off; "
+        + "slow, these and those that take longer than --slow-request; or all. (default: off)",
+      valueName: "off|errors|slow|all"),
     completion: .list(["off", "errors", "slow", "all"]))
   var accessLog: AccessLog.Level?
 
   @Option(
-    help: ArgumentHelp("From when on a request is slow, for --access-log. (default: 500ms)", valueName: "time"),
+    help: ArgumentHelp(
+      "How long a request takes to count as slow, for --access-log. (default: 500ms)", valueName: "time"),
     transform: TimeSpan.read)
   var slowRequest: TimeSpan?
 
   /// Where messages go.
   ///
   /// - Parameter before: what was made at the start, which stays.
-  /// - Throws: `ValidationError` where the environment has what a flag does not take.
+  /// - Throws: `ValidationError` if the environment has what a flag does not take.
   func logger(_ environment: CommandEnvironment, before: Logger? = nil) throws -> Logger {
     let format = try format(environment)
     let level = try environment.value(logLevel, "log-level", default: LogLevel(.info)).level
@@ -43,7 +45,7 @@ struct LogOptions: ParsableArguments {
 
   /// What is logged of requests.
   ///
-  /// - Throws: `ValidationError` where the environment has what a flag does not take.
+  /// - Throws: `ValidationError` if the environment has what a flag does not take.
   func accessLog(_ environment: CommandEnvironment) throws -> AccessLog.Configuration {
     let slow = try environment.value(slowRequest, "slow-request", default: TimeSpan(milliseconds: 500))
     return AccessLog.Configuration(

@@ -12,16 +12,16 @@ struct Serve: ServingCommand {
   static let configuration = CommandConfiguration(
     abstract: "Serve an etcd over HTTP and JSON.",
     discussion: """
-      Every flag may also stand in the environment, --dial-timeout as ETCD_REST_DIAL_TIMEOUT, and in a file (--config), as \
-      dial-timeout. Times are written as 30s, 500ms, 5m or 1h.
+      Every flag can also be set in the environment, --dial-timeout as ETCD_REST_DIAL_TIMEOUT, and in a file \
+      (--config), as dial-timeout. Times are written as 30s, 500ms, 5m or 1h.
       """)
 
   @OptionGroup(title: "etcd") var endpoints: EndpointOptions
   @OptionGroup(title: "etcd") var sync: SyncOptions
   @OptionGroup(title: "Where to listen") var listener: ListenerOptions
   @OptionGroup(title: "Settings") var file: ConfigurationOptions
-  @OptionGroup(title: "Who may ask for what") var identity: IdentityOptions
-  @OptionGroup(title: "Who may ask for what") var access: AccessOptions
+  @OptionGroup(title: "Access") var identity: IdentityOptions
+  @OptionGroup(title: "Access") var access: AccessOptions
   @OptionGroup(title: "TLS to etcd") var upstreamTLS: UpstreamTLSOptions
   @OptionGroup(title: "Times at etcd") var members: MemberOptions
   @OptionGroup(title: "Requests") var requests: RequestOptions
@@ -47,7 +47,7 @@ struct Serve: ServingCommand {
 
   /// What the flags, the environment and the file come to.
   ///
-  /// - Parameter before: what they came to at the start, where they are read again.
+  /// - Parameter before: what they came to at the start, if they are read again.
   /// - Throws: `ValidationError` with one line that names the fault.
   func settings(_ environment: CommandEnvironment, before: ServeConfiguration? = nil) throws -> ServeConfiguration {
     // Else a mistake would be found by a new start only.
@@ -66,8 +66,8 @@ struct Serve: ServingCommand {
     if let file = environment.file, fileBefore?.settings["endpoints"] != nil,
       file.settings["endpoints"] == nil && file.settings["endpoints-file"] == nil
     {
-      // Nobody means those of the default.
-      throw ValidationError("--config: \(file.path): there is no 'endpoints' any more")
+      // The default is not meant then.
+      throw ValidationError("--config: \(file.path): the setting 'endpoints' was removed")
     }
     let configuration = try settings(environment, before: before)
     return RenewableSettings(
@@ -89,8 +89,8 @@ struct SyncOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      How often to ask the cluster for its members, which then take the place of the endpoints; etcd with authentication \
-      may tell them to --user only. (default: never)
+      How often to ask the cluster for its members, which then replace the endpoints; if etcd's authentication is on, \
+      this may need --user. (default: never)
       """, valueName: "time"), transform: TimeSpan.read)
   var autoSyncInterval: TimeSpan?
 
@@ -140,7 +140,8 @@ func runServices(
 }
 
 /// Raises the limit on open descriptors as far as it goes, lets writes to a closed pipe fail instead of killing the
-/// process, and sees to it that there are standard descriptors: else what is opened first would be written to as the log.
+/// process, and sees to it that there are standard descriptors: else what is opened first would be written to as the
+/// log.
 private func prepareProcess() {
   signal(SIGPIPE, SIG_IGN)
   var null: Int32

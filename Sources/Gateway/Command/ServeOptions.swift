@@ -31,12 +31,12 @@ struct RequestOptions: ParsableArguments {
   @Option(help: "The largest request body, in bytes. (default: 2883584)")
   var maxRequestBytes: Int?
 
-  @Option(help: "The largest value of a key that /keys takes, in bytes. (default: 1572864, as etcd takes by default)")
+  @Option(help: "The largest value of a key that /keys accepts, in bytes. (default: 1572864, etcd's own default)")
   var maxValueBytes: Int?
 
   @Option(
     help: """
-      How many comparisons and operations a transaction of /txn may have, those of transactions within it included; etcd \
+      How many comparisons and operations a transaction of /txn may have, including those of nested transactions; etcd \
       has a limit of its own. (default: 10000)
       """)
   var maxTxnOps: Int?
@@ -47,9 +47,9 @@ struct RequestOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       """
-      How many bytes may be kept for clients, all of them together: unfinished request bodies, answers that wait to be \
-      read, WebSocket messages, watches; as 512M or 1G, too. (default: a quarter of what the machine or control group has, \
-      from 64M to 1G)
+      How many bytes may be kept for all clients together: unfinished request bodies, answers that wait to be read, \
+      WebSocket messages, watches; also as 512M or 1G. (default: a quarter of the memory of the machine or control \
+      group, from 64M to 1G)
       """, valueName: "bytes"), transform: ByteCount.read)
   var maxMemory: ByteCount?
 }
@@ -59,22 +59,22 @@ struct StreamOptions: ParsableArguments {
   @Option(help: "How many streams may be open, WebSockets included. (default: 20000)")
   var maxStreams: Int?
 
-  @Option(help: "How many WebSockets may be open besides that have not sent a good request so far. (default: 1000)")
+  @Option(help: "How many more WebSockets may be open that have not sent a valid request yet. (default: 1000)")
   var maxNewWebsockets: Int?
 
-  @Option(help: "How many bytes of a stream may wait for its client before etcd is held back. (default: 262144)")
+  @Option(help: "How many bytes of a stream may wait for its client before etcd is not read. (default: 262144)")
   var streamBacklog: Int?
 
   @Option(
     help: ArgumentHelp(
-      "When to cut a stream whose client takes nothing though there is something to take. (default: 1m)",
+      "When to end a stream whose client does not read what was sent. (default: 1m)",
       valueName: "time"), transform: TimeSpan.read)
   var stallTimeout: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
       """
-      How often to ask etcd how far it is, so that a watch without events can go on after any compaction. (default: 1m)
+      How often to ask etcd for its revision, so that a watch without events survives compactions. (default: 1m)
       """, valueName: "time"), transform: TimeSpan.read)
   var watchProgressInterval: TimeSpan?
 
@@ -91,55 +91,55 @@ struct StreamOptions: ParsableArguments {
 /// The flags that say how long to wait for etcd's members.
 struct MemberOptions: ParsableArguments {
   @Option(
-    help: ArgumentHelp("How long to wait for a connection to etcd, then 503. (default: 2s)", valueName: "time"),
+    help: ArgumentHelp("How long to wait for a connection to etcd before 503. (default: 2s)", valueName: "time"),
     transform: TimeSpan.read)
   var dialTimeout: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
       """
-      How long a member that owes answers may be silent before it is asked for a sign of life; after as long again \
-      calls go to other members, and reads that wait at this one with them. (default: 1s)
+      How long a member that owes answers may be silent before it gets a PING; after as long again calls go to other \
+      members, and so do reads that wait at this one. (default: 1s)
       """, valueName: "time"), transform: TimeSpan.read)
   var suspectAfter: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
       """
-      When to ask a member for a sign of life that has streams, owes no answer and is silent; at least 6s, as etcd ends \
-      connections that ask more often than every 5s. (default: 10s)
+      How long a member that has streams and owes no answer may be silent before it gets a PING; at least 6s, as etcd \
+      closes connections with PINGs more often than every 5s. (default: 10s)
       """, valueName: "time"), transform: TimeSpan.read)
   var keepaliveTime: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
       """
-      How long a member's sign of life may take before its connection is given up: writes that wait there are answered \
-      503 then, and may have been executed. (default: 5s)
+      How long the answer to a PING may take before the connection is closed: writes that wait there then get 503, and \
+      may have been executed. (default: 5s)
       """, valueName: "time"), transform: TimeSpan.read)
   var keepaliveTimeout: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
-      "How long a call may take, unless its client says otherwise. Lock and campaign wait on. (default: 30s)",
+      "How long a call may take if its client sets no time. Lock and campaign have no limit. (default: 30s)",
       valueName: "time"), transform: TimeSpan.read)
   var requestTimeout: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
-      "The most a client may ask for by Grpc-Timeout or Request-Timeout. (default: 10m)", valueName: "time"),
+      "The longest time that Grpc-Timeout or Request-Timeout can set. (default: 10m)", valueName: "time"),
     transform: TimeSpan.read)
   var maxRequestTimeout: TimeSpan?
 }
 
 /// The flags that bound logins at etcd.
 struct LoginOptions: ParsableArguments {
-  @Option(help: "How many logins may be under way at etcd; each costs it 30 to 60 ms of a core. (default: 4)")
+  @Option(help: "How many logins etcd may execute at once; each costs it 30 to 60 ms of a core. (default: 4)")
   var maxLogins: Int?
 
   @Option(
     help: """
-      How many failed logins a user name or a client address may have before it is slowed down; one is forgiven a \
+      How many failed logins a user name or a client address may have before it gets 429; the count falls by one a \
       second. (default: 10)
       """)
   var maxLoginFailures: Int?
@@ -152,8 +152,9 @@ struct LoginOptions: ParsableArguments {
 struct PageOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "The origins whose pages may read answers and open WebSockets, besides the gateway's own, as https://HOST[:PORT]; "
-        + "several are separated by commas. * allows every origin, but without Basic credentials. (default: none)",
+      "The origins whose pages may read answers and open WebSockets, besides the gateway's own, as "
+        + "https://HOST[:PORT]; several are separated by commas. * allows every origin, but without Basic credentials. "
+        + "(default: none)",
       valueName: "origin,..."))
   var cors: AllowedOrigins?
 
@@ -166,26 +167,26 @@ struct PageOptions: ParsableArguments {
 
 /// The flags about the process.
 struct ProcessOptions: ParsableArguments {
-  @Option(help: "How many threads serve, each with its own connection to etcd. (default: one a core)")
+  @Option(help: "How many threads serve, each with its own connections to etcd. (default: one a core)")
   var shards: Int?
 
   @Option(
     help: """
-      How many reads of single keys, of the same user, may go to etcd in one transaction, up to etcd's --max-txn-ops; \
-      with 1 each is a call of its own. (default: 64)
+      How many reads of single keys, of one user, may go to etcd in one transaction, up to etcd's --max-txn-ops; with \
+      1 each is a call of its own. (default: 64)
       """)
   var maxBatch: Int?
 
   @Option(
     help: ArgumentHelp(
-      "How long requests under way may take to finish when the gateway is told to stop. (default: 10s)",
+      "How long requests under way may take to finish when the gateway stops. (default: 10s)",
       valueName: "time"), transform: TimeSpan.read)
   var shutdownTimeout: TimeSpan?
 
   @Option(
     help: ArgumentHelp(
-      "How long to go on serving before that, with /readyz 503 and each answer the last of its connection, so that load "
-        + "balancers send requests elsewhere. (default: 0s)", valueName: "time"), transform: TimeSpan.read)
+      "How long to go on serving before that, with /readyz 503 and each answer the last of its connection, so that "
+        + "load balancers send requests elsewhere. (default: 0s)", valueName: "time"), transform: TimeSpan.read)
   var shutdownDelay: TimeSpan?
 }
 
@@ -201,7 +202,7 @@ struct ServeConfiguration {
   let shutdownDelay: UInt64
   let logger: Logger
 
-  /// - Parameter before: what they came to at the start, where they are read again.
+  /// - Parameter before: what they came to at the start, if they are read again.
   /// - Throws: `ValidationError` with one line that names the flag and what it takes.
   init(
     _ command: some ServingCommand, endpoints: [Endpoint], _ environment: CommandEnvironment,

@@ -7,9 +7,9 @@ import TLS
 /// What an etcd shows of itself over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC
 /// 9110, section 6.6.1), and its certificate.
 struct ServerInspection: Sendable {
-  /// The version of TLS and the certificate, in one line; nil where there is no TLS.
+  /// The version of TLS and the certificate, in one line; nil if there is no TLS.
   let tls: String?
-  /// How many seconds the server's clock is ahead of ours; nil where it does not tell.
+  /// How many seconds the server's clock is ahead of ours; nil if it does not tell.
   let clockOffset: Int?
 
   /// Why there is nothing to see, in one line.
@@ -105,7 +105,7 @@ struct ServerInspection: Sendable {
     return head
   }
 
-  /// The time that a `Date` header has, in seconds since 1970; nil where there is none.
+  /// The time that a `Date` header has, in seconds since 1970; nil if there is none.
   private static func date(in head: [UInt8]) -> Int? {
     let lines = String(decoding: head, as: UTF8.self).split(separator: "\r\n", omittingEmptySubsequences: false)
     guard let line = lines.prefix(while: { !$0.isEmpty }).first(where: { $0.lowercased().hasPrefix("date:") }) else {

@@ -1,5 +1,5 @@
 extension String {
-  /// One word for a POSIX shell, quoted where it must be.
+  /// One word for a POSIX shell, quoted if it must be.
   var shellWord: String {
     let isPlain = utf8.allSatisfy { byte in
       switch byte {

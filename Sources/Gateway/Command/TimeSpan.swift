@@ -4,7 +4,8 @@ import HTTPServer
 struct TimeSpan: Sendable {
   let milliseconds: UInt64
 
-  /// Far beyond any time that is taken: a billion hours, in milliseconds, so that what is computed from it does not overflow.
+  /// Far beyond any time that is taken: a billion hours, in milliseconds, so that what is computed from it does not
+  /// overflow.
   private static let bound = 1e9 * 3_600_000
 
   init(milliseconds: UInt64) { self.milliseconds = milliseconds }
@@ -31,8 +32,8 @@ struct TimeSpan: Sendable {
 }
 
 extension Double {
-  /// Reads digits with at most one point among them and, if it may have one, an exponent behind them. What `Double` reads
-  /// besides is nil: signs, hexadecimal digits, `inf`, `nan`.
+  /// Reads digits with at most one point among them and, if it may have one, an exponent behind them. What `Double`
+  /// reads besides is nil: signs, hexadecimal digits, `inf`, `nan`.
   init?(decimal text: some StringProtocol, mayHaveExponent: Bool = false) {
     func isDigitOrPoint(_ byte: UInt8) -> Bool { byte == UInt8(ascii: ".") || byte.isDigit }
     guard let first = text.utf8.first, isDigitOrPoint(first),

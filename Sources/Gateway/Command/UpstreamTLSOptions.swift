@@ -6,12 +6,12 @@ import Logging
 struct UpstreamTLSOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "A PEM file of the authorities that may have signed etcd's certificates. (default: the system's)",
+      "A PEM file of the authorities (CAs) of etcd's certificates. (default: the system's)",
       valueName: "file"), completion: .file())
   var cacert: String?
 
   @Option(
-    help: ArgumentHelp("A PEM file of the certificate to show to etcd. (default: none)", valueName: "file"),
+    help: ArgumentHelp("A PEM file of the client certificate for etcd. (default: none)", valueName: "file"),
     completion: .file())
   var cert: String?
 
@@ -21,22 +21,22 @@ struct UpstreamTLSOptions: ParsableArguments {
     completion: .file())
   var key: String?
 
-  @Flag(help: "Do not check etcd's certificates: anybody on the way may read and change everything.")
+  @Flag(help: "Do not verify etcd's certificates: an attacker on the network can read and change everything.")
   var insecureSkipTlsVerify = false
 
   @Option(
     help: ArgumentHelp(
-      "The name or address that etcd's certificates must be for. (default: that of the endpoint)", valueName: "name"))
+      "The name or address that etcd's certificates must have. (default: that of the endpoint)", valueName: "name"))
   var serverName: String?
 
   @Option(
-    help: ArgumentHelp("The least version of TLS to speak to etcd: 1.2 or 1.3. (default: 1.2)", valueName: "version"),
+    help: ArgumentHelp("The minimum version of TLS to etcd: 1.2 or 1.3. (default: 1.2)", valueName: "version"),
     completion: .list(["1.2", "1.3"]))
   var tlsMinVersion: MinimumTLSVersion?
 
   @Flag(
     help: """
-      Take a --cert that has a common name, which etcd may take for the user of calls that come without a token.
+      Accept a --cert with a common name, which etcd may take for the user of calls without a token.
       """)
   var allowClientCn = false
 }
@@ -54,7 +54,7 @@ struct MinimumTLSVersion: ExpressibleByArgument, Sendable {
 }
 
 extension TLSConfiguration {
-  /// What the flags and the environment come to; nil where there are none of them.
+  /// What the flags and the environment come to; nil if there are none of them.
   ///
   /// - Throws: `ValidationError` with one line that names the flag and its fault.
   init?(_ options: UpstreamTLSOptions, _ environment: CommandEnvironment) throws {

@@ -44,7 +44,7 @@ extension KeyHandler {
   }
 }
 
-/// One that makes calls, one after the other, for whoever made the request.
+/// One that makes calls, one after the other, for the maker of the request.
 protocol KeyCallHandler: KeyHandler, CallDelegate {
   var timeout: GRPCTimeout? { get }
   var call: Call? { get set }
@@ -97,7 +97,8 @@ extension HTTPResponse {
   /// That there is no such key.
   static func keyNotFound(headers: Headers) -> HTTPResponse {
     .error(
-      404, .notFound, "\(EtcdMessage.keyNotFound); GET /keys?prefix=KEY lists the keys that begin so", headers: headers)
+      404, .notFound, "\(EtcdMessage.keyNotFound); GET /keys?prefix=KEY lists the keys that begin with KEY",
+      headers: headers)
   }
 
   /// The headers of an answer that is about a moment, at this revision.

@@ -69,7 +69,7 @@ extension KeyHandler {
   func respond(conflicting change: borrowing KeyChange) {
     var headers: HTTPResponse.Headers = [("X-Etcd-Revision", "\(change.revision)"), ("Cache-Control", "no-cache")]
     if change.isFound { headers.append(("ETag", EntityTag.text(change.found.modRevision))) }
-    let message = change.isFound ? "the key is of version \(change.found.modRevision)" : "the key is not there"
+    let message = change.isFound ? "the key has mod_revision \(change.found.modRevision)" : "the key does not exist"
     exchange.respond(.error(412, .failedPrecondition, message, headers: headers))
   }
 }

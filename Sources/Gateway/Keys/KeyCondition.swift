@@ -15,8 +15,8 @@ enum KeyCondition {
 
   /// Reads the conditions of a request that changes a key, each change one transaction.
   ///
-  /// - Returns: nil where there are none.
-  /// - Throws: ``RequestError`` where a transaction cannot have them.
+  /// - Returns: nil if there are none.
+  /// - Throws: ``RequestError`` if a transaction cannot have them.
   init?(_ head: borrowing RequestHead) throws(RequestError) {
     let ifMatch = try TagCondition(head.ifMatch, "If-Match")
     let ifNoneMatch = try TagCondition(head.ifNoneMatch, "If-None-Match")
@@ -25,14 +25,14 @@ enum KeyCondition {
     case (.any, nil): self = .exists
     case (.tags(let tags), nil):
       guard tags.count == 1 else {
-        throw .badRequest("If-Match: a transaction of etcd's compares with one version: send one tag, or *")
+        throw .badRequest("If-Match: expected one tag, or *: etcd compares with one mod_revision")
       }
       self = .isOf(revision: tags[0].isWeak ? nil : tags[0].revision)
     case (nil, .any) where head.method == .put: self = .isAbsent
     case (nil, _) where head.method == .put:
-      throw .badRequest("If-None-Match: with PUT it is * and nothing else: the key must not be there")
+      throw .badRequest("If-None-Match: expected * with PUT, for a key that must not exist")
     case (nil, _): throw .badRequest("If-None-Match has no meaning with DELETE")
-    default: throw .badRequest("If-Match and If-None-Match together are more than one condition")
+    default: throw .badRequest("If-Match and If-None-Match are two conditions: send one of them")
     }
   }
 
@@ -108,7 +108,7 @@ struct KeyComparison {
     if case .value(let value) = subject {
       compare.append(field: field, value)
     } else {
-      // A member of a oneof is there even where it is zero.
+      // A member of a oneof is there even if it is zero.
       compare.append(field: field, zeroOr: number)
     }
     compare.withUnsafeBytes { message.append(field: Etcdserverpb_TxnRequest.Field.compare, $0) }
@@ -116,7 +116,7 @@ struct KeyComparison {
 }
 
 extension RequestHead {
-  /// - Throws: ``RequestError`` where it has conditions, which would be passed over.
+  /// - Throws: ``RequestError`` if it has conditions, which would be passed over.
   func checkHasNoConditions() throws(RequestError) {
     guard ifMatch.isEmpty && ifNoneMatch.isEmpty else {
       throw .badRequest(

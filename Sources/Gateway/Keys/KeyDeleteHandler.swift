@@ -23,7 +23,7 @@ final class KeyDeleteHandler: KeyCallHandler {
     change = KeyChange(length: 0, isTransaction: false, shard.memory)
     condition = try KeyCondition(exchange.head)
     if condition != nil && request.operation == .deleteKeys {
-      throw .badRequest("If-Match is about one key, not about a range")
+      throw .badRequest("If-Match applies to one key, not to a range")
     }
     timeout = try shard.settings.timeLimits.limit(of: exchange, waits: false)
     caller = try Caller(exchange, shard: shard)

@@ -16,7 +16,7 @@ struct KeyEventWriter: ~Copyable {
   /// Appends `{"type":"put",…}`, or `{"type":"delete",…}` with the key and the revision.
   ///
   /// - Returns: whether it is a deletion.
-  /// - Throws: `WireError` where that is no event.
+  /// - Throws: `WireError` if that is no event.
   mutating func append(
     _ event: WatchResponse.Event, to output: inout ByteBuffer
   ) throws(WireError) {

@@ -5,14 +5,14 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Puts the keys of a body of lines, each as `POST /keys` has one: what an export has written, or anybody.
+/// Puts the keys of a body of lines, each as `POST /keys` has one: lines of an export, or any others.
 ///
-/// The lines go to etcd in transactions of puts, several of which are under way at once. They take effect as if they were
-/// put one after the other: a batch that has a key of one before it waits until that has ended. While batches wait, the
-/// client does: the body is never whole in memory, and may be of any size.
+/// The lines go to etcd in transactions of puts, several of which are under way at once. They take effect as if they
+/// were put one after the other: a batch that has a key of one before it waits until that has ended. While batches
+/// wait, the client does: the body is never whole in memory, and may be of any size.
 ///
-/// The first line that cannot be put stops the import, or is passed over with `skip_errors`. All lines before it are put by
-/// the time of the answer; of those behind it only such as were at etcd already.
+/// The first line that cannot be put stops the import, or is passed over with `skip_errors`. All lines before it are
+/// put by the time of the answer; of those behind it only such as were at etcd already.
 ///
 /// An answer that takes longer than a second begins then, with a line each second that tells how far the import is.
 final class KeyImportHandler: KeyHandler {
@@ -220,8 +220,8 @@ final class KeyImportHandler: KeyHandler {
 
   /// A call that puts some of a batch.
   ///
-  /// It is sent again though etcd may have executed it: that the keys have these values afterwards is what was asked for
-  /// in any case. How often that was so is told.
+  /// It is sent again though etcd may have executed it: that the keys have these values afterwards is what was asked
+  /// for in any case. How often that was so is told.
   func call(_ message: consuming CallMessage, delegate: KeyImportBatch) -> Call {
     Call(KeyCalls.importTxn, message: message, timeout: timeout, delegate: delegate)
   }

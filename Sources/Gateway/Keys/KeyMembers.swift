@@ -8,16 +8,16 @@ import Transcoding
 struct PlainBytes {
   private(set) var bytes: [UInt8]?
 
-  /// - Throws: `TranscodingError` where they were there in the other form.
+  /// - Throws: `TranscodingError` if they were there in the other form.
   mutating func read(_ json: inout JSONDocument, isBase64: Bool = false) throws(TranscodingError) {
     let new = try isBase64 ? json.base64() : json.text()
-    guard bytes == nil else { throw json.refusal("it is there as text and in base64, too: choose one") }
+    guard bytes == nil else { throw json.refusal("it occurs as text and as base64: choose one") }
     bytes = new
   }
 
   /// The bytes of a key.
   ///
-  /// - Throws: `TranscodingError` where there are none.
+  /// - Throws: `TranscodingError` if there are none.
   func key(_ json: JSONDocument) throws(TranscodingError) -> [UInt8] {
     guard let bytes else { throw json.refusal("'key' (or 'key_base64') is missing") }
     guard !bytes.isEmpty else { throw json.refusal("the key is empty").within("key") }
@@ -26,7 +26,7 @@ struct PlainBytes {
 
   /// The bytes of a value.
   ///
-  /// - Throws: `TranscodingError` where it is not there.
+  /// - Throws: `TranscodingError` if it is not there.
   func value(_ json: JSONDocument) throws(TranscodingError) -> [UInt8] {
     guard let bytes else { throw json.refusal("'value' (or 'value_base64') is missing") }
     return bytes
@@ -86,18 +86,18 @@ struct PlainRange {
 
   var isOneKey: Bool { key.bytes != nil }
 
-  /// - Throws: `TranscodingError` where that is no range, or not one.
+  /// - Throws: `TranscodingError` if that is no range, or not one.
   func range(_ json: JSONDocument) throws(TranscodingError) -> KeyRange {
     if key.bytes != nil {
       guard prefix.bytes == nil, from.bytes == nil, to.bytes == nil, !isAll else {
-        throw json.refusal("'key' is one key; 'prefix', 'from', 'to' and 'all' say a range: choose one")
+        throw json.refusal("'key' selects one key; 'prefix', 'from', 'to' and 'all' a range: choose one")
       }
       return .key(Bytes(try key.key(json)))
     }
     do throws(RequestError) {
       let range = try KeyRange(prefix: prefix.bytes, from: from.bytes, to: to.bytes)
       if isAll && range != .all { throw .badRequest("'all' has no meaning with 'prefix', 'from' or 'to'") }
-      if !isAll && range == .all { throw .badRequest("this would be about all keys: if that is meant, say all: true") }
+      if !isAll && range == .all { throw .badRequest("this selects all keys: to confirm, set all: true") }
       return range
     } catch {
       throw json.refusal(error.message)
@@ -108,11 +108,11 @@ struct PlainRange {
 extension KeyRange {
   /// The range that parameters or members say; all keys where none does.
   ///
-  /// - Throws: ``RequestError`` where they contradict each other.
+  /// - Throws: ``RequestError`` if they contradict each other.
   init(prefix: [UInt8]?, from: [UInt8]?, to: [UInt8]?) throws(RequestError) {
     if let prefix {
       guard from == nil && to == nil else {
-        throw .badRequest("'prefix' is one way to say a range, 'from' and 'to' another")
+        throw .badRequest("'prefix' is one way to select a range, 'from' and 'to' another: choose one")
       }
       self = .prefix(Bytes(prefix))
     } else if let to {
@@ -125,8 +125,8 @@ extension KeyRange {
 }
 
 extension JSONDocument {
-  /// Reads a time to live, in seconds: a text such as `60s` or `1h`, or a number of seconds. It is never shorter than was
-  /// asked for.
+  /// Reads a time to live, in seconds: a text such as `60s` or `1h`, or a number of seconds. It is never shorter than
+  /// was asked for.
   mutating func ttl() throws(TranscodingError) -> Int64 {
     guard case .time(let range) = QueryParameter.ttl.kind else { return 0 }
     return try time(in: range, such: "\"60s\", \"5m\" or \"1h\"").wholeSeconds

@@ -15,7 +15,7 @@ struct KeyPut {
 
   /// What a request says whose body is the value.
   ///
-  /// - Throws: ``RequestError`` where it contradicts itself.
+  /// - Throws: ``RequestError`` if it contradicts itself.
   init(_ request: KeyRequest, _ head: borrowing RequestHead) throws(RequestError) {
     key = request.range.start.array
     lease = request.query.integer(.lease) ?? 0
@@ -25,7 +25,7 @@ struct KeyPut {
     if ttl != nil && lease != 0 { throw .badRequest(Self.twoLeases) }
   }
 
-  private static let twoLeases = "'lease' is a lease that is there, 'ttl' a new one: choose one"
+  private static let twoLeases = "'lease' names an existing lease, 'ttl' grants a new one: choose one"
 
   // MARK: - In JSON
 
@@ -73,7 +73,7 @@ struct KeyPut {
   ///
   /// - Parameter place: where it stands.
   /// - Returns: the put, and the value.
-  /// - Throws: `TranscodingError` where it is none.
+  /// - Throws: `TranscodingError` if it is none.
   static func read(
     _ json: inout JSONDocument, as place: Place
   ) throws(TranscodingError) -> (put: KeyPut, value: [UInt8]) {
@@ -93,13 +93,13 @@ struct KeyPut {
       case .ttl:
         guard place == .request else {
           let whole = place == .line ? "an import" : "a transaction"
-          throw json.refusal("\(whole) takes a 'lease' that is there: POST /leases grants one")
+          throw json.refusal("\(whole) takes the 'lease' of an existing one: POST /leases grants it")
         }
         ttl = try json.ttl()
       case .ifModRevision, .ifAbsent:
         guard place == .request else {
           throw json.refusal(
-            place == .line ? "an import puts each key whatever is there" : "a transaction has its conditions in 'if'")
+            place == .line ? "an import puts each key unconditionally" : "a transaction has its conditions in 'if'")
         }
         if member == .ifAbsent { isAbsent = try json.bool() } else { version = try json.revision() }
       }

@@ -20,12 +20,12 @@ struct KeyQuery {
       let name = Self.name(of: item.name)
       guard let parameter = QueryParameter(rawValue: name), known().contains(parameter) else {
         let names = QueryParameter.allCases.filter(known().contains).map(\.rawValue).joined(separator: ", ")
-        throw .badRequest("unknown query parameter '\(name)'" + (names.isEmpty ? "" : "; there are \(names)"))
+        throw .badRequest("unknown query parameter '\(name)'" + (names.isEmpty ? "" : "; expected one of \(names)"))
       }
-      guard !has(parameter) else { throw .badRequest("the query parameter '\(name)' is there more than once") }
+      guard !has(parameter) else { throw .badRequest("the query parameter '\(name)' occurs more than once") }
       guard let value = item.value, let bytes = PercentEncoding.decode(form: value) else {
         throw .badRequest(
-          "\(name): " + (item.value == nil ? "it has no value" : "'%' is to be followed by two hexadecimal digits"))
+          "\(name): " + (item.value == nil ? "it has no value" : "'%' must be followed by two hexadecimal digits"))
       }
       values.append((parameter, try Self.read(bytes, as: parameter)))
     }
@@ -36,7 +36,7 @@ struct KeyQuery {
   /// - Throws: ``RequestError`` that names the first one.
   static func checkIsEmpty(_ items: [(name: HeadBytes, value: HeadBytes?)]) throws(RequestError) {
     guard let item = items.first else { return }
-    throw .badRequest("unknown query parameter '\(name(of: item.name))': all of it goes into the body, as JSON")
+    throw .badRequest("unknown query parameter '\(name(of: item.name))': parameters go into the body, as JSON")
   }
 
   /// The name of a parameter, decoded where it can be.

@@ -95,7 +95,7 @@ final class KeyReadHandler: KeyCallHandler {
 
   private func respond() {
     guard !isUnwanted else {
-      return exchange.respond(.error(412, .failedPrecondition, "the key is not of that version", headers: headers))
+      return exchange.respond(.error(412, .failedPrecondition, "the key has another mod_revision", headers: headers))
     }
     guard isFound else { return exchange.respond(.keyNotFound(headers: headers)) }
     // The value is known until it becomes the body.

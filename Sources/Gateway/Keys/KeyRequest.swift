@@ -7,7 +7,7 @@ struct KeyRequest {
   /// The path of ranges; keys have theirs behind it and a slash.
   static let rangePath = "/keys"
   private static let keyPrefix: StaticString = "/keys/"
-  /// The path of changes, where nothing else is meant.
+  /// The path of changes, if nothing else is meant.
   static let changesPath = "/changes"
 
   let operation: KeyOperation
@@ -22,7 +22,7 @@ struct KeyRequest {
     path.count >= keyPrefix.utf8CodeUnitCount && zip(keyPrefix.bytes, path).allSatisfy(==)
   }
 
-  /// - Throws: ``RequestError`` where the request has no clear meaning.
+  /// - Throws: ``RequestError`` if the request has no clear meaning.
   init(_ exchange: Exchange) throws(RequestError) {
     let items = exchange.queryItems
     let hasPath = Self.isPath(exchange.head.path)
@@ -32,7 +32,7 @@ struct KeyRequest {
     let isOfOneKey = hasPath || hasParameter
     isByQuery = hasParameter
     guard isOfOneKey || exchange.head.method != .put else {
-      throw .badRequest("there is no key: it is PUT \(Self.rangePath)/KEY or PUT \(Self.rangePath)?key=KEY")
+      throw .badRequest("the key is missing: send PUT \(Self.rangePath)/KEY or PUT \(Self.rangePath)?key=KEY")
     }
     let isOfChanges = !hasPath && exchange.head.path.elementsEqual(Self.changesPath.utf8)
     let candidates = {
@@ -83,7 +83,7 @@ struct KeyRequest {
     switch operation {
     case .watchKey, .watchKeys: "has no meaning with watch=true"
     case .awaitKey, .awaitKeys: "has no meaning with 'wait'"
-    case .exportKeys: "has no meaning with Accept: application/x-ndjson, which is about all keys of the range"
+    case .exportKeys: "has no meaning with Accept: application/x-ndjson, which exports all keys of the range"
     default: "is for watch=true or 'wait'"
     }
   }
@@ -91,7 +91,7 @@ struct KeyRequest {
   private static func key(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) -> KeyRange {
     let rest = UnsafeBufferPointer(rebasing: path.dropFirst(keyPrefix.utf8CodeUnitCount))
     guard let key = PercentEncoding.decode(rest) else {
-      throw .badRequest("the key: '%' is to be followed by two hexadecimal digits")
+      throw .badRequest("the key: '%' must be followed by two hexadecimal digits")
     }
     guard !key.isEmpty else { throw .badRequest("the key is empty; keys are listed at /keys?prefix=") }
     return .key(Bytes(key))
@@ -106,10 +106,10 @@ struct KeyRequest {
     try KeyRange(prefix: query.bytes(.prefix), from: query.bytes(.from), to: query.bytes(.to))
   }
 
-  /// All keys are deleted only where that is said in so many words.
+  /// All keys are deleted only if that is said in so many words.
   private static func checkIntent(_ range: KeyRange, _ query: KeyQuery) throws(RequestError) {
     let all = query.flag(.all)
     if all && range != .all { throw .badRequest("'all' has no meaning with 'prefix', 'from' or 'to'") }
-    if !all && range == .all { throw .badRequest("this would delete all keys: if that is meant, say all=true") }
+    if !all && range == .all { throw .badRequest("this would delete all keys: to confirm, send all=true") }
   }
 }

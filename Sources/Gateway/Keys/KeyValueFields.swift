@@ -8,7 +8,7 @@ import Transcoding
 struct KeyValueFields: ~Copyable {
   private(set) var key = ByteBuffer()
   private(set) var value = ByteBuffer()
-  /// What has come, where that is more than any request may keep; nil where it is part of something that is counted.
+  /// What has come, where that is more than any request may keep; nil if it is part of something that is counted.
   private var kept: KeptBytes?
   /// Whether there was no room for it, or for the JSON of it: nothing more is taken.
   private(set) var isTooMuch = false
@@ -38,7 +38,7 @@ struct KeyValueFields: ~Copyable {
 
   /// Counts `more` bytes that have come.
   ///
-  /// - Returns: false where there is no room for them. What was there before is thrown away, too.
+  /// - Returns: false if there is no room for them. What was there before is thrown away, too.
   private mutating func hasRoom(for more: Int) -> Bool {
     guard !isTooMuch else { return false }
     let sum = count + more
@@ -51,7 +51,7 @@ struct KeyValueFields: ~Copyable {
   /// Makes room at once for a value of which the length is known.
   mutating func reserveValue(_ length: Int) { value.reserveCapacity(length) }
 
-  /// Takes the value out. Whoever gets it counts it.
+  /// Takes the value out. The caller counts it.
   mutating func takeValue() -> ByteBuffer {
     kept?.release()
     return value.takeAll()
@@ -91,7 +91,7 @@ struct KeyValueFields: ~Copyable {
     (createRevision, modRevision, version, lease) = (0, 0, 0, 0)
   }
 
-  /// Appends the key as `/keys` has it in JSON: nothing where there is no room for that (``isTooMuch``).
+  /// Appends the key as `/keys` has it in JSON: nothing if there is no room for that (``isTooMuch``).
   ///
   /// - Parameter hasValue: whether its value was asked for.
   mutating func appendJSON(to output: inout ByteBuffer, hasValue: Bool = true) {
@@ -152,7 +152,7 @@ struct KeyValueFields: ~Copyable {
     byte == 0x22 || byte == 0x5c || byte == 0x3c || byte == 0x3e || byte == 0x26
   }
 
-  /// Appends bytes with their name: as text where they are UTF-8, else in base64 under another name.
+  /// Appends bytes with their name: as text if they are UTF-8, else in base64 under another name.
   static func append(
     _ bytes: borrowing ByteBuffer, _ name: StaticString, _ nameOfBase64: StaticString, to output: inout ByteBuffer
   ) {

@@ -27,7 +27,7 @@ final class KeyWaitHandler: KeyHandler {
     try exchange.checkIsGet()
     try request.range.checkWatchable()
     guard let since = request.query.integer(.since) else {
-      throw .badRequest("'wait' needs 'since': the revision of the answer before, so that nothing is missed in between")
+      throw .badRequest("'wait' needs 'since': the revision of the previous answer, so that no change is missed")
     }
     start = try WatchStart(since: since, lastEventID: nil)
     let asked = try shard.settings.timeLimits.limit(of: exchange, waits: true)?.milliseconds ?? .max
@@ -62,7 +62,7 @@ final class KeyWaitHandler: KeyHandler {
   }
 
   private func answerWithNothing() {
-    // Where etcd says how far it is, the next request need not begin as early.
+    // If etcd says how far it is, the next request need not begin as early.
     let revision = max(start.revision ?? 0, client?.position ?? 0)
     leave()
     var response = HTTPResponse(status: 200, body: Self.begin(revision))
@@ -85,7 +85,7 @@ final class KeyWaitHandler: KeyHandler {
     case shortage
   }
 
-  /// Answers with what everybody gets who has waited for the same.
+  /// Answers with the text for all clients that have waited for the same.
   private func answer(_ response: WatchResponse) {
     do throws(Fault) {
       let body = try response.rendering(variant: 0) { () throws(Fault) in
@@ -98,7 +98,7 @@ final class KeyWaitHandler: KeyHandler {
         headers: HTTPResponse.headers(ofMoment: response.lastRevision))
     } catch {
       switch error {
-      case .misunderstood: fail(GRPCStatus(.internal, "a watch response of etcd is not understood"))
+      case .misunderstood: fail(GRPCStatus(.internal, "etcd sent an invalid watch response"))
       case .shortage:
         leave()
         exchange.refuse(.shortage)

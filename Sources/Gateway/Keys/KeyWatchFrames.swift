@@ -17,7 +17,7 @@ enum KeyWatchForm: Int64 {
   ///
   /// - Parameters:
   ///   - type: what it tells of.
-  ///   - id: where a client goes on that has seen it; nil where that does not change.
+  ///   - id: where a client goes on that has seen it; nil if that does not change.
   ///   - retries: whether to say how soon to come back.
   ///   - write: appends the document.
   func frame<Fault: Error>(
@@ -52,8 +52,8 @@ enum KeyWatchForm: Int64 {
     }
   }
 
-  /// That changes before `revision` are forgotten, of which the client needs some. Whoever comes back is told those
-  /// from then on.
+  /// That changes before `revision` are forgotten, of which the client needs some. A client that reconnects receives
+  /// those from then on.
   func compaction(_ revision: Int64) -> StreamFrame {
     frame("compacted", id: "\(revision - 1)") { text in
       text.append("{\"type\":\"compacted\",\"compact_revision\":")
@@ -70,7 +70,7 @@ enum KeyWatchForm: Int64 {
 
   /// The answer to a client that cannot be watched for as things are.
   ///
-  /// - Parameter isReturn: whether it was here before. If it was, and all that is wrong is that nobody is there to
+  /// - Parameter isReturn: whether it was here before. If it was, and the only fault is that no member is there to
   ///   serve it now, it is told so by an event: a browser comes again after that, and never after another status than
   ///   200.
   func refusal(_ status: GRPCStatus, hadCredentials: Bool, isReturn: Bool) -> HTTPResponse {
@@ -106,7 +106,7 @@ final class KeyWatchFrames {
       do throws(WireError) {
         json.removeAll(keepingCapacity: true)
         try writer.append(event, to: &json)
-        // Whoever comes back between two events of one transaction gets the rest of it, and nothing twice.
+        // A client that reconnects between two events of one transaction gets the rest of it, and nothing twice.
         let id = event.isLast ? "\(event.revision)" : "\(event.revision)-\(event.number)"
         frames.append(
           form.frame(writer.isDeletion ? "delete" : "put", id: id) { text in json.withUnsafeBytes { text.append($0) } })

@@ -45,7 +45,7 @@ final class KeyWatchHandler: RequestHandler {
 }
 
 extension Exchange {
-  /// - Throws: ``RequestError`` where nothing but the head of an answer is asked for: that of one which takes its time
+  /// - Throws: ``RequestError`` if nothing but the head of an answer is asked for: that of one which takes its time
   ///   is of no use without it.
   func checkIsGet() throws(RequestError) {
     guard head.method == .get else { throw .badRequest("'watch' and 'wait' are for GET") }

@@ -47,7 +47,8 @@ final class KeyWatchSession: StreamSource {
     client.cancel()
   }
 
-  /// How far the watch is, so that whoever comes back after a long silence does not ask for what is forgotten by then.
+  /// How far the watch is, so that a client that reconnects after a long silence does not ask for what is compacted by
+  /// then.
   func heartbeat() -> StreamFrame? {
     guard let told, let position = client.position else { return nil }
     guard position > told || form == .lines else { return KeyWatchForm.comment }

@@ -148,7 +148,7 @@ final class KeyWriteHandler: KeyCallHandler {
     if status.isOK && change.hasSucceeded { return respond() }
     failure = status.isOK ? nil : status
     guard put?.ttl != nil, status.isOK || status.isRefusal else { return respondFailed() }
-    // Nobody would ever use it. Where the key may have been put all the same, though, to revoke its lease would delete
+    // It would never be used. If the key may have been put all the same, though, to revoke its lease would delete
     // it.
     step = .revoke
     var message = keyCallMessage()

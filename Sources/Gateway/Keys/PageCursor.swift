@@ -5,8 +5,8 @@ import Transcoding
 
 /// Where a page ends, for the next one to go on there: opaque to clients, and understood by every gateway.
 ///
-/// It has to fit into the head of a request, whatever the keys are like. Of a key that is too long it has the beginning,
-/// and how many of the keys from there on have come.
+/// It has to fit into the head of a request, whatever the keys are like. Of a key that is too long it has the
+/// beginning, and how many of the keys from there on have come.
 struct PageCursor {
   private static let headCount = 1 + 3 * 8
   /// What may be another with each page.
@@ -34,9 +34,9 @@ struct PageCursor {
     self.place = place
   }
 
-  /// Reads the cursor of a request; nil where it has none.
+  /// Reads the cursor of a request; nil if it has none.
   ///
-  /// - Throws: ``RequestError`` where it is none, or that of another query.
+  /// - Throws: ``RequestError`` if it is none, or that of another query.
   init?(of request: KeyRequest) throws(RequestError) {
     guard let text = request.query.text(.cursor) else { return nil }
     let bytes = [UInt8](unsafeUninitializedCapacity: text.utf8.count) { target, count in
@@ -48,7 +48,7 @@ struct PageCursor {
     }
     let isOfKey = bytes.count > Self.headCount && bytes[0] == 1
     guard isOfKey || bytes.count >= Self.headCount + 8 && bytes[0] == 2 else {
-      throw .badRequest("cursor: it is none that an answer has had")
+      throw .badRequest("cursor: not a cursor returned by an earlier response")
     }
     revision = Int64(bitPattern: number(0))
     count = Int64(bitPattern: number(1))
@@ -56,7 +56,7 @@ struct PageCursor {
     place = isOfKey ? .behind(rest) : .from(rest, skip: Int64(min(number(3), Self.maxSkip)))
     guard number(2) == request.query.digest(without: Self.free), revision > 0,
       !isOfKey && rest.isEmpty || request.range.contains(Bytes(rest))
-    else { throw .badRequest("cursor: it belongs to a query with other parameters") }
+    else { throw .badRequest("cursor: it was returned for a query with other parameters") }
   }
 
   /// The cursor as text.
@@ -76,13 +76,14 @@ struct PageCursor {
 
 /// Finds out where the next page has to begin, from the keys of a page as they come.
 struct PageEnd {
-  /// How long a key may be that a cursor has whole, in bytes: it has to fit, in base64, into a target that proxies take.
+  /// How long a key may be that a cursor has whole, in bytes: it has to fit, in base64, into a target that proxies
+  /// take.
   static let maxKey = 2048
 
   /// The beginning of the last key, and whether that is all of it.
   private var start: [UInt8] = []
   private var isWhole = true
-  /// How many keys, the last one and those before it, begin so, where it is not all.
+  /// How many keys, the last one and those before it, begin so, if it is not all.
   private var run: Int64 = 0
 
   /// Takes note of the next key.

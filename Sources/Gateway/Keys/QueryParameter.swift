@@ -64,7 +64,7 @@ enum QueryParameter: String, CaseIterable {
     }
   }
 
-  /// The value that it has where it is not there, as it would be written; nil where its absence means something else.
+  /// The value that it has where it is not there, as it would be written; nil if its absence means something else.
   var standard: String? {
     switch self {
     case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys, .skipErrors: "false"

@@ -17,7 +17,7 @@ struct WatchStart {
   ///   - since: what the query says.
   ///   - id: the `Last-Event-ID` header, which counts for more: a browser that comes back asks for what it has asked
   ///     for before, and says beside it how far it got.
-  /// - Throws: ``RequestError`` where that is none.
+  /// - Throws: ``RequestError`` if that is none.
   init(since: Int64?, lastEventID id: HeadBytes?) throws(RequestError) {
     guard let id, !id.isEmpty else {
       (revision, skipped, isReturn) = (since, 0, false)
@@ -40,7 +40,7 @@ struct WatchStart {
 }
 
 extension KeyRange {
-  /// - Throws: ``RequestError`` where there can be no keys in the range, which etcd does not watch.
+  /// - Throws: ``RequestError`` if there can be no keys in the range, which etcd does not watch.
   func checkWatchable() throws(RequestError) {
     if !end.isEmpty && end != [0] && end <= start { throw .badRequest("there are no keys from 'from' up to 'to'") }
   }

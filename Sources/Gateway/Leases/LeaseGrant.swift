@@ -24,6 +24,6 @@ struct LeaseGrant {
     }
   }
 
-  /// - Throws: `WireError` where that was none.
+  /// - Throws: `WireError` if that was none.
   func finish() throws(WireError) { try events.finish() }
 }

@@ -232,7 +232,7 @@ final class LeaseRenewalHandler: KeyHandler {
 
 extension BodyLimit {
   fileprivate static func ofLease(_ shard: Shard) -> BodyLimit {
-    BodyLimit(of: 4096, because: "a request about a lease needs no more", within: shard.settings.http)
+    BodyLimit(of: 4096, because: "the maximum for a lease", within: shard.settings.http)
   }
 }
 

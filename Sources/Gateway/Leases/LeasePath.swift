@@ -19,7 +19,7 @@ enum LeasePath {
 
   /// The ID in a path that leads to a lease.
   ///
-  /// - Throws: ``RequestError`` where there is none.
+  /// - Throws: ``RequestError`` if there is none.
   static func lease(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) -> Int64 {
     let id = path.dropFirst(prefix.utf8CodeUnitCount).prefix { $0 != UInt8(ascii: "/") }
     let text = String(decoding: id, as: UTF8.self)

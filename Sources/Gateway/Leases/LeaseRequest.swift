@@ -13,12 +13,12 @@ enum LeaseOperation: String, CaseIterable {
 /// A request for `/leases` or a path below.
 struct LeaseRequest {
   let operation: LeaseOperation
-  /// The ID of the lease; 0 where none is named.
+  /// The ID of the lease; 0 if none is named.
   let lease: Int64
   /// Whether the keys are wanted that are attached to the lease.
   let wantsKeys: Bool
 
-  /// - Throws: ``RequestError`` where the request has no clear meaning.
+  /// - Throws: ``RequestError`` if the request has no clear meaning.
   init(_ exchange: Exchange) throws(RequestError) {
     let isOfOne = LeasePath.route(exchange.head.path) != nil
     operation =

@@ -7,9 +7,9 @@ import Synchronization
 
 /// The one way in which log lines leave the process: a buffer, which a thread of its own writes out. For all threads.
 ///
-/// Nobody who logs waits for whoever reads: if the buffer is full, as a pipe is stuck or a disk slow, lines are dropped and
-/// counted, and a line says so as soon as there is room. The buffer's lock is held for as long as it takes to copy a
-/// batch of lines.
+/// No logging thread waits for the reader: if the buffer is full, as a pipe is stuck or a disk slow, lines are dropped
+/// and counted, and a line says so as soon as there is room. The buffer's lock is held for as long as it takes to copy
+/// a batch of lines.
 final class LogWriter: Sendable {
   /// How many bytes may wait; as many may be on their way out.
   static let capacity = 1 << 20
@@ -112,7 +112,7 @@ final class LogWriter: Sendable {
       }
       // Those before have gone out, and those that were dropped would have come next.
       if lost > 0 {
-        var line = LogLine(format, at: clock.text, .warning, "log lines were dropped, as nothing took them in time")
+        var line = LogLine(format, at: clock.text, .warning, "log lines were dropped: they were not read in time")
         line.add("lines", lost)
         let note = line.end()
         if !isBroken { isBroken = !write(note) }

@@ -1,11 +1,11 @@
 import Glibc
 
-/// How much memory the process may have: that of the machine, or what its control group allows where that is less.
+/// How much memory the process may have: that of the machine, or what its control group allows if that is less.
 enum MachineMemory {
   /// The part of it that clients may take by default.
   private static let share = 4
   private static let leastBudget = 64 << 20
-  /// More is for whoever asks for it: it would be kept for strangers.
+  /// More only by the flag: it would be kept for unknown clients.
   private static let maxBudget = 1 << 30
 
   /// The default of `--max-memory`, in bytes.
@@ -24,7 +24,7 @@ enum MachineMemory {
   ///
   /// - Parameters:
   ///   - groups: the content of `/proc/self/cgroup` (cgroups(7)).
-  ///   - text: the content of a file; empty where there is none.
+  ///   - text: the content of a file; empty if there is none.
   static func groupLimits(groups: String, _ text: (String) -> String) -> [Int] {
     var limits: [Int] = []
     for line in groups.split(separator: "\n") {

@@ -5,7 +5,7 @@ enum SystemFile {
   /// Far more than any of them has, in bytes.
   private static let limit = 1 << 20
 
-  /// What a file says; empty where it cannot be read.
+  /// What a file says; empty if it cannot be read.
   static func text(of path: String) -> String {
     guard let file = fopen(path, "re") else { return "" }
     defer { fclose(file) }

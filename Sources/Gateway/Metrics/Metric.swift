@@ -82,7 +82,7 @@ enum Metric: String, CaseIterable {
   /// What it counts, as in a `HELP` line.
   var help: StaticString {
     switch self {
-    case .requests: "Requests that were answered, by route, method and status. 499 is for clients that left before."
+    case .requests: "Requests that were answered, by route, method and status; 499 if the client had disconnected."
     case .requestDuration: "How long requests took, from the end of their head to the end of their answer."
     case .requestsInFlight: "Requests that are being served."
     case .requestBytes: "Bytes of request bodies."
@@ -102,7 +102,7 @@ enum Metric: String, CaseIterable {
     case .unsentCalls: "Calls that failed before they were sent to any member of etcd."
     case .readBatches: "Transactions in which several reads of a user went to etcd (--max-batch)."
     case .batchedReads: "Reads that went to etcd in such transactions, equal ones counted once."
-    case .sharedReads: "Reads that were answered by the answer of an equal one."
+    case .sharedReads: "Reads that were answered with the answer to an equal one."
     case .repeatedReads: "Reads that went to etcd alone, as their transaction had failed."
     case .upstreamConnections: "Connections to etcd, by endpoint, use and state; a member without one counts as idle."
     case .connects: "Attempts to connect to etcd."
@@ -127,10 +127,10 @@ enum Metric: String, CaseIterable {
     case .loopLag: "How long the shard's loop took to get to a job that came from another thread."
     case .memoryKept: "Bytes that the shard keeps for clients."
     case .memoryLimit: "Bytes that may be kept for clients (--max-memory)."
-    case .reloads: "How often the gateway was told to read its settings again, by whether it has taken them."
-    case .lastReloadSuccessful: "Whether the last reload was taken; 1 until there was one."
-    case .lastReloadTime: "When settings were last taken, at the start or by a reload, in Unix time."
-    case .droppedLogLines: "Log lines that were dropped, as nothing took them in time."
+    case .reloads: "Reloads of the settings, by result."
+    case .lastReloadSuccessful: "Whether the last reload succeeded; 1 before the first."
+    case .lastReloadTime: "When settings last took effect, at the start or by a reload, in Unix time."
+    case .droppedLogLines: "Log lines that were dropped because they were not read in time."
     case .exportedSpans: "Spans that the collector has taken (--otlp-endpoint)."
     case .droppedSpans: "Spans that did not get to the collector, by reason."
     case .spanExports: "Requests to the collector, by result."

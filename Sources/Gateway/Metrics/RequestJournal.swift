@@ -41,7 +41,7 @@ final class RequestJournal {
     exchange.traceParent = trace.parent
   }
 
-  /// A request is over, and its answer with the system, or with whoever has taken the connection over.
+  /// A request is over, and its answer with the system, or with the code that has taken the connection over.
   ///
   /// - Parameter isCut: whether the answer broke off.
   func ended(_ exchange: Exchange, isCut: Bool) {
@@ -49,7 +49,7 @@ final class RequestJournal {
     let end = preciseTime
     let duration = end &- record.start
     let status = record.status == 0 ? Self.clientLeft : record.status
-    // Whoever tries all methods at all paths makes one row of each.
+    // A client that tries all methods at all paths makes one row of each.
     let method = record.isMethodOfRoute ? exchange.head.method : .other
     let row = requests.row(record.route * Self.methodCount + method.rawValue)
     row[Self.place(of: status)] &+= 1

@@ -7,7 +7,8 @@ import ProtobufWire
 /// Gathers metrics for the requests of one shard. Belongs to its loop.
 ///
 /// At most one gathering is under way, as each costs every shard something: those who ask meanwhile share the next. It
-/// is written out once for all of them, or twice where but some take gzip, and the next one waits for a while that grows with what that has cost.
+/// is written out once for all of them, or twice if only some accept gzip, and the next one waits for a while that
+/// grows with what that has cost.
 final class Scraper {
   enum Answer {
     /// The text that Prometheus reads, packed or not.
@@ -55,7 +56,7 @@ final class Scraper {
   ///
   /// - Parameters:
   ///   - takesGzip: whether the text may come packed.
-  ///   - reply: called once, unless forgotten: later, or, where the shard is being closed, at once.
+  ///   - reply: called once, unless forgotten: later, or, if the shard is being closed, at once.
   /// - Returns: what it is forgotten by.
   func ask(takesGzip: Bool = false, _ reply: @escaping Reply) -> Int {
     lastToken += 1

@@ -2,7 +2,7 @@ import HTTPServer
 
 /// The components that operations of all kinds refer to: errors, headers, parameters, security schemes.
 enum CommonComponents {
-  /// What a client may say who it is by; none of it where etcd has no authentication or the gateway an identity of its
+  /// What a client may say who it is by; none of it if etcd has no authentication or the gateway an identity of its
   /// own.
   ///
   /// Each header has one scheme a kind: generated clients (Ruby) put all of them in it, one over the other, empty ones
@@ -19,7 +19,7 @@ enum CommonComponents {
     "bearer": [
       "type": "http", "scheme": "bearer",
       "description": """
-      A token that `/v3/auth/authenticate` has answered with, or a JWT that etcd is configured for. It may also stand in \
+      A token from `/v3/auth/authenticate`, or a JWT that etcd is configured for. It may also be in \
       `Authorization` without `Bearer`, as clients of etcd's own gateway send it.
       """,
     ],
@@ -35,7 +35,7 @@ enum CommonComponents {
         [
           "type": "object", "description": "What went wrong.", "required": ["error", "message", "code"],
           "properties": [
-            "error": ["type": "string", "description": "The message, where clients of etcd 3.4 and 3.5 look for it."],
+            "error": ["type": "string", "description": "The message, for clients of etcd 3.4 and 3.5."],
             "message": ["type": "string", "description": "What went wrong, in etcd's words or the gateway's."],
             "code": grpcCode,
           ],
@@ -48,7 +48,7 @@ enum CommonComponents {
           "required": ["grpc_code", "http_code", "message", "http_status", "code"],
           "properties": [
             "grpc_code": grpcCode,
-            "http_code": ["type": "integer", "description": "The status it would have been before the first line."],
+            "http_code": ["type": "integer", "description": "The status of the error before the first line."],
             "message": ["type": "string", "description": "What went wrong."],
             "http_status": ["type": "string", "description": "The name of that status."],
             "code": ["type": "integer", "description": "The same as `grpc_code`."],
@@ -70,7 +70,7 @@ enum CommonComponents {
   static let headers: DocumentValue = [
     "X-Request-Id": [
       "description": """
-      What the request is known by in the gateway's logs: its own `X-Request-Id`, if that is 1 to 128 visible characters of \
+      The ID of the request in the gateway's logs: its own `X-Request-Id`, if that is 1 to 128 visible characters of \
       ASCII, or one that the gateway has made.
       """,
       "schema": ["type": "string", "pattern": "^[!-~]{1,128}$"],
@@ -81,23 +81,23 @@ enum CommonComponents {
       "example": "Basic realm=\"etcd\"",
     ],
     "Retry-After": [
-      "description": "In how many seconds another try makes sense.",
+      "description": "After how many seconds to try again.",
       "schema": ["type": "string", "pattern": "^[0-9]+$"],
     ],
     "Preference-Applied": [
-      "description": "`handling=strict`, where the request preferred it (RFC 7240).", "schema": ["type": "string"],
+      "description": "`handling=strict`, if the request preferred it (RFC 7240).", "schema": ["type": "string"],
     ],
   ]
 
   // MARK: - Parameters
 
-  /// Headers that any request may have are described in the introduction: as parameters they would be arguments of every
-  /// method of a generated client.
+  /// Headers that any request may have are described in the introduction: as parameters they would be arguments of
+  /// every method of a generated client.
   static let parameters: DocumentValue = [
     "heartbeat": [
       "name": "heartbeat", "in": "query",
       "description": """
-      How often to send an empty line where there is nothing else to send: a time such as `15s` or `1m`, from 1s to 1h.
+      How often to send an empty line if there is nothing else to send: a time such as `15s` or `1m`, from 1s to 1h.
       """,
       "schema": ["type": "string", "pattern": "^([1-9][0-9]{0,2}s|[1-9][0-9]?m|1h)$"], "example": "15s",
     ]
@@ -113,39 +113,39 @@ enum CommonComponents {
       The request is malformed, or etcd refuses it as it stands (InvalidArgument, FailedPrecondition, OutOfRange).
       """
     ),
-    ("401", "Unauthorized", "Credentials are needed, or those that came are wrong."),
-    ("403", "Forbidden", "The user has no right to do this."),
-    ("404", "NotFound", "What the request is about is not there."),
-    ("409", "Conflict", "Another client has what the request is about."),
-    ("410", "Gone", "The revision has been compacted: what was then is not known any more."),
+    ("401", "Unauthorized", "Credentials are missing or wrong."),
+    ("403", "Forbidden", "The user does not have the permission."),
+    ("404", "NotFound", "The key, lease, lock or other object of the request does not exist."),
+    ("409", "Conflict", "Another client holds the lock or leads."),
+    ("410", "Gone", "The revision has been compacted."),
     (
       "412", "PreconditionFailed",
       "A condition of the request (`If-Match`, `If-None-Match`) does not hold. Nothing was changed."
     ),
-    ("413", "TooLarge", "The request's body is larger than the gateway or etcd takes."),
+    ("413", "TooLarge", "The request's body is too large for the gateway or etcd."),
     ("415", "UnsupportedMediaType", "The request's body is compressed."),
     (
       "429", "TooManyRequests",
       """
-      Too much is asked: too many requests or streams, too many failed logins (`Retry-After` says when to try again), \
-      or a database that is full.
+      Too many requests or streams, too many failed logins (`Retry-After` says when to try again), \
+      or a full database.
       """
     ),
-    ("431", "HeadersTooLarge", "The request's headers are larger than the gateway takes."),
-    ("500", "InternalError", "etcd has failed to do it."),
+    ("431", "HeadersTooLarge", "The request's headers are too large for the gateway."),
+    ("500", "InternalError", "etcd failed to execute the call."),
     ("501", "NotImplemented", "This version of etcd does not know the call."),
     (
       "502", "BadGateway",
-      "What has answered the gateway is no etcd, or its answer makes no sense. A write may have been done."
+      "The server behind the gateway is not etcd, or its answer is invalid. A write may have been executed."
     ),
     (
       "503", "Unavailable",
       """
-      No member of etcd can be reached, one was lost with the call, or the members have no leader. A write may have been \
-      done: the message says so where it cannot be known.
+      No member of etcd can be reached, one was lost during the call, or the members have no leader. A write may have \
+      been executed: the message says so if that is unknown.
       """
     ),
-    ("504", "TimedOut", "The time limit of the call has passed. A write may have been done."),
+    ("504", "TimedOut", "The time limit of the call has passed. A write may have been executed."),
   ]
 
   /// The component responses of all of them.

@@ -1,5 +1,5 @@
-/// The description as OpenAPI 3.0.3 has it, for tools that know nothing newer. Its schemas are a dialect of their own, older
-/// than the JSON Schema that 3.1 has (OpenAPI 3.0.3, "Schema Object").
+/// The description as OpenAPI 3.0.3 has it, for tools that know nothing newer. Its schemas are a dialect of their own,
+/// older than the JSON Schema that 3.1 has (OpenAPI 3.0.3, "Schema Object").
 extension DocumentValue {
   /// This document of OpenAPI 3.1 as one of 3.0.3. What 3.0.3 cannot say is left out; nothing else changes.
   var asOpenAPI30: DocumentValue {

@@ -16,7 +16,7 @@ extension KeyDescriptions {
       [
         "type": "object",
         "description": """
-        Some keys of a range: `revision`, `count` and `keys`; to a request that names a `key`, what `Key` has instead.
+        Some keys of a range: `revision`, `count` and `keys`; or, if the request has a `key`, the members of `Key`.
         """,
         "properties": (["revision": number("The revision that all pages are of.")] as DocumentValue)
           .adding(page).adding(key).adding(value).adding(history),
@@ -34,8 +34,8 @@ extension KeyDescriptions {
         "properties": keyToPut.adding([
           "ttl": PlainSchemas.ttl("Grant a new lease of this time to live, and attach the key to it."),
           "if_mod_revision": PlainSchemas.number(
-            "Only if the key is of this version: its mod revision; 0 if it is not there."),
-          "if_absent": ["type": "boolean", "description": "Only if the key is not there."],
+            "Only if the key has this mod revision; 0 if it does not exist."),
+          "if_absent": ["type": "boolean", "description": "Only if the key does not exist."],
         ]),
       ]
     ),
@@ -52,13 +52,13 @@ extension KeyDescriptions {
       [
         "type": "object", "description": "The outcome of a put.", "required": ["revision"],
         "properties": [
-          "revision": number("The revision of the put, and so the key's version from now on."),
+          "revision": number("The revision of the put, which is the key's mod revision from now on."),
           "lease": [
             "type": "string", "pattern": "^[1-9][0-9]*$", "description": "The ID of the lease that `ttl` has granted.",
           ],
-          "ttl": number("Its time to live in seconds; perhaps longer than asked for."),
+          "ttl": number("The lease's time to live in seconds; perhaps longer than requested."),
           "prev": [
-            "description": "The key as it was before, with `prev=true`; null where it was not there.",
+            "description": "The key as it was before, with `prev=true`; null if it did not exist.",
             "anyOf": [.schema("Key"), ["type": "null"]],
           ],
         ],
@@ -68,18 +68,18 @@ extension KeyDescriptions {
       "KeysImported",
       [
         "type": "object",
-        "description": "A line of an import's answer: how far it is, and behind the last one `done`.",
+        "description": "A line of an import's answer: its progress; the last line has `done`.",
         "required": ["keys", "bytes", "revision"],
         "properties": [
           "keys": number("How many lines were put."),
           "bytes": number("How many bytes of the body these lines have."),
           "revision": number("The revision of the last put; 0 before the first one."),
-          "repeated": number("How many of the lines may have been put twice, as etcd's answer was lost."),
-          "errors": number("With `skip_errors=true`: how many lines were passed over."),
+          "repeated": number("How many of the lines may have been put twice, because etcd's answer was lost."),
+          "errors": number("With `skip_errors=true`: how many lines were skipped."),
           "first_errors": [
-            "type": "array", "maxItems": 10, "items": .schema("ImportError"), "description": "The first ones of them.",
+            "type": "array", "maxItems": 10, "items": .schema("ImportError"), "description": "The first of them.",
           ],
-          "done": ["type": "boolean", "description": "That it is over."],
+          "done": ["type": "boolean", "description": "Whether the import has ended."],
         ],
       ]
     ),
@@ -91,9 +91,9 @@ extension KeyDescriptions {
         "properties": [
           "error": ["type": "string", "description": "The message."],
           "message": ["type": "string", "description": "The message once more."],
-          "code": ["type": "integer", "format": "int32", "description": "The code that gRPC has for it."],
-          "line": number("Which line of the body it is, from 1 on."),
-          "byte": number("How many bytes of the body precede what is wrong."),
+          "code": ["type": "integer", "format": "int32", "description": "The gRPC code of the error."],
+          "line": number("The number of the line in the body, from 1 on."),
+          "byte": number("How many bytes of the body precede the fault."),
         ],
       ]
     ),
@@ -118,7 +118,7 @@ extension KeyDescriptions {
       [
         "type": "object",
         "description": """
-        A line of a watch: a `put` has all that a key has, a `delete` the key and its `mod_revision`, `progress` a \
+        A line of a watch: a `put` has all members of a key, a `delete` the key and its `mod_revision`, `progress` a \
         `revision` up to which all was sent. With `compacted` and an `error` the stream ends.
         """,
         "properties":
@@ -147,27 +147,27 @@ extension KeyDescriptions {
   /// What a put has wherever it stands.
   static let keyToPut: DocumentValue = PlainSchemas.key.adding([
     "value": ["type": "string", "description": "The value, as text."],
-    "value_base64": PlainSchemas.base64("The value, where it is not UTF-8."),
-    "lease": PlainSchemas.lease("The lease that the key is attached to; `0` for none.", orNone: true),
-    "prev": ["type": "boolean", "description": "Answer with the key as it was before, too."],
+    "value_base64": PlainSchemas.base64("The value, if it is not UTF-8."),
+    "lease": PlainSchemas.lease("The ID of the lease to attach the key to; `0` for none.", orNone: true),
+    "prev": ["type": "boolean", "description": "Also answer with the key as it was before."],
   ])
 
   private static let key: DocumentValue = [
-    "key": ["type": "string", "description": "The key, where it is UTF-8."],
-    "key_base64": PlainSchemas.base64("The key, where it is not."),
+    "key": ["type": "string", "description": "The key, if it is UTF-8."],
+    "key_base64": PlainSchemas.base64("The key, if it is not UTF-8."),
   ]
 
   private static let value: DocumentValue = [
-    "value": ["type": "string", "description": "The value, where it is UTF-8 and was asked for."],
-    "value_base64": PlainSchemas.base64("The value, where it is not UTF-8."),
+    "value": ["type": "string", "description": "The value, if it is UTF-8 and was requested."],
+    "value_base64": PlainSchemas.base64("The value, if it is not UTF-8."),
   ]
 
   private static let history: DocumentValue = [
     "create_revision": number("The revision at which the key was created."),
     "mod_revision": number("The revision of its last change."),
-    "version": number("How many puts it has had since its creation."),
+    "version": number("How many puts the key has had since its creation."),
     "lease": [
-      "type": "string", "pattern": "^(0|-?[1-9][0-9]*)$", "description": "The ID of its lease; `0` where it has none.",
+      "type": "string", "pattern": "^(0|-?[1-9][0-9]*)$", "description": "The ID of its lease; `0` if it has none.",
     ],
   ]
 
@@ -176,19 +176,19 @@ extension KeyDescriptions {
     "keys": [
       "type": "array", "items": .schema("Key"), "description": "The keys of this page; absent with `count_only`.",
     ],
-    "cursor": ["type": "string", "description": "What the next page is asked for with; absent from the last one."],
+    "cursor": ["type": "string", "description": "The `cursor` of the next page; absent from the last page."],
     "more": [
       "type": "boolean",
-      "description": "Whether the range has more keys, where an order other than by key allows for no cursor.",
+      "description": "Whether the range has more keys, if an order other than by key has no cursor.",
     ],
   ]
 
   private static let events: DocumentValue = [
     "type": "array", "items": .schema("Change"),
-    "description": "The changes, in their order; empty where the time is over.",
+    "description": "The changes, in their order; empty if the time has passed.",
   ]
 
-  /// Which fields come with which, where an object has the fields of several.
+  /// Which fields come with which, if an object has the fields of several.
   private static let ofHistory: DocumentValue = [
     "create_revision": ["mod_revision"], "mod_revision": ["create_revision", "version", "lease"],
   ]

@@ -17,8 +17,8 @@ struct KeyDescriptions {
         [
           "name": "key", "in": "path", "required": true,
           "description": """
-          The key: all of the path behind `/keys/`, percent-decoded byte for byte. A slash may stand as it is or as \
-          `%2F`, as most clients write it; any byte may be in a key, also `%00` and what is no UTF-8.
+          The key: all of the path after `/keys/`, percent-decoded byte for byte. A slash may be written as it is or \
+          as `%2F`, as most clients write it; a key may have any bytes, also `%00` and bytes that are not UTF-8.
           """,
           "schema": ["type": "string", "minLength": 1], "example": "app/config",
         ]
@@ -46,13 +46,13 @@ struct KeyDescriptions {
     operation["tags"] = ["Changes"]
     operation["summary"] = "Get changes of keys"
     operation["description"] = """
-      Changes of one `key`, or of the keys of a range: of all keys where no parameter says one.
+      Changes of one `key`, or of the keys of a range; of all keys if there is neither.
 
-      With `wait` and `since` the answer is JSON: the first changes after that revision, as soon as there are any, or none \
-      at the end of the time. Its `revision` is the next request's `since`. Any client can do that.
+      With `wait` and `since` the answer is JSON: the first changes after that revision, as soon as there are any, or \
+      none at the end of the time. Its `revision` is the next request's `since`.
 
-      Without `wait` it is a stream that goes on until the client leaves: JSON documents, each a line, or Server-Sent \
-      Events where the request accepts `text/event-stream`.
+      Without `wait` it is a stream until the client disconnects: JSON documents, each a line, or Server-Sent \
+      Events if the request accepts `text/event-stream`.
 
       `/keys` and `/keys/{key}` do the same with `wait`, or `watch=true`.
       """
@@ -105,7 +105,7 @@ struct KeyDescriptions {
       ]
     case .putValue:
       operation["requestBody"] = [
-        "description": "The value, whatever its bytes are; `Content-Type` does not matter.", "required": true,
+        "description": "The value, any bytes; `Content-Type` does not matter.", "required": true,
         "content": [
           "application/octet-stream": examples.media(
             ["type": "string", "format": "binary"], .request, of: id, type: "application/octet-stream")
@@ -132,7 +132,7 @@ struct KeyDescriptions {
   private var head: DocumentValue {
     var head = operation([.getKey])
     head["operationId"] = "headKey"
-    head["summary"] = "Look at a key's version without its value"
+    head["summary"] = "Get a key's version without its value"
     head["description"] = "The headers are those that `GET` would answer with."
     var responses: DocumentValue = [:]
     for response in head["responses"]?.members ?? [] {
@@ -159,8 +159,8 @@ struct KeyDescriptions {
         "name": .string(name), "in": "header",
         "description": .string(
           name == "If-Match"
-            ? "The entity tag that the key must have, or `*`: the key must be there."
-            : "An entity tag that the key must not have, or `*`: the key must not be there (RFC 9110, section 13.1)."),
+            ? "The entity tag that the key must have, or `*`: the key must exist."
+            : "An entity tag that the key must not have, or `*`: the key must not exist (RFC 9110, section 13.1)."),
         "schema": ["type": "string"], "example": name == "If-Match" ? "\"42\"" : "*",
       ]
     }

@@ -31,7 +31,7 @@ struct LeaseDescriptions {
     if operation == .getLease { value["parameters"] = [keys] }
     if operation == .grantLease {
       value["requestBody"] = [
-        "description": "What lease to grant.", "required": true,
+        "description": "The lease to grant.", "required": true,
         "content": ["application/json": examples.media(.schema("LeaseGrant"), .request, of: id)],
       ]
     }
@@ -47,8 +47,8 @@ struct LeaseDescriptions {
       [
         "type": "object", "additionalProperties": false, "description": "A lease to grant.", "required": ["ttl"],
         "properties": [
-          "ttl": PlainSchemas.ttl("After how long the lease ends where it is not renewed."),
-          "id": PlainSchemas.lease("Its ID; without one etcd chooses."),
+          "ttl": PlainSchemas.ttl("How long the lease lives without renewal."),
+          "id": PlainSchemas.lease("The lease's ID; without it etcd chooses one."),
         ],
       ]
     ),
@@ -58,8 +58,8 @@ struct LeaseDescriptions {
         "type": "object", "description": "A lease.", "required": ["id"],
         "properties": [
           "id": PlainSchemas.lease("Its ID."),
-          "ttl": KeyDescriptions.number("How long it has left, in seconds."),
-          "granted_ttl": KeyDescriptions.number("How long it was granted for, in seconds."),
+          "ttl": KeyDescriptions.number("The remaining time, in seconds."),
+          "granted_ttl": KeyDescriptions.number("The granted time to live, in seconds."),
           "keys": [
             "type": "array", "items": .schema("KeyName"),
             "description": "The keys that are attached to it, with `keys=true`.",
@@ -72,15 +72,15 @@ struct LeaseDescriptions {
       [
         "type": "object", "description": "The name of a key.",
         "properties": [
-          "key": ["type": "string", "description": "The key, where it is UTF-8."],
-          "key_base64": PlainSchemas.base64("The key, where it is not."),
+          "key": ["type": "string", "description": "The key, if it is UTF-8."],
+          "key_base64": PlainSchemas.base64("The key, if it is not UTF-8."),
         ],
       ]
     ),
     (
       "Leases",
       [
-        "type": "object", "description": "The leases that there are.", "required": ["revision", "leases"],
+        "type": "object", "description": "All leases.", "required": ["revision", "leases"],
         "properties": [
           "revision": KeyDescriptions.number("The revision of the store."),
           "leases": ["type": "array", "items": .schema("Lease"), "description": "The leases, each with its ID."],
@@ -103,7 +103,7 @@ extension LeaseOperation {
     switch self {
     case .grantLease: "Grant a lease"
     case .listLeases: "List the leases"
-    case .getLease: "Tell how long a lease has left"
+    case .getLease: "Get the remaining time of a lease"
     case .revokeLease: "Revoke a lease"
     case .keepLeaseAlive: "Renew a lease"
     }
@@ -111,17 +111,17 @@ extension LeaseOperation {
 
   fileprivate var text: String {
     switch self {
-    case .grantLease: "Keys that are put with a lease are deleted with it: when it is revoked, or not renewed in time."
+    case .grantLease: "Keys that are put with a lease are deleted when it is revoked, or not renewed in time."
     case .listLeases: "All leases of the cluster."
-    case .getLease: "With `keys=true` also which keys are attached to it."
+    case .getLease: "With `keys=true` also the keys that are attached to it."
     case .revokeLease: "Ends the lease and deletes the keys that are attached to it."
-    case .keepLeaseAlive: "Once: the lease has its whole time again. Ask well before it is over."
+    case .keepLeaseAlive: "Renews the lease once: it has its whole time to live again. Renew it well before it ends."
     }
   }
 
   fileprivate var meaning: String {
     switch self {
-    case .grantLease: "The lease that was granted; etcd may give it more time than asked for."
+    case .grantLease: "The lease that was granted; etcd may give it more time than requested."
     case .listLeases: "The leases."
     case .getLease: "The lease."
     case .revokeLease: "The lease was revoked."

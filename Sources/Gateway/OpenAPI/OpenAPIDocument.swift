@@ -24,7 +24,7 @@ enum OpenAPIFormat: String, CaseIterable, Sendable {
 
 /// The description of all that the gateway serves, as OpenAPI 3.1.1 has it.
 ///
-/// It is made from the routes that serve requests and the descriptors that they were made of, for whoever asks: that
+/// It is made from the routes that serve requests and the descriptors that they were made of, on request: that
 /// takes some tens of milliseconds, and megabytes in the meantime.
 struct OpenAPIDocument {
   private let schema = EtcdSchema()
@@ -60,7 +60,7 @@ struct OpenAPIDocument {
     return [
       "openapi": "3.1.1",
       "info": [
-        "title": "etcd-rest", "summary": "A REST/JSON front door for etcd v3", "version": .string(EtcdRest.version),
+        "title": "etcd-rest", "summary": "A REST/JSON gateway for etcd v3", "version": .string(EtcdRest.version),
         "description": .string(Self.introduction),
         "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
       ],
@@ -77,14 +77,14 @@ struct OpenAPIDocument {
   }
 
   private static let servingGateway: DocumentValue = [
-    "url": ".", "description": "The gateway that this document comes from, under whatever path a proxy has it.",
+    "url": ".", "description": "The gateway that serves this document, also behind a path of a proxy.",
   ]
 
   /// Nothing says where a file comes from: tools that read it need an address.
   private static let anyGateway: DocumentValue = [
     "url": "http://{address}", "description": "A gateway.",
     "variables": [
-      "address": ["default": "127.0.0.1:8379", "description": "The host and port that it listens at (`--listen`)."]
+      "address": ["default": "127.0.0.1:8379", "description": "The gateway's host and port (`--listen`)."]
     ],
   ]
 
@@ -92,25 +92,25 @@ struct OpenAPIDocument {
     etcd's v3 API over HTTP/1.1 and JSON.
 
     Keys, changes, transactions, leases, locks and elections are plain JSON at `/keys`, `/changes`, `/txn`, `/leases`, \
-    `/locks` and `/elections`: no base64. A value as it is can be put and read at `/keys/KEY`.
+    `/locks` and `/elections`: no base64. `/keys/KEY` takes and returns a value as raw bytes.
 
-    Every path below `/v3` is one RPC of etcd's: the request message in JSON as the body of a `POST`, the response \
+    Every path below `/v3` is one RPC of etcd: the request message in JSON as the body of a `POST`, the response \
     message in JSON as the answer. Keys and values are base64, numbers of 64 bits are strings (as JavaScript's numbers \
-    have but 53), and fields that are zero or empty are left out. Requests may have plain numbers too, and base64 without \
-    padding or in the URL alphabet. The older prefixes `/v3beta` and `/v3alpha` lead to the same calls.
+    have only 53), and fields that are zero or empty are left out. Requests may have plain numbers too, and base64 \
+    without padding or in the URL alphabet. The older prefixes `/v3beta` and `/v3alpha` lead to the same calls.
 
     Users of etcd log in with HTTP's Basic authentication, or send a token. Every error is JSON with a `message` and a \
-    gRPC `code`, whatever its status. Every answer has an `X-Request-Id`, which the gateway's logs have, too: that of the \
-    request, if it has one.
+    gRPC `code`, whatever its status. Every answer has an `X-Request-Id`, which the gateway's logs have, too: that of \
+    the request, if it has one.
 
     Any request may have these headers:
 
-    - `Request-Timeout`: how long the call may take, in seconds, up to the gateway's limit (`--max-request-timeout`, 10 \
-    minutes). What takes longer is answered 504.
-    - `Grpc-Timeout`: the same as gRPC writes it, up to 8 digits and one of H, M, S, m, u, n. It goes before \
+    - `Request-Timeout`: how long the call may take, in seconds, up to the gateway's limit (`--max-request-timeout`, \
+    10 minutes). A call that takes longer gets 504.
+    - `Grpc-Timeout`: the same as gRPC writes it, up to 8 digits and one of H, M, S, m, u, n. It overrides \
     `Request-Timeout`.
-    - `Prefer: handling=strict` (RFC 7240), below `/v3`: fields that the schema does not know, unknown names of enums and \
-    anything behind the body's JSON are errors. Otherwise they are ignored, as by etcd itself.
+    - `Prefer: handling=strict` (RFC 7240), below `/v3`: fields that the schema does not know, unknown names of enums \
+    and anything after the body's JSON are errors. Otherwise they are ignored, as by etcd itself.
     """
 
   private func tags() -> DocumentValue {
@@ -126,14 +126,14 @@ struct OpenAPIDocument {
       """,
     ]
     let resources: [DocumentValue] = [
-      ["name": "Changes", "description": "What happens to keys: as a stream, or one answer at a time."],
-      ["name": "Transactions", "description": "Several operations on keys as one, on conditions."],
+      ["name": "Changes", "description": "Changes of keys: as a stream, or one answer at a time."],
+      ["name": "Transactions", "description": "Several operations on keys as one, with conditions."],
       ["name": "Leases", "description": "Times to live that keys are attached to."],
-      ["name": "Locks", "description": "What one client at a time holds, with a lease."],
-      ["name": "Elections", "description": "Who leads, with a lease, and what the leader tells."],
+      ["name": "Locks", "description": "Locks that one client at a time holds, with a lease."],
+      ["name": "Elections", "description": "Elections of a leader, which holds a lease and proclaims a value."],
     ]
     let own: [DocumentValue] = [
-      ["name": "Health", "description": "How etcd and the gateway are. Nobody needs credentials for it."],
+      ["name": "Health", "description": "The state of etcd and of the gateway. These need no credentials."],
       ["name": "Description", "description": "This document."],
     ]
     return .array([keys] + resources + ofServices + own)

@@ -4,8 +4,8 @@ import HTTPServer
 import Synchronization
 import Transcoding
 
-/// The finished documents of a process. Each is made when it is first asked for, and kept from then on: a gateway that
-/// nobody asks has none.
+/// The finished documents of a process. Each is made when it is first asked for, and kept from then on: without
+/// such a request a gateway has none.
 final class OpenAPIFiles: Sendable {
   /// A document in memory that is never freed, so that answers refer to it.
   struct File: @unchecked Sendable {
@@ -33,7 +33,7 @@ final class OpenAPIFiles: Sendable {
 
   init(_ routes: RouteTable) { self.routes = routes }
 
-  /// A document; nil where it is not made yet. That takes some hundred milliseconds, for which no shard is held up: a
+  /// A document; nil if it is not made yet. That takes some hundred milliseconds, for which no shard is held up: a
   /// thread of its own makes it, and calls `whenMade`.
   func file(_ format: OpenAPIFormat, whenMade: @escaping @Sendable () -> Void) -> Forms? {
     let (file, isFirst) = state.withLock { state -> (Forms?, Bool) in

@@ -1,8 +1,8 @@
 /// What of an answer leads to which other operation (OpenAPI 3.1.1, section 4.8.20), by the operation that answers.
 ///
-/// The body of a linked request stands in the extension `x-requestBody`, as runtime expressions in an object. It would be
-/// right in `requestBody`, too, but OpenAPI Generator (swagger-parser) takes only a string there and refuses the whole
-/// document; a string with such an object in it would have other tools send a JSON string.
+/// The body of a linked request stands in the extension `x-requestBody`, as runtime expressions in an object. It would
+/// be right in `requestBody`, too, but OpenAPI Generator (swagger-parser) takes only a string there and refuses the
+/// whole document; a string with such an object in it would have other tools send a JSON string.
 enum OperationLinks {
   static let all: [String: DocumentValue] = [
     "putValue": [
@@ -21,31 +21,31 @@ enum OperationLinks {
       "deleteIt": key("deleteKey", "$request.body#/key", "Deletes the key."),
     ],
     "grantLease": [
-      "askAboutIt": lease("getLease", "Tells how long the lease has left."),
+      "askAboutIt": lease("getLease", "Gets the remaining time of the lease."),
       "renewIt": lease("keepLeaseAlive", "Renews the lease."),
-      "revokeIt": lease("revokeLease", "Ends the lease."),
+      "revokeIt": lease("revokeLease", "Revokes the lease."),
     ],
     "kvPut": [
       "readIt": link("kvRange", ["key": "$request.body#/key"], "Reads the key."),
       "deleteIt": link("kvDeleteRange", ["key": "$request.body#/key"], "Deletes the key."),
     ],
     "leaseGrant": [
-      "askAboutIt": link("leaseTimeToLive", ["ID": "$response.body#/ID"], "Tells how long the lease has left."),
+      "askAboutIt": link("leaseTimeToLive", ["ID": "$response.body#/ID"], "Gets the remaining time of the lease."),
       "attachAKey": link("kvPut", ["key": "bGVhc2Vk", "lease": "$response.body#/ID"], "Attaches a key to the lease."),
-      "revokeIt": link("leaseRevoke", ["ID": "$response.body#/ID"], "Ends the lease."),
+      "revokeIt": link("leaseRevoke", ["ID": "$response.body#/ID"], "Revokes the lease."),
     ],
     "lock": ["unlockIt": link("unlock", ["key": "$response.body#/key"], "Releases the lock.")],
     "campaign": [
       "proclaim": link("proclaim", ["leader": "$response.body#/leader"], "Replaces the leader's value."),
-      "resign": link("resign", ["leader": "$response.body#/leader"], "Gives the leadership up."),
-      "askWhoLeads": link("leader", ["name": "$request.body#/name"], "Tells who leads."),
+      "resign": link("resign", ["leader": "$response.body#/leader"], "Resigns as the leader."),
+      "askWhoLeads": link("leader", ["name": "$request.body#/name"], "Gets the leader."),
     ],
     "userAdd": [
-      "readIt": link("userGet", ["name": "$request.body#/name"], "Tells which roles the user holds."),
+      "readIt": link("userGet", ["name": "$request.body#/name"], "Gets the roles of the user."),
       "deleteIt": link("userDelete", ["name": "$request.body#/name"], "Deletes the user."),
     ],
     "roleAdd": [
-      "readIt": link("roleGet", ["role": "$request.body#/name"], "Tells what the role allows."),
+      "readIt": link("roleGet", ["role": "$request.body#/name"], "Gets the permissions of the role."),
       "deleteIt": link("roleDelete", ["role": "$request.body#/name"], "Deletes the role."),
     ],
     "memberAdd": [

@@ -10,49 +10,49 @@ struct PlainDescriptions {
     case .landing: nil
     case .version:
       make(
-        "version", "Tells the versions of etcd and of its cluster",
+        "version", "Get the versions of etcd and of its cluster",
         """
-        Clients choose the prefix of their paths by it, before they log in: it needs no credentials. It is what a member \
-        of etcd answers itself at its own `/version`.
+        Clients choose the prefix of their paths by it, before they log in: it needs no credentials. The answer is \
+        that of a member's own `/version`, and the gateway's version.
         """,
         ok: json("version", "The versions.", .schema("Versions")),
         errors: ["401", "403", "429", "500", "501", "502", "503", "504"])
     case .health:
       make(
-        "health", "Tells whether etcd serves and has no alarm",
+        "health", "Check whether etcd serves and has no alarm",
         """
-        It reads through a quorum, without credentials, and asks for alarms where etcd tells of them. etcd counts as \
-        healthy where it denies the read.
+        It reads through a quorum, without credentials, and checks the alarms if etcd reports them. etcd counts as \
+        healthy if it denies the read.
         """,
         parameters: [
           Self.serializable,
           Self.query(
-            "exclude", "An alarm that shall not count: `NOSPACE` or `CORRUPT`.", ["type": "string"], "NOSPACE"),
+            "exclude", "An alarm to ignore: `NOSPACE` or `CORRUPT`.", ["type": "string"], "NOSPACE"),
         ],
         ok: json("health", "etcd is healthy.", .schema("Health")), errors: [],
         others: ["503": json("health", "etcd is not.", .schema("Health"), status: 503)])
     case .status:
       make(
-        "gatewayStatus", "Tells how the gateway and etcd's members are, and were in the last minutes",
+        "gatewayStatus", "Get the state of the gateway and of etcd's members, now and in the last minutes",
         """
-        It is what the page at `/` shows, for programs. Members are told as far as etcd tells them without credentials; the \
-        history is of the last ten minutes, the oldest first. Where the gateway was started with `--admin-listen`, it is \
-        served there alone, and this is 404.
+        It has what the page at `/` shows, for programs. It lists the members if etcd lists them without credentials; \
+        the history is of the last ten minutes, the oldest first. If the gateway was started with `--admin-listen`, it \
+        is served only there, and this is 404.
         """,
-        ok: json("gatewayStatus", "How they are.", .schema("Status")), errors: ["404"])
+        ok: json("gatewayStatus", "The state.", .schema("Status")), errors: ["404"])
     case .livez:
       make(
-        "livez", "Tells whether the gateway is alive",
-        "It is about the gateway alone: to start it anew would not bring etcd back.",
+        "livez", "Check whether the gateway is alive",
+        "It checks the gateway alone: a restart of it would not repair etcd.",
         ok: text("livez", "It is."), errors: [])
     case .readyz:
       make(
-        "readyz", "Tells whether the gateway can serve",
-        "It reads through a quorum of etcd's, without credentials; an answer that denies the read proves as much.",
+        "readyz", "Check whether the gateway can serve",
+        "It reads through a quorum of etcd's members, without credentials; an answer that denies the read is enough.",
         parameters: [
           Self.serializable,
           Self.query(
-            "verbose", "Whatever its value, the answer lists what was looked at.", ["type": "string"], "true"),
+            "verbose", "With any value, the answer lists the checks.", ["type": "string"], "true"),
         ],
         ok: text("readyz", "It can."), errors: [], others: ["503": text("readyz", "It cannot, and why.", status: 503)])
     }
@@ -61,10 +61,10 @@ struct PlainDescriptions {
   /// `GET /metrics`.
   var metrics: DocumentValue {
     make(
-      "metrics", "Tells what the gateway has counted",
+      "metrics", "Get the gateway's metrics",
       """
-      It is in the text format of Prometheus. Where the gateway was started with `--admin-listen`, metrics are served there \
-      alone, and this is 404.
+      It is in the text format of Prometheus. If the gateway was started with `--admin-listen`, metrics are served \
+      only there, and this is 404.
       """,
       ok: [
         "description": "The metrics of all shards.",
@@ -77,9 +77,9 @@ struct PlainDescriptions {
     var operation = make(
       "downloadSnapshot", "Downloads the database as a file",
       """
-      It is the file that `etcdctl snapshot restore` takes. The gateway verifies the checksum at its end before it lets \
-      the last bytes go, and cuts the connection where it is wrong, so that a file of the length announced is whole. \
-      With authentication on, it takes the role `root`.
+      It is the file that `etcdctl snapshot restore` takes. The gateway verifies the checksum at its end before it \
+      sends the last bytes, and cuts the connection if it is wrong, so that a file of the announced length is whole. \
+      If authentication is on, the user needs the role `root`.
       """,
       ok: [
         "description": "The database of the member that answers.",
@@ -111,7 +111,7 @@ struct PlainDescriptions {
         "headers": ["ETag": ["description": "Changes with the document.", "schema": ["type": "string"]]],
         "content": ["\(format.mediaType)": ["schema": ["type": "object"]]],
       ], errors: [],
-      others: ["304": ["description": "It is still the one with the entity tag that `If-None-Match` names."]])
+      others: ["304": ["description": "The document still has the entity tag of `If-None-Match`."]])
     operation["tags"] = ["Description"]
     operation["responses"] = operation["responses"]?.adding(CommonComponents.responses(["400"]))
     operation["parameters"] = [
@@ -131,24 +131,24 @@ struct PlainDescriptions {
         "type": "object", "description": "Versions of etcd, and of the gateway.",
         "required": ["etcdserver", "etcdcluster", "gateway"],
         "properties": [
-          "etcdserver": ["type": "string", "description": "That of the member, such as `3.5.30`."],
-          "etcdcluster": ["type": "string", "description": "That of the cluster, such as `3.5.0`."],
-          "storage": ["type": "string", "description": "That of the database, since etcd 3.6."],
-          "gateway": ["type": "string", "description": "That of the gateway."],
+          "etcdserver": ["type": "string", "description": "The version of the member, such as `3.5.30`."],
+          "etcdcluster": ["type": "string", "description": "The version of the cluster, such as `3.5.0`."],
+          "storage": ["type": "string", "description": "The version of the database, since etcd 3.6."],
+          "gateway": ["type": "string", "description": "The version of the gateway."],
         ],
       ]
     ),
     (
       "Status",
       [
-        "type": "object", "description": "How the gateway and etcd are, and were in the last minutes.",
+        "type": "object", "description": "The state of the gateway and of etcd, now and in the last minutes.",
         "required": ["gateway", "healthy", "reason", "etcd", "members", "clients", "interval", "history"],
         "properties": [
           "gateway": ["type": "string", "description": "The version of the gateway."],
           "healthy": ["type": "boolean", "description": "Whether etcd serves and has no alarm."],
-          "reason": ["type": "string", "description": "What is wrong; empty where nothing is."],
+          "reason": ["type": "string", "description": "What is wrong; empty if nothing is."],
           "etcd": [
-            "type": "object", "description": "What a member tells of itself; empty texts where it does not.",
+            "type": "object", "description": "What a member reports of itself; empty texts if it does not.",
             "required": ["version", "leader", "db_size"],
             "properties": [
               "version": ["type": "string", "description": "Its version."],
@@ -157,12 +157,12 @@ struct PlainDescriptions {
             ],
           ],
           "members": [
-            "type": "array", "description": "The members; where etcd does not tell them, the endpoints.",
+            "type": "array", "description": "The members; if etcd does not list them, the endpoints.",
             "items": [
               "type": "object", "required": ["name", "id", "endpoints", "leader", "learner", "connection"],
               "properties": [
-                "name": ["type": "string", "description": "Its name; empty where it is not told."],
-                "id": ["type": "string", "description": "Its ID in hexadecimal digits; empty where it is not told."],
+                "name": ["type": "string", "description": "Its name; empty if it is unknown."],
+                "id": ["type": "string", "description": "Its ID in hexadecimal digits; empty if it is unknown."],
                 "endpoints": ["type": "array", "items": ["type": "string"], "description": "Where it serves clients."],
                 "leader": ["type": "boolean", "description": "Whether it is the leader."],
                 "learner": ["type": "boolean", "description": "Whether it is a learner."],
@@ -174,7 +174,7 @@ struct PlainDescriptions {
             ],
           ],
           "clients": [
-            "type": "object", "description": "How many there are now; empty in the first moments.",
+            "type": "object", "description": "Numbers of clients now; empty just after the start.",
             "properties": [
               "connections": ["type": "integer", "description": "Connections, without those of streams."],
               "streams": ["type": "integer", "description": "Streams and WebSockets."],
@@ -182,7 +182,7 @@ struct PlainDescriptions {
               "users": ["type": "integer", "description": "Users whose tokens are kept."],
             ],
           ],
-          "interval": ["type": "integer", "description": "How far the spans of the history are apart, in seconds."],
+          "interval": ["type": "integer", "description": "The length of each span of the history, in seconds."],
           "history": [
             "type": "array", "description": "The last ten minutes, the oldest first.",
             "items": [
@@ -193,7 +193,7 @@ struct PlainDescriptions {
                 "errors_per_second": ["type": "number", "description": "Those with a status from 500 on."],
                 "logins_per_second": ["type": "number", "description": "Logins that etcd has granted."],
                 "streams": ["type": "number", "description": "Streams and WebSockets that were open at its end."],
-                "watches": ["type": "number", "description": "Watches that there were at its end."],
+                "watches": ["type": "number", "description": "Watches that were open at its end."],
                 "median_seconds": ["type": "number", "description": "How long half of the requests took at most."],
                 "p99_seconds": ["type": "number", "description": "How long 99 % of them took at most."],
               ],
@@ -205,17 +205,17 @@ struct PlainDescriptions {
     (
       "Health",
       [
-        "type": "object", "description": "How etcd is.", "required": ["health", "reason"],
+        "type": "object", "description": "The health of etcd.", "required": ["health", "reason"],
         "properties": [
           "health": ["type": "string", "enum": ["true", "false"], "description": "Whether it is healthy."],
-          "reason": ["type": "string", "description": "What is wrong; empty where nothing is."],
+          "reason": ["type": "string", "description": "What is wrong; empty if nothing is."],
         ],
       ]
     ),
   ]
 
   private static let serializable = query(
-    "serializable", "With `true` the member that answers is enough, without a quorum.", ["type": "string"], "true")
+    "serializable", "With `true` one member is enough, without a quorum.", ["type": "string"], "true")
 
   private static func query(
     _ name: String, _ description: String, _ schema: DocumentValue, _ example: DocumentValue

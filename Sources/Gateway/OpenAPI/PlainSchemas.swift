@@ -3,23 +3,23 @@ enum PlainSchemas {
   /// A key that a request names.
   static let key: DocumentValue = [
     "key": ["type": "string", "minLength": 1, "description": "The key, as text."],
-    "key_base64": base64("The key, where it is not UTF-8.", minLength: 1),
+    "key_base64": base64("The key, if it is not UTF-8.", minLength: 1),
   ]
 
   /// Keys that a request names: one, or a range.
   static let range: DocumentValue = key.adding([
     "prefix": ["type": "string", "description": "The keys that begin with this text."],
-    "prefix_base64": base64("The same of bytes."),
-    "from": ["type": "string", "description": "The first key of the range, which need not be there."],
-    "from_base64": base64("The same of bytes."),
-    "to": ["type": "string", "minLength": 1, "description": "The key behind the last one of the range."],
-    "to_base64": base64("The same of bytes.", minLength: 1),
-    "all": ["type": "boolean", "description": "That all keys of the store are meant."],
+    "prefix_base64": base64("The same as bytes."),
+    "from": ["type": "string", "description": "The first key of the range, which need not exist."],
+    "from_base64": base64("The same as bytes."),
+    "to": ["type": "string", "minLength": 1, "description": "The end of the range: the key after its last one."],
+    "to_base64": base64("The same as bytes.", minLength: 1),
+    "all": ["type": "boolean", "description": "Confirms that the request selects all keys of the store."],
   ])
 
   /// Bytes in base64 (RFC 4648, section 4). OpenAPI 3.1 says so with `contentEncoding`, but generators of clients know
-  /// `format` alone: with it, bytes are the type of bytes that the language has. No pattern: of that they make code that
-  /// takes the bytes for text.
+  /// `format` alone: with it, bytes are the type of bytes that the language has. No pattern: of that they make code
+  /// that takes the bytes for text.
   static let bytes: DocumentValue = ["type": "string", "format": "byte", "contentEncoding": "base64"]
 
   static func base64(_ description: String, minLength: Int = 0) -> DocumentValue {

@@ -28,7 +28,7 @@ struct QueueDescriptions {
     [
       "name": "name", "in": "path", "required": true,
       "description": .string(
-        "The name of the \(word), percent-decoded byte for byte; a slash may stand as it is or as `%2F`, but not at its end."
+        "The name of the \(word), percent-decoded byte for byte; a slash may be `%2F`, but must not be at its end."
       ),
       "schema": ["type": "string", "minLength": 1], "example": example,
     ]
@@ -71,15 +71,15 @@ struct QueueDescriptions {
       ["400", "401", "403", "415", "429", "431", "500", "501", "502", "503", "504"])
     let heartbeat: DocumentValue = [
       "name": .string(QueryParameter.heartbeat.rawValue), "in": "query",
-      "description": "After how long without a change to send a sign of life. It is `15s` by default.",
+      "description": "After how long without a change to send a heartbeat. It is `15s` by default.",
       "schema": ["type": "string", "pattern": .string(NumberPattern.time(3600))],
     ]
     return [
-      "operationId": .string(id), "tags": ["Elections"], "summary": "Observe who leads",
+      "operationId": .string(id), "tags": ["Elections"], "summary": "Observe an election",
       "description": """
-      Tells who leads, and from then on each leader that comes and each value that a leader proclaims: JSON documents, each \
-      a line, or Server-Sent Events where the request accepts `text/event-stream`. That nobody leads is not told. Goes on \
-      until the client leaves.
+      Sends the leader, and from then on each new leader and each value that a leader proclaims: JSON documents, each \
+      a line, or Server-Sent Events if the request accepts `text/event-stream`, until the \
+      client disconnects. That no client leads is not reported.
       """,
       "parameters": [heartbeat],
       "responses": (["200": ok] as DocumentValue).adding(examples.adding(to: errors, of: id)),
@@ -90,23 +90,23 @@ struct QueueDescriptions {
 
   private static let wait: DocumentValue = [
     "type": "string", "pattern": .string("^(0|0s|\(NumberPattern.time(600).dropFirst(2).dropLast(2)))$"),
-    "description": "How long to wait behind others, such as `10s`, up to 600s. Not at all by default.",
+    "description": "How long to wait behind other clients, such as `10s`, up to 600s. No wait by default.",
   ]
 
   private static let value: DocumentValue = [
-    "value": ["type": "string", "description": "What the leader tells, as text."],
-    "value_base64": PlainSchemas.base64("The same, where it is not UTF-8."),
+    "value": ["type": "string", "description": "The leader's value, as text."],
+    "value_base64": PlainSchemas.base64("The leader's value, if it is not UTF-8."),
   ]
 
   private static let name: DocumentValue = [
-    "name": ["type": "string", "description": "The name, where it is UTF-8."],
-    "name_base64": PlainSchemas.base64("The name, where it is not."),
-    "key": ["type": "string", "description": "The key that stands for it at etcd, where it is UTF-8."],
-    "key_base64": PlainSchemas.base64("The key, where it is not."),
-    "lease": PlainSchemas.lease("The ID of the lease that goes with it.", orNone: true),
-    "ttl": KeyDescriptions.number("The time to live of the lease, in seconds, where it was granted or renewed."),
+    "name": ["type": "string", "description": "The name, if it is UTF-8."],
+    "name_base64": PlainSchemas.base64("The name, if it is not UTF-8."),
+    "key": ["type": "string", "description": "The key at etcd, if it is UTF-8."],
+    "key_base64": PlainSchemas.base64("The key, if it is not UTF-8."),
+    "lease": PlainSchemas.lease("The ID of its lease.", orNone: true),
+    "ttl": KeyDescriptions.number("The time to live of the lease, in seconds, if it was granted or renewed."),
     "revision": KeyDescriptions.number(
-      "The revision at which the key was created: each one that comes after has a larger one."),
+      "The create revision of the key: each later holder has a larger one."),
   ]
 
   static let schemas: [(name: String, schema: DocumentValue)] = [
@@ -115,14 +115,14 @@ struct QueueDescriptions {
       [
         "type": "object", "additionalProperties": false, "description": "A lock to acquire.", "required": ["ttl"],
         "properties": [
-          "ttl": PlainSchemas.ttl("After how long the lock is lost where it is not renewed."), "wait": wait,
+          "ttl": PlainSchemas.ttl("How long the lock is held without renewal."), "wait": wait,
         ],
       ]
     ),
     (
       "HeldLock",
       [
-        "type": "object", "description": "A lock that somebody holds.", "required": ["lease", "revision"],
+        "type": "object", "description": "A lock that a client holds.", "required": ["lease", "revision"],
         "properties": name,
       ]
     ),
@@ -130,18 +130,18 @@ struct QueueDescriptions {
       "Candidacy",
       [
         "type": "object", "additionalProperties": false,
-        "description": "Who wants to lead (`value` or `value_base64`).",
+        "description": "A candidate with its value (`value` or `value_base64`).",
         "required": ["ttl"],
         "properties":
           ([
-            "ttl": PlainSchemas.ttl("After how long the lead is lost where it is not renewed."), "wait": wait,
+            "ttl": PlainSchemas.ttl("How long the leadership is held without renewal."), "wait": wait,
           ] as DocumentValue).adding(value),
       ]
     ),
     (
       "Leadership",
       [
-        "type": "object", "description": "Who leads.", "required": ["lease", "revision"],
+        "type": "object", "description": "The leader.", "required": ["lease", "revision"],
         "properties": name.adding(value),
       ]
     ),
@@ -150,8 +150,8 @@ struct QueueDescriptions {
       [
         "type": "object",
         "description": """
-        A line of an observation: `leader` is who leads from now on, or what it tells; `heartbeat`, that nothing has \
-        changed. With an `error` the stream ends.
+        A line of an observation: `leader` is a new leader, or a new value of the leader; `heartbeat` says that \
+        nothing has changed. With an `error` the stream ends.
         """,
         "properties": (["type": ["type": "string", "enum": ["leader", "heartbeat"]]] as DocumentValue)
           .adding(name).adding(value).adding(["error": .schema("StreamError")]),
@@ -169,9 +169,9 @@ struct QueueDescriptions {
     (
       "HolderLease",
       [
-        "type": "object", "additionalProperties": false, "description": "By what a client shows that it is the one.",
+        "type": "object", "additionalProperties": false, "description": "The lease of the holder or leader.",
         "required": ["lease"],
-        "properties": ["lease": PlainSchemas.lease("The ID of the lease that came with the lock or the lead.")],
+        "properties": ["lease": PlainSchemas.lease("The ID of the lease of the lock or of the leader.")],
       ]
     ),
   ]
@@ -190,10 +190,10 @@ extension QueueOperation {
 
   fileprivate var body: (schema: String, meaning: String)? {
     switch self {
-    case .acquireLock: ("LockAcquisition", "For how long, and how long to wait.")
-    case .campaignInElection: ("Candidacy", "What to tell as the leader, for how long, and how long to wait.")
+    case .acquireLock: ("LockAcquisition", "How long the lease lives, and how long to wait.")
+    case .campaignInElection: ("Candidacy", "The candidate's value, how long its lease lives, and how long to wait.")
     case .keepLockAlive, .keepLeaderAlive: ("HolderLease", "The lease to renew.")
-    case .proclaimValue: ("Proclamation", "What to tell.")
+    case .proclaimValue: ("Proclamation", "The new value.")
     case .getLock, .getLeader, .releaseLock, .resignLeader: nil
     }
   }
@@ -217,54 +217,54 @@ extension QueueOperation {
   fileprivate var summary: String {
     switch self {
     case .acquireLock: "Acquire a lock"
-    case .getLock: "Tell who holds a lock"
+    case .getLock: "Get the holder of a lock"
     case .keepLockAlive: "Renew the lease of a lock"
     case .releaseLock: "Release a lock"
     case .campaignInElection: "Campaign to lead"
-    case .getLeader: "Tell who leads"
+    case .getLeader: "Get the leader"
     case .keepLeaderAlive: "Renew the lease of the leader"
-    case .proclaimValue: "Tell something else as the leader"
+    case .proclaimValue: "Proclaim another value as the leader"
     case .resignLeader: "Resign"
     }
   }
 
   fileprivate var text: String {
     let wait = """
-      With `wait` it waits behind others for up to so long, without it not at all: then the answer is 409. A client that \
-      leaves while it waits leaves the queue, too.
+      With `wait` it waits behind other clients for up to that time; then, or without `wait`, the answer is 409. A \
+      client that disconnects while it waits leaves the queue, too.
       """
     return switch self {
     case .acquireLock:
       """
-      Grants a lease and acquires the lock with it, by etcd's own lock service: `etcdctl lock` and clientv3's `concurrency` \
-      wait in the same queue. \(wait) The lock is lost when its lease ends: renew it.
+      Grants a lease and acquires the lock with it, by etcd's own lock service: `etcdctl lock` and clientv3's \
+      `concurrency` wait in the same queue. \(wait) The lock is lost when its lease ends: renew it.
       """
     case .campaignInElection:
       """
-      Grants a lease and campaigns with it, by etcd's own election service: `etcdctl elect` and clientv3's `concurrency` \
-      wait in the same queue. \(wait) The lead is lost when its lease ends: renew it.
+      Grants a lease and campaigns with it, by etcd's own election service: `etcdctl elect` and clientv3's \
+      `concurrency` wait in the same queue. \(wait) The leadership is lost when its lease ends: renew it.
       """
     case .getLock: "The holder's key, its lease, and the revision at which it was created."
     case .getLeader: "The leader's key, its lease, its value, and the revision at which the key was created."
-    case .keepLockAlive: "Once, and only if that lease still holds the lock. Ask well before its time is over."
-    case .keepLeaderAlive: "Once, and only if that lease still leads. Ask well before its time is over."
-    case .releaseLock: "Revokes the lease that the lock is held with; the key goes with it."
-    case .resignLeader: "Revokes the lease that the leader leads with; the key goes with it."
-    case .proclaimValue: "Only while that lease leads. Those who observe the election are told."
+    case .keepLockAlive: "Renews the lease once, if it still holds the lock. Renew it well before it ends."
+    case .keepLeaderAlive: "Renews the lease once, if it still leads. Renew it well before it ends."
+    case .releaseLock: "Revokes the lease of the lock, which deletes its key."
+    case .resignLeader: "Revokes the lease of the leader, which deletes its key."
+    case .proclaimValue: "Only while that lease leads. Clients that observe the election receive the value."
     }
   }
 
   fileprivate var meaning: String {
     switch self {
     case .acquireLock: "The lock is the client's."
-    case .getLock: "Who holds it."
+    case .getLock: "The holder."
     case .keepLockAlive: "The lease was renewed, and holds the lock."
     case .releaseLock: "The lock was released."
     case .campaignInElection: "The client leads."
-    case .getLeader: "Who leads."
+    case .getLeader: "The leader."
     case .keepLeaderAlive: "The lease was renewed, and leads."
-    case .proclaimValue: "The leader tells this now."
-    case .resignLeader: "It leads no more."
+    case .proclaimValue: "The leader has this value now."
+    case .resignLeader: "The client no longer leads."
     }
   }
 }

@@ -47,7 +47,7 @@ struct RPCDescription {
     let request = components.reference(method.request)
     operation["requestBody"] = [
       "description": .string(method.traits.isClientStreaming ? Self.requests : comments[method.request]),
-      // No body stands for an empty message. Where a message has fields, nobody means that: and what is optional comes
+      // No body stands for an empty message. If a message has fields, no client means that: and what is optional comes
       // last among the arguments of generated clients, or may be forgotten.
       "required": .bool(method.traits.isClientStreaming || components.hasFields(method.request)),
       "content": ["application/json": examples.media(request, .request, of: id)],
@@ -71,20 +71,20 @@ struct RPCDescription {
 
   private func notes(_ rpc: RPCRoute, _ method: EtcdSchema.Method) -> [String] {
     var notes = ["It is one call of `\(method.grpcPath)` over gRPC."]
-    if method.traits.isRepeatable { notes[0] += " The gateway repeats it by itself where a member fails." }
+    if method.traits.isRepeatable { notes[0] += " The gateway repeats it if a member fails." }
     if rpc.waits {
-      notes.append("It waits for as long as it takes, unless `Request-Timeout` or `Grpc-Timeout` says otherwise.")
+      notes.append("It waits without a limit, unless `Request-Timeout` or `Grpc-Timeout` sets one.")
     }
     return notes
   }
 
   private static let requests = """
-    One or more JSON values, one after the other. All of them are read before anything is done. A WebSocket on the same \
+    One or more JSON values, one after the other. All of them are read before any is executed. A WebSocket on the same \
     path takes them one by one.
     """
 
   private static let lines = """
-    A line of JSON for each message, sent as soon as it is there; empty lines are heartbeats. After the first line an \
+    A line of JSON for each message, sent at once; empty lines are heartbeats. After the first line an \
     error is a line as well, the last one.
     """
 

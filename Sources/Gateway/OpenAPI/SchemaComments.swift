@@ -28,7 +28,7 @@ struct SchemaComments {
     }
   }
 
-  /// The comment of a message, field, enum, value, service or method; empty where it has none.
+  /// The comment of a message, field, enum, value, service or method; empty if it has none.
   subscript(name: String) -> String { comments[name] ?? "" }
 
   /// A comment's first sentence, without its period, and what follows.

@@ -61,7 +61,7 @@ struct SchemaComponents {
     for (index, oneof) in message.oneofDecl.enumerated() {
       let fields = message.field.filter { $0.hasOneofIndex && $0.oneofIndex == index }.map(\.name)
       let list = fields.map { "`\($0)`" }.joined(separator: ", ")
-      let rule = "At most one of \(list) may be there"
+      let rule = "At most one of \(list) may be set"
       schema["description"] = .string("\(comments[name])\n\n\(rule): \(comments["\(name).\(oneof.name)"])")
       // Of others, the schema would need `not`, of which generators of clients make no sense.
       if fields.count == message.field.count { schema["maxProperties"] = 1 }

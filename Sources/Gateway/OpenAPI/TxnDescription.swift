@@ -5,13 +5,13 @@ struct TxnDescription {
   var item: DocumentValue {
     let id = "commitTransaction"
     var operation: DocumentValue = [
-      "operationId": .string(id), "tags": ["Transactions"], "summary": "Do several things as one",
+      "operationId": .string(id), "tags": ["Transactions"], "summary": "Commit a transaction",
       "description": """
-      Compares, and does what stands in `then` where all comparisons of `if` hold, else what stands in `else`: all of it or \
-      nothing, at one revision. All comparisons are of the store as it was before, those of a transaction within one, too. \
-      That they do not hold is no error: `succeeded` tells. It is one call of `/etcdserverpb.KV/Txn` over gRPC; etcd takes \
-      128 operations in a list by default, and no key put twice. The gateway takes 10,000 comparisons and operations in all \
-      by default.
+      Executes the operations of `then` if all comparisons of `if` hold, else those of `else`: all or nothing, at one \
+      revision. All comparisons are of the store before the transaction, also those of a nested one. If they do not \
+      hold, that is no error: `succeeded` is false. It is one call of `/etcdserverpb.KV/Txn` over gRPC; etcd takes 128 \
+      operations in a list by default, and no key put twice. The gateway takes 10,000 comparisons and operations in \
+      all by default.
       """,
       "requestBody": [
         "description": "The transaction.", "required": true,
@@ -19,7 +19,7 @@ struct TxnDescription {
       ],
     ]
     operation["responses"] = examples.plainResponses(
-      of: id, "It was carried out.", "TransactionAnswer", besides: ["404", "410"])
+      of: id, "The transaction was executed.", "TransactionAnswer", besides: ["404", "410"])
     return ["post": operation]
   }
 
@@ -29,9 +29,9 @@ struct TxnDescription {
       [
         "type": "object", "additionalProperties": false, "description": "A transaction.",
         "properties": [
-          "if": list("Comparison", "What must hold for `then`; with none it does."),
-          "then": list("TransactionOperation", "What to do where it holds, one after the other."),
-          "else": list("TransactionOperation", "What to do where it does not."),
+          "if": list("Comparison", "The conditions of `then`; without any they hold."),
+          "then": list("TransactionOperation", "The operations if the conditions hold, in order."),
+          "else": list("TransactionOperation", "The operations if the conditions do not hold, in order."),
         ],
       ]
     ),
@@ -40,21 +40,21 @@ struct TxnDescription {
       [
         "type": "object", "additionalProperties": false, "minProperties": 2,
         "description": """
-        A comparison of one key (`key` or `key_base64`) with one of `version`, `create_revision`, `mod_revision`, `value` \
-        (or `value_base64`) and `lease`. The numbers of a key that is not there are 0; it has no value, and nothing holds \
-        of that.
+        A comparison of one key (`key` or `key_base64`) with one of `version`, `create_revision`, `mod_revision`, \
+        `value` (or `value_base64`) and `lease`. The numbers of a key that does not exist are 0; it has no value, and \
+        no comparison of `value` holds.
         """,
         "properties": PlainSchemas.key.adding([
           "version": PlainSchemas.number("How many puts the key has had since its creation."),
           "create_revision": PlainSchemas.number("The revision at which it was created."),
           "mod_revision": PlainSchemas.number("The revision of its last change."),
           "value": ["type": "string", "description": "Its value, as text."],
-          "value_base64": PlainSchemas.base64("Its value, where it is not UTF-8."),
+          "value_base64": PlainSchemas.base64("Its value, if it is not UTF-8."),
           "lease": PlainSchemas.lease("The ID of its lease; `0` for none.", orNone: true),
           "is": [
             "type": "string", "enum": ["=", "!=", ">", "<"],
             "x-enum-varnames": ["EQUAL", "NOT_EQUAL", "GREATER", "LESS"],
-            "description": "How what the key has compares with what stands here: `=` by default.",
+            "description": "How the key's value compares with the given one: `=` by default.",
           ],
         ]),
       ]
@@ -75,24 +75,24 @@ struct TxnDescription {
       [
         "type": "object", "additionalProperties": false,
         "description": """
-        Reads one key (`key` or `key_base64`), or the keys of a range (`prefix`, or `from` and `to`, or `all`). What \
-        follows `all` is for ranges, but for `revision`.
+        Reads one key (`key` or `key_base64`), or the keys of a range (`prefix`, or `from` and `to`, or `all`). The \
+        members other than these and `revision` are for ranges.
         """,
         "properties": PlainSchemas.range.adding([
           "revision": [
-            "type": "integer", "format": "int64", "minimum": 1, "description": "As it was at this revision.",
+            "type": "integer", "format": "int64", "minimum": 1, "description": "Read at this revision.",
           ],
           "limit": [
             "type": "integer", "format": "int32", "minimum": 1, "maximum": 10_000,
-            "description": "How many keys to read at most: 1000 by default.",
+            "description": "The maximum number of keys to read: 1000 by default.",
           ],
           "keys_only": ["type": "boolean", "description": "Leave out the values."],
-          "count_only": ["type": "boolean", "description": "Nothing but how many keys the range has."],
+          "count_only": ["type": "boolean", "description": "Answer only with the number of keys of the range."],
           "sort": PlainSchemas.word(
             of: .sort, names: ["BY_KEY", "BY_VERSION", "BY_CREATE", "BY_MOD", "BY_VALUE"],
-            "What the keys are in order of."),
+            "The order of the keys."),
           "order": PlainSchemas.word(
-            of: .order, names: ["ASCENDING", "DESCENDING"], "Whether the order goes up or down."),
+            of: .order, names: ["ASCENDING", "DESCENDING"], "Ascending or descending order."),
         ]),
       ]
     ),
@@ -111,8 +111,8 @@ struct TxnDescription {
         "required": ["revision", "succeeded", "responses"],
         "properties": [
           "revision": KeyDescriptions.number("The revision of the store after it."),
-          "succeeded": ["type": "boolean", "description": "Whether `then` was done, and not `else`."],
-          "responses": list("OperationAnswer", "What came of the operations that were done, in their order."),
+          "succeeded": ["type": "boolean", "description": "Whether `then` was executed, not `else`."],
+          "responses": list("OperationAnswer", "The outcomes of the executed operations, in their order."),
         ],
       ]
     ),
@@ -120,11 +120,11 @@ struct TxnDescription {
       "OperationAnswer",
       [
         "type": "object",
-        "description": "What came of an operation: the member of its name, as the operation alone would answer.",
+        "description": "The outcome of an operation: the member of its name, as in the answer to the operation alone.",
         "properties": [
           "put": .schema("KeyWritten"),
           "get": [
-            "description": "The key, or null where it is not there; of a range, its keys.",
+            "description": "The key, or null if it does not exist; of a range, its keys.",
             "anyOf": [.schema("Keys"), ["type": "null"]],
           ],
           "delete": .schema("KeysDeleted"), "txn": .schema("TransactionAnswer"),

@@ -9,7 +9,7 @@ final class DocsHandler: RequestHandler {
 
   /// - Parameters:
   ///   - file: nil for `/docs` itself, relative to which the page's links would lead elsewhere.
-  ///   - page: nil where there is none.
+  ///   - page: nil if there is none.
   init(_ file: DocsFile?, of page: DocsPage?, exchange: Exchange) {
     self.file = file
     self.page = page

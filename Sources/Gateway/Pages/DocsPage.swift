@@ -7,7 +7,7 @@ import Synchronization
 /// The page `/docs`: Swagger UI and our page around it, as `scripts/install-swagger-ui` makes their files.
 ///
 /// Each is read once, when it is first asked for, and sent from memory: clients that ask for them and do not read cost
-/// no descriptor each, and a gateway whose page nobody opens has no memory for it.
+/// no descriptor each, and a gateway whose page is not opened has no memory for it.
 final class DocsPage: Sendable {
   /// One file, or what stands in its place for clients that take gzip.
   struct Content: Sendable {
@@ -43,7 +43,7 @@ final class DocsPage: Sendable {
     return "/" + (parts + ["share", "etcd-rest", "docs"]).joined(separator: "/")
   }
 
-  /// - Returns: nil where the file has gone before it was read.
+  /// - Returns: nil if the file has gone before it was read.
   func content(of file: DocsFile, takesGzip: Bool) -> Content? {
     let path = "\(folder)/\(file.rawValue)"
     if takesGzip, let compressed = content("\(path).gz", isCompressed: true) { return compressed }

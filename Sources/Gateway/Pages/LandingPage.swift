@@ -40,12 +40,12 @@ struct LandingPage {
     <main>
     <header>
     <h1>etcd-rest</h1>
-    <p>An HTTP and JSON front door for <a href="https://etcd.io">etcd</a>: keys as plain resources, the whole v3 API, \
+    <p>An HTTP and JSON gateway for <a href="https://etcd.io">etcd</a>: keys as plain resources, the whole v3 API, \
     watches as streams.</p>
     </header>
     <dl>
     <div><dt>Gateway</dt><dd>\(EtcdRest.version)</dd></div>
-    <div><dt>etcd</dt><dd>\(etcdVersion.isEmpty ? "version not told" : etcdVersion.htmlEscaped)</dd></div>
+    <div><dt>etcd</dt><dd>\(etcdVersion.isEmpty ? "version unknown" : etcdVersion.htmlEscaped)</dd></div>
     <div><dt>Health</dt><dd class="\(report.complaint == nil ? "good" : "bad")">\
     \((report.complaint ?? "healthy").htmlEscaped)</dd></div>
     </dl>
@@ -135,8 +135,8 @@ struct LandingPage {
     ]
   }
 
-  /// A button beside each command. Where a page is not trusted with the clipboard (plain HTTP of another machine), it selects
-  /// the text and lets the browser copy that.
+  /// A button beside each command. If a page is not trusted with the clipboard (plain HTTP of another machine), it
+  /// selects the text and lets the browser copy that.
   private static let script = """
     for (const block of document.querySelectorAll("pre")) {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: "Copy" });
@@ -198,7 +198,8 @@ struct LandingPage {
     nav .first { padding: .5rem 1rem; border-radius: .375rem; background: var(--accent); color: var(--card); \
     font-weight: 600; text-decoration: none; }
     section p { margin: 1rem 0 .25rem; color: var(--faint); }
-    pre { display: flex; gap: 1rem; align-items: start; justify-content: space-between; margin: 0; padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); border-radius: .375rem; \
+    pre { display: flex; gap: 1rem; align-items: start; justify-content: space-between; margin: 0; padding: .75rem \
+    1rem; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); border-radius: .375rem; \
     background: var(--card); }
     code { min-width: 0; font: .875rem/1.5 ui-monospace, monospace; }
     pre button { flex: none; padding: .125rem .625rem; border: 1px solid var(--line); border-radius: .375rem; \

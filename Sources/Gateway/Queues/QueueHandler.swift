@@ -24,7 +24,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
   private var answered: ([UInt8]) -> Void = { _ in }
 
   /// - Parameter parameters: those that the query may have.
-  /// - Throws: ``RequestError`` where the request has no clear meaning.
+  /// - Throws: ``RequestError`` if the request has no clear meaning.
   init(
     _ exchange: Exchange, shard: Shard, parameters: [QueryParameter] = [], keepsPassword: Bool = false
   ) throws(RequestError) {
@@ -40,7 +40,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
   }
 
   var bodyLimit: BodyLimit? {
-    BodyLimit(of: 4096, because: "a request about a lock or an election needs no more", within: shard.settings.http)
+    BodyLimit(of: 4096, because: "the maximum for a lock or an election", within: shard.settings.http)
   }
 
   var bodyUse: BodyUse { .none }
@@ -63,7 +63,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
 
   /// Reads the body, or answers that it is none.
   ///
-  /// - Returns: nil where it was answered.
+  /// - Returns: nil if it was answered.
   final func read<Value>(
     _ read: (inout JSONDocument) throws(TranscodingError) -> Value
   ) -> Value? {
@@ -77,7 +77,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
 
   /// Asks etcd for something.
   ///
-  /// - Parameter answered: gets the answer where the call ends well.
+  /// - Parameter answered: gets the answer if the call succeeds.
   final func ask<Answer: Message>(
     _ method: CallMethod, _ request: some Message, ticket: QueueTicket? = nil, _ answered: @escaping (Answer) -> Void
   ) {

@@ -40,7 +40,7 @@ struct QueueHolder {
   /// What an answer tells of it.
   ///
   /// - Parameters:
-  ///   - ttl: the time to live of its lease, in seconds, where that is known.
+  ///   - ttl: the time to live of its lease, in seconds, if that is known.
   ///   - isNews: whether it is told in a stream, which has other lines, too.
   func json(in queue: QueueName, ttl: Int64? = nil, isNews: Bool = false) -> ByteBuffer {
     var json = ByteBuffer(capacity: 128 + queue.bytes.count + key.count + value.count)

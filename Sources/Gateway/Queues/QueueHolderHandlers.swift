@@ -22,7 +22,7 @@ final class QueueReleaseHandler: QueueHandler {
   init(_ exchange: Exchange, shard: Shard) throws(RequestError) {
     try super.init(exchange, shard: shard, parameters: [.lease])
     guard let lease = query.integer(.lease), lease != 0 else {
-      throw .badRequest("lease: expected the ID of the lease that came with the lock or the lead")
+      throw .badRequest("lease: expected the ID of the lease that holds the lock or leads")
     }
   }
 
@@ -100,7 +100,7 @@ class QueueLeaseHandler: QueueHandler {
   }
 }
 
-/// Renews, once, the lease that a lock is held with, or that somebody leads with.
+/// Renews, once, the lease that a lock is held with, or that the leader leads with.
 final class QueueRenewalHandler: QueueLeaseHandler {
   private var renewal: KeepAliveRequest?
 

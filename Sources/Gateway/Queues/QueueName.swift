@@ -15,16 +15,16 @@ struct QueueName {
   let bytes: [UInt8]
 
   /// - Parameter path: the path of a request that leads to a lock or an election.
-  /// - Throws: ``RequestError`` where it has no name, or one that no key of its own could have.
+  /// - Throws: ``RequestError`` if it has no name, or one that no key of its own could have.
   init(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) {
     guard let (kind, name) = QueuePath.parts(of: path) else { throw .nothing(at: path) }
     let word = kind == .lock ? "lock" : "election"
     guard let bytes = PercentEncoding.decode(UnsafeBufferPointer(rebasing: name)) else {
-      throw .badRequest("the name of the \(word): '%' is to be followed by two hexadecimal digits")
+      throw .badRequest("the name of the \(word): '%' must be followed by two hexadecimal digits")
     }
     guard let last = bytes.last else { throw .badRequest("the name of the \(word) is empty") }
     guard last != UInt8(ascii: "/") else {
-      throw .badRequest("the name of the \(word) ends with '/', which its keys have behind it anyhow")
+      throw .badRequest("the name of the \(word) must not end with '/'")
     }
     (self.kind, self.bytes) = (kind, bytes)
   }
@@ -35,17 +35,17 @@ struct QueueName {
   /// The key by which a lease is in the queue.
   func key(of lease: Int64) -> [UInt8] { QueueKey.key(of: lease, in: bytes) }
 
-  /// What an error says of a lease by which nobody has it.
+  /// The error's text for a lease that does not hold it.
   func isNotHeld(by lease: Int64) -> String {
     kind == .lock ? "the lease \(lease) does not hold the lock" : "the lease \(lease) does not lead"
   }
 
-  /// The same of one that nobody has.
-  var isFree: String { kind == .lock ? "nobody holds the lock" : "nobody leads" }
+  /// The error's text if no client holds it.
+  var isFree: String { kind == .lock ? "no client holds the lock" : "no client leads" }
 }
 
 extension ByteBuffer {
-  /// Appends a member of bytes: as text where they are UTF-8, else in base64 under the other name.
+  /// Appends a member of bytes: as text if they are UTF-8, else in base64 under the other name.
   mutating func append(member bytes: [UInt8], _ name: StaticString, _ nameOfBase64: StaticString) {
     var buffer = ByteBuffer(capacity: bytes.count)
     buffer.append(bytes)

@@ -30,7 +30,7 @@ enum QueueOperation: String, CaseIterable {
 
   /// Who answers a request.
   ///
-  /// - Throws: ``RequestError`` where the request has no clear meaning.
+  /// - Throws: ``RequestError`` if the request has no clear meaning.
   static func handler(
     of route: RouteTable.Varying, for exchange: Exchange, _ shard: Shard
   ) throws(RequestError) -> any RequestHandler {

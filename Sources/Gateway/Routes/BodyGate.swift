@@ -12,7 +12,7 @@ final class BodyGate: RequestGate, CallDelegate {
   private let caller: Caller
   private var call: Call?
 
-  /// - Returns: nil where nothing needs to be found out.
+  /// - Returns: nil if nothing needs to be found out.
   init?(_ exchange: Exchange, shard: Shard) throws(RequestError) {
     let caller = try Caller(exchange, shard: shard)
     guard !shard.bridge.trusts(caller.credentials) else { return nil }

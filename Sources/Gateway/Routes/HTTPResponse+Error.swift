@@ -26,7 +26,7 @@ extension HTTPResponse {
     guard !method.changesNothing else { return .error(.shortage) }
     return .error(
       500, .internal,
-      "the call was executed; its answer does not fit into what the gateway may keep for its clients (--max-memory)")
+      "the call was executed; its answer does not fit into the gateway's memory budget (--max-memory)")
   }
 }
 

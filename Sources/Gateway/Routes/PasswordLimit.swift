@@ -11,7 +11,7 @@ extension RPCRoute {
     EtcdRPC.authenticate.path, EtcdRPC.userAdd.path, EtcdRPC.userChangePassword.path,
   ]
 
-  /// Refuses a password that is longer than etcd looks at, where it is used and where it is set: 3.4 and 3.5.1 set it,
+  /// Refuses a password that is longer than etcd compares, when it is used and when it is set: 3.4 and 3.5.1 set it,
   /// and let in whatever begins like it; 3.5.30 answers with an internal error.
   ///
   /// - Parameter message: the request behind ``CallMessage/headroom``.
@@ -29,6 +29,6 @@ extension RPCRoute {
 extension RequestError {
   /// - Parameter what: the subject of the sentence.
   static func passwordIsTooLong(_ what: String) -> RequestError {
-    .badRequest("\(what) has more than \(RequestCredentials.longestPassword) bytes, which is all that etcd looks at")
+    .badRequest("\(what) has more than \(RequestCredentials.longestPassword) bytes, the most that etcd compares")
   }
 }

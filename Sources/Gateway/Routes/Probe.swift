@@ -9,7 +9,7 @@ import Transcoding
 
 /// The paths that tell how etcd and the gateway are, shaped as etcd's own.
 ///
-/// None needs a right at etcd. Members tell their versions over HTTP/1 to anybody, whatever `Status` needs. A
+/// None needs a right at etcd. Members tell their versions over HTTP/1 without credentials, whatever `Status` needs. A
 /// linearizable read agrees with a quorum before it looks at permissions, so that an answer that denies it proves as
 /// much as one that grants it.
 enum Probe: String, CaseIterable {
@@ -44,7 +44,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   private var hasAskedMember = false
   /// Whether etcd has answered without credentials that it wants some.
   private var needsUser = false
-  /// What a member has told of itself; nil where it did not.
+  /// What a member has told of itself; nil if it did not.
   private var memberStatus: Etcdserverpb_StatusResponse?
   /// Whether what metrics tell, too, is told to this client.
   private var tellsAll = true
@@ -85,7 +85,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     hasAskedMember = shard.bridge.readyMember != nil
     cancellationToken = shard.versions.ask { [unowned self] versions in
       cancellationToken = nil
-      // `Status` waits for a connection where there is none.
+      // `Status` waits for a connection if there is none.
       if let versions { answer(versions) } else { askStatus() }
     }
   }
@@ -110,7 +110,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     start(EtcdRPC.memberList.method, Etcdserverpb_MemberListRequest(), credentials: credentials)
   }
 
-  /// Those of the gateway's own, where etcd wants any.
+  /// Those of the gateway's own, if etcd wants any.
   private var credentials: CallCredentials {
     if triesIdentity, let identity = shard.identity { .user(identity) } else { .none }
   }
@@ -157,7 +157,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     case .version:
       if !hasAskedMember && shard.bridge.readyMember != nil { return askVersion() }
       if status.isOK, let versions = MemberVersions(server: memberStatus?.version ?? "") { return answer(versions) }
-      let status = status.isOK ? GRPCStatus(.internal, "an answer of etcd is not understood: no version") : status
+      let status = status.isOK ? GRPCStatus(.internal, "etcd sent an invalid answer: no version") : status
       exchange.respond(.error(status, hadCredentials: true))
     }
   }
@@ -200,7 +200,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     return HTTPResponse(status: reason == nil ? 200 : 503, body: body)
   }
 
-  /// The alarm that `Status` tells of, unless the request excludes it. Where `Status` is denied nothing is known of
+  /// The alarm that `Status` tells of, unless the request excludes it. If `Status` is denied nothing is known of
   /// alarms.
   private var alarm: String? {
     guard let status = memberStatus else { return nil }

@@ -41,7 +41,7 @@ final class RPCHandler: RequestHandler {
 
   var bodyLimit: BodyLimit? {
     guard route.isAuthenticate else { return nil }
-    return BodyLimit(of: Self.maxLogin, because: "a login takes no more", within: shard.settings.http)
+    return BodyLimit(of: Self.maxLogin, because: "the maximum for a login", within: shard.settings.http)
   }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
@@ -119,7 +119,8 @@ final class RPCHandler: RequestHandler {
 extension RPCHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     transcoder = ResponseTranscoder(route.response)
-    // JSON is some four times as large where a message has numbers for the most part, and half as large again where a value.
+    // JSON is some four times as large if a message has mostly numbers, and half as large again if a
+    // value.
     answer.body.buffer.reserveCapacity(min(length, StreamedAnswer.maxWhole) * 2 + 512)
     guard length > StreamedAnswer.maxWhole else { return }
     guard shard.hasRoomForAnswer else {

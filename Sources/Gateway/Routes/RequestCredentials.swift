@@ -12,7 +12,7 @@ enum RequestCredentials {
   case token(Token)
   /// A header that means nothing here, and why.
   case invalid(String)
-  /// Basic, with a password that is too long to be anybody's.
+  /// Basic, with a password that is too long for any user.
   case passwordIsTooLong
 
   /// bcrypt, by which etcd knows passwords, takes no notice of what comes after so many bytes: any text behind the
@@ -26,7 +26,7 @@ enum RequestCredentials {
     }
     guard let (scheme, value) = AuthorizationField.parts(of: header) else {
       let isScheme = header.isNamed("basic") || header.isNamed("bearer")
-      self = isScheme ? .invalid("there is nothing after the authorization scheme") : Self.token(header)
+      self = isScheme ? .invalid("the Authorization header has nothing after its scheme") : Self.token(header)
       return
     }
     if scheme.isNamed("basic") {
@@ -38,11 +38,11 @@ enum RequestCredentials {
     } else if scheme.isNamed("bearer") {
       self = Self.token(value)
     } else {
-      self = .invalid("the authorization scheme is none of Basic and Bearer")
+      self = .invalid("the authorization scheme is neither Basic nor Bearer")
     }
   }
 
-  /// The user and password of a Basic header; nil where it is none.
+  /// The user and password of a Basic header; nil if it is none.
   static func basicCredentials(_ header: HeadBytes?) -> BasicCredentials? {
     guard let header, let (scheme, value) = AuthorizationField.parts(of: header), scheme.isNamed("basic") else {
       return nil
@@ -54,7 +54,7 @@ enum RequestCredentials {
     }
   }
 
-  /// Passes on the decoded user, colon and password, and where the colon is; nil where the text is none.
+  /// Passes on the decoded user, colon and password, and where the colon is; nil if the text is none.
   private static func withUserPass<Result>(
     _ text: HeadBytes, _ body: (UnsafeRawBufferPointer, Int) -> Result
   ) -> Result? {
@@ -66,6 +66,6 @@ enum RequestCredentials {
   }
 
   private static func token(_ text: HeadBytes) -> RequestCredentials {
-    AuthorizationField.isToken(text) ? .token(Token(text)) : .invalid("the token has characters that no token has")
+    AuthorizationField.isToken(text) ? .token(Token(text)) : .invalid("the token has characters that are not allowed")
   }
 }

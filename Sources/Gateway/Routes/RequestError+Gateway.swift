@@ -31,11 +31,11 @@ extension RequestError {
   static func nothing(at path: HeadBytes, isAdmin: Bool = false) -> RequestError {
     let way =
       if isAdmin {
-        "/, /status, /metrics, /livez, /readyz and /health are what there is at this address (--admin-listen)"
+        "this address (--admin-listen) serves only /, /status, /metrics, /livez, /readyz and /health"
       } else if path.starts(with: "/v2/".utf8) {
-        "etcd's API v2 is not served; what was /v2/keys/KEY is /keys/KEY (docs/from-etcd-v2.md)"
+        "etcd's API v2 is not served; use /keys/KEY in place of /v2/keys/KEY (docs/from-etcd-v2.md)"
       } else if path.starts(with: "/v3".utf8) {
-        "no call of etcd's has this path; /openapi.json lists them, each is a POST"
+        "etcd has no call with this path; /openapi.json lists its calls, each a POST"
       } else {
         "keys are at /keys/KEY, etcd's own API is below /v3/, and /openapi.json lists every path"
       }

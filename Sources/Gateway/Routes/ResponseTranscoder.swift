@@ -36,7 +36,7 @@ extension Shard {
   ///
   /// - Parameter id: of the request that the call was made for.
   func misunderstood(_ fault: any Error, for id: String) -> GRPCStatus {
-    let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)")
+    let status = GRPCStatus(.internal, "etcd sent an invalid answer: \(fault)")
     logger.error("\(status.message)", metadata: ["request_id": "\(id)"])
     return status
   }

@@ -73,7 +73,7 @@ struct RouteTable: Sendable {
     case lockRenewal
     /// An election, whose name is the rest of the path.
     case election
-    /// The renewal of the lease that somebody leads with.
+    /// The renewal of the leader's lease.
     case electionRenewal
     /// Who leads, as it changes.
     case electionChanges
@@ -140,7 +140,7 @@ struct RouteTable: Sendable {
   /// The RPC that observes elections.
   let observation: RPCRoute
 
-  /// - Throws: `SchemaError` where the generated descriptors are broken.
+  /// - Throws: `SchemaError` if the generated descriptors are broken.
   init() throws {
     let etcd = EtcdSchema()
     let schema = try Schema(etcd.descriptors, rules: Schema.Rules(etcd.descriptors))

@@ -1,8 +1,8 @@
 import GrpcBridge
 import HTTPServer
 
-/// An answer that is made of a call's response as it comes: whole, with its length, if the response is small; else a stream,
-/// in which a client that reads slowly holds etcd back.
+/// An answer that is made of a call's response as it comes: whole, with its length, if the response is small; else a
+/// stream, in which a client that reads slowly holds etcd back.
 struct StreamedAnswer: ~Copyable {
   /// A response up to this size is answered whole.
   static let maxWhole = 64 << 10
@@ -16,7 +16,7 @@ struct StreamedAnswer: ~Copyable {
 
   /// Begins the answer, as a stream.
   ///
-  /// - Parameter length: how many bytes it will have; nil where nobody knows.
+  /// - Parameter length: how many bytes it will have; nil if that is unknown.
   mutating func begin(
     _ exchange: Exchange, status: UInt32 = 200, contentType: StaticString = MediaType.json.name, length: UInt64? = nil,
     headers: HTTPResponse.Headers
@@ -25,8 +25,8 @@ struct StreamedAnswer: ~Copyable {
     exchange.respond(streaming: status, contentType: contentType, length: length, headers: headers)
   }
 
-  /// Has a stream go on with what was appended, and holds the call back if the client is slow. Of an answer that has not
-  /// begun nothing is passed on.
+  /// Has a stream go on with what was appended, and holds the call back if the client is slow. Of an answer that has
+  /// not begun nothing is passed on.
   mutating func passOn(of call: Call, over bridge: Bridge, to exchange: Exchange) {
     guard isStreaming else { return }
     if !body.keep() { bridge.cancel(call) } else if body.isFull { bridge.pause(call) }

@@ -17,7 +17,7 @@ struct TimeLimits: Sendable {
   /// `Request-Timeout` (seconds, such as `5` or `0.5`), up to the most that is allowed; else the standard. A call that
   /// waits for another client has no limit but the one its client asks for.
   ///
-  /// - Throws: ``RequestError`` where a header is there and is none of this.
+  /// - Throws: ``RequestError`` if a header is there and is none of this.
   func limit(of exchange: Exchange, waits: Bool) throws(RequestError) -> GRPCTimeout? {
     guard let asked = try Self.asked(by: exchange) else { return waits ? nil : standard }
     return waits || asked.milliseconds < most.milliseconds ? asked : most

@@ -1,6 +1,6 @@
 /// A small plot of the last minutes, as SVG within a page: nothing runs in the browser for it.
 struct StatusPlot {
-  /// A line of it; a gap where there is no value.
+  /// A line of it; a gap if there is no value.
   struct Line {
     let name: String
     /// The class of the style sheet.

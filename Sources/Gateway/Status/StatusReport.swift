@@ -6,14 +6,14 @@ import Transcoding
 /// How the gateway and etcd are, and were in the last minutes: what the status page shows, and `/status` tells.
 struct StatusReport {
   struct Member {
-    /// Empty where it is not told.
+    /// Empty if it is unknown.
     var name = ""
-    /// In hexadecimal digits, as etcdctl writes it; empty where it is not told.
+    /// In hexadecimal digits, as etcdctl writes it; empty if it is not told.
     var id = ""
     var endpoints: [String] = []
     var isLeader = false
     var isLearner = false
-    /// That of the gateway's connection; nil where it has none to it.
+    /// That of the gateway's connection; nil if it has none to it.
     var connection: String?
   }
 
@@ -25,12 +25,12 @@ struct StatusReport {
     /// How many there were at its end.
     let streams: Double
     let watches: Double
-    /// In seconds; nil where there was no request.
+    /// In seconds; nil if there was no request.
     let median: Double?
     let slowest: Double?
   }
 
-  /// What keeps etcd from being well; nil where nothing does.
+  /// What keeps etcd from being well; nil if nothing does.
   let complaint: String?
   private let status: Etcdserverpb_StatusResponse?
   let members: [Member]
@@ -38,8 +38,8 @@ struct StatusReport {
   let spans: [Span]
 
   /// - Parameters:
-  ///   - status: what a member tells of itself; nil where it does not.
-  ///   - list: the members as etcd tells them; nil where it does not.
+  ///   - status: what a member tells of itself; nil if it does not.
+  ///   - list: the members as etcd tells them; nil if it does not.
   ///   - links: the connections that calls are made on.
   init(
     complaint: String?, status: Etcdserverpb_StatusResponse?, members list: Etcdserverpb_MemberListResponse?,
@@ -61,17 +61,17 @@ struct StatusReport {
     }
   }
 
-  /// etcd's version; empty where it is not told.
+  /// etcd's version; empty if it is not told.
   var etcdVersion: String { status?.version ?? "" }
 
-  /// The leader's name, or else its ID; nil where there is none or it is not told.
+  /// The leader's name, or else its ID; nil if there is none or it is not told.
   var leader: String? {
     guard let status, status.leader != 0 else { return nil }
     let name = members.first(where: \.isLeader)?.name ?? ""
     return name.isEmpty ? String(status.leader, radix: 16) : name
   }
 
-  /// The size of the database, in bytes; nil where it is not told.
+  /// The size of the database, in bytes; nil if it is not told.
   var databaseBytes: Int64? { status?.dbSize }
 }
 

@@ -64,7 +64,7 @@ final class LineStream: StreamSink {
 
   /// Takes its place among the open streams.
   ///
-  /// - Throws: what to tell the client where there is none.
+  /// - Throws: what to tell the client if there is none.
   func enter(_ streams: OpenStreams, heartbeat: UInt64?, timeout: UInt64?) throws(RequestError) {
     place = try streams.admit(self, heartbeat: heartbeat, timeout: timeout)
   }

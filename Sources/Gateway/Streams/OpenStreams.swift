@@ -34,10 +34,10 @@ final class StreamCount: Sendable {
     self.maxNew = min(maxNew, most)
   }
 
-  /// Counts one more; false where there are as many as there may be.
+  /// Counts one more; false if there are as many as there may be.
   fileprivate func enter() -> Bool { Self.enter(count, most) }
 
-  /// Counts one more that has to show what it is good for. Where there is no place for it then, there is none now.
+  /// Counts one more that has to show what it is good for. If there is no place for it then, there is none now.
   fileprivate func enterNew() -> Bool { count.load(ordering: .relaxed) < most && Self.enter(newCount, maxNew) }
 
   private static func enter(_ count: borrowing Atomic<Int>, _ most: Int) -> Bool {
@@ -111,7 +111,7 @@ final class OpenStreams {
 
     /// Gives the stream, which is of use, a place among those that are.
     ///
-    /// - Throws: what to tell the client where there is none.
+    /// - Throws: what to tell the client if there is none.
     func confirm() throws(RequestError) {
       guard isNew else { return }
       guard streams.count.enter() else { throw OpenStreams.noPlace }
@@ -152,7 +152,7 @@ final class OpenStreams {
   ///   - heartbeat: after how many milliseconds without anything sent to call `beat`; nil for never.
   ///   - timeout: after how many milliseconds to call `expire`; nil for never.
   ///   - isNew: whether the stream has yet to show what it is good for: ``Place/confirm()``.
-  /// - Throws: what to tell the client where there can be no more streams.
+  /// - Throws: what to tell the client if there can be no more streams.
   func admit(
     _ stream: any OpenStream, heartbeat: UInt64?, timeout: UInt64?, isNew: Bool = false
   ) throws(RequestError) -> Place {
@@ -171,10 +171,10 @@ final class OpenStreams {
   }
 
   private static let noPlace = RequestError(
-    503, .unavailable, "as many streams are open as there may be (--max-streams)", headers: [("Retry-After", "5")])
+    503, .unavailable, "too many streams are open (--max-streams)", headers: [("Retry-After", "5")])
   private static let noNewPlace = RequestError(
     503, .unavailable,
-    "as many streams are open, or WebSockets without a good request, as there may be (--max-streams, --max-new-websockets)",
+    "too many streams are open (--max-streams), or WebSockets without a valid request (--max-new-websockets)",
     headers: [("Retry-After", "5")])
 
   /// What a client is told whose stream ends for that reason.

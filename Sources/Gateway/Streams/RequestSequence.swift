@@ -22,7 +22,7 @@ final class RequestSequence {
   /// The text counts as kept for the client.
   private var kept: KeptBytes
 
-  /// - Throws: ``RequestError`` where there is no room for the text.
+  /// - Throws: ``RequestError`` if there is no room for the text.
   init(_ text: consuming ByteBuffer, of route: RPCRoute, isStrict: Bool, memory: MemoryAccount) throws(RequestError) {
     type = route.request
     self.isStrict = isStrict
@@ -37,7 +37,7 @@ final class RequestSequence {
 
   /// The next request, behind the room for its gRPC prefix.
   ///
-  /// - Throws: ``Fault`` where it is none.
+  /// - Throws: ``Fault`` if it is none.
   func next() throws(Fault) -> ByteBuffer {
     var message = ByteBuffer()
     message.appendZeros(CallMessage.headroom)

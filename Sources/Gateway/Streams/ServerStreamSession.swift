@@ -130,7 +130,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
   /// Makes a frame of the message that was received.
   ///
   /// - Parameter message: its bytes, if it is an observation's.
-  /// - Throws: where it is not what etcd answers with.
+  /// - Throws: if it is not an answer of etcd.
   func endMessage(_ message: [UInt8]) throws -> StreamFrame {
     try transcoder?.finish(into: &frame)
     frame.append("}")
@@ -185,7 +185,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
       return reopening.start(after: Self.pauseBetween)
     }
     guard status.isOK, request != nil else { return status.isOK ? sink.finish() : sink.fail(status) }
-    sink.fail(GRPCStatus(.unavailable, "etcd ends the observation at once, each time, and does not say why"))
+    sink.fail(GRPCStatus(.unavailable, "etcd keeps ending the observation at once, without a reason"))
   }
 }
 

@@ -7,7 +7,7 @@ import Transcoding
 /// Answers with etcd's database as it is, a file that `etcdctl snapshot restore` takes.
 ///
 /// The file ends with the SHA-256 of what comes before. It is verified on the way: until it was, the client lacks the
-/// end, and where it is wrong the client never gets it.
+/// end, and if it is wrong the client never gets it.
 final class SnapshotHandler: RequestHandler {
   private let route: RPCRoute
   private unowned let exchange: Exchange
@@ -90,7 +90,7 @@ extension SnapshotHandler: CallDelegate {
     guard let part = try? Etcdserverpb_SnapshotResponse(serializedBytes: message) else {
       shard.bridge.cancel(call)
       return self.call(
-        call, endedWith: GRPCStatus(.internal, "an answer of etcd is not understood: not a piece of a snapshot"))
+        call, endedWith: GRPCStatus(.internal, "etcd sent an invalid answer: not a part of a snapshot"))
     }
     do {
       try part.blob.withUnsafeBytes { bytes in
@@ -104,7 +104,7 @@ extension SnapshotHandler: CallDelegate {
         return end(brokenBecause: "\(error)")
       }
       return self.call(
-        call, endedWith: GRPCStatus(.internal, "an answer of etcd is not understood: \(error)"))
+        call, endedWith: GRPCStatus(.internal, "etcd sent an invalid answer: \(error)"))
     }
     if !isBegun, let length = snapshot.length { begin(length) }
     guard unread.keep() else {

@@ -57,7 +57,7 @@ final class StreamFrame: Sendable {
   /// Makes the frame of one response of a stream, `{"result":…}`.
   ///
   /// - Parameter message: passes on the encoded response, in pieces.
-  /// - Throws: `TranscodingError` where that is no such message.
+  /// - Throws: `TranscodingError` if that is no such message.
   convenience init(
     result type: Schema.Message, _ message: ((UnsafeRawBufferPointer) -> Void) -> Void
   ) throws(TranscodingError) {

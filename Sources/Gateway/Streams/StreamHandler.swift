@@ -68,7 +68,7 @@ final class StreamHandler: RequestHandler {
     guard route.kind == .serverStream else {
       let requests = try RequestSequence(
         body.takeAll(), of: route, isStrict: exchange.head.isStrict, memory: shard.memory)
-      guard !requests.isAtEnd else { throw .badRequest("the request body: a JSON value is expected") }
+      guard !requests.isAtEnd else { throw .badRequest("the request body: expected a JSON value") }
       do {
         try requests.check()
       } catch {
@@ -97,7 +97,7 @@ extension Exchange {
 
   /// How often, in milliseconds, the client wants a sign of life (`?heartbeat=15s`); nil for never.
   ///
-  /// - Throws: ``RequestError`` where the parameter is no such time.
+  /// - Throws: ``RequestError`` if the parameter is no such time.
   func heartbeat() throws(RequestError) -> UInt64? {
     guard let text = query("heartbeat") else { return nil }
     guard let span = TimeSpan(argument: text), Self.heartbeats.contains(span.milliseconds) else {

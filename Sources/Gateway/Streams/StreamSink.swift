@@ -33,7 +33,7 @@ protocol StreamSource: AnyObject {
   /// The stream is over for a reason of the client's or of the gateway's: whatever is under way at etcd ends. Nothing
   /// more may be sent.
   func cancel()
-  /// What a client over plain HTTP is sent who wants a sign of life while there is nothing else. Nil where that would
+  /// What a client over plain HTTP that wants a heartbeat is sent while there is nothing else. Nil if that would
   /// be too early.
   func heartbeat() -> StreamFrame?
   /// What a request over plain HTTP is answered that fails before its stream's first message.

@@ -22,19 +22,19 @@ struct ServiceManager: Sendable {
   private let descriptor: Int32
   private let address: SocketAddress
   private let logger: Logger
-  /// How often the manager is to hear that all is well, in milliseconds, well before it would end the process; nil where
-  /// it does not wait for that.
+  /// How often the manager is to hear that all is well, in milliseconds, well before it would end the process; nil
+  /// where it does not wait for that.
   let watchdogInterval: UInt64?
 
   /// - Parameter environment: what the manager has put there, by name.
-  /// - Returns: nil where there is no manager, or none that can be reached, which is logged.
+  /// - Returns: nil if there is no manager, or none that can be reached, which is logged.
   init?(environment: (String) -> String?, logger: Logger) {
     guard let name = environment("NOTIFY_SOCKET"), !name.isEmpty else { return nil }
     // Others, such as `vsock:`, are of virtual machines.
     guard ["/", "@"].contains(where: name.hasPrefix),
       let address = name.hasPrefix("@") ? SocketAddress(abstractName: name.dropFirst()) : SocketAddress(unixPath: name)
     else {
-      logger.warning("NOTIFY_SOCKET is no path of a socket that datagrams can be sent to")
+      logger.warning("NOTIFY_SOCKET is not the path of a datagram socket")
       return nil
     }
     descriptor = socket(AF_UNIX, SocketConstants.datagram, 0)
@@ -80,7 +80,7 @@ struct ServiceManager: Sendable {
       return sent < 0 ? errno : 0
     }
     guard code != 0 else { return }
-    logger.debug("systemd does not hear from the gateway", metadata: ["reason": "\(String(cString: strerror(code)))"])
+    logger.debug("systemd cannot be notified", metadata: ["reason": "\(String(cString: strerror(code)))"])
   }
 
   /// A text as one line: what follows a line feed would be taken for another message.

@@ -12,8 +12,8 @@ struct TxnReader {
   static let maxDepth = 3
 
   /// How many comparisons and operations a transaction may have in all unless a flag says otherwise: what etcd takes by
-  /// default, 1.5 MiB, in pieces of 157 bytes. etcd's own limit, of each list, may be raised up to it from 128; and a body
-  /// of nothing else does not hold up those that the shard serves besides.
+  /// default, 1.5 MiB, in pieces of 157 bytes. etcd's own limit, of each list, may be raised up to it from 128; and a
+  /// body of nothing else does not hold up those that the shard serves besides.
   static let maxOperations = 10_000
 
   private let most: Int
@@ -112,13 +112,13 @@ struct TxnReader {
         new = value.bytes.map { .value($0) }
       }
       guard let new else { return }
-      guard subject == nil else { throw json.refusal("a comparison is about one thing: have one for each") }
+      guard subject == nil else { throw json.refusal("a comparison compares one value: use one for each") }
       subject = new
     }
     let name = try key.key(json)
     guard let subject else {
       throw json.refusal(
-        "what of the key is compared is missing: 'version', 'create_revision', 'mod_revision', 'value' or 'lease'")
+        "the value to compare is missing: 'version', 'create_revision', 'mod_revision', 'value' or 'lease'")
     }
     return KeyComparison(key: name, relation: relation, subject: subject)
   }
@@ -153,7 +153,7 @@ struct TxnReader {
     var request = ByteBuffer()
     var number = 0
     try json.object(OperationMember.table) { json, member throws(TranscodingError) in
-      guard operation == nil else { throw json.refusal("an element is one operation: have one for each") }
+      guard operation == nil else { throw json.refusal("an element has one operation: use one element for each") }
       switch member {
       case .get: (number, operation) = (Field.requestRange, try Self.get(&json, into: &request))
       case .put:
@@ -194,7 +194,7 @@ struct TxnReader {
     guard !range.isOneKey else {
       guard limit == nil, !keysOnly, !countOnly, sort == nil, order == nil else {
         throw json.refusal(
-          "'limit', 'keys_only', 'count_only', 'sort' and 'order' are about a range, not about one 'key'")
+          "'limit', 'keys_only', 'count_only', 'sort' and 'order' apply to a range, not to one 'key'")
       }
       selection.write(to: &request)
       return .getKey

@@ -15,7 +15,7 @@ struct MemberVersions: Sendable, Equatable {
   /// What can be told by the member's version alone, as `Status` has it: the cluster's is that of a cluster whose
   /// members are all of the same minor version.
   ///
-  /// - Returns: nil where that is no version.
+  /// - Returns: nil if that is no version.
   init?(server: String) {
     guard Self.isVersion(server) else { return nil }
     self.server = server
@@ -23,7 +23,7 @@ struct MemberVersions: Sendable, Equatable {
     storage = nil
   }
 
-  /// Reads the body of an answer; nil where it is none that etcd gives.
+  /// Reads the body of an answer; nil if it is none that etcd gives.
   init?(json: [UInt8]) {
     struct Answer: Decodable {
       let etcdserver: String

@@ -26,8 +26,8 @@ final class VersionMemory {
 
   /// Asks a member that there is a connection to.
   ///
-  /// - Parameter answer: hears what it says, perhaps at once; nil where that is nothing.
-  /// - Returns: what ``forget(_:)`` takes; nil where there is no such member, or where `answer` was called.
+  /// - Parameter answer: hears what it says, perhaps at once; nil if that is nothing.
+  /// - Returns: what ``forget(_:)`` takes; nil if there is no such member, or if `answer` was called.
   func ask(_ answer: @escaping (MemberVersions?) -> Void) -> Int? {
     guard let member = bridge.readyMember else {
       answer(nil)
@@ -48,7 +48,7 @@ final class VersionMemory {
     return lastTicket
   }
 
-  /// Takes out somebody who does not wait any longer.
+  /// Takes out a caller that does not wait any longer.
   func forget(_ cancellationToken: Int) { waiting[cancellationToken] = nil }
 
   private func settle(_ member: ReadyMember, _ versions: MemberVersions?) {
@@ -61,7 +61,7 @@ final class VersionMemory {
     for answer in all.values { answer(versions) }
   }
 
-  /// Ends what is under way: everybody hears of nothing.
+  /// Ends what is under way: all callers get nothing.
   func close() {
     request?.cancel()
     request = nil

@@ -4,7 +4,7 @@ import GrpcBridge
 import TLS
 
 /// One `GET /version` to a member over HTTP, at the address where it serves gRPC, on a connection of its own: etcd
-/// answers it to anybody, whatever its users may do. Belongs to one loop.
+/// answers it without credentials, whatever its users may do. Belongs to one loop.
 final class VersionRequest {
   /// How large an answer may be, with its head.
   private static let maxBytes = 16_384
@@ -13,8 +13,8 @@ final class VersionRequest {
   private let head: String
 
   /// - Parameters:
-  ///   - tls: what TLS is configured with; nil where it is not.
-  ///   - completion: hears once, later, what the member says; nil where that is nothing of use.
+  ///   - tls: what TLS is configured with; nil if it is not.
+  ///   - completion: hears once, later, what the member says; nil if that is nothing of use.
   init(
     to endpoint: Endpoint, tls: ClientTLS?, loop: EventLoop, completion: @escaping (MemberVersions?) -> Void
   ) {

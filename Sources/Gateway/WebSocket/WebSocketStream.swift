@@ -4,13 +4,13 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Where answers go that may be larger than anybody wants to keep at once, one for each request: a WebSocket.
+/// Where answers go that may be too large to be kept at once, one for each request: a WebSocket.
 protocol MessageSink: StreamSink {
   /// Queues a part of a message, the first of which begins it; no other may be sent before it has ended.
   func send(part: consuming ByteBuffer, isFirst: Bool, isLast: Bool)
   /// A request was good: the client is of use.
   ///
-  /// - Returns: false where there is no place for it, and the WebSocket has ended for that.
+  /// - Returns: false if there is no place for it, and the WebSocket has ended for that.
   func requestWasGood() -> Bool
 }
 
@@ -81,7 +81,7 @@ final class WebSocketStream: MessageSink {
 
   /// Takes its place among the open streams.
   ///
-  /// - Throws: what to tell the client where there is none.
+  /// - Throws: what to tell the client if there is none.
   func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(RequestError) {
     // Of unary calls each has its own time.
     let limit = route.kind == .unary ? nil : timeout?.milliseconds
@@ -294,7 +294,7 @@ final class WebSocketStream: MessageSink {
 
   private func refuse(_ error: TranscodingError) {
     let status = GRPCStatus(.invalidArgument, "the message: \(error)")
-    // A call of its own fails alone. Of a stream nobody could tell which request there will be no answer to.
+    // A call of its own fails alone. Of a stream no client could know which request will have no answer.
     if route.kind == .unary { return send(.unaryError(status)) }
     fail(status, .invalidData)
   }
@@ -392,7 +392,7 @@ extension WebSocketStream: OpenStream {
   func hasWaitedInVain() {
     record?.ends(GRPCStatus(.deadlineExceeded, ""))
     let what = webSocket.awaitsRest ? "the rest of a message" : "a request"
-    end(.policyViolation, "\(what) has not come in time (--idle-timeout)")
+    end(.policyViolation, "\(what) did not arrive in time (--idle-timeout)")
   }
 
   func beat() {

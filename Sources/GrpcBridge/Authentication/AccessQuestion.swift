@@ -3,10 +3,10 @@ internal import SwiftProtobuf
 
 /// The question whether etcd knows a caller, and whether that may read a range, at no cost: a read, at a revision that
 /// will never be, from the member's own data. Every etcd since 3.0 looks at the credentials and the rights first;
-/// whoever has them hears that the revision is of the future.
+/// a client with valid ones gets the error that the revision is of the future.
 package enum AccessQuestion {
   private static let method = EtcdRPC.range.method
-  /// How long the answer may take, unless somebody else's time limit says so.
+  /// How long the answer may take, unless another time limit says so.
   package static let timeout = GRPCTimeout(milliseconds: 5000)
 
   /// Makes the call that asks for a key that any user may ask for.
@@ -17,7 +17,7 @@ package enum AccessQuestion {
     return call(request.encodedSmall(), timeout: timeout, delegate: delegate)
   }
 
-  /// - Throws: ``GRPCStatus`` where that cannot be asked.
+  /// - Throws: ``GRPCStatus`` if that cannot be asked.
   static func call(
     about range: WatchRange, timeout: GRPCTimeout?, delegate: any CallDelegate
   ) throws(GRPCStatus) -> Call {

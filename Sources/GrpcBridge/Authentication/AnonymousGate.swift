@@ -3,16 +3,16 @@ import ProtobufWire
 
 /// Which calls of an RPC must have a user where authentication is on, whatever etcd itself thinks of them.
 ///
-/// Releases before 3.5.28 and 3.6.9 take some changes from anybody; and in all of 3.4 and 3.5 a member that has raised
-/// an alarm executes writes without a look at permissions (etcd #22386): a client without credentials could switch
-/// authentication off.
+/// Releases before 3.5.28 and 3.6.9 execute some changes without credentials; and in all of 3.4 and 3.5 a member that
+/// has raised an alarm executes writes without a look at permissions (etcd #22386): a client without credentials could
+/// switch authentication off.
 package enum UserNeed: Sendable, Equatable {
   case none
   case always
   /// Those whose request has set this number field.
   case ifSet(field: UInt32)
 
-  /// - Parameter field: 0 where all calls are meant.
+  /// - Parameter field: 0 if all calls are meant.
   package init(always: Bool, ifSet field: UInt32) {
     self = !always ? .none : field == 0 ? .always : .ifSet(field: field)
   }

@@ -3,7 +3,7 @@ package import Logging
 import Synchronization
 
 /// Logs users in, for all shards of a process, or for one client: one connection that carries `Authenticate` calls and
-/// nothing else, so that a flood of logins never stands before anybody's reads and writes.
+/// nothing else, so that a flood of logins never delays reads and writes.
 package final class Authenticator: Sendable {
   /// The limits on logins.
   package struct Configuration: Sendable {
@@ -39,7 +39,7 @@ package final class Authenticator: Sendable {
   /// - Parameters:
   ///   - logger: hears of refused logins.
   ///   - channelLogger: hears of the connection.
-  /// - Throws: `LoopError` where the system grants no further descriptor.
+  /// - Throws: `LoopError` if the system grants no further descriptor.
   package init(
     endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration, logger: Logger,
     channelLogger: Logger
@@ -63,7 +63,7 @@ package final class Authenticator: Sendable {
 
   /// Starts the thread of its own loop and a connection. To be called once, before anything is asked of it.
   ///
-  /// - Throws: `LoopError` where the system grants no further thread. Nothing is left then of what was started.
+  /// - Throws: `LoopError` if the system grants no further thread. Nothing is left then of what was started.
   package func start() throws(LoopError) {
     guard let ownLoop else { return }
     coordinator.value.open()

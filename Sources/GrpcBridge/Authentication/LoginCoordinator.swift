@@ -21,7 +21,7 @@ final class LoginCoordinator {
   /// How many refused logins are remembered at most.
   private static let maxRefused = 1024
   /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as
-  /// long for everybody else.
+  /// long for all others.
   private static let rest: UInt64 = 4
 
   private let loop: EventLoop
@@ -215,7 +215,7 @@ final class LoginCoordinator {
     login.finish(.failure(status))
   }
 
-  /// Why a login is not to be tried now; nil where it may be. Those who were let in before are not held back.
+  /// Why a login is not to be tried now; nil if it may be. Those who were let in before are not held back.
   private func refusal(of login: Login) -> GRPCStatus? {
     guard login.standing == .unknown else { return nil }
     if let seconds = throttle.retryAfter(user: login.user, peer: login.peer, now: loop.now) {
@@ -225,7 +225,7 @@ final class LoginCoordinator {
     }
     guard loop.now >= login.deadline else { return nil }
     return GRPCStatus(
-      .resourceExhausted, "the login had to wait for too many others", origin: .throttled(retryAfter: 1))
+      .resourceExhausted, "the login waited too long for other logins", origin: .throttled(retryAfter: 1))
   }
 
   /// Whether the login of a stranger may begin. What strangers may cost etcd while they fail all the time is bounded:
@@ -253,7 +253,7 @@ final class LoginCoordinator {
       // The message is etcd's and names neither user nor password.
       logger.info("login refused", metadata: ["peer": "\(login.peer)", "reason": "\(status.message)"])
       if let key = login.key { verified.remove(key) }
-      // What is wrong with the process's own user is nobody else's failure.
+      // A fault of the process's own user is not counted for others.
       if login.standing != .own { throttle.failed(user: login.user, peer: login.peer, now: loop.now) }
       // That a user has no password is as little for strangers to know as that there is none of that name.
       status = GRPCStatus(.invalidArgument, EtcdMessage.authFailed, origin: .server)
@@ -305,7 +305,7 @@ private final class Login: CallDelegate {
 
   /// The `AuthenticateRequest`.
   let message: [UInt8]
-  /// The hash of user and password; nil where there is none.
+  /// The hash of user and password; nil if there is none.
   let key: CredentialKey?
   let user: String
   let peer: Peer

@@ -2,8 +2,8 @@ internal import DequeModule
 import EventLoop
 
 /// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have
-/// not failed, then all others; but whoever waits gets a turn among those who come first. Of the peers of a rank each
-/// has its turn, so that nobody waits for another's crowd. A pure structure.
+/// not failed, then all others; but a waiting login gets a turn among those of the first rank. Of the peers of a rank
+/// each has its turn, so that no peer waits for another's crowd. A pure structure.
 struct LoginQueue<Login> {
   /// How much a login is worth waiting for.
   enum Rank: Int {

@@ -30,7 +30,7 @@ struct LoginThrottle {
 
   init(burst: Int) { self.burst = Double(burst) }
 
-  /// Whether logins fail all the time, whoever they are from.
+  /// Whether logins fail all the time, from any client.
   func isFlooded(now: UInt64) -> Bool {
     max(0, all.failures - Self.crowd * Double(now - all.time) / Self.forgiveness) > Self.crowd * burst
   }
@@ -38,7 +38,7 @@ struct LoginThrottle {
   /// Whether logins from the peer have failed of late.
   func hasFailed(_ peer: Peer, now: UInt64) -> Bool { (peers[peer]?.failures(at: now) ?? 0) > 0 }
 
-  /// The seconds after which a login is to be tried again; nil where it may be tried now.
+  /// The seconds after which a login is to be tried again; nil if it may be tried now.
   func retryAfter(user: String, peer: Peer, now: UInt64) -> Int? {
     let failures = max(users[user.hashValue]?.failures(at: now) ?? 0, peers[peer]?.failures(at: now) ?? 0)
     return failures + 1 > burst ? Int((failures + 1 - burst).rounded(.up)) : nil

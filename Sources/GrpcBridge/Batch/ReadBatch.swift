@@ -1,9 +1,9 @@
 /// Reads on their way to etcd in one call, and what becomes of them.
 ///
 /// Each read stays a call of its own to its maker and to the channel, which watches over its deadline; one that is
-/// cancelled is left out when the answer comes. What ends the batch for the sake of the member or of the token ends each
-/// of its reads as if it had been sent alone, so that all rules of repetition hold. After anything else they are asked
-/// one by one, so that none pays for another.
+/// cancelled is left out when the answer comes. What ends the batch for the sake of the member or of the token ends
+/// each of its reads as if it had been sent alone, so that all rules of repetition hold. After anything else they are
+/// asked one by one, so that none pays for another.
 final class ReadBatch: CallDelegate {
   struct Member {
     let call: Call
@@ -99,7 +99,7 @@ final class ReadBatch: CallDelegate {
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { answer.append(contentsOf: bytes) }
 
-  /// Only where the channel ends all calls, its members' as well.
+  /// Only if the channel ends all calls, its members' as well.
   func call(_ call: Call, endedWith status: GRPCStatus) {}
 
   /// The stream has ended.

@@ -198,7 +198,7 @@ final class ReadBatcher {
 
   func isLarge(_ call: Call) { largeReads.insert(LargeReads.hash(of: call.message.content)) }
 
-  /// Makes room for an answer; false where there is none.
+  /// Makes room for an answer; false if there is none.
   func reserve(_ bytes: Int) -> Bool {
     guard reserved + bytes <= Self.maxReserved else { return false }
     reserved += bytes

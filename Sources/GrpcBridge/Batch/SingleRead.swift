@@ -8,8 +8,8 @@ import ProtobufWire
 struct SingleRead {
   /// Whether the answer may be of the member's own data, be it stale.
   let isSerializable: Bool
-  /// A larger request, in bytes, travels alone, so that a batch stays well below what etcd takes (`--max-request-bytes`,
-  /// 1.5 MiB).
+  /// A larger request, in bytes, travels alone, so that a batch stays well below what etcd takes
+  /// (`--max-request-bytes`, 1.5 MiB).
   private static let maxBytes = 2048
 
   /// - Parameter request: the message. nil if it is to be sent alone.

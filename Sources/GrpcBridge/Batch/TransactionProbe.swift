@@ -7,8 +7,8 @@ import ProtobufWire
 /// Some members die if one is cancelled while it reads: 3.5.0 to 3.5.4 (etcd #14110), and up to 3.5.6 and before 3.4.23
 /// perhaps (etcd #14891). The end of the gateway or of the connection cancels as well (measured: 3.5.1 died, with
 /// transactions of 64 reads, when the second of two gateways was killed; 3.4.23 and 3.5.30 outlived ten). So the member
-/// is asked for its version first, once for each connection on which reads could travel together. `Status` needs no user
-/// before 3.5.28.
+/// is asked for its version first, once for each connection on which reads could travel together. `Status` needs no
+/// user before 3.5.28.
 final class TransactionProbe: CallDelegate {
   private enum State {
     /// Not to be asked before.
@@ -36,7 +36,7 @@ final class TransactionProbe: CallDelegate {
     self.loop = loop
   }
 
-  /// How many reads a transaction may have; below 2 if there is to be none. Where that is not known the member is asked.
+  /// How many reads a transaction may have; below 2 if there is to be none. If that is not known the member is asked.
   func limit() -> Int {
     switch state {
     case .allowed: return most

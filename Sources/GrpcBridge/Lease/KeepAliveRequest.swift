@@ -17,7 +17,7 @@ package final class KeepAliveRequest {
     self.answer = answer
   }
 
-  /// Whether nobody waits for the answer any more.
+  /// Whether no caller waits for the answer any more.
   var isOver: Bool { answer == nil }
 
   /// Forgets the wish; its answer is never called. What was sent to etcd cannot be taken back and does no harm.

@@ -14,7 +14,7 @@ package final class LeaseKeeper {
 
   let loop: EventLoop
   unowned let bridge: Bridge
-  /// How long, in milliseconds, a stream that nobody asks anything is kept.
+  /// How long, in milliseconds, a stream without requests is kept.
   let idleLimit: UInt64
   /// Whether streams without a user are not to reach etcd where authentication is on.
   let needsUsers: Bool

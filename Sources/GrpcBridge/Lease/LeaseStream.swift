@@ -21,7 +21,7 @@ final class LeaseStream {
   private unowned let keeper: LeaseKeeper
   private var call: Call?
   private var leases: [Int64: KeepAliveWaiters] = [:]
-  /// The leases to ask for next: those that somebody waits for and that etcd owes no answer about.
+  /// The leases to ask for next: those that a caller waits for and that etcd owes no answer about.
   private var due: [Int64] = []
   /// How many answers etcd owes.
   private var owed = 0
@@ -44,7 +44,7 @@ final class LeaseStream {
 
   /// Who waits for one lease. However many these are, etcd owes at most one answer for it.
   private struct KeepAliveWaiters {
-    /// Who waits for the answer that etcd owes; nil where it owes none.
+    /// Who waits for the answer that etcd owes; nil if it owes none.
     var asked: [KeepAliveRequest]?
     /// Who came too late for that one, which may be about a time before: the next one is theirs.
     var wanted: [KeepAliveRequest] = []
@@ -107,7 +107,7 @@ final class LeaseStream {
     if call == nil && leases.isEmpty { keeper.ended(self) }
   }
 
-  /// Takes out who waits for the answer about a lease; whoever came later is next.
+  /// Takes out the caller that waits for the answer about a lease; a later caller is next.
   private func settle(_ lease: Int64) -> [KeepAliveRequest]? {
     guard let waiters = leases[lease], let asked = waiters.asked else { return nil }
     owed -= 1
@@ -207,7 +207,7 @@ final class LeaseStream {
   }
 
   /// The lease that etcd has ended a stream for: it answers requests one by one, so it is the first that has no answer.
-  /// Nil where the error is not about one request, or comes again at once, as it would for all that follow.
+  /// Nil if the error is not about one request, or comes again at once, as it would for all that follow.
   private func culprit(of status: GRPCStatus, _ call: Call) -> Int64? {
     guard !status.isOK, status.mayBeOfOneRequest else { return nil }
     let isFirst = call.hasReceivedMessage || !hasFailedAtOnce
@@ -239,7 +239,7 @@ extension LeaseStream: CallDelegate {
   func callReceivedMessage(_ call: Call) {
     guard let lease = try? Etcdserverpb_LeaseKeepAliveResponse(serializedBytes: response).id else {
       keeper.bridge.cancel(call)
-      return ended(call, GRPCStatus(.internal, "an answer of etcd to a keepalive is not understood"))
+      return ended(call, GRPCStatus(.internal, "etcd sent an invalid answer to a keepalive"))
     }
     guard let answered = settle(lease) else { return }
     keeper.answerCount &+= 1

@@ -46,8 +46,8 @@ final class QueueKeys: Sendable {
 
   /// Counts a call out.
   ///
-  /// - Returns: a revision before the key was created by any of the calls, where nobody needs it any more and that is
-  ///   known: who has left last deletes it. Nil where it is to stay.
+  /// - Returns: a revision before the key was created by any of the calls, if it is no longer needed and that is
+  ///   known: who has left last deletes it. Nil if it is to stay.
   func leave(_ key: [UInt8]) -> Int64? {
     entries.withLock { entries in
       guard let entry = entries[key] else { return nil }

@@ -195,9 +195,9 @@ final class QueuePlace {
 
   /// What a client is told that waits no longer.
   private var isHeld: GRPCStatus {
-    var reason = kind == .lock ? "another holds the lock" : "another leads"
+    var reason = kind == .lock ? "another client holds the lock" : "another client leads"
     if let wait = ticket?.wait, wait > 0 {
-      reason += ", and has not left within \(wait.isMultiple(of: 1000) ? "\(wait / 1000)s" : "\(wait)ms")"
+      reason += ", and has not released it within \(wait.isMultiple(of: 1000) ? "\(wait / 1000)s" : "\(wait)ms")"
     }
     return GRPCStatus(.aborted, reason)
   }
@@ -218,7 +218,7 @@ final class QueuePlace {
         let answer = try? Etcdserverpb_LeaseKeepAliveResponse(serializedBytes: bytes), answer.ttl <= 0, let self,
         let call
       else { return }
-      bridge.giveUp(call, with: GRPCStatus(.aborted, "the lease is gone with which the call has waited"))
+      bridge.giveUp(call, with: GRPCStatus(.aborted, "the lease of the waiting call has ended"))
     }
   }
 
@@ -256,7 +256,7 @@ final class QueuePlace {
 
   /// etcd has answered the call well.
   func isGranted() {
-    // Whoever waits by the same key does not take it along any more.
+    // Another call that waits by the same key no longer takes it along.
     if !ownsLease, case .waiting = state { bridge.queueKeys.grant(key) }
     stopRenewing()
     state = .over
@@ -324,7 +324,7 @@ final class QueuePlace {
     let wasPreparing = if case .preparing = state { true } else { false }
     stopRenewing()
     state = .over
-    // Whoever leaves has been counted out already. To a call that was never sent another one may have left the key.
+    // A call that leaves has been counted out already. To a call that was never sent another one may have left the key.
     if !ownsLease, wasPreparing, let startRevision = bridge.queueKeys.leave(key) { takeOut(after: startRevision) {} }
   }
 

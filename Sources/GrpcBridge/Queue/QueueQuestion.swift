@@ -21,7 +21,7 @@ final class QueueQuestion: CallDelegate {
     self.timeout = timeout
     self.answer = answer
     call.maxBytes = Self.maxBytes
-    // A key that stays in a queue holds up everybody behind it.
+    // A key that stays in a queue delays all clients behind it.
     call.waitsForReady = true
   }
 

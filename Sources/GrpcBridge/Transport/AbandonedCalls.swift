@@ -1,7 +1,7 @@
 import EventLoop
 
-/// Takes the place of the makers of calls that run to their end though nobody waits for their answers any more. From
-/// where too many were left none is begun; that is nobody else's loss.
+/// Takes the place of the makers of calls that run to their end though no caller waits for their answers any more. From
+/// where too many were left none is begun; that affects no other client.
 final class AbandonedCalls: CallDelegate {
   private unowned let channel: Channel
   /// How many calls from one address may run to their end without their makers.

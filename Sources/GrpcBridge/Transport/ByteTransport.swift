@@ -23,7 +23,7 @@ package final class ByteTransport {
   }
 
   private let socket: StreamSocket
-  /// Nil where the peer is spoken to in plaintext.
+  /// Nil if the peer is spoken to in plaintext.
   private let tls: TLSSession?
   /// What has to be agreed on in TLS (ALPN); nil for nothing.
   private let expectedProtocol: String?

@@ -42,7 +42,7 @@ extension CallStream {
   func status(closedWith code: UInt32) -> GRPCStatus {
     if let number = grpcStatus {
       guard var known = GRPCCode(rawValue: number) else {
-        return GRPCStatus(.unknown, "an answer of etcd is not understood: its grpc-status is none. \(grpcMessage)")
+        return GRPCStatus(.unknown, "etcd sent an invalid answer: its grpc-status is not a number. \(grpcMessage)")
       }
       if known == .unknown && grpcMessage == EtcdMessage.rawDeadlineExceeded { known = .deadlineExceeded }
       guard known == .ok else { return GRPCStatus(known, grpcMessage, origin: .server) }

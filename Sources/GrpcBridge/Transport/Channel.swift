@@ -3,13 +3,13 @@ package import Logging
 
 /// What a channel asks of its owner.
 package protocol ChannelOwner: AnyObject {
-  /// Offers the owner a call that ended with `status`, before its delegate hears of it. The owner answers true where it
+  /// Offers the owner a call that ended with `status`, before its delegate hears of it. The owner answers true if it
   /// sees to the call itself, by holding it or sending it again.
   func channel(_ channel: Channel, takesBack call: Call, after status: GRPCStatus) -> Bool
 }
 
 /// Calls to the members of a cluster, in turn to those that are of use: keeps calls waiting for a connection, watches
-/// their deadlines, and repeats those that may be repeated, at another member where there is one. Belongs to one loop.
+/// their deadlines, and repeats those that may be repeated, at another member if there is one. Belongs to one loop.
 package final class Channel {
   /// The limits of a channel, in milliseconds, and the security of its connections.
   package struct Configuration: Sendable {
@@ -29,7 +29,7 @@ package final class Channel {
     package var waitsForReady = true
     /// The waits between attempts to connect to a member.
     package var backoff = Backoff.connection
-    /// For endpoints that are spoken to in TLS; nil where it is not configured: then only those that ask for it are.
+    /// For endpoints that are spoken to in TLS; nil if it is not configured: then only those that ask for it are.
     package var tls: ClientTLS?
 
     package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
@@ -42,7 +42,7 @@ package final class Channel {
   private static let retryWait = 23...27
 
   package weak var owner: (any ChannelOwner)?
-  /// What has reads travel together; nil where they do not.
+  /// What has reads travel together; nil if they do not.
   var batcher: ReadBatcher?
   let readBuffer: UnsafeMutableRawBufferPointer
   let loop: EventLoop
@@ -234,7 +234,7 @@ package final class Channel {
   static let closed = GRPCStatus(.unavailable, "the gateway is shutting down")
 
   private static let tooManyAbandonedCalls = GRPCStatus(
-    .resourceExhausted, "too many transactions of clients at this address that have left are still under way",
+    .resourceExhausted, "too many transactions are under way of clients at this address that have disconnected",
     origin: .throttled(retryAfter: 1))
 
   /// Keeps `call` until it ends. A closed channel takes none: it ends them, and answers false.
@@ -292,7 +292,7 @@ package final class Channel {
     }
   }
 
-  /// A member that calls go to; nil where there is no connection.
+  /// A member that calls go to; nil if there is no connection.
   var readyMember: ReadyMember? {
     let best = subchannels.min { left, right in
       (left.rank(failedAt: nil)?.rawValue ?? .max) < (right.rank(failedAt: nil)?.rawValue ?? .max)
@@ -301,14 +301,14 @@ package final class Channel {
     return ReadyMember(endpoint: best.endpoint, connection: best.connectionCount)
   }
 
-  /// The member that a call goes to; nil where there is no connection.
+  /// The member that a call goes to; nil if there is no connection.
   func subchannel(for call: Call) -> Subchannel? {
     if !hasTurned {
       hasTurned = true
       turn = (turn + 1) % subchannels.count
     }
     var best: Subchannel?
-    var least = Subchannel.Rank.useless
+    var least = Subchannel.Rank.unusable
     for step in subchannels.indices {
       let subchannel = subchannels[(turn + step) % subchannels.count]
       // The member may have died of it. An endpoint that is all there is may be the address of several.
@@ -365,8 +365,9 @@ package final class Channel {
     GRPCStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)")
   }
 
-  /// Whether nobody listens at any endpoint since the call has come, and it does not wait for that to change. One that
-  /// has lost its member does, as members are started again; so do streams, whose owners begin them anew by themselves.
+  /// Whether all endpoints have refused connections since the call has come, and it does not wait for that to change.
+  /// One that has lost its member does, as members are started again; so do streams, whose owners begin them anew by
+  /// themselves.
   private func waitsInVain(_ call: Call) -> Bool {
     guard !configuration.waitsForReady, !call.waitsForReady, call.retry.attempts == 0, !call.method.isStream else {
       return false
@@ -414,7 +415,7 @@ package final class Channel {
 
   /// Whether another member would rather be asked than `member`.
   private func hasBetter(than subchannel: Subchannel) -> Bool {
-    let rank = subchannel.rank(failedAt: nil) ?? .useless
+    let rank = subchannel.rank(failedAt: nil) ?? .unusable
     return subchannels.contains { other in other.rank(failedAt: nil).map { $0 < rank } ?? false }
   }
 

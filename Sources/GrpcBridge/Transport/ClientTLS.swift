@@ -17,7 +17,7 @@ package final class ClientTLS: Sendable {
   /// - Parameters:
   ///   - protocols: those to choose from (ALPN), the best one first.
   ///   - logger: hears of renewed files.
-  /// - Throws: `TLSError`, in one line that says which file is at fault, of the kind `unwanted` where the certificate
+  /// - Throws: `TLSError`, in one line that says which file is at fault, of the kind `unwanted` if the certificate
   ///   has a common name that is not allowed.
   package init(
     _ configuration: TLSConfiguration, protocols: [String] = [HTTP2Session.protocolName], logger: Logger
@@ -40,17 +40,17 @@ package final class ClientTLS: Sendable {
       case .renewed: logger.notice("new connections to etcd use the renewed TLS files")
       case .failed(let error):
         logger.error(
-          "the renewed TLS files are no good; the old ones stay in use", metadata: ["reason": "\(error)"])
+          "the renewed TLS files are invalid; the old ones stay in use", metadata: ["reason": "\(error)"])
       case .unchanged: break
       }
     }
   }
 
-  /// Whose certificate is shown to etcd and until when it is good, for users; nil where there is none.
+  /// Whose certificate is shown to etcd and until when it is good, for users; nil if there is none.
   package var certificate: String? { contexts.certificate }
 
-  /// Takes the files of `other`, and what is asked of etcd's certificates, in place of its own; the name that these must
-  /// be for stays.
+  /// Takes the files of `other`, and what is asked of etcd's certificates, in place of its own; the name that these
+  /// must be for stays.
   ///
   /// - Returns: whether that is something else than before.
   package func adopt(_ other: ClientTLS) -> Bool { contexts.adopt(other.contexts) }

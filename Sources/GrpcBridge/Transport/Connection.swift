@@ -146,7 +146,7 @@ final class Connection {
         guard !emptyTraffic.isTooMuch else { return fail(Self.flood) }
         keepalive.understood()
         if isAll { return closeIfFinished() }
-        // What else there is waits for its turn: a peer that sends without end holds up nobody else.
+        // What else there is waits for its turn: a peer that sends without end does not delay others.
         if rounds == Self.maxReads { return receiveLater() }
       case .wouldBlock: return closeIfFinished()
       case .closed: return fail(closeReason)
@@ -218,8 +218,8 @@ final class Connection {
     fail(reason.map { "\(Self.violation): \($0)" } ?? Self.violation)
   }
 
-  private static let violation = "the peer broke the rules of HTTP/2"
-  private static let flood = "the peer sends more frames that carry nothing than there may be"
+  private static let violation = "the peer violated the HTTP/2 protocol"
+  private static let flood = "the peer sends too many empty frames"
 
   /// Takes no new calls and closes after the last one that it has.
   func leave() {
@@ -230,7 +230,7 @@ final class Connection {
 
   /// Ends the connection; calls that are still on it end with `reason`.
   ///
-  /// - Parameter isRefusal: whether nobody listens at the endpoint.
+  /// - Parameter isRefusal: whether the endpoint refuses connections.
   func fail(_ reason: String, isRefusal: Bool = false) {
     guard state != .closed else { return }
     state = .closed
@@ -260,7 +260,7 @@ final class Connection {
 
   /// Sends `call` on a stream of its own.
   ///
-  /// - Throws: ``HTTP2Error`` where the connection takes no more streams.
+  /// - Throws: ``HTTP2Error`` if the connection takes no more streams.
   func submit(_ call: Call) throws(HTTP2Error) {
     try session.submit(call)
     call.endpoint = endpoint
@@ -328,7 +328,7 @@ final class Connection {
     while let event = call.stream.reader.next(&bytes) {
       switch event {
       case .begin(let length) where length > call.maxBytes:
-        return refuse(call, "a message of \(length) bytes, where \(call.maxBytes) are enough")
+        return refuse(call, "the message has \(length) bytes, more than the maximum of \(call.maxBytes)")
       case .begin(let length):
         if call.isSingleRead { subchannel.channel.batcher?.note(call, length: length) }
         call.delegate.call(call, willReceive: length)
@@ -345,7 +345,7 @@ final class Connection {
   func refuse(_ call: Call, _ fault: String) {
     reset(call)
     subchannel.channel.ended(
-      call, at: subchannel, GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)"), isUnexecuted: false)
+      call, at: subchannel, GRPCStatus(.internal, "etcd sent an invalid answer: \(fault)"), isUnexecuted: false)
   }
 
   func streamClosed(of call: Call, code: UInt32) {

@@ -16,7 +16,7 @@ final class ConnectionKeepalive {
   private let configuration: Channel.Configuration
   /// When something came last.
   private var lastNews: UInt64 = 0
-  /// Since when the peer owes an answer and says nothing; nil where it owes none.
+  /// Since when the peer owes an answer and says nothing; nil if it owes none.
   private var owesSince: UInt64?
   private var lastPing: UInt64?
   /// Whether nothing has come since the last PING.
@@ -88,7 +88,7 @@ final class ConnectionKeepalive {
   /// How long an answer may take before there is a PING.
   private var patience: UInt64 { min(configuration.suspectAfter, configuration.keepaliveTime) }
 
-  /// When the next PING is due; nil where the answer to one is awaited, or nothing else.
+  /// When the next PING is due; nil if the answer to one is awaited, or nothing else.
   private var nextPing: UInt64? {
     guard !isPinged else { return nil }
     let due: UInt64
@@ -102,7 +102,7 @@ final class ConnectionKeepalive {
     return max(due, lastPing.map { $0 + min(Self.leastInterval, configuration.keepaliveTime) } ?? 0)
   }
 
-  /// When the peer becomes suspect, if nothing comes; nil where it is, or owes nothing.
+  /// When the peer becomes suspect, if nothing comes; nil if it is, or owes nothing.
   private var doubt: UInt64? {
     guard !isSuspect, let owesSince else { return nil }
     // Where it takes no PING yet, that it says nothing for as long has to do.
@@ -110,7 +110,7 @@ final class ConnectionKeepalive {
     return max(lastPing, owesSince) + configuration.suspectAfter
   }
 
-  /// When the peer is given up, if nothing comes; nil where no PING waits for its answer. One that was due earlier than
+  /// When the peer is given up, if nothing comes; nil if no PING waits for its answer. One that was due earlier than
   /// etcd takes it gives no more time to answers that are owed, but for the least that a PING needs.
   private var end: UInt64? {
     guard isPinged, let lastPing else { return nil }

@@ -12,7 +12,7 @@ package final class Dialer {
   /// Why there is no connection, in one line.
   package struct Failure: Error {
     package let reason: String
-    /// Whether every address has refused the connection: nobody listens there.
+    /// Whether every address has refused the connection.
     let isRefusal: Bool
   }
 
@@ -34,7 +34,7 @@ package final class Dialer {
   private var failures: [String] = []
   /// Whether any address has failed in another way than by refusing.
   private var isUnclear = false
-  /// Present where there are several addresses.
+  /// Present if there are several addresses.
   private var stagger: LoopTimer?
 
   /// - Parameter completion: called at most once, on the loop, perhaps before ``start()`` returns.

@@ -1,5 +1,5 @@
-/// How much a peer may send that carries nothing: frames without content, of unknown kinds, padding, and acknowledgements
-/// that nobody needs. Each costs the shard time, and HTTP/2 has no bound for them.
+/// How much a peer may send that carries nothing: frames without content, of unknown kinds, padding, and
+/// acknowledgements that are not needed. Each costs the shard time, and HTTP/2 has no bound for them.
 ///
 /// A balance in bytes: all that comes is taken from it, and what carries something, either way, puts back more than any
 /// peer needs around it. What is left over in between is for the peer's housekeeping.
@@ -13,7 +13,7 @@ struct EmptyTraffic {
   static let perByte = 64
   /// So many with each call, which may be answered by headers alone.
   static let perCall = 4 << 10
-  /// Answers that are under way when their calls are cancelled are for nobody: never more than the connection's window.
+  /// Answers that are under way when their calls are cancelled have no reader: never more than the connection's window.
   static let mostCancelled = Int(HTTP2Session.connectionWindow) + most
 
   /// How many bytes may still come for nothing; less than none once it is too much.

@@ -46,7 +46,7 @@ struct FrameReader {
       input = UnsafeRawBufferPointer(rebasing: input.dropFirst())
     }
     guard prefixCount == 5 else { return nil }
-    guard prefix.0 == 0 else { return .violation("a compressed message, though none was asked for") }
+    guard prefix.0 == 0 else { return .violation("a compressed message, which was not requested") }
     missing = withUnsafeBytes(of: prefix) { Int($0.loadUnaligned(fromByteOffset: 1, as: UInt32.self).bigEndian) }
     isInMessage = true
     hasBegun = true

@@ -74,7 +74,8 @@ package final class HTTP2Session {
   /// Whether the session has nothing left to say or to hear, as after a GOAWAY and the end of the last stream.
   var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
 
-  /// Whether the peer takes as many calls at a time as it has (SETTINGS_MAX_CONCURRENT_STREAMS): further ones wait here.
+  /// Whether the peer takes as many calls at a time as it has (SETTINGS_MAX_CONCURRENT_STREAMS): further ones wait
+  /// here.
   var isFull: Bool {
     callCount >= Int(nghttp2_session_get_remote_settings(raw, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
   }
@@ -96,15 +97,15 @@ package final class HTTP2Session {
 
   /// Takes bytes that came from the peer.
   ///
-  /// - Throws: ``HTTP2Error`` where the connection is beyond repair.
+  /// - Throws: ``HTTP2Error`` if the connection is beyond repair.
   func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
     let code = nghttp2_session_mem_recv(raw, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
     if code < 0 { throw HTTP2Error(code: Int32(code)) }
   }
 
-  /// The next bytes for the peer, valid until the next call; nil where there are none.
+  /// The next bytes for the peer, valid until the next call; nil if there are none.
   ///
-  /// - Throws: ``HTTP2Error`` where the connection is beyond repair.
+  /// - Throws: ``HTTP2Error`` if the connection is beyond repair.
   func nextOutput() throws(HTTP2Error) -> UnsafeRawBufferPointer? {
     var data: UnsafePointer<UInt8>?
     let count = nghttp2_session_mem_send(raw, &data)
@@ -114,7 +115,7 @@ package final class HTTP2Session {
 
   /// Opens a stream for `call`. The caller keeps the call alive until its stream is closed, reset or abandoned.
   ///
-  /// - Throws: ``HTTP2Error`` where the connection takes no more streams.
+  /// - Throws: ``HTTP2Error`` if the connection takes no more streams.
   func submit(_ call: Call) throws(HTTP2Error) {
     var body = nghttp2_data_provider()
     if call.requests == nil { body.read_callback = readMessage } else { body.read_callback = readMessages }
@@ -126,7 +127,7 @@ package final class HTTP2Session {
           withUnsafeTemporaryAllocation(of: nghttp2_nv.self, capacity: Self.maxHeaders) { headers in
             var count = 0
             func add(_ name: StaticString, _ value: UnsafeBufferPointer<UInt8>, keptBy flags: UInt32) {
-              precondition(count < Self.maxHeaders, "more headers than there is room for")
+              precondition(count < Self.maxHeaders, "too many headers")
               headers.initializeElement(
                 at: count,
                 to: nghttp2_nv(

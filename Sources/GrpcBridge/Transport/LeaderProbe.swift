@@ -5,9 +5,9 @@ internal import SwiftProtobuf
 /// Tells whether a member is of use: a stream of its own that the member ends as soon as it has no leader, and refuses
 /// while it has none or is a learner. Calls that go to a member without a leader would be answered after seven seconds
 /// or more, with an error, and nothing else tells them apart; and with a call under way a peer that has fallen silent
-/// is noticed before anybody needs it.
+/// is noticed before it is needed.
 ///
-/// The stream is one of watches, with etcd's metadata `hasleader`: its rights are looked at only where a watch is
+/// The stream is one of watches, with etcd's metadata `hasleader`: its rights are looked at only if a watch is
 /// created, so that it needs no token. The first request asks for a watch, as etcd answers that in any case; then it is
 /// idle.
 final class LeaderProbe: CallDelegate {
@@ -86,7 +86,7 @@ final class LeaderProbe: CallDelegate {
   func call(_ call: Call, endedWith status: GRPCStatus) {
     guard call === self.call else { return }
     self.call = nil
-    // Where there is no such stream, in a proxy maybe, nothing is known, and calls go there as to any other.
+    // If there is no such stream, in a proxy maybe, nothing is known, and calls go there as to any other.
     guard isAnswered || status.isOfNoUse else { return }
     isRefused = status.isOfNoUse
     again.start(after: Self.pause)

@@ -98,7 +98,7 @@ extension GRPCStatus {
     var status = self
     if call.retry.losses > 1, let first = call.retry.lostAt {
       status.message +=
-        "; before, \(first.authority) was lost with the same call, which may be what ends etcd and is not sent again"
+        "; \(first.authority) was lost during the same call before: the call may crash etcd and is not sent again"
     } else if !call.method.isRepeatable && !call.method.isStream && !call.method.isReadOnly {
       status.message += "; the call may have been executed"
     }

@@ -44,7 +44,7 @@ final class Subchannel {
 
   // MARK: - Its use
 
-  /// How much a call would rather go elsewhere; nil where it cannot go here.
+  /// How much a call would rather go elsewhere; nil if it cannot go here.
   enum Rank: Int, Comparable {
     case none
     /// It takes no more calls until it has ended some.
@@ -54,23 +54,23 @@ final class Subchannel {
     /// The call at hand has just failed here.
     case failed
     /// It has no leader, or is a learner.
-    case useless
+    case unusable
 
     static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   }
 
   /// Whether it takes another call now.
-  var hasRoom: Bool { rank(failedAt: nil).map { $0 != .full && $0 != .useless } ?? false }
+  var hasRoom: Bool { rank(failedAt: nil).map { $0 != .full && $0 != .unusable } ?? false }
 
   func rank(failedAt failed: ObjectIdentifier?) -> Rank? {
     guard let connection, connection.state == .ready else { return nil }
-    if leaderProbe.isRefused { return .useless }
+    if leaderProbe.isRefused { return .unusable }
     if failed == ObjectIdentifier(self) { return .failed }
     if connection.isSuspect { return .silent }
     return connection.session.isFull ? .full : Rank.none
   }
 
-  /// Whether nobody listened at the endpoint in an attempt that has begun after `time`. Where the last one was earlier
+  /// Whether the endpoint refused the connection in an attempt that has begun after `time`. If the last one was earlier
   /// another one begins, whatever the backoff.
   func hasRefused(since time: UInt64) -> Bool {
     guard connection == nil, wasRefused else { return false }
@@ -87,7 +87,7 @@ final class Subchannel {
   /// The member has said of itself that it is of no use for now.
   func isOfNoUse() { leaderProbe.refused() }
 
-  /// Calls that wait here and may be repeated go elsewhere, where there is better.
+  /// Calls that wait here and may be repeated go elsewhere, if there is better.
   func giveUpCalls(_ status: GRPCStatus) { channel.move(callsOf: self, after: status) }
 
   // MARK: - Its connections
@@ -102,7 +102,7 @@ final class Subchannel {
     connection.start(timeout: channel.configuration.dialTimeout)
   }
 
-  /// Whether the connection has been of use for longer than a peer needs that turns everybody away.
+  /// Whether the connection has been of use for longer than a peer needs that refuses all clients.
   private var hasServed: Bool { readySince > 0 && loop.now - readySince > UInt64(backoff.most) }
 
   func connectionIsReady(_ connection: Connection) {

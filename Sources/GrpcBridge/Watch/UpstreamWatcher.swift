@@ -33,7 +33,7 @@ struct WatchRange {
   let end: [UInt8]
 }
 
-/// One watcher at etcd and everybody who reads it.
+/// One watcher at etcd and all its readers.
 ///
 /// It goes through any number of upstream watchers, one after the other: each begins at the revision after
 /// ``position``, so that no event is missed and none comes twice.
@@ -96,7 +96,7 @@ final class UpstreamWatcher {
   /// second.
   private static let quietMarksOfOneCaughtUp = 2
 
-  /// Everybody who reads it. While a response is being passed on, those who leave are replaced by nil.
+  /// All its readers. While a response is being passed on, those who leave are replaced by nil.
   private(set) var readers = ContiguousArray<Watch?>()
   private(set) var readerCount = 0
   /// The reader that a response is being passed on to, and where the readers behind it stand.
@@ -265,7 +265,7 @@ final class UpstreamWatcher {
   func end(with message: WatchMessage) {
     state = .ended
     let response = WatchResponse(header: message.header, control: message.control)
-    // Whoever was told of the creation is not told of a second one that has failed.
+    // A reader that was notified of the creation is not notified of a second one that has failed.
     let news =
       message.isCreated
       ? WatchResponse.refused(header: message.header, asCreated: false, reason: message.cancelReason) : response

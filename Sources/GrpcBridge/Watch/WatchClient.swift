@@ -14,7 +14,7 @@ package protocol WatchClientDelegate: AnyObject {
 /// One client's stream of watches: it takes `WatchRequest`s and gives `WatchResponse`s as an etcd Watch stream of its
 /// own would. Beneath it watches are shared with other clients of the same user, and go on when a member goes.
 ///
-/// Belongs to a bridge's loop. Whoever makes it keeps it and calls ``cancel()`` before letting it go.
+/// Belongs to a bridge's loop. Its maker keeps it and calls ``cancel()`` before it releases it.
 package final class WatchClient {
   let caller: Caller
   unowned let delegate: any WatchClientDelegate
@@ -64,7 +64,7 @@ package final class WatchClient {
 
   /// Does what an encoded `WatchRequest` asks for.
   ///
-  /// - Throws: ``GRPCStatus`` where it asks for nothing, or for more watches than a client may have.
+  /// - Throws: ``GRPCStatus`` if it asks for nothing, or for more watches than a client may have.
   package func receive(_ request: UnsafeRawBufferPointer) throws(GRPCStatus) {
     let message: Etcdserverpb_WatchRequest
     do {
@@ -87,7 +87,7 @@ package final class WatchClient {
       guard request.startRevision >= 0 else {
         // etcd 3.4 takes it for now, and 3.5 for compacted.
         let status = GRPCStatus(
-          .invalidArgument, "start_revision: \(request.startRevision) is no revision: 0 is for what happens from now on"
+          .invalidArgument, "start_revision: \(request.startRevision) is not a revision; 0 means from now on"
         )
         if watches.isEmpty && !hasBeenToldAnything { throw status }
         return refuse(status.text)
@@ -107,7 +107,7 @@ package final class WatchClient {
   /// - Parameters:
   ///   - range: the keys.
   ///   - revision: the first revision whose events are wanted; 0 for what happens from now on.
-  /// - Throws: ``GRPCStatus`` where that is more than a client may have.
+  /// - Throws: ``GRPCStatus`` if that is more than a client may have.
   package func watch(_ range: KeyRange, from revision: Int64) throws(GRPCStatus) {
     try create(
       .with {
@@ -158,7 +158,7 @@ package final class WatchClient {
 
   private func tellRefusals() {
     let header = stream.lastHeader
-    // Whoever has been told anything is told this, too, even if etcd gives no headers.
+    // A client that has received anything receives this, too, even if etcd gives no headers.
     guard !header.isEmpty || hasBeenToldAnything else { return }
     // Those that are left are told of when the client takes more.
     while !isOver, !isPaused, let reason = refusals.popFirst() {
@@ -277,7 +277,7 @@ final class Watch {
   /// The client knows of every event up to here. While it reads a watcher the watcher may be further.
   var position: Int64 = 0
 
-  /// - Throws: ``GRPCStatus`` where the request cannot be encoded.
+  /// - Throws: ``GRPCStatus`` if the request cannot be encoded.
   init(_ id: Int64, client: WatchClient, _ request: Etcdserverpb_WatchCreateRequest) throws(GRPCStatus) {
     self.id = id
     requestedID = request.watchID

@@ -21,7 +21,7 @@ package final class WatchHub {
   /// How many bytes they may take.
   let maxWatchBytes: Int
   let logger: Logger
-  /// Where is counted what etcd is sending; nil where nobody counts.
+  /// Where is counted what etcd is sending; nil if it is not counted.
   package weak var memory: (any WatchMemory)?
   private var streams: [CallCredentials: WatchStream] = [:]
   /// What watches have come to.

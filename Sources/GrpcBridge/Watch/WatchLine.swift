@@ -28,7 +28,8 @@ final class WatchLine {
   private var kept: WatchBytes
   /// A message of so many bytes is not counted.
   private static let uncounted = 32 << 10
-  /// How many times its size a message takes until it is passed on: itself, its events, and their JSON while that grows.
+  /// How many times its size a message takes until it is passed on: itself, its events, and their JSON while that
+  /// grows.
   private static let copies = 5
   /// Watchers by etcd's watch ID.
   private(set) var live: [Int64: UpstreamWatcher] = [:]
@@ -137,7 +138,7 @@ final class WatchLine {
   /// etcd answers the oldest creation.
   private func answered(_ message: WatchMessage) {
     guard let watcher = creating.popFirst() else {
-      return misunderstood("a watch was created that nobody asked for")
+      return misunderstood("etcd created a watch that was not requested")
     }
     if !message.isCanceled {
       live[message.watchID] = watcher

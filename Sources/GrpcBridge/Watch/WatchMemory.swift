@@ -1,6 +1,6 @@
 /// Where is counted what watches keep of messages that etcd is sending. Belongs to the loop of the watches.
 package protocol WatchMemory: AnyObject {
-  /// Counts `count` more bytes; false, and nothing counted, where there is no room for them.
+  /// Counts `count` more bytes; false, and nothing counted, if there is no room for them.
   func take(_ count: Int) -> Bool
   func giveBack(_ count: Int)
   /// There was no room: has those go first whose clients do not read what waits for them.
@@ -9,7 +9,7 @@ package protocol WatchMemory: AnyObject {
 
 /// Bytes that are counted for as long as this lives.
 struct WatchBytes: ~Copyable {
-  /// Where; nil where nobody counts.
+  /// Where; nil if it is not counted.
   private let memory: (any WatchMemory)?
   private var count = 0
 
@@ -17,7 +17,7 @@ struct WatchBytes: ~Copyable {
 
   deinit { if count > 0 { memory?.giveBack(count) } }
 
-  /// Counts `count` bytes from now on; false, and nothing changed, where there is no room for them. There always is for
+  /// Counts `count` bytes from now on; false, and nothing changed, if there is no room for them. There always is for
   /// fewer.
   mutating func set(to count: Int) -> Bool {
     guard let memory else { return true }

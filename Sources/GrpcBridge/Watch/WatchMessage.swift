@@ -25,7 +25,7 @@ struct WatchMessage {
   private(set) var control: [UInt8] = []
   private(set) var events: [Event] = []
 
-  /// - Throws: `WireError` where the bytes are no such message.
+  /// - Throws: `WireError` if the bytes are no such message.
   init(_ bytes: [UInt8]) throws(WireError) {
     self.bytes = bytes
     var fault: WireError?
@@ -49,7 +49,7 @@ struct WatchMessage {
 
   private init() { bytes = [] }
 
-  /// The watch that a message is for of which a part has come; nil where that does not say.
+  /// The watch that a message is for of which a part has come; nil if that does not say.
   static func watchID(ofBeginning bytes: [UInt8]) -> Int64? {
     bytes.withUnsafeBytes { bytes in
       var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)

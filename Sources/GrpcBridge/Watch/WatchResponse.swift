@@ -72,7 +72,7 @@ package final class WatchResponse {
   /// How many events there are of the first one's revision.
   package var firstRevisionCount: Int { marks.prefix { $0.revision == firstRevision }.count }
 
-  /// The events after `revision` alone; nil where there are none.
+  /// The events after `revision` alone; nil if there are none.
   func dropping(through revision: Int64) -> WatchResponse? {
     guard let first = marks.firstIndex(where: { $0.revision > revision }) else { return nil }
     guard first > 0 else { return self }
@@ -99,7 +99,7 @@ package final class WatchResponse {
   /// Passes on the encoded `WatchResponse`, in pieces.
   package func encoded(watchID: Int64, _ body: (UnsafeRawBufferPointer) -> Void) {
     var start: [UInt8] = []
-    // Of a part that looks whole, nobody may think that it goes as far as what follows.
+    // A part that looks whole must not seem to go as far as what follows.
     let header = part == .whole ? headerOfPart : header
     start.append(field: Field.header, header)
     start.append(field: Field.watchId, watchID)

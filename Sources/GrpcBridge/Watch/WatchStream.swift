@@ -83,7 +83,7 @@ final class WatchStream {
     request(watcher)
   }
 
-  /// Takes a watch from what it reads; nobody's watcher is ended at etcd.
+  /// Takes a watch from what it reads; no watcher is ended at etcd.
   func detach(_ watch: Watch) {
     guard let watcher = watch.watcher else { return }
     watcher.remove(watch)
@@ -96,7 +96,7 @@ final class WatchStream {
     for line in ownLines { line.requestProgress() }
   }
 
-  /// Ends the stream where nobody needs it.
+  /// Ends the stream if it is not needed.
   func closeIfUnused() {
     guard isUnused || groups.isEmpty && !clients.contains(where: \.client.hasWatches) else { return }
     drop()
@@ -123,7 +123,7 @@ final class WatchStream {
 
   /// Ends a watcher at etcd.
   ///
-  /// - Parameter isOver: whether it is not needed even if somebody reads it.
+  /// - Parameter isOver: whether it is not needed even if it is read.
   private func close(_ watcher: UpstreamWatcher, isOver: Bool = false) {
     let line = watcher.line
     if let line, line.loner != nil {
@@ -277,7 +277,7 @@ final class WatchStream {
     }
     switch (status.code, status.origin) {
     case (.permissionDenied, .server):
-      // Nobody who shares the watch may have it any longer, though etcd asks only those who come.
+      // No client that shares the watch may have it any longer, though etcd checks only new ones.
       for other in groups[watcher.spec]?.watchers ?? [watcher] {
         if other !== watcher { close(other, isOver: true) }
         forget(other)
@@ -344,7 +344,7 @@ final class WatchStream {
   /// Opens another stream in place of one whose token is no longer good, unless that has been done.
   private func renew(_ old: WatchLine?, because reason: String) {
     guard let old, old === line || old.loner != nil else { return }
-    hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(reason)"])
+    hub.logger.debug("a watch stream restarts", metadata: ["reason": "\(reason)"])
     forget(old)
     if old.loner == nil { reopenTimer.start(after: backoff.wait()) }
   }
@@ -370,7 +370,7 @@ final class WatchStream {
       fail(watcher, status)
     }
     guard !groups.isEmpty else { return closeIfUnused() }
-    hub.logger.debug("a watch stream begins anew", metadata: ["reason": "\(status.message)"])
+    hub.logger.debug("a watch stream restarts", metadata: ["reason": "\(status.message)"])
     // A watcher that is alone delays no others.
     if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
   }
@@ -378,7 +378,7 @@ final class WatchStream {
   /// etcd has answered on a line what it never does. That may pass with another member, but is not asked for without
   /// end.
   func line(_ old: WatchLine, isMisunderstood fault: String) {
-    let status = GRPCStatus(.internal, "an answer of etcd is not understood: \(fault)")
+    let status = GRPCStatus(.internal, "etcd sent an invalid answer: \(fault)")
     faults = loop.now - old.openedAt < 1000 ? faults + 1 : 1
     guard faults < Self.maxFaults else {
       faults = 0
@@ -388,7 +388,7 @@ final class WatchStream {
   }
 
   /// There is no room for what etcd sends: the line ends, so that nothing is kept of that, and the watch goes on from
-  /// where it was once there may be room. Nobody else's watch waits for that.
+  /// where it was once there may be room. No other watch waits for that.
   func line(_ old: WatchLine, hasNoRoomFor watcher: UpstreamWatcher?) {
     defer { memory?.makeRoom() }
     guard let watcher else {
@@ -396,7 +396,7 @@ final class WatchStream {
       return line(old, isMisunderstood: "a message does not begin with its watch")
     }
     forget(old)
-    hub.logger.debug("there is no room for what is watched (--max-memory)")
+    hub.logger.debug("there is no memory for a watch's events (--max-memory)")
     watcher.isSuspect = true
     watcher.hasNoRoom(at: loop.now)
     if watcher.shortages >= UpstreamWatcher.maxShortages { fail(everybodyOf: watcher, Self.shortage) }
@@ -406,12 +406,12 @@ final class WatchStream {
   }
 
   private static let shortage = GRPCStatus(
-    .unavailable, "etcd sends more of what is watched at once than there is room for (--max-memory)")
+    .unavailable, "etcd sends more events of the watch at once than the memory budget allows (--max-memory)")
 
-  /// Ends everybody who reads a watcher that etcd may have died of.
+  /// Ends all readers of a watcher that etcd may have died of.
   private func abandon(_ watcher: UpstreamWatcher, _ status: GRPCStatus) {
     var status = status
-    status.message += "; the watch may be what ends etcd, and is not created again"
+    status.message += "; the watch may crash etcd and is not created again"
     fail(everybodyOf: watcher, status)
   }
 

@@ -4,7 +4,7 @@
 ///
 /// A page's name may come to mean any address, such as that of a gateway which only its user's machine can reach ("DNS
 /// rebinding"): to a browser the gateway then is of the page's own origin. What the browser cannot change is the name
-/// in `Host`. It has no credentials that etcd would take, either; but only where etcd looks at them (``HostGate``) are
+/// in `Host`. It has no credentials that etcd would take, either; but only if etcd looks at them (``HostGate``) are
 /// requests which have some none of such a page's.
 package struct AllowedHosts: Sendable {
   private var allowsAll = false
@@ -16,7 +16,7 @@ package struct AllowedHosts: Sendable {
 
   /// Reads a list such as `etcd.example,gateway`, or `*` for any host.
   ///
-  /// - Returns: nil where an entry is no host name. An empty list has none.
+  /// - Returns: nil if an entry is no host name. An empty list has none.
   package init?(_ list: String) {
     guard !list.isEmpty else { return }
     for entry in list.split(separator: ",", omittingEmptySubsequences: false) {
@@ -78,7 +78,7 @@ package struct AllowedHosts: Sendable {
     return parts == 4 && digits > 0
   }
 
-  /// `localhost` and names below it, which are nobody's (RFC 6761, section 6.3).
+  /// `localhost` and names below it, which belong to no domain (RFC 6761, section 6.3).
   private static func isLocalhost(_ name: some BidirectionalCollection<UInt8>) -> Bool {
     let local = "localhost".utf8
     guard name.count >= local.count, name.suffix(local.count).isNamed(local) else { return false }
@@ -109,7 +109,7 @@ extension RequestError {
   package static func misdirected(_ host: String, _ reason: String) -> RequestError {
     RequestError(
       421,
-      "\(reason) this gateway is to be asked for by an address in numbers, by a name without a dot, or by one "
-        + "that --allowed-hosts lists, not as '\(host)'")
+      "\(reason), the host of a request must be an IP address, a name without a dot, or one of --allowed-hosts, not "
+        + "'\(host)'")
   }
 }

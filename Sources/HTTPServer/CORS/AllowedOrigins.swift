@@ -2,7 +2,7 @@
 /// itself, and those that were listed.
 ///
 /// What other pages may do over HTTP is up to ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the
-/// user's Basic credentials where it has them, and leaves it to the server to look at where the page is from (RFC 6455,
+/// user's Basic credentials if it has them, and leaves it to the server to look at where the page is from (RFC 6455,
 /// section 10.2).
 package struct AllowedOrigins: Sendable {
   /// What a page of some origin may do.
@@ -18,12 +18,12 @@ package struct AllowedOrigins: Sendable {
   private var allowsAll = false
   private var origins: Set<String> = []
 
-  /// Nobody but the same origin.
+  /// Only the same origin.
   package init() {}
 
   /// Reads a list such as `https://a.example,http://b.example:8080`, or `*` for every origin.
   ///
-  /// - Returns: nil where an entry is neither of these.
+  /// - Returns: nil if an entry is neither of these.
   package init?(_ list: String) {
     for entry in list.split(separator: ",") {
       let entry = entry.filter { $0 != " " }
@@ -37,7 +37,7 @@ package struct AllowedOrigins: Sendable {
     }
   }
 
-  /// Whether anybody is listed at all.
+  /// Whether any origin is listed.
   package var isEmpty: Bool { !allowsAll && origins.isEmpty }
 
   /// Whether what an answer says to a page depends on the page's origin.
@@ -58,7 +58,7 @@ package struct AllowedOrigins: Sendable {
   ///   - host: its `Host` header.
   ///   - isSecure: whether it came over TLS. The scheme of the same origin is `https` then; else it may be either, as
   ///     TLS may end before the gateway.
-  /// - Returns: ``Access/full`` for the gateway's own and those listed by name, ``Access/anonymous`` where `*` stands
+  /// - Returns: ``Access/full`` for the gateway's own and those listed by name, ``Access/anonymous`` if `*` stands
   ///   for them.
   package func changes(of origin: String, host: String, isSecure: Bool) -> Access {
     let others = allowsAll ? Access.anonymous : .nothing

@@ -2,7 +2,7 @@
 /// no page changes anything that is not listed.
 ///
 /// Both are for the user of a browser. A browser sends along what a page has posted before it looks at the answer, with
-/// the user's Basic credentials where it has them; and where etcd wants none, a page needs no more than the gateway's
+/// the user's Basic credentials if it has them; and if etcd wants none, a page needs no more than the gateway's
 /// address.
 package enum CrossOrigin {
   /// What a page may see of an answer's head besides what it always may.
@@ -42,11 +42,11 @@ package enum CrossOrigin {
   }
 
   /// Why the request is not for its page to make, which would change something: it is of another origin that is not
-  /// listed, or, where `*` stands for that, uses the Basic credentials of its browser's user. Nil where the request is
+  /// listed, or, if `*` stands for that, uses the Basic credentials of its browser's user. Nil if the request is
   /// in order.
   package static func refusal(of exchange: Exchange, _ allowed: AllowedOrigins) -> RequestError? {
     guard let origin = exchange.head.origin, !exchange.head.method.isSafe else { return nil }
-    // Where the browser says so there is no need to compare: a proxy in between may have another name.
+    // If the browser says so there is no need to compare: a proxy in between may have another name.
     if let site = exchange.head.fetchSite, site.elementsEqual("same-origin".utf8) { return nil }
     let name = String(decoding: origin, as: UTF8.self)
     switch allowed.changes(of: name, host: exchange.host ?? "", isSecure: exchange.isSecure) {
@@ -80,7 +80,7 @@ package enum CrossOrigin {
     ]
   }
 
-  /// The names of a list of fields; none where it is no such list, or a very long one.
+  /// The names of a list of fields; none if it is no such list, or a very long one.
   static func fieldNames(_ list: String) -> [String] {
     guard list.utf8.count <= longestAsked else { return [] }
     let names = list.utf8.listElements

@@ -17,7 +17,7 @@ final class ClientConnection: Attended {
   let descriptor: Int32
   // Invariant: libmicrohttpd closes every connection before the server goes. Without a count, as it is read many times.
   private unowned(unsafe) let server: HTTPServer
-  /// Its place among the connections of its address, where these are counted for this one.
+  /// Its place among the connections of its address, if these are counted for this one.
   fileprivate private(set) var place: AddressCounts.Place?
   /// The client's address; nil over a Unix socket.
   let address: IPAddress?
@@ -39,7 +39,7 @@ final class ClientConnection: Attended {
   private var parting: TakenOverConnection?
   /// How many bytes came before those of the client.
   private let greetingSize: Int
-  /// What carries the connection, where it is a TLS connection.
+  /// What carries the connection, if it is a TLS connection.
   let termination: TLSTermination?
   /// The target of the request whose head is on its way.
   var target: ReceivedTarget?
@@ -70,8 +70,8 @@ final class ClientConnection: Attended {
   /// - Parameters:
   ///   - peer: the client's address.
   ///   - greetingSize: how many bytes came before those of the client.
-  ///   - termination: what carries the connection, where it is a TLS connection.
-  ///   - place: its place among the connections of its address, where these are counted for this one.
+  ///   - termination: what carries the connection, if it is a TLS connection.
+  ///   - place: its place among the connections of its address, if these are counted for this one.
   ///   - isAdmin: whether it came in where only metrics and probes are served.
   init(
     server: HTTPServer, descriptor: Int32, peer: SocketAddress?, greetingSize: Int, termination: TLSTermination?,
@@ -94,7 +94,7 @@ final class ClientConnection: Attended {
     // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
     watcher = try? SocketWatcher(loop: server.loop, descriptor: descriptor) { [unowned self] in ready($0) }
     watcher?.watch(.disconnect)
-    // The socket's own kind: the client may be somebody else than the proxy at its other end.
+    // The socket's own kind: the client may be another than the proxy at its other end.
     if SocketAddress(localOf: descriptor).family == AF_UNIX && termination == nil && !hasUnread {
       // Of these the system does not say later whether anything has come.
       awaitBytes()
@@ -150,7 +150,7 @@ final class ClientConnection: Attended {
 
   /// Has the connection taken over once libmicrohttpd has let go of it, which it is about to be told to do.
   ///
-  /// - Returns: false where the system has no descriptor left for that now.
+  /// - Returns: false if the system has no descriptor left for that now.
   func beTakenOver(by socket: TakenOverConnection) -> Bool {
     let takeover = Takeover(socket, of: self)
     guard takeover.descriptor >= 0 else { return false }
@@ -161,7 +161,7 @@ final class ClientConnection: Attended {
   }
 
   /// Whether libmicrohttpd closes the connection though the client has not, and may still be sending: closed with bytes
-  /// that nobody has read it is reset, and the client loses an answer that it has yet to read (RFC 9112, section 9.6).
+  /// that were not read it is reset, and the client loses an answer that it has yet to read (RFC 9112, section 9.6).
   ///
   /// - Parameter run: the run of libmicrohttpd that is not over yet.
   func mayBeSending(afterRun run: UInt64) -> Bool {
@@ -174,7 +174,7 @@ final class ClientConnection: Attended {
   }
 
   /// Whether the client has sent something, none of which is a request, waits, and nothing was ever sent to it:
-  /// libmicrohttpd closes a connection without a word where there is no blank in the request line. Of Unix sockets the
+  /// libmicrohttpd closes a connection without a word if there is no blank in the request line. Of Unix sockets the
   /// system does not say.
   var isUnanswered: Bool {
     var byte: UInt8 = 0
@@ -229,9 +229,9 @@ final class ClientConnection: Attended {
 // MARK: - Time
 
 extension ClientConnection {
-  /// Looks at what is on its way, and ends the connection where that takes too long.
+  /// Looks at what is on its way, and ends the connection if that takes too long.
   ///
-  /// - Returns: false where there is nothing to look at until something happens.
+  /// - Returns: false if there is nothing to look at until something happens.
   func needsAnotherLook(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
     guard !isClosed else { return false }
     if let parting {
@@ -318,10 +318,10 @@ extension ClientConnection {
 /// A connection that is about to change hands.
 struct Takeover {
   let socket: TakenOverConnection
-  /// A second descriptor of the connection, -1 where the system grants none: libmicrohttpd closes the first.
+  /// A second descriptor of the connection, -1 if the system grants none: libmicrohttpd closes the first.
   let descriptor: Int32
   let termination: TLSTermination?
-  /// Its place among the connections of its address, where these are counted for this one.
+  /// Its place among the connections of its address, if these are counted for this one.
   let place: AddressCounts.Place?
   /// What the client has sent beyond its request.
   var received: [UInt8] = []

@@ -1,6 +1,7 @@
 package import ByteBuffers
 
-/// The head of an answer that libmicrohttpd does not send, and after which the connection ends (RFC 9112, sections 4, 5 and 9.6).
+/// The head of an answer that libmicrohttpd does not send, and after which the connection ends (RFC 9112, sections 4, 5
+/// and 9.6).
 ///
 /// - Parameter lines: its further header lines, each with its line end.
 func closingHead(_ status: UInt32, lines: String) -> ByteBuffer {
@@ -19,8 +20,8 @@ func closingHead(_ status: UInt32, lines: String) -> ByteBuffer {
 extension Exchange {
   /// The head of such an answer to this request.
   ///
-  /// - Parameter framing: the header lines that say where the body ends, each with its line end; none if it ends with the
-  ///   connection.
+  /// - Parameter framing: the header lines that say where the body ends, each with its line end; none if it ends with
+  ///   the connection.
   func answerHead(
     _ status: UInt32, _ contentType: StaticString?, headers: HTTPResponse.Headers, framing: String
   ) -> ByteBuffer {

@@ -23,12 +23,12 @@ extension Exchange {
 
   // MARK: - An answer that begins meanwhile
 
-  /// Sends a line of the answer while the request is on its way, or is being worked on: it tells how far that is. In front
-  /// of the first one goes the head of the answer, with status 200.
+  /// Sends a line of the answer while the request is on its way, or is being worked on: it tells how far that is. In
+  /// front of the first one goes the head of the answer, with status 200.
   ///
-  /// libmicrohttpd reads and has nothing to send meanwhile, so the line goes to the socket behind its back. It is left out
-  /// where the client has yet to take an earlier one, or knows no chunks (HTTP/1.0). ``respond(_:)`` ends the answer with
-  /// one more line.
+  /// libmicrohttpd reads and has nothing to send meanwhile, so the line goes to the socket behind its back. It is left
+  /// out if the client has yet to take an earlier one, or knows no chunks (HTTP/1.0). ``respond(_:)`` ends the
+  /// answer with one more line.
   package func sendEarly(_ line: consuming ByteBuffer, contentType: StaticString) {
     guard mayBeginEarly, !head.isHTTP10 else { return }
     if early == nil {
@@ -77,7 +77,7 @@ extension Exchange {
     let count = waiting.withUnsafeBytes {
       send(client.descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
     }
-    // That a connection is broken is found by whoever reads it.
+    // That a connection is broken is found by its reader.
     if count > 0 { early?.drop(count) }
   }
 }

@@ -15,12 +15,12 @@ extension Exchange {
   /// Whether the client speaks TLS, with the gateway itself or with a proxy that is trusted.
   package var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? (client.termination != nil) }
 
-  /// The host that the client has asked for, as it was sent; nil where there is none.
+  /// The host that the client has asked for, as it was sent; nil if there is none.
   package var host: String? {
     (head.forwarded == nil ? nil : forwarded.host) ?? head.host.map { String(decoding: $0, as: UTF8.self) }
   }
 
-  /// The value of a query parameter, as it was sent; empty where it has none, nil where it is not there.
+  /// The value of a query parameter, as it was sent; empty if it has none, nil if it is not there.
   package func query(_ name: String) -> String? {
     guard let item = queryItems.first(where: { $0.name.elementsEqual(name.utf8) }) else { return nil }
     return String(decoding: item.value ?? HeadBytes(start: nil, count: 0), as: UTF8.self)

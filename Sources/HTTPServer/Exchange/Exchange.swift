@@ -10,8 +10,8 @@ import Glibc
 package final class Exchange {
   package let head: RequestHead
   /// What is known of the request by its end.
-  // Read and written many times a request, like its phase. Unchecked, as only the loop's thread does, and no access calls
-  // anything.
+  // Read and written many times a request, like its phase. Unchecked, as only the loop's thread does, and no access
+  // calls anything.
   @exclusivity(unchecked) package var record = RequestRecord()
   /// What the service keeps for the request.
   package var context: AnyObject?
@@ -33,8 +33,8 @@ package final class Exchange {
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
   private var hasBadChunkLine = false
-  /// What the system has yet to take of an answer that was begun before its time (``sendEarly(_:contentType:)``); nil where
-  /// none was.
+  /// What the system has yet to take of an answer that was begun before its time (``sendEarly(_:contentType:)``); nil
+  /// where none was.
   var early: ByteQueue?
   /// Whether a line feed is sent behind a streamed answer.
   private var owesLineFeed = false
@@ -47,7 +47,7 @@ package final class Exchange {
   private var successor: TakenOverConnection?
   private var takeoverAttempts = 0
   private var isAnsweredElsewhere = false
-  /// How often to try where the system has no descriptor left.
+  /// How often to try if the system has no descriptor left.
   private static let maxTakeoverAttempts = 100
 
   /// - Parameters:
@@ -117,7 +117,7 @@ package final class Exchange {
 
   /// The head has come.
   func begin() -> MHD_Result {
-    // The rest of something else, part of which nobody has read.
+    // The rest of something else, part of which was not read.
     guard !client.hasParted else {
       phase.abandon()
       return .NO
@@ -137,7 +137,7 @@ package final class Exchange {
     if handler?.bodyUse == .asItComes { bodyLimit = .none }
     if let limit = handler?.bodyLimit { bodyLimit = limit }
     if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
-      // Before the client is told to go on (100), where it waits for that.
+      // Before the client is told to go on (100), if it waits for that.
       refuse(bodyLimit.error)
       return queue()
     }
@@ -329,7 +329,7 @@ package final class Exchange {
     server.needsRunSoon()
   }
 
-  /// The client has closed its side. Where libmicrohttpd is at work on the connection it finds out by itself.
+  /// The client has closed its side. If libmicrohttpd is at work on the connection it finds out by itself.
   package func clientIsGone() {
     guard phase.isSuspended else { return }
     abandon()
@@ -357,8 +357,8 @@ package final class Exchange {
 
   package static let lineFeed = UInt8(ascii: "\n")
 
-  /// Whether a body ends with a line feed that no handler writes: JSON does, so that a terminal's next prompt has a line
-  /// of its own.
+  /// Whether a body ends with a line feed that no handler writes: JSON does, so that a terminal's next prompt has a
+  /// line of its own.
   static func endsLine(_ contentType: StaticString?) -> Bool {
     contentType.map { $0.bytes.isEqual(to: MediaType.json.name) } ?? false
   }
@@ -435,7 +435,7 @@ package final class Exchange {
 
   /// Answers with a stream that is read from the handler.
   ///
-  /// - Parameter length: how many bytes that will be, for the client to know; nil where nobody knows.
+  /// - Parameter length: how many bytes that will be, for the client to know; nil if that is unknown.
   package func respond(
     streaming status: UInt32, contentType: StaticString, length: UInt64? = nil, headers: HTTPResponse.Headers
   ) {
@@ -497,10 +497,10 @@ package final class Exchange {
   private static let idHeader: StaticString = "X-Request-Id"
   private static let traceHeader: StaticString = "traceparent"
 
-  /// Adds the headers that every answer has, whoever sends it.
+  /// Adds the headers that every answer has, from each sender.
   func addCommonHeaders(_ add: (StaticString, String) -> Void) {
-    // What the bytes of a value look like is up to whoever has put them: no browser is to guess (Fetch Standard,
-    // "`X-Content-Type-Options` header").
+    // What the bytes of a value look like is up to the client that has put them: no browser is to guess (Fetch
+    // Standard, "`X-Content-Type-Options` header").
     add("X-Content-Type-Options", "nosniff")
     add(Self.idHeader, id.text)
     if let traceParent { add(Self.traceHeader, traceParent) }
@@ -526,7 +526,7 @@ package final class Exchange {
     _ = settle(status, response)
   }
 
-  /// - Returns: whether the answer is taken. It comes too late where the client has left.
+  /// - Returns: whether the answer is taken. It comes too late if the client has disconnected.
   private func settle(_ status: UInt32, _ response: OpaquePointer?) -> Bool {
     switch phase.answer() {
     case .taken(let resumes):

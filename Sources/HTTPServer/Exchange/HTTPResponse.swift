@@ -5,7 +5,7 @@ package struct HTTPResponse: ~Copyable {
   package typealias Headers = [(name: StaticString, value: String)]
 
   package var status: UInt32
-  /// What the body is; nil where there is none by the status's meaning.
+  /// What the body is; nil if there is none by the status's meaning.
   package var contentType: StaticString? = "application/json"
   package var headers: Headers = []
   package var body: ByteBuffer

@@ -16,7 +16,7 @@ package protocol RequestHandler: AnyObject {
   var bodyUse: BodyUse { get }
   /// Whether any client may send it a body, as it is how clients become known; its ``bodyLimit`` is small.
   var isLogin: Bool { get }
-  /// A piece of the body; `isWhole` where there was and will be no other.
+  /// A piece of the body; `isWhole` if there was and will be no other.
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool)
   /// The request is complete.
   func receivedEnd()
@@ -42,8 +42,8 @@ package enum BodyUse {
   case none
   /// It keeps pieces of the body until all have come, which then count as kept for the client (`--max-memory`).
   case whole
-  /// It takes the body as it comes, and has the client wait (``Exchange/holdBody()``). It counts by itself what it keeps.
-  /// The body may have any size.
+  /// It takes the body as it comes, and has the client wait (``Exchange/holdBody()``). It counts by itself what it
+  /// keeps. The body may have any size.
   case asItComes
 }
 

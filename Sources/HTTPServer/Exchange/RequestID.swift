@@ -19,7 +19,8 @@ package enum RequestID {
     (1...longest).contains(text.count) && text.allSatisfy { $0 > 0x20 && $0 < 0x7F }
   }
 
-  /// The ID as text. One that the gateway has made has 13 characters, which Swift keeps without any memory of their own.
+  /// The ID as text. One that the gateway has made has 13 characters, which Swift keeps without any memory of their
+  /// own.
   package var text: String {
     switch self {
     case .given(let bytes): String(decoding: bytes, as: UTF8.self)

@@ -9,7 +9,7 @@ package struct RequestRecord {
   package var route = 0
   /// Whether its route takes its method.
   package var isMethodOfRoute = true
-  /// The status of its answer; 0 where there was none.
+  /// The status of its answer; 0 if there was none.
   package var status: UInt32 = 0
   /// Of an error, the service's number of it, which is in its answer.
   package var errorCode: Int?

@@ -1,7 +1,7 @@
 package import ByteBuffers
 
-/// The part of a streamed answer that libmicrohttpd has not read yet, and how the answer ends. It is no ``ByteQueue``, as
-/// what makes the answer writes into a ``ByteBuffer``, from which nothing is to be copied but by the reader.
+/// The part of a streamed answer that libmicrohttpd has not read yet, and how the answer ends. It is no ``ByteQueue``,
+/// as what makes the answer writes into a ``ByteBuffer``, from which nothing is to be copied but by the reader.
 package struct ResponseBodyBuffer: ~Copyable {
   /// While more than this is unread, the source is to be held back.
   static let highWater = 256 << 10
@@ -24,7 +24,7 @@ package struct ResponseBodyBuffer: ~Copyable {
 
   /// Counts what is unread, to be called after something was appended.
   ///
-  /// - Returns: false where there is no room for it: it is thrown away, and the answer breaks off.
+  /// - Returns: false if there is no room for it: it is thrown away, and the answer breaks off.
   package mutating func keep() -> Bool {
     if kept.set(to: count) { return true }
     buffer.removeAll()
@@ -62,7 +62,7 @@ package struct ResponseBodyBuffer: ~Copyable {
     return .bytes(size)
   }
 
-  /// Takes all out, where nothing was read.
+  /// Takes all out, if nothing was read.
   package mutating func takeAll() -> ByteBuffer {
     kept.release()
     return buffer.takeAll()

@@ -8,7 +8,7 @@ package final class SharedBody {
   package let bytes: UnsafeRawBufferPointer
   private var kept: KeptBytes
 
-  /// Nil where there is no room for it (`--max-memory`).
+  /// Nil if there is no room for it (`--max-memory`).
   package init?(_ body: consuming ByteBuffer, in memory: MemoryAccount) {
     var kept = KeptBytes(memory)
     guard kept.grow(by: body.count) else { return nil }

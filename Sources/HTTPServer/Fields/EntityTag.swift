@@ -2,12 +2,12 @@
 /// its mod revision in quotes.
 package struct EntityTag {
   package let isWeak: Bool
-  /// nil where no key has ever such a tag.
+  /// nil if no key has ever such a tag.
   package let revision: Int64?
 
   package static func text(_ revision: Int64) -> String { "\"\(revision)\"" }
 
-  /// Reads a tag; nil where the text is none.
+  /// Reads a tag; nil if the text is none.
   fileprivate init?(_ text: Slice<HeadBytes>) {
     var text = text
     isWeak = text.starts(with: "W/".utf8)
@@ -31,8 +31,8 @@ package enum TagCondition {
   /// - Parameters:
   ///   - lines: the header's lines.
   ///   - name: the header's name.
-  /// - Returns: nil where there are none.
-  /// - Throws: ``RequestError`` where they are no such thing.
+  /// - Returns: nil if there are none.
+  /// - Throws: ``RequestError`` if they are no such thing.
   package init?(_ lines: [HeadBytes], _ name: StaticString) throws(RequestError) {
     guard !lines.isEmpty else { return nil }
     if lines.count == 1, lines[0][...].trimmed.elementsEqual([UInt8(ascii: "*")]) {

@@ -4,9 +4,9 @@ package import EventLoop
 package struct Forwarded: Equatable {
   /// The client's address, or that of the last proxy that is believed but does not know; nil for a Unix socket's.
   package var client: IPAddress?
-  /// Whether the client speaks TLS; nil if nobody says.
+  /// Whether the client speaks TLS; nil if no header says so.
   package var isSecure: Bool?
-  /// The host, with a port if there is one, that the client has asked for; nil if nobody says.
+  /// The host, with a port if there is one, that the client has asked for; nil if no header says so.
   package var host: String?
 }
 
@@ -15,7 +15,7 @@ package struct Forwarded: Equatable {
 ///
 /// Every value is a list to which each proxy appends, so that what comes from the client itself is at its left. It is
 /// therefore read from the right, over as many proxies as are trusted. Everything is total, and bounded by ``maxHops``:
-/// what is malformed is as if nobody had said it, and the request then counts as the proxy's own.
+/// what is malformed is ignored, and the request then counts as the proxy's own.
 ///
 /// Invariant of the pointers: as for ``RequestHead``, whose fields they are.
 struct ForwardedFields {
@@ -53,7 +53,7 @@ struct ForwardedFields {
     guard !standard.isEmpty else { return old }
     let new = Self.walk(Self.hops(standard), from: peer, isTrusted)
     if clients.isEmpty && schemes.isEmpty && hosts.isEmpty { return new }
-    // A proxy that writes one kind passes the other on as the client has sent it, and nobody can tell which is which.
+    // A proxy that writes one kind passes the other on as the client has sent it, and the two cannot be distinguished.
     guard old.client == new.client else { return Forwarded(client: peer) }
     return Forwarded(
       client: new.client, isSecure: old.isSecure == new.isSecure ? new.isSecure : nil,
@@ -110,7 +110,8 @@ struct ForwardedFields {
 
   // MARK: - Forwarded
 
-  /// The last elements, the last one first; none where any of them is malformed, as nobody knows then where one begins.
+  /// The last elements, the last one first; none if any of them is malformed, as it is unknown then where one
+  /// begins.
   private static func hops(_ values: [HeadBytes]) -> [Hop] {
     var hops: [Hop] = []
     for value in values {
@@ -124,7 +125,7 @@ struct ForwardedFields {
     return hops.reversed()
   }
 
-  /// A node's address (RFC 7239, section 6), with or without a port; nil where it has none. An IPv6 address may stand
+  /// A node's address (RFC 7239, section 6), with or without a port; nil if it has none. An IPv6 address may stand
   /// without brackets, as in `X-Forwarded-For`.
   static func address(_ node: HeadBytes) -> IPAddress? {
     guard let first = node.first else { return nil }
@@ -151,7 +152,7 @@ struct ForwardedFields {
     return scheme.isNamed("http") || scheme.isNamed("ws") ? false : nil
   }
 
-  /// Nil where the text is no host: what an authority has no room for, too.
+  /// Nil if the text is no host: what an authority has no room for, too.
   static func host(_ text: HeadBytes) -> String? {
     guard (1...longestHost).contains(text.count),
       text.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"/?#@\\\"<>,;".utf8.contains($0) })
@@ -168,7 +169,7 @@ struct ForwardedReader {
 
   init(_ text: UnsafeBufferPointer<UInt8>) { self.text = text }
 
-  /// The next element; nil at the end, and where what follows is malformed.
+  /// The next element; nil at the end, and if what follows is malformed.
   mutating func next() -> ForwardedFields.Hop? {
     skipBlanks()
     while take(UInt8(ascii: ",")) { skipBlanks() }

@@ -1,13 +1,14 @@
 package import ByteBuffers
 internal import CZlib
 
-/// The content coding gzip (RFC 9110, section 8.4.1.3), for whole bodies that are nobody's secret: beside what somebody
-/// else chooses, the size of what is packed tells of what it is (BREACH).
+/// The content coding gzip (RFC 9110, section 8.4.1.3), for whole bodies without secrets: if an attacker
+/// chooses a part of the compressed text, its size reveals the rest (BREACH).
 package enum Gzip {
   /// Larger bodies are worth the time that this takes on both sides, in bytes.
   package static let threshold = 1024
 
-  /// What is packed for one client costs no more time than it has to; what is packed once for all is as small as can be.
+  /// What is packed for one client costs no more time than it has to; what is packed once for all is as small as can
+  /// be.
   package enum Effort: Int32 {
     case least = 1
     case most = 9
@@ -15,7 +16,7 @@ package enum Gzip {
 
   /// The same bytes in this coding.
   ///
-  /// - Returns: nil where they are no larger than ``threshold``, and where memory is short.
+  /// - Returns: nil if they are no larger than ``threshold``, and if memory is short.
   package static func packed(_ bytes: UnsafeRawBufferPointer, _ effort: Effort) -> ByteBuffer? {
     guard bytes.count > threshold, let input = bytes.bindMemory(to: UInt8.self).baseAddress,
       let inputCount = UInt32(exactly: bytes.count)

@@ -9,7 +9,7 @@ package enum MediaType: CaseIterable {
   case lines
   /// Server-Sent Events (HTML Standard, section 9.2).
   case events
-  /// A page, which is what browsers ask for that show an address. It is no choice where a request names another type.
+  /// A page, which is what browsers ask for that show an address. It is no choice if a request names another type.
   case html
 
   package var name: StaticString {

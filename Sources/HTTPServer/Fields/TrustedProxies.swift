@@ -11,7 +11,7 @@ package struct TrustedProxies: Sendable {
 
   /// Reads a list such as `10.0.0.0/8,2001:db8::1,unix`.
   ///
-  /// - Returns: nil where an entry is neither an address, nor a range of addresses, nor `unix`. An empty list has none.
+  /// - Returns: nil if an entry is neither an address, nor a range of addresses, nor `unix`. An empty list has none.
   package init?(_ list: String) {
     guard !list.isEmpty else { return }
     for entry in list.split(separator: ",", omittingEmptySubsequences: false) {

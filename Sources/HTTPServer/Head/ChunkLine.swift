@@ -1,7 +1,7 @@
 /// The line before a chunk (RFC 9112, section 7.1), where it is still to be seen.
 enum ChunkLine {
-  /// Whether what comes before a piece of a chunked body is a line that everybody reads in the same way: libmicrohttpd
-  /// before 1.0 takes a bare LF for its end, and anything for an extension.
+  /// Whether what comes before a piece of a chunked body is a line that every parser reads in the same way:
+  /// libmicrohttpd before 1.0 takes a bare LF for its end, and anything for an extension.
   ///
   /// A line that came by itself is overwritten by the time its chunk comes, so what this does not see may be wrong all
   /// the same: nothing that follows on the connection may be taken for a request.

@@ -1,6 +1,6 @@
 import ByteBuffers
 
-/// Checks the head of a request line by line, so that nobody in front of the gateway can have read another request in
+/// Checks the head of a request line by line, so that no proxy in front of the gateway can have read another request in
 /// it (RFC 9112, section 11.2). It looks at bytes and nothing else: no call, no allocation unless there is a fault.
 ///
 /// libmicrohttpd before 1.0 takes liberties: it appends a folded line to the *name* of a field, takes a line that
@@ -36,7 +36,7 @@ struct HeadCheck {
     if !method.isToken {
       fault = "the method is not a token"
     } else if !Self.isTarget(target) {
-      fault = "the request target has a blank, a control character or '#', which have to be percent-encoded"
+      fault = "the request target has a blank, a control character or '#', which must be percent-encoded"
     } else if isLax && (target.start != method.end + 1 || version.start != target.end + 1) {
       fault = Self.malformedLine
     }
@@ -53,7 +53,7 @@ struct HeadCheck {
     } else if !Self.isValue(value) {
       fault = "the value of the header field '\(Self.printable(name))' has a control character"
     } else if isLax && !follows(name, value) {
-      fault = "before or in the header field '\(Self.printable(name))' is a line that is none, or that is folded"
+      fault = "before or in the header field '\(Self.printable(name))' is a malformed or folded line"
     }
     next = value.end + 2
     guard fault == nil else { return }
@@ -78,7 +78,7 @@ struct HeadCheck {
   mutating func finish(end: UnsafePointer<UInt8>) {
     guard fault == nil else { return }
     if isLax, let next, next + 2 != end {
-      fault = "at the end of the head is a line that is none, or that is folded"
+      fault = "at the end of the head is a malformed or folded line"
     } else if !hasHost && !isHTTP10 {
       fault = "the request has no Host header field"
     } else if isChunked && isHTTP10 {
@@ -105,14 +105,14 @@ struct HeadCheck {
     contentLength = Self.number(value)
     guard contentLength == nil else { return }
     let isNumber = !value.isEmpty && value.allSatisfy(\.isDigit)
-    fault = isNumber ? "Content-Length is more than any body has" : "Content-Length is not a number of bytes"
+    fault = isNumber ? "Content-Length is too large" : "Content-Length is not a number of bytes"
   }
 
   private mutating func takeCoding(_ value: HeadBytes) {
     if contentLength != nil || isChunked {
       fault = "the request has more than one length"
     } else if !value.isNamed("chunked") {
-      fault = "the only transfer encoding that is understood is chunked"
+      fault = "the only supported transfer encoding is chunked"
     }
     isChunked = true
   }

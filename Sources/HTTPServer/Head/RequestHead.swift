@@ -8,7 +8,7 @@ import Glibc
 package struct RequestHead: ~Copyable {
   /// The path as it was sent, without the query and not decoded; `*` for the server as a whole.
   package let path: UnsafeBufferPointer<UInt8>
-  /// What the request is about; nil where nobody knows, which is a ``fault``.
+  /// What the request is about; nil if that is unknown, which is a ``fault``.
   package let target: RequestTarget?
   package let method: HTTPMethod
   package var authorization: HeadBytes?
@@ -33,9 +33,9 @@ package struct RequestHead: ~Copyable {
   package private(set) var hasLines = false
   /// Whether the body is a part of something (RFC 9110, section 14.4).
   package var hasContentRange = false
-  /// Which page the request comes from, where a browser says so (RFC 6454, section 7).
+  /// Which page the request comes from, if a browser says so (RFC 6454, section 7).
   package var origin: HeadBytes?
-  /// How far the page is from here that the request comes from, where a browser says so (Fetch Metadata Request
+  /// How far the page is from here that the request comes from, if a browser says so (Fetch Metadata Request
   /// Headers).
   var fetchSite: HeadBytes?
   /// The last event that a client has seen of a stream that it goes on with (HTML Standard, section 9.2.4).
@@ -47,7 +47,7 @@ package struct RequestHead: ~Copyable {
   /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
   /// section 6.3).
   package var fault: String?
-  /// What proxies say of the request; nil where the client is no proxy that is believed.
+  /// What proxies say of the request; nil if the client is no proxy that is believed.
   private(set) var forwarded: ForwardedFields?
   /// Whether the body may be more than comes in one piece.
   package var mayHaveLargeBody: Bool { isChunked || contentLength ?? 0 > UInt64(MemoryAccount.uncounted) }
@@ -91,7 +91,7 @@ package struct RequestHead: ~Copyable {
     if fault == nil && self.target == nil { fault = "the request target is neither a path nor an http URL" }
   }
 
-  /// Refuses a request with a second field where there is to be one: whoever looked at the request before us may have
+  /// Refuses a request with a second field if there is to be one: a proxy before us may have
   /// looked at the other one.
   private mutating func takeOnce(_ former: HeadBytes?, _ name: StaticString) {
     if former != nil { fault = "the request has more than one \(name) header" }

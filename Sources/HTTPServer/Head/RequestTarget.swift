@@ -5,7 +5,7 @@ package struct RequestTarget {
 
   /// The path, without the query; `*` for the server as a whole.
   package let path: HeadBytes
-  /// What comes after the first `?`; nil where there is none.
+  /// What comes after the first `?`; nil if there is none.
   package let query: HeadBytes?
   /// The host of a target that is a whole URL, which counts for more than the `Host` header (RFC 9112, section 3.2.2).
   package let authority: HeadBytes?
@@ -31,7 +31,7 @@ package struct RequestTarget {
     path = end < rest.endIndex ? HeadBytes(rebasing: rest[end...]) : Self.root
   }
 
-  /// How many bytes are `http://` or `https://`; nil where none are.
+  /// How many bytes are `http://` or `https://`; nil if none are.
   private static func scheme(_ text: HeadBytes.SubSequence) -> Int? {
     for scheme in ["http://" as StaticString, "https://"] {
       let length = scheme.utf8CodeUnitCount
@@ -43,7 +43,7 @@ package struct RequestTarget {
   private static let rootPath: StaticString = "/"
   private static var root: HeadBytes { HeadBytes(start: rootPath.utf8Start, count: 1) }
 
-  /// The parameters of the query in their order, as they were sent: names, and values, nil where there is no `=`.
+  /// The parameters of the query in their order, as they were sent: names, and values, nil if there is no `=`.
   package var queryItems: [(name: HeadBytes, value: HeadBytes?)] {
     guard let query else { return [] }
     return query.split(separator: UInt8(ascii: "&")).map { item in

@@ -4,14 +4,14 @@ import Logging
 
 /// Accepts the connections that come in on a shard's listening sockets. Belongs to the shard's loop.
 final class Acceptor {
-  /// What becomes of a connection, which belongs to whoever is called.
+  /// What becomes of a connection, which then belongs to the callee.
   typealias Handler = (_ socket: AcceptedSocket, _ listener: Listener) -> Void
 
   /// How many connections are accepted before everything else that is ready is served.
   private static let maxAtOnce = 16
   /// How many may wait (`listen`).
   static let backlog: Int32 = 1024
-  /// When to try again where the system has no descriptor or memory left for a connection, in milliseconds.
+  /// When to try again if the system has no descriptor or memory left for a connection, in milliseconds.
   private static let recess: UInt64 = 100
 
   private let listeners: [Listener]
@@ -26,8 +26,8 @@ final class Acceptor {
 
   /// - Parameters:
   ///   - listeners: sockets that listen, which the acceptor takes over.
-  ///   - hasRoom: whether one more connection can be served; where it says no, ``resume()`` is to be called later.
-  /// - Throws: `LoopError` where the loop cannot watch them.
+  ///   - hasRoom: whether one more connection can be served; if it says no, ``resume()`` is to be called later.
+  /// - Throws: `LoopError` if the loop cannot watch them.
   init(
     loop: EventLoop, listeners: [Listener], logger: Logger, hasRoom: @escaping () -> Bool, handler: @escaping Handler
   ) throws(LoopError) {

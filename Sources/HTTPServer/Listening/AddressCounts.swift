@@ -4,7 +4,7 @@ import Synchronization
 
 /// How many connections each client address has, on all shards together.
 ///
-/// Of an IPv6 address the first half counts, which is a customer's own (RFC 6177): within it anybody has any number of
+/// Of an IPv6 address the first half counts, which is a customer's own (RFC 6177): within it a client has any number of
 /// addresses. Clients of Unix sockets have no address and no limit.
 package final class AddressCounts: Sendable {
   /// Counts one connection of an address for as long as it is kept.
@@ -83,7 +83,7 @@ extension AddressCounts.Address {
 }
 
 extension SocketAddress {
-  /// Whether it is one of this machine's own that nobody else can have: 127.0.0.0/8 and `::1`.
+  /// Whether it is one of this machine's own that no other machine can have: 127.0.0.0/8 and `::1`.
   package var isLoopback: Bool {
     withUnsafeBytes(of: storage) { bytes in
       switch family {

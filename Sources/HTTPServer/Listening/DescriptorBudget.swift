@@ -26,7 +26,7 @@ package struct DescriptorBudget: Sendable {
   /// - Parameters:
   ///   - limit: how many the process may have.
   ///   - members: how many members of etcd there are, or may be.
-  /// - Throws: ``Shortage`` where that is not enough for a client of each shard.
+  /// - Throws: ``Shortage`` if that is not enough for a client of each shard.
   package init(limit: Int, shards: Int, members: Int) throws(Shortage) {
     let kept = Self.perProcess + shards * Self.perShard + (shards + 1) * max(members, 3) * Self.perMember
     guard limit >= kept + shards else { throw Shortage(limit: limit, needed: kept + shards) }

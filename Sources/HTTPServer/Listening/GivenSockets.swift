@@ -1,8 +1,8 @@
 import EventLoop
 import Glibc
 
-/// Listening sockets that were opened before the process started, as systemd does by socket units (sd_listen_fds(3)): by
-/// name, from descriptor 3 on.
+/// Listening sockets that were opened before the process started, as systemd does by socket units (sd_listen_fds(3)):
+/// by name, from descriptor 3 on.
 ///
 /// They outlive the process: connections that come in while none runs wait for the next one.
 package struct GivenSockets {
@@ -32,20 +32,20 @@ package struct GivenSockets {
 
   /// Those with a name, ready to be accepted from.
   ///
-  /// - Throws: ``ListenFailure`` where there is none, or where one is no socket that listens for connections.
+  /// - Throws: ``ListenFailure`` if there is none, or if one is no socket that listens for connections.
   func sockets(named name: String, as address: ListenAddress) throws(ListenFailure) -> [Int32] {
     guard let found = descriptors[name] else {
       let names = descriptors.keys.sorted().joined(separator: ", ")
       throw ListenFailure(
         address,
         names.isEmpty
-          ? "systemd has given no sockets: it is for a service with a socket unit"
-          : "systemd has given no socket of this name, but: \(names)")
+          ? "systemd has passed no sockets: fd:// needs a socket unit"
+          : "systemd has passed no socket of this name, only: \(names)")
     }
     for descriptor in found {
       guard Self.option(SO_ACCEPTCONN, of: descriptor) == 1,
         Self.option(SO_TYPE, of: descriptor) == SocketConstants.stream
-      else { throw ListenFailure(address, "descriptor \(descriptor) is no stream socket that listens") }
+      else { throw ListenFailure(address, "descriptor \(descriptor) is not a listening stream socket") }
       _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
       _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
       noticeVanishedPeer(descriptor)

@@ -1,7 +1,7 @@
 /// Where the gateway listens, and whether it speaks TLS there.
 package struct ListenAddress: Sendable, Equatable {
   package enum Place: Sendable, Equatable {
-    /// All addresses of a host, or, where that is empty, of this machine; port 0 takes a free one.
+    /// All addresses of a host, or, if that is empty, of this machine; port 0 takes a free one.
     case tcp(host: String, port: UInt16)
     /// A Unix socket.
     case unix(path: String)
@@ -25,8 +25,8 @@ package struct ListenAddress: Sendable, Equatable {
   }
 
   /// Reads `HOST:PORT`, `:PORT` (all addresses), `[IPV6]:PORT`, each also behind `http://` or `https://`, or
-  /// `unix:///PATH`, or `fd://NAME` or `https+fd://NAME` for a given socket; with `proxy+` before its scheme for the PROXY
-  /// protocol; nil where it is none of these.
+  /// `unix:///PATH`, or `fd://NAME` or `https+fd://NAME` for a given socket; with `proxy+` before its scheme for the
+  /// PROXY protocol; nil if it is none of these.
   package init?(_ text: Substring) {
     if text.hasPrefix(Self.proxyPrefix) {
       let rest = text.dropFirst(Self.proxyPrefix.count)

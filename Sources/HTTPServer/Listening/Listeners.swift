@@ -41,7 +41,7 @@ package struct Listeners: Sendable {
   /// - Parameters:
   ///   - reusesPort: whether other processes may have the same ports, if they allow that, too.
   ///   - given: the sockets that were opened before.
-  /// - Throws: ``ListenFailure`` where a name does not resolve, an address is in use, a socket's file cannot be made or a
+  /// - Throws: ``ListenFailure`` if a name does not resolve, an address is in use, a socket's file cannot be made or a
   ///   socket was not given. Nothing is left open then.
   package init(
     _ addresses: [ListenAddress], shards count: Int, reusesPort: Bool = false, given: GivenSockets = GivenSockets()
@@ -70,7 +70,7 @@ package struct Listeners: Sendable {
     removeFiles()
   }
 
-  /// Removes the files of Unix sockets, so that nobody finds them any more.
+  /// Removes the files of Unix sockets, so that no client finds them any more.
   package func removeFiles() {
     for file in files { file.remove() }
   }

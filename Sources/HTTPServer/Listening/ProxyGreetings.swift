@@ -93,7 +93,7 @@ private final class Greeting {
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
 
-  /// - Throws: `LoopError` where the connection cannot be watched. It is still the caller's then.
+  /// - Throws: `LoopError` if the connection cannot be watched. It is still the caller's then.
   init(
     _ socket: AcceptedSocket, isTLS: Bool, loop: EventLoop, limit: UInt64, owner: ProxyGreetings
   ) throws(LoopError) {
@@ -102,7 +102,7 @@ private final class Greeting {
     self.owner = owner
     watcher = try SocketWatcher(loop: loop, descriptor: socket.descriptor) { [unowned self] _ in read() }
     watcher?.watch(.readable)
-    timer = LoopTimer(loop: loop) { [unowned self] in owner.fail(self, "no greeting of the PROXY protocol in time") }
+    timer = LoopTimer(loop: loop) { [unowned self] in owner.fail(self, "no header of the PROXY protocol in time") }
     timer?.start(after: limit)
   }
 
@@ -123,13 +123,13 @@ private final class Greeting {
       return (count, result)
     }
     guard count > 0 else {
-      if count == 0 || (errno != EAGAIN && errno != EINTR) { owner.fail(self, "gone before its greeting") }
+      if count == 0 || (errno != EAGAIN && errno != EINTR) { owner.fail(self, "closed before its PROXY header") }
       return
     }
     switch result {
     case .incomplete: break
     case .complete(let source, _): owner.complete(self, source)
-    case .malformed: owner.fail(self, "a malformed greeting of the PROXY protocol")
+    case .malformed: owner.fail(self, "a malformed header of the PROXY protocol")
     }
   }
 

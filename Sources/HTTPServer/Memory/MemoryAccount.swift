@@ -12,7 +12,7 @@ package final class MemoryAccount {
 
   /// What a client is told that would take more than there is.
   package static let shortage: StaticString =
-    "the gateway keeps as much for its clients as it may (--max-memory): try again"
+    "the gateway's memory budget is used up (--max-memory): try again"
 
   private let budget: MemoryBudget
   private let trimmer: MemoryTrimmer
@@ -27,7 +27,7 @@ package final class MemoryAccount {
 
   deinit { budget.giveBack(granted) }
 
-  /// Has those clients go who do not read what is kept for them; called where there is no room.
+  /// Has those clients go who do not read what is kept for them; called if there is no room.
   package var onShortage: () -> Void = {}
 
   /// Whether more is kept than there may be.
@@ -38,7 +38,7 @@ package final class MemoryAccount {
     used + count <= granted || budget.hasRoom(for: used + count - granted)
   }
 
-  /// Counts `count` more bytes; false, and nothing counted, where there is no room for them.
+  /// Counts `count` more bytes; false, and nothing counted, if there is no room for them.
   package func take(_ count: Int) -> Bool {
     let missing = used + count - granted
     if missing > 0 {
@@ -87,14 +87,14 @@ package struct KeptBytes: ~Copyable {
   /// Whether `more` bytes could be counted in addition.
   package func hasRoom(for more: Int) -> Bool { account.hasRoom(for: more) }
 
-  /// Counts `more` bytes in addition; false, and nothing changed, where there is no room for them.
+  /// Counts `more` bytes in addition; false, and nothing changed, if there is no room for them.
   package mutating func grow(by more: Int) -> Bool {
     guard account.take(more) else { return false }
     count += more
     return true
   }
 
-  /// Counts `count` bytes from now on; false, and nothing changed, where there is no room for them. There always is for
+  /// Counts `count` bytes from now on; false, and nothing changed, if there is no room for them. There always is for
   /// fewer.
   package mutating func set(to count: Int) -> Bool {
     if count > self.count { return grow(by: count - self.count) }

@@ -49,7 +49,7 @@ final class TLSTermination {
   /// What the handshake, the next read and the next write wait for.
   private var readWants = SocketEvents.readable
   private var writeWants = SocketEvents.writable
-  /// Whether the client has said goodbye, or nobody cares any more what it sends.
+  /// Whether the client has said goodbye, or its bytes no longer matter.
   private var isUpEnded = false
   /// Whether the client was seen to close its side while it was not read.
   private var hasHungUp = false
@@ -65,7 +65,7 @@ final class TLSTermination {
   private var movedCount = 0
   private var lookedCount = 0
 
-  /// - Throws: `LoopError` where the connection cannot be watched. It is still the caller's then.
+  /// - Throws: `LoopError` if the connection cannot be watched. It is still the caller's then.
   init(
     _ socket: AcceptedSocket, session: TLSSession, place: AddressCounts.Place?, terminations: TLSTerminations
   ) throws(LoopError) {

@@ -45,7 +45,7 @@ package final class TLSTerminations {
 
   /// Begins the handshake of a connection, which it takes over.
   ///
-  /// - Parameter place: its place among the connections of its address, where these are counted for it.
+  /// - Parameter place: its place among the connections of its address, if these are counted for it.
   package func accept(_ socket: AcceptedSocket, place: AddressCounts.Place?) {
     var one: Int32 = 1
     // What is sent is whole answers, or all there is: nothing is gained by waiting for more (tcp(7)).

@@ -1,5 +1,5 @@
 /// The end of a connection whose last answer was sent: what the client still sends is read and thrown away for a while,
-/// as a system that closes a connection with bytes that nobody has read resets it, upon which the client loses what it
+/// as a system that closes a connection with unread bytes resets it, upon which the client loses what it
 /// has yet to read (RFC 9112, section 9.6). Many clients and proxies send all of a request before they read.
 struct LingeringClose {
   /// A client that has nothing more to send has so many milliseconds to close its side.

@@ -5,7 +5,7 @@ import Glibc
 /// What the owner of a ``TakenOverConnection`` hears of it, on its shard's loop, and never from inside a method of the
 /// socket.
 package protocol TakenOverConnectionDelegate: AnyObject {
-  /// The client has sent bytes, valid during the call only. Heard only where the socket was told to read.
+  /// The client has sent bytes, valid during the call only. Heard only if the socket was told to read.
   func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer)
   /// All that was queued is with the system.
   func socketHasRoom(_ socket: TakenOverConnection)
@@ -58,14 +58,14 @@ package final class TakenOverConnection: Attended {
 
   private unowned let sockets: TakenOverConnections
   private var delegate: (any TakenOverConnectionDelegate)?
-  /// Whether it is nobody's, but there for the end of a connection.
+  /// Whether it has no owner, and exists only for the end of a connection.
   let isParting: Bool
   private var descriptor: Int32 = -1
   private var phase = Phase.awaited
   private var watcher: SocketWatcher?
-  /// What carries the connection, where it is a TLS connection.
+  /// What carries the connection, if it is a TLS connection.
   private var termination: TLSTermination?
-  /// Its place among the connections of its address, where these are counted for this one.
+  /// Its place among the connections of its address, if these are counted for this one.
   private var place: AddressCounts.Place?
   /// Where `sockets` keeps it.
   var slot = -1
@@ -97,7 +97,7 @@ package final class TakenOverConnection: Attended {
   private(set) var nextLook: UInt64 = 0
   private var deadline = UInt64.max
 
-  /// - Parameter delegate: who owns it; nil where all that is sent is sent at once, and the socket finished.
+  /// - Parameter delegate: who owns it; nil if all that is sent is sent at once, and the socket finished.
   init(_ sockets: TakenOverConnections, delegate: (any TakenOverConnectionDelegate)?) {
     self.sockets = sockets
     self.delegate = delegate
@@ -199,9 +199,9 @@ package final class TakenOverConnection: Attended {
   /// libmicrohttpd has let go of the connection.
   ///
   /// - Parameters:
-  ///   - descriptor: the connection, which the socket takes over; -1 where there is none.
-  ///   - termination: what carries the connection, where it is a TLS connection.
-  ///   - place: its place among the connections of its address, where these are counted for this one.
+  ///   - descriptor: the connection, which the socket takes over; -1 if there is none.
+  ///   - termination: what carries the connection, if it is a TLS connection.
+  ///   - place: its place among the connections of its address, if these are counted for this one.
   ///   - received: what the client had sent beyond its request.
   func open(
     _ descriptor: Int32, termination: TLSTermination? = nil, place: AddressCounts.Place? = nil, received: [UInt8] = []
@@ -374,7 +374,7 @@ package final class TakenOverConnection: Attended {
     return confirmed > confirmedCount
   }
 
-  /// Looks whether the socket has run out of time. False where it needs no more looking after.
+  /// Looks whether the socket has run out of time. False if it needs no further checks.
   func lookAgain() -> Bool {
     guard !isClosed else { return false }
     let now = sockets.loop.now
@@ -410,7 +410,7 @@ package final class TakenOverConnection: Attended {
     return hasLimit || !isIdle
   }
 
-  /// Tells its owner that there is no room for what waits, where the client has taken nothing of it for a while: one
+  /// Tells its owner that there is no room for what waits, if the client has taken nothing of it for a while: one
   /// that keeps up takes something at every moment.
   func endIfStalled() {
     guard isOpen, backlog > MemoryAccount.uncounted else { return }

@@ -46,7 +46,7 @@ package struct WebSocketHandshake {
   ///   - isSecure: whether the client speaks TLS.
   ///   - usesBasic: whether the request has a user and password, which a page cannot have set: its browser has.
   ///   - allowed: whose pages may ask.
-  /// - Throws: ``RequestError`` where the request is not what the RFC demands, or comes from a page that may not ask.
+  /// - Throws: ``RequestError`` if the request is not what the RFC demands, or comes from a page that may not ask.
   package func accept(
     isHTTP10: Bool, host: String, isSecure: Bool, usesBasic: Bool, origins allowed: AllowedOrigins
   ) throws(RequestError) -> Acceptance {
@@ -60,7 +60,7 @@ package struct WebSocketHandshake {
     }
     guard versions == ["13"] else {
       throw RequestError(
-        426, "the only version of WebSocket that is spoken is 13",
+        426, "the only supported version of WebSocket is 13",
         headers: [("Sec-WebSocket-Version", "13")])
     }
     guard keys.count == 1, Self.isKey(keys[0]) else {
@@ -81,7 +81,7 @@ package struct WebSocketHandshake {
       guard protocols.count == 2 else {
         throw .badRequest("Sec-WebSocket-Protocol: expected one token after Bearer")
       }
-      // Whoever looked at the request before us may have looked at the other one.
+      // A proxy before us may have used the other one.
       guard !hasAuthorization else {
         throw .badRequest("the request has a token as its subprotocol and an Authorization header")
       }
@@ -104,7 +104,7 @@ package struct WebSocketHandshake {
     } == 16
   }
 
-  /// What proves that the key was read by somebody who knows about WebSockets (section 4.2.2, item 5.4).
+  /// What proves that the key was read by a server that knows WebSockets (section 4.2.2, item 5.4).
   private static func answer(to key: String) -> String {
     Base64Digest.sha1(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
   }

@@ -20,7 +20,7 @@ package protocol WebSocketProtocolDelegate: AnyObject {
 /// libwslay reads the frames (wslay.h, the frame-based API): headers, lengths in their shortest form, masks, control
 /// frames that are short and whole. What frames mean is decided here and not by the library's event-based API, since
 /// that (1.1.1) takes a hundred bytes of memory for each fragment however small, queues a pong for each ping without a
-/// bound, looks for bad UTF-8 in a close frame's reason wrongly where it comes in pieces, lets a close frame of one
+/// bound, looks for bad UTF-8 in a close frame's reason wrongly if it comes in pieces, lets a close frame of one
 /// byte pass, answers a broken frame by a close frame without a code, and copies what is sent.
 package final class WebSocketProtocol {
   /// So many pings of those that come at once are answered, and the last (section 5.5.3).
@@ -172,11 +172,11 @@ package final class WebSocketProtocol {
     case .continuation where !isInMessage: return (.protocolError, "a message begins with a continuation frame")
     case .text where isInMessage, .binary where isInMessage:
       return (.protocolError, "a message begins before the one before it has ended")
-    case .binary: return (.unsupportedData, "only text messages are understood")
+    case .binary: return (.unsupportedData, "only text messages are supported")
     case .continuation, .text:
       guard UInt64(message.count) + frame.payload_length > maxMessageBytes else { return nil }
       return (.tooLarge, "the message is larger than \(maxMessageBytes) bytes (--max-request-bytes)")
-    case .close where frame.payload_length == 1: return (.protocolError, "a close frame has half a code")
+    case .close where frame.payload_length == 1: return (.protocolError, "a close frame has an incomplete code")
     case .close, .ping, .pong: return nil
     }
   }
@@ -218,7 +218,7 @@ package final class WebSocketProtocol {
   private func takeClose(_ payload: [UInt8]) {
     if payload.count >= 2 {
       let code = WebSocketCloseCode(rawValue: UInt16(payload[0]) << 8 | UInt16(payload[1]))
-      guard code.mayBeReceived else { return fail(.protocolError, "a close frame has a code that none may have") }
+      guard code.mayBeReceived else { return fail(.protocolError, "a close frame has an invalid code") }
       let reasonCount = payload.count - 2
       let wellFormed = payload.withUnsafeBytes { UTF8Text.wellFormed(UnsafeRawBufferPointer(rebasing: $0[2...])) }
       guard wellFormed == reasonCount else { return failOnEncoding() }

@@ -41,7 +41,7 @@ struct EndpointRenewalTests {
           try Self.write(broken, to: path)
           gateway.process.signal(SIGHUP)
           _ = try await eventually("a word about '\(broken)'") {
-            gateway.log.dropFirst(before).contains("nothing is reloaded, everything stays as it was") ? true : nil
+            gateway.log.dropFirst(before).contains("the reload failed; the old settings stay in effect") ? true : nil
           }
           #expect(try await Self.read(gateway).status == 200)
         }
@@ -52,7 +52,7 @@ struct EndpointRenewalTests {
   }
 
   @Test(arguments: [
-    (["--endpoints", "http://127.0.0.1:1", "--endpoints-file", "/dev/null"], "give one of them"),
+    (["--endpoints", "http://127.0.0.1:1", "--endpoints-file", "/dev/null"], "give only one of them"),
     (["--endpoints-file", "/no/such/file"], "/no/such/file cannot be read: No such file or directory"),
     (["--endpoints-file", "/dev/null"], "--endpoints-file: /dev/null"),
     (["--auto-sync-interval", "10ms"], "--auto-sync-interval must be at least 1s"),

@@ -20,7 +20,7 @@ struct CheckTests {
   func aMemberThatIsWell(_ version: EtcdVersion) async throws {
     try await withEtcd(version) { etcd in
       let well = [
-        etcd.url, "  ok    reached  gRPC answers", "  -     TLS      none", "  ok    clock    as ours",
+        etcd.url, "  ok    reached  gRPC answers", "  -     TLS      none", "  ok    clock    the same as here",
         "  ok    quorum   ", "  ok    version  \(version), a database of ", "  ok    leader   this member, term ",
       ]
       Self.expect(try await Self.check([etcd.url]), 0, well + ["  ok    auth     off"])

@@ -208,7 +208,8 @@ struct ClientCommandTests {
     try await withClient(version) { client in
       try await client.withRunning(holder, ["lock", "job"]) { first in
         let key = try await eventually("the lock") { first.output.hasSuffix("\n") ? first.output : nil }
-        try await client.expectFailure("lock", "--wait", "300ms", "job", "true", naming: "another holds the lock")
+        try await client.expectFailure(
+          "lock", "--wait", "300ms", "job", "true", naming: "another client holds the lock")
         try await client.withRunning(holder == .etcdctl ? .etcdRest : .etcdctl, ["lock", "job"]) { second in
           _ = try await eventually("two in the queue") {
             try await client.output("get", "job/", "--prefix", "--keys-only").split(separator: "\n").count == 2

@@ -31,14 +31,14 @@ import Testing
 
   @Test(
     arguments: [
-      ("a", ":1: expected settings"), ("- a", ":1: expected settings"), ("a: 1\na: 2", ":2: 'a' is there twice"),
-      ("a: 1\nmax-stream: 2", ":2: there is no setting 'max-stream'; did you mean 'max-streams'?"),
-      ("nonsense: 1", ":1: there is no setting 'nonsense'"), ("a:", ":1: 'a' has no value"),
+      ("a", ":1: expected settings"), ("- a", ":1: expected settings"), ("a: 1\na: 2", ":2: 'a' occurs twice"),
+      ("a: 1\nmax-stream: 2", ":2: unknown setting 'max-stream'; did you mean 'max-streams'?"),
+      ("nonsense: 1", ":1: unknown setting 'nonsense'"), ("a:", ":1: 'a' has no value"),
       ("a: ~", ":1: 'a' has no value"), ("a: null", ":1: 'a' has no value"), ("a: []", ":1: 'a' is an empty list"),
       ("a: {b: 1}", ":1: 'a': expected a value or a list"), ("a: [[1]]", "list of values"),
       ("a: [\"1,2\"]", "without commas"),
       ("a: &x 1", ":1: anchors"), ("a: 1\nb: *a", ":2: "), ("a: !!int 1", ":1: anchors and tags"),
-      ("a: 1\n---\na: 2", "second document"), ("a: \"1", "this is no YAML"), ("\ta: 1", ":1: this is no YAML"),
+      ("a: 1\n---\na: 2", "second YAML document"), ("a: \"1", "not valid YAML"), ("\ta: 1", ":1: not valid YAML"),
       ("[a]: 1", ":1: expected the name of a setting"),
     ] as [(String, String)])
   func whatIsWrongIsToldWithItsLine(_ text: String, _ fault: String) async throws { try await expect(fault, in: text) }
@@ -46,7 +46,7 @@ import Testing
   /// libyaml takes minutes for lists within lists.
   @Test func whatIsTooDeepOrTooLargeIsRefused() async throws {
     try await expect(":1: expected a value or a list of values", in: String(repeating: "[", count: 100_000))
-    try await expect("nothing here takes more than 1048576", in: "a: " + String(repeating: "x", count: 1 << 20))
+    try await expect("more than the maximum of 1048576", in: "a: " + String(repeating: "x", count: 1 << 20))
   }
 
   private func expect(_ fault: String, in text: String) async throws {
@@ -78,10 +78,11 @@ import Testing
   @Test func aFileIsChecked() async throws {
     try await withFile("max-streams: 7\nrequest-timeout: 5s\n") { path in
       let good = try await CommandRun.etcdRest("config", "check", path)
-      #expect(good.exit == .code(0) && good.output == "\(path) is good\n", "\(good.errorOutput)")
+      #expect(good.exit == .code(0) && good.output == "\(path) is valid\n", "\(good.errorOutput)")
       try "max-streams: 7\nrequest-timeout: soon\n".write(toFile: path, atomically: true, encoding: .utf8)
-      try await CommandRun.etcdRest("config", "check", path).expectRefusal(naming: "\(path):2: 'soon' is not a value")
-      try await CommandRun.etcdRest("serve", "--config", path).expectRefusal(naming: "\(path):2: 'soon' is not a value")
+      let fault = "\(path):2: 'soon' is not a valid value"
+      try await CommandRun.etcdRest("config", "check", path).expectRefusal(naming: fault)
+      try await CommandRun.etcdRest("serve", "--config", path).expectRefusal(naming: fault)
       try await CommandRun.etcdRest("config", "check", "/no/such/file").expectRefusal(
         naming: "/no/such/file cannot be read: No such file or directory")
     }
@@ -97,7 +98,7 @@ import Testing
         #expect(calls(peers[0]) == 1)
         func write(_ text: String) throws { try text.write(toFile: path, atomically: true, encoding: .utf8) }
 
-        for (broken, word) in [("max-stream: 7\n", "did you mean"), ("max-streams: 7\n", "no 'endpoints' any more")] {
+        for (broken, word) in [("max-stream: 7\n", "did you mean"), ("max-streams: 7\n", "'endpoints' was removed")] {
           try write(broken)
           gateway.process.signal(SIGHUP)
           _ = try await eventually("a word about \(broken)") { gateway.log.contains(word) ? true : nil }
@@ -111,7 +112,7 @@ import Testing
           return calls(peers[1]) > 0 ? true : nil
         }
         #expect(
-          gateway.log.contains("started again changed=endpoints endpoints=\(peers[1].endpoint) settings=max-streams"),
+          gateway.log.contains("after a restart changed=endpoints endpoints=\(peers[1].endpoint) settings=max-streams"),
           "\(gateway.log)")
       }
     }

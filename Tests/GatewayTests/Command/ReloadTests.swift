@@ -6,7 +6,7 @@ import Testing
 /// Settings and files that are read again while the gateway serves (SIGHUP): all of them, or none.
 @Suite(.timeLimit(.minutes(15)))
 struct ReloadTests {
-  private static let nothing = "nothing is reloaded, everything stays as it was"
+  private static let nothing = "the reload failed; the old settings stay in effect"
 
   private static func metrics(_ secure: SecureGateway) async throws -> [String] {
     try await HTTPClient(secure.plain).get("/metrics").body.lines(beginningWith: "etcd_rest_config_").map { String($0) }
@@ -36,7 +36,7 @@ struct ReloadTests {
         try #require(rename(files.key, "\(secure.directory)/server.key") == 0)
         try #require(rename(files.certificate, "\(secure.directory)/server.pem") == 0)
         secure.gateway.process.signal(SIGHUP)
-        try await secure.gateway.expectLogged("\(Self.nothing) reason=\"\(path):2: 'many' is not a value")
+        try await secure.gateway.expectLogged("\(Self.nothing) reason=\"\(path):2: 'many' is not a valid value")
         #expect(try await isServed(by: secure.authority))
         metrics = try await Self.metrics(secure)
         #expect(metrics.contains("etcd_rest_config_last_reload_successful 0"), "\(metrics)")
@@ -44,8 +44,8 @@ struct ReloadTests {
 
         try write("endpoints: http://127.0.0.1:2\nmax-streams: 7\n")
         secure.gateway.process.signal(SIGHUP)
-        try await secure.gateway.expectLogged("these settings take effect when the gateway is started again")
-        let line = try #require(secure.gateway.log.split(separator: "\n").last { $0.contains("started again") })
+        try await secure.gateway.expectLogged("these settings take effect after a restart")
+        let line = try #require(secure.gateway.log.split(separator: "\n").last { $0.contains("after a restart") })
         for part in ["changed=endpoints", "endpoints=http://127.0.0.1:2", "settings=max-streams", ", good until "] {
           #expect(line.contains(part), "\(line)")
         }

@@ -13,7 +13,7 @@ struct HTTPLibraryTests {
   func faultsAreThoseOfTheirVersions(_ version: String, _ isFaulty: Bool) {
     let fault = HTTPLibrary(version: version).knownFault
     #expect((fault != nil) == isFaulty)
-    if let fault { #expect(fault.hasPrefix("it crashes") && fault.hasSuffix("1.0.10 is mended")) }
+    if let fault { #expect(fault.hasPrefix("it crashes") && fault.hasSuffix("fixed in 1.0.10")) }
   }
 
   @Test func theLogSaysWhatServes() async throws {

@@ -6,8 +6,8 @@ import Testing
 
 /// `X-Request-Id`: the client's own comes back, or one is made.
 @Suite struct RequestIDTests {
-  /// Of every kind: an RPC, a probe, a page, an error of the router, of the head, of the body and of its size, a constant
-  /// answer, a stream's error.
+  /// Of every kind: an RPC, a probe, a page, an error of the router, of the head, of the body and of its size, a
+  /// constant answer, a stream's error.
   private static let requests: [(method: String, path: String, body: String?, status: Int)] = [
     ("POST", "/v3/kv/range", #"{"key":"YQ=="}"#, 200), ("GET", "/livez", nil, 200), ("GET", "/", nil, 200),
     ("GET", "/keys/a", nil, 404), ("GET", "/nope", nil, 404), ("GET", "/v3/kv/range", nil, 405),

@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-/// All kinds of requests at a gateway in this process. What they answer is tested elsewhere; here the sanitizer looks at what
-/// becomes of their memory, as answers, refusals, and clients that leave come together.
+/// All kinds of requests at a gateway in this process. What they answer is tested elsewhere; here the sanitizer looks
+/// at what becomes of their memory, as answers, refusals, and clients that leave come together.
 @Suite(.timeLimit(.minutes(15)))
 struct InProcessGatewayTests {
   private static let clients = 6

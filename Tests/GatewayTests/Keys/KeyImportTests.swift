@@ -34,8 +34,8 @@ struct KeyImportTests {
     #expect(isAsExpected, "\(response)", sourceLocation: sourceLocation)
   }
 
-  /// Runs `body` with a gateway in front of an etcd, and a client that has a connection for each request: an answer that
-  /// comes early is the last one of its connection.
+  /// Runs `body` with a gateway in front of an etcd, and a client that has a connection for each request: an answer
+  /// that comes early is the last one of its connection.
   private func withHTTP(
     _ version: EtcdVersion, etcd etcdArguments: [String] = [], gateway arguments: [String] = [],
     body: (GatewayProcess, HTTPClient) async throws -> Void
@@ -188,15 +188,15 @@ struct KeyImportTests {
     ("{\"value\":\"v\"}", 400, 13, "'key' (or 'key_base64') is missing"),
     ("{\"key\":\"\",\"value\":\"v\"}", 400, 22, "key: the key is empty"),
     ("{\"key\":\"a\",\"mod_revision\":4}", 400, 28, "'value' (or 'value_base64') is missing"),
-    ("{\"key\":\"a\",\"value\":\"v\",\"ttl\":\"60s\"}", 400, 29, "ttl: an import takes a 'lease' that is there"),
+    ("{\"key\":\"a\",\"value\":\"v\",\"ttl\":\"60s\"}", 400, 29, "ttl: an import takes the 'lease' of an existing one"),
     (
       "{\"key\":\"a\",\"value\":\"v\",\"if_absent\":true}", 400, 35,
-      "if_absent: an import puts each key whatever is there"
+      "if_absent: an import puts each key unconditionally"
     ),
     ("{\"key\":\"a\",\"value\":\"v\",\"prev\":true}", 400, 30, "prev: an import has no answers for single keys"),
     (
       "{\"key\":\"a\",\"value\":\"v\",\"more\":1}", 400, 23,
-      "more: unknown field: there are key, key_base64, value, value_base64, lease"
+      "more: unknown field: expected one of key, key_base64, value, value_base64, lease"
     ),
     ("{\"key\":\"a\",\"value\":\"v\"} {}", 400, 24, "unexpected bytes after the value"),
     ("{\"key\":\"a\",\"value\":\"v\",\"version\":-1}", 400, 33, "version: expected an integer from 0 on"),

@@ -42,11 +42,11 @@ import Transcoding
     #expect(try read(#"{"\u0074hen":[{"g\u0065t":{"k\u0065\u0079":"a"}}]}"#).then.count == 1)
     for (json, message) in [
       (#"{"then":[],"\u0074hen":[]}"#, "then: the field occurs twice"),
-      (#"{"the":[]}"#, "the: unknown field: there are if, then, else"), (#"{"":[]}"#, "unknown field"),
+      (#"{"the":[]}"#, "the: unknown field: expected one of if, then, else"), (#"{"":[]}"#, "unknown field"),
       (#"{"thenn":[]}"#, "thenn: unknown field"), (#"{"thene":[]}"#, "thene: unknown field"),
       (#"{"\u0074\u0074\u0074\u0074\u0074":[]}"#, "unknown field"),
       ("{\"\(String(repeating: "\\u0074", count: 100))\":[]}", "unknown field"),
-      (#"{"then":[{"delete":{"limit":5}}]}"#, "then[0].delete.limit: unknown field: there are key,"),
+      (#"{"then":[{"delete":{"limit":5}}]}"#, "then[0].delete.limit: unknown field: expected one of key,"),
     ] {
       let error = try #require(throws: TranscodingError.self) { try read(json) }
       #expect("\(error)".contains(message), "\(json): \(error)")
@@ -57,7 +57,7 @@ import Transcoding
     let error = try #require(throws: TranscodingError.self) { try read(#"{"then":[{"put":{"size":1}}]}"#) }
     #expect(
       "\(error)" == """
-        then[0].put.size: unknown field: there are key, key_base64, value, value_base64, lease, prev (at byte 17)
+        then[0].put.size: unknown field: expected one of key, key_base64, value, value_base64, lease, prev (at byte 17)
         """)
     for name in ["ttl", "if_absent", "if_mod_revision"] {
       let refusal = try #require(throws: TranscodingError.self) { try read(#"{"then":[{"put":{"\#(name)":1}}]}"#) }

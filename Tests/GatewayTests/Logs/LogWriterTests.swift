@@ -15,8 +15,8 @@ import Testing
     return buffer
   }
 
-  /// More than the pipe and the buffers have room for, while nothing reads: whoever logs goes on. Once somebody reads, what
-  /// was taken is whole, and the rest is told of.
+  /// More than the pipe and the buffers have room for, while nothing reads: whoever logs goes on. Once somebody reads,
+  /// what was taken is whole, and the rest is told of.
   @Test func aStuckPipeHoldsNobodyBack() async throws {
     let pipe = Pipe()
     let writer = LogWriter(pipe.fileHandleForWriting.fileDescriptor)

@@ -24,7 +24,7 @@ struct ElectionTests {
           #expect(news.type == "leader" && news.data == .object(told))
         }
       }
-      expectError(try await queue.ask("GET", "e"), 404, code: 5, message: "nobody leads")
+      expectError(try await queue.ask("GET", "e"), 404, code: 5, message: "no client leads")
       let answer = try await queue.ask("POST", "e", ["value": "one", "ttl": "60s"])
       expectStatus(200, answer)
       let leadership = try answer.json
@@ -36,7 +36,7 @@ struct ElectionTests {
       try await expectTold(leadership)
 
       let second = try await queue.ask("POST", "e", ["value": "two", "ttl": "60s"])
-      expectError(second, 409, code: 10, message: "another leads")
+      expectError(second, 409, code: 10, message: "another client leads")
       let renewed = try await queue.ask("POST", "e/keepalive", ["lease": .string(lease)])
       #expect(try renewed.json == leadership)
       let other = try #require(try await queue.grant())

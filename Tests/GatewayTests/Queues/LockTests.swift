@@ -13,7 +13,7 @@ struct LockTests {
       let queue = QueueClient(gateway.http, "/locks/", user: Self.user)
       // All of the path is the name.
       for (path, name) in [("l", "l"), ("a/%C3%A4%2Fkeepalive", "a/ä/keepalive"), ("keepalive", "keepalive")] {
-        expectError(try await queue.ask("GET", path), 404, code: 5, message: "nobody holds the lock")
+        expectError(try await queue.ask("GET", path), 404, code: 5, message: "no client holds the lock")
         let answer = try await queue.ask("POST", path, ["ttl": "60s"])
         expectStatus(200, answer)
         let held = try answer.json
@@ -27,7 +27,7 @@ struct LockTests {
         #expect(try await fixture.leases() == 1)
 
         let second = try await queue.ask("POST", path, ["ttl": "60s"])
-        expectError(second, 409, code: 10, message: "another holds the lock")
+        expectError(second, 409, code: 10, message: "another client holds the lock")
         // It was in no queue, not even for a moment.
         let revision = try await queue.ask("GET", path)[header: "X-Etcd-Revision"].flatMap { Double($0) }
         #expect(revision == held["revision"]?.number)
@@ -70,7 +70,7 @@ struct LockTests {
       // Of those that wait in vain nothing is left.
       let leases = try await fixture.leases()
       let late = try await queue.ask("POST", "l", ["ttl": "60s", "wait": "200ms"])
-      expectError(late, 409, code: 10, message: "another holds the lock, and has not left within 200ms")
+      expectError(late, 409, code: 10, message: "another client holds the lock, and has not released it within 200ms")
       let hasty = try await queue.ask("POST", "l", ["ttl": "60s", "wait": "10m"], [("Request-Timeout", "0.2")])
       expectError(hasty, 409, code: 10)
       #expect(try await fixture.leases() == leases)
@@ -145,18 +145,18 @@ struct LockTests {
     ("POST", "/locks/", "{}", "the name of the lock is empty"),
     ("POST", "/locks//keepalive", "{}", "the name of the lock is empty"),
     ("GET", "/elections/", nil, "the name of the election is empty"),
-    ("GET", "/locks/a/", nil, "the name of the lock ends with '/'"),
-    ("GET", "/locks/a%2F", nil, "the name of the lock ends with '/'"),
+    ("GET", "/locks/a/", nil, "the name of the lock must not end with '/'"),
+    ("GET", "/locks/a%2F", nil, "the name of the lock must not end with '/'"),
     ("GET", "/locks/a%2", nil, "the name of the lock: '%'"),
     ("GET", "/locks/a?ttl=5s", nil, "unknown query parameter 'ttl'"),
-    ("POST", "/locks/a?ttl=5s", #"{"ttl":"60s"}"#, "goes into the body"),
+    ("POST", "/locks/a?ttl=5s", #"{"ttl":"60s"}"#, "go into the body"),
     ("POST", "/locks/a", "", "unexpected end"), ("POST", "/locks/a", "{}", "'ttl' is missing"),
     ("POST", "/locks/a", #"{"ttl":"0s"}"#, #"ttl: expected a time such as "60s", "5m" or "1h", from 1s to"#),
     (
       "POST", "/locks/a", #"{"ttl":60,"wait":"601s"}"#, #"wait: expected a time such as "10s" or "5m", from 0s to 600s"#
     ),
     ("POST", "/locks/a", #"{"ttl":60,"wait":-1}"#, "wait: expected an integer from 0 to 600"),
-    ("POST", "/locks/a", #"{"ttl":60,"value":"x"}"#, "value: unknown field: there are ttl, wait"),
+    ("POST", "/locks/a", #"{"ttl":60,"value":"x"}"#, "value: unknown field: expected one of ttl, wait"),
     ("POST", "/locks/a/keepalive", "{}", "'lease' is missing"),
     ("POST", "/locks/a/keepalive", #"{"lease":"0"}"#, "lease: expected an integer other than 0"),
     ("DELETE", "/locks/a", nil, "lease: expected the ID"),
@@ -166,7 +166,7 @@ struct LockTests {
     ("PUT", "/elections/a", #"{"lease":"7"}"#, "'value' (or 'value_base64') is missing"),
     ("PUT", "/elections/a", #"{"value":""}"#, "'lease' is missing"),
     ("GET", "/elections/a/changes?heartbeat=1ms", nil, "heartbeat: expected a time"),
-    ("GET", "/elections/a/changes?since=1", nil, "unknown query parameter 'since'; there are heartbeat"),
+    ("GET", "/elections/a/changes?since=1", nil, "unknown query parameter 'since'; expected one of heartbeat"),
   ]
 }
 

@@ -120,7 +120,7 @@ struct QueueTicketTests {
       }
     }) { peer, gateway in
       let answer = try await Self.ask(gateway)
-      expectError(answer, 409, code: 10, message: "the lease is gone with which the call has waited")
+      expectError(answer, 409, code: 10, message: "the lease of the waiting call has ended")
       try await Self.expectRevoked(peer)
       #expect(peer.record.streams(of: RPCPath.lock).allSatisfy { $0.closed != nil })
     }
@@ -139,7 +139,7 @@ struct QueueTicketTests {
       expectStatus(504, try await Self.ask(gateway, [("Request-Timeout", "2")]))
       try await Self.expectRevoked(peer)
       // It does not even ask for the lock.
-      expectError(try await Self.ask(gateway, wait: "0s"), 409, code: 10, message: "another holds the lock")
+      expectError(try await Self.ask(gateway, wait: "0s"), 409, code: 10, message: "another client holds the lock")
       try await Self.expectRevoked(peer)
       #expect(peer.record.streams(of: RPCPath.lock).count == 1)
     }

@@ -56,10 +56,10 @@ struct LineStreamTests {
   }
 
   @Test(arguments: [
-    ("/v3/watch", "", "a JSON value is expected"), ("/v3/watch", " \n", "a JSON value is expected"),
+    ("/v3/watch", "", "expected a JSON value"), ("/v3/watch", " \n", "expected a JSON value"),
     ("/v3/watch", "{", "value 1: unexpected end of input (at byte 1)"),
     ("/v3/watch", "{\"create_request\":{\"key\":\"YQ==\"}} []", "value 2: expected an object (at byte 34)"),
-    ("/v3/lease/keepalive", "", "a JSON value is expected"), ("/v3/lease/keepalive", "x", "value 1: "),
+    ("/v3/lease/keepalive", "", "expected a JSON value"), ("/v3/lease/keepalive", "x", "value 1: "),
     ("/v3/election/observe", "[]", "expected an object (at byte 0)"),
   ])
   func aBadRequestStartsNothing(_ path: String, _ body: String, _ reason: String) async throws {

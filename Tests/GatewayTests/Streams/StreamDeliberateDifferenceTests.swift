@@ -2,7 +2,8 @@ import TestSupport
 import Testing
 
 /// Where streams and WebSockets are otherwise than those of the gateway inside etcd, on purpose, besides what
-/// `DeliberateDifferences` has: what stock does, so that nobody has to believe the table in docs/architecture/differences.md.
+/// `DeliberateDifferences` has: what stock does, so that nobody has to believe the table in
+/// docs/architecture/differences.md.
 @Suite(.timeLimit(.minutes(15)))
 struct StreamDeliberateDifferenceTests {
   /// How long something is awaited that stock never sends.

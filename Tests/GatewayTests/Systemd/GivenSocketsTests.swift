@@ -39,7 +39,7 @@ import Testing
     }
     #expect(
       failure?.description
-        == "cannot listen on fd://a: systemd has given no sockets: it is for a service with a socket unit")
+        == "cannot listen on fd://a: systemd has passed no sockets: fd:// needs a socket unit")
   }
 
   @Test(
@@ -54,8 +54,8 @@ import Testing
     if let address { #expect(address.isTLS == isTLS) }
   }
 
-  /// A program is started as systemd does it: two sockets of a name, one of TCP and one of a file, and one that is not for
-  /// connections.
+  /// A program is started as systemd does it: two sockets of a name, one of TCP and one of a file, and one that is not
+  /// for connections.
   @Test func givenSocketsAreServed() async throws {
     try await withTemporaryDirectory { folder in
       let start = """
@@ -93,8 +93,8 @@ import Testing
         throw error
       }
       for (listen, reason) in [
-        ("fd://other", "descriptor 5 is no stream socket that listens"),
-        ("fd://web", "systemd has given no socket of this name, but: http, other"),
+        ("fd://other", "descriptor 5 is not a listening stream socket"),
+        ("fd://web", "systemd has passed no socket of this name, only: http, other"),
       ] {
         let refused = try await begin(listen)
         #expect(try await refused.exit() == .code(1))

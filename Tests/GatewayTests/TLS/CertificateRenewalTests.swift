@@ -55,7 +55,7 @@ struct CertificateRenewalTests {
     try await withSecureGateway(Self.nowhere) { secure in
       let other = try TestAuthority("other", in: secure.directory)
       try "not a certificate".write(toFile: "\(secure.directory)/server.pem", atomically: true, encoding: .utf8)
-      let word = isSignalled ? "nothing is reloaded" : "the old certificate stays in use: "
+      let word = isSignalled ? "the reload failed" : "the old certificate stays in use: "
       if isSignalled { secure.gateway.process.signal(SIGHUP) } else { _ = try await secure.connect() }
       _ = try await eventually("a line about the new files") {
         let lines = secure.gateway.log.split(separator: "\n").filter { $0.contains(word) }

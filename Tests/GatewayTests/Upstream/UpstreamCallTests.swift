@@ -95,7 +95,7 @@ struct UpstreamCallTests {
       let unknown = try await connection.post("/v3/kv/put", ["key": "YQ==", "lease": 99])
       expectError(
         unknown, 502, code: 2,
-        message: "an answer of etcd is not understood: its grpc-status is none. etcdserver: because")
+        message: "etcd sent an invalid answer: its grpc-status is not a number. etcdserver: because")
       #expect(peer.record.streams(of: RPCPath.put).count == Self.statuses.count + 1)
     }
   }

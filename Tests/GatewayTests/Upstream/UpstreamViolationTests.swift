@@ -40,7 +40,7 @@ struct UpstreamViolationTests {
     try await withScriptedEtcd(script: { _ in [.rawOnStream(violation.bytes)] }) { peer, gateway in
       let range = try await gateway.http.post("/v3/kv/range", Self.key)
       expectError(range, 503, code: 14)
-      #expect(range.message?.contains("the peer broke the rules of HTTP/2") == true, "\(range)")
+      #expect(range.message?.contains("the peer violated the HTTP/2 protocol") == true, "\(range)")
       #expect(peer.record.streams(of: RPCPath.range).count == 2)
     }
   }

@@ -220,7 +220,7 @@ import Testing
       var connections: [HTTPConnection] = []
       for (path, bytes, _) in cases { connections.append(try await open(gateway, path, bytes)) }
       for (connection, item) in zip(connections, cases) {
-        var close = WebSocketFrame.close(1008, "\(item.what) has not come in time (--idle-timeout)")
+        var close = WebSocketFrame.close(1008, "\(item.what) did not arrive in time (--idle-timeout)")
         close.isMasked = false
         let received = try await connection.receiveToEnd()
         #expect(received.suffix(close.encoded().count) == close.encoded()[...], "\(item)")

@@ -32,11 +32,11 @@ extension ClientCommand {
 struct ClientOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "How long etcd may take for a call, a login included; watch, and lock while others have it, go on. (default: 5s)",
+      "How long a call to etcd may take, its login included; watches and waits for a lock have no limit. (default: 5s)",
       valueName: "time"), transform: TimeSpan.read)
   var commandTimeout: TimeSpan?
 
-  @Flag(help: "Print JSON, in the form that the gateway's plain resources have (docs/plain-json.md).")
+  @Flag(help: "Print JSON, in the form of the gateway's plain resources (docs/plain-json.md).")
   var json = false
 }
 
@@ -65,26 +65,26 @@ struct RangeOptions: ParsableArguments {
   @Argument(help: "The key.")
   var key: String
 
-  @Argument(help: "The key behind the last one of a range that begins with KEY.")
+  @Argument(help: "The end of a range that begins with KEY: the key after its last one.")
   var rangeEnd: String?
 
-  @Flag(help: "All keys that begin with KEY; all keys where that is empty.")
+  @Flag(help: "All keys that begin with KEY; all keys if KEY is empty.")
   var prefix = false
 
-  @Flag(help: "KEY and all keys behind it.")
+  @Flag(help: "KEY and all keys after it.")
   var fromKey = false
 
   /// Whether it is one key, and no range.
   var isOneKey: Bool { !prefix && !fromKey && rangeEnd == nil }
 
-  /// - Throws: `ValidationError` where the flags contradict each other.
+  /// - Throws: `ValidationError` if the flags contradict each other.
   func range() throws -> KeyRange {
     guard [prefix, fromKey, rangeEnd != nil].count(where: \.self) <= 1 else {
-      throw ValidationError("--prefix, --from-key and a second key: give one of them")
+      throw ValidationError("--prefix, --from-key and a second key: give only one of them")
     }
     if prefix { return .prefix(Bytes(key)) }
     if fromKey { return .from(Bytes(key)) }
-    guard !key.isEmpty else { throw ValidationError("the key is empty; all keys are '' --prefix") }
+    guard !key.isEmpty else { throw ValidationError("the key is empty; for all keys, give '' --prefix") }
     return rangeEnd.map { .from(Bytes(key), upTo: Bytes($0)) } ?? .key(Bytes(key))
   }
 }
@@ -102,7 +102,7 @@ struct LeaseArgument: ExpressibleByArgument, Sendable {
 extension TimeSpan {
   /// A lease's time to live.
   ///
-  /// - Throws: `ValidationError` where it is less than a second.
+  /// - Throws: `ValidationError` if it is less than a second.
   func ttl() throws -> Duration {
     guard milliseconds >= 1000 else { throw ValidationError("the time to live must be at least 1s") }
     return .seconds(Int64(clamping: (milliseconds + 999) / 1000))

@@ -8,11 +8,11 @@ import ProtobufWire
 struct Delete: ClientCommand {
   static let configuration = CommandConfiguration(
     commandName: "del", abstract: "Delete a key, or the keys of a range.",
-    discussion: "Prints how many keys there were. The exit code is 1 where the one key was not there.")
+    discussion: "Prints how many keys were deleted. The exit code is 1 if a single key was not found.")
 
   @OptionGroup(title: "Which keys") var keys: RangeOptions
 
-  @Flag(help: "Print the keys as they were, too.")
+  @Flag(help: "Also print the deleted keys.")
   var prevKv = false
 
   @OptionGroup(title: "etcd") var etcd: EndpointOptions

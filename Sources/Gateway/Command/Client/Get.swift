@@ -9,22 +9,22 @@ struct Get: ClientCommand {
   static let configuration = CommandConfiguration(
     abstract: "Read a key, or the keys of a range.",
     discussion: """
-      Prints each key and its value, a line each; with --json the object of one key, or of a range a line for each key, \
-      all as they were at one revision. The exit code is 1 where the one key is not there.
+      Prints each key and its value, a line each; with --json the object of a single key, or a line for each key of a \
+      range, all as they were at one revision. The exit code is 1 if a single key does not exist.
       """)
 
   @OptionGroup(title: "Which keys") var keys: RangeOptions
 
-  @Option(help: ArgumentHelp("The most keys to print; 0 for all.", valueName: "number"))
+  @Option(help: ArgumentHelp("The maximum of keys to print; 0 for all.", valueName: "number"))
   var limit: Int64 = 0
 
-  @Option(help: ArgumentHelp("Print them as they were at this revision; 0 for now.", valueName: "revision"))
+  @Option(help: ArgumentHelp("Print the keys as they were at this revision; 0 for the latest.", valueName: "revision"))
   var rev: Int64 = 0
 
-  @Flag(help: "Print keys alone.")
+  @Flag(help: "Print only keys.")
   var keysOnly = false
 
-  @Flag(help: "Print values alone.")
+  @Flag(help: "Print only values.")
   var printValueOnly = false
 
   @OptionGroup(title: "etcd") var etcd: EndpointOptions
@@ -38,7 +38,9 @@ struct Get: ClientCommand {
   func run(_ client: EtcdClient) async throws {
     var range = try keys.range()
     guard limit >= 0, rev >= 0 else { throw ValidationError("--limit and --rev must not be negative") }
-    guard !(keysOnly && printValueOnly) else { throw ValidationError("--keys-only and --print-value-only: give one") }
+    guard !(keysOnly && printValueOnly) else {
+      throw ValidationError("--keys-only and --print-value-only: give only one of them")
+    }
     var options = GetOptions(revision: rev, keysOnly: keysOnly)
     var rest = limit == 0 ? Int64.max : limit
     while true {

@@ -9,7 +9,7 @@ final class HeldCommand: Sendable {
   private enum State {
     case waiting
     case running(pid_t)
-    /// There is no command, and whoever waits is told of a signal.
+    /// There is no command, and the waiting task is notified of a signal.
     case idling(CheckedContinuation<Int32, Never>)
     /// It has ended, or will not run any more.
     case ended
@@ -21,16 +21,16 @@ final class HeldCommand: Sendable {
   /// How long it may take to end before it is killed.
   private static let patience = Duration.seconds(10)
 
-  /// - Parameter words: the program, found by `PATH`, and its arguments; none where a signal is waited for.
+  /// - Parameter words: the program, found by `PATH`, and its arguments; none if a signal is waited for.
   init(_ words: [String]) { self.words = words }
 
   var isEmpty: Bool { words.isEmpty }
 
-  /// Runs it to its end, also where the task is cancelled.
+  /// Runs it to its end, also if the task is cancelled.
   ///
   /// - Parameter variables: added to the environment.
-  /// - Returns: its exit code; 128 and the signal's number where one has ended it, as a shell has it.
-  /// - Throws: ``CommandFailure`` where it does not start, and `CancellationError` where it was stopped before.
+  /// - Returns: its exit code; 128 and the signal's number if a signal ended it, as in a shell.
+  /// - Throws: ``CommandFailure`` if it does not start, and `CancellationError` if it was stopped before.
   func run(_ variables: [String: String]) async throws -> Int32 {
     guard !isEmpty else { return await idle() }
     let child = try state.withLock { state in
@@ -61,7 +61,7 @@ final class HeldCommand: Sendable {
 
   /// Takes a signal that we got. SIGINT is not passed on: the terminal sends it to the whole group.
   ///
-  /// - Returns: false where the command has not begun, and then will not.
+  /// - Returns: false if the command has not begun, and then will not.
   func pass(on signal: Int32) -> Bool {
     state.withLock { state in
       switch state {
@@ -113,7 +113,7 @@ final class HeldCommand: Sendable {
 
   /// Waits for the end of a child.
   private func reap(_ child: pid_t) -> Int32 {
-    // The process is left unreaped until the lock is held: until then nobody else gets its number.
+    // The process is left unreaped until the lock is held: until then no other process gets its number.
     var info = siginfo_t()
     while waitid(P_PID, id_t(child), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
     return state.withLock { state in

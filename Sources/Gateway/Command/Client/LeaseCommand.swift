@@ -7,15 +7,15 @@ import ProtobufWire
 /// `etcd-rest lease`.
 struct LeaseCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "lease", abstract: "Make, renew, look at and end leases.",
-    discussion: "IDs are hexadecimal, as etcdctl has them; with --json they are decimal, as the gateway has them.",
+    commandName: "lease", abstract: "Grant, renew, show and revoke leases.",
+    discussion: "IDs are hexadecimal, as in etcdctl; with --json they are decimal, as in the gateway.",
     subcommands: [Grant.self, Revoke.self, TimeToLive.self, List.self, KeepAlive.self])
 
   /// `etcd-rest lease grant`.
   struct Grant: ClientCommand {
-    static let configuration = CommandConfiguration(abstract: "Make a lease.")
+    static let configuration = CommandConfiguration(abstract: "Grant a lease.")
 
-    @Argument(help: "How long it lives unless it is renewed: a time such as 60s or 1h.", transform: TimeSpan.read)
+    @Argument(help: "The lease's time to live: a time such as 60s or 1h.", transform: TimeSpan.read)
     var ttl: TimeSpan
 
     @OptionGroup(title: "etcd") var etcd: EndpointOptions
@@ -32,7 +32,7 @@ struct LeaseCommand: ParsableCommand {
 
   /// `etcd-rest lease revoke`.
   struct Revoke: ClientCommand {
-    static let configuration = CommandConfiguration(abstract: "End a lease, and delete its keys.")
+    static let configuration = CommandConfiguration(abstract: "Revoke a lease, and delete its keys.")
 
     @Argument(help: "The lease.")
     var id: LeaseArgument
@@ -51,12 +51,12 @@ struct LeaseCommand: ParsableCommand {
   /// `etcd-rest lease timetolive`.
   struct TimeToLive: ClientCommand {
     static let configuration = CommandConfiguration(
-      commandName: "timetolive", abstract: "Say how long a lease still lives, and which keys go with it.")
+      commandName: "timetolive", abstract: "Show the remaining time of a lease, and the keys attached to it.")
 
     @Argument(help: "The lease.")
     var id: LeaseArgument
 
-    @Flag(help: "Print its keys, too.")
+    @Flag(help: "Also print the keys attached to the lease.")
     var keys = false
 
     @OptionGroup(title: "etcd") var etcd: EndpointOptions
@@ -130,7 +130,7 @@ struct LeaseCommand: ParsableCommand {
   struct KeepAlive: ClientCommand {
     static let configuration = CommandConfiguration(
       commandName: "keep-alive", abstract: "Renew a lease until it is interrupted, or once.",
-      discussion: "The exit code is 1 where the lease is gone.")
+      discussion: "The exit code is 1 if the lease has ended.")
 
     @Argument(help: "The lease.")
     var id: LeaseArgument

@@ -11,9 +11,9 @@ struct Lock: ClientCommand {
   static let configuration = CommandConfiguration(
     abstract: "Hold a lock while a command runs.",
     discussion: """
-      Waits in the queue that etcdctl lock and the gateway's /locks have, too. The command has the lock's key in \
-      ETCD_LOCK_KEY and the revision of its creation in ETCD_LOCK_REV, and its exit code becomes that of etcd-rest (128 and \
-      the signal's number if a signal ended it). If the lock is lost meanwhile, as etcd could not be reached for --ttl, the \
+      Waits in the same queue as etcdctl lock and the gateway's /locks. The command has the lock's key in \
+      ETCD_LOCK_KEY and its create revision in ETCD_LOCK_REV, and its exit code becomes that of etcd-rest (128 plus \
+      the signal's number if a signal ended it). If the lock is lost because etcd could not be reached for --ttl, the \
       command gets SIGTERM, 10 s later SIGKILL, and the exit code is 1.
 
       Without a command the key is printed, and the lock held until SIGINT or SIGTERM.
@@ -27,12 +27,12 @@ struct Lock: ClientCommand {
 
   @Option(
     help: ArgumentHelp(
-      "How long the lock outlives a process that ends without giving it back. (default: 10s)", valueName: "time"),
+      "How long the lock stays held if the process ends without releasing it. (default: 10s)", valueName: "time"),
     transform: TimeSpan.read)
   var ttl: TimeSpan?
 
   @Option(
-    help: ArgumentHelp("How long to wait for others that have it. (default: as long as it takes)", valueName: "time"),
+    help: ArgumentHelp("How long to wait while other clients hold the lock. (default: no limit)", valueName: "time"),
     transform: TimeSpan.read)
   var wait: TimeSpan?
 
@@ -43,7 +43,7 @@ struct Lock: ClientCommand {
 
   /// What was first.
   private enum Event {
-    /// Nobody needs the lock any more; with the exit code.
+    /// The lock is no longer needed; with the exit code.
     case done(Int32)
     /// A signal, before there was a command to pass it on to.
     case signal(Int32)
@@ -66,7 +66,8 @@ struct Lock: ClientCommand {
     } catch {
       result = .failure(error)
     }
-    // Takes the key along, whether it holds the lock or waits for it. If etcd cannot be reached the lease ends by itself.
+    // Takes the key along, whether it holds the lock or waits for it. If etcd cannot be reached the lease ends by
+    // itself.
     _ = try? await client.revokeLease(lease)
     let code = try result.get()
     if code != 0 { throw ExitCode(code) }
@@ -112,7 +113,7 @@ struct Lock: ClientCommand {
       let limit = wait.map { Duration.milliseconds(Int64(clamping: $0.milliseconds)) }
       lock = try await client.lock(Bytes(name), lease: lease, timeout: limit)
     } catch let error as EtcdError where error.code == .deadlineExceeded {
-      throw CommandFailure("another holds the lock")
+      throw CommandFailure("another client holds the lock")
     }
     if command.isEmpty {
       var output = ByteBuffer()

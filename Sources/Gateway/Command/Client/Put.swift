@@ -10,8 +10,8 @@ struct Put: ClientCommand {
   static let configuration = CommandConfiguration(
     abstract: "Write a key.",
     discussion: """
-      Without VALUE it is what comes on standard input, byte for byte. A value that begins with a hyphen stands behind --: \
-      etcd-rest put KEY -- -5
+      Without VALUE the value is read from standard input, byte for byte. Write a value that begins with a hyphen after \
+      --: etcd-rest put KEY -- -5
       """)
 
   @Argument(help: "The key.")
@@ -20,10 +20,10 @@ struct Put: ClientCommand {
   @Argument(help: "The value.")
   var value: String?
 
-  @Option(help: ArgumentHelp("The lease that the key goes with, in hexadecimal.", valueName: "id"))
+  @Option(help: ArgumentHelp("The lease to attach the key to, in hexadecimal.", valueName: "id"))
   var lease: LeaseArgument?
 
-  @Flag(help: "Print the key as it was before, too.")
+  @Flag(help: "Also print the previous key and value.")
   var prevKv = false
 
   @OptionGroup(title: "etcd") var etcd: EndpointOptions
@@ -53,7 +53,7 @@ struct Put: ClientCommand {
 
   /// All that comes on standard input.
   ///
-  /// - Throws: ``CommandFailure`` where that is more than is ever sent, or cannot be read.
+  /// - Throws: ``CommandFailure`` if that is more than is ever sent, or cannot be read.
   private static func standardInput(upTo most: Int) throws -> Bytes {
     var bytes: [UInt8] = []
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)

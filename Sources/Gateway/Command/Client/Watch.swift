@@ -9,17 +9,17 @@ struct Watch: ClientCommand {
   static let configuration = CommandConfiguration(
     abstract: "Print the changes of a key, or of the keys of a range, until it is interrupted.",
     discussion: """
-      Prints PUT or DELETE, the key and the value, a line each; with --json a line for each change, as GET /changes has \
-      them. It goes on at another member when its own fails; nothing is missed, and nothing comes twice.
+      Prints PUT or DELETE, the key and the value, a line each; with --json a line for each change, as GET /changes \
+      has them. It goes on at another member when its own fails; nothing is missed, and nothing comes twice.
       """)
 
   @OptionGroup(title: "Which keys") var keys: RangeOptions
 
   @Option(
-    help: ArgumentHelp("Begin with the changes of this revision; 0 for those from now on.", valueName: "revision"))
+    help: ArgumentHelp("Begin with the changes of this revision; 0 for changes from now on.", valueName: "revision"))
   var rev: Int64 = 0
 
-  @Flag(help: "Print each key as it was before, too.")
+  @Flag(help: "Also print each previous key and value.")
   var prevKv = false
 
   @OptionGroup(title: "etcd") var etcd: EndpointOptions

@@ -219,7 +219,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getKey",
         "name": "text",
-        "summary": "The value, told as text",
+        "summary": "The value as text",
         "request": {
           "path": {
             "key": "app/config"
@@ -362,8 +362,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "3"
           },
           "body": {
-            "error": "the key is of version 3",
-            "message": "the key is of version 3",
+            "error": "the key has mod_revision 3",
+            "message": "the key has mod_revision 3",
             "code": 9
           }
         }
@@ -371,7 +371,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "putValue",
         "name": "create",
-        "summary": "Create a key unless it is there",
+        "summary": "Create a key unless it exists",
         "request": {
           "path": {
             "key": "app/a/b"
@@ -426,7 +426,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getKey",
         "name": "earlier",
-        "summary": "The value as it was",
+        "summary": "The value at an earlier revision",
         "request": {
           "path": {
             "key": "app/config"
@@ -450,7 +450,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getKey",
         "name": "absent",
-        "summary": "A key that is not there",
+        "summary": "A key that does not exist",
         "request": {
           "path": {
             "key": "nothing"
@@ -462,8 +462,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "5"
           },
           "body": {
-            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
-            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
+            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin with KEY",
+            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin with KEY",
             "code": 5
           }
         }
@@ -580,8 +580,8 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 400,
           "body": {
-            "error": "unknown query parameter 'prefiks'; there are key, prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
-            "message": "unknown query parameter 'prefiks'; there are key, prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
+            "error": "unknown query parameter 'prefiks'; expected one of key, prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
+            "message": "unknown query parameter 'prefiks'; expected one of key, prefix, from, to, revision, serializable, limit, cursor, keys_only, count_only, sort, order, min_mod_revision, max_mod_revision, min_create_revision, max_create_revision, watch, since, heartbeat, wait",
             "code": 3
           }
         }
@@ -804,7 +804,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "deleteKey",
         "name": "absent",
-        "summary": "A key that is not there",
+        "summary": "A key that does not exist",
         "request": {
           "path": {
             "key": "app/a/b"
@@ -816,8 +816,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "6"
           },
           "body": {
-            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
-            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
+            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin with KEY",
+            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin with KEY",
             "code": 5
           }
         }
@@ -850,8 +850,8 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 400,
           "body": {
-            "error": "this would delete all keys: if that is meant, say all=true",
-            "message": "this would delete all keys: if that is meant, say all=true",
+            "error": "this would delete all keys: to confirm, send all=true",
+            "message": "this would delete all keys: to confirm, send all=true",
             "code": 3
           }
         }
@@ -911,7 +911,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "kvPut",
         "name": "no-lease",
-        "summary": "A lease that is not there",
+        "summary": "A lease that does not exist",
         "request": {
           "body": {
             "key": "Zm9v",
@@ -1052,7 +1052,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "kvRange",
         "name": "absent",
-        "summary": "A key that is not there",
+        "summary": "A key that does not exist",
         "request": {
           "body": {
             "key": "bm90aGluZw=="
@@ -1278,7 +1278,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "kvPut",
         "name": "watched",
-        "summary": "A key for the watch to tell of",
+        "summary": "A change for the watch",
         "request": {
           "body": {
             "key": "Zm9v",
@@ -1504,7 +1504,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "leaseTimeToLive",
         "name": "absent",
-        "summary": "A lease that is not there",
+        "summary": "A lease that does not exist",
         "request": {
           "body": {
             "ID": "404"
@@ -1654,7 +1654,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "campaign",
         "name": "won",
-        "summary": "Nobody else stands",
+        "summary": "Without other candidates",
         "request": {
           "body": {
             "name": "Ym9zcw==",
@@ -1683,7 +1683,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "leader",
         "name": "leader",
-        "summary": "Who leads",
+        "summary": "The leader",
         "request": {
           "body": {
             "name": "Ym9zcw=="
@@ -1712,7 +1712,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "observe",
         "name": "second",
-        "summary": "Who leads, for a second",
+        "summary": "The leader, for a second",
         "volatile": [
           "error.message"
         ],
@@ -1814,7 +1814,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "leader",
         "name": "nobody",
-        "summary": "Nobody leads",
+        "summary": "No client leads",
         "request": {
           "body": {
             "name": "Ym9zcw=="
@@ -1853,7 +1853,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "kvLeaseRevoke",
         "name": "absent",
-        "summary": "A lease that is not there (any more)",
+        "summary": "A lease that does not exist (any more)",
         "request": {
           "body": {
             "ID": "7587862024483102001"
@@ -2049,7 +2049,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "memberRemove",
         "name": "absent",
-        "summary": "A member that is not there",
+        "summary": "A member that does not exist",
         "request": {
           "body": {
             "ID": "404"
@@ -2251,7 +2251,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "moveLeader",
         "name": "unknown-member",
-        "summary": "Nobody to hand it to",
+        "summary": "No member to hand it to",
         "request": {
           "body": {
             "targetID": "1"
@@ -2339,7 +2339,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "userAdd",
         "name": "root",
-        "summary": "The user who may do everything",
+        "summary": "The user with all permissions",
         "request": {
           "body": {
             "name": "root",
@@ -2772,7 +2772,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getKey",
         "name": "reader",
-        "summary": "With user and password; there is nothing there",
+        "summary": "With user and password; the key does not exist",
         "request": {
           "path": {
             "key": "app/config"
@@ -2785,8 +2785,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "19"
           },
           "body": {
-            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
-            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin so",
+            "error": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin with KEY",
+            "message": "etcdserver: key not found; GET /keys?prefix=KEY lists the keys that begin with KEY",
             "code": 5
           }
         }
@@ -3027,7 +3027,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "putKey",
         "name": "create",
-        "summary": "Create a key unless it is there",
+        "summary": "Create a key unless it exists",
         "request": {
           "body": {
             "key": "plain/color",
@@ -3042,8 +3042,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "21"
           },
           "body": {
-            "error": "the key is of version 21",
-            "message": "the key is of version 21",
+            "error": "the key has mod_revision 21",
+            "message": "the key has mod_revision 21",
             "code": 9
           }
         }
@@ -3074,7 +3074,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "putKey",
         "name": "unknown-member",
-        "summary": "A member that there is not",
+        "summary": "An unknown member",
         "request": {
           "body": {
             "key": "plain/color",
@@ -3084,8 +3084,8 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 400,
           "body": {
-            "error": "the request body: valeu: unknown field: there are key, key_base64, value, value_base64, lease, ttl, if_mod_revision, if_absent, prev (at byte 21)",
-            "message": "the request body: valeu: unknown field: there are key, key_base64, value, value_base64, lease, ttl, if_mod_revision, if_absent, prev (at byte 21)",
+            "error": "the request body: valeu: unknown field: expected one of key, key_base64, value, value_base64, lease, ttl, if_mod_revision, if_absent, prev (at byte 21)",
+            "message": "the request body: valeu: unknown field: expected one of key, key_base64, value, value_base64, lease, ttl, if_mod_revision, if_absent, prev (at byte 21)",
             "code": 3
           }
         }
@@ -3406,7 +3406,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getLease",
         "name": "gone",
-        "summary": "One that is not there",
+        "summary": "One that does not exist",
         "request": {
           "path": {
             "id": "8379"
@@ -3470,8 +3470,8 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 409,
           "body": {
-            "error": "another holds the lock",
-            "message": "another holds the lock",
+            "error": "another client holds the lock",
+            "message": "another client holds the lock",
             "code": 10
           }
         }
@@ -3479,7 +3479,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getLock",
         "name": "holder",
-        "summary": "Who has it",
+        "summary": "The holder",
         "volatile": [
           "lease",
           "key"
@@ -3557,7 +3557,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getLock",
         "name": "free",
-        "summary": "Nobody has it",
+        "summary": "No client holds it",
         "request": {
           "path": {
             "name": "plain/lock"
@@ -3569,8 +3569,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "25"
           },
           "body": {
-            "error": "nobody holds the lock",
-            "message": "nobody holds the lock",
+            "error": "no client holds the lock",
+            "message": "no client holds the lock",
             "code": 5
           }
         }
@@ -3578,7 +3578,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "keepLockAlive",
         "name": "gone",
-        "summary": "The lease is not there any more",
+        "summary": "The lease no longer exists",
         "request": {
           "path": {
             "name": "plain/lock"
@@ -3645,8 +3645,8 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 409,
           "body": {
-            "error": "another leads",
-            "message": "another leads",
+            "error": "another client leads",
+            "message": "another client leads",
             "code": 10
           }
         }
@@ -3654,7 +3654,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "proclaimValue",
         "name": "proclaim",
-        "summary": "Tell something else",
+        "summary": "Another value",
         "volatile": [
           "lease",
           "key"
@@ -3716,7 +3716,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getLeader",
         "name": "leader",
-        "summary": "Who leads",
+        "summary": "The leader",
         "volatile": [
           "lease",
           "key"
@@ -3743,7 +3743,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "observeElection",
         "name": "observe",
-        "summary": "Who leads, for a second",
+        "summary": "The leader, for a second",
         "volatile": [
           "lease",
           "key",
@@ -3807,7 +3807,7 @@ let examplesJSON: StaticString = ##"""
       {
         "operation": "getLeader",
         "name": "none",
-        "summary": "Nobody leads",
+        "summary": "No client leads",
         "request": {
           "path": {
             "name": "plain/leader"
@@ -3819,8 +3819,8 @@ let examplesJSON: StaticString = ##"""
             "X-Etcd-Revision": "28"
           },
           "body": {
-            "error": "nobody leads",
-            "message": "nobody leads",
+            "error": "no client leads",
+            "message": "no client leads",
             "code": 5
           }
         }
