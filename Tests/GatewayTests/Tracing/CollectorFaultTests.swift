@@ -27,6 +27,11 @@ import Testing
     gateway.log.split(separator: "\n").filter { $0.contains("spans cannot be exported") }
   }
 
+  /// The first line that says so: it is written a moment after it was counted.
+  private func warning(_ gateway: GatewayProcess) async throws -> Substring {
+    try await eventually("a warning") { warnings(gateway).first }
+  }
+
   /// What is answered badly comes again, as soon as the collector is well.
   @Test(arguments: [
     Collector.Answer.status(503, headers: ["Retry-After: 1"]), .status(429), .status(502), .bytes(""),
@@ -73,7 +78,7 @@ import Testing
       _ = try await eventually("rejected spans") {
         try await metric(gateway, #"spans_dropped_total{reason="rejected"}"#) >= 2 ? true : nil
       }
-      #expect(warnings(gateway).first?.contains("status \(status)") == true, "\(gateway.log)")
+      #expect(try await warning(gateway).contains("status \(status)"))
     }
   }
 
@@ -87,7 +92,7 @@ import Testing
       _ = try await eventually("a rejected span") {
         try await metric(gateway, #"spans_dropped_total{reason="rejected"}"#) == 1 ? true : nil
       }
-      #expect(warnings(gateway).first?.contains("too old") == true, "\(gateway.log)")
+      #expect(try await warning(gateway).contains("too old"))
     }
   }
 
@@ -101,7 +106,7 @@ import Testing
       await connection.close()
       // Ten are on their way and ten wait; exports are begun as soon as there are enough.
       #expect(try await metric(gateway, #"spans_dropped_total{reason="overflow"}"#) >= 80)
-      #expect(collector.requests.count <= 1)
+      #expect(Set(collector.requests.map(\.body)).count <= 1)
     }
   }
 
@@ -112,8 +117,8 @@ import Testing
       _ = try await eventually("two failures") {
         try await metric(gateway, #"span_exports_total{result="failed"}"#) >= 2 ? true : nil
       }
+      #expect(try await warning(gateway).contains("connection refused"))
       #expect(warnings(gateway).count == 1, "\(gateway.log)")
-      #expect(warnings(gateway)[0].contains("connection refused"))
       // Whoever comes later gets what is there.
       let collector = try Collector(port: port)
       defer { collector.stop() }
@@ -167,8 +172,7 @@ import Testing
       // Its authority is not one of the system's.
       try await withTracing(collector.url) { gateway in
         try await put(gateway)
-        _ = try await eventually("a warning") { warnings(gateway).isEmpty ? nil : true }
-        #expect(warnings(gateway)[0].contains("certificate"), "\(gateway.log)")
+        #expect(try await warning(gateway).contains("certificate"))
       }
     }
   }
