@@ -1,5 +1,5 @@
-/// What another server answers to a request of the gateway's is read to the same end however its bytes arrive, and has no
-/// more in it than has come.
+/// What another server answers to a request of the gateway's is read to the same end however its bytes arrive, and has
+/// no more in it than has come.
 func checkAnswer(_ text: UnsafeRawBufferPointer) {
   var outcomes: [OutgoingAnswerReader.Progress] = []
   for size in [max(1, text.count), 1] {

@@ -1,5 +1,5 @@
-/// Any bytes as what clients, proxies and other servers say in text. The first byte chooses the parser. Nothing crashes; what is
-/// understood stands for the same when it is written and read once more.
+/// Any bytes as what clients, proxies and other servers say in text. The first byte chooses the parser. Nothing
+/// crashes; what is understood stands for the same when it is written and read once more.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzText(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let start, count > 0 else { return 0 }

@@ -76,8 +76,8 @@ struct TracingOptions: ParsableArguments {
     }
   }
 
-  /// Reads header lines, each of a name and a value (RFC 9110, section 5.5), and ends each as a head does. No error says what
-  /// is in a value.
+  /// Reads header lines, each of a name and a value (RFC 9110, section 5.5), and ends each as a head does. No error
+  /// says what is in a value.
   private static func headerLines(in path: String) throws -> String {
     let own = ["host", "content-type", "content-length", "transfer-encoding", "connection"]
     guard let text = String(validating: try contents(of: path, for: "otlp-headers-file"), as: UTF8.self) else {

@@ -229,8 +229,8 @@ struct KeyDescriptions {
     return responses.adding(Self.withErrorType(of: id, examples.adding(to: others, of: id)))
   }
 
-  /// What the content of an operation's errors is described as. They are JSON; but where generated clients find that among
-  /// an operation's types, many ask for nothing else, and would get a key as JSON where they expect its value.
+  /// What the content of an operation's errors is described as. They are JSON; but where generated clients find that
+  /// among an operation's types, many ask for nothing else, and would get a key as JSON where they expect its value.
   private static func errorType(of id: String) -> String {
     id == KeyOperation.getKey.rawValue ? "*/*" : "application/json"
   }

@@ -15,8 +15,8 @@ struct OutgoingAnswer: Sendable, Equatable {
   }
 }
 
-/// Reads one answer as it comes (RFC 9112, sections 4 to 7). Total: whatever a server sends is an answer or a fault, within
-/// a bound of memory and of time for each byte.
+/// Reads one answer as it comes (RFC 9112, sections 4 to 7). Total: whatever a server sends is an answer or a fault,
+/// within a bound of memory and of time for each byte.
 struct OutgoingAnswerReader {
   enum Progress: Equatable {
     case unfinished

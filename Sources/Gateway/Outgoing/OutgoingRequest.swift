@@ -3,8 +3,8 @@ import EventLoop
 import GrpcBridge
 import TLS
 
-/// One HTTP request of the gateway's own to another server, on a connection of its own that ends with the answer. Belongs
-/// to one loop.
+/// One HTTP request of the gateway's own to another server, on a connection of its own that ends with the answer.
+/// Belongs to one loop.
 final class OutgoingRequest {
   /// Why there is no answer, in one line.
   struct Failure: Error, CustomStringConvertible {

@@ -5,8 +5,8 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Writes spans as a collector takes them: an `ExportTraceServiceRequest` in JSON (OpenTelemetry protocol, "JSON Protobuf
-/// Encoding": IDs in hexadecimal, 64-bit integers as strings, enums as numbers).
+/// Writes spans as a collector takes them: an `ExportTraceServiceRequest` in JSON (OpenTelemetry protocol, "JSON
+/// Protobuf Encoding": IDs in hexadecimal, 64-bit integers as strings, enums as numbers).
 ///
 /// Attributes are named as OpenTelemetry's semantic conventions for HTTP and for RPC have them.
 struct SpanEncoder {

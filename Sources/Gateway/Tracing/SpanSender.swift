@@ -5,10 +5,11 @@ import GrpcBridge
 import Logging
 import TLS
 
-/// Exports spans a batch at a time: one request each (OpenTelemetry protocol, "OTLP/HTTP"). Belongs to the exporter's loop.
+/// Exports spans a batch at a time: one request each (OpenTelemetry protocol, "OTLP/HTTP"). Belongs to the exporter's
+/// loop.
 ///
-/// A batch that the collector does not take now is sent again, after pauses that grow, up to ``maxAttempts`` times. What
-/// comes meanwhile waits in the queue, which has a bound.
+/// A batch that the collector does not take now is sent again, after pauses that grow, up to ``maxAttempts`` times.
+/// What comes meanwhile waits in the queue, which has a bound.
 final class SpanSender {
   /// How long spans wait until there are enough for a batch, in milliseconds.
   private static let interval: UInt64 = 2000
@@ -183,8 +184,8 @@ final class SpanSender {
     }
   }
 
-  /// How long the collector wants to be left alone, in milliseconds, as far as that is heeded (RFC 9110, section 10.2.3: a
-  /// number of seconds; a date counts as nothing).
+  /// How long the collector wants to be left alone, in milliseconds, as far as that is heeded (RFC 9110, section
+  /// 10.2.3: a number of seconds; a date counts as nothing).
   private static func retryAfter(_ answer: OutgoingAnswer) -> UInt64? {
     guard let text = answer["retry-after"], (1...9).contains(text.utf8.count), text.utf8.allSatisfy({ $0.isDigit }),
       let seconds = Int(text)

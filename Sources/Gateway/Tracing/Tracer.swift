@@ -7,8 +7,8 @@ import HTTPServer
 /// What has ended in a turn of the loop is handed over at its end, in one piece.
 final class Tracer: CallRecorder {
   private let queue: SpanQueue
-  /// A trace that begins here is recorded from this number on, of those that the last 56 bits of its ID may be (W3C Trace
-  /// Context Level 2, "Random Trace ID Flag": these are random).
+  /// A trace that begins here is recorded from this number on, of those that the last 56 bits of its ID may be (W3C
+  /// Trace Context Level 2, "Random Trace ID Flag": these are random).
   private let threshold: UInt64
   private var traceNumbers = (high: UniqueNumbers(), low: UniqueNumbers())
   private var spanNumbers = UniqueNumbers()

@@ -51,8 +51,8 @@ package struct TraceContext {
   /// The trace's ID: 32 hexadecimal digits.
   package var traceID: String { trace.text }
 
-  /// `VERSION-TRACE-PARENT-FLAGS` (W3C Trace Context, section 3.2.2), whatever stands for the last three. Later versions
-  /// may go on after that.
+  /// `VERSION-TRACE-PARENT-FLAGS` (W3C Trace Context, section 3.2.2), whatever stands for the last three. Later
+  /// versions may go on after that.
   private static func hasForm(_ text: [UInt8]) -> Bool {
     guard text.count >= length, text.count <= maxState, text.allSatisfy({ (0x21...0x7E).contains($0) }),
       let version = HexDigits.value(of: text[..<2]), version != 0xFF
