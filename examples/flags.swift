@@ -1,7 +1,7 @@
 // Reads feature flags, keys below flags/, and hears of each change: URL USER PASSWORD.
 //
-// Prints the flags whenever they change. Wherever the connection breaks it goes on behind the last change that it has seen;
-// where that history is gone (410) it reads all flags anew.
+// Prints the flags whenever they change. Wherever the connection breaks it goes on behind the last change that it has
+// seen; where that history is gone (410) it reads all flags anew.
 //
 //   swiftc examples/flags.swift -o flags && ./flags http://127.0.0.1:8379 root rootpw
 import Foundation
