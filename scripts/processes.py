@@ -94,9 +94,11 @@ class Processes:
                 [str(word) for word in command], stdout=log, stderr=log, cwd=self.directory, **options)
 
     def end(self, name, number=signal.SIGKILL):
-        process = self.processes.pop(name)
+        process = self.processes[name]
         process.send_signal(number)
-        return process.wait(PATIENCE)
+        result = process.wait(PATIENCE)
+        del self.processes[name]
+        return result
 
     def until(self, name, condition):
         """Waits until a process is as a condition says. Ends the script with what it has logged if it ends before."""
@@ -126,6 +128,9 @@ class Processes:
         eventually("healthy etcd", lambda: urllib.request.urlopen(f"{self.etcd}/health", timeout=PATIENCE).status == 200)
 
     def __enter__(self):
+        # A script that is told to end takes them along.
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return self
 
     def __exit__(self, *_):
