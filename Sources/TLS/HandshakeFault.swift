@@ -15,9 +15,9 @@ extension OpenSSLReason {
       return "the peer speaks no TLS \(settings.minimumVersion.rawValue) or later"
     }
     if isSSL(SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) { return "the peer sent no certificate" }
-    if isSSL(SSL_R_NO_SHARED_CIPHER) { return "there is no cipher that both sides take" }
+    if isSSL(SSL_R_NO_SHARED_CIPHER) { return "no cipher suits both sides" }
     if isSSL(SSL_R_NO_APPLICATION_PROTOCOL) {
-      return "the peer offers no protocol of ours (\(settings.protocols.joined(separator: ", ")))"
+      return "no protocol in common with the peer (\(settings.protocols.joined(separator: ", ")))"
     }
     return "TLS error: \(text)"
   }
@@ -31,32 +31,32 @@ func describe(alert: Int32, certificate: String?) -> String {
     switch alert {
     // Some say no more than that the certificate which is missing is bad.
     case SSL_AD_CERTIFICATE_REQUIRED, SSL_AD_BAD_CERTIFICATE:
-      return "it wants a certificate of ours, and there is none"
+      return "it requires a client certificate, and none is configured"
     case SSL_AD_HANDSHAKE_FAILURE:
-      return "no way of TLS suits both; it may want a certificate of ours, and there is none"
+      return "no TLS parameters suit both sides; it may require a client certificate, and none is configured"
     default: return describe(alert: alert)
     }
   }
   switch alert {
-  case SSL_AD_CERTIFICATE_REQUIRED: return "it wants a certificate of ours, and takes not the one in \(certificate)"
-  case SSL_AD_BAD_CERTIFICATE: return "it does not accept our certificate in \(certificate)"
-  case SSL_AD_UNSUPPORTED_CERTIFICATE: return "it does not take certificates of the kind of ours in \(certificate)"
-  case SSL_AD_CERTIFICATE_REVOKED: return "our certificate in \(certificate) was revoked"
-  case SSL_AD_CERTIFICATE_EXPIRED: return "our certificate in \(certificate) has expired"
-  case SSL_AD_CERTIFICATE_UNKNOWN: return "it does not accept our certificate in \(certificate), and does not say why"
-  case SSL_AD_UNKNOWN_CA: return "it does not know the authority that signed our certificate in \(certificate)"
-  case SSL_AD_ACCESS_DENIED: return "our certificate in \(certificate) is good, but gives no access"
+  case SSL_AD_CERTIFICATE_REQUIRED: return "it requires a certificate and rejected the one in \(certificate)"
+  case SSL_AD_BAD_CERTIFICATE: return "it rejected the certificate in \(certificate)"
+  case SSL_AD_UNSUPPORTED_CERTIFICATE: return "it does not support the kind of certificate in \(certificate)"
+  case SSL_AD_CERTIFICATE_REVOKED: return "the certificate in \(certificate) was revoked"
+  case SSL_AD_CERTIFICATE_EXPIRED: return "the certificate in \(certificate) has expired"
+  case SSL_AD_CERTIFICATE_UNKNOWN: return "it rejected the certificate in \(certificate) without a reason"
+  case SSL_AD_UNKNOWN_CA: return "it does not know the authority that signed the certificate in \(certificate)"
+  case SSL_AD_ACCESS_DENIED: return "the certificate in \(certificate) is valid, but gives no access"
   default: return describe(alert: alert)
   }
 }
 
 private func describe(alert: Int32) -> String {
   switch alert {
-  case SSL_AD_PROTOCOL_VERSION: "it does not speak our versions of TLS"
-  case SSL_AD_HANDSHAKE_FAILURE: "no way of TLS suits both"
-  case SSL_AD_INSUFFICIENT_SECURITY: "it wants stronger ciphers"
-  case SSL_AD_NO_APPLICATION_PROTOCOL: "it does not speak the protocol we want (ALPN)"
-  case SSL_AD_UNRECOGNIZED_NAME: "it has no certificate for the server name we asked for"
+  case SSL_AD_PROTOCOL_VERSION: "it supports none of the TLS versions offered"
+  case SSL_AD_HANDSHAKE_FAILURE: "no TLS parameters suit both sides"
+  case SSL_AD_INSUFFICIENT_SECURITY: "it requires stronger ciphers"
+  case SSL_AD_NO_APPLICATION_PROTOCOL: "it does not support the protocol offered (ALPN)"
+  case SSL_AD_UNRECOGNIZED_NAME: "it has no certificate for the server name requested"
   default: "TLS alert \(alert), \(String(cString: SSL_alert_desc_string_long(alert)))"
   }
 }

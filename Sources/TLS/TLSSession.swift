@@ -213,7 +213,7 @@ package final class TLSSession {
     }
     if let alert = reason.alert {
       let words = describe(alert: alert, certificate: context.settings.certificate)
-      return TLSError(.refused, "the peer refused us: \(words)")
+      return TLSError(.refused, "the peer rejected the TLS handshake: \(words)")
     }
     if reason.isSSL(SSL_R_CERTIFICATE_VERIFY_FAILED), let verificationFault {
       return TLSError(.verification, "certificate verify failed: \(verificationFault)")

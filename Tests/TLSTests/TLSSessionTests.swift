@@ -121,7 +121,8 @@ import Testing
       guard case .failed(let error) = pair.client.readAll().end else { throw Unexpected() }
       #expect(
         error
-          == TLSError(.refused, "the peer refused us: it wants a certificate of ours, and there is none"))
+          == TLSError(
+            .refused, "the peer rejected the TLS handshake: it requires a client certificate, and none is configured"))
     }
   }
 

@@ -71,10 +71,10 @@ import Testing
 
   /// What a server says of clients, and what it tells them.
   @Test(arguments: [
-    (TestAuthority.Validity.expired, false, "it expired on", "our certificate in FILE has expired"),
+    (TestAuthority.Validity.expired, false, "it expired on", "the certificate in FILE has expired"),
     (
       .current, true, "it was issued by CN=other, which is no authority of",
-      "it does not know the authority that signed our certificate in FILE"
+      "it does not know the authority that signed the certificate in FILE"
     ),
   ])
   func aClientsCertificateIsChecked(
@@ -98,7 +98,7 @@ import Testing
       #expect(error.description.hasPrefix("certificate verify failed: \(server)"), "\(error)")
       guard case .failed(let told) = pair.client.readAll().end else { throw Unexpected() }
       let words = client.replacing("FILE", with: own.certificate)
-      #expect(told == TLSError(.refused, "the peer refused us: \(words)"))
+      #expect(told == TLSError(.refused, "the peer rejected the TLS handshake: \(words)"))
     }
   }
 
@@ -124,9 +124,10 @@ import Testing
         client: .client(authorities: authority.certificate) { $0.protocols = ["h2"] },
         server: .server(authority.issue("server")) { $0.protocols = ["http/1.1"] })
       let errors = pair.shakeHands()
-      #expect(errors.server == TLSError(.violation, "the peer offers no protocol of ours (http/1.1)"))
+      #expect(errors.server == TLSError(.violation, "no protocol in common with the peer (http/1.1)"))
       #expect(
-        errors.client == TLSError(.refused, "the peer refused us: it does not speak the protocol we want (ALPN)"))
+        errors.client
+          == TLSError(.refused, "the peer rejected the TLS handshake: it does not support the protocol offered (ALPN)"))
     }
   }
 

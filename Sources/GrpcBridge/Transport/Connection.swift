@@ -71,7 +71,7 @@ final class Connection {
     switch state {
     case .connecting: dialer?.trouble ?? "no connection"
     case .securing: "no answer in TLS"
-    default: "no HTTP/2 greeting"
+    default: "no HTTP/2 preface"
     }
   }
 
@@ -164,7 +164,7 @@ final class Connection {
   private var closeReason: String {
     // A server that expects TLS closes the connection, most often without a word.
     state == .greeting && !isSecure
-      ? "the peer closed the connection without an HTTP/2 greeting; if it speaks TLS, use https://"
+      ? "the peer closed the connection without an HTTP/2 preface; if it speaks TLS, use https://"
       : "the peer closed the connection"
   }
 

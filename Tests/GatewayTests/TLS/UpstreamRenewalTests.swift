@@ -61,11 +61,12 @@ struct UpstreamRenewalTests {
         func range() async throws -> HTTPResponse { try await gateway.http.post("/v3/kv/range", ["key": "Zm9v"]) }
         let reason =
           etcd.version == .v3_5_1
-          ? "it does not accept our certificate in \(client.certificate)"
-          : "our certificate in \(client.certificate) has expired"
+          ? "it rejected the certificate in \(client.certificate)"
+          : "the certificate in \(client.certificate) has expired"
         expectError(
           try await range(), 503,
-          message: "no connection to etcd: \(etcd.secureURL().dropFirst(8)): the peer refused us: \(reason)")
+          message:
+            "no connection to etcd: \(etcd.secureURL().dropFirst(8)): the peer rejected the TLS handshake: \(reason)")
         try secrets.authority.issue("own", for: [])
         _ = try await eventually("an answer to the renewed certificate") {
           try await range().status == 200 ? true : nil

@@ -165,19 +165,21 @@ struct UpstreamTLSTests {
       try await expect(
         secrets.flags + ["--server-name", "127.0.0.2"],
         "certificate verify failed: it is for \(names), not for 127.0.0.2 \(subject)")
-      try await expect(secrets.trust, "the peer refused us: it wants a certificate of ours, and there is none")
+      try await expect(
+        secrets.trust, "the peer rejected the TLS handshake: it requires a client certificate, and none is configured")
       // Go, which etcd is built with, said of both that they are bad, and no more; later versions of it say why.
       let isTerse = version == .v3_4 || version == .v3_5_1
       for (files, reason) in [
-        (stranger, "it does not know the authority that signed our certificate in \(stranger.certificate)"),
-        (expired, "our certificate in \(expired.certificate) has expired"),
+        (stranger, "it does not know the authority that signed the certificate in \(stranger.certificate)"),
+        (expired, "the certificate in \(expired.certificate) has expired"),
       ] {
-        let said = isTerse ? "it does not accept our certificate in \(files.certificate)" : reason
+        let said = isTerse ? "it rejected the certificate in \(files.certificate)" : reason
         try await expect(
-          secrets.trust + ["--cert", files.certificate, "--key", files.key], "the peer refused us: \(said)")
+          secrets.trust + ["--cert", files.certificate, "--key", files.key],
+          "the peer rejected the TLS handshake: \(said)")
       }
       try await expect(
-        secrets.flags, "the peer closed the connection without an HTTP/2 greeting; if it speaks TLS, use https://",
+        secrets.flags, "the peer closed the connection without an HTTP/2 preface; if it speaks TLS, use https://",
         to: etcd.secureURL().replacing("https://", with: "http://"))
       try await expect(
         secrets.flags, "the peer closed the connection instead of answering in TLS; does it speak TLS?",
@@ -201,8 +203,13 @@ struct UpstreamTLSTests {
     ("http", "\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}", "the peer speaks TLS: use https://"),
     ("http", "HTTP/1.1 400 Bad Request\r\n\r\n", "the peer speaks HTTP/1, not gRPC"),
     ("https", "HTTP/1.1 400 Bad Request\r\n\r\n", "the peer does not speak TLS"),
-    ("https", "\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}", "the peer refused us: it does not speak our versions of TLS"),
-    ("https", "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{50}", "the peer refused us: TLS alert 80, internal error"),
+    (
+      "https", "\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}",
+      "the peer rejected the TLS handshake: it supports none of the TLS versions offered"
+    ),
+    (
+      "https", "\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{50}", "the peer rejected the TLS handshake: TLS alert 80, internal error"
+    ),
   ])
   func whoSpeaksSomethingElseIsTold(scheme: String, answer: String, reason: String) async throws {
     var settings = ScriptedPeer.Settings()
@@ -213,10 +220,13 @@ struct UpstreamTLSTests {
 
   /// OpenSSL's own server, as one that is old, or not made for gRPC.
   @Test(arguments: [
-    (["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"], "the peer refused us: it does not speak our versions of TLS"),
+    (
+      ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"],
+      "the peer rejected the TLS handshake: it supports none of the TLS versions offered"
+    ),
     (["-tls1_2"], "the peer speaks TLS, but chose no protocol instead of HTTP/2 (ALPN h2)"),
     (["-tls1_3"], "the peer speaks TLS, but chose no protocol instead of HTTP/2 (ALPN h2)"),
-    (["-alpn", "http/1.1"], "the peer refused us: it does not speak the protocol we want (ALPN)"),
+    (["-alpn", "http/1.1"], "the peer rejected the TLS handshake: it does not support the protocol offered (ALPN)"),
   ])
   func aServerThatIsNoEtcdIsToldByItsTLS(arguments: [String], reason: String) async throws {
     try await withTemporaryDirectory { directory in
@@ -233,7 +243,7 @@ struct UpstreamTLSTests {
       try await withOpenSSLServer(secrets.server, ["-tls1_2", "-alpn", "h2"], in: directory) { port in
         try await Self.expectNoConnection(
           to: "https://127.0.0.1:\(port)", secrets.trust + ["--tls-min-version", "1.3"],
-          because: "the peer refused us: it does not speak our versions of TLS")
+          because: "the peer rejected the TLS handshake: it supports none of the TLS versions offered")
       }
     }
   }
