@@ -189,6 +189,28 @@ import Testing
     }
   }
 
+  /// etcd 3.5 sends spans of its own to a collector (OTLP over gRPC): they are below that of the call.
+  @Test func spansOfEtcdAreBelowThatOfTheCall() async throws {
+    let ofEtcd = try ScriptedPeer { _ in .message([]) }
+    let collector = try Collector()
+    defer { collector.stop() }
+    let flags = [
+      "--experimental-enable-distributed-tracing",
+      "--experimental-distributed-tracing-address=\(ofEtcd.endpoint.dropFirst("http://".count))",
+      "--experimental-distributed-tracing-sampling-rate=0",
+    ]
+    try await withEtcdAndGateway(.v3_5, etcd: flags, gateway: ["--otlp-endpoint", collector.url]) { _, gateway in
+      expectStatus(200, try await gateway.http.request("PUT", "/keys/a", body: [1]))
+      let call = try await collector.spans(1) { $0.name == "etcdserverpb.KV/Put" }[0]
+      // As protobuf has the parent of a span: field 4, of 8 bytes.
+      let parent =
+        [0x22, 8] + stride(from: 0, to: 16, by: 2).map { UInt8(call.id.dropFirst($0).prefix(2), radix: 16) ?? 0 }
+      _ = try await eventually("a span of etcd's below the call") {
+        ofEtcd.record.streams.contains { $0.messages.contains { $0.firstIndex(of: parent) != nil } } ? true : nil
+      }
+    }
+  }
+
   /// Reads whose traces begin here travel together, and say so.
   @Test func readsThatTravelTogetherSaySo() async throws {
     let collector = try Collector()
