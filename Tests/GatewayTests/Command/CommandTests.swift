@@ -34,7 +34,7 @@ struct CommandTests {
     let version = try await CommandRun.etcdRest("--version")
     #expect(version.exit == .code(0))
     #expect(
-      try version.output.wholeMatch(
+      version.output.wholeMatch(
         of: /etcd-rest \d+\.\d+\.\d+ \(([0-9a-f]{12}(-dirty)?|unknown commit), Linux \w+, Swift 6\.\d+[ a-z]*\)\n/)
         != nil,
       "\(version.output)")
