@@ -118,7 +118,7 @@ struct ListenerTests {
         try "theirs".write(toFile: path, atomically: true, encoding: .utf8)
       }
       #expect(try String(contentsOfFile: path, encoding: .utf8) == "theirs")
-      try await CommandRun.etcdRest(["serve"] + flags).expectRefusal(naming: "no socket")
+      try await CommandRun.etcdRest(["serve"] + flags).expectRefusal(naming: "is not a socket")
     }
   }
 
