@@ -1,3 +1,4 @@
+import Glibc
 import TestSupport
 import Testing
 
@@ -88,11 +89,14 @@ struct KeyWaitTests {
       for number in 0..<4 { try await http.put("big/\(number)", String(repeating: "v", count: 1_000_000)) }
       let before = gateway.process.peakResidentBytes
       var clients: [HTTPConnection] = []
+      // What comes while the gateway stands still is there all at once when it goes on: before there is an answer.
+      gateway.process.signal(SIGSTOP)
       for _ in 0..<50 {
         let client = try await HTTPConnection.connect(to: gateway.url)
         try await client.sendRequest("GET", "/keys?prefix=big/&wait=10m&since=1")
         clients.append(client)
       }
+      gateway.process.signal(SIGCONT)
       for client in clients {
         let answer = try await client.receive()
         expectStatus(200, answer)
