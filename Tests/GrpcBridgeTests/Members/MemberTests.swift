@@ -161,6 +161,8 @@ import Testing
   @Test func aSilentMemberIsLeftOutAndLosesItsReads() async throws {
     var configuration = Bridge.Configuration()
     configuration.channel.suspectAfter = 2000
+    // Longer than the test: a new connection to the member would not be frozen.
+    configuration.channel.keepaliveTimeout = 600_000
     try await Self.cluster(2, configuration) { number, call in
       number == 0 && call.message == [1] ? [.freeze] : nil
     } body: { fixture, peers in
