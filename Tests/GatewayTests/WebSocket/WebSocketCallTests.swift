@@ -161,19 +161,17 @@ import Testing
   }
 
   @Test func theLastAnswerComesBeforeTheGatewayStops() async throws {
-    try await withEtcdAndGateway(.v3_5) { etcd, gateway in
+    let gate = ScriptedPeer.Gate()
+    let script: ScriptedPeer.Script = { _ in ScriptedPeer.Answer.range.after(gate) }
+    try await withScriptedEtcd(gateway: ["--shutdown-timeout", "5m"], script: script) { peer, gateway in
       let idle = try await WebSocketClient.connect(gateway.url, "/v3/kv/range")
-      let holder = try await WebSocketClient.connect(gateway.url, "/v3/lock/lock")
-      try await holder.send(["name": "bA=="])
-      let key = try #require(try await holder.receiveJSON()["key"])
-      let waiter = try await WebSocketClient.connect(gateway.url, "/v3/lock/lock")
-      try await waiter.send(["name": "bA=="])
-      _ = try await eventually("call") { try await etcd.callsUnderWay(of: "Lock") == 1 ? true : nil }
+      let waiter = try await WebSocketClient.connect(gateway.url, "/v3/kv/range")
+      try await waiter.send(["key": "YQ=="])
+      try await peer.wait(for: "the call") { $0.streams(of: RPCPath.range).count == 1 }
       gateway.process.signal(SIGTERM)
       #expect(try await idle.receiveClose() == 1001)
-      #expect(try await holder.receiveClose() == 1001)
-      try await etcd.call("/v3/lock/unlock", ["key": key])
-      #expect(try await waiter.receiveJSON()["key"] != nil)
+      gate.open()
+      #expect(try await waiter.receiveJSON()["header"] != nil)
       #expect(try await waiter.receiveClose() == 1001)
       #expect(try await gateway.process.exit() == .code(0))
     }
