@@ -7,16 +7,11 @@ import shutil
 import urllib.parse
 import urllib.request
 
-from processes import PATIENCE, ROOT, Processes, enable_authentication, end_with, eventually, loopback_urls
+from processes import PATIENCE, ROOT, Processes, enable_authentication, end_with, eventually, is_ok, loopback_urls
 from proxies import HAProxy
 
 MEMBERS = ["etcd1", "etcd2", "etcd3"]
 GATEWAYS = ["gateway1", "gateway2"]
-
-
-def is_ok(url):
-    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
-        return answer.status == 200
 
 
 def bare(url):

@@ -72,6 +72,20 @@ def etcd(version="3.5"):
     return ours if ours.exists() else "etcd"
 
 
+def basic(user, password):
+    """The header of Basic authentication."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+ROOT_HEADER = basic("root", ROOT_PASSWORD)
+
+
+def is_ok(url):
+    """Whether a GET is answered with 200. Raises urllib.error.HTTPError if the answer is an error."""
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        return answer.status == 200
+
+
 def enable_authentication(url):
     """At the etcd of a URL, whose root then has ROOT_PASSWORD."""
     for path, body in [
@@ -125,7 +139,7 @@ class Processes:
         """A cluster of one member; returns once that is healthy."""
         self.etcd, peer = loopback_urls(2)
         self.start_etcd({"etcd": (self.etcd, peer)}, "etcd")
-        eventually("healthy etcd", lambda: urllib.request.urlopen(f"{self.etcd}/health", timeout=PATIENCE).status == 200)
+        eventually("healthy etcd", lambda: is_ok(f"{self.etcd}/health"))
 
     def __enter__(self):
         # A script that is told to end takes them along.
@@ -163,8 +177,6 @@ def dev_gateway(program):
 
 def ask_as_root(url, method="GET", body=None):
     """The body of an answer of dev_gateway's. Raises urllib.error.HTTPError if it is an error."""
-    request = urllib.request.Request(url, body, method=method)
-    credentials = base64.b64encode(f"root:{ROOT_PASSWORD}".encode()).decode()
-    request.add_header("Authorization", f"Basic {credentials}")
+    request = urllib.request.Request(url, body, ROOT_HEADER, method=method)
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return answer.read()
