@@ -208,7 +208,7 @@ package final class Call {
   var wasLarge = false
   /// When it was sent to the member that has it now, in the nanoseconds of `preciseTime`; 0 if none has it.
   var sentAt: UInt64 = 0
-  /// Its span since then in the trace of its caller; nil where none is recorded.
+  /// Its span since then in the trace of its caller; nil if none is recorded.
   var span: UInt64?
   /// How often the call was sent again with another token.
   var renewals = 0

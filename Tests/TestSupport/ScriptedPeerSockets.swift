@@ -52,8 +52,12 @@ func makeCloseAbrupt(_ socket: Int32) {
 }
 
 /// A TCP socket bound to a loopback port; all of them share ports, as only one at a time listens.
-private func boundSocket(port: UInt16) throws -> (socket: Int32, port: UInt16) {
-  let result = socket(AF_INET, nonBlockingStream, 0)
+///
+/// - Parameters:
+///   - port: 0 for a free one.
+///   - type: as socket(2) takes it.
+package func boundSocket(port: UInt16, type: Int32 = nonBlockingStream) throws -> (socket: Int32, port: UInt16) {
+  let result = socket(AF_INET, type, 0)
   guard result >= 0 else { throw TestSupportError(systemCall: "socket") }
   var on: Int32 = 1
   setsockopt(result, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout.size(ofValue: on)))

@@ -9,6 +9,12 @@ struct OutgoingAnswer: Sendable, Equatable {
 
   subscript(name: String) -> String? { fields.first { $0.name == name }?.value }
 
+  /// The value of up to 9 digits, as lengths and times are written; nil for anything else.
+  static func decimal(_ digits: some Collection<UInt8>) -> Int? {
+    guard (1...9).contains(digits.count), digits.allSatisfy(\.isDigit) else { return nil }
+    return digits.reduce(0) { $0 * 10 + Int($1 & 15) }
+  }
+
   static func == (left: Self, right: Self) -> Bool {
     left.status == right.status && left.body == right.body
       && left.fields.elementsEqual(right.fields) { $0 == $1 }
@@ -74,7 +80,7 @@ struct OutgoingAnswerReader {
 
   /// The connection has ended.
   ///
-  /// - Returns: nil where the answer has not.
+  /// - Returns: nil if the answer has not.
   func end() -> OutgoingAnswer? {
     guard let head, case .untilClose = head.framing else { return nil }
     return answer(head, Array(bytes[head.end...]))
@@ -90,7 +96,7 @@ struct OutgoingAnswerReader {
     let lines = bytes.split(separator: UInt8(ascii: "\n")).map { $0.last == UInt8(ascii: "\r") ? $0.dropLast() : $0 }
     guard let first = lines.first, first.starts(with: "HTTP/1.".utf8), first.count >= 12,
       first[first.startIndex + 8] == UInt8(ascii: " "),
-      let status = decimal(first.dropFirst(9).prefix(3)), (200...599).contains(status)
+      let status = OutgoingAnswer.decimal(first.dropFirst(9).prefix(3)), (200...599).contains(status)
     else { return nil }
     var fields: [(name: String, value: String)] = []
     for line in lines.dropFirst() {
@@ -106,19 +112,13 @@ struct OutgoingAnswerReader {
     } else if fields.contains(where: { $0.name == "transfer-encoding" }) {
       framing = .chunked
     } else if let length = fields.first(where: { $0.name == "content-length" }) {
-      guard let number = decimal(length.value.utf8) else { return nil }
+      guard let number = OutgoingAnswer.decimal(length.value.utf8) else { return nil }
       framing = .length(number)
     }
     return Head(status: status, fields: fields, framing: framing, end: end)
   }
 
-  /// The value of up to 9 digits.
-  private static func decimal(_ digits: some Collection<UInt8>) -> Int? {
-    guard (1...9).contains(digits.count), digits.allSatisfy(\.isDigit) else { return nil }
-    return digits.reduce(0) { $0 * 10 + Int($1 & 15) }
-  }
-
-  /// What chunks carry (RFC 9112, section 7.1); nil where the last one is not among them, or they are none.
+  /// What chunks carry (RFC 9112, section 7.1); nil if the last one is not among them, or they are none.
   private static func content(ofChunks bytes: ArraySlice<UInt8>) -> [UInt8]? {
     var content: [UInt8] = []
     var rest = bytes

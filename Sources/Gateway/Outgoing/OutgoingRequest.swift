@@ -32,7 +32,7 @@ final class OutgoingRequest {
   private static let maxReads = 16
 
   /// - Parameters:
-  ///   - secure: nil where the server is spoken to in plaintext.
+  ///   - secure: nil if the server is spoken to in plaintext.
   ///   - maxAnswer: how large the answer may be with its head, in bytes.
   ///   - completion: hears once, later, what came of it.
   init(

@@ -198,8 +198,8 @@ struct LandingPage {
     nav .first { padding: .5rem 1rem; border-radius: .375rem; background: var(--accent); color: var(--card); \
     font-weight: 600; text-decoration: none; }
     section p { margin: 1rem 0 .25rem; color: var(--faint); }
-    pre { display: flex; gap: 1rem; align-items: start; justify-content: space-between; margin: 0; padding: .75rem \
-    1rem; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); border-radius: .375rem; \
+    pre { display: flex; gap: 1rem; align-items: start; justify-content: space-between; margin: 0; \
+    padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid var(--line); border-radius: .375rem; \
     background: var(--card); }
     code { min-width: 0; font: .875rem/1.5 ui-monospace, monospace; }
     pre button { flex: none; padding: .125rem .625rem; border: 1px solid var(--line); border-radius: .375rem; \

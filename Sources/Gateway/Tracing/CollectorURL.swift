@@ -24,9 +24,7 @@ struct CollectorURL: DescribedArgument, Sendable, CustomStringConvertible {
     let rest = argument.dropFirst(scheme.utf8.count)
     var authority = rest.prefix { $0 != "/" }
     // An IPv6 address has colons of its own, in brackets.
-    let hasPort =
-      authority.drop { $0 != "]" }.utf8.contains(UInt8(ascii: ":"))
-      || !authority.hasPrefix("[") && authority.utf8.contains(UInt8(ascii: ":"))
+    let hasPort = (authority.hasPrefix("[") ? authority.drop { $0 != "]" } : authority).utf8.contains(UInt8(ascii: ":"))
     guard let endpoint = try? Endpoint(hasPort ? scheme + authority : "\(scheme)\(authority):\(standardPort)") else {
       return nil
     }

@@ -15,7 +15,7 @@ enum Span: Sendable {
 struct RequestSpan: Sendable {
   let trace: TraceID
   let id: UInt64
-  /// The client's span; nil where the trace begins here.
+  /// The client's span; nil if the trace begins here.
   let parent: UInt64?
   /// By `preciseTime`.
   let start: UInt64

@@ -14,7 +14,7 @@ final class SpanExporter: Sendable {
   private let loop: LoopBound<EventLoop>
   private let thread = Mutex<LoopThread?>(nil)
 
-  /// - Throws: `LoopError` where the system grants no further descriptor.
+  /// - Throws: `LoopError` if the system grants no further descriptor.
   init(_ settings: TracingSettings, logger: Logger) throws {
     let loop = try EventLoop()
     queue = SpanQueue(capacity: settings.maxSpans)
@@ -24,7 +24,7 @@ final class SpanExporter: Sendable {
 
   /// Starts the thread. To be called once.
   ///
-  /// - Throws: `LoopError` where the system grants no further thread. Nothing is left then of what was started.
+  /// - Throws: `LoopError` if the system grants no further thread. Nothing is left then of what was started.
   func start() throws(LoopError) {
     sender.value.start()
     do throws(LoopError) {

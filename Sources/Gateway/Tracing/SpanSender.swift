@@ -187,9 +187,7 @@ final class SpanSender {
   /// How long the collector wants to be left alone, in milliseconds, as far as that is heeded (RFC 9110, section
   /// 10.2.3: a number of seconds; a date counts as nothing).
   private static func retryAfter(_ answer: OutgoingAnswer) -> UInt64? {
-    guard let text = answer["retry-after"], (1...9).contains(text.utf8.count), text.utf8.allSatisfy({ $0.isDigit }),
-      let seconds = Int(text)
-    else { return nil }
+    guard let text = answer["retry-after"], let seconds = OutgoingAnswer.decimal(text.utf8) else { return nil }
     return UInt64(min(seconds, maxRetryAfter)) * 1000
   }
 

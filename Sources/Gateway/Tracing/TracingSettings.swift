@@ -10,7 +10,7 @@ struct TracingSettings: Sendable {
   var maxSpans = Self.standardMaxSpans
   /// Further header lines of each export, each with its line end: secrets are among them.
   var headers = ""
-  /// What connections to the collector are made with; nil where it is spoken to in plaintext.
+  /// What connections to the collector are made with; nil if it is spoken to in plaintext.
   var tls: RenewableTLSContext?
 
   /// Some 2 MiB of them: two seconds of 2,000 requests with a call each.

@@ -1,8 +1,8 @@
 /// The trace that the calls of a request belong to, and what they have cost at etcd. Belongs to the loop of the calls.
 package final class CallTrace {
-  /// The trace; nil where there is none.
+  /// The trace; nil if there is none.
   package let context: TraceContext?
-  /// The span of the request, which those of its calls are parts of; nil where none are recorded.
+  /// The span of the request, which those of its calls are parts of; nil if none are recorded.
   package let span: UInt64?
   private let recorder: (any CallRecorder)?
   /// How long members have had its calls, in nanoseconds, one after the other.
@@ -26,7 +26,7 @@ package final class CallTrace {
     self.recorder = recorder
   }
 
-  /// The `traceparent` that tells the client where the request belongs; nil where it belongs to no trace.
+  /// The `traceparent` that tells the client where the request belongs; nil if it belongs to no trace.
   package var parent: String? { context?.parent(span) }
 
   /// Whether the client wants to see its own calls at etcd in its trace.

@@ -9,7 +9,7 @@ package struct TraceContext {
   package let isSampled: Bool
   /// The value of `traceparent`, as the client has sent it; empty of a trace that begins here.
   private let text: [UInt8]
-  /// The value of `tracestate`; empty where there is none.
+  /// The value of `tracestate`; empty if there is none.
   let state: [UInt8]
 
   /// How long a `tracestate` may be, in bytes: a longer one need not be passed on (W3C Trace Context, section 3.3.1.5).
@@ -66,7 +66,7 @@ package struct TraceContext {
 
   /// Calls `body` with the `traceparent` of what comes next.
   ///
-  /// - Parameter span: the span of ours that that is a part of; nil where it is of none, and the client's own goes on.
+  /// - Parameter span: the span of ours that that is a part of; nil if it is of none, and the client's own goes on.
   func withParent<Result>(_ span: UInt64?, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
     if span == nil, !text.isEmpty { return text.withUnsafeBufferPointer(body) }
     return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.length) { bytes in

@@ -30,7 +30,7 @@ package enum HexDigits {
     }
   }
 
-  /// The value of up to 16 lower-case digits; nil where anything else is among them.
+  /// The value of up to 16 lower-case digits; nil if anything else is among them.
   static func value(of digits: some Collection<UInt8>) -> UInt64? {
     var value: UInt64 = 0
     for character in digits {

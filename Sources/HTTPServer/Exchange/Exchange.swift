@@ -15,7 +15,7 @@ package final class Exchange {
   @exclusivity(unchecked) package var record = RequestRecord()
   /// What the service keeps for the request.
   package var context: AnyObject?
-  /// The `traceparent` of the answer (W3C Trace Context); nil where it has none.
+  /// The `traceparent` of the answer (W3C Trace Context); nil if it has none.
   @exclusivity(unchecked) package var traceParent: String?
   /// What it is known by in logs.
   package let id: RequestID

@@ -49,22 +49,9 @@ final class Collector: Sendable {
   {
     self.tls = tls
     self.answer = answer
-    listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    var on: Int32 = 1
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout.size(ofValue: on)))
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port.bigEndian
-    address.sin_addr.s_addr = in_addr_t(0x7f00_0001).bigEndian
-    var size = socklen_t(MemoryLayout.size(ofValue: address))
+    (listener, self.port) = try boundSocket(port: port, type: Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue))
     let listener = listener
-    let isOpen = withUnsafeMutablePointer(to: &address) { pointer in
-      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(listener, $0, size) == 0 && listen(listener, 128) == 0 && getsockname(listener, $0, &size) == 0
-      }
-    }
-    self.port = UInt16(bigEndian: address.sin_port)
-    guard isOpen else { throw TestSupportError("no socket for a collector: errno \(errno)") }
+    guard listen(listener, 128) == 0 else { throw TestSupportError("no socket for a collector: errno \(errno)") }
     Thread { [weak self] in
       while true {
         let connection = accept(listener, nil, nil)
