@@ -1,14 +1,14 @@
 package import EventLoop
 package import Logging
 
-/// A member with a connection, which is told from earlier ones to the same member.
+/// A member with a connection. A later connection to the same member is another value.
 package struct ReadyMember: Equatable, Sendable {
   package let endpoint: Endpoint
   let connection: Int
 }
 
-/// One shard's way to etcd: takes calls with their credentials, sees to the token each needs, and forwards them. Unary
-/// calls share one connection to each member and streams another, so that large answers do not hold up the events of a
+/// One shard's way to etcd. It takes calls with their credentials, finds the token for each, and sends them. Unary
+/// calls share one connection to each member and streams another, so that large answers do not delay the events of a
 /// watch. Belongs to one loop.
 package final class Bridge {
   /// The limits of a bridge.
@@ -16,7 +16,7 @@ package final class Bridge {
     package var channel = Channel.Configuration()
     /// How many users' tokens are kept.
     package var maxTokens = 10_000
-    /// How often, in milliseconds, etcd is asked how far it is, for the sake of quiet watches.
+    /// How often, in milliseconds, etcd is asked for its progress, for quiet watches.
     package var watchProgressInterval: UInt64 = 60_000
     /// How many watches a client may have on one stream.
     package var maxWatches = 1000
@@ -24,10 +24,10 @@ package final class Bridge {
     package var maxWatchBytes = 4 << 20
     /// How long, in milliseconds, a stream of keepalives is kept without requests.
     package var leaseStreamIdle: UInt64 = 60_000
-    /// Whether keepalives of anonymous clients are kept from etcd where authentication is on: releases before 3.5.28
-    /// take them.
+    /// Whether keepalives of anonymous clients need a user if authentication is on: releases before 3.5.28 accept them
+    /// without.
     package var keepalivesNeedUsers: Bool
-    /// How many reads may go to etcd in one transaction; with 1 each is a call of its own.
+    /// How many reads may go to etcd in one transaction; with 1 each goes as a call of its own.
     package var maxBatch = 1
 
     package init(keepalivesNeedUsers: Bool = false) { self.keepalivesNeedUsers = keepalivesNeedUsers }
@@ -57,15 +57,15 @@ package final class Bridge {
   private var tokens: [CredentialKey: Token] = [:]
   private var tokenCounts = TokenCounts()
   private var loggingIn: [CredentialKey: HeldCalls] = [:]
-  /// Calls hold nothing of their delegates: these are held here.
+  /// Calls do not keep their delegates alive, so these are kept here.
   private var questions: [ObjectIdentifier: QueueQuestion] = [:]
   /// The keys by which calls of the process wait in queues.
   var queueKeys: QueueKeys { authenticator.queueKeys }
   var now: UInt64 { loop.now }
-  /// Until when calls without credentials, and with the last token that was good, are known to be taken.
+  /// Until when etcd is known to accept calls without credentials, and calls with the token that it accepted last.
   private var trustEnd: (none: UInt64, token: UInt64) = (0, 0)
   private var trustedToken: Token?
-  /// How long that is believed, in milliseconds.
+  /// How long a call proves that, in milliseconds.
   private static let trust: UInt64 = 5000
 
   /// Makes a bridge and begins to connect. Streams get their connection when the first one is started.
@@ -83,7 +83,7 @@ package final class Bridge {
     channel.batcher = batcher
   }
 
-  /// How many reads have travelled together.
+  /// How many reads have shared a transaction.
   package var batchCounts: BatchCounts { batcher?.counts ?? BatchCounts() }
 
   /// The key under which the bridge knows `userPass`, a user name, a colon and a password.
@@ -93,17 +93,17 @@ package final class Bridge {
     Array("\(credentials.user):\(credentials.password)".utf8).withUnsafeBytes { key(for: $0) }
   }
 
-  /// Credentials that are kept in memory.
+  /// Returns credentials that are kept in memory.
   ///
-  /// - Parameter areOwn: whether they are this process's own, whose logins nothing slows down.
+  /// - Parameter areOwn: whether they are this process's own, whose logins are never delayed.
   package func keep(_ credentials: BasicCredentials, areOwn: Bool = false) -> UserCredentials {
     UserCredentials(key(for: credentials), from: KeptPassword(credentials), areOwn: areOwn)
   }
 
-  /// A member that there is a connection to; nil if there is none.
+  /// A member with a connection; nil if there is no connection.
   package var readyMember: ReadyMember? { channel.readyMember }
 
-  /// Whether etcd is known to take calls with these credentials, as it has a moment ago.
+  /// Whether etcd has accepted a call with these credentials a moment ago.
   package func trusts(_ credentials: CallCredentials) -> Bool {
     switch credentials {
     case .none: loop.now < trustEnd.none
@@ -112,7 +112,7 @@ package final class Bridge {
     }
   }
 
-  /// Takes note that etcd has taken a call with these credentials.
+  /// etcd has accepted a call with these credentials.
   package func trust(_ credentials: CallCredentials) {
     switch credentials {
     case .none: trustEnd.none = loop.now + Self.trust
@@ -121,15 +121,14 @@ package final class Bridge {
     }
   }
 
-  /// Starts `call`; its delegate hears of all that follows. The caller keeps the delegate alive until then or until it
-  /// cancels the call.
+  /// Starts `call` and notifies its delegate of all that follows. The caller keeps the delegate alive until the call
+  /// ends or the caller cancels it.
   package func start(_ call: Call, for caller: Caller) { start(call, for: caller, insteadOf: nil) }
 
-  /// Starts `call` with another token than `refused`, an earlier stream of the same user, went with: etcd has said that
-  /// it is no longer good, after the stream had been of use. If etcd says so at once the bridge sees to it by
-  /// itself.
+  /// Starts `call` with another token than `refused` had, an earlier stream of the same user: etcd has refused that
+  /// token after the stream had been of use. If etcd refuses a token at once, the bridge renews it by itself.
   package func start(_ call: Call, for caller: Caller, insteadOf refused: Call?) {
-    // An etcd that asks for no credentials looks after its queues by itself.
+    // An etcd that requires no credentials cleans its queues up by itself.
     if call.method.queue != nil, caller.isSomebody || call.ticket != nil, channel.hold(call),
       let place = QueuePlace(of: call, for: caller, bridge: self)
     {
@@ -160,8 +159,7 @@ package final class Bridge {
     }
   }
 
-  /// Sends `call`, which has the token it is to go with, if any; without one perhaps not before etcd was asked whether
-  /// it may.
+  /// Sends `call`, which has its token, if it needs one. Without a token etcd may first be asked whether it needs one.
   private func send(_ call: Call) {
     if call.method.userNeed != .none, call.token?.isEmpty != false, call.method.userNeed.holds(for: call.message) {
       anonymousGate.admit(call)
@@ -170,23 +168,23 @@ package final class Bridge {
     }
   }
 
-  /// Sends `call` as it is, or with others at the end of the turn.
+  /// Sends `call` at once, or in a batch at the end of the turn.
   func forward(_ call: Call) {
     if call.method.isRange, let batcher, batcher.take(call) { return }
     channel(for: call).send(call)
   }
 
-  /// Watches over the deadline of `call` while something else has to be found out.
+  /// Watches over the deadline of `call` while it waits for something else.
   func hold(_ call: Call) -> Bool { channel(for: call).hold(call) }
 
-  /// Ends `call`, or logs its user in: one who was known not to need a token needs one now.
+  /// Ends `call`, or logs its user in if the user needed no token before and needs one now.
   func refuse(_ call: Call, _ status: GRPCStatus) {
     let channel = channel(for: call)
     if !self.channel(channel, takesBack: call, after: status) { channel.end(call, with: status) }
   }
 
   private func channel(for call: Call) -> Channel {
-    // A closed channel ends whatever it is given: no other one is made for that.
+    // A closed channel ends every call that it gets: no other channel is made for that.
     guard call.method.isStream, !channel.isClosed else { return channel }
     if let streams { return streams }
     var logger = logger
@@ -197,10 +195,10 @@ package final class Bridge {
     return streams
   }
 
-  /// Starts `call`, an `Authenticate` that a client makes itself: over the authenticator's connection and within its
-  /// limits, so that it is no way around them.
+  /// Starts `call`, a client's own `Authenticate`, over the authenticator's connection and within its limits, so that
+  /// clients cannot circumvent these.
   ///
-  /// - Parameter peer: where it came from.
+  /// - Parameter peer: where the call came from.
   package func startLogin(_ call: Call, from peer: Peer) {
     guard channel.hold(call) else { return }
     let shard = LoopBound((bridge: self, call: call), loop: loop)
@@ -213,7 +211,7 @@ package final class Bridge {
   }
 
   private func answered(_ call: Call, _ result: Result<[UInt8], GRPCStatus>) {
-    // It may have ended in the meantime, by its deadline or its client's leave.
+    // The call may have ended in the meantime, by its deadline or because its client has disconnected.
     guard call.phase == .loggingIn else { return }
     switch result {
     case .success(let message):
@@ -229,28 +227,29 @@ package final class Bridge {
     }
   }
 
-  /// Sends another message of a stream, after those before it. Before the stream is on the wire, and while etcd takes
-  /// nothing, messages wait in memory. After the end of the call, or of its messages, nothing is sent.
+  /// Sends another message of a stream, after those before it. Messages wait in memory until the stream is on the wire,
+  /// and while etcd takes nothing. After the end of the call, or of its messages, nothing is sent.
   package func send(_ message: consuming CallMessage, on call: Call) { channel(for: call).send(message, on: call) }
 
-  /// Says that no more messages of a stream follow (gRPC over HTTP/2, "EOS"). The answers go on.
+  /// Ends the messages of a stream (gRPC over HTTP/2, "EOS"). Its answers continue.
   package func finishSending(_ call: Call) { channel(for: call).finishSending(call) }
 
-  /// Ends `call` without another word to its delegate, at etcd too.
+  /// Ends `call`, at etcd too, without notifying its delegate.
   package func cancel(_ call: Call) { channel(for: call).cancel(call) }
 
-  /// Ends `call` as its deadline would: its delegate hears of `status` once etcd has nothing of it any more.
+  /// Ends `call` as its deadline would: its delegate is notified of `status` once nothing of the call is left at etcd.
   package func giveUp(_ call: Call, with status: GRPCStatus) { channel(for: call).giveUp(call, with: status) }
 
-  /// Gives up calls that have waited in a queue of etcd's for `wait` milliseconds, and takes them out of it.
+  /// Gives up calls that have waited in one of etcd's queues for `wait` milliseconds, and removes them from it.
   package func giveUpWaiting(after wait: UInt64, with status: GRPCStatus) {
     channel.giveUpWaiting(after: wait, with: status)
   }
 
-  /// Whether something is being undone at etcd, or prepared, for calls whose clients may have left.
+  /// Whether calls of the bridge's own are under way that prepare or undo something at etcd, perhaps for clients that
+  /// have disconnected.
   package var hasQuestions: Bool { !questions.isEmpty }
 
-  /// Keeps a call that has ended at etcd, for up to `patience` milliseconds, before its delegate hears of that.
+  /// Keeps a call that has ended at etcd, for up to `patience` milliseconds, before its delegate is notified.
   func hold(_ call: Call, for patience: UInt64) -> Bool {
     call.deadline = loop.now + patience
     return channel.hold(call)
@@ -259,23 +258,23 @@ package final class Bridge {
   /// Ends a call that is held.
   func end(_ call: Call, with status: GRPCStatus) { channel.end(call, with: status) }
 
-  /// Makes a call for the sake of another one.
+  /// Makes a call on behalf of another one.
   func ask(_ question: QueueQuestion, for caller: Caller) {
     questions[ObjectIdentifier(question)] = question
     question.onEnd = { [unowned self, unowned question] in questions[ObjectIdentifier(question)] = nil }
     forward(question.call, for: caller)
   }
 
-  /// Holds back the rest of a response that is not read fast enough: etcd sends up to 1 MiB more of it, which is passed
-  /// on.
+  /// Holds back the rest of a response if the client reads too slowly: etcd sends up to 1 MiB more of it, which is
+  /// passed on.
   package func pause(_ call: Call) { channel(for: call).pause(call) }
 
-  /// Takes ``pause(_:)`` back.
+  /// Reverts ``pause(_:)``.
   package func resume(_ call: Call) { channel(for: call).resume(call) }
 
-  /// Sends what this turn of the loop has made. To be called once a turn, before the loop waits.
+  /// Writes the frames of this turn of the loop. To be called once a turn, before the loop waits.
   package func flush() {
-    // A connection that turns out to be lost may make a delegate start something on the other one.
+    // If a connection turns out to be lost, a delegate may start something on the other one.
     repeat {
       leases.flush()
       batcher?.flush()
@@ -284,8 +283,7 @@ package final class Bridge {
     } while channel.needsFlush || streams?.needsFlush == true || leases.needsFlush || batcher?.needsFlush == true
   }
 
-  /// Takes other members in place of those it has. Calls under way are finished where they are, streams without an end
-  /// go on elsewhere.
+  /// Replaces the set of members. Calls under way finish where they are; streams without an end continue elsewhere.
   package func update(_ endpoints: [Endpoint]) {
     self.endpoints = endpoints
     channel.update(endpoints)
@@ -322,7 +320,7 @@ package final class Bridge {
 
   private func loggedIn(_ key: CredentialKey, _ result: Result<(token: Token, isFresh: Bool), GRPCStatus>) {
     if case .success((let token, _)) = result {
-      // Any token may go to make room: its user is asked for again when it is missed.
+      // Any token may go to make room: its user is logged in again when it is needed.
       if tokens.count >= configuration.maxTokens, let victim = tokens.keys.first { tokens[victim] = nil }
       tokens[key] = token
     }
@@ -341,7 +339,7 @@ package final class Bridge {
 }
 
 extension Bridge {
-  /// What there is to tell of the bridge.
+  /// The bridge's counters.
   package var sample: BridgeSample {
     var sample = BridgeSample()
     sample.channels = [("calls", channel.sample)]
@@ -372,8 +370,8 @@ extension Bridge: ChannelOwner {
     return call.place?.giveUp(after: status) ?? false
   }
 
-  /// Sends a call again whose token is so new that the member does not know it: after a pause, and at another member if
-  /// there is one. A token is known to a member once it has applied the login, and one that has been away is behind.
+  /// If a token is so new that the member does not know it, sends the call again: after a pause, and at another member
+  /// if there is one. A member knows a token once it has applied the login; one that has been away is behind.
   private func awaitsToken(_ call: Call, after status: GRPCStatus) -> Bool {
     guard status.isOfUnknownToken, call.freshRefusals < Call.maxFreshRefusals else { return false }
     call.freshRefusals += 1
@@ -381,19 +379,19 @@ extension Bridge: ChannelOwner {
     return true
   }
 
-  /// Sends a call again whose token etcd no longer accepts, with another one.
+  /// If etcd no longer accepts the call's token, sends the call again with another one.
   private func renews(_ call: Call, after status: GRPCStatus) -> Bool {
     guard case .user(let user) = call.caller.credentials, status.asksForNewToken, !call.hasReceivedMessage else {
       return false
     }
     if let place = call.place {
-      // Its key is in the queue already, or is not: to send it again puts none there beside it.
+      // Its key is already in the queue, or is not: sending the call again adds no second one.
       guard place.isWaiting else { return false }
       if place.hasOutlivedToken { (call.renewals, call.freshRefusals, call.hasFreshToken) = (0, 0, false) }
     }
     if call.hasFreshToken { return awaitsToken(call, after: status) }
     guard call.renewals < Call.maxRenewals else { return false }
-    // A token that other shards' logins left behind may be stale as well: only a fresh one settles the matter.
+    // A token from another shard's login may be stale as well: only a fresh one proves that the token is not at fault.
     call.renewals += 1
     tokenCounts.renewed &+= 1
     let stale = call.token

@@ -1,4 +1,4 @@
-/// A key, a value, or any other run of bytes, which etcd does not interpret.
+/// A key, a value, or any other sequence of bytes that etcd does not interpret.
 ///
 /// String literals, interpolated ones too, stand for their UTF-8: `client.put("users/\(id)", "Ann")`.
 public struct Bytes: Sendable, Hashable {
@@ -31,7 +31,7 @@ extension Bytes: RandomAccessCollection, MutableCollection {
     set { array[index] = newValue }
   }
 
-  // What is made of them, such as an array or `Data`, is copied as a whole, and not byte by byte.
+  // Copies into an array or `Data` are made as a whole, not byte by byte.
 
   public func withContiguousStorageIfAvailable<Result>(
     _ body: (UnsafeBufferPointer<UInt8>) throws -> Result
@@ -47,11 +47,11 @@ extension Bytes: RandomAccessCollection, MutableCollection {
 }
 
 extension Bytes: Comparable {
-  /// Etcd's order of keys: byte by byte.
+  /// etcd's order of keys: byte by byte.
   public static func < (left: Bytes, right: Bytes) -> Bool { left.array.lexicographicallyPrecedes(right.array) }
 }
 
 extension Bytes: CustomStringConvertible {
-  /// The bytes as text, with U+FFFD for what is not UTF-8.
+  /// The bytes as text, with U+FFFD in place of invalid UTF-8.
   public var description: String { String(decoding: array, as: UTF8.self) }
 }

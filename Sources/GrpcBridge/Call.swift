@@ -13,30 +13,30 @@ package final class CallMethod: Sendable {
   package nonisolated(unsafe) let path: UnsafeBufferPointer<UInt8>
   /// Whether a call may be sent again though etcd may have executed it.
   package let isRepeatable: Bool
-  /// Whether a call changes nothing in any case, repeatable or not.
+  /// Whether a call never changes anything, repeatable or not.
   let isReadOnly: Bool
-  /// Whether it does no harm that a client makes it again.
+  /// Whether a client may safely make the call again.
   package var changesNothing: Bool { isRepeatable || isReadOnly }
-  /// Whether the owner of a stream goes on by itself, with another call, where one has ended.
+  /// Whether the owner of a stream continues it by itself, with another call, after it has ended.
   let isResumable: Bool
   /// Whether a successful call may change who can log in.
   package let changesUsers: Bool
   /// Whether requests or responses are a stream: such calls go over a connection of their own.
   package let isStream: Bool
-  /// Whether a member without a leader is to end the stream, unless the call says otherwise.
+  /// Whether a member without a leader must end the stream, unless the call says otherwise.
   package let requiresLeader: Bool
-  /// Which calls are not to reach etcd without a token where authentication is on.
+  /// Which calls must not reach etcd without a token if authentication is on.
   package let userNeed: UserNeed
-  /// Whether a call is not to be cancelled at etcd once it may be executed, neither by its deadline nor when its maker
-  /// has lost interest: etcd 3.5.0 to 3.5.4 die of a transaction of reads that is (etcd #14110).
+  /// Whether a call must not be cancelled at etcd once it may be executed, neither by its deadline nor because its
+  /// maker has lost interest: etcd 3.5.0 to 3.5.4 die of a cancelled transaction of reads (etcd #14110).
   package let runsToEnd: Bool
-  /// What a call waits for; nil for nothing.
+  /// The kind of queue in which a call waits; nil for none.
   let queue: QueueKind?
-  /// Whether calls may travel with others of their kind (``ReadBatcher``).
+  /// Whether calls may share a batch (``ReadBatcher``).
   let isRange: Bool
-  /// Whether it is a stream that carries the requests of many clients: watches, and the renewals of leases.
+  /// Whether it is a stream for the requests of many clients: watches, and the renewals of leases.
   let isShared: Bool
-  /// What counters know the RPC by (``CallNames``).
+  /// The RPC's number in counters (``CallNames``).
   let number: Int
 
   /// Makes any RPC, known to etcd or not.
@@ -66,9 +66,9 @@ package final class CallMethod: Sendable {
       }
   }
 
-  /// Makes an RPC of etcd's as its maker calls it.
+  /// Makes an RPC of etcd's with traits that differ from the `.proto` files.
   ///
-  /// - Parameters: what is other than the `.proto` files say; nil for nothing.
+  /// - Parameters: the differences; nil for none.
   package convenience init(
     _ traits: RPCTraits, isRepeatable: Bool? = nil, isReadOnly: Bool = false, isResumable: Bool = false,
     userNeed: UserNeed? = nil, runsToEnd: Bool? = nil
@@ -90,7 +90,7 @@ extension RPC {
   package var method: CallMethod { CallMethod.all[traits.number] }
 }
 
-/// A protobuf message behind the room for its gRPC prefix, in memory from `malloc`, with one owner.
+/// A protobuf message after room for its gRPC prefix, in memory from `malloc`, with one owner.
 package struct CallMessage: ~Copyable {
   /// The bytes that must be left free before the message (gRPC over HTTP/2, "Length-Prefixed-Message").
   package static let headroom = 5
@@ -119,19 +119,19 @@ package struct CallMessage: ~Copyable {
   deinit { free(frame.baseAddress) }
 }
 
-/// What a call's maker hears of it, on the loop of the call.
+/// Notifies a call's maker of the call's progress, on the loop of the call.
 ///
-/// From within each of these methods the ``Bridge`` may be asked for anything, on this call or on others: after
-/// ``Bridge/cancel(_:)`` nothing more is heard of a call, not even of bytes that have come already, and its delegate
-/// may go. ``Bridge/pause(_:)`` holds back the member, not what has come.
+/// Each of these methods may use the ``Bridge`` in any way, on this call or on others. After ``Bridge/cancel(_:)`` the
+/// delegate gets no more of the call, not even bytes that have come already, and may be released. ``Bridge/pause(_:)``
+/// holds back the member, not bytes that have come.
 package protocol CallDelegate: AnyObject {
   /// The response message begins; `length` is its size in bytes.
   func call(_ call: Call, willReceive length: Int)
-  /// Bytes of the response message, valid during the call only.
+  /// Bytes of the response message, valid during this method only.
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer)
   /// The response message is complete. Of a stream, another one may follow.
   func callReceivedMessage(_ call: Call)
-  /// The call has ended. With an OK status every message was received whole. Nothing follows.
+  /// The call has ended. If the status is OK, every message was received whole. This is the last notification.
   func call(_ call: Call, endedWith status: GRPCStatus)
 }
 
@@ -142,15 +142,15 @@ extension CallDelegate {
 /// One call, unary or a stream, from its start to its status. Belongs to one loop.
 package final class Call {
   enum Phase {
-    /// Not started, or ended.
+    /// Not started yet, or ended.
     case idle
     /// Waits for its user's login.
     case loggingIn
-    /// A read that waits for the end of the turn, or travels with others in another call.
+    /// A read that waits for the end of the turn, or is part of a batch.
     case travelling
     /// Waits for a connection, or for its turn to be sent again.
     case waiting
-    /// A stream of a connection.
+    /// Is a stream of a connection.
     case sent
   }
 
@@ -163,66 +163,65 @@ package final class Call {
   let timeoutText: [UInt8]
   /// The time limit in milliseconds; nil for none.
   let timeout: UInt64?
-  /// Whom the call reports to: its maker, or the object that takes its place when the maker has lost interest.
+  /// The call's maker, or the object that replaces it when the maker has lost interest.
   unowned var delegate: any CallDelegate
 
   /// The largest message that etcd sends, in bytes (`maxSendBytes` in etcd's `v3rpc`).
   package static let maxMessage = Int(Int32.max)
-  /// How large a message of the answer may be, in bytes: a larger one ends the call. Owners that keep it whole have a
-  /// limit of their own.
+  /// How large a message of the answer may be, in bytes; a larger one ends the call. Owners that keep it whole set
+  /// their own limit.
   package var maxBytes = maxMessage
 
-  // What follows is the business of the channel that carries the call.
+  // The following properties belong to the channel that carries the call.
   var phase = Phase.idle
-  /// Where the channel keeps it; negative where it does not.
+  /// Its index in the channel's list; negative if it is in none.
   var slot = -1
-  /// Whether the channel keeps it among those that its clock has to look at.
+  /// Whether it is in the channel's list of calls that the clock checks.
   var isWatched = false
   var deadline = UInt64.max
-  /// Until when it waits for a connection, or for one to take anything of it.
+  /// Until when it waits for a connection, or for a connection to take anything of it.
   var patience = UInt64.max
-  /// Whether it waits even if all endpoints refuse connections, whatever its channel does with others.
+  /// Whether it waits even if all endpoints refuse connections, and the channel's other calls do not.
   var waitsForReady = false
-  /// Not to be sent before.
+  /// It is not sent before this time.
   var notBefore: UInt64 = 0
-  /// Whether it is sent again, and how often it was sent.
+  /// Counts its attempts, and decides whether it is sent again.
   var retry = RetryPolicy()
   var caller = Caller(.none, peer: .itself)
   var token: Token?
-  /// Whether etcd gave out the token after it had refused another one for this call.
+  /// Whether etcd issued the token after it had refused another one for this call.
   var hasFreshToken = false
-  /// The member where the call has failed the last time, which may have gone since.
+  /// The member at which the call failed the last time. It may be gone.
   var failedAt: ObjectIdentifier?
   /// Whether a member without a leader is to refuse the call, or end it (etcd's metadata `hasleader`).
   package var requiresLeader: Bool
   /// The member that the call was last sent to; nil if it has not been sent.
   package internal(set) var endpoint: Endpoint?
-  /// Where it waits in a queue of etcd's; nil for a call that does not, or that is anonymous.
+  /// Its place in one of etcd's queues; nil for a call that does not wait in one, or is anonymous.
   var place: QueuePlace?
-  /// What its maker wants of that place; nil if that is up to the request.
+  /// The wishes of its maker for that place; nil if only the request counts.
   let ticket: QueueTicket?
-  /// What it travels in, or what travels in it.
+  /// Its batch: the one that it is part of, or the one that it carries.
   var batch: ReadBatch?
-  /// Whether it is a read of one key, and its answer was large the last time.
+  /// Whether it is a read of one key whose answer was large the last time.
   var isSingleRead = false
   var wasLarge = false
-  /// When it was sent to the member that has it now, in the nanoseconds of `preciseTime`; 0 if none has it.
+  /// When it was sent to its present member, in the nanoseconds of `preciseTime`; 0 if no member has it.
   var sentAt: UInt64 = 0
-  /// Its span since then in the trace of its caller; nil if none is recorded.
+  /// Its span at that member, in the trace of its caller; nil if none is recorded.
   var span: UInt64?
   /// How often the call was sent again with another token.
   var renewals = 0
   static let maxRenewals = 4
-  /// How often a member has refused a token that etcd had just given out.
+  /// How often a member has refused a token that etcd had just issued.
   var freshRefusals = 0
   static let maxFreshRefusals = 8
   var stream: CallStream
 
-  /// Makes a call that is to be started with ``Bridge/start(_:for:)``. A stream takes further messages until
-  /// ``Bridge/finishSending(_:)``.
+  /// Makes a call for ``Bridge/start(_:for:)``. A stream takes further messages until ``Bridge/finishSending(_:)``.
   ///
   /// - Parameters:
-  ///   - ticket: of a call that waits in a queue, with a lease that is granted for it.
+  ///   - ticket: for a call that waits in a queue, with a lease that is granted for it.
   ///   - delegate: not kept alive by the call; needed until the call has ended or was cancelled.
   package init(
     _ method: CallMethod, message: consuming CallMessage, timeout: GRPCTimeout?, ticket: QueueTicket? = nil,
@@ -240,41 +239,42 @@ package final class Call {
     stream = CallStream(of: method)
     requiresLeader = method.requiresLeader
     self.timeout = timeout?.milliseconds
-    // A ticket has a time of its own.
+    // A ticket has a time limit of its own.
     timeoutText = method.runsToEnd || ticket != nil ? [] : timeout?.headerValue ?? []
     self.delegate = delegate
   }
 
-  /// Whether a connection has it, and none of its message was sent: etcd cannot have seen it.
+  /// Whether a connection has the call but has sent nothing of its message: etcd cannot have seen it.
   var isUntaken: Bool { phase == .sent && !stream.mayBeExecuted }
 
-  /// Whether it waits for its token. One that has ended in the meantime, by its deadline or its client's leave, does
-  /// not; nor does one whose place in a queue is being given up, though it is kept until that is done.
+  /// Whether it waits for its token. A call that has ended in the meantime, by its deadline or because its client has
+  /// disconnected, does not wait; nor does one whose place in a queue is being given up, though it is kept until that
+  /// is done.
   var isHeld: Bool { phase == .loggingIn && place?.isWaiting != false }
 
-  /// Reads the request of a unary call, which is there for as long as the call is.
+  /// Reads the request of a unary call, which lives as long as the call.
   package func withMessage<Result>(_ read: (UnsafeRawBufferPointer) -> Result) -> Result { read(message.content) }
 
-  /// Whether etcd may have executed it before the last time that it was sent.
+  /// Whether etcd may have executed it before it was last sent.
   package var mayHaveBeenExecutedBefore: Bool { retry.attempts > retry.refusals + 1 }
 
-  /// Whether response bytes have reached the delegate: from then on the call is not repeated.
+  /// Whether response bytes have reached the delegate: then the call is not repeated any more.
   package var hasReceivedMessage: Bool { stream.reader.hasBegun }
 }
 
 /// The state of a call's current HTTP/2 stream.
 struct CallStream {
   var id: Int32 = -1
-  /// The connection forgets the call, and takes itself out here, before it goes.
+  /// Invariant: the connection forgets the call, and clears this, before the connection is released.
   unowned(unsafe) var connection: Connection?
-  /// How much of the requests nghttp2 has taken.
+  /// How many bytes of the requests nghttp2 has taken.
   var bytesTaken = 0
   var httpStatus = 0
   var isGRPC = false
   var grpcStatus: Int?
   var grpcMessage = ""
   var reader: FrameReader
-  /// Whether nghttp2 waits to be told of further requests.
+  /// Whether nghttp2 has to be woken for further requests.
   var isDeferred = false
   /// While paused, received bytes are not given back to the flow-control window.
   var isPaused = false

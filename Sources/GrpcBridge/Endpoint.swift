@@ -1,12 +1,12 @@
-/// Where an etcd member serves its clients, in the forms that clientv3 takes.
+/// The address at which an etcd member serves its clients, in the forms that clientv3 takes.
 public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
-  /// Whether the member is spoken to in TLS.
+  /// Whether connections to the member use TLS.
   public enum Security: Sendable, Hashable {
     /// `http://`: never.
     case plaintext
-    /// `HOST:PORT` and `unix://`: where TLS is configured, as clientv3 has it.
+    /// `HOST:PORT` and `unix://`: if TLS is configured, as in clientv3.
     case asConfigured
-    /// `https://` and `unixs://`: always, with the system's authorities where TLS is not configured.
+    /// `https://` and `unixs://`: always; with the system's authorities if TLS is not configured.
     case tls
   }
 
@@ -23,9 +23,8 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     public let description: String
   }
 
-  /// Reads `http://HOST:PORT`, `https://HOST:PORT`, `HOST:PORT`, `unix:///PATH` or `unixs:///PATH`. The port is 2379
-  /// where left out; an IPv6 address stands in brackets; the path of a socket may be relative, as in
-  /// `unix://etcd.sock`.
+  /// Reads `http://HOST:PORT`, `https://HOST:PORT`, `HOST:PORT`, `unix:///PATH` or `unixs:///PATH`. Without a port it
+  /// is 2379; an IPv6 address needs brackets; the path of a socket may be relative, as in `unix://etcd.sock`.
   ///
   /// - Throws: ``ParseError`` with one line that names the text and its fault.
   public init(_ text: String) throws(ParseError) {
@@ -98,7 +97,7 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     self.security = security
   }
 
-  /// Whether the member is spoken to in TLS, given whether TLS is configured.
+  /// Whether connections to the member use TLS, given whether TLS is configured.
   package func isSecure(withTLSConfigured isConfigured: Bool) -> Bool {
     switch security {
     case .plaintext: false
@@ -107,14 +106,14 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
-  /// What tells the member from others: `HOST:PORT`, with brackets around an IPv6 address (RFC 3986, section 3.2), or
-  /// the path of a socket.
+  /// The member's address: `HOST:PORT`, with brackets around an IPv6 address (RFC 3986, section 3.2), or the path of a
+  /// socket.
   public var authority: String {
     if let path { return path }
     return host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
   }
 
-  /// A text that the same endpoint is read from.
+  /// The endpoint in a form that the initialiser reads.
   public var description: String {
     switch security {
     case .plaintext: "http://\(authority)"

@@ -3,9 +3,8 @@ package import EventLoop
 package import Logging
 internal import SwiftProtobuf
 
-/// Asks the cluster for its members from time to time, so that those that come and go are noticed, as clientv3's
-/// `AutoSyncInterval` does. Learners, and members that have not started yet, are none to serve clients. Belongs to one
-/// loop.
+/// Asks the cluster for its members from time to time and reports changes, as clientv3's `AutoSyncInterval` does. It
+/// leaves out learners, and members that have not started yet. Belongs to one loop.
 package final class EndpointSync {
   private static let method = EtcdRPC.memberList.method
   private static let request = Etcdserverpb_MemberListRequest.with { $0.linearizable = true }.encodedSmall()
@@ -13,14 +12,14 @@ package final class EndpointSync {
   private let loop: EventLoop
   private unowned let bridge: Bridge
   private let interval: UInt64
-  /// Who asks; where authentication is on, etcd from 3.5.28 on may tell its members to some users only.
+  /// The caller of the question; if authentication is on, etcd from 3.5.28 on lists its members to some users only.
   package var caller: Caller
   private let logger: Logger
   private let report: ([Endpoint]) -> Void
   private var call: Call?
   private var answer: [UInt8] = []
   private var known: [Endpoint] = []
-  /// The last failure, which is not reported again.
+  /// The last failure, so that it is not reported again.
   private var trouble = ""
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in ask() }
 
@@ -28,8 +27,8 @@ package final class EndpointSync {
   ///
   /// - Parameters:
   ///   - interval: how often to ask, in milliseconds.
-  ///   - caller: who asks.
-  ///   - report: called on the loop with the members' endpoints, whenever these are others than before.
+  ///   - caller: the caller of the question.
+  ///   - report: called on the loop with the members' endpoints, whenever these have changed.
   package init(
     bridge: Bridge, loop: EventLoop, interval: UInt64, caller: Caller, logger: Logger,
     report: @escaping ([Endpoint]) -> Void
@@ -43,7 +42,7 @@ package final class EndpointSync {
     timer.start(after: 0, every: interval)
   }
 
-  /// Asks no more.
+  /// Stops asking.
   package func stop() {
     timer.stop()
     if let call { bridge.cancel(call) }
@@ -51,7 +50,7 @@ package final class EndpointSync {
   }
 
   private func ask() {
-    // An answer that takes longer than the interval is awaited.
+    // If an answer takes longer than the interval, no second question is sent.
     guard call == nil else { return }
     answer = []
     let call = Call(
@@ -67,7 +66,7 @@ package final class EndpointSync {
     for member in response.members where !member.name.isEmpty && !member.isLearner {
       for url in member.clientUrls { endpoints.append(try Endpoint(url)) }
     }
-    // The order is etcd's, and no news.
+    // The order is etcd's and means nothing.
     endpoints.sort { $0.description < $1.description }
     guard !endpoints.isEmpty, endpoints != known else { return }
     known = endpoints

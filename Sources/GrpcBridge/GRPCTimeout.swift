@@ -17,7 +17,7 @@ package struct GRPCTimeout: Sendable, Equatable {
       }
   }
 
-  /// Reads a `grpc-timeout` value; nil if it is none. Less than a millisecond counts as one.
+  /// Reads a `grpc-timeout` value; nil if it is malformed. Less than a millisecond counts as one.
   package init?(headerValue text: some Collection<UInt8>) {
     guard (2...9).contains(text.count), let digits = UInt64(String(decoding: text.dropLast(), as: UTF8.self)),
       text.dropLast().allSatisfy({ (0x30...0x39).contains($0) })

@@ -3,11 +3,11 @@ package import SwiftProtobuf
 extension Message {
   /// The message in protobuf's wire format.
   ///
-  /// Etcd's messages are of proto3 and have no field of type `Any`: the size is all that can be wrong with one
-  /// (Protocol Buffers documentation, "Encoding", "Size limit").
+  /// etcd's messages are proto3 and have no field of type `Any`: only their size can make encoding fail (Protocol
+  /// Buffers documentation, "Encoding", "Size limit").
   ///
-  /// - Throws: ``GRPCStatus`` if it takes 2 GiB or more: never is an empty message sent in its place, which etcd may
-  ///   well say yes to.
+  /// - Throws: ``GRPCStatus`` if the message takes 2 GiB or more. An empty message is never sent in its place: etcd
+  ///   might well accept that.
   package func encoded() throws(GRPCStatus) -> [UInt8] {
     do {
       return try serializedBytes()
@@ -16,8 +16,8 @@ extension Message {
     }
   }
 
-  /// The same of a message that holds nothing but numbers and words of this program's own. It takes less than a hundred
-  /// bytes, so that nothing can be wrong with it.
+  /// The same for a message of numbers and words of this program's own. It takes less than a hundred bytes, so that
+  /// encoding cannot fail.
   package func encodedSmall() -> [UInt8] {
     do {
       return try encoded()

@@ -1,7 +1,7 @@
 internal import COpenSSL
 
-/// The SHA-256 (FIPS 180-4) of bytes that come piece by piece, such as those of a snapshot, the last 32 bytes of which
-/// are that of all others.
+/// The SHA-256 (FIPS 180-4) of bytes that come in pieces, such as a snapshot's; a snapshot's last 32 bytes are the
+/// digest of all others.
 package struct SnapshotDigest: ~Copyable {
   /// The size of the digest, in bytes.
   package static let size = 32
@@ -23,7 +23,7 @@ package struct SnapshotDigest: ~Copyable {
     precondition(code == 1, "SHA-256 failed")
   }
 
-  /// Ends the digest: nothing may follow.
+  /// Finishes the digest: no bytes may follow.
   package mutating func finish() -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: Self.size) { output, count in
       let code = EVP_DigestFinal_ex(context, output.baseAddress, nil)

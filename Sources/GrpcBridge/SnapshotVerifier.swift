@@ -1,9 +1,9 @@
-/// Makes sure that a snapshot is whole, as it comes: by its length, and by the SHA-256 of all of it at its end.
+/// Checks that a snapshot is whole, as it comes: by its length, and by the SHA-256 at its end.
 ///
-/// The last 32 bytes are held back until they were found right, so that a broken file is not taken for a whole one.
+/// The last 32 bytes are held back until they have proved right, so that a broken file is not taken for a whole one.
 package struct SnapshotVerifier: ~Copyable {
   private var digest = SnapshotDigest()
-  /// The last bytes that have come, which may be the digest; the others were passed on.
+  /// The last bytes that have come, which may be the digest; all before them were passed on.
   private var tail: [UInt8] = []
   private var receivedCount: UInt64 = 0
   /// The size of the file in bytes; nil before the first piece.
@@ -14,9 +14,9 @@ package struct SnapshotVerifier: ~Copyable {
   /// Takes the next piece from etcd.
   ///
   /// - Parameters:
-  ///   - rest: how much comes after this piece, by etcd's count; looked at with the first piece only.
-  ///   - pass: called with what may be passed on, in pieces.
-  /// - Throws: ``GRPCStatus`` with ``GRPCCode/dataLoss`` where more comes than was announced.
+  ///   - rest: how much comes after this piece, by etcd's count; used with the first piece only.
+  ///   - pass: called with the bytes that may be passed on, in pieces.
+  /// - Throws: ``GRPCStatus`` with ``GRPCCode/dataLoss`` if more comes than was announced.
   package mutating func take(
     _ bytes: UnsafeRawBufferPointer, announcing rest: UInt64, pass: (UnsafeRawBufferPointer) -> Void
   ) throws(GRPCStatus) {
@@ -52,8 +52,8 @@ package struct SnapshotVerifier: ~Copyable {
     return tail
   }
 
-  /// The size of the whole file: `rest` is how much comes after the first message, by etcd's count, which does not
-  /// include the digest. The database is a whole number of pages, so that a count that does include it shows.
+  /// The size of the whole file. `rest` is how much comes after the first message, by etcd's count, which does not
+  /// include the digest. The database is a whole number of pages, so that a count with the digest is noticed.
   package static func fileSize(first: Int, rest: UInt64) -> UInt64 {
     let size = UInt64(first) &+ rest
     return size % 512 == UInt64(SnapshotDigest.size) ? size : size &+ UInt64(SnapshotDigest.size)

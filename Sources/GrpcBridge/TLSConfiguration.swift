@@ -1,5 +1,5 @@
-/// How connections to etcd are secured (TLS). The files are read again, without a restart, when they have changed: new
-/// connections are made with what is in them then, and those that exist go on.
+/// How connections to etcd are secured (TLS). If the files change, new connections use the new content without a
+/// restart; existing connections continue.
 public struct TLSConfiguration: Sendable, Hashable {
   /// A version of TLS.
   public enum Version: String, Sendable, CaseIterable {
@@ -9,22 +9,22 @@ public struct TLSConfiguration: Sendable, Hashable {
 
   /// A PEM file of the authorities that may have signed the certificates of etcd; nil, the default, for the system's.
   public var authorityFile: String?
-  /// A PEM file of the certificate to show to etcd, followed by those between it and an authority; nil, the default,
+  /// A PEM file of the certificate to present to etcd, followed by those between it and an authority; nil, the default,
   /// for none.
   public var certificateFile: String?
-  /// The PEM file of the certificate's private key, which must not have a passphrase; nil, the default, where it is in
-  /// ``certificateFile``.
+  /// The PEM file of the certificate's private key, which must not have a passphrase; nil, the default, if the key is
+  /// in ``certificateFile``.
   public var keyFile: String?
-  /// The name or address that the certificates of etcd must be for, whatever the endpoint is called; nil, the default,
-  /// for that of the endpoint (`localhost` for a Unix socket).
+  /// The name or address for which etcd's certificates must be valid, whatever the endpoint is called; nil, the
+  /// default, for the endpoint's (`localhost` for a Unix socket).
   public var serverName: String?
-  /// Whether the certificates of etcd are checked. Without (the default is with) an attacker on the network can read
-  /// and change everything.
+  /// Whether etcd's certificates are verified; true by default. Without, an attacker on the network can read and change
+  /// everything.
   public var verifiesServer = true
-  /// The least version; 1.2 by default.
+  /// The minimum version; 1.2 by default.
   public var minimumVersion = Version.v1_2
-  /// Whether our certificate may have a common name; false by default. etcd with authentication takes it for the user
-  /// of calls that come without a token, unless they say that they come from a gateway, as ours do.
+  /// Whether our certificate may have a common name; false by default. With authentication on, etcd takes it for the
+  /// user of calls without a token, unless a call says that it comes from a gateway, as all calls of this client do.
   public var allowsCommonName = false
 
   public init() {}

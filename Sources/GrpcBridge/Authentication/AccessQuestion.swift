@@ -1,23 +1,23 @@
 internal import EtcdSchema
 internal import SwiftProtobuf
 
-/// The question whether etcd knows a caller, and whether that may read a range, at no cost: a read, at a revision that
-/// will never be, from the member's own data. Every etcd since 3.0 looks at the credentials and the rights first;
-/// a client with valid ones gets the error that the revision is of the future.
+/// Finds out whether etcd knows a caller, and whether the caller may read a range, at no cost: by a read at a revision
+/// that will never exist, from the member's own data. Every etcd since 3.0 checks credentials and permissions first; a
+/// client with valid ones gets the error that the revision is a future one.
 package enum AccessQuestion {
   private static let method = EtcdRPC.range.method
   /// How long the answer may take, unless another time limit says so.
   package static let timeout = GRPCTimeout(milliseconds: 5000)
 
-  /// Makes the call that asks for a key that any user may ask for.
+  /// Makes the call for a key that any user may request.
   ///
-  /// - Parameter delegate: not kept alive by the call; hears of its end. ``isYes(_:)`` tells what that means.
+  /// - Parameter delegate: not kept alive by the call; notified of its end. Pass the status to ``isYes(_:)``.
   package static func call(timeout: GRPCTimeout?, delegate: any CallDelegate) -> Call {
     let request = request(about: WatchRange(key: [0], end: []))
     return call(request.encodedSmall(), timeout: timeout, delegate: delegate)
   }
 
-  /// - Throws: ``GRPCStatus`` if that cannot be asked.
+  /// - Throws: ``GRPCStatus`` if the request cannot be encoded.
   static func call(
     about range: WatchRange, timeout: GRPCTimeout?, delegate: any CallDelegate
   ) throws(GRPCStatus) -> Call {
@@ -38,7 +38,7 @@ package enum AccessQuestion {
     }
   }
 
-  /// Whether etcd knows the caller, who may read the range.
+  /// Whether etcd knows the caller, and the caller may read the range.
   package static func isYes(_ status: GRPCStatus) -> Bool {
     status.isOK || status.code == .outOfRange && status.origin == .server
   }

@@ -1,15 +1,15 @@
 import EventLoop
 import ProtobufWire
 
-/// Which calls of an RPC must have a user where authentication is on, whatever etcd itself thinks of them.
+/// Which calls of an RPC must have a user if authentication is on, even if etcd does not require one.
 ///
-/// Releases before 3.5.28 and 3.6.9 execute some changes without credentials; and in all of 3.4 and 3.5 a member that
-/// has raised an alarm executes writes without a look at permissions (etcd #22386): a client without credentials could
+/// Releases before 3.5.28 and 3.6.9 execute some changes without credentials. In all of 3.4 and 3.5 a member that has
+/// raised an alarm executes writes without a check of permissions (etcd #22386): a client without credentials could
 /// switch authentication off.
 package enum UserNeed: Sendable, Equatable {
   case none
   case always
-  /// Those whose request has set this number field.
+  /// Calls whose request has set this number field.
   case ifSet(field: UInt32)
 
   /// - Parameter field: 0 if all calls are meant.
@@ -35,19 +35,19 @@ package enum UserNeed: Sendable, Equatable {
         if field.number == Int(number) { isSet = field.value != 0 }
       }
     } catch {
-      // What is not understood is not let through.
+      // A message that cannot be read needs a user.
       return true
     }
     return isSet
   }
 }
 
-/// Finds out, before anonymous calls that need a user go to etcd, whether authentication is on. Belongs to a
-/// ``Bridge``.
+/// Asks etcd whether authentication is on, before anonymous calls that need a user go to etcd. Belongs to a ``Bridge``.
 ///
-/// That authentication is off is believed for a second, so that a cluster without it is asked once a second at most.
+/// If authentication is off, that is remembered for a second, so that a cluster without it is asked once a second at
+/// most.
 final class AnonymousGate {
-  /// In milliseconds.
+  /// How long that is remembered, in milliseconds.
   private static let memory: UInt64 = 1000
 
   private let loop: EventLoop
@@ -61,7 +61,7 @@ final class AnonymousGate {
     self.bridge = bridge
   }
 
-  /// Sends `call`, which has no token, when etcd has said that it needs none.
+  /// Sends `call`, which has no token, once etcd has said that it needs none.
   func admit(_ call: Call) {
     guard loop.now >= openUntil else { return bridge.forward(call) }
     guard bridge.hold(call) else { return }
@@ -72,7 +72,7 @@ final class AnonymousGate {
     bridge.forward(probe)
   }
 
-  /// Looks again before the next call: authentication has been switched on.
+  /// Has the next call ask again: authentication has been switched on.
   func shut() { openUntil = 0 }
 }
 

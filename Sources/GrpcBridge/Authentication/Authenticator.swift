@@ -2,8 +2,8 @@ package import EventLoop
 package import Logging
 import Synchronization
 
-/// Logs users in, for all shards of a process, or for one client: one connection that carries `Authenticate` calls and
-/// nothing else, so that a flood of logins never delays reads and writes.
+/// Logs users in, for all shards of a process, or for one client. Its connection carries only `Authenticate` calls, so
+/// that a flood of logins never delays reads and writes.
 package final class Authenticator: Sendable {
   /// The limits on logins.
   package struct Configuration: Sendable {
@@ -13,7 +13,7 @@ package final class Authenticator: Sendable {
     package var maxWaitingLogins = 1024
     /// How many failures a user name or a peer address may have at once; one is forgiven a second.
     package var maxFailures = 10
-    /// How many milliseconds a refused login is answered from memory.
+    /// How many milliseconds a refused login is remembered and answered without etcd.
     package var failureMemory: UInt64 = 1000
     /// How many tokens are kept.
     package var maxTokens = 10_000
@@ -23,22 +23,22 @@ package final class Authenticator: Sendable {
     package init() {}
   }
 
-  /// What came of a login: a token, and whether it was fetched for this very question or is one that was known.
+  /// The result of a login: a token, and whether it was fetched for this request or was known before.
   typealias LoginReply = @Sendable (Result<(token: Token, isFresh: Bool), GRPCStatus>) -> Void
 
-  /// The keys by which calls of all shards wait in queues: kept here, as this is what all of them have.
+  /// The keys by which calls of all shards wait in queues: kept here, as all shards share the authenticator.
   let queueKeys = QueueKeys()
   private let coordinator: LoopBound<LazyLoginCoordinator>
   private let remote: EventLoop.Remote
-  /// A loop of its own, if it has one, and the thread of that once it was started.
+  /// The authenticator's own loop, if it has one, and that loop's thread once it was started.
   private let ownLoop: LoopBound<EventLoop>?
   private let thread = Mutex<LoopThread?>(nil)
 
-  /// Makes one with a loop of its own. Nothing is begun before ``start()``.
+  /// Makes one with a loop of its own, which ``start()`` runs.
   ///
   /// - Parameters:
-  ///   - logger: hears of refused logins.
-  ///   - channelLogger: hears of the connection.
+  ///   - logger: for refused logins.
+  ///   - channelLogger: for the connection.
   /// - Throws: `LoopError` if the system grants no further descriptor.
   package init(
     endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration, logger: Logger,
@@ -51,7 +51,7 @@ package final class Authenticator: Sendable {
     ownLoop = LoopBound(loop, loop: loop)
   }
 
-  /// Shares the loop of its only user: nothing is begun before the first login.
+  /// Shares the loop of its only user. It connects with the first login.
   package init(
     on loop: EventLoop, endpoints: [Endpoint], channel: Channel.Configuration, configuration: Configuration,
     logger: Logger
@@ -61,9 +61,9 @@ package final class Authenticator: Sendable {
     ownLoop = nil
   }
 
-  /// Starts the thread of its own loop and a connection. To be called once, before anything is asked of it.
+  /// Starts the thread of its own loop, and a connection. To be called once, before all other methods.
   ///
-  /// - Throws: `LoopError` if the system grants no further thread. Nothing is left then of what was started.
+  /// - Throws: `LoopError` if the system grants no further thread. Then nothing is left running.
   package func start() throws(LoopError) {
     guard let ownLoop else { return }
     coordinator.value.open()
@@ -76,14 +76,14 @@ package final class Authenticator: Sendable {
     }
   }
 
-  /// Logs a user in, or gives out the token an earlier login got.
+  /// Logs a user in, or returns the token of an earlier login.
   ///
   /// - Parameter reply: called on the authenticator's thread.
   func login(_ request: LoginRequest, reply: @escaping LoginReply) {
     remote.execute { [coordinator] in coordinator.value.open().login(request, reply: reply) }
   }
 
-  /// Passes an `AuthenticateRequest` of a client on, within the same limits; `reply` gets etcd's answer as it is, on
+  /// Passes an `AuthenticateRequest` of a client on, within the same limits. `reply` gets etcd's unchanged answer, on
   /// the authenticator's thread.
   func authenticate(
     _ message: [UInt8], peer: Peer, reply: @escaping @Sendable (Result<[UInt8], GRPCStatus>) -> Void
@@ -91,7 +91,7 @@ package final class Authenticator: Sendable {
     remote.execute { [coordinator] in coordinator.value.open().authenticate(message, peer: peer, reply: reply) }
   }
 
-  /// Has `reply` called on the authenticator's thread with what there is to tell of it.
+  /// Calls `reply` with the authenticator's counters, on the authenticator's thread.
   package func sample(_ reply: @escaping @Sendable (AuthenticatorSample) -> Void) {
     remote.execute { [coordinator] in reply(coordinator.value.opened?.sample ?? AuthenticatorSample()) }
   }
@@ -99,18 +99,18 @@ package final class Authenticator: Sendable {
   /// Runs `job` on the authenticator's thread, soon.
   package func execute(_ job: @escaping @Sendable () -> Void) { remote.execute(job) }
 
-  /// Forgets refused logins: users have changed.
+  /// Forgets refused logins, after a change of users.
   func usersHaveChanged() {
     remote.execute { [coordinator] in coordinator.value.opened?.usersHaveChanged() }
   }
 
-  /// Takes other members in place of those it has.
+  /// Replaces the set of members.
   package func update(_ endpoints: [Endpoint]) {
     remote.execute { [coordinator] in coordinator.value.update(endpoints) }
   }
 
-  /// Ends the connection, and the thread where it has one of its own. To be called once, after all shards have ended;
-  /// where the loop is shared, on that loop.
+  /// Ends the connection, and the thread if it has one of its own. To be called once, after all shards have ended; on
+  /// the loop if that is shared.
   package func close() {
     guard let ownLoop, let thread = thread.withLock({ $0.take() }) else {
       coordinator.value.opened?.close()
@@ -124,7 +124,7 @@ package final class Authenticator: Sendable {
   }
 }
 
-/// What is to be logged in.
+/// A login to be made.
 struct LoginRequest: Sendable {
   /// The hash of `credentials`.
   let key: CredentialKey

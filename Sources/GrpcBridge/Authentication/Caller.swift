@@ -1,10 +1,10 @@
 package import EventLoop
 
-/// On whose behalf a call is made, and where that came from: all that a login takes.
+/// On whose behalf a call is made, and from where: all that a login needs.
 package struct Caller {
   package let credentials: CallCredentials
   package let peer: Peer
-  /// What hears of the call's time at etcd.
+  /// Measures the call's time at etcd.
   let trace: CallTrace?
 
   package init(_ credentials: CallCredentials, peer: Peer, trace: CallTrace? = nil) {
@@ -13,13 +13,13 @@ package struct Caller {
     self.trace = trace
   }
 
-  /// Whether the call has credentials, of whatever kind.
+  /// Whether the call has credentials of any kind.
   package var isSomebody: Bool {
     if case .none = credentials { false } else { true }
   }
 }
 
-/// The credentials of a call. Equal ones are the same user's: calls that have them may share a stream.
+/// The credentials of a call. Equal ones belong to the same user: their calls may share a stream.
 package enum CallCredentials: Hashable {
   /// None: no token is sent.
   case none
@@ -29,14 +29,14 @@ package enum CallCredentials: Hashable {
   case user(UserCredentials)
 }
 
-/// A user and password, known by their key, and where to get them from if a login needs them.
+/// A user and password, known by their key. `source` has them if a login needs them.
 package struct UserCredentials: Hashable {
   let key: CredentialKey
   let source: any PasswordSource
-  /// Whether they are this process's own: no failure of others, and none of theirs, slows their logins down.
+  /// Whether they are this process's own: their logins are neither throttled nor delayed by failures.
   let areOwn: Bool
 
-  /// - Parameter key: that of what `source` has.
+  /// - Parameter key: the key of the user and password that `source` has.
   package init(_ key: CredentialKey, from source: any PasswordSource, areOwn: Bool = false) {
     self.key = key
     self.source = source
@@ -48,9 +48,9 @@ package struct UserCredentials: Hashable {
   package func hash(into hasher: inout Hasher) { hasher.combine(key) }
 }
 
-/// What has a user name and password. Those of a request stay where they came in, as few requests need a login.
+/// An object that has a user name and password. Those of a request stay in its header, as few requests need a login.
 package protocol PasswordSource: AnyObject {
-  /// Nil once the request is over that they came with: a call that is still to be logged in then ends with an error.
+  /// Nil once their request is over: a call that still waits for its login then ends with an error.
   var basicCredentials: BasicCredentials? { get }
 }
 

@@ -12,7 +12,7 @@ package struct BasicCredentials: Sendable, Equatable {
   }
 }
 
-/// A token of etcd. One with no bytes stands for a login that etcd answered with *authentication is not enabled*.
+/// A token of etcd. An empty one stands for a login that etcd answered with *authentication is not enabled*.
 package final class Token: Sendable, Hashable {
   let bytes: [UInt8]
 
@@ -24,8 +24,8 @@ package final class Token: Sendable, Hashable {
   package func hash(into hasher: inout Hasher) { hasher.combine(bytes) }
 }
 
-/// A keyed hash of user and password: what is kept in their place. Equal keys mean equal credentials, so that finding a
-/// key verifies the password.
+/// A keyed hash of user and password, kept in their place. Equal keys mean equal credentials, so that finding a key
+/// verifies the password.
 package struct CredentialKey: Hashable, Sendable {
   private let words: (UInt64, UInt64, UInt64, UInt64)
 
@@ -54,7 +54,7 @@ package final class CredentialHasher {
     let algorithm = EVP_MAC_fetch(nil, "HMAC", nil)
     context = EVP_MAC_CTX_new(algorithm)!
     EVP_MAC_free(algorithm)
-    // OpenSSL keeps pointers to both texts until they are read: they are ones that never go.
+    // OpenSSL keeps pointers to both texts until they are read: they must live for ever.
     let name: StaticString = "digest"
     let digest: StaticString = "SHA256"
     var parameters = [

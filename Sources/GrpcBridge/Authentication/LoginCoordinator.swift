@@ -3,25 +3,26 @@ import EventLoop
 import Logging
 internal import SwiftProtobuf
 
-/// The state of the ``Authenticator``, on its thread: one login at a time for each user and password, however many ask.
+/// The state of the ``Authenticator``, on its thread: one login at a time for each user and password, however many
+/// calls wait for it.
 ///
-/// Strangers' failures are of no consequence for those who were let in before, nor for the process's own user: these
-/// are asked for first, and never held back.
+/// Strangers' failures do not affect users who have logged in before, nor the process's own user: their logins come
+/// first, and are never held back.
 final class LoginCoordinator {
   typealias AuthenticateReply = @Sendable (Result<[UInt8], GRPCStatus>) -> Void
 
   private enum Entry {
-    /// Those who wait for the login that is under way.
+    /// The requests that wait for the login under way.
     case underWay([Authenticator.LoginReply])
     case token(Token)
   }
 
-  /// Asked again at another member if one is lost: a second token changes nothing.
+  /// Repeated at another member if one is lost: a second token changes nothing.
   private static let method = CallMethod(EtcdRPC.authenticate.traits, isRepeatable: true)
   /// How many refused logins are remembered at most.
   private static let maxRefused = 1024
-  /// While strangers fail all the time, they have one login at a time, and after each of them etcd has so many times as
-  /// long for all others.
+  /// While strangers fail all the time, they have one login at a time. After each, the connection rests so many times
+  /// as long as the login took.
   private static let rest: UInt64 = 4
 
   private let loop: EventLoop
@@ -31,15 +32,15 @@ final class LoginCoordinator {
   private let hasher = CredentialHasher()
   private var entries: [CredentialKey: Entry] = [:]
   private var refused: [CredentialKey: (status: GRPCStatus, until: UInt64)] = [:]
-  /// Who waits for a login of clients' own that is under way.
+  /// The clients' own `Authenticate` requests that wait for a login under way.
   private var authenticating: [CredentialKey: [AuthenticateReply]] = [:]
   private var verified: VerifiedCredentials
   private var waiting: LoginQueue<Login>
-  /// Calls hold nothing of their delegates: these are held here.
+  /// Calls do not keep their delegates alive, so these are kept here.
   private var underWay: [ObjectIdentifier: Login] = [:]
   private var throttle: LoginThrottle
   private var counts = LoginCounts()
-  /// No stranger is logged in before.
+  /// Until then no stranger is logged in.
   private var restsUntil: UInt64 = 0
   private lazy var restTimer = LoopTimer(loop: loop) { [unowned self] in startWaiting() }
 
@@ -86,7 +87,7 @@ final class LoginCoordinator {
     do { message = try request.encoded() } catch { return reply(.failure(error)) }
     makeRoom()
     entries[key] = .underWay([reply])
-    // A token that has gone stale was given for this very user and password.
+    // A stale token was given for this very user and password.
     let wasGood = asked.stale.map { !$0.isEmpty } ?? false
     let login = Login(
       message, key: key, user: asked.credentials.user, peer: asked.peer,
@@ -124,7 +125,7 @@ final class LoginCoordinator {
     refused[key] = (status, until: loop.now + configuration.failureMemory)
   }
 
-  /// Keeps the number of entries bounded. Any token may go: its user is logged in again when it is missed.
+  /// Keeps the number of entries bounded. Any token may go: its user is logged in again when it is needed.
   private func makeRoom() {
     guard entries.count >= configuration.maxTokens else { return }
     let victim = entries.first { entry in
@@ -140,8 +141,8 @@ final class LoginCoordinator {
 
   // MARK: - Logins that clients make themselves
 
-  /// Passes an `AuthenticateRequest` on and etcd's answer back, within the same limits as all logins. Those who ask for
-  /// the same while it is under way share the answer.
+  /// Passes an `AuthenticateRequest` on, and etcd's answer back, within the same limits as all logins. Equal requests
+  /// that come while one is under way share its answer.
   func authenticate(_ message: [UInt8], peer: Peer, reply: @escaping AuthenticateReply) {
     counts.asked &+= 1
     let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: message)
@@ -152,7 +153,7 @@ final class LoginCoordinator {
       ? nil : Array("\(user):\(password)".utf8).withUnsafeBytes { hasher.key(for: $0) }
     let isVerified = key.map { verified.contains($0) } ?? false
     var finish: (Result<[UInt8], GRPCStatus>) -> Void = reply
-    // What strangers try is counted for each of them.
+    // Logins that strangers try are counted one by one.
     if let key, isVerified {
       if let others = authenticating[key] {
         guard others.count < configuration.maxWaitingLogins else {
@@ -193,7 +194,7 @@ final class LoginCoordinator {
   private func startWaiting() {
     while underWay.count < configuration.maxConcurrentLogins {
       guard !waiting.isEmpty, let login = waiting.popFirst(isTrusted: !mayStartStranger()) else { return }
-      // Looked at again, so that guesses sent all at once are counted as well, and so are good ones.
+      // Checked again, so that guesses sent all at once are counted as well, and so are successful ones.
       if login.standing == .unknown, let key = login.key, verified.contains(key) { login.standing = .verified }
       if let status = refusal(of: login) {
         throttle(login, status)
@@ -209,13 +210,13 @@ final class LoginCoordinator {
     }
   }
 
-  /// Ends a login that is not tried.
+  /// Ends a login without trying it.
   private func throttle(_ login: Login, _ status: GRPCStatus) {
     counts.throttled &+= 1
     login.finish(.failure(status))
   }
 
-  /// Why a login is not to be tried now; nil if it may be. Those who were let in before are not held back.
+  /// Why a login is not to be tried now; nil if it may be. Users who have logged in before are not held back.
   private func refusal(of login: Login) -> GRPCStatus? {
     guard login.standing == .unknown else { return nil }
     if let seconds = throttle.retryAfter(user: login.user, peer: login.peer, now: loop.now) {
@@ -228,8 +229,8 @@ final class LoginCoordinator {
       .resourceExhausted, "the login waited too long for other logins", origin: .throttled(retryAfter: 1))
   }
 
-  /// Whether the login of a stranger may begin. What strangers may cost etcd while they fail all the time is bounded:
-  /// others wait for it, too.
+  /// Whether the login of a stranger may begin. While strangers fail all the time, their cost to etcd is limited: all
+  /// strangers wait then.
   private func mayStartStranger() -> Bool {
     guard throttle.isFlooded(now: loop.now) else { return true }
     if underWay.values.contains(where: { $0.standing == .unknown }) { return false }
@@ -250,12 +251,12 @@ final class LoginCoordinator {
       if let key = login.key { verified.insert(key) }
     } else if status.isRefusedLogin {
       counts.refused &+= 1
-      // The message is etcd's and names neither user nor password.
+      // The message is etcd's, and names neither user nor password.
       logger.info("login refused", metadata: ["peer": "\(login.peer)", "reason": "\(status.message)"])
       if let key = login.key { verified.remove(key) }
-      // A fault of the process's own user is not counted for others.
+      // A fault of the process's own user does not count for others.
       if login.standing != .own { throttle.failed(user: login.user, peer: login.peer, now: loop.now) }
-      // That a user has no password is as little for strangers to know as that there is none of that name.
+      // Strangers must not learn that a user has no password, as they must not learn whether the user exists.
       status = GRPCStatus(.invalidArgument, EtcdMessage.authFailed, origin: .server)
     } else {
       counts.failed &+= 1
@@ -266,7 +267,7 @@ final class LoginCoordinator {
 
   func update(_ endpoints: [Endpoint]) { channel.update(endpoints) }
 
-  /// What there is to tell of logins.
+  /// The counters of logins.
   var sample: AuthenticatorSample {
     var sample = AuthenticatorSample()
     sample.logins = counts
@@ -285,8 +286,8 @@ final class LoginCoordinator {
 }
 
 extension GRPCStatus {
-  /// Whether etcd did not believe the user and password. A user that was made without a password it refuses in its own
-  /// way.
+  /// Whether etcd refused the user and password. It refuses a user that was made without a password with another
+  /// message.
   fileprivate var isRefusedLogin: Bool {
     origin == .server && (code == .invalidArgument || (code == .unknown && message == EtcdMessage.noPasswordUser))
   }
@@ -297,7 +298,7 @@ private final class Login: CallDelegate {
   /// What is known of a user and password before they are tried.
   enum Standing {
     case unknown
-    /// They were good before.
+    /// They were valid before.
     case verified
     /// They are the process's own.
     case own

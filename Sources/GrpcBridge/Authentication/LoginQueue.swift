@@ -1,27 +1,27 @@
 internal import DequeModule
 import EventLoop
 
-/// Logins that wait for their turn. Those of users who were let in before come first, then those from peers that have
-/// not failed, then all others; but a waiting login gets a turn among those of the first rank. Of the peers of a rank
-/// each has its turn, so that no peer waits for another's crowd. A pure structure.
+/// Logins that wait for their turn. Users who have logged in before come first, then peers that have not failed, then
+/// all others; but after several turns of a rank the next one gets a turn. The peers of a rank take turns, so that no
+/// peer waits for another's crowd. A pure structure.
 struct LoginQueue<Login> {
-  /// How much a login is worth waiting for.
+  /// The order in which logins are made.
   enum Rank: Int {
-    /// The user and password are the process's own, or were good before.
+    /// The user and password are the process's own, or were valid before.
     case trusted
-    /// Nothing is known.
+    /// Nothing is known about the user and password.
     case stranger
-    /// From where others have failed of late.
+    /// Logins of the same peer have failed lately.
     case suspect
   }
 
-  /// So many logins of a rank go before one of those behind it.
+  /// After so many logins of a rank, one of the ranks behind it is next.
   private let maxInRow = 7
 
   /// How many logins may wait.
   let limit: Int
   private var turns: [Turns] = [Turns(), Turns(), Turns()]
-  /// How many of each rank have gone before others that waited behind it.
+  /// How many of each rank have gone ahead of waiting logins of the ranks behind it.
   private var inRow = [0, 0, 0]
   var count: Int { turns.reduce(0) { $0 + $1.count } }
 
@@ -29,8 +29,8 @@ struct LoginQueue<Login> {
 
   /// Adds a login behind those of its peer.
   ///
-  /// - Returns: one that has no place any more: the last of the peer with the most logins of the least rank, or the new
-  ///   one.
+  /// - Returns: the login that has no place any more, if the queue is full: the last one of the peer with the most
+  ///   logins, in the last rank that has any.
   mutating func append(_ login: Login, from peer: Peer, as rank: Rank) -> Login? {
     turns[rank.rawValue].append(login, of: peer)
     guard count > limit else { return nil }
@@ -38,9 +38,9 @@ struct LoginQueue<Login> {
     return turns[crowded].removeLastOfMost()
   }
 
-  /// Takes the next one out.
+  /// Takes out the next login.
   ///
-  /// - Parameter isTrusted: whether it has to be trusted.
+  /// - Parameter isTrusted: whether only a trusted one will do.
   mutating func popFirst(isTrusted: Bool = false) -> Login? {
     if isTrusted { return turns[Rank.trusted.rawValue].popFirst() }
     for rank in turns.indices where turns[rank].count > 0 {
@@ -57,7 +57,7 @@ struct LoginQueue<Login> {
 
   var isEmpty: Bool { turns.allSatisfy { $0.count == 0 } }
 
-  /// What peers wait for, who take turns.
+  /// The waiting logins of a rank. Their peers take turns.
   private struct Turns {
     private(set) var count = 0
     private var waiting: [Peer: Deque<Login>] = [:]

@@ -1,5 +1,5 @@
-/// Which users and passwords etcd has let in, by their keyed hash: they are let in again though others guess. Bounded:
-/// those that were not asked for since go first.
+/// The users and passwords that etcd has accepted, by their keyed hash: they are accepted again while other clients
+/// guess. Bounded: those that have not been used lately are dropped first.
 struct VerifiedCredentials {
   private let limit: Int
   private var recent: Set<CredentialKey> = []
@@ -18,7 +18,7 @@ struct VerifiedCredentials {
     recent = []
   }
 
-  /// Whether the credentials were good the last time.
+  /// Whether etcd accepted the credentials the last time.
   mutating func contains(_ key: CredentialKey) -> Bool {
     if recent.contains(key) { return true }
     guard older.contains(key) else { return false }

@@ -1,36 +1,36 @@
 internal import EtcdSchema
 import ProtobufWire
 
-/// A `TxnResponse` of a transaction of reads, cut into what each of them would have been answered alone. The values are
-/// not looked at, nor copied.
+/// A `TxnResponse` to a transaction of reads, cut into the answers that each read would have had alone. The values are
+/// neither read nor copied.
 ///
-/// The header of a response within a transaction has a revision only (measured: 3.4.23, 3.5.30); the rest of what a
-/// `RangeResponse` of its own has is taken from the outer one.
+/// The header of a response within a transaction has only a revision (measured: 3.4.23, 3.5.30). Its other fields are
+/// taken from the outer header.
 struct BatchAnswer {
-  /// What is left of a `RangeResponse` without its header.
+  /// A `RangeResponse` without its header.
   struct Part {
     let revision: UInt64
     let rest: Range<Int>
   }
 
-  /// A larger header is none of etcd's.
+  /// etcd's headers are not larger.
   private static let maxHeader = 256
-  /// How many bytes ``withHeader(of:in:_:)`` needs: the tag and length of the header, and those of the revision.
+  /// How many bytes ``withHeader(of:in:_:)`` adds at most: the tag and length of the header, and those of the revision.
   private static let overhead = 16
 
   private(set) var parts = ContiguousArray<Part>()
-  /// The fields of the outer header before its revision, and those behind it.
+  /// The outer header's fields before its revision, and those after it.
   private var before = 0..<0
   private var behind = 0..<0
   private var hasHeader = false
   private var hasSucceeded = false
 
-  /// Takes a message apart.
+  /// Parses a message.
   ///
   /// - Parameters:
   ///   - bytes: the whole message.
-  ///   - count: how many reads were asked for.
-  /// - Throws: ``WireError`` if it is not an answer to that.
+  ///   - count: how many reads the transaction had.
+  /// - Throws: ``WireError`` if the message is no answer to them.
   init(_ bytes: UnsafeRawBufferPointer, count: Int) throws(WireError) {
     parts.reserveCapacity(count)
     var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
@@ -85,9 +85,9 @@ struct BatchAnswer {
     return Part(revision: revision.value, rest: header.whole.upperBound..<operation.content.upperBound)
   }
 
-  /// Calls `body` with the header of a response of its own, as a field of its `RangeResponse`.
+  /// Calls `body` with the complete header of a response, as a field of its `RangeResponse`.
   ///
-  /// - Parameter bytes: what this was made of.
+  /// - Parameter bytes: the message that was parsed.
   func withHeader<Result>(
     of part: Part, in bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Result
   ) -> Result {

@@ -1,14 +1,14 @@
 internal import EtcdSchema
 import ProtobufWire
 
-/// The transactions that reads travel in.
+/// The transactions of batched reads.
 enum BatchRequest {
-  /// It only reads, for any caller, and goes to members alone that survive its cancellation (``TransactionProbe``).
+  /// It only reads, for any caller, and goes only to members that survive its cancellation (``TransactionProbe``).
   static let transaction = CallMethod(
     EtcdRPC.txn.traits, isRepeatable: true, userNeed: UserNeed.none, runsToEnd: false)
   static let range = EtcdRPC.range.method
 
-  /// A `TxnRequest` without a comparison: its `success` has these `RangeRequest`s, in order.
+  /// A `TxnRequest` without comparisons whose `success` has these `RangeRequest`s, in order.
   static func message(of reads: some Collection<Call>) -> CallMessage {
     var bytes: [UInt8] = []
     bytes.reserveCapacity(reads.reduce(0) { $0 + $1.message.content.count + 8 })

@@ -1,22 +1,22 @@
-/// Whose batches fail so often that they cost more than they save. A pure structure.
+/// The users whose batches fail so often that they cost more than they save. A pure structure.
 struct FailingBatches {
   private struct Record {
     var score = 0
     var end: UInt64 = 0
   }
 
-  /// What a failure counts, a batch that is answered counting 1 the other way.
+  /// How much a failure adds to the score; a batch that is answered subtracts 1.
   private static let weight = 8
-  /// The score from which on a user is left alone.
+  /// The score at which a user's reads go alone.
   private static let most = 32
-  /// For how long, in milliseconds.
+  /// For how long they do, in milliseconds.
   private static let pause: UInt64 = 10_000
   /// How many users are remembered.
   private static let capacity = 1000
 
   private var records: [Token?: Record] = [:]
 
-  /// Whether the reads of the user with `token` are to travel alone.
+  /// Whether the reads of the user with `token` are to go alone.
   func contains(_ token: Token?, at now: UInt64) -> Bool {
     guard !records.isEmpty, let record = records[token] else { return false }
     return now < record.end

@@ -1,5 +1,5 @@
-/// Remembers which reads had large answers the last time, by their requests. One that has to make room for another is
-/// found to be large once more. A pure structure.
+/// Remembers which reads had large answers the last time, by their requests. If one is forgotten to make room for
+/// another, it is noticed again when its next answer is large. A pure structure.
 struct LargeReads {
   private static let capacity = 1024
 

@@ -1,34 +1,34 @@
-/// Reads on their way to etcd in one call, and what becomes of them.
+/// Reads on their way to etcd in one call.
 ///
-/// Each read stays a call of its own to its maker and to the channel, which watches over its deadline; one that is
-/// cancelled is left out when the answer comes. What ends the batch for the sake of the member or of the token ends
-/// each of its reads as if it had been sent alone, so that all rules of repetition hold. After anything else they are
-/// asked one by one, so that none pays for another.
+/// Each read stays a call of its own to its maker and to the channel, which watches over its deadline. A read that is
+/// cancelled is left out when the answer comes. If the batch ends because of the member or of the token, each read ends
+/// as if it had been sent alone, so that all rules of repetition hold. After any other failure the reads are sent one
+/// by one, so that none fails because of another.
 final class ReadBatch: CallDelegate {
   struct Member {
     let call: Call
-    /// Which of the batch's reads is its own.
+    /// The index of the read that answers the member.
     let operation: Int
   }
 
-  /// What goes to etcd: a transaction, or one read alone that is asked for more than once.
+  /// The call to etcd: a transaction, or a single read if all are equal.
   private(set) var call: Call!
   private let members: ContiguousArray<Member>
   private let isTransaction: Bool
-  /// How many reads there are that differ.
+  /// How many different reads there are.
   private let operations: Int
-  /// How many members still wait.
+  /// How many members still wait for their answer.
   private var waiting: Int
   private unowned let batcher: ReadBatcher
   private var answer: [UInt8] = []
-  /// How many bytes of the answer are kept, or going to be.
+  /// How many bytes of the answer are reserved.
   private var reserved = 0
   private weak var transactions: TransactionProbe?
 
   /// - Parameters:
-  ///   - members: those of the same operation have equal requests.
-  ///   - operations: a member of each operation, in order.
-  ///   - token: what all of them go with; nil for none.
+  ///   - members: those with the same operation have equal requests.
+  ///   - operations: one member of each operation, in order.
+  ///   - token: the token of all of them; nil for none.
   init(_ members: ContiguousArray<Member>, operations: ArraySlice<Call>, token: Token?, batcher: ReadBatcher) {
     self.members = members
     self.batcher = batcher
@@ -45,7 +45,7 @@ final class ReadBatch: CallDelegate {
 
   private var channel: Channel { batcher.channel }
 
-  /// Sends it over `connection`, or its members one by one where that takes no more.
+  /// Sends the batch over `connection`; sends its members one by one if the connection takes no more calls.
   func start(on connection: Connection) {
     call.batch = self
     for member in members { member.call.batch = self }
@@ -61,20 +61,20 @@ final class ReadBatch: CallDelegate {
     batcher.isSent(reads: members.count, operations: operations)
   }
 
-  /// Takes notice that a member has had it since `start`, for so many nanoseconds.
+  /// A member has had the batch from `start`, for so many nanoseconds.
   func ended(_ code: GRPCCode, since start: UInt64, for time: UInt64, at endpoint: Endpoint) {
     let end = CallEnd(call.method, code, start: start, time: time, endpoint: endpoint, reads: members.count)
     for member in members where member.call.batch === self { member.call.caller.trace?.ended(end) }
   }
 
-  /// Takes notice that one of the reads is over.
+  /// One of the reads is over.
   func isLeft(by member: Call) {
     guard member !== call else { return }
     waiting -= 1
     if waiting == 0 { channel.reset(call) }
   }
 
-  /// Hands those out that still wait, one after the other: each may end others.
+  /// Hands the members that still wait to `body`, one after the other: each may end others.
   private func release(_ body: (Call) -> Void) {
     batcher.letGo(reserved)
     reserved = 0
@@ -99,7 +99,7 @@ final class ReadBatch: CallDelegate {
 
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { answer.append(contentsOf: bytes) }
 
-  /// Only if the channel ends all calls, its members' as well.
+  /// Only called if the channel ends all calls, those of the members too.
   func call(_ call: Call, endedWith status: GRPCStatus) {}
 
   /// The stream has ended.
@@ -157,8 +157,8 @@ final class ReadBatch: CallDelegate {
     if call.phase == .travelling { channel.end(call, with: GRPCStatus(.ok, origin: .server)) }
   }
 
-  /// The answer is larger than that of any number of reads that are known to have small ones: their own answers will
-  /// tell which of them have not.
+  /// The answer is larger than answers of reads that are known to be small. Each read's own answer will show which are
+  /// not.
   private func isFoundLarge() {
     batcher.failed(call.token)
     for member in members {
@@ -167,7 +167,7 @@ final class ReadBatch: CallDelegate {
     }
   }
 
-  /// No member has taken it in time.
+  /// No member has taken the batch in time.
   func giveUp(_ status: GRPCStatus) {
     channel.reset(call)
     release { channel.end($0, with: status) }

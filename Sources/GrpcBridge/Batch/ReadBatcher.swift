@@ -1,14 +1,13 @@
-/// Has reads of single keys travel to etcd together: those of one user that come in the same turn of the loop go as one
-/// transaction, which costs etcd an eighth of what as many calls do, and equal ones share an answer. Belongs to a
-/// ``Bridge``.
+/// Sends reads of single keys to etcd together. Reads that one user makes in the same turn of the loop go as one
+/// transaction, which costs etcd an eighth of as many calls; equal ones share an answer. Belongs to a ``Bridge``.
 ///
-/// None waits for another turn, and one that is alone is sent as it is. What an answer says is never kept: a read is
-/// only answered by what etcd was asked after it had come.
+/// No read waits for another turn, and a read that is alone is sent as it is. Answers are never kept: a read is only
+/// answered by a call that was sent after the read had come.
 final class ReadBatcher {
   private struct Waiting {
     let call: Call
     let isSerializable: Bool
-    /// The next one of its group; negative for none.
+    /// The index of the next call in its group; negative for none.
     var next = -1
   }
 
@@ -20,22 +19,22 @@ final class ReadBatcher {
     var last: Int
   }
 
-  /// A larger answer to a batch, in bytes, is not waited for.
+  /// If the answer to a batch is larger, in bytes, the batch is given up.
   static let maxAnswer = 1 << 20
   /// How many bytes of answers are kept at a time.
   private static let maxReserved = 8 << 20
   /// How many bytes the requests of a batch may have: etcd takes more, with any `--max-request-bytes`.
   private static let maxRequest = 256 << 10
-  /// How many groups are looked through for that of another read.
+  /// How many groups are searched for the one of another read.
   private static let maxLookBack = 64
 
   unowned let channel: Channel
   private let maxBatch: Int
-  /// From how many bytes on an answer is large: a full batch of others is not.
+  /// The size in bytes from which an answer is large: a full batch of smaller ones always fits.
   private let large: Int
   var counts = BatchCounts()
   private var waiting: ContiguousArray<Waiting> = []
-  /// Those of the turn that is being sent.
+  /// The calls of the turn that is being sent.
   private var leaving: ContiguousArray<Waiting> = []
   private var groups: ContiguousArray<Group> = []
   private var members: ContiguousArray<ReadBatch.Member> = []
@@ -54,10 +53,10 @@ final class ReadBatcher {
 
   // MARK: - The turn
 
-  /// Keeps `call` to the end of the turn, if it may travel with others.
+  /// Keeps `call` until the end of the turn, if it may share a batch.
   func take(_ call: Call) -> Bool {
-    // What has failed before, be it with others, is no company for them. A client that records its trace is to see
-    // its own call there; of traces that begin here there may be as many as there are requests.
+    // A call that has failed before, alone or in a batch, goes alone. So does one of a client that records its trace,
+    // which wants to see its own call there. (Traces that begin here may be as many as requests.)
     guard call.failedAt == nil, call.retry.losses == 0, call.caller.trace?.isOfRecordingClient != true,
       let read = SingleRead(call.message.content)
     else {
@@ -72,7 +71,7 @@ final class ReadBatcher {
 
   var needsFlush: Bool { !waiting.isEmpty }
 
-  /// Sends what has come in this turn.
+  /// Sends the reads of this turn.
   func flush() {
     guard !waiting.isEmpty else { return }
     guard waiting.count > 1 else {
@@ -149,7 +148,7 @@ final class ReadBatcher {
     requestBytes += request.count
   }
 
-  /// Sends what has been put together.
+  /// Sends the reads of a group.
   private func close(_ group: Group, _ connection: Connection) {
     guard !members.isEmpty else { return }
     let (members, operations) = (members, operations)
@@ -164,7 +163,7 @@ final class ReadBatcher {
       for call in operations { sendAlone(call) }
       return
     }
-    // In parts, the members of each together.
+    // The members in parts, those with equal requests in the same part.
     var parts: [ContiguousArray<ReadBatch.Member>] = []
     parts.reserveCapacity((operations.count + size - 1) / size)
     for member in members {
@@ -187,7 +186,7 @@ final class ReadBatcher {
 
   // MARK: - What answers tell
 
-  /// Takes notice of how large the answer to a read is that was sent alone.
+  /// Notes how large the answer to a read was that was sent alone.
   func note(_ call: Call, length: Int) {
     if length > large {
       isLarge(call)
@@ -198,7 +197,7 @@ final class ReadBatcher {
 
   func isLarge(_ call: Call) { largeReads.insert(LargeReads.hash(of: call.message.content)) }
 
-  /// Makes room for an answer; false if there is none.
+  /// Reserves room for an answer; false if there is none.
   func reserve(_ bytes: Int) -> Bool {
     guard reserved + bytes <= Self.maxReserved else { return false }
     reserved += bytes

@@ -1,21 +1,21 @@
 internal import EtcdSchema
 import ProtobufWire
 
-/// A `RangeRequest` that may share its way to etcd with others (etcd's API, `KV.Range`).
+/// A `RangeRequest` that may share a transaction with others (etcd's API, `KV.Range`).
 ///
-/// It asks for one key as it is now. With a revision it might have been compacted, which fails a transaction as a
-/// whole. Options beyond those of common reads do not come in numbers.
+/// It requests one key at the current revision. A read at a revision might fail the whole transaction, if the revision
+/// has been compacted. Rare options are left out, because reads with them do not come in numbers.
 struct SingleRead {
-  /// Whether the answer may be of the member's own data, be it stale.
+  /// Whether the answer may come from the member's own data, even if these are stale.
   let isSerializable: Bool
-  /// A larger request, in bytes, travels alone, so that a batch stays well below what etcd takes
-  /// (`--max-request-bytes`, 1.5 MiB).
+  /// A larger request, in bytes, goes alone, so that a batch stays well below the limit of etcd (`--max-request-bytes`,
+  /// 1.5 MiB).
   private static let maxBytes = 2048
 
-  /// - Parameter request: the message. nil if it is to be sent alone.
+  /// - Parameter request: the message. The result is nil if it is to be sent alone.
   init?(_ request: UnsafeRawBufferPointer) {
     guard request.count > 2, request.count <= Self.maxBytes else { return nil }
-    // Almost all are a key and nothing else.
+    // Almost all requests have only a key.
     if request[0] == 0x0a, request[1] < 0x80, Int(request[1]) == request.count - 2 {
       isSerializable = false
       return
@@ -38,7 +38,7 @@ struct SingleRead {
       case Field.limit, Field.keysOnly, Field.countOnly: break
       case Field.rangeEnd, Field.revision, Field.sortOrder, Field.sortTarget, Field.minModRevision,
         Field.maxModRevision, Field.minCreateRevision, Field.maxCreateRevision:
-        // As good as not given.
+        // A default value counts as absent.
         guard field.content.isEmpty, field.value == 0 else { return nil }
       default: return nil
       }

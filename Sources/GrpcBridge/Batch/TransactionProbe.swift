@@ -4,14 +4,14 @@ import ProtobufWire
 
 /// Whether transactions of reads may go over a connection, and how large they may be.
 ///
-/// Some members die if one is cancelled while it reads: 3.5.0 to 3.5.4 (etcd #14110), and up to 3.5.6 and before 3.4.23
-/// perhaps (etcd #14891). The end of the gateway or of the connection cancels as well (measured: 3.5.1 died, with
-/// transactions of 64 reads, when the second of two gateways was killed; 3.4.23 and 3.5.30 outlived ten). So the member
-/// is asked for its version first, once for each connection on which reads could travel together. `Status` needs no
-/// user before 3.5.28.
+/// Some members die if such a transaction is cancelled while it reads: 3.5.0 to 3.5.4 (etcd #14110), and perhaps those
+/// up to 3.5.6 and before 3.4.23 (etcd #14891). The end of the gateway or of the connection cancels it, too (measured:
+/// 3.5.1 died, with transactions of 64 reads, when the second of two gateways was killed; 3.4.23 and 3.5.30 outlived
+/// ten). So the member is asked for its version first, once for each connection on which reads could share a
+/// transaction. `Status` needs no user before 3.5.28.
 final class TransactionProbe: CallDelegate {
   private enum State {
-    /// Not to be asked before.
+    /// The member is not to be asked before then.
     case unknown(notBefore: UInt64)
     case asked
     case refused
@@ -20,7 +20,7 @@ final class TransactionProbe: CallDelegate {
 
   private static let method = CallMethod(EtcdRPC.status.traits, isRepeatable: false, isReadOnly: true)
   private static let timeout = GRPCTimeout(milliseconds: 5000)
-  /// How long, in milliseconds, until a member that has not said its version is asked again.
+  /// How long, in milliseconds, until a member that has not given its version is asked again.
   private static let pause: UInt64 = 5000
 
   private unowned let connection: Connection
@@ -28,7 +28,7 @@ final class TransactionProbe: CallDelegate {
   private var state = State.unknown(notBefore: 0)
   private var call: Call?
   private var answer: [UInt8] = []
-  /// How many operations a transaction may have, as far as the member has said (`--max-txn-ops`).
+  /// How many operations a transaction may have, as far as the member has shown (`--max-txn-ops`).
   private var most = Int.max
 
   init(connection: Connection, loop: EventLoop) {
@@ -36,7 +36,8 @@ final class TransactionProbe: CallDelegate {
     self.loop = loop
   }
 
-  /// How many reads a transaction may have; below 2 if there is to be none. If that is not known the member is asked.
+  /// How many reads a transaction may have; less than 2 if there must be none. If that is not known the member is
+  /// asked.
   func limit() -> Int {
     switch state {
     case .allowed: return most
@@ -47,7 +48,7 @@ final class TransactionProbe: CallDelegate {
     }
   }
 
-  /// Takes notice that so many were too many.
+  /// The member has refused a transaction of so many operations.
   func refused(count: Int) { most = min(most, max(1, count / 2)) }
 
   private func ask() {
@@ -74,13 +75,13 @@ final class TransactionProbe: CallDelegate {
     switch (status.origin, status.message) {
     case (.server, _) where status.isOK:
       state = answer.withUnsafeBytes { Self.survivesCancellation($0) } ? .allowed : .refused
-    // Only 3.5.28 and later ask who asks.
+    // Only 3.5.28 and later require credentials for this.
     case (.server, EtcdMessage.userEmpty), (.server, EtcdMessage.permissionDenied): state = .allowed
     default: state = .unknown(notBefore: loop.now + Self.pause)
     }
   }
 
-  /// Whether a `StatusResponse` is of a member that survives the cancellation of a transaction of reads.
+  /// Whether a `StatusResponse` comes from a member that survives the cancellation of a transaction of reads.
   static func survivesCancellation(_ response: UnsafeRawBufferPointer) -> Bool {
     var fields = ProtobufPullParser(response, in: 0..<response.count)
     while let field = try? fields.next() {

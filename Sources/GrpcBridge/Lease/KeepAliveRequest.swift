@@ -1,7 +1,7 @@
-/// One client's wish to keep a lease alive, from
-/// ``LeaseKeeper/keepAlive(_:for:timeout:answer:)`` to its answer. Belongs to one loop.
+/// One client's request to keep a lease alive, from ``LeaseKeeper/keepAlive(_:for:timeout:answer:)`` to its answer.
+/// Belongs to one loop.
 package final class KeepAliveRequest {
-  /// Hears the bytes of etcd's `LeaseKeepAliveResponse`, or why there is none; once at most.
+  /// Gets the bytes of etcd's `LeaseKeepAliveResponse`, or the reason why there is none; called once at most.
   package typealias Answer = (Result<[UInt8], GRPCStatus>) -> Void
 
   /// When it is given up, by the loop's clock.
@@ -17,15 +17,15 @@ package final class KeepAliveRequest {
     self.answer = answer
   }
 
-  /// Whether no caller waits for the answer any more.
+  /// Whether the caller no longer waits for the answer.
   var isOver: Bool { answer == nil }
 
-  /// Forgets the wish; its answer is never called. What was sent to etcd cannot be taken back and does no harm.
+  /// Forgets the request, and never calls its answer. What was sent to etcd cannot be taken back and does no harm.
   package func cancel() { answer = nil }
 
   func finish(_ result: Result<[UInt8], GRPCStatus>) { answer.take()?(result) }
 
-  /// Ends the wish at its deadline.
+  /// Ends the request at its deadline.
   ///
   /// - Parameter trouble: what went wrong with the stream before, if anything.
   func expire(after trouble: GRPCStatus?) {

@@ -1,25 +1,24 @@
 import EventLoop
 
 /// Keeps the leases of any number of clients alive over one LeaseKeepAlive stream for each user: etcd answers each
-/// request with one response, in order, so that clients need no stream of their own. Belongs to one loop.
+/// request with one response, in order, so that clients need no streams of their own. Belongs to one loop.
 ///
-/// What etcd leaves unanswered when a stream breaks is asked again on another one: to keep a lease alive twice does no
-/// harm.
+/// What etcd leaves unanswered when a stream breaks is sent again on another one: renewing a lease twice does no harm.
 package final class LeaseKeeper {
-  /// How long, in milliseconds, etcd may owe answers without giving any before its stream is given up. More than etcd
-  /// takes to give up by itself where it finds no leader (7 s by default).
+  /// How long, in milliseconds, etcd may owe answers and send none before its stream is given up. More than etcd needs
+  /// to give up by itself if it finds no leader (7 s by default).
   static let maxSilence: UInt64 = 15_000
-  /// How exactly deadlines are kept, in milliseconds.
+  /// How precisely deadlines are kept, in milliseconds.
   private static let tick: UInt64 = 25
 
   let loop: EventLoop
   unowned let bridge: Bridge
   /// How long, in milliseconds, a stream without requests is kept.
   let idleLimit: UInt64
-  /// Whether streams without a user are not to reach etcd where authentication is on.
+  /// Whether streams without a user must not reach etcd if authentication is on.
   let needsUsers: Bool
   private var streams: [CallCredentials: LeaseStream] = [:]
-  /// Streams that take no more requests and whose end is awaited.
+  /// Streams that take no more requests and have yet to end.
   private var finishing: [ObjectIdentifier: LeaseStream] = [:]
   /// Streams that have something to send.
   private var pending: [LeaseStream] = []
@@ -43,9 +42,9 @@ package final class LeaseKeeper {
   ///
   /// - Parameters:
   ///   - lease: the ID of the lease.
-  ///   - caller: who asks, kept while the user's stream is open.
+  ///   - caller: the client, kept while the user's stream is open.
   ///   - timeout: after how many milliseconds the answer is an error.
-  ///   - answer: called once, later, unless the wish is cancelled. After the bridge was closed it is called at once.
+  ///   - answer: called once, later, unless the request is cancelled; called at once if the bridge was closed.
   package func keepAlive(
     _ lease: Int64, for caller: Caller, timeout: UInt64, answer: @escaping KeepAliveRequest.Answer
   ) -> KeepAliveRequest {
@@ -70,7 +69,7 @@ package final class LeaseKeeper {
   /// Whether ``flush()`` has anything to do.
   var needsFlush: Bool { !pending.isEmpty }
 
-  /// Asks what was wished for in this turn of the loop.
+  /// Sends the requests of this turn of the loop.
   func flush() {
     guard needsFlush else { return }
     let batch = pending
@@ -91,10 +90,10 @@ package final class LeaseKeeper {
 
   // MARK: - For the streams
 
-  /// Has the stream send at the end of this turn.
+  /// Has the stream send its requests at the end of this turn.
   func hasToSend(_ stream: LeaseStream) { pending.append(stream) }
 
-  /// Keeps a stream until its end that takes no more requests.
+  /// Keeps a stream that takes no more requests until it has ended.
   func finishes(_ stream: LeaseStream) {
     streams[stream.caller.credentials] = nil
     finishing[ObjectIdentifier(stream)] = stream
@@ -105,7 +104,7 @@ package final class LeaseKeeper {
     finishing[ObjectIdentifier(stream)] = nil
   }
 
-  /// Has all streams looked at no later than at `time`.
+  /// Has all streams checked at `time` at the latest.
   func wake(at time: UInt64) {
     guard time < wakeTime, !isClosed else { return }
     wakeTime = time
@@ -117,7 +116,7 @@ package final class LeaseKeeper {
     let now = loop.now
     var next = UInt64.max
     for stream in Array(streams.values) + finishing.values { next = min(next, stream.look(at: now)) }
-    // Deadlines that are close together are one event.
+    // Deadlines that are close together are handled by one event.
     if next < .max { wake(at: max(next, now + Self.tick)) }
   }
 }

@@ -2,11 +2,11 @@ internal import DequeModule
 internal import EtcdSchema
 internal import SwiftProtobuf
 
-/// One user's stream of keepalives, through all the gRPC streams that take one another's place when they break.
+/// One user's stream of keepalives. It consists of gRPC streams, one after the other, as they break.
 ///
 /// Follows the etcd documentation, "etcd API", Lease API, and the behaviour of clientv3.
 final class LeaseStream {
-  /// Not repeatable by the channel: the stream itself knows what is still wanted.
+  /// The channel must not repeat it: this object knows which requests are still wanted.
   private static let method = method(.none)
   private static let methodForUsers = method(.always)
 
@@ -21,32 +21,32 @@ final class LeaseStream {
   private unowned let keeper: LeaseKeeper
   private var call: Call?
   private var leases: [Int64: KeepAliveWaiters] = [:]
-  /// The leases to ask for next: those that a caller waits for and that etcd owes no answer about.
+  /// The leases to send next: a caller waits for them, and etcd owes no answer about them.
   private var due: [Int64] = []
   /// How many answers etcd owes.
   private var owed = 0
-  /// The leases that etcd was asked for on its present stream, in that order, which is that of its answers.
+  /// The leases that were sent on the present gRPC stream, in that order, in which etcd answers.
   private var order: Deque<Int64> = []
-  /// Whether the last stream ended with an error of etcd's before it had answered anything.
+  /// Whether the last gRPC stream ended with an error of etcd's before any answer.
   private var hasFailedAtOnce = false
   private var response: [UInt8] = []
-  /// When etcd answered last, or began to owe answers.
+  /// When etcd last answered, or began to owe answers.
   private var lastNews: UInt64 = 0
   private var backoff = Backoff.stream
-  /// Nothing is sent before.
+  /// Nothing is sent before this time.
   private var notBefore: UInt64 = 0
   /// Why the last gRPC stream ended; nil once another one was of use.
   private var trouble: GRPCStatus?
-  /// A call whose token is no longer good.
+  /// A call whose token is no longer valid.
   private var refused: Call?
   private var isPending = false
   private var isFinishing = false
 
-  /// Who waits for one lease. However many these are, etcd owes at most one answer for it.
+  /// The requests that wait for one lease. However many these are, etcd owes at most one answer for it.
   private struct KeepAliveWaiters {
-    /// Who waits for the answer that etcd owes; nil if it owes none.
+    /// The requests that wait for the answer that etcd owes; nil if it owes none.
     var asked: [KeepAliveRequest]?
-    /// Who came too late for that one, which may be about a time before: the next one is theirs.
+    /// The requests that came too late for that answer, which may describe a time before them: they get the next one.
     var wanted: [KeepAliveRequest] = []
 
     var all: [KeepAliveRequest] { (asked ?? []) + wanted }
@@ -72,7 +72,7 @@ final class LeaseStream {
     keeper.hasToSend(self)
   }
 
-  /// Asks for all that is due.
+  /// Sends all leases that are due.
   func send() {
     isPending = false
     let now = keeper.loop.now
@@ -107,7 +107,7 @@ final class LeaseStream {
     if call == nil && leases.isEmpty { keeper.ended(self) }
   }
 
-  /// Takes out the caller that waits for the answer about a lease; a later caller is next.
+  /// Takes out the requests that wait for the answer about a lease; later requests are next.
   private func settle(_ lease: Int64) -> [KeepAliveRequest]? {
     guard let waiters = leases[lease], let asked = waiters.asked else { return nil }
     owed -= 1
@@ -124,9 +124,9 @@ final class LeaseStream {
 
   // MARK: - The clock
 
-  /// Ends what has not been answered in time, and a stream that is of no use.
+  /// Ends the requests that were not answered in time, and a stream that is of no use.
   ///
-  /// - Returns: when to look again.
+  /// - Returns: when to check again.
   func look(at now: UInt64) -> UInt64 {
     var expired: [KeepAliveRequest] = []
     var next = UInt64.max
@@ -135,7 +135,7 @@ final class LeaseStream {
         if keepAlive.deadline <= now { expired.append(keepAlive) } else { next = min(next, keepAlive.deadline) }
       }
     }
-    // All were found before the first one hears of it, as it may well ask again at once.
+    // All are collected before the first is notified: its caller may send another one at once.
     for keepAlive in expired { keepAlive.expire(after: trouble) }
     guard let call else {
       hasToSend()
@@ -145,7 +145,7 @@ final class LeaseStream {
     let limit = lastNews + (isIdle ? keeper.idleLimit : LeaseKeeper.maxSilence)
     guard now >= limit, !isPending else { return min(max(limit, now), next) }
     if isIdle {
-      // etcd takes the end of the requests for a proper end, and a reset for a fault.
+      // etcd takes the end of the requests for a proper end, but a reset for a fault.
       isFinishing = true
       lastNews = now
       keeper.finishes(self)
@@ -169,7 +169,7 @@ final class LeaseStream {
     for keepAlive in all { keepAlive.finish(.failure(status)) }
   }
 
-  /// The call has ended: what etcd owes is asked again, or ends with the call's error.
+  /// The call has ended: what etcd owes is sent again, or ends with the call's error.
   private func ended(_ call: Call, _ status: GRPCStatus) {
     self.call = nil
     owed = 0
@@ -182,7 +182,7 @@ final class LeaseStream {
       var again: [KeepAliveRequest] = []
       for keepAlive in asked {
         if status.isLoss { keepAlive.losses += 1 }
-        // The question may be what ends etcd: two members are enough to know.
+        // The request may be what ends etcd: two members are enough to know.
         if mayAskAgain && lease != culprit && keepAlive.losses < RetryPolicy.maxLosses {
           again.append(keepAlive)
         } else {
@@ -200,14 +200,15 @@ final class LeaseStream {
       notBefore = keeper.loop.now + backoff.wait()
       keeper.wake(at: notBefore)
     } else {
-      // What was not part of it goes on.
+      // The other leases are not affected.
       hasToSend()
     }
     for keepAlive in unanswered { keepAlive.finish(.failure(status)) }
   }
 
-  /// The lease that etcd has ended a stream for: it answers requests one by one, so it is the first that has no answer.
-  /// Nil if the error is not about one request, or comes again at once, as it would for all that follow.
+  /// The lease because of which etcd has ended a stream: etcd answers requests one by one, so it is the first without
+  /// an answer. Nil if the error does not concern a single request, or comes twice in a row, as it would for all that
+  /// follow.
   private func culprit(of status: GRPCStatus, _ call: Call) -> Int64? {
     guard !status.isOK, status.mayBeOfOneRequest else { return nil }
     let isFirst = call.hasReceivedMessage || !hasFailedAtOnce
@@ -218,13 +219,13 @@ final class LeaseStream {
   /// Whether another gRPC stream may fare better.
   private func canAskAgain(after status: GRPCStatus, of call: Call) -> Bool {
     if status.asksForNewToken && call.hasReceivedMessage, case .user = caller.credentials {
-      // Bad only since: what etcd refuses at once the bridge has seen to already.
+      // The token went bad during the stream: if etcd refuses one at once, the bridge has renewed it already.
       refused = call
       return true
     }
     switch status.code {
     case .ok, .internal: return true
-    // A call that never was on the wire has found no connection within the time that calls wait for one.
+    // A call that was never on the wire has found no connection within the time limit for one.
     case .unavailable: return call.retry.attempts > 0
     default: return false
     }

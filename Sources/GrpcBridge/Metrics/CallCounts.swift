@@ -3,24 +3,24 @@ import Synchronization
 
 /// The calls to one member over one channel, by RPC and gRPC code. Belongs to the channel's loop.
 final class CallCounts {
-  /// Where the counters of the durations begin in a row; before them are those of the codes.
+  /// The index in a row at which the counters of durations begin, after those of the codes.
   private static var durations: Int { 17 }
 
   private var rows = CounterRows(width: CallCounts.durations + Durations.width)
-  /// How often a connection was begun, and how often one ended that was not to, or could not be made.
+  /// How many connections were begun, and how many failed or ended unintendedly.
   var connects: UInt64 = 0
   var failures: UInt64 = 0
 
-  /// Counts a call that has ended at the member, or that was ended there.
+  /// Counts a call that has ended at the member, or was ended there.
   ///
-  /// - Parameter nanoseconds: how long it took; nil for a stream, which takes as long as its client wants.
+  /// - Parameter nanoseconds: how long it took; nil for a stream, whose duration is up to its client.
   func count(_ method: CallMethod, _ code: GRPCCode, nanoseconds: UInt64?) {
     let row = rows.row(method.number)
     row[code.rawValue] &+= 1
     if let nanoseconds { Durations.count(nanoseconds, in: row + Self.durations) }
   }
 
-  /// What there is to tell.
+  /// The counters of one member.
   func sample(of endpoint: String) -> [CallSample] {
     let names = CallNames.all
     return rows.all.map { index, counters in
@@ -39,11 +39,11 @@ package struct CallSample: Sendable {
   /// The path of the RPC, such as `/etcdserverpb.KV/Range`.
   package let method: String
   package let codes: [(code: GRPCCode, count: UInt64)]
-  /// Of unary calls; of streams there are none.
+  /// The durations of unary calls; those of streams are not counted.
   package let durations: Durations
 }
 
-/// Numbers the RPCs of the process, which are few: those of etcd's API that the code names.
+/// Numbers the RPCs of the process: those of etcd's API and the few others that the code names.
 enum CallNames {
   private static let names = Mutex<[String]>([])
 

@@ -1,8 +1,8 @@
-/// Rows of counters that are made when they are first needed, each of the same width: what is counted is found by two
-/// numbers, without a lock, a search or, but for the first time, an allocation. Belongs to one loop.
+/// Rows of counters of the same width, made when they are first needed. A counter is found by two numbers, without a
+/// lock, a search or, except for the first time, an allocation. Belongs to one loop.
 package struct CounterRows: ~Copyable {
   private let width: Int
-  // Invariant: each is nil or memory of `width` initialised numbers that only this value refers to.
+  // Invariant: each is nil, or memory of `width` initialised numbers that only this value refers to.
   private var rows: [UnsafeMutablePointer<UInt64>?] = []
 
   /// - Parameter width: how many counters a row has.
@@ -10,7 +10,7 @@ package struct CounterRows: ~Copyable {
 
   deinit { for row in rows { row?.deallocate() } }
 
-  /// The counters of a row; good until this value goes.
+  /// The counters of a row, valid until this value is destroyed.
   @inline(__always)
   package mutating func row(_ index: Int) -> UnsafeMutablePointer<UInt64> {
     if index < rows.count, let row = rows[index] { return row }
@@ -26,7 +26,7 @@ package struct CounterRows: ~Copyable {
     return row
   }
 
-  /// The rows that there are, with their numbers.
+  /// The existing rows, with their numbers.
   package var all: [(index: Int, counters: [UInt64])] {
     rows.indices.compactMap { index in
       rows[index].map { (index, Array(UnsafeBufferPointer(start: $0, count: width))) }

@@ -1,15 +1,15 @@
-/// How long things took: a histogram as Prometheus has it, from 200 µs, which is what a read takes, to 10 s.
+/// A histogram of durations as Prometheus has it, from 200 µs, which is what a read takes, to 10 s.
 package struct Durations: Sendable, Equatable {
-  /// The upper bounds of its buckets but the last, which has none; in seconds.
+  /// The upper bounds of its buckets in seconds; the last bucket has none.
   package static let bounds = [
     0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10,
   ]
-  /// How many counters it takes in a row of ``CounterRows``: those of its buckets, and the sum in nanoseconds.
+  /// How many counters it takes in a row of ``CounterRows``: one for each bucket, and the sum in nanoseconds.
   package static var width: Int { 17 }
 
-  /// How many there were in each bucket alone.
+  /// How many durations there were in each bucket alone.
   package private(set) var counts: [UInt64]
-  /// How long all of them took together.
+  /// The sum of all durations.
   package private(set) var nanoseconds: UInt64
 
   /// - Parameter counters: ``width`` of them.
@@ -25,7 +25,7 @@ package struct Durations: Sendable, Equatable {
     nanoseconds &+= other.nanoseconds
   }
 
-  /// Counts one.
+  /// Counts a duration.
   ///
   /// - Parameter counters: ``width`` of them.
   @inline(__always)
@@ -34,7 +34,7 @@ package struct Durations: Sendable, Equatable {
     counters[width - 1] &+= nanoseconds
   }
 
-  /// The bounds once more: compared as constants, the most frequent first.
+  /// The bounds once more, compared as constants, the most frequent first.
   @inline(__always)
   static func bucket(of nanoseconds: UInt64) -> Int {
     switch nanoseconds {

@@ -1,26 +1,26 @@
-/// What has become of logins, for the whole process.
+/// The counters of logins for the whole process.
 package struct LoginCounts: Sendable {
-  /// Questions for a token of a shard's that did not know one, and logins that clients make themselves.
+  /// Requests for a token from shards that did not know one, and logins that clients make themselves.
   package var asked: UInt64 = 0
-  /// Those that were answered with the token of a login before.
+  /// Requests that were answered with the token of an earlier login.
   package var cached: UInt64 = 0
-  /// Those that were told what a login under way came to.
+  /// Requests that shared the result of a login under way.
   package var shared: UInt64 = 0
-  /// Those that were made as etcd did not accept a token any more.
+  /// Requests that were made because etcd no longer accepted a token.
   package var renewed: UInt64 = 0
   /// Logins that etcd has granted.
   package var granted: UInt64 = 0
   /// Logins that etcd has refused.
   package var refused: UInt64 = 0
-  /// Those that were refused without etcd, as it had refused the same one a moment before.
+  /// Logins that were refused without etcd, because it had refused the same one a moment before.
   package var remembered: UInt64 = 0
-  /// Logins that were not tried, as there were too many failures, or too many others.
+  /// Logins that were not tried, because there were too many failures or too many other logins.
   package var throttled: UInt64 = 0
-  /// Logins that came to nothing for another reason.
+  /// Logins that failed for another reason.
   package var failed: UInt64 = 0
 }
 
-/// What an authenticator has to tell.
+/// The numbers of an authenticator for metrics.
 package struct AuthenticatorSample: Sendable {
   package var logins = LoginCounts()
   /// How many users' tokens are kept.

@@ -1,21 +1,21 @@
 internal import Synchronization
 
-/// The keys by which calls of this process wait in queues, of all loops: several calls with the same lease wait by the
-/// same key, which must stay for as long as any of them does.
+/// The keys by which calls of this process wait in queues, on all loops. Several calls with the same lease wait by the
+/// same key, which must exist as long as any of them waits.
 final class QueueKeys: Sendable {
   private struct Entry {
     var count = 1
-    /// Whether any of the calls has what it waited for: from then on the key is its client's.
+    /// Whether any of the calls was granted: from then on the key belongs to its client.
     var isGranted = false
-    /// A revision before the key was created by any of the calls; nil while that is being found out.
+    /// A revision before any of the calls created the key; nil while it is not known yet.
     var revision: Int64?
   }
 
   private let entries = Mutex<[[UInt8]: Entry]>([:])
 
-  /// Counts a call in.
+  /// Counts a call that begins to wait.
   ///
-  /// - Returns: a revision before the key's creation, where another call knows it.
+  /// - Returns: a revision before the key's creation, if another call knows it.
   func enter(_ key: [UInt8]) -> Int64? {
     entries.withLock { entries in
       guard var entry = entries[key] else {
@@ -36,7 +36,7 @@ final class QueueKeys: Sendable {
     }
   }
 
-  /// Takes note that etcd has granted what a call waited for, and counts it out.
+  /// etcd has granted a call, which no longer waits.
   func grant(_ key: [UInt8]) {
     entries.withLock { entries in
       entries[key]?.isGranted = true
@@ -44,10 +44,10 @@ final class QueueKeys: Sendable {
     }
   }
 
-  /// Counts a call out.
+  /// Counts a call that has stopped waiting.
   ///
-  /// - Returns: a revision before the key was created by any of the calls, if it is no longer needed and that is
-  ///   known: who has left last deletes it. Nil if it is to stay.
+  /// - Returns: a revision before any of the calls created the key, if that is known and this was the last call: the
+  ///   caller then deletes the key. Nil if the key must stay.
   func leave(_ key: [UInt8]) -> Int64? {
     entries.withLock { entries in
       guard let entry = entries[key] else { return nil }

@@ -5,18 +5,18 @@ internal import SwiftProtobuf
 
 /// The place of one `Lock` or `Campaign` in etcd's queue: a key (``QueueKey``).
 ///
-/// With authentication on, etcd neither survives the end of a token while it waits nor takes its key back when the call
-/// ends (etcd issue 13330). So the key is known beforehand: a call without a lease gets one made for it, as etcd would
-/// make one, and can be repeated with a new token, as the key is the same. What a call has put into the queue is
-/// deleted if the call comes to nothing, and a lease that was made for it is kept alive while it waits. Belongs to one
+/// With authentication on, etcd's wait neither survives the end of a token nor takes its key back when the call ends
+/// (etcd issue 13330). So this place knows the key beforehand: for a call without a lease it makes one, as etcd would,
+/// and the call can be repeated with a new token, as the key is the same. If the call fails, the place deletes what the
+/// call has put into the queue. While the call waits, the place keeps a lease alive that it has made. Belongs to one
 /// loop.
 final class QueuePlace {
   private enum State {
-    /// What has to be known beforehand is being asked for.
+    /// The place asks etcd for what it has to know beforehand.
     case preparing
     /// etcd has the call.
     case waiting
-    /// The key is being taken out of the queue; then the client hears of `verdict`, if it is still there.
+    /// The place removes the key from the queue; then the client gets `verdict`, if it is still connected.
     case leaving(verdict: GRPCStatus)
     case over
   }
@@ -24,44 +24,45 @@ final class QueuePlace {
   private static let grant = CallMethod(EtcdRPC.leaseGrant.traits, isRepeatable: false)
   private static let revoke = EtcdRPC.leaseRevoke.method
   private static let range = EtcdRPC.range.method
-  /// Made for a user; it reads nothing. Whatever it deletes it may be asked to delete again.
+  /// Made on behalf of a user; it reads nothing. Repeating it is safe: it only deletes.
   private static let txn = CallMethod(EtcdRPC.txn.traits, isRepeatable: true, userNeed: UserNeed.none, runsToEnd: false)
-  /// Its key is there when it is asked again. Where it is, nothing but reads is left of it.
+  /// If it is repeated, its key may exist already; then it only reads.
   private static let attempt = CallMethod(EtcdRPC.txn.traits, isRepeatable: true)
 
-  /// How long, in milliseconds, what is asked beside the call itself may take.
+  /// The time limit, in milliseconds, of the place's own calls.
   private static let patience: UInt64 = 5000
-  /// What etcd gives a lock without a lease (`defaultSessionTTL` of the `concurrency` package), in seconds.
+  /// The time to live that etcd gives a lock without a lease (`defaultSessionTTL` of the `concurrency` package), in
+  /// seconds.
   private static let timeToLive: Int64 = 60
-  /// A token that was refused after so many milliseconds may have grown old while the call waited.
+  /// A token that is refused after so many milliseconds may have expired while the call waited.
   private static let leastWait: UInt64 = 1000
   /// The longest time, in seconds, that a lease is left alone.
   private static let longestLife: Int64 = 86_400
 
   private unowned let bridge: Bridge
-  /// Nil after the client has left.
+  /// Nil after the client has disconnected.
   private weak var call: Call?
-  /// With the password, which is kept while the call waits, as that may outlive its token.
+  /// With the password, which is kept while the call waits, as the wait may outlive the token.
   private let caller: Caller
   private let name: [UInt8]
-  /// What the key says: that of a candidate.
+  /// The value of a candidate's key.
   private let value: [UInt8]
-  /// What the maker of the call wants of its place beyond what the call says.
+  /// What the maker of the call wants beyond what the request says.
   private let ticket: QueueTicket?
   private let kind: QueueKind
   private var lease: Int64
   /// Whether the lease was made for this call.
   private let ownsLease: Bool
   private var state = State.preparing
-  /// When it was last put on the wire.
+  /// When the call was last sent.
   private var sentAt: UInt64 = 0
-  /// Keeps a lease alive that was made for this call.
+  /// Renews a lease that was made for this call.
   private var renewing: LoopTimer?
   private var renewal: KeepAliveRequest?
 
   private var key: [UInt8] { QueueKey.key(of: lease, in: name) }
 
-  /// - Returns: nil for a call that cannot be told apart by its request.
+  /// - Returns: nil if the request does not say which place it is for.
   init?(of call: Call, for caller: Caller, bridge: Bridge) {
     let message = Array(call.message.frame.dropFirst(CallMessage.headroom))
     if call.method.queue == .lock, let request = try? V3lockpb_LockRequest(serializedBytes: message) {
@@ -88,14 +89,14 @@ final class QueuePlace {
 
   func prepare() {
     if ownsLease {
-      // Chosen here: it can be revoked even if nothing is heard of its grant.
+      // Chosen here, so that the lease can be revoked even if the answer to its grant is lost.
       lease = .random(in: 1 ... .max)
       var request = Etcdserverpb_LeaseGrantRequest()
       request.ttl = ticket?.ttl ?? Self.timeToLive
       request.id = lease
       return ask(Self.grant, request) { [self] in granted($0) }
     }
-    // Another call has put the key there, or will: it goes when the last of them leaves.
+    // Another call has put the key there, or will: the last of them removes it.
     guard bridge.queueKeys.enter(key) == nil else { return send() }
     var request = Etcdserverpb_RangeRequest()
     request.key = .init(key)
@@ -113,7 +114,7 @@ final class QueuePlace {
       lease = grant.id
       guard let call else { return leave(GRPCStatus(.canceled)) }
       keepLeaseAlive(for: grant.ttl)
-      // The request's last field counts: its number is the same in both messages but for its own (`v3lock.proto`,
+      // If a field occurs twice, the last one counts. Its number is the same in both messages (`v3lock.proto`,
       // `v3election.proto`).
       var message = Array(call.message.frame.dropFirst(CallMessage.headroom))
       message.append(field: V3lockpb_LockRequest.Field.lease, lease)
@@ -129,13 +130,13 @@ final class QueuePlace {
 
   // MARK: - With a ticket
 
-  /// Puts the key into the queue as etcd's lock service would, which finds it there, and sees whose is the first: only
-  /// so is it known without waiting whether there is anything to wait for.
+  /// Puts the key into the queue as etcd's lock service would, which then finds it there, and reads which key is the
+  /// first: only so the place knows, without waiting, whether there is anything to wait for.
   private func attempt(_ ticket: QueueTicket) {
     let own = Etcdserverpb_RequestOp.with {
       $0.requestRange = .with {
         $0.key = .init(key)
-        // A candidate's value may be large.
+        // A candidate's value may be large: it is not needed.
         $0.keysOnly = true
       }
     }
@@ -161,7 +162,7 @@ final class QueuePlace {
     request.compare = [
       .with {
         $0.key = .init(key)
-        // One who does not wait is never in a queue that others are in.
+        // A client that does not wait is never in a queue with others.
         if ticket.wait == 0 { ($0.key, $0.rangeEnd) = (.init(queue.start), .init(queue.end)) }
         $0.target = .create
         $0.result = .equal
@@ -193,7 +194,7 @@ final class QueuePlace {
     }
   }
 
-  /// What a client is told that waits no longer.
+  /// The answer for a client whose wait is over.
   private var isHeld: GRPCStatus {
     var reason = kind == .lock ? "another client holds the lock" : "another client leads"
     if let wait = ticket?.wait, wait > 0 {
@@ -213,7 +214,7 @@ final class QueuePlace {
 
   private func renew(within timeout: UInt64) {
     renewal = bridge.leases.keepAlive(lease, for: caller, timeout: timeout) { [weak self] result in
-      // Whatever it was, the next one may do better.
+      // Whatever the failure, the next renewal may succeed.
       guard case .success(let bytes) = result,
         let answer = try? Etcdserverpb_LeaseKeepAliveResponse(serializedBytes: bytes), answer.ttl <= 0, let self,
         let call
@@ -240,7 +241,7 @@ final class QueuePlace {
       let revision = (try? Etcdserverpb_RangeResponse(serializedBytes: bytes))?.header.revision
       if let revision { bridge.queueKeys.know(revision, of: key) }
     case .failure(let status):
-      // Whatever etcd says of the call itself is the better answer.
+      // If etcd refuses the read, its answer to the call itself is the better one.
       guard status.origin == .server else { return end(status) }
     }
     send()
@@ -254,9 +255,9 @@ final class QueuePlace {
 
   // MARK: - After the call
 
-  /// etcd has answered the call well.
+  /// etcd has granted the call.
   func isGranted() {
-    // Another call that waits by the same key no longer takes it along.
+    // From now on another call that waits by the same key must not delete it.
     if !ownsLease, case .waiting = state { bridge.queueKeys.grant(key) }
     stopRenewing()
     state = .over
@@ -265,22 +266,23 @@ final class QueuePlace {
   /// Whether etcd has the call, or is about to get it.
   var isWaiting: Bool { if case .waiting = state { true } else { false } }
 
-  /// Whether a refused token was good when the call went to etcd.
+  /// Whether a refused token was valid when the call was sent.
   var hasOutlivedToken: Bool { bridge.now - sentAt >= Self.leastWait }
 
-  /// The call has been put on the wire, perhaps again.
+  /// The call was sent, perhaps again.
   func isSent() { sentAt = bridge.now }
 
-  /// The call has failed: takes its key out of the queue before the client hears of that, as it may well come again.
+  /// The call has failed: removes its key from the queue before the client is notified, as the client may try again at
+  /// once.
   ///
-  /// - Returns: whether that is to be waited for.
+  /// - Returns: whether the call has to wait for that.
   func giveUp(after status: GRPCStatus) -> Bool {
     guard case .waiting = state, let call, bridge.hold(call, for: 2 * Self.patience) else { return false }
     leave(status.code == .deadlineExceeded && ticket?.isBehindAnother == true ? isHeld : status)
     return true
   }
 
-  /// The client has left, and the call was cancelled.
+  /// The client has disconnected, and the call was cancelled.
   func abandon() {
     call = nil
     if case .waiting = state { leave(GRPCStatus(.canceled)) }
@@ -289,7 +291,7 @@ final class QueuePlace {
   private func leave(_ verdict: GRPCStatus) {
     state = .leaving(verdict: verdict)
     stopRenewing()
-    // A key that etcd is about to make fails for the want of it, too.
+    // If etcd is still about to make the key, it fails without the lease.
     if ownsLease { return revokeLease { [self] in left() } }
     guard let startRevision = bridge.queueKeys.leave(key) else { return left() }
     takeOut(after: startRevision) { [self] in left() }
@@ -324,7 +326,8 @@ final class QueuePlace {
     let wasPreparing = if case .preparing = state { true } else { false }
     stopRenewing()
     state = .over
-    // A call that leaves has been counted out already. To a call that was never sent another one may have left the key.
+    // If the place is leaving, the call has been counted out already. A call that was never sent may have been left the
+    // key by another one.
     if !ownsLease, wasPreparing, let startRevision = bridge.queueKeys.leave(key) { takeOut(after: startRevision) {} }
   }
 

@@ -9,7 +9,7 @@ final class QueueQuestion: CallDelegate {
   private var response: [UInt8] = []
   /// How large an answer may be, in bytes: none has more than a few numbers.
   private static let maxBytes = 64 << 10
-  /// Called when it ends, before the answer.
+  /// Called when it ends, before `answer`.
   var onEnd: () -> Void = {}
 
   init(

@@ -1,23 +1,23 @@
-/// The trace that the calls of a request belong to, and what they have cost at etcd. Belongs to the loop of the calls.
+/// The trace of the calls of a request, and their time at etcd. Belongs to the loop of the calls.
 package final class CallTrace {
   /// The trace; nil if there is none.
   package let context: TraceContext?
-  /// The span of the request, which those of its calls are parts of; nil if none are recorded.
+  /// The span of the request, the parent of its calls' spans; nil if none are recorded.
   package let span: UInt64?
   private let recorder: (any CallRecorder)?
-  /// How long members have had its calls, in nanoseconds, one after the other.
+  /// The sum of the times that members have had its calls, in nanoseconds.
   package private(set) var time: UInt64 = 0
-  /// The member that had the last one.
+  /// The member that had the last call.
   package private(set) var endpoint: Endpoint?
 
-  /// Of a trace that is not recorded here.
+  /// Makes one of a trace that is not recorded here.
   package init(_ context: TraceContext? = nil) {
     self.context = context
     span = nil
     recorder = nil
   }
 
-  /// Of a trace that is recorded.
+  /// Makes one of a trace that is recorded.
   ///
   /// - Parameter span: that of the request.
   package init(_ context: TraceContext, span: UInt64, recorder: any CallRecorder) {
@@ -26,16 +26,16 @@ package final class CallTrace {
     self.recorder = recorder
   }
 
-  /// The `traceparent` that tells the client where the request belongs; nil if it belongs to no trace.
+  /// The `traceparent` that the client gets; nil if the request belongs to no trace.
   package var parent: String? { context?.parent(span) }
 
-  /// Whether the client wants to see its own calls at etcd in its trace.
+  /// Whether the client records its trace, and so wants to see its own calls at etcd there.
   var isOfRecordingClient: Bool { context.map { $0.isOfClient && $0.isSampled } ?? false }
 
-  /// Takes notice that `call` goes to a member, and gives it a span if it is recorded.
+  /// `call` goes to a member: gives it a span if it is recorded.
   func sends(_ call: Call) { call.span = recorder?.nextSpan() }
 
-  /// Takes notice that `call` has ended at a member that has had it since `start`.
+  /// `call` has ended at a member that has had it since `start`.
   func ended(_ call: Call, _ code: GRPCCode, since start: UInt64, for time: UInt64, at endpoint: Endpoint) {
     add(time, at: endpoint)
     guard let span = call.span else { return }
@@ -43,7 +43,7 @@ package final class CallTrace {
     record(CallEnd(call.method, code, start: start, time: time, endpoint: endpoint, reads: 0), span)
   }
 
-  /// Takes notice of the end of a call in which a read travelled with others: of the trace is only that it was so.
+  /// A call for several reads has ended: for this trace it only counts.
   func ended(_ end: CallEnd) {
     add(end.time, at: end.endpoint)
     if let span = recorder?.nextSpan() { record(end, span) }
@@ -62,7 +62,7 @@ package final class CallTrace {
 
 /// Takes the spans of calls. Belongs to the loop of the calls.
 package protocol CallRecorder: AnyObject {
-  /// The ID of a span that begins; never 0.
+  /// The ID for a new span; never 0.
   func nextSpan() -> UInt64
   func record(_ span: CallSpan)
 }
@@ -75,15 +75,15 @@ package struct CallSpan: Sendable {
   package let call: CallEnd
 }
 
-/// How a call has ended at a member.
+/// The end of a call at a member.
 package struct CallEnd: Sendable {
   package let method: CallMethod
   package let code: GRPCCode
-  /// When it was sent, by `preciseTime`, and how long it took, in nanoseconds.
+  /// When the call was sent, by `preciseTime`, and how long it took, in nanoseconds.
   package let start: UInt64
   package let time: UInt64
   package let endpoint: Endpoint
-  /// How many reads of clients travelled in it; 0 if it is a client's own.
+  /// How many reads of clients were batched in it; 0 if it is a client's own call.
   package let reads: Int
 
   package init(_ method: CallMethod, _ code: GRPCCode, start: UInt64, time: UInt64, endpoint: Endpoint, reads: Int) {

@@ -1,27 +1,27 @@
-/// Where a request belongs in a distributed trace (W3C Trace Context): as its client says in `traceparent` and
-/// `tracestate`, or as the gateway has made it up. Members of etcd that record traces
-/// (`--experimental-enable-distributed-tracing`) take both as metadata.
+/// A request's place in a distributed trace (W3C Trace Context): from its client's `traceparent` and `tracestate`, or
+/// made by the gateway. Members of etcd that record traces (`--experimental-enable-distributed-tracing`) accept both as
+/// metadata.
 package struct TraceContext {
   package let trace: TraceID
-  /// The span that what comes after it is a part of.
+  /// The parent of the spans to come.
   package let span: UInt64
   /// Whether the trace is recorded.
   package let isSampled: Bool
-  /// The value of `traceparent`, as the client has sent it; empty of a trace that begins here.
+  /// The client's value of `traceparent`; empty if the trace begins here.
   private let text: [UInt8]
   /// The value of `tracestate`; empty if there is none.
   let state: [UInt8]
 
   /// How long a `tracestate` may be, in bytes: a longer one need not be passed on (W3C Trace Context, section 3.3.1.5).
   package static let maxState = 512
-  /// How long a `traceparent` of the version that there is is, in bytes.
+  /// The length of a `traceparent` of version 00, in bytes.
   private static let length = 55
 
   /// - Parameters:
   ///   - parent: the value of `traceparent`.
-  ///   - state: that of `tracestate`, all fields of that name joined by commas; empty for none. What is too long, or
-  ///     has anything but printable ASCII in it, counts as none.
-  /// - Returns: nil if `parent` is not as it has to be, upon which both are ignored (W3C Trace Context, section 4.3).
+  ///   - state: the value of `tracestate`, all fields of that name joined by commas; empty for none. It counts as none
+  ///     if it is too long or not printable ASCII.
+  /// - Returns: nil if `parent` is malformed; then both are ignored (W3C Trace Context, section 4.3).
   package init?(parent: some Collection<UInt8>, state: some Collection<UInt8>) {
     let parent = Array(parent)
     guard Self.hasForm(parent), let high = HexDigits.value(of: parent[3..<19]),
@@ -36,7 +36,7 @@ package struct TraceContext {
     self.state = isFit ? Array(state) : []
   }
 
-  /// A trace that begins here.
+  /// Begins a trace here.
   package init(beginning trace: TraceID, span: UInt64, isSampled: Bool) {
     self.trace = trace
     self.span = span
@@ -45,14 +45,14 @@ package struct TraceContext {
     state = []
   }
 
-  /// Whether the client has begun the trace, or somebody before it.
+  /// Whether the trace was begun by the client or before it.
   package var isOfClient: Bool { !text.isEmpty }
 
   /// The trace's ID: 32 hexadecimal digits.
   package var traceID: String { trace.text }
 
-  /// `VERSION-TRACE-PARENT-FLAGS` (W3C Trace Context, section 3.2.2), whatever stands for the last three. Later
-  /// versions may go on after that.
+  /// Whether the text has the form `VERSION-TRACE-PARENT-FLAGS` (W3C Trace Context, section 3.2.2), whatever the last
+  /// three are. Later versions may have more after that.
   private static func hasForm(_ text: [UInt8]) -> Bool {
     guard text.count >= length, text.count <= maxState, text.allSatisfy({ (0x21...0x7E).contains($0) }),
       let version = HexDigits.value(of: text[..<2]), version != 0xFF
@@ -64,9 +64,10 @@ package struct TraceContext {
 
   // MARK: - What is passed on
 
-  /// Calls `body` with the `traceparent` of what comes next.
+  /// Calls `body` with the `traceparent` for the next request.
   ///
-  /// - Parameter span: the span of ours that that is a part of; nil if it is of none, and the client's own goes on.
+  /// - Parameter span: this program's span, which becomes the parent; nil if there is none, and the client's stays the
+  ///   parent.
   func withParent<Result>(_ span: UInt64?, _ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
     if span == nil, !text.isEmpty { return text.withUnsafeBufferPointer(body) }
     return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: Self.length) { bytes in

@@ -1,4 +1,4 @@
-/// What a distributed trace is known by: 128 bits, not all of them zero (W3C Trace Context, section 3.2.2.3).
+/// The ID of a distributed trace: 128 bits, not all of them zero (W3C Trace Context, section 3.2.2.3).
 package struct TraceID: Hashable, Sendable {
   package let high: UInt64
   package let low: UInt64
@@ -19,7 +19,7 @@ package struct TraceID: Hashable, Sendable {
   }
 }
 
-/// Numbers as lower-case hexadecimal digits, as many as their bits have.
+/// Numbers as lower-case hexadecimal digits, with leading zeros.
 package enum HexDigits {
   private static let digits: StaticString = "0123456789abcdef"
 
@@ -30,7 +30,7 @@ package enum HexDigits {
     }
   }
 
-  /// The value of up to 16 lower-case digits; nil if anything else is among them.
+  /// The value of up to 16 lower-case digits; nil if there is any other character.
   static func value(of digits: some Collection<UInt8>) -> UInt64? {
     var value: UInt64 = 0
     for character in digits {

@@ -1,5 +1,5 @@
 extension GRPCStatus {
-  /// What a watch has ended with, by the reason that etcd gives: a gRPC status as text, or an error as it is.
+  /// A watch's end by the reason that etcd gives: a gRPC status as text, or only an error's message.
   package init(watchCanceledBecause reason: String) {
     self =
       reason.isEmpty

@@ -1,22 +1,22 @@
 internal import EtcdSchema
 import ProtobufWire
 
-/// What is watched: a `WatchCreateRequest` without what is each client's own. Equal ones of one user may share a
-/// watcher.
+/// What is watched: a `WatchCreateRequest` without the fields that are each client's own. Equal ones of one user may
+/// share a watcher.
 struct WatchSpec: Hashable {
-  /// The request, encoded. The keys are kept nowhere else.
+  /// The encoded request. The keys are kept only here.
   let request: [UInt8]
   /// Whether clients put fragments together themselves.
   let passesFragments: Bool
 
   /// How many bytes a request has beside ``request``, at most: the two numbers of ``creation(watchID:startRevision:)``,
-  /// and what is around it.
+  /// and their framing.
   private static let maxOverhead = 64
 
   /// Whether etcd may find the request too large.
   var isLarge: Bool { request.count > WatchLine.maxShared - Self.maxOverhead }
 
-  /// The request for a watcher of one's own.
+  /// The request for a watcher.
   func creation(watchID: Int64, startRevision: Int64) -> CallMessage {
     var creation = request
     creation.append(field: Etcdserverpb_WatchCreateRequest.Field.startRevision, startRevision)
@@ -33,34 +33,34 @@ struct WatchRange {
   let end: [UInt8]
 }
 
-/// One watcher at etcd and all its readers.
+/// One watcher at etcd, with all its readers.
 ///
-/// It goes through any number of upstream watchers, one after the other: each begins at the revision after
-/// ``position``, so that no event is missed and none comes twice.
+/// It consists of upstream watchers, one after the other: each begins at the revision after ``position``, so that no
+/// event is missed and none comes twice.
 final class UpstreamWatcher {
   enum State {
-    /// To be created upstream.
+    /// Has to be created at etcd.
     case waiting
     /// etcd's answer to the creation is awaited.
     case creating
-    /// etcd has refused it; whether rightly so is being found out.
+    /// etcd has refused it; the reason is being checked.
     case doubtful
-    /// etcd knows it under this watch ID.
+    /// etcd knows it by this watch ID.
     case live(Int64)
     case ended
   }
 
   let spec: WatchSpec
   var state = State.waiting
-  /// Where etcd was last asked for it; nil where that has broken.
+  /// The line of its last creation; nil if that line has broken.
   weak var line: WatchLine?
-  /// Whether it waits for its turn to be asked for.
+  /// Whether it waits until it may be sent to etcd.
   var isQueued = false
-  /// Whether its creation may be what has ended a line: it is asked for alone.
+  /// Whether its creation may have ended a line: it is created on a line of its own.
   var isSuspect = false
   /// When it was made, in milliseconds of the loop's clock.
   let birth: UInt64
-  /// Where it begins; 0 for now.
+  /// The revision at which it begins; 0 for the current one.
   let startRevision: Int64
   /// Whether etcd has ever created it.
   private(set) var wasCreated = false
@@ -74,32 +74,32 @@ final class UpstreamWatcher {
   private var losses = 0
   /// Whether a member has ever kept it for long, or has sent anything for it.
   private var isProven = false
-  /// So long, in milliseconds, a member has to live with a watcher for that to be harmless.
+  /// A watcher has proved harmless to a member that lives with it for so many milliseconds.
   private static let trial: UInt64 = 1000
   private var assembler: WatchAssembler
   private var held: WatchBytes
-  /// How often in a row there was no room for what etcd sent for it, and when it is asked for again.
+  /// How often in a row there was no room for what etcd sent for it, and when it is created again.
   private(set) var shortages = 0
   private(set) var notBefore: UInt64 = 0
-  /// So often it begins anew for that reason, this far apart in milliseconds: clients that do not read have gone by
+  /// So often it is created again for that reason, this far apart in milliseconds: clients that do not read are gone by
   /// then.
   static let maxShortages = 5
   static let shortageWait: UInt64 = 1000
-  /// The revision of etcd when it created the watcher. Once something after that has come, all before it has.
+  /// etcd's revision when the watcher was created. Once an event after it has come, all before it have.
   private var creationRevision: Int64 = 0
   private(set) var isCaughtUp = false
-  /// The revision that etcd named when it was last asked for progress.
+  /// The revision in etcd's last answer about progress.
   private var progressMark: Int64 = 0
-  /// How often etcd has named its progress since anything came.
+  /// How many answers about progress have come since the last event.
   private var quietMarks = 0
-  /// After so many, nothing from before the creation can be under way: etcd looks for what a watcher lacks ten times a
-  /// second.
+  /// After so many, no event from before the creation can be under way: etcd checks ten times a second what a watcher
+  /// lacks.
   private static let quietMarksOfOneCaughtUp = 2
 
   /// All its readers. While a response is being passed on, those who leave are replaced by nil.
   private(set) var readers = ContiguousArray<Watch?>()
   private(set) var readerCount = 0
-  /// The reader that a response is being passed on to, and where the readers behind it stand.
+  /// The reader that a response is being passed on to, and the position of the readers after it.
   private var delivering: (slot: Int, position: Int64)?
 
   init(_ spec: WatchSpec, startRevision: Int64, birth: UInt64, memory: (any WatchMemory)? = nil) {
@@ -113,10 +113,10 @@ final class UpstreamWatcher {
   /// Whether etcd sends parts of a response without end.
   var holdsTooMuch: Bool { assembler.holdsTooMuch }
 
-  /// Counts what is held back; whether there is room for it.
+  /// Counts the bytes that are held back; false if there is no room for them.
   func countHeld() -> Bool { held.set(to: assembler.heldCount) }
 
-  /// There was no room for what etcd sends for it.
+  /// There was no room for what etcd sends for this watcher.
   func hasNoRoom(at now: UInt64) {
     shortages += 1
     notBefore = now + Self.shortageWait
@@ -124,14 +124,14 @@ final class UpstreamWatcher {
     _ = held.set(to: 0)
   }
 
-  /// Where the next upstream watcher has to begin; 0 for now.
+  /// Where the next upstream watcher has to begin; 0 for the current revision.
   var nextRevision: Int64 { wasCreated ? position &+ 1 : startRevision }
 
-  /// Takes notice that the connection has died on which it was, or was to be.
+  /// The connection that it was on, or was to be on, has died.
   func wasLost(at now: UInt64) {
     switch state {
     case .live where now - createdAt >= Self.trial:
-      // Whatever ended that member, it was not this.
+      // Whatever ended that member, it was not this watcher.
       isProven = true
       losses = 0
     case .live, .creating: losses += 1
@@ -139,22 +139,22 @@ final class UpstreamWatcher {
     }
   }
 
-  /// Whether creating it again may end another member: two have been lost with it, or a few with one that has been kept
-  /// before. A watch outlives any number of members; this is about those that die one after the other within a moment.
+  /// Whether creating it again may end another member: two were lost with it, or, if a member has kept it before, a few
+  /// more. A watch outlives any number of members; this is about members that die one right after the other.
   var isDangerous: Bool { losses >= (isProven ? 5 : RetryPolicy.maxLosses) }
 
   // MARK: - Readers
 
   func add(_ watch: Watch) {
     watch.watcher = self
-    // Equal, but with memory that is shared with the other readers.
+    // Equal, but in memory that is shared with the other readers.
     watch.spec = spec
     watch.slot = readers.count
     readers.append(watch)
     readerCount += 1
   }
 
-  /// Takes a reader out, who then knows up to where it has read.
+  /// Removes a reader, and notes its position.
   func remove(_ watch: Watch) {
     if let delivering, watch.slot > delivering.slot {
       watch.position = max(watch.position, delivering.position)
@@ -174,7 +174,7 @@ final class UpstreamWatcher {
     }
   }
 
-  /// Calls `body` for every reader, each of whom may leave meanwhile.
+  /// Calls `body` for every reader; any of them may leave meanwhile.
   private func deliver(from position: Int64, _ body: (Watch) -> Void) {
     let count = readers.count
     for slot in 0..<count {
@@ -222,7 +222,7 @@ final class UpstreamWatcher {
     isProven = true
     losses = 0
     guard !message.events.isEmpty || message.isFragment else {
-      // etcd sends these behind all events up to the header's revision, on the same way.
+      // etcd sends these after all events up to the header's revision, on the same stream.
       isCaughtUp = true
       let old = position
       position = max(position, message.revision)
@@ -248,11 +248,11 @@ final class UpstreamWatcher {
     return response.marks.count
   }
 
-  /// etcd has named its progress, a good while after the last time.
+  /// etcd has answered about its progress, a good while after the last time.
   ///
-  /// Older members may send this ahead of events that are on their way (etcd issue 15220): so what moves the position
-  /// is what was named before, all events up to which have come by now. A watcher that has to catch up with the
-  /// revision of its creation is left alone, as this says nothing of it, until it has been quiet for long enough.
+  /// Older members may send this ahead of events under way (etcd issue 15220). So the position moves to the revision of
+  /// the previous answer: all events up to that have come by now. If a watcher has to catch up with the revision of its
+  /// creation, the answer says nothing about it; it is left alone until it has been quiet for long enough.
   func progressed(to revision: Int64) {
     guard !assembler.isHolding else { return }
     if !isCaughtUp && quietMarks >= Self.quietMarksOfOneCaughtUp { isCaughtUp = true }
@@ -261,11 +261,11 @@ final class UpstreamWatcher {
     progressMark = revision
   }
 
-  /// The watch is over: every reader is told so, and has it no more.
+  /// The watch is over: notifies and removes every reader.
   func end(with message: WatchMessage) {
     state = .ended
     let response = WatchResponse(header: message.header, control: message.control)
-    // A reader that was notified of the creation is not notified of a second one that has failed.
+    // A reader that was notified of the creation is not notified of a failed second one.
     let news =
       message.isCreated
       ? WatchResponse.refused(header: message.header, asCreated: false, reason: message.cancelReason) : response
@@ -274,7 +274,7 @@ final class UpstreamWatcher {
       if watch.isCreated {
         watch.pass(news)
       } else {
-        // Some refusals have the ID that was asked for, and others that of no watch.
+        // Some refusals have the requested ID, and others the ID of no watch.
         watch.pass(response, as: message.watchID == -1 ? -1 : watch.requestedID)
       }
     }

@@ -2,17 +2,17 @@ internal import DequeModule
 package import EtcdSchema
 internal import SwiftProtobuf
 
-/// What a client's watches have to tell. Everything may be called back from here.
+/// Receives the responses for a client's watches. Every method may call back into the client.
 package protocol WatchClientDelegate: AnyObject {
-  /// A response for the watch that the client knows as `watchID`; -1 for one that never came to be and for progress of
-  /// the whole stream.
+  /// A response for the watch that the client knows as `watchID`; -1 for a watch that was never created, and for
+  /// progress of the whole stream.
   func watchClient(_ client: WatchClient, received response: WatchResponse, watchID: Int64)
-  /// Nothing follows: the client's watches cannot go on.
+  /// The client's watches cannot go on; nothing follows.
   func watchClient(_ client: WatchClient, endedWith status: GRPCStatus)
 }
 
 /// One client's stream of watches: it takes `WatchRequest`s and gives `WatchResponse`s as an etcd Watch stream of its
-/// own would. Beneath it watches are shared with other clients of the same user, and go on when a member goes.
+/// own would. Below it, watches are shared with other clients of the same user, and survive the loss of a member.
 ///
 /// Belongs to a bridge's loop. Its maker keeps it and calls ``cancel()`` before it releases it.
 package final class WatchClient {
@@ -26,9 +26,10 @@ package final class WatchClient {
   package static let watchBytes = 512
   private var nextID: Int64 = 0
   private var isPaused = false
-  /// Whether an answer about progress is owed to the client.
+  /// Whether the client waits for an answer about progress.
   private(set) var awaitsProgress = false
-  /// Why creations are refused without asking etcd: to be told once there is a header for that.
+  /// The reasons of creations that are refused without etcd; the client gets them once there is a header for the
+  /// response.
   private var refusals: Deque<String> = []
   private var isOver = false
   private var hasBeenToldAnything = false
@@ -41,30 +42,30 @@ package final class WatchClient {
 
   private var stream: WatchStream { hub.stream(for: self) }
 
-  /// How many watches may be on their way to their creation before no further request is wanted.
+  /// How many unanswered creations a client may have before no further request is taken.
   private static let maxUnanswered = 64
 
-  /// Whether requests are wanted now: those before have been answered, but for a few.
+  /// Whether requests are taken now: nearly all earlier ones have been answered.
   package var takesRequests: Bool {
     guard watches.count + refusals.count >= Self.maxUnanswered else { return true }
     return watches.count { !$0.isCreated } + refusals.count < Self.maxUnanswered
   }
 
-  /// Whether `watch` is all that there is to the client.
+  /// Whether `watch` is the client's only watch, and the client has received nothing.
   func isAbout(_ watch: Watch) -> Bool { !hasBeenToldAnything && watches.count == 1 && watches[0] === watch }
 
   /// Whether any watch is left.
   var hasWatches: Bool { !watches.isEmpty }
   var watchCount: Int { watches.count }
 
-  /// Whether there is anything that the client may still hear of.
+  /// Whether the client may still receive anything.
   package var hasAnythingToTell: Bool { hasWatches || !refusals.isEmpty }
 
   // MARK: - From the client
 
-  /// Does what an encoded `WatchRequest` asks for.
+  /// Executes an encoded `WatchRequest`.
   ///
-  /// - Throws: ``GRPCStatus`` if it asks for nothing, or for more watches than a client may have.
+  /// - Throws: ``GRPCStatus`` if it has no request, or one for more watches than a client may have.
   package func receive(_ request: UnsafeRawBufferPointer) throws(GRPCStatus) {
     let message: Etcdserverpb_WatchRequest
     do {
@@ -75,7 +76,7 @@ package final class WatchClient {
     try receive(message)
   }
 
-  /// Does what `message` asks for.
+  /// Executes `message`.
   ///
   /// - Throws: as ``receive(_:)-(UnsafeRawBufferPointer)``.
   package func receive(_ message: Etcdserverpb_WatchRequest) throws(GRPCStatus) {
@@ -85,7 +86,7 @@ package final class WatchClient {
         throw GRPCStatus(.resourceExhausted, "a stream may have \(hub.maxWatches) watches (--max-watches)")
       }
       guard request.startRevision >= 0 else {
-        // etcd 3.4 takes it for now, and 3.5 for compacted.
+        // etcd 3.4 takes it for the current revision, and 3.5 for a compacted one.
         let status = GRPCStatus(
           .invalidArgument, "start_revision: \(request.startRevision) is not a revision; 0 means from now on"
         )
@@ -107,7 +108,7 @@ package final class WatchClient {
   /// - Parameters:
   ///   - range: the keys.
   ///   - revision: the first revision whose events are wanted; 0 for what happens from now on.
-  /// - Throws: ``GRPCStatus`` if that is more than a client may have.
+  /// - Throws: ``GRPCStatus`` if a client may not have that many watches.
   package func watch(_ range: KeyRange, from revision: Int64) throws(GRPCStatus) {
     try create(
       .with {
@@ -117,15 +118,15 @@ package final class WatchClient {
       })
   }
 
-  /// The revision up to which the client knows all events of its watches: that of the one that is least far. Nil before
-  /// etcd has created them all.
+  /// The revision up to which the client has all events of its watches: that of the slowest one. Nil before etcd has
+  /// created them all.
   package var position: Int64? {
     guard watches.allSatisfy(\.isCreated) else { return nil }
     return watches.map { max($0.position, $0.watcher?.position ?? 0) }.min()
   }
 
-  /// Asks etcd how far it is, so that the positions of quiet watches move on: some seconds after the second answer. The
-  /// delegate hears nothing of it.
+  /// Asks etcd for its progress, so that the positions of quiet watches move: some seconds after the second answer. The
+  /// delegate is not notified.
   package func moveOn() {
     if !watches.isEmpty && !isPaused { stream.requestProgress() }
   }
@@ -137,7 +138,7 @@ package final class WatchClient {
       id = nextID
       nextID += 1
     } else if watches.contains(where: { $0.id == id && !$0.isCancelled }) {
-      // As etcd puts it.
+      // etcd's words.
       return refuse("mvcc: duplicate watch ID provided on the WatchStream")
     }
     let watch = try Watch(id, client: self, request)
@@ -150,7 +151,7 @@ package final class WatchClient {
     if !isPaused { stream.attach(watch) }
   }
 
-  /// Does not create a watch; those that there are go on.
+  /// Refuses to create a watch; the existing ones continue.
   private func refuse(_ reason: String) {
     refusals.append(reason)
     tellRefusals()
@@ -158,9 +159,9 @@ package final class WatchClient {
 
   private func tellRefusals() {
     let header = stream.lastHeader
-    // A client that has received anything receives this, too, even if etcd gives no headers.
+    // A client that has received anything receives this, too, even if etcd has sent no header.
     guard !header.isEmpty || hasBeenToldAnything else { return }
-    // Those that are left are told of when the client takes more.
+    // The client gets the others when it takes more.
     while !isOver, !isPaused, let reason = refusals.popFirst() {
       delegate.watchClient(self, received: .refused(header: header, reason: reason), watchID: -1)
     }
@@ -168,7 +169,7 @@ package final class WatchClient {
 
   private func cancel(_ watch: Watch) {
     guard watch.isCreated else {
-      // It is created first, as it would have been at etcd.
+      // It is created first, as it would be at etcd.
       watch.isCancelled = true
       return
     }
@@ -184,7 +185,7 @@ package final class WatchClient {
     if !watches.isEmpty && !isPaused { stream.requestProgress() }
   }
 
-  /// Takes no more responses for now: watches leave those they share, and know where to go on.
+  /// Passes on no more responses for now: watches leave their shared watchers, and note their positions.
   package func pause() {
     guard !isPaused, !isOver else { return }
     isPaused = true
@@ -192,7 +193,7 @@ package final class WatchClient {
     for watch in watches { stream.detach(watch) }
   }
 
-  /// Takes ``pause()`` back: nothing is missed, and nothing comes twice.
+  /// Reverts ``pause()``: no event is missed, and none comes twice.
   package func resume() {
     guard isPaused, !isOver else { return }
     isPaused = false
@@ -203,7 +204,7 @@ package final class WatchClient {
     if awaitsProgress { stream.requestProgress() }
   }
 
-  /// Ends all watches without another word to the delegate.
+  /// Ends all watches without notifying the delegate.
   package func cancel() {
     guard !isOver else { return }
     isOver = true
@@ -239,12 +240,12 @@ package final class WatchClient {
     tellRefusals()
   }
 
-  /// etcd has named the revision up to which all events on `line` have been sent.
+  /// etcd has named the revision up to which it has sent all events on `line`.
   func progressed(to revision: Int64, header: [UInt8], on line: WatchLine) {
-    // A client that is not up to date with its own watches asks again when it goes on.
+    // A client that is behind with its own watches asks again when it resumes.
     guard awaitsProgress, !isPaused, !isOver else { return }
     awaitsProgress = false
-    // Of watches on other lines that says nothing.
+    // It says nothing about watches on other lines.
     let others = watches.filter { $0.watcher?.line !== line }
     let known = others.map { max($0.position, $0.watcher?.position ?? 0) }.min() ?? revision
     let header = known < revision ? WatchResponse.header(header, at: known) : header
@@ -260,21 +261,21 @@ package final class WatchClient {
 
 /// One watch of one client.
 final class Watch {
-  /// What the client knows it by, and what it asked for: 0 for any.
+  /// The client's ID for it, and the requested one: 0 for any.
   let id: Int64
   let requestedID: Int64
   unowned let client: WatchClient
   var spec: WatchSpec
   let startRevision: Int64
   let wantsProgress: Bool
-  /// Whether the client has been told that the watch was created.
+  /// Whether the client has been notified of its creation.
   var isCreated = false
-  /// Whether the client wants no more of it, said before it was created.
+  /// Whether the client has cancelled it before it was created.
   var isCancelled = false
-  /// What it reads now, and where it stands among the readers.
+  /// Its watcher, and its place among the readers.
   var watcher: UpstreamWatcher?
   var slot = 0
-  /// The client knows of every event up to here. While it reads a watcher the watcher may be further.
+  /// The client has every event up to here. While the watch reads a watcher, the watcher may be further.
   var position: Int64 = 0
 
   /// - Throws: ``GRPCStatus`` if the request cannot be encoded.
@@ -287,10 +288,10 @@ final class Watch {
     var common = request
     common.watchID = 0
     common.startRevision = 0
-    // For everybody: progress keeps the position of a quiet watch young, and fragments keep memory small.
+    // For all clients: progress keeps the position of a quiet watch recent, and fragments keep memory small.
     common.progressNotify = true
     common.fragment = true
-    // What etcd knows of, once: what else there is would only make the request large.
+    // The filters that etcd knows, each once: any others would only make the request large.
     common.filters = [.noput, .nodelete].filter { request.filters.contains($0) }
     spec = WatchSpec(request: try common.encoded(), passesFragments: request.fragment)
   }
@@ -300,6 +301,6 @@ final class Watch {
 
   /// Passes a response on to the client.
   ///
-  /// - Parameter id: the watch ID that it is to have, if not the client's own.
+  /// - Parameter id: the watch ID for the response, if not the client's own.
   func pass(_ response: WatchResponse, as id: Int64? = nil) { client.received(response, of: self, as: id ?? self.id) }
 }

@@ -1,4 +1,4 @@
-/// The watchers of one watch: one in the long run, and more while some catch up with it.
+/// The watchers of one watch: one in the long run, and more while some catch up.
 final class WatchGroup {
   var watchers: [UpstreamWatcher] = []
   /// The one that others join.
@@ -6,7 +6,7 @@ final class WatchGroup {
 }
 
 extension UpstreamWatcher {
-  /// Whether it can take readers who have seen nothing yet.
+  /// Whether readers can join it that have seen nothing yet.
   var isNew: Bool {
     if case .waiting = state { !wasCreated } else { false }
   }

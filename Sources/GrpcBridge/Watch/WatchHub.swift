@@ -1,7 +1,7 @@
 import EventLoop
 import Logging
 
-/// What carries the calls of watches: the ``Bridge``.
+/// Sends the calls of watches: the ``Bridge``.
 protocol WatchCarrier: AnyObject {
   func start(_ call: Call, for caller: Caller)
   func send(_ message: consuming CallMessage, on call: Call)
@@ -14,17 +14,17 @@ package final class WatchHub {
   unowned let carrier: any WatchCarrier
   /// How long, in milliseconds, a new watch may wait for a connection.
   let patience: UInt64
-  /// How often, in milliseconds, etcd is asked how far it is, so that quiet watches go on from there.
+  /// How often, in milliseconds, etcd is asked for its progress, so that quiet watches resume from there.
   let progressInterval: UInt64
   /// How many watches a client may have on one stream.
   let maxWatches: Int
   /// How many bytes they may take.
   let maxWatchBytes: Int
   let logger: Logger
-  /// Where is counted what etcd is sending; nil if it is not counted.
+  /// Counts what etcd is sending; nil if that is not counted.
   package weak var memory: (any WatchMemory)?
   private var streams: [CallCredentials: WatchStream] = [:]
-  /// What watches have come to.
+  /// The counters of watches.
   var counts = WatchCounts()
   private(set) var isClosed = false
 
@@ -41,7 +41,7 @@ package final class WatchHub {
     self.logger = logger
   }
 
-  /// Opens a stream of watches for one client.
+  /// Opens a stream of watches for a client.
   ///
   /// - Parameter caller: the client, kept while the user's stream is open.
   package func open(for caller: Caller, delegate: any WatchClientDelegate) -> WatchClient {
@@ -50,7 +50,7 @@ package final class WatchHub {
     return client
   }
 
-  /// How many watches clients have, and how many watchers there are for them.
+  /// How many watches clients have, and how many watchers serve them.
   var sizes: (watches: Int, watchers: Int) {
     streams.values.reduce((0, 0)) { ($0.0 + $1.watchCount, $0.1 + $1.watcherCount) }
   }
@@ -72,7 +72,7 @@ package final class WatchHub {
     if streams[stream.caller.credentials] === stream { streams[stream.caller.credentials] = nil }
   }
 
-  /// Ends all watches with `status`, and those to come with their first failure.
+  /// Ends all watches with `status`; watches that come later end when they first fail.
   func close(_ status: GRPCStatus) {
     isClosed = true
     for stream in Array(streams.values) { stream.fail(status) }

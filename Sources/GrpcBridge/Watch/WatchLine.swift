@@ -3,54 +3,54 @@ internal import EtcdSchema
 import EventLoop
 internal import SwiftProtobuf
 
-/// One gRPC Watch stream at etcd: the watchers on it, and the creations that etcd has yet to answer. It lives once:
-/// when it breaks, its watchers go to another one.
+/// One gRPC Watch stream at etcd: its watchers, and the creations that etcd has not answered yet. It is never reopened:
+/// when it breaks, its watchers go to another line.
 ///
-/// Most watchers of a user share a line. One whose creation etcd may find too large has a line of its own, and so has
-/// one that is suspected of having ended a shared line: etcd ends a gRPC stream for the sake of a single request.
+/// Most watchers of a user share a line. A watcher has a line of its own if etcd may find its creation too large, or if
+/// it may have ended a shared line: etcd ends a gRPC stream because of a single request.
 final class WatchLine {
   private static let method = CallMethod(EtcdRPC.watch.traits, isResumable: true)
-  /// How large a response may be, in bytes. Fragments are some 1.5 MiB, but for a single event.
+  /// How large a response may be, in bytes. Fragments are some 1.5 MiB, unless a single event is larger.
   private static let maxBytes = 1 << 29
-  /// How large, in bytes, a request on a shared line may be. etcd takes `--max-request-bytes` and 512 KiB more,
-  /// whatever the former is set to (`grpcOverheadBytes` in etcd's `v3rpc`).
+  /// How large, in bytes, a request on a shared line may be. etcd takes 512 KiB more than `--max-request-bytes`,
+  /// whatever that is set to (`grpcOverheadBytes` in etcd's `v3rpc`).
   static let maxShared = 512 << 10
-  /// How many creations etcd is given before it has answered the first of them; further ones wait as what they are.
+  /// How many unanswered creations etcd is given; further watchers wait.
   static let maxCreating = 256
 
   private unowned let stream: WatchStream
-  /// The watcher that has the line for itself; nil where watchers share it.
+  /// The watcher that has the line for itself; nil if watchers share it.
   let loner: UpstreamWatcher?
   private var carrier: any WatchCarrier { stream.carrier }
   private var call: Call?
-  /// What has come of a message.
+  /// What has arrived of a message.
   private var incoming: [UInt8] = []
   private var kept: WatchBytes
-  /// A message of so many bytes is not counted.
+  /// A message of at most so many bytes is not counted.
   private static let uncounted = 32 << 10
   /// How many times its size a message takes until it is passed on: itself, its events, and their JSON while that
   /// grows.
   private static let copies = 5
   /// Watchers by etcd's watch ID.
   private(set) var live: [Int64: UpstreamWatcher] = [:]
-  /// Watchers whose creation etcd has not answered yet, in the order of the requests, which is that of the answers.
+  /// Watchers whose creation etcd has not answered yet, in the order of the requests, in which etcd answers.
   private(set) var creating: Deque<UpstreamWatcher> = []
-  /// The watch ID of the last creation. We choose them ourselves: 3.5.1 refuses a watch without an ID in the name of
-  /// the first one on the stream, and sends that one no more events.
+  /// The watch ID of the last creation. The gateway chooses the IDs: 3.5.1 refuses a watch without an ID in the name of
+  /// the first watch on the stream, and sends that one no more events.
   private var lastID: Int64 = 0
   /// Whether etcd has answered anything.
   private(set) var wasOfUse = false
   /// When the call began.
   private(set) var openedAt: UInt64 = 0
-  /// When etcd's progress was last taken as a mark for quiet watchers.
+  /// When an answer about progress last counted as a mark for quiet watchers.
   private var lastMark: UInt64 = 0
   /// When etcd was asked for its progress; nil once it has answered.
   private var askedForProgress: UInt64?
-  /// So long, in milliseconds, an answer is awaited before etcd is asked again: some versions give none while a watcher
-  /// is catching up.
+  /// After so many milliseconds without an answer etcd is asked again: some versions give none while a watcher is
+  /// catching up.
   private static let progressPatience: UInt64 = 3000
-  /// How far apart, in milliseconds, answers are that are marks, unless ``WatchStream/progressInterval`` is shorter:
-  /// events that some versions send behind what they say of their progress have come by then.
+  /// The least time, in milliseconds, between two answers that count as marks, unless ``WatchStream/progressInterval``
+  /// is shorter. Some versions send events after the answer about their progress; these have come by then.
   private static let markInterval: UInt64 = 5000
   private lazy var progressTimer = LoopTimer(loop: stream.loop) { [unowned self] in
     askedForProgress = nil
@@ -63,7 +63,7 @@ final class WatchLine {
     kept = WatchBytes(stream.memory)
   }
 
-  /// Whether etcd may be given another creation.
+  /// Whether etcd may get another creation.
   var takesCreations: Bool { creating.count < Self.maxCreating }
 
   // MARK: - To etcd
@@ -93,7 +93,7 @@ final class WatchLine {
     send(request)
   }
 
-  /// Asks etcd for its progress, unless its answer is awaited already.
+  /// Asks etcd for its progress, unless an answer is awaited already.
   func requestProgress() {
     let now = stream.loop.now
     guard call != nil, askedForProgress.map({ now - $0 >= Self.progressPatience }) ?? true else { return }
@@ -107,7 +107,7 @@ final class WatchLine {
     if let call { carrier.send(CallMessage(copying: request.encodedSmall()), on: call) }
   }
 
-  /// Ends the line without another word to the stream.
+  /// Ends the line without notifying the stream.
   func drop() {
     if let call { carrier.cancel(call) }
     call = nil
@@ -157,7 +157,7 @@ final class WatchLine {
     stream.line(self, progressed: message, isMark: isMark)
   }
 
-  /// Ends a line whose other side is not understood.
+  /// Ends a line because an answer is not understood.
   private func misunderstood(_ fault: String) {
     drop()
     stream.line(self, isMisunderstood: fault)
@@ -188,7 +188,7 @@ extension WatchLine: CallDelegate {
     _ = kept.set(to: 0)
   }
 
-  /// There is no room for a message. Whom it is for stands before its events.
+  /// There is no room for a message. The watch ID comes before its events.
   private func giveWay() {
     let id = WatchMessage.watchID(ofBeginning: incoming)
     stream.line(self, hasNoRoomFor: id.flatMap { live[$0] })

@@ -1,15 +1,15 @@
-/// Where is counted what watches keep of messages that etcd is sending. Belongs to the loop of the watches.
+/// Counts the bytes that watches keep of messages under way. Belongs to the loop of the watches.
 package protocol WatchMemory: AnyObject {
-  /// Counts `count` more bytes; false, and nothing counted, if there is no room for them.
+  /// Counts `count` more bytes; returns false, and counts nothing, if there is no room for them.
   func take(_ count: Int) -> Bool
   func giveBack(_ count: Int)
-  /// There was no room: has those go first whose clients do not read what waits for them.
+  /// There was no room: ends the clients that do not read what waits for them.
   func makeRoom()
 }
 
-/// Bytes that are counted for as long as this lives.
+/// Bytes that are counted as long as this value lives.
 struct WatchBytes: ~Copyable {
-  /// Where; nil if it is not counted.
+  /// Nil if they are not counted.
   private let memory: (any WatchMemory)?
   private var count = 0
 
@@ -17,8 +17,8 @@ struct WatchBytes: ~Copyable {
 
   deinit { if count > 0 { memory?.giveBack(count) } }
 
-  /// Counts `count` bytes from now on; false, and nothing changed, if there is no room for them. There always is for
-  /// fewer.
+  /// Counts `count` bytes from now on; returns false, and changes nothing, if there is no room for them. Fewer bytes
+  /// always fit.
   mutating func set(to count: Int) -> Bool {
     guard let memory else { return true }
     if count > self.count {

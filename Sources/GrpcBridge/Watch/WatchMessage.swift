@@ -1,10 +1,10 @@
 internal import EtcdSchema
 import ProtobufWire
 
-/// A `WatchResponse` as etcd sent it, taken apart as far as sharing and resuming watches needs: field numbers are those
-/// of etcd's `rpc.proto` and `kv.proto`.
+/// A `WatchResponse` of etcd's, parsed as far as sharing and resuming watches needs. Field numbers are those of etcd's
+/// `rpc.proto` and `kv.proto`.
 struct WatchMessage {
-  /// An event's whole field within ``bytes``.
+  /// The range of an event's whole field within ``bytes``.
   struct Event {
     let range: Range<Int>
     let revision: Int64
@@ -21,7 +21,7 @@ struct WatchMessage {
   private(set) var cancelReason = ""
   /// Whether more events of the same response follow in the next message.
   private(set) var isFragment = false
-  /// All fields besides header, watch ID, fragment and events, as they are.
+  /// All fields except header, watch ID, fragment and events, unchanged.
   private(set) var control: [UInt8] = []
   private(set) var events: [Event] = []
 
@@ -35,7 +35,7 @@ struct WatchMessage {
     if let fault { throw fault }
   }
 
-  /// What etcd would say that does not create a watch.
+  /// A message as etcd's if it does not create a watch.
   static func refusal(header: [UInt8], reason: String) -> WatchMessage {
     var message = WatchMessage()
     message.header = header
@@ -49,14 +49,14 @@ struct WatchMessage {
 
   private init() { bytes = [] }
 
-  /// The watch that a message is for of which a part has come; nil if that does not say.
+  /// The watch that a message is for, read from the message's beginning; nil if that does not say.
   static func watchID(ofBeginning bytes: [UInt8]) -> Int64? {
     bytes.withUnsafeBytes { bytes in
       var fields = ProtobufPullParser(bytes, in: 0..<bytes.count)
       while let field = try? fields.next() {
         if field.number == WatchResponse.Field.watchId { return Int64(bitPattern: field.value) }
       }
-      // That of the first watch is left out.
+      // The ID of the first watch, 0, is left out of the message.
       return nil
     }
   }
@@ -84,10 +84,10 @@ struct WatchMessage {
     }
   }
 
-  /// Whether it says that the user lacks the right.
+  /// Whether it says that the user lacks the permission.
   var isDenied: Bool { cancelReason.hasSuffix(EtcdMessage.permissionDenied) }
 
-  /// The same refusal, for want of the right: etcd may have named a stale token that was not what it came to.
+  /// The same refusal for lack of the permission: etcd may have named a stale token, which was not the reason.
   var denied: WatchMessage {
     var copy = self
     copy.cancelReason = "rpc error: code = PermissionDenied desc = \(EtcdMessage.permissionDenied)"
@@ -95,7 +95,7 @@ struct WatchMessage {
     return copy
   }
 
-  /// `Event.kv.mod_revision`: of a deletion, the revision of the deletion.
+  /// `Event.kv.mod_revision`: for a deletion, the revision of the deletion.
   private static func revision(
     ofEvent range: Range<Int>, _ bytes: UnsafeRawBufferPointer
   ) throws(WireError) -> Int64 {

@@ -1,8 +1,8 @@
 internal import EtcdSchema
 internal import SwiftProtobuf
 
-/// Finds out whether a user may read a range, with a token that is good: what etcd 3.4 says of a watch is *permission
-/// denied* for a stale token too.
+/// Finds out whether a user may read a range, with a valid token: etcd 3.4 answers a watch with *permission denied* for
+/// a stale token, too.
 final class WatchProbe {
   private let range: WatchRange
   private unowned let stream: WatchStream

@@ -1,31 +1,31 @@
 internal import EtcdSchema
 import ProtobufWire
 
-/// What a response says, for those who put it in other words than etcd's `WatchResponse`.
+/// The content of a response, for readers that render it in another form than etcd's `WatchResponse`.
 extension WatchResponse {
   package enum News {
-    /// etcd watches.
+    /// etcd has created the watch.
     case creation
-    /// The events that follow, or that nothing has happened.
+    /// The events that follow; none if nothing has happened.
     case events
-    /// The changes that the watch needs are forgotten; those from this revision on are not.
+    /// The changes that the watch needs are compacted; those from this revision on are not.
     case compaction(Int64)
     /// The watch is over.
     case end(GRPCStatus)
   }
 
-  /// One event, as it is shared by all readers.
+  /// One event, shared by all readers.
   package struct Event {
     package let revision: Int64
-    /// Which of its revision's events it is, from 1.
+    /// Its number among the events of its revision, from 1.
     package let number: Int
     /// Whether it is the last of its revision.
     package let isLast: Bool
-    /// The encoded `Event` (`kv.proto`), valid for as long as it is passed on.
+    /// The encoded `Event` (`kv.proto`), valid only during the call that passes it on.
     package let bytes: UnsafeRawBufferPointer
   }
 
-  /// What the response is about.
+  /// What the response says.
   package var news: News {
     var isCreated = false
     var isCanceled = false
@@ -44,7 +44,7 @@ extension WatchResponse {
     return compactRevision > 0 ? .compaction(compactRevision) : .end(GRPCStatus(watchCanceledBecause: reason))
   }
 
-  /// The revision that etcd's store had.
+  /// The revision of etcd's store.
   package var storeRevision: Int64 {
     var revision: Int64 = 0
     forEachField(of: header) { field, _ in
@@ -63,7 +63,7 @@ extension WatchResponse {
         number = index > 0 && marks[index - 1].revision == mark.revision ? number + 1 : 1
         var field = ProtobufPullParser(bytes, in: start..<mark.end)
         start = mark.end
-        // It was taken apart before, or there would be no mark.
+        // It was parsed before; otherwise there would be no mark.
         guard let content = try? field.next()?.content else { continue }
         body(
           Event(

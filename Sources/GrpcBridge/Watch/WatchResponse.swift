@@ -1,12 +1,12 @@
 internal import EtcdSchema
 import ProtobufWire
 
-/// What a watch has to tell: one object for all readers of the same watch.
+/// A response of a watch: one object for all readers of the same watch.
 ///
-/// It is immutable but for what its readers render of it, which is kept here so that it is made once. Belongs to one
+/// It is immutable except for what its readers render of it, which is kept here so that it is made once. Belongs to one
 /// loop.
 package final class WatchResponse {
-  /// An event's end within ``events`` and its revision.
+  /// An event's end within ``events``, and its revision.
   struct Mark {
     let end: Int
     let revision: Int64
@@ -16,10 +16,10 @@ package final class WatchResponse {
   let header: [UInt8]
   /// The fields between watch ID and events: `created`, `canceled`, `compact_revision`, `cancel_reason`.
   let control: [UInt8]
-  /// The events, in the order of their revisions, of each revision all or none.
+  /// The events, in the order of their revisions; all events of a revision or none.
   let events: [UInt8]
   let marks: [Mark]
-  /// Whether more events of the same response of etcd's follow, and whether the client is to know.
+  /// Whether more events of the same response of etcd's follow, and whether the client must know.
   enum Part {
     case last
     case fragment
@@ -27,13 +27,13 @@ package final class WatchResponse {
   }
 
   private let part: Part
-  /// Tells apart what readers make of a response: of which type that is, and which of several of that type.
+  /// Distinguishes what readers render of a response: the type, and which of several of that type.
   private struct Form: Hashable {
     let type: ObjectIdentifier
     let variant: Int64
   }
 
-  /// What readers have made of it; most make the same.
+  /// What readers have rendered; most render the same.
   private var rendering: (form: Form, object: AnyObject)?
   private var otherRenderings: [Form: AnyObject] = [:]
 
@@ -50,7 +50,7 @@ package final class WatchResponse {
     WatchResponse(header: header, control: refusal(asCreated: false, reason: ""))
   }
 
-  /// The news that a watch is not to be.
+  /// The response for a watch that is not created.
   static func refused(header: [UInt8], asCreated: Bool = true, reason: String) -> WatchResponse {
     WatchResponse(header: header, control: refusal(asCreated: asCreated, reason: reason))
   }
@@ -69,10 +69,10 @@ package final class WatchResponse {
   /// The revisions of the first and the last event.
   package var firstRevision: Int64 { marks.first?.revision ?? 0 }
   package var lastRevision: Int64 { marks.last?.revision ?? 0 }
-  /// How many events there are of the first one's revision.
+  /// How many events have the first one's revision.
   package var firstRevisionCount: Int { marks.prefix { $0.revision == firstRevision }.count }
 
-  /// The events after `revision` alone; nil if there are none.
+  /// Only the events after `revision`; nil if there are none.
   func dropping(through revision: Int64) -> WatchResponse? {
     guard let first = marks.firstIndex(where: { $0.revision > revision }) else { return nil }
     guard first > 0 else { return self }
@@ -82,7 +82,7 @@ package final class WatchResponse {
       marks: marks[first...].map { Mark(end: $0.end - start, revision: $0.revision) }, part: part)
   }
 
-  /// What a reader makes of the response: made by the first of those who make the same, and kept for the others.
+  /// What a reader renders of the response: made by the first reader that needs it, and kept for the others.
   ///
   /// - Parameter variant: what it depends on besides the response and its own type, such as the watch's ID.
   package func rendering<Object: AnyObject, Fault: Error>(
@@ -99,7 +99,7 @@ package final class WatchResponse {
   /// Passes on the encoded `WatchResponse`, in pieces.
   package func encoded(watchID: Int64, _ body: (UnsafeRawBufferPointer) -> Void) {
     var start: [UInt8] = []
-    // A part that looks whole must not seem to go as far as what follows.
+    // The header of a part that looks whole must not name a revision of which more follows.
     let header = part == .whole ? headerOfPart : header
     start.append(field: Field.header, header)
     start.append(field: Field.watchId, watchID)
@@ -111,7 +111,7 @@ package final class WatchResponse {
 
   private var headerOfPart: [UInt8] { Self.header(header, at: lastRevision) }
 
-  /// A header with another revision than that of etcd.
+  /// The header with another revision than etcd's.
   static func header(_ header: [UInt8], at revision: Int64) -> [UInt8] {
     var result: [UInt8] = []
     header.withUnsafeBytes { bytes in
@@ -128,12 +128,12 @@ package final class WatchResponse {
   }
 }
 
-/// Makes the responses of one watch out of etcd's messages.
+/// Makes the responses of one watch from etcd's messages.
 ///
-/// etcd is asked to send large responses in fragments. For clients that want fragments each is cut at the end of a
-/// revision; for the others they are put together, and cut at the end of a revision too where the whole would be larger
+/// etcd is asked to send large responses in fragments. For clients that want fragments, each is cut at the end of a
+/// revision. For the others they are put together, and cut at the end of a revision too if the whole would be larger
 /// than ``maxJoined``. So memory is bounded by that and by the largest transaction, every part is a response of its
-/// own, and after a break a watch goes on with the revision after the last whole one.
+/// own, and after a break a watch resumes with the revision after the last whole one.
 struct WatchAssembler {
   /// From how many bytes of events on a response goes out in parts.
   private static let maxJoined = 4 << 20
@@ -143,11 +143,10 @@ struct WatchAssembler {
   private var held: [UInt8] = []
   private var heldMarks: [WatchResponse.Mark] = []
 
-  /// How many bytes of one revision are kept before all of it has come. That is one transaction, or one deletion of a
-  /// range.
+  /// How many bytes of one revision are kept before all of it has come: one transaction, or one deletion of a range.
   static let maxHeld = 1 << 28
 
-  /// Whether more is held back than etcd can have to say of one revision.
+  /// Whether more is held back than etcd can have to send for one revision.
   var holdsTooMuch: Bool { held.count > Self.maxHeld }
 
   /// How many bytes are held back.
@@ -158,9 +157,9 @@ struct WatchAssembler {
 
   init(passesFragments: Bool) { self.passesFragments = passesFragments }
 
-  /// - Returns: the events whose revisions are complete; nil while there are none.
+  /// - Returns: the events whose revisions are complete; nil if there are none.
   mutating func take(_ message: WatchMessage) -> WatchResponse? {
-    // Taken rather than copied: what is long in coming is not to be copied with each part.
+    // Moved, not copied: otherwise a large response would be copied with each part.
     var events: [UInt8] = []
     var marks: [WatchResponse.Mark] = []
     swap(&events, &held)
@@ -170,7 +169,7 @@ struct WatchAssembler {
       marks.append(.init(end: events.count, revision: event.revision))
     }
     if message.isFragment, let last = marks.last {
-      // The last revision may go on in the next fragment.
+      // The last revision may continue in the next fragment.
       let isLarge = passesFragments || events.count >= Self.maxJoined
       let whole = isLarge ? marks.firstIndex { $0.revision == last.revision }! : 0
       guard whole > 0 else {

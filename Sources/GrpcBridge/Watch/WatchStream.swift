@@ -6,13 +6,13 @@ internal import SwiftProtobuf
 
 /// All watches of one user on one loop: watchers, which share one gRPC stream as far as that is safe (``WatchLine``).
 ///
-/// When a line breaks, by whatever fault, its watchers are created again on another one, each after the last event it
-/// has passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
+/// When a line breaks, for whatever reason, its watchers are created again on another one, each after the last event
+/// that it has passed on. Follows the etcd documentation, "etcd API", Watch, and the behaviour of clientv3.
 final class WatchStream {
-  /// So many streams in a row may be of no use, each for no longer than a second, because of what etcd answers on them.
+  /// So many streams in a row may be of no use because of etcd's answers on them, each for a second at most.
   private static let maxFaults = 5
 
-  /// The client that the stream was opened for.
+  /// The client for which the stream was opened.
   let caller: Caller
   let loop: EventLoop
   private unowned let hub: WatchHub
@@ -31,13 +31,13 @@ final class WatchStream {
   /// The latest response header.
   private(set) var lastHeader: [UInt8] = []
   private var backoff = Backoff.stream
-  /// How many streams in a row etcd has answered with what is not understood.
+  /// How many streams in a row etcd has answered in a way that is not understood.
   private var faults = 0
   private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var retryTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private var probes: [WatchProbe] = []
 
-  /// A client by identity; a client takes itself out before it goes.
+  /// A client by identity; a client removes itself before it is released.
   struct ClientReference: Hashable {
     unowned let client: WatchClient
 
@@ -52,7 +52,7 @@ final class WatchStream {
   }
 
   var isUnused: Bool { clients.isEmpty }
-  /// How many watches clients have, and how many watchers there are for them.
+  /// How many watches clients have, and how many watchers serve them.
   var watchCount: Int { clients.reduce(0) { $0 + $1.client.watchCount } }
   var watcherCount: Int { groups.values.reduce(0) { $0 + $1.watchers.count } }
 
@@ -65,7 +65,7 @@ final class WatchStream {
     closeIfUnused()
   }
 
-  /// Gives a watch what it is to read: a watcher that has all it needs, else one of its own.
+  /// Gives a watch its watcher: an existing one that has all it needs, or one of its own.
   func attach(_ watch: Watch) {
     let group = groups[watch.spec] ?? WatchGroup()
     groups[watch.spec] = group
@@ -74,7 +74,7 @@ final class WatchStream {
     }
     let start = watch.isCreated ? watch.position &+ 1 : watch.startRevision
     if let watcher = group.watchers.first(where: { $0.isNew && $0.startRevision == start }) {
-      // Not asked for yet: etcd's answer will be as true for this watch.
+      // Not sent yet: etcd's answer will hold for this watch, too.
       return watcher.add(watch)
     }
     let watcher = UpstreamWatcher(watch.spec, startRevision: start, birth: loop.now, memory: memory)
@@ -83,7 +83,7 @@ final class WatchStream {
     request(watcher)
   }
 
-  /// Takes a watch from what it reads; no watcher is ended at etcd.
+  /// Removes a watch from its watcher, which is not ended at etcd.
   func detach(_ watch: Watch) {
     guard let watcher = watch.watcher else { return }
     watcher.remove(watch)
@@ -123,14 +123,14 @@ final class WatchStream {
 
   /// Ends a watcher at etcd.
   ///
-  /// - Parameter isOver: whether it is not needed even if it is read.
+  /// - Parameter isOver: whether to end it even if it has readers.
   private func close(_ watcher: UpstreamWatcher, isOver: Bool = false) {
     let line = watcher.line
     if let line, line.loner != nil {
       release(line)
     } else {
       if case .live(let id) = watcher.state { line?.cancel(id) }
-      // One that is being created stays where its answer is awaited, and is closed then.
+      // A watcher that is being created stays until etcd's answer has come, and is closed then.
       if case .creating = watcher.state, !isOver { return }
     }
     watcher.state = .ended
@@ -154,8 +154,8 @@ final class WatchStream {
     if !retryTimer.isActive { retryTimer.start(after: next - now) }
   }
 
-  /// Has etcd create a watcher that waits for that, unless etcd is answering for one like it: those who want the same
-  /// gather behind the next.
+  /// Has etcd create a watcher that waits for that, unless etcd is creating an equal one: further equal watches wait
+  /// for the next one.
   private func request(_ watcher: UpstreamWatcher) {
     guard case .waiting = watcher.state, !reopenTimer.isActive, watcher.notBefore <= loop.now,
       let group = groups[watcher.spec]
@@ -174,7 +174,7 @@ final class WatchStream {
     }
   }
 
-  /// Has etcd create what waits for its turn.
+  /// Has etcd create the watchers in the queue.
   private func requestQueued() {
     while line.takesCreations, !reopenTimer.isActive, let watcher = queue.popFirst() {
       watcher.isQueued = false
@@ -182,8 +182,7 @@ final class WatchStream {
     }
   }
 
-  /// Has the readers of a watcher join those of another one of the same watch, once nothing that they need has passed
-  /// there.
+  /// Has the readers of a watcher join another watcher of the same watch, if nothing that they need has passed there.
   private func merge(_ watcher: UpstreamWatcher) {
     guard case .live = watcher.state, watcher.isCaughtUp, let group = groups[watcher.spec] else { return }
     guard let main = group.main, case .live = main.state, main.isCaughtUp, main !== watcher else {
@@ -244,13 +243,13 @@ final class WatchStream {
     closeIfUnused()
   }
 
-  /// etcd does not create the watch. Where that may be for the token's sake, which 3.4 does not tell from a lack of
-  /// rights, it is found out first.
+  /// etcd does not create the watch. If the token may be the reason, which 3.4 does not distinguish from a lack of
+  /// permission, that is checked first.
   private func refused(_ watcher: UpstreamWatcher, _ message: WatchMessage) {
     watcher.denials += 1
     watcher.state = .waiting
     if case .none = caller.credentials, !watcher.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
-      // Told as for any other call: the client is asked who it is.
+      // Reported as for any other call: the client gets a request for credentials.
       return fail(watcher, GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
     }
     guard case .user = caller.credentials, watcher.denials < 3, watcher.readerCount > 0,
@@ -271,13 +270,13 @@ final class WatchStream {
   private func judge(_ watcher: UpstreamWatcher, _ message: WatchMessage, by refusing: WatchLine?, _ status: GRPCStatus)
   {
     if AccessQuestion.isYes(status) {
-      // The user may: it was the token of that stream, of which there is a new one by now.
+      // The user has the permission: the stream's token was stale, and there is a new one by now.
       renew(refusing, because: message.cancelReason)
       return request(watcher)
     }
     switch (status.code, status.origin) {
     case (.permissionDenied, .server):
-      // No client that shares the watch may have it any longer, though etcd checks only new ones.
+      // No client that shares the watch may keep it, though etcd checks only new watches.
       for other in groups[watcher.spec]?.watchers ?? [watcher] {
         if other !== watcher { close(other, isOver: true) }
         forget(other)
@@ -287,17 +286,17 @@ final class WatchStream {
     case (_, .login) where !status.isPassing:
       fail(status)
     case _ where status.isLoss:
-      // The question itself may be what ends etcd.
+      // The probe itself may be what ends etcd.
       abandon(watcher, status)
     default:
-      // Nothing was found out: it is asked again, for as long as a call may wait.
+      // The probe had no result: it is sent again, for as long as a call may wait.
       watcher.denials -= 1
       if !watcher.wasCreated && loop.now - watcher.birth >= hub.patience { fail(watcher, status) }
       retryTimer.start(after: 100)
     }
   }
 
-  /// etcd has named its progress.
+  /// etcd has answered about its progress.
   ///
   /// - Parameter isMark: whether that is a good while after the last time.
   func line(_ line: WatchLine, progressed message: WatchMessage, isMark: Bool) {
@@ -313,13 +312,13 @@ final class WatchStream {
 
   // MARK: - Failure
 
-  /// Ends a line that a watcher had for itself.
+  /// Ends the line of a watcher that had it for itself.
   private func release(_ own: WatchLine) {
     own.drop()
     ownLines.removeAll { $0 === own }
   }
 
-  /// Ends a line, and takes its watchers back to before they were created there.
+  /// Ends a line, and returns its watchers to the state before they were created there.
   private func forget(_ old: WatchLine) {
     release(old)
     if old === line {
@@ -341,7 +340,7 @@ final class WatchStream {
     }
   }
 
-  /// Opens another stream in place of one whose token is no longer good, unless that has been done.
+  /// Opens another stream in place of one whose token is no longer valid, unless that has been done.
   private func renew(_ old: WatchLine?, because reason: String) {
     guard let old, old === line || old.loner != nil else { return }
     hub.logger.debug("a watch stream restarts", metadata: ["reason": "\(reason)"])
@@ -349,7 +348,7 @@ final class WatchStream {
     if old.loner == nil { reopenTimer.start(after: backoff.wait()) }
   }
 
-  /// A line has ended. Watches go on where they were, on another one, if there is hope.
+  /// A line has ended. If there is hope, watches resume on another one.
   func line(_ old: WatchLine, endedWith status: GRPCStatus) {
     let suspects = old.creating
     let wasOfUse = old.wasOfUse
@@ -359,8 +358,7 @@ final class WatchStream {
     if status.mayBeOfOneRequest {
       if let loner = old.loner { return refuse(loner, status) }
       guard wasOfUse || !suspects.isEmpty else { return fail(status) }
-      // One of those that etcd has not answered is at fault: each is asked for alone, and the others go on without
-      // them.
+      // One of the unanswered creations is at fault: each is sent alone, and the others continue without them.
       for watcher in suspects { watcher.isSuspect = true }
     } else if !status.isPassing {
       return fail(status)
@@ -371,12 +369,11 @@ final class WatchStream {
     }
     guard !groups.isEmpty else { return closeIfUnused() }
     hub.logger.debug("a watch stream restarts", metadata: ["reason": "\(status.message)"])
-    // A watcher that is alone delays no others.
+    // A watcher on its own line delays no others.
     if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
   }
 
-  /// etcd has answered on a line what it never does. That may pass with another member, but is not asked for without
-  /// end.
+  /// etcd has answered on a line what it never does. That may pass with another member, but is not tried without end.
   func line(_ old: WatchLine, isMisunderstood fault: String) {
     let status = GRPCStatus(.internal, "etcd sent an invalid answer: \(fault)")
     faults = loop.now - old.openedAt < 1000 ? faults + 1 : 1
@@ -387,8 +384,8 @@ final class WatchStream {
     line(old, endedWith: status)
   }
 
-  /// There is no room for what etcd sends: the line ends, so that nothing is kept of that, and the watch goes on from
-  /// where it was once there may be room. No other watch waits for that.
+  /// There is no room for what etcd sends: the line ends, so that nothing of it is kept, and the watch resumes from its
+  /// position once there may be room. No other watch waits for that.
   func line(_ old: WatchLine, hasNoRoomFor watcher: UpstreamWatcher?) {
     defer { memory?.makeRoom() }
     guard let watcher else {
@@ -417,26 +414,26 @@ final class WatchStream {
 
   private func fail(everybodyOf watcher: UpstreamWatcher, _ status: GRPCStatus) {
     for watch in watcher.readers {
-      // The end of one client may have taken others of its watches along.
+      // The end of one client may have ended others of its watches.
       if let watch, watch.watcher === watcher { watch.client.ended(with: status) }
     }
     closeIfUnused()
   }
 
-  /// Ends a watcher that etcd does not take, and nothing else.
+  /// Ends a watcher that etcd does not accept, and nothing else.
   private func refuse(_ watcher: UpstreamWatcher, _ status: GRPCStatus) {
     for watch in watcher.readers {
-      // A client that has nothing else is told of it as of any call that fails.
+      // A client that has nothing else gets the error as for any call that fails.
       if let watch, watch.watcher === watcher, watch.client.isAbout(watch) { watch.client.ended(with: status) }
     }
     guard watcher.readerCount > 0 else { return closeIfUnused() }
     end(watcher, with: .refusal(header: lastHeader, reason: status.text))
   }
 
-  /// Ends the clients who have not seen their watch created: they wait no longer than for any call.
+  /// Ends the clients that have not seen their watch created: they wait no longer than for any call.
   private func fail(_ watcher: UpstreamWatcher, _ status: GRPCStatus) {
     for watch in watcher.readers {
-      // The end of one client may have taken others of its watches along.
+      // The end of one client may have ended others of its watches.
       if let watch, watch.watcher === watcher, !watch.isCreated { watch.client.ended(with: status) }
     }
     closeIfUnused()
