@@ -1,6 +1,6 @@
 import ByteBuffers
 
-/// An error for a client of whose request there is no telling: there is none, or not all of its head.
+/// An error for a client whose request is unknown: there is none, or its head is incomplete.
 struct BareAnswer: ~Copyable {
   /// The whole answer, which ends the connection.
   let bytes: ByteBuffer
@@ -9,7 +9,7 @@ struct BareAnswer: ~Copyable {
   let errorCode: Int?
 
   /// - Parameters:
-  ///   - response: its status, type and body are sent, and a header that says when to try again.
+  ///   - response: its status, type and body are sent, and its header that says when to try again.
   ///   - headers: further header lines.
   init(_ response: consuming HTTPResponse, headers: String = "") {
     var lines = headers

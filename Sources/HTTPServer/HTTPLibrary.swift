@@ -1,7 +1,7 @@
 internal import CMicrohttpd
 package import Logging
 
-/// The libmicrohttpd that the process runs with, and what its version is known for.
+/// The version of libmicrohttpd that the process runs with, and its peculiarities.
 package struct HTTPLibrary: Sendable {
   package static let loaded = HTTPLibrary(version: String(cString: MHD_get_version()))
 
@@ -16,17 +16,17 @@ package struct HTTPLibrary: Sendable {
 
   private func isBefore(_ other: [Int]) -> Bool { number.lexicographicallyPrecedes(other) }
 
-  /// Whether it reads heads laxly, so that ``HeadCheck`` has to see what it swallows, and trailers and chunks likewise.
+  /// Whether it reads heads laxly, and trailers and chunks likewise, so that ``HeadCheck`` has to detect what it
+  /// swallows.
   var isLax: Bool { isBefore([1, 0, 0]) }
 
   /// The value of `MHD_OPTION_STRICT_FOR_CLIENT`.
   ///
-  /// Before 1.0 it adds nothing to what ``HeadCheck`` sees, while the refusal of a request without `Host` is sent with
-  /// two heads. From 1.0 on it has NUL, folded lines, bare CR and LF and blanks in names refused (RFC 9112, sections
-  /// 2.2 and 5).
+  /// Before 1.0 it would add nothing to ``HeadCheck``, and it would refuse a request without `Host` with two heads.
+  /// From 1.0 on it refuses NUL, folded lines, bare CR and LF, and blanks in names (RFC 9112, sections 2.2 and 5).
   var strictness: Int { isLax ? 0 : 1 }
 
-  /// What is wrong with it that another version has mended; nil if nothing is known.
+  /// A known fault that another version has fixed; nil if there is none.
   var knownFault: String? {
     guard !isLax && isBefore([1, 0, 9]) else { return nil }
     return "it crashes on a long query in a request without header fields, which the gateway hides from it; "

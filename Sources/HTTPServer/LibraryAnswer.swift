@@ -4,14 +4,15 @@ import EventLoop
 import Glibc
 
 /// An error that libmicrohttpd is about to answer by itself, as a page of HTML; version 0.9.75 with two heads if the
-/// fault is in `Content-Length`. Its log is told before, so that the answer can be ours.
+/// fault is in `Content-Length`. libmicrohttpd logs the error first, so that the gateway can send its own answer
+/// instead.
 struct LibraryAnswer {
   let status: UInt32
-  /// What the ID of the request is made of, if it has none.
+  /// The number from which an ID is made if the request has none.
   let number: UInt64
 
-  /// Answers in libmicrohttpd's place a request whose head is whole, and ends the connection: what libmicrohttpd sends
-  /// after that goes nowhere.
+  /// Answers a request whose head is complete in libmicrohttpd's place, and ends the connection: what libmicrohttpd
+  /// sends after that goes nowhere.
   func send(to client: ClientConnection, of service: any HTTPService) {
     let id = RequestID(client.connection.flatMap { firstHeader("X-Request-Id", of: $0)?.trimmed }, orMadeOf: number)
       .text
@@ -24,10 +25,10 @@ struct LibraryAnswer {
     shutdown(descriptor, SocketConstants.shutWrites)
   }
 
-  /// What is wrong, as ``HeadCheck`` has it.
+  /// The fault in the words of ``HeadCheck``.
   private func message(for client: ClientConnection) -> String {
     if status == 431 { return "the request's headers are too large" }
-    // The request line is not to be had any more, nor is it what this is about.
+    // The request line no longer exists, and is not what the fault is about.
     func text(_ text: StaticString) -> HeadBytes { HeadBytes(start: text.utf8Start, count: text.utf8CodeUnitCount) }
     var check = HeadCheck(method: text("GET"), target: text("/"), version: text("HTTP/1.1"), isLax: false)
     withUnsafeMutablePointer(to: &check) { check in

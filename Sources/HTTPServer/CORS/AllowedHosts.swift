@@ -1,27 +1,27 @@
-/// The hosts that a request may name which has no credentials that etcd checks (`--allowed-hosts`): addresses in
-/// numbers, localhost, names without a dot, which no site of the Internet has (ICANN's "dotless domains" are forbidden)
-/// but services of one network do, and those that are listed.
+/// The hosts that a request without credentials may name (`--allowed-hosts`), also one with credentials that etcd does
+/// not check: numeric addresses, localhost, names without a dot (no site of the Internet has one: ICANN forbids
+/// "dotless domains"; services of one network do), and listed names.
 ///
-/// A page's name may come to mean any address, such as that of a gateway which only its user's machine can reach ("DNS
-/// rebinding"): to a browser the gateway then is of the page's own origin. What the browser cannot change is the name
-/// in `Host`. It has no credentials that etcd would take, either; but only if etcd looks at them (``HostGate``) are
-/// requests which have some none of such a page's.
+/// A page's name may be made to resolve to any address, such as that of a gateway that only the user's machine can
+/// reach ("DNS rebinding"): to a browser the gateway is then of the page's own origin. But the browser cannot change
+/// the name in `Host`, and has no credentials for it that etcd would accept. If etcd checks credentials (``HostGate``),
+/// a request that has some does not come from such a page.
 package struct AllowedHosts: Sendable {
   private var allowsAll = false
   /// In lower case, without a port.
   private var names: [[UInt8]] = []
 
-  /// Nothing is listed.
+  /// Allows no names besides those that are always allowed.
   package init() {}
 
   /// Reads a list such as `etcd.example,gateway`, or `*` for any host.
   ///
-  /// - Returns: nil if an entry is no host name. An empty list has none.
+  /// - Returns: nil if an entry is no host name. An empty list has no entries.
   package init?(_ list: String) {
     guard !list.isEmpty else { return }
     for entry in list.split(separator: ",", omittingEmptySubsequences: false) {
       var name = Array(entry.lowercased().utf8.filter { $0 != 0x20 })
-      // The same name (RFC 1034, section 3.1), and so is it asked for.
+      // The name with a dot at its end is the same name (RFC 1034, section 3.1).
       if name.last == UInt8(ascii: ".") { name.removeLast() }
       if name == [UInt8(ascii: "*")] {
         allowsAll = true
@@ -33,10 +33,10 @@ package struct AllowedHosts: Sendable {
     }
   }
 
-  /// - Parameter host: the value of `Host`, or what a proxy says of it.
+  /// - Parameter host: the value of `Host`, or the host that a proxy reports.
   package func allow(_ host: some BidirectionalCollection<UInt8>) -> Bool {
     if allowsAll { return true }
-    // In brackets stands an address in numbers: names have neither brackets nor colons.
+    // Brackets enclose a numeric address: names have neither brackets nor colons.
     if host.first == UInt8(ascii: "[") { return Self.isIPv6(host) }
     var name = host[...]
     if let colon = name.firstIndex(of: UInt8(ascii: ":")) {
@@ -48,7 +48,7 @@ package struct AllowedHosts: Sendable {
     return Self.isIPv4(name) || Self.isLocalhost(name) || names.contains { name.isNamed($0) }
   }
 
-  /// `[2001:db8::1]:8379`: what it exactly is does not matter, as no name looks like that.
+  /// `[2001:db8::1]:8379`: the exact form does not matter, as no name looks like that.
   private static func isIPv6(_ host: some BidirectionalCollection<UInt8>) -> Bool {
     guard let end = host.firstIndex(of: UInt8(ascii: "]")) else { return false }
     let inner = host[..<end].dropFirst()
@@ -58,8 +58,7 @@ package struct AllowedHosts: Sendable {
       && (rest.isEmpty || rest.first == UInt8(ascii: ":") && rest.dropFirst().allSatisfy(\.isDigit))
   }
 
-  /// Four numbers below 256: browsers write every other form of an address in this one (URL Standard, "IPv4
-  /// serializer").
+  /// Four numbers below 256: browsers write every form of an IPv4 address so (URL Standard, "IPv4 serializer").
   private static func isIPv4(_ name: some Collection<UInt8>) -> Bool {
     var parts = 1
     var digits = 0
@@ -88,15 +87,15 @@ package struct AllowedHosts: Sendable {
 }
 
 extension Exchange {
-  /// Checks the names by which a request without credentials asks for the gateway: that of `Host`, and, from a proxy
-  /// that is trusted, that which it tells of. A request of HTTP/1.0 may have none, but is not a browser's.
+  /// Checks the hosts that a request without credentials names: the one in `Host`, and the one that a trusted proxy
+  /// reports. A request of HTTP/1.0 may have none, but does not come from a browser.
   ///
   /// - Throws: ``RequestError`` with 421 (RFC 9110, section 15.5.20).
   package func checkHost(_ allowed: AllowedHosts) throws(RequestError) {
     if let host = foreignHost(allowed) { throw .misdirected(host, "without credentials") }
   }
 
-  /// The first of these names that is none of `allowed`; nil if there is none.
+  /// The first of these hosts that `allowed` does not have; nil if there is none.
   package func foreignHost(_ allowed: AllowedHosts) -> String? {
     if let host = head.host, !allowed.allow(host) { return String(decoding: host, as: UTF8.self) }
     if head.forwarded != nil, let host = forwarded.host, !allowed.allow(host.utf8) { return host }

@@ -1,29 +1,29 @@
-/// The origins (RFC 6454) whose pages may read answers, change anything, and open WebSockets: that of the gateway
-/// itself, and those that were listed.
+/// The origins (RFC 6454) whose pages may read answers, change anything, and open WebSockets: the gateway's own, and
+/// those that were listed.
 ///
-/// What other pages may do over HTTP is up to ``CrossOrigin``. A WebSocket it lets any page open to anywhere, with the
-/// user's Basic credentials if it has them, and leaves it to the server to look at where the page is from (RFC 6455,
+/// ``CrossOrigin`` decides what other pages may do over HTTP. Browsers let any page open a WebSocket to any host, with
+/// the user's Basic credentials if they have them, so the server must check where the page comes from (RFC 6455,
 /// section 10.2).
 package struct AllowedOrigins: Sendable {
-  /// What a page of some origin may do.
+  /// How a page of some origin may use the gateway.
   package enum Access {
     case nothing
-    /// What every page may: without the credentials that the browser has of its user.
+    /// As every page may: without the browser's credentials of its user.
     case anonymous
     /// With the user's credentials, too.
     case full
   }
 
-  /// Whether those of every origin may.
+  /// Whether pages of every origin may.
   private var allowsAll = false
   private var origins: Set<String> = []
 
-  /// Only the same origin.
+  /// Allows only the gateway's own origin.
   package init() {}
 
   /// Reads a list such as `https://a.example,http://b.example:8080`, or `*` for every origin.
   ///
-  /// - Returns: nil if an entry is neither of these.
+  /// - Returns: nil if an entry is neither an origin nor `*`.
   package init?(_ list: String) {
     for entry in list.split(separator: ",") {
       let entry = entry.filter { $0 != " " }
@@ -37,13 +37,13 @@ package struct AllowedOrigins: Sendable {
     }
   }
 
-  /// Whether any origin is listed.
+  /// Whether no origin is listed.
   package var isEmpty: Bool { !allowsAll && origins.isEmpty }
 
-  /// Whether what an answer says to a page depends on the page's origin.
+  /// Whether the header fields for a page depend on the page's origin.
   var dependsOnOrigin: Bool { !origins.isEmpty }
 
-  /// What pages of an origin that is not the gateway's own may read.
+  /// How pages of an origin that is not the gateway's own may read.
   package func access(_ origin: String) -> Access {
     if !origins.isEmpty, let (scheme, authority) = Self.parts(origin), origins.contains(scheme + authority) {
       return .full
@@ -54,12 +54,12 @@ package struct AllowedOrigins: Sendable {
   /// What pages of `origin` may do besides reading: change anything, or open a WebSocket.
   ///
   /// - Parameters:
-  ///   - origin: the request's `Origin` header; `null`, for pages that have none, is no origin.
-  ///   - host: its `Host` header.
-  ///   - isSecure: whether it came over TLS. The scheme of the same origin is `https` then; else it may be either, as
-  ///     TLS may end before the gateway.
-  /// - Returns: ``Access/full`` for the gateway's own and those listed by name, ``Access/anonymous`` if `*` stands
-  ///   for them.
+  ///   - origin: the request's `Origin` header; `null`, which pages without an origin send, is no origin.
+  ///   - host: the request's `Host` header.
+  ///   - isSecure: whether the request came over TLS. Then the scheme of the same origin is `https`; otherwise it may
+  ///     be either, as TLS may end before the gateway.
+  /// - Returns: ``Access/full`` for the gateway's own origin and those listed by name, ``Access/anonymous`` for others
+  ///   if `*` is listed.
   package func changes(of origin: String, host: String, isSecure: Bool) -> Access {
     let others = allowsAll ? Access.anonymous : .nothing
     guard let (scheme, authority) = Self.parts(origin) else { return others }

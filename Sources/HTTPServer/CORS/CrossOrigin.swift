@@ -1,33 +1,33 @@
 /// What pages of other origins may do: which answers a browser shows them (Fetch Standard, "CORS protocol"), and that
-/// no page changes anything that is not listed.
+/// only listed ones change anything.
 ///
-/// Both are for the user of a browser. A browser sends along what a page has posted before it looks at the answer, with
-/// the user's Basic credentials if it has them; and if etcd wants none, a page needs no more than the gateway's
-/// address.
+/// Both protect the user of a browser. A browser sends what a page posts before it checks the answer, with the user's
+/// Basic credentials if it has them; and if etcd requires none, a page only needs the gateway's address.
 package enum CrossOrigin {
-  /// What a page may see of an answer's head besides what it always may.
+  /// The header fields of an answer that a page may see besides those that it always may.
   private static let exposedHeaders =
     "ETag, Retry-After, WWW-Authenticate, Preference-Applied, Content-Disposition, X-Etcd-Revision, "
     + "X-Etcd-Create-Revision, X-Etcd-Version, X-Etcd-Lease, X-Request-Id, traceparent"
-  /// What a page may send besides what it always may. Said in full, as `*` would leave `Authorization` out.
+  /// The header fields that a page may send besides those that it always may. All are listed, as `*` would not include
+  /// `Authorization`.
   private static let allowedHeaders =
     "Accept, Authorization, Content-Type, Grpc-Timeout, If-Match, If-None-Match, Last-Event-ID, Prefer, Request-Timeout, "
     + "X-Request-Id"
-  /// How long a list of headers may be that a page asks for, in bytes.
+  /// How long a page's list of requested header fields may be, in bytes.
   private static let longestAsked = 1024
-  /// For how long a browser need not ask again, in seconds: the most that one of the common ones goes by.
+  /// For how many seconds a browser need not ask again: the maximum of a common browser.
   private static let maxAge = "7200"
 
-  /// Adds what belongs into every answer.
+  /// Adds the header fields that every answer has.
   ///
   /// - Parameters:
   ///   - origin: the request's `Origin` header.
-  ///   - allowed: whose pages may read the answer.
+  ///   - allowed: the origins whose pages may read the answer.
   static func addHeaders(
     for origin: HeadBytes?, _ allowed: AllowedOrigins, _ add: (StaticString, String) -> Void
   ) {
     guard !allowed.isEmpty else { return }
-    // Of every answer, as the one without may be what a cache gives to the next page.
+    // In every answer: a cache may give a page the answer to a request without an origin.
     if allowed.dependsOnOrigin { add("Vary", "Origin") }
     guard let origin else { return }
     let name = String(decoding: origin, as: UTF8.self)
@@ -41,37 +41,36 @@ package enum CrossOrigin {
     add("Access-Control-Expose-Headers", exposedHeaders)
   }
 
-  /// Why the request is not for its page to make, which would change something: it is of another origin that is not
-  /// listed, or, if `*` stands for that, uses the Basic credentials of its browser's user. Nil if the request is
-  /// in order.
+  /// Why the page must not make this request, which would change something: the page's origin is not listed, or is only
+  /// allowed by `*` while the request has the Basic credentials of the browser's user. Nil if the request is allowed.
   package static func refusal(of exchange: Exchange, _ allowed: AllowedOrigins) -> RequestError? {
     guard let origin = exchange.head.origin, !exchange.head.method.isSafe else { return nil }
-    // If the browser says so there is no need to compare: a proxy in between may have another name.
+    // If the browser says so, no comparison is needed: a proxy in between may have another name.
     if let site = exchange.head.fetchSite, site.elementsEqual("same-origin".utf8) { return nil }
     let name = String(decoding: origin, as: UTF8.self)
     switch allowed.changes(of: name, host: exchange.host ?? "", isSecure: exchange.isSecure) {
     case .full: return nil
-    // A browser does not say whether the page has set the header or the browser itself has, without asking.
+    // A browser does not say whether the page or the browser itself has set the header.
     case .anonymous: return AuthorizationField.isBasic(exchange.head.authorization) ? usesBasic : nil
     case .nothing: return RequestError(403, "pages of this origin may not do this (--cors)")
     }
   }
 
-  /// A page of any origin has a user's Basic credentials along, which only its browser may have put there.
+  /// A page that only `*` allows sends a user's Basic credentials, which may be the browser's.
   package static let usesBasic = RequestError(
     403,
     "--cors '*' is for pages without Basic credentials: list this origin by its name, or have the page send a token")
 
-  /// What the answer to a preflight request has besides that: which request the page may make.
+  /// The further header fields of the answer to a preflight request: which requests the page may make.
   ///
-  /// - Parameter methods: those that the path takes.
+  /// - Parameter methods: the methods of the path.
   static func preflightHeaders(
     for exchange: Exchange, _ allowed: AllowedOrigins, methods: String
   ) -> HTTPResponse.Headers {
     guard exchange.head.isPreflight, let origin = exchange.head.origin else { return [] }
     let access = allowed.access(String(decoding: origin, as: UTF8.self))
     if access == .nothing { return [] }
-    // What a page that is listed wants to send besides, such as the headers of a library that traces requests.
+    // The further header fields that a listed page wants to send, such as those of a library that traces requests.
     let asked = access == .full ? fieldNames(exchange.header("Access-Control-Request-Headers") ?? "") : []
     return [
       ("Access-Control-Allow-Methods", methods),
@@ -80,7 +79,7 @@ package enum CrossOrigin {
     ]
   }
 
-  /// The names of a list of fields; none if it is no such list, or a very long one.
+  /// The names in a list of fields; none if the list is malformed or very long.
   static func fieldNames(_ list: String) -> [String] {
     guard list.utf8.count <= longestAsked else { return [] }
     let names = list.utf8.listElements
@@ -88,14 +87,14 @@ package enum CrossOrigin {
   }
 }
 
-/// Answers `OPTIONS` (RFC 9110, section 9.3.7): which methods a path takes. A browser asks so whether a page may make a
-/// request; that it asks without the user's credentials, and etcd is not bothered, is as it should be.
+/// Answers `OPTIONS` (RFC 9110, section 9.3.7): which methods a path has. A browser asks so whether a page may make a
+/// request. It asks without the user's credentials, and etcd is not involved, as intended.
 package final class OptionsHandler: RequestHandler {
   private unowned let exchange: Exchange
   private let methods: String
   private let origins: AllowedOrigins
 
-  /// - Parameter methods: those that the path takes besides `OPTIONS`.
+  /// - Parameter methods: the methods of the path besides `OPTIONS`.
   package init(_ exchange: Exchange, methods: String, origins: AllowedOrigins) {
     self.exchange = exchange
     self.methods = methods

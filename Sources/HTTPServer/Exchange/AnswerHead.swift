@@ -1,7 +1,7 @@
 package import ByteBuffers
 
-/// The head of an answer that libmicrohttpd does not send, and after which the connection ends (RFC 9112, sections 4, 5
-/// and 9.6).
+/// The head of an answer that is not sent by libmicrohttpd, and after which the connection ends (RFC 9112, sections 4,
+/// 5 and 9.6).
 ///
 /// - Parameter lines: its further header lines, each with its line end.
 func closingHead(_ status: UInt32, lines: String) -> ByteBuffer {
@@ -20,8 +20,8 @@ func closingHead(_ status: UInt32, lines: String) -> ByteBuffer {
 extension Exchange {
   /// The head of such an answer to this request.
   ///
-  /// - Parameter framing: the header lines that say where the body ends, each with its line end; none if it ends with
-  ///   the connection.
+  /// - Parameter framing: the header lines that say where the body ends, each with its line end; none if the body ends
+  ///   with the connection.
   func answerHead(
     _ status: UInt32, _ contentType: StaticString?, headers: HTTPResponse.Headers, framing: String
   ) -> ByteBuffer {
@@ -32,11 +32,11 @@ extension Exchange {
     return closingHead(status, lines: lines + framing)
   }
 
-  /// The head of an answer that is sent piece by piece: with status 200, and chunked if the client knows chunks
+  /// The head of an answer that is sent piece by piece: its status is 200, and it is chunked if the client knows chunks
   /// (HTTP/1.1).
   package func streamHead(_ contentType: StaticString, headers: HTTPResponse.Headers = []) -> ByteBuffer {
-    // A proxy is to pass each piece on as it comes: neither gather them (nginx's X-Accel-Buffering) nor compress them
-    // (RFC 9111, section 5.2.2.6).
+    // Proxies must pass each piece on as it comes, and neither gather them (nginx's X-Accel-Buffering) nor compress
+    // them (RFC 9111, section 5.2.2.6).
     answerHead(
       200, contentType,
       headers: headers + [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")],

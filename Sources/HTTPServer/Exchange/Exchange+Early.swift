@@ -2,8 +2,7 @@ package import ByteBuffers
 import EventLoop
 import Glibc
 
-/// What is sent before its time, which libmicrohttpd cannot: it answers when a request is complete, and with all of an
-/// answer.
+/// Answers that begin before the request is complete, or before the answer is. libmicrohttpd cannot send these.
 extension Exchange {
   // MARK: - An answer before the request is complete
 
@@ -23,11 +22,11 @@ extension Exchange {
 
   // MARK: - An answer that begins meanwhile
 
-  /// Sends a line of the answer while the request is on its way, or is being worked on: it tells how far that is. In
-  /// front of the first one goes the head of the answer, with status 200.
+  /// Sends a line of the answer while the request is still coming, or being executed, to report progress. The first
+  /// line is preceded by the head of the answer, with status 200.
   ///
-  /// libmicrohttpd reads and has nothing to send meanwhile, so the line goes to the socket behind its back. It is left
-  /// out if the client has yet to take an earlier one, or knows no chunks (HTTP/1.0). ``respond(_:)`` ends the
+  /// libmicrohttpd reads and has nothing to send meanwhile, so the line is written to the socket directly. It is left
+  /// out if the client has not taken an earlier one yet, or does not know chunks (HTTP/1.0). ``respond(_:)`` ends the
   /// answer with one more line.
   package func sendEarly(_ line: consuming ByteBuffer, contentType: StaticString) {
     guard mayBeginEarly, !head.isHTTP10 else { return }
@@ -43,7 +42,8 @@ extension Exchange {
     flushEarly()
   }
 
-  /// Ends the answer. Behind an error it breaks off without its last chunk, as it has begun as a good one.
+  /// Ends the answer. If it is an error, the body ends without its last chunk, because the answer began with status
+  /// 200.
   func endEarly(_ answer: consuming HTTPResponse) {
     let isGood = answer.errorCode == nil
     if Self.endsLine(answer.contentType) { answer.body.append(Self.lineFeed) }
@@ -77,7 +77,7 @@ extension Exchange {
     let count = waiting.withUnsafeBytes {
       send(client.descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
     }
-    // That a connection is broken is found by its reader.
+    // A broken connection is noticed by its reader.
     if count > 0 { early?.drop(count) }
   }
 }

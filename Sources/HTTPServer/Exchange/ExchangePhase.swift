@@ -1,14 +1,14 @@
-/// Where a request is between its head and its end, and what each event means then. Pure: what is to be done about the
-/// connection is told by what the methods return.
+/// The state of a request between its head and its end, and what each event does to it. Pure: the methods return what
+/// is to be done about the connection.
 enum ExchangePhase {
   case receiving
-  /// What a gate wants to know about the client is being found out, before the body is read.
+  /// A gate is checking the client, before the body is read.
   case atGate
-  /// The gate has let the request go on; libmicrohttpd has yet to.
+  /// The gate has let the request go on; libmicrohttpd has not continued it yet.
   case admitted
-  /// More of the body may come when the handler has room for it.
+  /// The rest of the body is held until the handler has room for it.
   case held
-  /// The handler has been told of the end of the request and is still being asked for its answer.
+  /// The handler is being notified of the end of the request, and may answer during that.
   case asking
   /// The answer is awaited.
   case awaiting
@@ -16,20 +16,20 @@ enum ExchangePhase {
   case answered
   /// The answer is a stream, of which more is awaited.
   case starved
-  /// The client has left, or is not to be answered any more.
+  /// The client has disconnected, or must not be answered any more.
   case abandoned
 
-  /// What an answer comes to.
+  /// What becomes of an answer.
   enum Answer: Equatable {
-    /// It is the one; the connection has to be resumed, or is at work.
+    /// It is the answer; `resumes` says whether the connection has to be resumed.
     case taken(resumes: Bool)
-    /// There was one already, which is a fault of the handler's.
+    /// There was one already, which is a bug of the handler.
     case second
-    /// The client has left.
+    /// The client has disconnected.
     case tooLate
   }
 
-  /// Whether libmicrohttpd leaves the connection alone.
+  /// Whether the connection is suspended.
   var isSuspended: Bool {
     switch self {
     case .atGate, .held, .awaiting, .starved: true
@@ -45,21 +45,20 @@ enum ExchangePhase {
     }
   }
 
-  /// Whether the client has to wait with the body, or with more of it.
+  /// Whether the body, or the rest of it, is held back.
   var isHeldBack: Bool { self == .atGate || self == .held }
 
-  /// Whether a piece of the body is for the handler: of a body in chunks libmicrohttpd goes on with what it has read,
-  /// suspended or not.
+  /// Whether a piece of the body is for the handler: if the body is in chunks, libmicrohttpd passes on what it has read
+  /// even while the connection is suspended.
   var takesBody: Bool { self == .receiving || self == .held }
 
-  /// Whether the connection is to be taken over for an answer: libmicrohttpd answers none before it has all of the
-  /// request.
+  /// Whether the connection has to be taken over for an answer: libmicrohttpd answers only complete requests.
   var answersEarly: Bool { self == .receiving || isHeldBack }
 
   /// Whether lines of the answer may go out before its end.
   var mayBeginEarly: Bool { takesBody || self == .awaiting }
 
-  /// The request waits at a gate from now on.
+  /// The request begins to wait at a gate.
   mutating func arriveAtGate() { self = .atGate }
 
   /// The gate lets the request go on.
@@ -67,9 +66,9 @@ enum ExchangePhase {
   /// - Returns: whether the connection is to be resumed.
   mutating func leaveGate() -> Bool { move(from: .atGate, to: .admitted) }
 
-  /// libmicrohttpd goes on with an admitted request: it asks again what it has asked at the head.
+  /// libmicrohttpd continues an admitted request: it repeats the call that it made for the head.
   ///
-  /// - Returns: whether that is what it does.
+  /// - Returns: whether this call is that one.
   mutating func goOn() -> Bool { move(from: .admitted, to: .receiving) }
 
   /// The handler has no room for more of the body.
@@ -84,12 +83,12 @@ enum ExchangePhase {
 
   /// The request is complete.
   ///
-  /// - Returns: whether the handler is to be asked for its answer.
+  /// - Returns: whether the handler is to be notified of that.
   mutating func complete() -> Bool { move(from: .receiving, to: .asking) }
 
-  /// The handler was asked.
+  /// The handler has been notified.
   ///
-  /// - Returns: whether the connection is to be suspended, as there is no answer yet.
+  /// - Returns: whether the connection is to be suspended, because there is no answer yet.
   mutating func awaitAnswer() -> Bool { move(from: .asking, to: .awaiting) }
 
   /// An answer was given.
@@ -104,15 +103,15 @@ enum ExchangePhase {
     }
   }
 
-  /// There is nothing to read of a streamed answer.
+  /// A streamed answer has nothing to read for now.
   mutating func starve() { self = .starved }
 
-  /// There is something to read of a streamed answer.
+  /// A streamed answer has something to read again.
   ///
   /// - Returns: whether the connection is to be resumed.
   mutating func feed() -> Bool { move(from: .starved, to: .answered) }
 
-  /// Nothing more is to be said.
+  /// The request ends without an answer, or without the rest of it.
   mutating func abandon() { self = .abandoned }
 
   private mutating func move(from old: ExchangePhase, to new: ExchangePhase) -> Bool {

@@ -5,15 +5,15 @@ package struct HTTPResponse: ~Copyable {
   package typealias Headers = [(name: StaticString, value: String)]
 
   package var status: UInt32
-  /// What the body is; nil if there is none by the status's meaning.
+  /// The type of the body; nil if the status means that there is none.
   package var contentType: StaticString? = "application/json"
   package var headers: Headers = []
   package var body: ByteBuffer
-  /// Of an error, the service's own number of it.
+  /// The service's number of an error.
   package var errorCode: Int?
-  /// Whether it is sent even if the memory for clients is used up, as it tells of what has been done.
+  /// Whether it is sent even if the memory for clients is used up, because it reports what has been done.
   package var isOwed = false
-  /// Whether clients that take gzip have the body in that coding: ``Gzip`` says of which bodies that is no harm.
+  /// Whether clients that accept gzip get the body compressed: ``Gzip`` says for which bodies that is safe.
   package var mayBePacked = false
 
   package init(status: UInt32, body: consuming ByteBuffer) {
@@ -22,7 +22,7 @@ package struct HTTPResponse: ~Copyable {
   }
 
   package init(status: UInt32, contentType: StaticString = "application/json", text: String) {
-    // With room for the line feed of JSON.
+    // With room for the line feed after JSON.
     body = ByteBuffer(capacity: text.utf8.count + 1)
     body.append(text.utf8)
     self.status = status

@@ -3,7 +3,7 @@ package struct RequestError: Error, Sendable {
   package let status: UInt32
   package let message: String
   package let headers: HTTPResponse.Headers
-  /// The service's own number of the error; nil for the one that its status has.
+  /// The service's number of the error; nil for the number that belongs to the status.
   package let code: Int?
 
   package init(_ status: UInt32, _ message: String, headers: HTTPResponse.Headers = [], code: Int? = nil) {
@@ -16,7 +16,7 @@ package struct RequestError: Error, Sendable {
   /// The request cannot be understood.
   package static func badRequest(_ message: String) -> RequestError { RequestError(400, message) }
 
-  /// The request would take more memory than there is for clients.
+  /// The request would take more memory than is left for clients.
   package static var shortage: RequestError {
     RequestError(503, "\(MemoryAccount.shortage)", headers: [("Retry-After", "1")])
   }

@@ -1,28 +1,29 @@
 import ByteBuffers
 
-/// What answers a request. Made when the head has come; it hears of the body, of its end, and of a client who leaves.
+/// Answers one request. Made when the head has come; then notified of the body, of its end, and if the client
+/// disconnects.
 ///
-/// It answers through its ``Exchange``, once: with a whole response from `received` on, or with a stream that
-/// libmicrohttpd reads from it, from `receivedEnd` on. A response before `receivedEnd` ends the connection.
+/// It answers through its ``Exchange``, once: with a whole response, at any time from `received` on, or with a stream
+/// that libmicrohttpd reads from it, from `receivedEnd` on. A response before `receivedEnd` ends the connection.
 package protocol RequestHandler: AnyObject {
-  /// How large the request's body may be; nil for as large as any.
+  /// How large the request's body may be; nil for the limit of all requests.
   var bodyLimit: BodyLimit? { get }
-  /// Whether the answer may be long in coming, by design, or has no end: it is given up half a second after its client
-  /// has closed its side, others somewhat later (``ClientConnection``).
+  /// Whether the answer may take long by design, or has no end. If the client closes its sending side, such an answer
+  /// is given up after half a second, others somewhat later (``ClientConnection``).
   var isEndless: Bool { get }
-  /// Whether the request has to ask for a host that is allowed (``AllowedHosts``).
+  /// Whether the request must name an allowed host (``AllowedHosts``).
   var needsAllowedHost: Bool { get }
   /// What the handler does with the body.
   var bodyUse: BodyUse { get }
-  /// Whether any client may send it a body, as it is how clients become known; its ``bodyLimit`` is small.
+  /// Whether any client may send it a body, because clients log in by it; its ``bodyLimit`` is small.
   var isLogin: Bool { get }
-  /// A piece of the body; `isWhole` if there was and will be no other.
+  /// A piece of the body; `isWhole` if it is the only one.
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool)
   /// The request is complete.
   func receivedEnd()
-  /// More of the answer that was begun as a stream.
+  /// Copies the next bytes of a streamed answer to `buffer`.
   func read(into buffer: UnsafeMutableRawBufferPointer) -> StreamRead
-  /// The client has left before the answer was complete. Nothing more is to be said.
+  /// The client has disconnected before the answer was complete. No answer can be sent any more.
   func clientIsGone()
 }
 
@@ -38,19 +39,19 @@ extension RequestHandler {
 
 /// What a handler does with a request's body.
 package enum BodyUse {
-  /// It lets the body go by, or has done with each piece at once.
+  /// It ignores the body, or is done with each piece at once.
   case none
-  /// It keeps pieces of the body until all have come, which then count as kept for the client (`--max-memory`).
+  /// It keeps pieces of the body until all have come; they count as kept for the client (`--max-memory`).
   case whole
-  /// It takes the body as it comes, and has the client wait (``Exchange/holdBody()``). It counts by itself what it
-  /// keeps. The body may have any size.
+  /// It uses the body as it comes, makes the client wait if need be (``Exchange/holdBody()``), and counts by itself
+  /// what it keeps. The body may have any size.
   case asItComes
 }
 
 /// How large a request's body may be.
 package struct BodyLimit {
   package let bytes: Int
-  /// What sets it: a flag, or what the request is for that never needs more.
+  /// What sets the limit: a flag, or the purpose of the request.
   package let reason: StaticString
 
   package init(bytes: Int, flag: StaticString) {
@@ -58,11 +59,11 @@ package struct BodyLimit {
     reason = flag
   }
 
-  /// A limit of requests that need less than the flag of all others allows.
+  /// A limit for requests that need less than the flag for all requests allows.
   ///
   /// - Parameters:
-  ///   - bytes: the limit, unless that flag is below.
-  ///   - reason: why they need no more.
+  ///   - bytes: the limit, unless the flag is lower.
+  ///   - reason: why these requests need no more.
   package init(of bytes: Int, because reason: StaticString, within limits: HTTPServer.Limits) {
     guard bytes < limits.requestBytes else {
       self = limits.body
@@ -72,19 +73,19 @@ package struct BodyLimit {
     self.reason = reason
   }
 
-  /// That of a body that is taken as it comes.
+  /// The limit of a body that is used as it comes.
   package static let none = BodyLimit(bytes: .max, flag: "")
 
-  /// What a client is told whose request goes beyond.
+  /// The error for a request whose body is larger.
   var error: RequestError { RequestError(413, "the request body is larger than \(bytes) bytes (\(reason))") }
 }
 
-/// What there is to read of a streamed answer.
+/// What can be read of a streamed answer.
 package enum StreamRead {
   case bytes(Int)
-  /// Nothing now; the handler calls ``Exchange/streamIsReadable()`` when there is.
+  /// Nothing now; the handler calls ``Exchange/streamIsReadable()`` when there is something.
   case notYet
   case end
-  /// The rest will never come: the connection is cut, so that the client sees that the answer is not whole.
+  /// The rest will never come: the connection is cut, so that the client sees that the answer is incomplete.
   case broken
 }

@@ -1,4 +1,4 @@
-/// What a request is known by on both sides and in logs: the client's own `X-Request-Id` if it is well formed, else one
+/// The ID of a request on both sides and in logs: the client's own `X-Request-Id` if it is well formed, otherwise one
 /// that the gateway makes.
 package enum RequestID {
   case given(HeadBytes)
@@ -8,19 +8,18 @@ package enum RequestID {
   static let longest = 128
 
   /// - Parameters:
-  ///   - header: what the client has sent.
-  ///   - number: what the gateway's own is made of.
+  ///   - header: the client's own ID.
+  ///   - number: the number from which the gateway makes an ID.
   init(_ header: HeadBytes?, orMadeOf number: @autoclosure () -> UInt64) {
     if let header, Self.isWellFormed(header) { self = .given(header) } else { self = .made(number()) }
   }
 
-  /// Whether it may stand in a header and a line of a log: visible ASCII, and not too much of it.
+  /// Whether it may be written into a header and a log: visible ASCII of limited length.
   static func isWellFormed(_ text: HeadBytes) -> Bool {
     (1...longest).contains(text.count) && text.allSatisfy { $0 > 0x20 && $0 < 0x7F }
   }
 
-  /// The ID as text. One that the gateway has made has 13 characters, which Swift keeps without any memory of their
-  /// own.
+  /// The ID as text. One that the gateway has made has 13 characters, which Swift stores without an allocation.
   package var text: String {
     switch self {
     case .given(let bytes): String(decoding: bytes, as: UTF8.self)

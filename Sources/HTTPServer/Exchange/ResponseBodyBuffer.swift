@@ -1,17 +1,17 @@
 package import ByteBuffers
 
-/// The part of a streamed answer that libmicrohttpd has not read yet, and how the answer ends. It is no ``ByteQueue``,
-/// as what makes the answer writes into a ``ByteBuffer``, from which nothing is to be copied but by the reader.
+/// The part of a streamed answer that libmicrohttpd has not read yet, and the answer's ending. It is no ``ByteQueue``,
+/// because answers are written into a ``ByteBuffer``, and only the reader should copy from that.
 package struct ResponseBodyBuffer: ~Copyable {
-  /// While more than this is unread, the source is to be held back.
+  /// While more bytes than this are unread, the source is to be held back.
   static let highWater = 256 << 10
 
-  /// What is appended here is to be read. Read bytes may still be in front of it.
+  /// Bytes to be read are appended here. Bytes that were read may still precede them.
   package var buffer = ByteBuffer()
   private var readCount = 0
-  /// What is read behind the last bytes; nil while more may come.
+  /// The result of reading after the last bytes; nil while more may come.
   private var ending: StreamRead?
-  /// What is unread counts as kept for the client.
+  /// Counts the unread bytes as kept for the client.
   private var kept: KeptBytes
 
   package init(_ memory: MemoryAccount) { kept = KeptBytes(memory) }
@@ -19,12 +19,12 @@ package struct ResponseBodyBuffer: ~Copyable {
   package var count: Int { buffer.count - readCount }
   package var isFull: Bool { count > Self.highWater }
 
-  /// Whether the reader has caught up, and more may come.
+  /// Whether everything has been read, and more may come.
   package var isDrained: Bool { count == 0 && ending == nil }
 
-  /// Counts what is unread, to be called after something was appended.
+  /// Counts the unread bytes. To be called after something was appended.
   ///
-  /// - Returns: false if there is no room for it: it is thrown away, and the answer breaks off.
+  /// - Returns: false if there is no room for them: they are dropped, and the answer breaks off.
   package mutating func keep() -> Bool {
     if kept.set(to: count) { return true }
     buffer.removeAll()
@@ -36,10 +36,10 @@ package struct ResponseBodyBuffer: ~Copyable {
 
   /// Nothing more comes.
   ///
-  /// - Parameter isBroken: whether something is missing.
+  /// - Parameter isBroken: whether the answer is incomplete.
   package mutating func end(isBroken: Bool) { ending = isBroken ? .broken : .end }
 
-  /// Moves as much as fits to `target`, and tells how much that was, or why there is nothing.
+  /// Moves as many bytes as fit to `target`. Returns how many, or why there are none.
   package mutating func read(into target: UnsafeMutableRawBufferPointer) -> StreamRead {
     let size = min(target.count, count)
     guard size > 0 else { return ending ?? .notYet }
@@ -49,11 +49,11 @@ package struct ResponseBodyBuffer: ~Copyable {
     readCount += size
     _ = kept.set(to: min(count, kept.count))
     if readCount == buffer.count {
-      // What is kept for what comes next is not counted.
+      // Empty capacity that is kept for later bytes is not counted.
       buffer.removeAll(keepingCapacity: buffer.count <= Self.highWater)
       readCount = 0
     } else if readCount > Self.highWater {
-      // A reader that keeps pace without ever catching up must not make us keep what it has read.
+      // If a reader keeps pace but never catches up, the bytes that it has read must not stay in memory.
       var rest = ByteBuffer(capacity: count)
       buffer.withUnsafeBytes { rest.append(UnsafeRawBufferPointer(rebasing: $0[readCount...])) }
       buffer = rest
@@ -62,7 +62,7 @@ package struct ResponseBodyBuffer: ~Copyable {
     return .bytes(size)
   }
 
-  /// Takes all out, if nothing was read.
+  /// Takes everything out, if nothing was read yet.
   package mutating func takeAll() -> ByteBuffer {
     kept.release()
     return buffer.takeAll()

@@ -1,10 +1,10 @@
 package import ByteBuffers
 import Glibc
 
-/// A body that several answers have: in memory, and counted, once, until the last of them has gone. Belongs to its
+/// A body that several answers share: in memory, and counted, once, until the last of them has ended. Belongs to its
 /// shard's loop.
 package final class SharedBody {
-  // Invariant: memory of `malloc` that only this object frees; it never changes.
+  // Invariant: memory from `malloc` that only this object frees; it never changes.
   package let bytes: UnsafeRawBufferPointer
   private var kept: KeptBytes
 

@@ -1,5 +1,5 @@
-/// Makes numbers of which no two are equal, and which do not tell how many there were. (SplitMix64: a counter through a
-/// function that is one to one.)
+/// Makes numbers that never repeat and do not reveal how many there were. (SplitMix64: a counter, through a function
+/// that is one to one.)
 package struct UniqueNumbers {
   private var state = UInt64.random(in: 0...(.max))
 

@@ -1,13 +1,13 @@
-/// The version of a key that a request is about, as a condition says it (RFC 9110, section 8.8.3). A key's own tag is
-/// its mod revision in quotes.
+/// The version of a key in a condition of a request (RFC 9110, section 8.8.3). A key's tag is its mod revision in
+/// quotes.
 package struct EntityTag {
   package let isWeak: Bool
-  /// nil if no key has ever such a tag.
+  /// nil if no key ever has such a tag.
   package let revision: Int64?
 
   package static func text(_ revision: Int64) -> String { "\"\(revision)\"" }
 
-  /// Reads a tag; nil if the text is none.
+  /// Reads a tag; nil if the text is malformed.
   fileprivate init?(_ text: Slice<HeadBytes>) {
     var text = text
     isWeak = text.starts(with: "W/".utf8)
@@ -16,7 +16,7 @@ package struct EntityTag {
     guard text.count >= 2, text.first == quote, text.last == quote else { return nil }
     let content = text.dropFirst().dropLast()
     guard !content.contains(where: { $0 == quote || $0 < 0x21 || $0 == 0x7F }) else { return nil }
-    // Written in any other way it is another tag, and 0 is what etcd says of a key that is not there.
+    // Any other spelling is another tag. 0 is etcd's revision of a key that does not exist.
     let isNumber = content.allSatisfy(\.isDigit) && content.first != UInt8(ascii: "0")
     revision = isNumber ? Int64(String(decoding: content, as: UTF8.self)) : nil
   }
@@ -31,8 +31,8 @@ package enum TagCondition {
   /// - Parameters:
   ///   - lines: the header's lines.
   ///   - name: the header's name.
-  /// - Returns: nil if there are none.
-  /// - Throws: ``RequestError`` if they are no such thing.
+  /// - Returns: nil if there are no lines.
+  /// - Throws: ``RequestError`` if the lines are malformed.
   package init?(_ lines: [HeadBytes], _ name: StaticString) throws(RequestError) {
     guard !lines.isEmpty else { return nil }
     if lines.count == 1, lines[0][...].trimmed.elementsEqual([UInt8(ascii: "*")]) {

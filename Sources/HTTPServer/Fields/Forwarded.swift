@@ -1,26 +1,25 @@
 package import EventLoop
 
-/// What the proxies on a request's way say of it: whom it was made for, and how it was asked.
+/// What the proxies in front of the gateway say about a request: who the client is, and how it made the request.
 package struct Forwarded: Equatable {
-  /// The client's address, or that of the last proxy that is believed but does not know; nil for a Unix socket's.
+  /// The client's address, or that of the last trusted proxy if that does not know it; nil for a Unix socket's.
   package var client: IPAddress?
-  /// Whether the client speaks TLS; nil if no header says so.
+  /// Whether the client uses TLS; nil if no header says so.
   package var isSecure: Bool?
-  /// The host, with a port if there is one, that the client has asked for; nil if no header says so.
+  /// The host in the client's request, with a port if there is one; nil if no header says so.
   package var host: String?
 }
 
-/// The header fields by which proxies tell it: `Forwarded` (RFC 7239), and the `X-Forwarded-` fields that came before
-/// it.
+/// The header fields in which proxies say that: `Forwarded` (RFC 7239), and the older `X-Forwarded-` fields.
 ///
-/// Every value is a list to which each proxy appends, so that what comes from the client itself is at its left. It is
-/// therefore read from the right, over as many proxies as are trusted. Everything is total, and bounded by ``maxHops``:
-/// what is malformed is ignored, and the request then counts as the proxy's own.
+/// Every value is a list to which each proxy appends, so that the client's own entries are at its left. The list is
+/// therefore read from the right, over as many proxies as are trusted. Reading never fails, and stops after
+/// ``maxHops``: malformed entries are ignored, and the request then counts as the proxy's own.
 ///
 /// Invariant of the pointers: as for ``RequestHead``, whose fields they are.
 struct ForwardedFields {
 
-  /// Through how many proxies a request is followed.
+  /// How many proxies are followed.
   static let maxHops = 32
   /// How long a host may be: a name of 255 bytes (RFC 1035, section 2.3.4) and a port.
   private static let longestHost = 255 + 6
@@ -30,7 +29,7 @@ struct ForwardedFields {
   private var schemes: [HeadBytes] = []
   private var hosts: [HeadBytes] = []
 
-  /// Takes note of a header field, if it is one of these.
+  /// Takes a header field if it is one of these.
   mutating func take(_ name: HeadBytes, _ value: HeadBytes) {
     if name.isNamed("forwarded") {
       standard.append(value)
@@ -43,31 +42,32 @@ struct ForwardedFields {
     }
   }
 
-  /// What the proxies say.
+  /// Reads what the proxies say.
   ///
   /// - Parameters:
-  ///   - peer: who has sent the request, a proxy that is trusted; nil for a client of a Unix socket.
-  ///   - isTrusted: whether another proxy is.
+  ///   - peer: the sender of the request, which is a trusted proxy; nil for a client of a Unix socket.
+  ///   - isTrusted: whether another proxy is trusted.
   func resolve(from peer: IPAddress?, isTrusted: (IPAddress) -> Bool) -> Forwarded {
     let old = Self.walk(customHops(), from: peer, isTrusted)
     guard !standard.isEmpty else { return old }
     let new = Self.walk(Self.hops(standard), from: peer, isTrusted)
     if clients.isEmpty && schemes.isEmpty && hosts.isEmpty { return new }
-    // A proxy that writes one kind passes the other on as the client has sent it, and the two cannot be distinguished.
+    // A proxy that writes one kind of field passes the other on as the client has sent it, and the gateway cannot tell
+    // which is which.
     guard old.client == new.client else { return Forwarded(client: peer) }
     return Forwarded(
       client: new.client, isSecure: old.isSecure == new.isSecure ? new.isSecure : nil,
       host: old.host == new.host ? new.host : nil)
   }
 
-  /// What one proxy says: whom it has the request from, and how it was asked.
+  /// What one proxy says: from which address it has the request, and how that was made.
   struct Hop: Equatable {
     var address: IPAddress?
     var isSecure: Bool?
     var host: String?
   }
 
-  /// - Parameter hops: the last proxy's word first.
+  /// - Parameter hops: the last proxy's entry first.
   private static func walk(_ hops: [Hop], from peer: IPAddress?, _ isTrusted: (IPAddress) -> Bool) -> Forwarded {
     var result = Forwarded(client: peer)
     for hop in hops.prefix(maxHops) {
@@ -84,7 +84,7 @@ struct ForwardedFields {
 
   private func customHops() -> [Hop] {
     let (clients, schemes, hosts) = (Self.last(clients), Self.last(schemes), Self.last(hosts))
-    // Most proxies append to the first list, but replace the others, which then are about the client.
+    // Most proxies append to the first list, but replace the others, which then describe the client.
     func element(_ list: [HeadBytes], _ index: Int) -> HeadBytes? {
       list.isEmpty ? nil : list[min(index, list.count - 1)]
     }
@@ -95,8 +95,8 @@ struct ForwardedFields {
     }
   }
 
-  /// The last elements of a list that may be in several fields (RFC 9110, section 5.6.1), the last one first: the empty
-  /// ones, too, as an element belongs to the one of another list that is in its place.
+  /// The last elements of a list that may be in several fields (RFC 9110, section 5.6.1), the last one first. Empty
+  /// ones count, as elements belong to those of another list by their positions.
   private static func last(_ values: [HeadBytes]) -> [HeadBytes] {
     var elements: [HeadBytes] = []
     for value in values.reversed() {
@@ -110,7 +110,7 @@ struct ForwardedFields {
 
   // MARK: - Forwarded
 
-  /// The last elements, the last one first; none if any of them is malformed, as it is unknown then where one
+  /// The last elements, the last one first; none if any of them is malformed, because it is then unknown where each
   /// begins.
   private static func hops(_ values: [HeadBytes]) -> [Hop] {
     var hops: [Hop] = []
@@ -125,8 +125,8 @@ struct ForwardedFields {
     return hops.reversed()
   }
 
-  /// A node's address (RFC 7239, section 6), with or without a port; nil if it has none. An IPv6 address may stand
-  /// without brackets, as in `X-Forwarded-For`.
+  /// A node's address (RFC 7239, section 6), with or without a port; nil if it has none. An IPv6 address may lack
+  /// brackets, as in `X-Forwarded-For`.
   static func address(_ node: HeadBytes) -> IPAddress? {
     guard let first = node.first else { return nil }
     if first == UInt8(ascii: "[") {
@@ -140,7 +140,7 @@ struct ForwardedFields {
     return IPAddress(node)
   }
 
-  /// Whether this is nothing, or a colon and a port, which may be hidden (RFC 7239, section 6).
+  /// Whether the text is empty, or a colon and a port, which may be obfuscated (RFC 7239, section 6).
   private static func isPort(_ text: Slice<HeadBytes>) -> Bool {
     guard let colon = text.first else { return true }
     let port = text.dropFirst()
@@ -152,7 +152,7 @@ struct ForwardedFields {
     return scheme.isNamed("http") || scheme.isNamed("ws") ? false : nil
   }
 
-  /// Nil if the text is no host: what an authority has no room for, too.
+  /// Nil if the text is no host, or has anything besides a host and a port.
   static func host(_ text: HeadBytes) -> String? {
     guard (1...longestHost).contains(text.count),
       text.allSatisfy({ $0 > 0x20 && $0 < 0x7F && !"/?#@\\\"<>,;".utf8.contains($0) })
@@ -200,7 +200,7 @@ struct ForwardedReader {
         isKnown = false
         value { _ in }
       }
-      // Each parameter may stand there once.
+      // Each parameter may occur once.
       if isMalformed || isKnown { return fail() }
       skipBlanks()
     } while take(UInt8(ascii: ";"))
@@ -231,8 +231,8 @@ struct ForwardedReader {
     return UnsafeBufferPointer(rebasing: text[start..<position])
   }
 
-  /// Passes a token or a quoted string on, without its quotes. Colons and brackets, which belong into quotes, are taken
-  /// without.
+  /// Passes on a token, or a quoted string without its quotes. Colons and brackets should be quoted, but are accepted
+  /// without quotes.
   private mutating func value(_ body: (UnsafeBufferPointer<UInt8>) -> Void) {
     guard take(UInt8(ascii: "\"")) else {
       let value = token()

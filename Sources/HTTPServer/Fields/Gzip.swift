@@ -1,14 +1,14 @@
 package import ByteBuffers
 internal import CZlib
 
-/// The content coding gzip (RFC 9110, section 8.4.1.3), for whole bodies without secrets: if an attacker
-/// chooses a part of the compressed text, its size reveals the rest (BREACH).
+/// The content coding gzip (RFC 9110, section 8.4.1.3), for whole bodies without secrets: if an attacker chooses a part
+/// of the compressed text, the compressed size reveals the rest (BREACH).
 package enum Gzip {
-  /// Larger bodies are worth the time that this takes on both sides, in bytes.
+  /// Bodies of at most so many bytes are not worth the time that compression takes on both sides.
   package static let threshold = 1024
 
-  /// What is packed for one client costs no more time than it has to; what is packed once for all is as small as can
-  /// be.
+  /// A body that is compressed for one client costs as little time as possible; one that is compressed once for all
+  /// clients is as small as possible.
   package enum Effort: Int32 {
     case least = 1
     case most = 9
@@ -16,7 +16,7 @@ package enum Gzip {
 
   /// The same bytes in this coding.
   ///
-  /// - Returns: nil if they are no larger than ``threshold``, and if memory is short.
+  /// - Returns: nil if they are not more than ``threshold``, or if memory is short.
   package static func packed(_ bytes: UnsafeRawBufferPointer, _ effort: Effort) -> ByteBuffer? {
     guard bytes.count > threshold, let input = bytes.bindMemory(to: UInt8.self).baseAddress,
       let inputCount = UInt32(exactly: bytes.count)
@@ -24,7 +24,7 @@ package enum Gzip {
     var stream = z_stream()
     guard gzip_begin(&stream, effort.rawValue) == Z_OK else { return nil }
     defer { deflateEnd(&stream) }
-    // All that it may take, so that one call is enough.
+    // The most that the result may take, so that one call is enough.
     guard let room = Int(exactly: deflateBound(&stream, UInt(inputCount))), let outputCount = UInt32(exactly: room)
     else {
       return nil
@@ -39,9 +39,9 @@ package enum Gzip {
     return output
   }
 
-  /// What an answer has that there is in several codings.
+  /// The header fields of an answer that exists with and without this coding.
   ///
-  /// - Parameter isPacked: whether this is the packed one.
+  /// - Parameter isPacked: whether this is the compressed one.
   package static func headers(isPacked: Bool) -> HTTPResponse.Headers {
     let variance: HTTPResponse.Headers = [("Vary", "Accept-Encoding")]
     return isPacked ? variance + [("Content-Encoding", "gzip")] : variance

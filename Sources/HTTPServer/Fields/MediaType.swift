@@ -1,15 +1,15 @@
 import ByteBuffers
 
-/// The types of content that the gateway has a choice of.
+/// The content types that the gateway distinguishes.
 package enum MediaType: CaseIterable {
   case json
   case bytes
   case text
-  /// JSON documents, each a line.
+  /// JSON documents, one on each line.
   case lines
   /// Server-Sent Events (HTML Standard, section 9.2).
   case events
-  /// A page, which is what browsers ask for that show an address. It is no choice if a request names another type.
+  /// A page, which browsers request for the address bar. It only counts if the request names no other of these types.
   case html
 
   package var name: StaticString {
@@ -29,8 +29,8 @@ package enum MediaType: CaseIterable {
     return HeadBytes(rebasing: header[..<end]).trimmed.isNamed(lines.name)
   }
 
-  /// The first type of an `Accept` header (RFC 9110, section 12.5.1) that is one of these, by its name and not as part
-  /// of a range; ``html`` only if no other one is. Weights do not count but for 0, which is a refusal.
+  /// The first of these types that an `Accept` header (RFC 9110, section 12.5.1) names exactly, not as part of a range;
+  /// ``html`` only if there is no other one. Weights are ignored, except 0, which is a refusal.
   init?(firstIn header: HeadBytes) {
     var namesPage = false
     for element in header.listElements {

@@ -1,6 +1,6 @@
 /// Percent-encoded bytes (RFC 3986, section 2.1).
 package enum PercentEncoding {
-  /// Decodes `text` byte for byte, whatever comes of it; nil if a `%` is not followed by two hexadecimal digits.
+  /// Decodes `text` byte by byte to any bytes; nil if a `%` is not followed by two hexadecimal digits.
   package static func decode(_ text: UnsafeBufferPointer<UInt8>) -> [UInt8]? { decode(text, isForm: false) }
 
   /// Decodes a name or value of a query, in which a `+` is a space (URL Standard, section 5.1).

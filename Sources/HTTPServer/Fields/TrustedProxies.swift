@@ -1,17 +1,18 @@
 package import EventLoop
 
-/// The reverse proxies that are believed when they say whom they pass a request on for (`--trusted-proxies`).
+/// The reverse proxies that are trusted to say for which client they forward a request (`--trusted-proxies`).
 package struct TrustedProxies: Sendable {
   private var ranges: [IPAddressRange] = []
-  /// Whether those that connect to a Unix socket are.
+  /// Whether proxies that connect to a Unix socket are trusted.
   private var trustsLocal = false
 
-  /// None.
+  /// Trusts no proxy.
   package init() {}
 
   /// Reads a list such as `10.0.0.0/8,2001:db8::1,unix`.
   ///
-  /// - Returns: nil if an entry is neither an address, nor a range of addresses, nor `unix`. An empty list has none.
+  /// - Returns: nil if an entry is neither an address, nor a range of addresses, nor `unix`. An empty list has no
+  ///   entries.
   package init?(_ list: String) {
     guard !list.isEmpty else { return }
     for entry in list.split(separator: ",", omittingEmptySubsequences: false) {

@@ -1,9 +1,9 @@
 package import Glibc
 
-/// The time as HTTP has it (RFC 9110, section 5.6.7).
+/// The time in HTTP's format (RFC 9110, section 5.6.7).
 func httpDate() -> String { utcTime("%a, %d %b %Y %H:%M:%S GMT") }
 
-/// Reads such a time, in seconds since 1970; nil if it is none.
+/// Reads such a time, in seconds since 1970; nil if it is malformed.
 package func secondsSince1970(httpDate text: some StringProtocol) -> Int? {
   // Sun, 06 Nov 1994 08:49:37 GMT
   let words = text.split(separator: " ")
@@ -17,15 +17,15 @@ package func secondsSince1970(httpDate text: some StringProtocol) -> Int? {
   return timegm(&parts)
 }
 
-/// A time in UTC, in a format of strftime(3) that comes to less than 40 characters.
+/// A time in UTC, in a format of strftime(3) whose result has less than 40 characters.
 ///
-/// - Parameter seconds: in Unix time; by default, now.
+/// - Parameter seconds: the Unix time; by default, now.
 package func utcTime(_ format: String, at seconds: time_t = time(nil)) -> String {
   var now = seconds
   var parts = tm()
   gmtime_r(&now, &parts)
   return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 40) { text in
-    // The process never sets a locale: names of days and months are English.
+    // The process never sets a locale, so names of days and months are English.
     let count = strftime(text.baseAddress!, text.count, format, &parts)
     return String(decoding: text.prefix(count).lazy.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }

@@ -23,7 +23,7 @@ package enum HTTPMethod: Int, CaseIterable {
       }
   }
 
-  /// As requests have it; `other` for all that no route takes.
+  /// The name in requests; `other` for all methods that no route has.
   package var name: String {
     switch self {
     case .get: "GET"
@@ -45,7 +45,7 @@ package enum HTTPMethod: Int, CaseIterable {
   }
 }
 
-/// Some of the methods.
+/// A set of methods.
 package struct HTTPMethods: OptionSet, CustomStringConvertible {
   package let rawValue: Int
 
@@ -59,7 +59,7 @@ package struct HTTPMethods: OptionSet, CustomStringConvertible {
   package static let delete = HTTPMethods(.delete)
   package static let options = HTTPMethods(.options)
 
-  /// Their names in a list, as headers have it.
+  /// Their names as a list in a header.
   package var description: String {
     HTTPMethod.allCases.filter { contains(HTTPMethods($0)) }.map(\.name).joined(separator: ", ")
   }

@@ -1,9 +1,8 @@
-/// Bytes of a request's head, where they lie: in libmicrohttpd's memory of the connection, which lives until the
-/// request is completed.
+/// Bytes of a request's head in libmicrohttpd's memory of the connection, which lives until the request is completed.
 package typealias HeadBytes = UnsafeBufferPointer<UInt8>
 
 extension Collection<UInt8> {
-  /// Whether the text is another one, which is in lower case, in whichever case of its ASCII letters.
+  /// Whether the text equals `lower`, which is in lower case, ignoring the case of ASCII letters.
   @inlinable
   package func isNamed(_ lower: StaticString) -> Bool {
     count == lower.utf8CodeUnitCount && isNamed(UnsafeBufferPointer(start: lower.utf8Start, count: count))
@@ -20,18 +19,18 @@ extension Collection<UInt8> {
 }
 
 extension UInt8 {
-  /// Whether it is one of the ten digits, in ASCII.
+  /// Whether it is one of the ten ASCII digits.
   @inlinable
   package var isDigit: Bool { (0x30...0x39).contains(self) }
 }
 
 extension HeadBytes {
-  /// The text without the blanks around it (RFC 9110, section 5.5).
+  /// The text without blanks at its ends (RFC 9110, section 5.5).
   var trimmed: HeadBytes { HeadBytes(rebasing: self[...].trimmed) }
 }
 
 extension BidirectionalCollection<UInt8> where SubSequence == Self {
-  /// The text without the blanks around it (RFC 9110, section 5.6.3).
+  /// The text without blanks at its ends (RFC 9110, section 5.6.3).
   var trimmed: Self {
     guard let last = lastIndex(where: { !HeadCheck.isBlank($0) }) else { return self[endIndex...] }
     return self[...last].drop(while: HeadCheck.isBlank)
@@ -39,15 +38,15 @@ extension BidirectionalCollection<UInt8> where SubSequence == Self {
 }
 
 extension BidirectionalCollection<UInt8> {
-  /// The elements of a list without the blanks around them; empty ones count for nothing (RFC 9110, section 5.6.1).
+  /// The elements of a list without the blanks around them; empty ones are left out (RFC 9110, section 5.6.1).
   package var listElements: [SubSequence] { elements(separatedBy: UInt8(ascii: ",")) }
 
-  /// The entity tags of a list (RFC 9110, section 8.8.3), in which a backslash is a character like others.
+  /// The entity tags of a list (RFC 9110, section 8.8.3), in which a backslash has no special meaning.
   var tagElements: [SubSequence] { elements(separatedBy: UInt8(ascii: ","), hasEscapes: false) }
 
-  /// What is between separators outside of quoted text (RFC 9110, section 5.6.4), without the blanks around it.
+  /// The parts between separators outside of quoted text (RFC 9110, section 5.6.4), without the blanks around them.
   ///
-  /// - Parameter hasEscapes: whether a backslash in quoted text takes its meaning from the character behind it.
+  /// - Parameter hasEscapes: whether a backslash in quoted text quotes the next character.
   private func elements(separatedBy separator: UInt8, hasEscapes: Bool = true) -> [SubSequence] {
     var elements: [SubSequence] = []
     var (start, isQuoted, isEscaped) = (startIndex, false, false)
@@ -72,8 +71,8 @@ extension BidirectionalCollection<UInt8> {
     return elements
   }
 
-  /// What an element of a list is about, without its parameters; nil if its weight is 0, which is a refusal (RFC 9110,
-  /// section 12.4.2).
+  /// An element of a list without its parameters; nil if its weight is 0, which is a refusal (RFC 9110, section
+  /// 12.4.2).
   package var acceptedName: SubSequence? {
     let parts = elements(separatedBy: UInt8(ascii: ";"))
     guard let name = parts.first, !parts.dropFirst().contains(where: \.isRefusal) else { return nil }

@@ -1,24 +1,24 @@
 import ByteBuffers
 
 /// Checks the head of a request line by line, so that no proxy in front of the gateway can have read another request in
-/// it (RFC 9112, section 11.2). It looks at bytes and nothing else: no call, no allocation unless there is a fault.
+/// it (RFC 9112, section 11.2). It only reads bytes: no call, and no allocation unless there is a fault.
 ///
-/// libmicrohttpd before 1.0 takes liberties: it appends a folded line to the *name* of a field, takes a line that
-/// begins with a colon or NUL for the end of the head, ends values at NUL and lines at LF alone. What it swallows it
-/// does not show, but everything it hands out lies in its buffer where it came, with nothing changed but NULs in the
-/// place of colons and line ends. So each line must begin exactly where the one before has ended, with CRLF between,
-/// and the head end where the last one does: every gap is something that was swallowed. What remains needs a bare LF:
-/// NUL and LF look like CRLF, and in the four bytes at the end of the head so do LF, colon, CR, LF and their like.
+/// libmicrohttpd before 1.0 appends a folded line to the *name* of a field, takes a line that begins with a colon or
+/// NUL for the end of the head, and ends values at NUL, and lines at LF alone. It does not show what it swallows. But
+/// everything that it hands out points into its buffer, which is unchanged except for NULs in place of colons and line
+/// ends. So each line must begin exactly where the one before has ended, with CRLF between, and the head must end where
+/// the last line does: every gap is something that was swallowed. A client can only get past that with a bare LF: NUL
+/// and LF look like CRLF, and in the four bytes at the end of the head so do LF, colon, CR, LF and the like.
 struct HeadCheck {
-  /// Whether libmicrohttpd reads lines laxly, so that they must be seen to follow each other.
+  /// Whether libmicrohttpd reads lines laxly, so that their positions have to be checked.
   private let isLax: Bool
-  /// Whether the client knows of HTTP/1.0 only, and so not of chunks.
+  /// Whether the client only knows HTTP/1.0, and so no chunks.
   let isHTTP10: Bool
   /// Where the next line has to begin.
   private var next: UnsafePointer<UInt8>?
   private var hasHost = false
 
-  /// What is wrong, if anything: the first fault.
+  /// The first fault; nil if there is none.
   private(set) var fault: String?
   private(set) var contentLength: UInt64?
   private(set) var isChunked = false
@@ -28,8 +28,8 @@ struct HeadCheck {
   /// Begins with the request line.
   ///
   /// - Parameters:
-  ///   - method, target, version: its parts.
-  ///   - isLax: whether all that is in `libmicrohttpd`'s hands has to be seen to follow each other.
+  ///   - method, target, version: the parts of the request line.
+  ///   - isLax: whether libmicrohttpd reads heads laxly, so that the positions of all parts have to be checked.
   init(method: HeadBytes, target: HeadBytes, version: HeadBytes, isLax: Bool) {
     self.isLax = isLax
     isHTTP10 = version.isEqual(to: "HTTP/1.0")
@@ -45,7 +45,7 @@ struct HeadCheck {
 
   /// Takes the next field.
   ///
-  /// - Parameter value: as libmicrohttpd has it, before it is freed of blanks at its end.
+  /// - Parameter value: as libmicrohttpd passes it, before blanks at its end are removed.
   mutating func take(name: HeadBytes, value: HeadBytes) {
     guard fault == nil else { return }
     if !name.isToken {
@@ -65,7 +65,7 @@ struct HeadCheck {
     }
   }
 
-  /// Whether a field begins where the line before it ended, and has nothing but blanks between its colon and its value.
+  /// Whether a field begins where the line before it ended, with only blanks between its colon and its value.
   private func follows(_ name: HeadBytes, _ value: HeadBytes) -> Bool {
     guard name.start == next, value.start > name.end else { return false }
     let gap = HeadBytes(start: name.end + 1, count: value.start - (name.end + 1))
@@ -74,7 +74,7 @@ struct HeadCheck {
 
   /// Takes the end of the head.
   ///
-  /// - Parameter end: where libmicrohttpd has found it, after the empty line.
+  /// - Parameter end: where libmicrohttpd has found the end, after the empty line.
   mutating func finish(end: UnsafePointer<UInt8>) {
     guard fault == nil else { return }
     if isLax, let next, next + 2 != end {
@@ -133,7 +133,7 @@ struct HeadCheck {
     return number
   }
 
-  /// Whether these are a host and perhaps a port (RFC 9110, section 7.2; RFC 3986, section 3.2).
+  /// Whether the text is a host, perhaps with a port (RFC 9110, section 7.2; RFC 3986, section 3.2).
   static func isHost(_ text: HeadBytes) -> Bool {
     var host = text[...]
     if let colon = text.lastIndex(of: UInt8(ascii: ":")), text[colon...].dropFirst().allSatisfy(\.isDigit) {
@@ -147,25 +147,25 @@ struct HeadCheck {
     return host.allSatisfy(isInHost)
   }
 
-  /// Whether the byte is one of a `token`.
+  /// Whether the byte is allowed in a `token`.
   static func isToken(_ byte: UInt8) -> Bool { contains(tokenCharacters, byte) }
 
-  /// `unreserved`, `sub-delims` and what percent-encoding needs (RFC 3986, section 2).
+  /// Whether the byte is in `unreserved` or `sub-delims`, or is needed for percent-encoding (RFC 3986, section 2).
   private static func isInHost(_ byte: UInt8) -> Bool { contains(hostCharacters, byte) }
 
   /// Whether the byte is a space or a tab (RFC 9110, section 5.6.3).
   static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 
-  /// Whether no byte is a control character but for tabs (RFC 9110, section 5.5).
+  /// Whether the text has no control character except tabs (RFC 9110, section 5.5).
   private static func isValue(_ text: HeadBytes) -> Bool {
-    // Without a branch for each byte, so that it is done for many at once.
+    // Without a branch for each byte, so that the compiler can check many at once.
     var faults: UInt8 = 0
     for byte in text { faults |= (byte < 0x20 && byte != 0x09) || byte == 0x7F ? 1 : 0 }
     return faults == 0
   }
 
-  /// Whether no byte is one that would end the target for another reader. Bytes beyond ASCII are none that a URI has,
-  /// but all readers take them as they are.
+  /// Whether the text has no byte that another parser may take for the end of the target. Bytes beyond ASCII are not
+  /// allowed in a URI, but all parsers leave them as they are.
   private static func isTarget(_ text: HeadBytes) -> Bool {
     var faults: UInt8 = 0
     for byte in text { faults |= byte <= 0x20 || byte == 0x7F || byte == UInt8(ascii: "#") ? 1 : 0 }
@@ -177,7 +177,7 @@ struct HeadCheck {
     String(decoding: name.prefix(64).map { (0x20..<0x7F).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
   }
 
-  /// ASCII characters, a bit each: in constants, for which nothing has to be set up or asked whether it is.
+  /// A set of ASCII characters, one bit each: a constant, which needs no initialisation and no check for that.
   private typealias CharacterSet = (low: UInt64, high: UInt64)
 
   private static func contains(_ set: CharacterSet, _ byte: UInt8) -> Bool {
@@ -194,7 +194,7 @@ extension HeadBytes {
   fileprivate var start: UnsafePointer<UInt8> { baseAddress ?? Self.nowhere }
   fileprivate var end: UnsafePointer<UInt8> { start + count }
 
-  /// Where nothing is, which no line follows.
+  /// A position that no line follows.
   private static var nowhere: UnsafePointer<UInt8> {
     UnsafeRawPointer(StaticString("").utf8Start).assumingMemoryBound(to: UInt8.self)
   }

@@ -2,60 +2,59 @@ import ByteBuffers
 internal import CMicrohttpd
 import Glibc
 
-/// What the gateway looks at of a request's head.
+/// The parts of a request's head that the gateway uses.
 ///
 /// Its pointers are into libmicrohttpd's memory of the connection, which lives until the request is completed.
 package struct RequestHead: ~Copyable {
   /// The path as it was sent, without the query and not decoded; `*` for the server as a whole.
   package let path: UnsafeBufferPointer<UInt8>
-  /// What the request is about; nil if that is unknown, which is a ``fault``.
+  /// The target; nil if it is malformed, which is a ``fault``.
   package let target: RequestTarget?
   package let method: HTTPMethod
   package var authorization: HeadBytes?
-  /// The host that the client asks for, or the proxy that passes the request on, with the port if any.
+  /// The host in the request, perhaps by a proxy that forwards it, with the port if there is one.
   private(set) var host: HeadBytes?
-  /// What the client would have the answer in, of the types that it names and the gateway knows.
+  /// The first type of answer that the client names and the gateway knows.
   package var accepted: MediaType?
-  /// What the client knows the request by.
+  /// The client's own ID of the request.
   private(set) var requestID: HeadBytes?
-  /// The trace that the request belongs to (W3C Trace Context); of the state each field, as there may be several.
+  /// The trace of the request (W3C Trace Context). The state may have several fields.
   package private(set) var traceParent: HeadBytes?
   package private(set) var traceState: [HeadBytes] = []
-  /// Conditions of the request (RFC 9110, section 13.1), each a list that may go on in the next line.
+  /// Conditions of the request (RFC 9110, section 13.1). Each is a list that may continue in another field.
   package var ifMatch: [HeadBytes] = []
   package var ifNoneMatch: [HeadBytes] = []
-  /// Whether the client asks for strict handling of its input (`Prefer: handling=strict`, RFC 7240).
+  /// Whether the client wants strict handling of its input (`Prefer: handling=strict`, RFC 7240).
   package var isStrict = false
   package var grpcTimeout: HeadBytes?
   package var requestTimeout: HeadBytes?
   package var hasContentEncoding = false
-  /// Whether the body is JSON documents, each a line.
+  /// Whether the body consists of JSON documents, one on each line.
   package private(set) var hasLines = false
-  /// Whether the body is a part of something (RFC 9110, section 14.4).
+  /// Whether the body is only a part (RFC 9110, section 14.4).
   package var hasContentRange = false
-  /// Which page the request comes from, if a browser says so (RFC 6454, section 7).
+  /// The origin of the page that makes the request, if a browser says so (RFC 6454, section 7).
   package var origin: HeadBytes?
-  /// How far the page is from here that the request comes from, if a browser says so (Fetch Metadata Request
-  /// Headers).
+  /// The relation between the page's site and the gateway's, if a browser says so (Fetch Metadata Request Headers).
   var fetchSite: HeadBytes?
-  /// The last event that a client has seen of a stream that it goes on with (HTML Standard, section 9.2.4).
+  /// The last event of a stream that the client has seen, if it resumes one (HTML Standard, section 9.2.4).
   package var lastEventID: HeadBytes?
-  /// Whether a browser asks what a page may ask for (Fetch Standard, "CORS-preflight request").
+  /// Whether a browser asks which requests a page may make (Fetch Standard, "CORS-preflight request").
   var isPreflight = false
-  /// Whether the client would rather go on as a WebSocket.
+  /// Whether the client wants to switch to a WebSocket.
   package var asksForWebSocket = false
-  /// Why the request can be read in more than one way, which is how requests are smuggled past a proxy (RFC 9112,
-  /// section 6.3).
+  /// Why the request can be read in more than one way, by which requests are smuggled past a proxy (RFC 9112, section
+  /// 6.3).
   package var fault: String?
-  /// What proxies say of the request; nil if the client is no proxy that is believed.
+  /// What proxies say about the request; nil if the client is no trusted proxy.
   private(set) var forwarded: ForwardedFields?
-  /// Whether the body may be more than comes in one piece.
+  /// Whether the body may be larger than what comes in one piece.
   package var mayHaveLargeBody: Bool { isChunked || contentLength ?? 0 > UInt64(MemoryAccount.uncounted) }
-  /// The checks of what the head says of the request's length and host, and of how it says so.
+  /// The checks of the head's form, and of its fields about length and host.
   private var check: HeadCheck
   /// The size of the request line and all headers, in bytes.
   package let size: Int
-  /// Where the head ends in libmicrohttpd's buffer.
+  /// The end of the head in libmicrohttpd's buffer.
   package let end: UnsafePointer<UInt8>
 
   var contentLength: UInt64? { check.contentLength }
@@ -91,8 +90,7 @@ package struct RequestHead: ~Copyable {
     if fault == nil && self.target == nil { fault = "the request target is neither a path nor an http URL" }
   }
 
-  /// Refuses a request with a second field if there is to be one: a proxy before us may have
-  /// looked at the other one.
+  /// Refuses a second field of a kind that may occur once: a proxy in front of the gateway may have used the other one.
   private mutating func takeOnce(_ former: HeadBytes?, _ name: StaticString) {
     if former != nil { fault = "the request has more than one \(name) header" }
   }
@@ -115,7 +113,7 @@ package struct RequestHead: ~Copyable {
       asksForWebSocket = asksForWebSocket || WebSocketHandshake.isAskedFor(by: value)
     case 8 where isNamed("if-match"): ifMatch.append(value)
     case 10 where isNamed("tracestate"): traceState.append(value)
-    // A second one makes both invalid (W3C Trace Context, section 3.2: one value).
+    // Two fields make both invalid (W3C Trace Context, section 3.2: one value).
     case 11 where isNamed("traceparent"): traceParent = traceParent == nil ? value : HeadBytes(start: nil, count: 0)
     case 12 where isNamed("grpc-timeout"):
       takeOnce(grpcTimeout, "Grpc-Timeout")

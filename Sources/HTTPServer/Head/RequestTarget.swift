@@ -1,17 +1,18 @@
-/// What a request is about (RFC 9112, section 3.2), as it was sent: not decoded.
+/// A request's target (RFC 9112, section 3.2), as it was sent: not decoded.
 package struct RequestTarget {
-  /// `*`, which is about the server as a whole.
+  /// `*`, which means the server as a whole.
   package static let asterisk: StaticString = "*"
 
   /// The path, without the query; `*` for the server as a whole.
   package let path: HeadBytes
   /// What comes after the first `?`; nil if there is none.
   package let query: HeadBytes?
-  /// The host of a target that is a whole URL, which counts for more than the `Host` header (RFC 9112, section 3.2.2).
+  /// The host of a target that is an absolute URL; it takes precedence over the `Host` header (RFC 9112, section
+  /// 3.2.2).
   package let authority: HeadBytes?
 
-  /// - Parameter bytes: the target, which stays where it is for as long as this is used.
-  /// - Returns: nil for what is neither a path, nor `*`, nor an `http` or `https` URL.
+  /// - Parameter bytes: the target, which must not move as long as this value is used.
+  /// - Returns: nil for anything except a path, `*`, or an `http` or `https` URL.
   init?(_ bytes: HeadBytes) {
     let slash = UInt8(ascii: "/")
     let mark = bytes.firstIndex(of: UInt8(ascii: "?")) ?? bytes.endIndex
@@ -31,7 +32,7 @@ package struct RequestTarget {
     path = end < rest.endIndex ? HeadBytes(rebasing: rest[end...]) : Self.root
   }
 
-  /// How many bytes are `http://` or `https://`; nil if none are.
+  /// The length of `http://` or `https://`; nil if the text begins with neither.
   private static func scheme(_ text: HeadBytes.SubSequence) -> Int? {
     for scheme in ["http://" as StaticString, "https://"] {
       let length = scheme.utf8CodeUnitCount
@@ -43,7 +44,8 @@ package struct RequestTarget {
   private static let rootPath: StaticString = "/"
   private static var root: HeadBytes { HeadBytes(start: rootPath.utf8Start, count: 1) }
 
-  /// The parameters of the query in their order, as they were sent: names, and values, nil if there is no `=`.
+  /// The parameters of the query in their order, as they were sent: names, and values; a value is nil if there is no
+  /// `=`.
   package var queryItems: [(name: HeadBytes, value: HeadBytes?)] {
     guard let query else { return [] }
     return query.split(separator: UInt8(ascii: "&")).map { item in

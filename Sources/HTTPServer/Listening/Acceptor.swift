@@ -4,12 +4,12 @@ import Logging
 
 /// Accepts the connections that come in on a shard's listening sockets. Belongs to the shard's loop.
 final class Acceptor {
-  /// What becomes of a connection, which then belongs to the callee.
+  /// Takes over an accepted connection.
   typealias Handler = (_ socket: AcceptedSocket, _ listener: Listener) -> Void
 
-  /// How many connections are accepted before everything else that is ready is served.
+  /// How many connections are accepted in a row before other events are handled.
   private static let maxAtOnce = 16
-  /// How many may wait (`listen`).
+  /// How many connections may wait to be accepted (`listen`).
   static let backlog: Int32 = 1024
   /// When to try again if the system has no descriptor or memory left for a connection, in milliseconds.
   private static let recess: UInt64 = 100
@@ -25,8 +25,8 @@ final class Acceptor {
   private var isShort = false
 
   /// - Parameters:
-  ///   - listeners: sockets that listen, which the acceptor takes over.
-  ///   - hasRoom: whether one more connection can be served; if it says no, ``resume()`` is to be called later.
+  ///   - listeners: listening sockets, which the acceptor takes over.
+  ///   - hasRoom: whether one more connection can be served; after it has returned false, ``resume()`` is to be called.
   /// - Throws: `LoopError` if the loop cannot watch them.
   init(
     loop: EventLoop, listeners: [Listener], logger: Logger, hasRoom: @escaping () -> Bool, handler: @escaping Handler
@@ -55,8 +55,8 @@ final class Acceptor {
     for watcher in watchers { watcher.watch(.readable) }
   }
 
-  /// Accepts what waits, as closing its socket would reset it, and then no more. A socket that others have, too, is
-  /// theirs.
+  /// Accepts the connections that wait, as closing the socket would reset them, and then no more. Those of a shared
+  /// socket are left to its other owners.
   func finish() {
     for listener in listeners where !listener.isShared {
       for _ in 0..<Self.backlog {
@@ -67,7 +67,7 @@ final class Acceptor {
     close()
   }
 
-  /// Accepts no more. Clients that were not accepted yet are refused.
+  /// Accepts no more. Clients whose connections were not accepted yet are refused.
   func close() {
     guard timer != nil else { return }
     timer = nil
@@ -81,7 +81,7 @@ final class Acceptor {
     for watcher in watchers { watcher.watch([]) }
   }
 
-  /// Waits until the system may have what a connection takes.
+  /// Waits until the system may have room for a connection again.
   private func takeRecess(_ error: LoopError) {
     if !isShort { logger.warning("connections wait to be accepted: \(error)") }
     isShort = true

@@ -2,12 +2,12 @@ package import EventLoop
 import Glibc
 import Synchronization
 
-/// How many connections each client address has, on all shards together.
+/// The number of connections of each client address, on all shards together.
 ///
-/// Of an IPv6 address the first half counts, which is a customer's own (RFC 6177): within it a client has any number of
-/// addresses. Clients of Unix sockets have no address and no limit.
+/// Of an IPv6 address only the first half counts, which belongs to one customer (RFC 6177): within it a client has any
+/// number of addresses. Clients of Unix sockets have no address and no limit.
 package final class AddressCounts: Sendable {
-  /// Counts one connection of an address for as long as it is kept.
+  /// Counts one connection of an address as long as this object lives.
   package final class Place: Sendable {
     private let counts: AddressCounts
     private let address: Address
@@ -28,7 +28,7 @@ package final class AddressCounts: Sendable {
     case refused
   }
 
-  /// What counts of an address.
+  /// The part of an address that is counted.
   fileprivate struct Address: Hashable {
     let family: Int32
     let bits: UInt64
@@ -40,7 +40,7 @@ package final class AddressCounts: Sendable {
 
   /// - Parameters:
   ///   - most: how many connections an address may have.
-  ///   - isExempt: whether an address has no limit, as a proxy in front of many clients.
+  ///   - isExempt: whether an address has no limit, such as that of a proxy in front of many clients.
   package init(most: Int, isExempt: @escaping @Sendable (SocketAddress) -> Bool) {
     self.most = most
     self.isExempt = isExempt
@@ -83,7 +83,7 @@ extension AddressCounts.Address {
 }
 
 extension SocketAddress {
-  /// Whether it is one of this machine's own that no other machine can have: 127.0.0.0/8 and `::1`.
+  /// Whether the address belongs to this machine and can belong to no other: 127.0.0.0/8 and `::1`.
   package var isLoopback: Bool {
     withUnsafeBytes(of: storage) { bytes in
       switch family {

@@ -1,16 +1,16 @@
 import Glibc
 
-/// How many of the process's descriptors its clients may have: the rest is kept back for etcd, files, and what is
-/// needed for a moment while a stream's connection changes hands.
+/// How many of the process's descriptors are for clients. The rest is reserved for etcd, for files, and for the moment
+/// in which a stream's connection is taken over.
 package struct DescriptorBudget: Sendable {
-  /// Of a shard: its loop, its timers, what comes and goes within a turn.
+  /// For a shard: its loop, its timers, and what is open only within a turn.
   private static let perShard = 24
-  /// Of the process: standard streams, listening sockets, files that are read again, lookups of names.
+  /// For the process: standard streams, listening sockets, files that are read again, name lookups.
   private static let perProcess = 32
-  /// Connections to one member, those that take the place of others included: calls and streams.
+  /// For the connections to one member, of calls and streams, including those that replace old ones.
   private static let perMember = 4
 
-  /// How many the clients of all shards may have together.
+  /// How many descriptors the clients of all shards may have together.
   package let clients: Int
 
   /// The process may have fewer descriptors than it needs without any client.
@@ -24,9 +24,9 @@ package struct DescriptorBudget: Sendable {
   }
 
   /// - Parameters:
-  ///   - limit: how many the process may have.
+  ///   - limit: how many descriptors the process may have.
   ///   - members: how many members of etcd there are, or may be.
-  /// - Throws: ``Shortage`` if that is not enough for a client of each shard.
+  /// - Throws: ``Shortage`` if that is not enough for a client on each shard.
   package init(limit: Int, shards: Int, members: Int) throws(Shortage) {
     let kept = Self.perProcess + shards * Self.perShard + (shards + 1) * max(members, 3) * Self.perMember
     guard limit >= kept + shards else { throw Shortage(limit: limit, needed: kept + shards) }

@@ -6,15 +6,15 @@ import Glibc
 ///
 /// They outlive the process: connections that come in while none runs wait for the next one.
 package struct GivenSockets {
-  /// More are not looked at.
+  /// Further ones are ignored.
   private static let most = 1024
   private static let first: Int32 = 3
 
   private let descriptors: [String: [Int32]]
 
-  /// - Parameter environment: what systemd has put there, by name.
+  /// - Parameter environment: the environment that systemd has set, by name.
   init(environment: (String) -> String? = { getenv($0).map { String(cString: $0) } }) {
-    // A variable that was inherited from a parent is about that one's descriptors.
+    // A variable that was inherited from a parent process describes that process's descriptors.
     guard environment("LISTEN_PID") == "\(getpid())", let count = environment("LISTEN_FDS").flatMap({ Int32($0) }),
       (1...Int32(Self.most)).contains(count)
     else {
@@ -30,9 +30,9 @@ package struct GivenSockets {
     self.descriptors = descriptors
   }
 
-  /// Those with a name, ready to be accepted from.
+  /// The sockets with a name, ready to accept connections.
   ///
-  /// - Throws: ``ListenFailure`` if there is none, or if one is no socket that listens for connections.
+  /// - Throws: ``ListenFailure`` if there is none, or if one is no listening socket.
   func sockets(named name: String, as address: ListenAddress) throws(ListenFailure) -> [Int32] {
     guard let found = descriptors[name] else {
       let names = descriptors.keys.sorted().joined(separator: ", ")

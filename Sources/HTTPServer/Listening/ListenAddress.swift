@@ -1,7 +1,7 @@
-/// Where the gateway listens, and whether it speaks TLS there.
+/// An address on which the gateway listens, and whether it uses TLS there.
 package struct ListenAddress: Sendable, Equatable {
   package enum Place: Sendable, Equatable {
-    /// All addresses of a host, or, if that is empty, of this machine; port 0 takes a free one.
+    /// All addresses of a host, or of this machine if the host is empty; port 0 takes a free port.
     case tcp(host: String, port: UInt16)
     /// A Unix socket.
     case unix(path: String)
@@ -11,9 +11,9 @@ package struct ListenAddress: Sendable, Equatable {
 
   package let place: Place
   package let isTLS: Bool
-  /// Whether each connection begins with a greeting of the PROXY protocol.
+  /// Whether each connection begins with a header of the PROXY protocol.
   package let isProxied: Bool
-  /// Whether only metrics and probes are served there (`--admin-listen`).
+  /// Whether the address serves only metrics and probes (`--admin-listen`).
   package let isAdmin: Bool
   private static let proxyPrefix = "proxy+"
 
@@ -24,9 +24,9 @@ package struct ListenAddress: Sendable, Equatable {
     self.isProxied = isProxied
   }
 
-  /// Reads `HOST:PORT`, `:PORT` (all addresses), `[IPV6]:PORT`, each also behind `http://` or `https://`, or
-  /// `unix:///PATH`, or `fd://NAME` or `https+fd://NAME` for a given socket; with `proxy+` before its scheme for the
-  /// PROXY protocol; nil if it is none of these.
+  /// Reads `HOST:PORT`, `:PORT` (all addresses) or `[IPV6]:PORT`, each also after `http://` or `https://`; or
+  /// `unix:///PATH`; or `fd://NAME` or `https+fd://NAME` for a given socket. `proxy+` before the scheme is for the
+  /// PROXY protocol. Nil if the text is none of these.
   package init?(_ text: Substring) {
     if text.hasPrefix(Self.proxyPrefix) {
       let rest = text.dropFirst(Self.proxyPrefix.count)
@@ -46,7 +46,7 @@ package struct ListenAddress: Sendable, Equatable {
     }
     for (scheme, isTLS) in [("fd://", false), ("https+fd://", true)] where text.hasPrefix(scheme) {
       let name = text.dropFirst(scheme.count)
-      // As systemd has it (systemd.socket(5), FileDescriptorName=).
+      // systemd's rule for names (systemd.socket(5), FileDescriptorName=).
       guard !name.isEmpty, name.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ":") }) else {
         return nil
       }

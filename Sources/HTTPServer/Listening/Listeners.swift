@@ -5,11 +5,12 @@ import Glibc
 package struct Listener: Sendable {
   package let descriptor: Int32
   package let isTLS: Bool
-  /// Whether each connection begins with a greeting of the PROXY protocol.
+  /// Whether each connection begins with a header of the PROXY protocol.
   package let isProxied: Bool
-  /// Whether only metrics and probes are served there.
+  /// Whether it serves only metrics and probes.
   package let isAdmin: Bool
-  /// Whether others accept from the same socket, now or later: what waits there need not be taken before it is closed.
+  /// Whether others accept from the same socket, now or later: then waiting connections need not be accepted before it
+  /// is closed.
   let isShared: Bool
 }
 
@@ -23,26 +24,26 @@ package struct ListenFailure: Error, CustomStringConvertible {
   init(_ address: ListenAddress, code: Int32) { self.init(address, String(cString: strerror(code)).lowercased()) }
 }
 
-/// The sockets of a gateway: of each address one for each shard.
+/// The sockets of a gateway: for each address, one for each shard.
 ///
-/// The kernel spreads connections between TCP sockets that share a port (socket(7), SO_REUSEPORT). A Unix socket is
-/// one, and so is one that was given to the process: its connections go to the shard that is there first.
+/// The kernel spreads connections over TCP sockets that share a port (socket(7), SO_REUSEPORT). A Unix socket, or a
+/// socket that was given to the process, is shared by all shards: a connection goes to the first shard that accepts it.
 package struct Listeners: Sendable {
   /// How often to try to find a port that is free on all addresses of a host.
   private static let maxAttempts = 20
 
-  /// The sockets of each shard, which close them.
+  /// The sockets of each shard. The shard closes them.
   package private(set) var shards: [[Listener]]
-  /// Where they listen, with the ports that were got where they were 0.
+  /// The addresses of these sockets, with their actual ports.
   package private(set) var addresses: [ListenAddress] = []
   private var files: [UnixSocketFile] = []
   private let reusesPort: Bool
 
   /// - Parameters:
-  ///   - reusesPort: whether other processes may have the same ports, if they allow that, too.
-  ///   - given: the sockets that were opened before.
+  ///   - reusesPort: whether other processes may share the ports, if these allow that, too.
+  ///   - given: the sockets that were opened before the process started.
   /// - Throws: ``ListenFailure`` if a name does not resolve, an address is in use, a socket's file cannot be made or a
-  ///   socket was not given. Nothing is left open then.
+  ///   socket was not given. Then nothing is left open.
   package init(
     _ addresses: [ListenAddress], shards count: Int, reusesPort: Bool = false, given: GivenSockets = GivenSockets()
   ) throws(ListenFailure) {
@@ -63,14 +64,13 @@ package struct Listeners: Sendable {
     }
   }
 
-  /// Closes the sockets that no shard has taken over, which are those from the shard at `index` on, and removes the
-  /// files.
+  /// Closes the sockets of the shards from `index` on, which no shard has taken over, and removes the files.
   package func close(from index: Int = 0) {
     for listener in shards.dropFirst(index).joined() { Glibc.close(listener.descriptor) }
     removeFiles()
   }
 
-  /// Removes the files of Unix sockets, so that no client finds them any more.
+  /// Removes the files of Unix sockets, so that clients no longer find them.
   package func removeFiles() {
     for file in files { file.remove() }
   }
@@ -91,7 +91,7 @@ package struct Listeners: Sendable {
     addresses.append(address)
   }
 
-  /// Takes over a socket that was given.
+  /// Takes over a given socket.
   private mutating func add(_ socket: Int32, as address: ListenAddress) {
     add(copies(of: socket), of: address, isShared: true)
     let local = SocketAddress(localOf: socket)
@@ -104,20 +104,20 @@ package struct Listeners: Sendable {
       ListenAddress(place, isTLS: address.isTLS, isProxied: address.isProxied, isAdmin: address.isAdmin))
   }
 
-  /// One for each shard.
+  /// A copy for each shard.
   private func copies(of socket: Int32) -> [Int32] {
     [socket] + shards.dropFirst().map { _ in fcntl(socket, F_DUPFD_CLOEXEC, 0) }
   }
 
   private mutating func open(_ host: String, _ port: UInt16, as address: ListenAddress) throws(ListenFailure) {
-    // The two addresses that stand for all are two hosts, as each is to be named.
+    // The two addresses for "all addresses" count as two hosts, so that both are bound.
     let hosts = host.isEmpty ? ["0.0.0.0", "::"] : [host]
     var found: [(host: String, address: SocketAddress)] = []
     for host in hosts {
       for address in SocketAddress.resolve(host: host, port: port) { found.append((host, address)) }
     }
     if found.isEmpty { throw ListenFailure(address, "the host does not resolve") }
-    // The port that is free on one address need not be so on the others.
+    // A port that is free on one address may be in use on another.
     var attemptsLeft = port == 0 && found.count > 1 ? Self.maxAttempts : 1
     var opened: Result<[[Int32]], LoopError>
     repeat {
@@ -139,8 +139,8 @@ package struct Listeners: Sendable {
     }
   }
 
-  /// Opens `count` sockets on each of the addresses, all on one port. Those that this machine does not have get none,
-  /// so long as it has one.
+  /// Opens `count` sockets on each of the addresses, all on one port. Addresses that this machine does not have are
+  /// skipped, if at least one remains.
   private static func sockets(
     _ count: Int, atAll addresses: [SocketAddress], port: UInt16, reusesPort: Bool
   ) -> Result<[[Int32]], LoopError> {
@@ -169,7 +169,8 @@ package struct Listeners: Sendable {
   private static func sockets(
     _ count: Int, at address: SocketAddress, port: UInt16, reusesPort: Bool
   ) throws(LoopError) -> [Int32] {
-    // Sockets that share their port never see that another program has it: the first try is made without sharing.
+    // Sockets with a shared port do not notice that another program has it, so the first attempt is made without
+    // sharing.
     if !reusesPort { Glibc.close(try socket(at: address, port: port, sharing: false)) }
     var sockets: [Int32] = []
     do throws(LoopError) {
@@ -192,12 +193,12 @@ package struct Listeners: Sendable {
     }
     set(SOL_SOCKET, SO_REUSEADDR)
     if sharing { set(SOL_SOCKET, SO_REUSEPORT) }
-    // `::` leaves the port of IPv4 to others, such as our own socket for it (ipv6(7)).
+    // `::` leaves the port of IPv4 to other sockets, such as the gateway's own for it (ipv6(7)).
     if address.family == AF_INET6 { set(SocketConstants.ipv6, IPV6_V6ONLY) }
     noticeVanishedPeer(descriptor)
     var storage = address.storage
     let code = withUnsafeMutableBytes(of: &storage) { bytes in
-      // Both kinds of address have it in the same place (ip(7), ipv6(7)).
+      // The port is at the same offset in both kinds of address (ip(7), ipv6(7)).
       bytes.storeBytes(of: port.bigEndian, toByteOffset: 2, as: UInt16.self)
       return bind(descriptor, bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self), address.length)
     }

@@ -1,26 +1,26 @@
 import EventLoop
 
-/// What a proxy says at the beginning of a connection: whom it carries it for ("The PROXY protocol", versions 1 and 2,
-/// by HAProxy's authors, section 2). A total function of the bytes so far.
+/// The header in which a proxy names the client of a connection ("The PROXY protocol", versions 1 and 2, by HAProxy's
+/// authors, section 2). A function of the bytes so far that has a result for all bytes.
 enum ProxyGreeting: Equatable {
   /// More bytes are needed.
   case incomplete
-  /// The first `length` bytes are the greeting.
+  /// The first `length` bytes are the header.
   case complete(Source, length: Int)
   case malformed
 
-  /// Where the connection comes from.
+  /// The origin of the connection.
   enum Source: Equatable {
-    /// From the proxy itself, or from where it does not say.
+    /// The proxy itself, or an origin that the proxy does not name.
     case proxy
-    /// From a client of a Unix socket.
+    /// A client of a Unix socket.
     case local
     case address(IPAddress, port: UInt16)
   }
 
   /// The longest line of version 1, with its end (section 2.1).
   static let longestLine = 107
-  /// The longest greeting of version 2 that is taken, with all that a proxy adds to the addresses.
+  /// The longest accepted header of version 2, including what a proxy adds to the addresses.
   static let longest = 4096
   private static let signature: StaticString = "\r\n\r\n\0\r\nQUIT\n"
   private static let lineStart: StaticString = "PROXY "
@@ -35,7 +35,7 @@ enum ProxyGreeting: Equatable {
     }
   }
 
-  /// Whether the bytes so far may be the beginning of this.
+  /// Whether the bytes so far may begin with `text`.
   private static func begins(_ bytes: UnsafeRawBufferPointer, with text: StaticString) -> Bool {
     zip(bytes, UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount)).allSatisfy(==)
   }
@@ -53,7 +53,7 @@ enum ProxyGreeting: Equatable {
     case 1: break
     default: return .malformed
     }
-    // Two addresses and their ports; what may follow them is not needed.
+    // Two addresses and their ports; what follows them is not needed.
     let least: Int
     switch bytes[13] {
     case 0x00: least = 0

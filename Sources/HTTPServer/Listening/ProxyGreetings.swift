@@ -2,29 +2,29 @@ import EventLoop
 import Glibc
 import Logging
 
-/// The connections that have yet to say whom they are carried for, by the PROXY protocol. Belongs to the shard's loop.
+/// The connections whose header of the PROXY protocol has not come yet. Belongs to the shard's loop.
 ///
-/// Nothing is read beyond the greeting: the rest belongs to TLS, or to libmicrohttpd.
+/// Nothing is read beyond the header: the rest belongs to TLS, or to libmicrohttpd.
 final class ProxyGreetings {
-  /// What becomes of a connection once its peer is known.
+  /// Takes over a connection whose peer is known.
   typealias Handler = (_ socket: AcceptedSocket, _ isTLS: Bool) -> Void
 
   private let loop: EventLoop
   private let proxies: TrustedProxies
-  /// How long a greeting may take, in milliseconds.
+  /// How long a header may take, in milliseconds.
   private let limit: UInt64
   private let logger: Logger
   private let handler: Handler
   private let hasGone: () -> Void
   private var waiting: [ObjectIdentifier: Greeting] = [:]
 
-  /// How many there are.
+  /// How many connections wait.
   package var count: Int { waiting.count }
 
   /// - Parameters:
-  ///   - proxies: who is believed; connections of others are closed.
-  ///   - handler: takes a connection over whose peer is known.
-  ///   - hasGone: called when one is no longer here.
+  ///   - proxies: the trusted proxies; connections of others are closed.
+  ///   - handler: takes over a connection once its peer is known.
+  ///   - hasGone: called when a connection is no longer counted here.
   init(
     loop: EventLoop, proxies: TrustedProxies, limit: UInt64, logger: Logger, handler: @escaping Handler,
     hasGone: @escaping () -> Void
@@ -37,7 +37,7 @@ final class ProxyGreetings {
     self.hasGone = hasGone
   }
 
-  /// Waits for the greeting of a connection, which it takes over.
+  /// Takes over a connection and waits for its header.
   func accept(_ socket: AcceptedSocket, isTLS: Bool) {
     guard proxies.contains(socket.peer.ipAddress) else {
       logger.debug("\(Peer(socket.peer.ipAddress)): a proxy that is not trusted (--trusted-proxies)")
@@ -52,14 +52,14 @@ final class ProxyGreetings {
     greeting.read()
   }
 
-  /// Closes all.
+  /// Closes all connections.
   func close() {
     for greeting in waiting.values { greeting.close() }
     waiting = [:]
   }
 
   fileprivate func complete(_ greeting: Greeting, _ source: ProxyGreeting.Source) {
-    // Kept until it returns: it is at work.
+    // Kept alive until this method returns: one of its methods is running.
     guard let greeting = waiting.removeValue(forKey: ObjectIdentifier(greeting)) else { return }
     greeting.stop()
     let peer: SocketAddress =
@@ -70,7 +70,7 @@ final class ProxyGreetings {
       }
     handler(
       AcceptedSocket(greeting.socket.descriptor, peer: peer, greetingSize: greeting.size), greeting.isTLS)
-    // It counts no more among these, and may have been closed right away.
+    // The connection no longer counts here, and may have been closed right away.
     hasGone()
   }
 
@@ -82,18 +82,18 @@ final class ProxyGreetings {
   }
 }
 
-/// One connection, until its greeting has come.
+/// One connection, until its header has come.
 private final class Greeting {
   let socket: AcceptedSocket
   let isTLS: Bool
   private unowned let owner: ProxyGreetings
   private var bytes: [UInt8] = []
-  /// How many bytes of it have come.
+  /// How many bytes of the header have come.
   var size: Int { bytes.count }
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
 
-  /// - Throws: `LoopError` if the connection cannot be watched. It is still the caller's then.
+  /// - Throws: `LoopError` if the connection cannot be watched. Then it still belongs to the caller.
   init(
     _ socket: AcceptedSocket, isTLS: Bool, loop: EventLoop, limit: UInt64, owner: ProxyGreetings
   ) throws(LoopError) {
@@ -106,7 +106,7 @@ private final class Greeting {
     timer?.start(after: limit)
   }
 
-  /// Takes from the system what belongs to the greeting, and nothing else.
+  /// Reads the bytes of the header from the system, and no others.
   func read() {
     let known = bytes.count
     let (count, result) = withUnsafeTemporaryAllocation(byteCount: ProxyGreeting.longest, alignment: 1) { buffer in
@@ -117,7 +117,7 @@ private final class Greeting {
       let all = UnsafeRawBufferPointer(rebasing: buffer[..<(known + count)])
       let result = ProxyGreeting(all)
       let end = if case .complete(_, let length) = result { length } else { all.count }
-      // What was only looked at is there still.
+      // The bytes that were only peeked at are still there.
       recv(socket.descriptor, rest.baseAddress, max(0, end - known), 0)
       bytes = Array(all[..<end])
       return (count, result)
@@ -133,7 +133,7 @@ private final class Greeting {
     }
   }
 
-  /// Lets go of the connection.
+  /// Gives up the connection.
   func stop() {
     timer = nil
     watcher?.watch([])

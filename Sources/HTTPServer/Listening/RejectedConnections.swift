@@ -2,12 +2,12 @@ import EventLoop
 import Glibc
 import Logging
 
-/// Turns connections away whose address has too many. Belongs to its shard's loop.
+/// Rejects connections of addresses that have too many. Belongs to its shard's loop.
 final class RejectedConnections {
-  /// How many of them have time to read why, at most: each takes a descriptor meanwhile, which one that floods must not
-  /// have.
+  /// How many rejected connections may have time to read the answer: each needs a descriptor meanwhile, and a flood
+  /// must not use these up.
   private static let maxAnswered = 32
-  /// How long to be silent about them in the log, in milliseconds.
+  /// How long the log stays silent about them, in milliseconds.
   private static let silence: UInt64 = 60_000
 
   private unowned let sockets: TakenOverConnections

@@ -3,19 +3,19 @@ import Glibc
 
 /// The file of a Unix socket on which the gateway listens (unix(7)).
 ///
-/// Its mode is the umask's: a process that may write to the file may connect.
+/// Its mode follows the umask: a process that may write to the file may connect.
 struct UnixSocketFile: Sendable {
   private let path: String
-  // Which file it was, as another process may have put another in its place.
+  // Identify the file, as another process may have replaced it.
   private let device: dev_t
   private let inode: ino_t
 
-  /// Makes a socket's file, in place of one that no process serves, as a process that was killed leaves it behind.
+  /// Makes a socket's file. It replaces a file that no process serves, as a killed process leaves it behind.
   ///
-  /// - Throws: ``ListenFailure`` if a process serves it, if it is no socket, or if it cannot be made.
+  /// - Throws: ``ListenFailure`` if a process serves the file, if it is no socket, or if it cannot be made.
   static func listen(_ path: String, as address: ListenAddress) throws(ListenFailure) -> (UnixSocketFile, Int32) {
     guard let name = SocketAddress(unixPath: path) else { throw ListenFailure(address, "the path is too long") }
-    // While this is held no other gateway takes the file for one that no process serves.
+    // While this lock is held, no other gateway takes the file for one that no process serves.
     let folder = open(String(path[...path.lastIndex(of: "/")!]), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if folder >= 0 { flock(folder, LOCK_EX) }
     defer { if folder >= 0 { close(folder) } }
@@ -38,7 +38,7 @@ struct UnixSocketFile: Sendable {
     return (UnixSocketFile(path: path, device: status.st_dev, inode: status.st_ino), descriptor)
   }
 
-  /// Removes the file, unless it is no longer the one that was made.
+  /// Removes the file, unless it has been replaced.
   func remove() {
     var status = stat()
     if lstat(path, &status) == 0, status.st_dev == device, status.st_ino == inode { unlink(path) }
@@ -47,7 +47,7 @@ struct UnixSocketFile: Sendable {
   private static func isServed(_ name: SocketAddress, _ address: ListenAddress) throws(ListenFailure) -> Bool {
     let descriptor = try makeSocket(address)
     defer { close(descriptor) }
-    // A socket that is served but busy says so (EAGAIN); one that we may not use is another user's (EACCES).
+    // If a socket is served but busy, the result is EAGAIN; if it belongs to another user, EACCES.
     return name.withPointer({ connect(descriptor, $0, $1) }) == 0 || errno != ECONNREFUSED
   }
 

@@ -1,16 +1,16 @@
 import ByteBuffers
 
-/// What one shard keeps for its clients, within the budget of all shards. Belongs to its shard's loop.
+/// The bytes that one shard keeps for its clients, within the budget of all shards. Belongs to its shard's loop.
 ///
-/// To take and to give back is arithmetic of the shard's own but for every so many bytes.
+/// Taking bytes and giving them back is the shard's own arithmetic, except once every so many bytes.
 package final class MemoryAccount {
-  /// How many bytes the shard takes from the budget beyond what it needs at the moment.
+  /// How many bytes the shard takes from the budget beyond its present need.
   private static let grant = 64 << 10
-  /// What a connection or a stream may keep without being counted: as much as each has in any case. Small requests are
-  /// served though the budget is used up.
+  /// What a connection or a stream may keep without being counted: about what each has in any case. So small requests
+  /// are served even if the budget is used up.
   package static let uncounted = 32 << 10
 
-  /// What a client is told that would take more than there is.
+  /// The error for a client that would need more than is left.
   package static let shortage: StaticString =
     "the gateway's memory budget is used up (--max-memory): try again"
 
@@ -27,10 +27,10 @@ package final class MemoryAccount {
 
   deinit { budget.giveBack(granted) }
 
-  /// Has those clients go who do not read what is kept for them; called if there is no room.
+  /// Ends the clients that do not read what is kept for them; called if there is no room.
   package var onShortage: () -> Void = {}
 
-  /// Whether more is kept than there may be.
+  /// Whether more is kept than the budget allows.
   var isOverdrawn: Bool { !budget.hasRoom(for: 0) }
 
   /// Whether `count` more bytes could be kept now.
@@ -38,7 +38,7 @@ package final class MemoryAccount {
     used + count <= granted || budget.hasRoom(for: used + count - granted)
   }
 
-  /// Counts `count` more bytes; false, and nothing counted, if there is no room for them.
+  /// Counts `count` more bytes; returns false, and counts nothing, if there is no room for them.
   package func take(_ count: Int) -> Bool {
     let missing = used + count - granted
     if missing > 0 {
@@ -51,7 +51,7 @@ package final class MemoryAccount {
     return true
   }
 
-  /// Counts `count` more bytes that are kept in any case.
+  /// Counts `count` more bytes even if there is no room.
   fileprivate func force(_ count: Int) {
     guard !take(count) else { return }
     let missing = used + count - granted
@@ -73,7 +73,7 @@ package final class MemoryAccount {
   }
 }
 
-/// Bytes that are counted in a ``MemoryAccount`` for as long as this lives. Belongs to the account's loop.
+/// Bytes that are counted in a ``MemoryAccount`` as long as this value lives. Belongs to the account's loop.
 package struct KeptBytes: ~Copyable {
   private let account: MemoryAccount
   package private(set) var count = 0
@@ -87,15 +87,15 @@ package struct KeptBytes: ~Copyable {
   /// Whether `more` bytes could be counted in addition.
   package func hasRoom(for more: Int) -> Bool { account.hasRoom(for: more) }
 
-  /// Counts `more` bytes in addition; false, and nothing changed, if there is no room for them.
+  /// Counts `more` bytes in addition; returns false, and changes nothing, if there is no room for them.
   package mutating func grow(by more: Int) -> Bool {
     guard account.take(more) else { return false }
     count += more
     return true
   }
 
-  /// Counts `count` bytes from now on; false, and nothing changed, if there is no room for them. There always is for
-  /// fewer.
+  /// Counts `count` bytes from now on; returns false, and changes nothing, if there is no room for them. Fewer bytes
+  /// always fit.
   package mutating func set(to count: Int) -> Bool {
     if count > self.count { return grow(by: count - self.count) }
     if count < self.count { account.giveBack(self.count - count) }
@@ -103,12 +103,12 @@ package struct KeptBytes: ~Copyable {
     return true
   }
 
-  /// Counts `more` bytes in addition that are kept in any case.
+  /// Counts `more` bytes in addition even if there is no room.
   package mutating func force(_ more: Int) {
     account.force(more)
     count += more
   }
 
-  /// Counts none any more.
+  /// Counts nothing any more.
   package mutating func release() { _ = set(to: 0) }
 }

@@ -3,7 +3,7 @@ import Synchronization
 /// How many bytes the gateway may keep for its clients, all shards together (`--max-memory`): unfinished request
 /// bodies, requests under way that came in pieces, answers that wait to be read, WebSocket messages, watches.
 ///
-/// A shard takes its part in grants (``MemoryAccount``), so that the counter is touched once in a while only.
+/// A shard takes its part in grants (``MemoryAccount``), so that it rarely touches the counter.
 package final class MemoryBudget: Sendable {
   /// The whole budget, in bytes.
   package let bytes: Int
@@ -19,7 +19,7 @@ package final class MemoryBudget: Sendable {
 
   /// Grants up to `wanted` bytes.
   ///
-  /// - Returns: how many were granted: at least `least`, or none.
+  /// - Returns: how many were granted: at least `least`, or 0.
   package func take(atLeast least: Int, upTo wanted: Int) -> Int {
     var known = left.load(ordering: .relaxed)
     while known >= least {
@@ -31,9 +31,9 @@ package final class MemoryBudget: Sendable {
     return 0
   }
 
-  /// Takes bytes whether there are any or not: what is in memory already is counted, too.
+  /// Takes bytes even if none are left: bytes that are in memory already must be counted.
   package func force(_ count: Int) { left.wrappingSubtract(count, ordering: .relaxed) }
 
-  /// Takes a grant back.
+  /// Returns a grant.
   func giveBack(_ count: Int) { left.wrappingAdd(count, ordering: .relaxed) }
 }

@@ -1,11 +1,11 @@
 package import EventLoop
 
-/// Gives memory back to the system once many clients, or those that took much, have gone: the allocator keeps what the
-/// largest crowd took, in pieces that no single free gives back (malloc_trim(3)). Belongs to its shard's loop.
+/// Gives memory back to the system after many clients, or clients that took much, have gone: the allocator keeps what
+/// the largest crowd took, in pieces that no single free gives back (malloc_trim(3)). Belongs to its shard's loop.
 package final class MemoryTrimmer {
-  /// A level that has been high. Falling to a quarter of the highest since then is when something can be given back.
+  /// A level that has been high. When it falls to a quarter of its highest value, memory can be given back.
   struct HighWater {
-    /// From where on a level counts as high.
+    /// From which value on a level counts as high.
     let least: Int
     private var highest = 0
 
@@ -15,7 +15,7 @@ package final class MemoryTrimmer {
       if level > highest { highest = level }
     }
 
-    /// Whether the level has fallen far enough; true once.
+    /// Whether the level has now fallen far enough; true once.
     mutating func fall(to level: Int) -> Bool {
       guard highest >= least, level <= highest / 4 else { return false }
       highest = level
@@ -23,16 +23,16 @@ package final class MemoryTrimmer {
     }
   }
 
-  /// In milliseconds: not at once, because what is freed last is freed after this is heard of.
+  /// In milliseconds: not at once, because some memory is freed only after the notification.
   private static let delay: UInt64 = 200
-  /// It costs the shard milliseconds, which clients that come and go must not have at their pleasure.
+  /// Trimming costs the shard milliseconds. Clients that come and go must not be able to cause it at will.
   private static let leastInterval: UInt64 = 5000
 
-  /// What is kept for clients, in bytes.
+  /// The bytes kept for clients.
   var bytes = HighWater(least: 8 << 20)
   /// Connections that libmicrohttpd has.
   var connections = HighWater(least: 500)
-  /// Connections that were taken over, of streams.
+  /// Connections of streams, which were taken over.
   var sockets = HighWater(least: 500)
   private let loop: EventLoop
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in
@@ -52,13 +52,13 @@ package final class MemoryTrimmer {
   ///
   /// - Parameters:
   ///   - now: the time of the loop, in milliseconds.
-  ///   - last: when it was last given back; nil if it never was.
+  ///   - last: when memory was last given back; nil if never.
   static func wait(at now: UInt64, last: UInt64?) -> UInt64 {
     guard let last, now < last + leastInterval else { return delay }
     return max(delay, last + leastInterval - now)
   }
 
-  /// Does nothing more: the loop is about to end, and what is freed after that is the process's end.
+  /// Stops trimming: the loop is about to end, and with it the process.
   package func stop() {
     isStopped = true
     timer.stop()

@@ -2,13 +2,13 @@ package import Logging
 package import TLS
 
 extension RenewableTLSContext {
-  /// Makes what TLS connections of clients are made with, and logs what becomes of it.
+  /// Makes the context for TLS connections of clients, and logs its renewals and faults.
   ///
-  /// - Throws: `TLSError`, which says which file is no good.
+  /// - Throws: `TLSError`, which names the faulty file.
   package convenience init(serving settings: TLSSettings, logger: Logger) throws(TLSError) {
     let files = settings.files.joined(separator: ", ")
     try self.init(settings) { context in
-      // It is served all the same: clients that do not mind go on.
+      // It is used all the same: some clients ignore the fault.
       if let fault = context.certificateFault { logger.warning("\(settings.certificate ?? ""): \(fault)") }
     } report: { look in
       switch look {

@@ -3,25 +3,26 @@ import EventLoop
 import Glibc
 import TLS
 
-/// One client's TLS connection, ended in front of libmicrohttpd: what comes over it goes through a pair of Unix
-/// sockets, whose other end libmicrohttpd has for the client's connection. Belongs to its shard's loop.
+/// One client's TLS connection, ended in front of libmicrohttpd: its bytes go through a pair of Unix sockets, whose
+/// other end is the client's connection for libmicrohttpd. Belongs to its shard's loop.
 ///
-/// Back-pressure goes through: of each direction at most one buffer waits here, and its sender is not read meanwhile.
-/// Ends go through, too. A client that says goodbye half-closes the pair, one that is lost closes it. The end of what
-/// is served becomes close_notify and FIN, a bad end FIN alone or a reset: no client takes a part for the whole.
+/// Back-pressure is passed on: of each direction at most one buffer waits here, and its sender is not read meanwhile.
+/// Ends are passed on, too. If the client sends close_notify, the pair is half-closed; if the client is lost, the pair
+/// is closed. The end of what is served becomes close_notify and FIN; a premature end becomes FIN alone or a reset, so
+/// that no client takes a part for the whole.
 final class TLSTermination {
   /// Where the termination is between accept and close.
   private enum Phase {
     case shakingHands
     case carrying
-    /// What is served has ended: the rest of it goes out, then the goodbye.
+    /// The served side has ended: the rest is sent, then close_notify.
     case finishing
     /// Our side is closed: the client has yet to close its own.
     case lingering
     case closed
   }
 
-  /// A client that has closed its side is gone if nothing moves for so many milliseconds, as for
+  /// If a client has closed its side, it counts as lost when nothing has moved for so many milliseconds, as for
   /// ``TakenOverConnection``.
   private static let grace = TakenOverConnection.grace
 
@@ -39,33 +40,33 @@ final class TLSTermination {
   private var timer: LoopTimer?
   private var phase = Phase.shakingHands
   private var lingeringClose = LingeringClose(now: 0)
-  /// Where `terminations` keeps it.
+  /// Its index in `terminations`.
   var slot = -1
 
-  /// What the client has sent and the pair has yet to take.
+  /// Bytes from the client that the pair has not taken yet.
   private var up = ByteQueue()
-  /// What is for the client and its connection has yet to take.
+  /// Bytes for the client that its connection has not taken yet.
   private var down = ByteQueue()
-  /// What the handshake, the next read and the next write wait for.
+  /// The events that the handshake, the next read and the next write wait for.
   private var readWants = SocketEvents.readable
   private var writeWants = SocketEvents.writable
-  /// Whether the client has said goodbye, or its bytes no longer matter.
+  /// Whether the client has sent close_notify, or its bytes no longer matter.
   private var isUpEnded = false
-  /// Whether the client was seen to close its side while it was not read.
+  /// Whether the client has closed its side while it was not read.
   private var hasHungUp = false
-  /// Whether what is served ends before its time.
+  /// Whether the served side ends prematurely.
   private var isBroken = false
   /// Whether anything has come from the client.
   private(set) var hasReceived = false
   /// Whether anything was ever sent to it.
   private(set) var hasSent = false
-  /// What is served through it. It takes itself out before it goes.
+  /// The connection that is served through it, which clears this before it is released.
   unowned(unsafe) var client: ClientConnection?
-  /// How many bytes have gone either way, and how many had when that was last looked at.
+  /// How many bytes have moved either way, now and at the last check.
   private var movedCount = 0
   private var lookedCount = 0
 
-  /// - Throws: `LoopError` if the connection cannot be watched. It is still the caller's then.
+  /// - Throws: `LoopError` if the connection cannot be watched. Then it still belongs to the caller.
   init(
     _ socket: AcceptedSocket, session: TLSSession, place: AddressCounts.Place?, terminations: TLSTerminations
   ) throws(LoopError) {
@@ -75,7 +76,7 @@ final class TLSTermination {
     self.session = session
     self.terminations = terminations
     outerWatcher = try SocketWatcher(loop: terminations.loop, descriptor: outer) { [unowned self] in outerIsReady($0) }
-    // However the bytes trickle: no progress moves the end of this.
+    // The limit is fixed: progress, however slow, does not extend it.
     start(after: terminations.limits.handshake) { [unowned self] in
       terminations.handshakeCounts.failed &+= 1
       terminations.logger.debug("\(Peer(peer.ipAddress)): no TLS handshake in time")
@@ -86,7 +87,7 @@ final class TLSTermination {
 
   // MARK: - From the served side
 
-  /// What is served is going to end before its time.
+  /// The served side is going to end prematurely.
   func breakOff() { isBroken = true }
 
   /// Ends the connection now, with a reset.
@@ -104,7 +105,7 @@ final class TLSTermination {
     return down.count + Int(waiting)
   }
 
-  /// Whether there is something for the client that its connection has not taken.
+  /// Whether there are bytes for the client that its connection has not taken.
   var hasUnsent: Bool {
     var waiting: Int32 = 0
     switch phase {
@@ -114,7 +115,7 @@ final class TLSTermination {
     }
   }
 
-  /// Ends the connection at once, after all that can be sent at once.
+  /// Sends all that can be sent at once, and ends the connection.
   func abandon() {
     while phase == .carrying && down.isEmpty && carryDown() {}
     if phase == .carrying { finish() }
@@ -233,15 +234,15 @@ final class TLSTermination {
     if isReading { carryUp() }
   }
 
-  /// Passes on what the pair takes; returns how much that was.
+  /// Writes to the pair; returns how many bytes it has taken.
   private func give(_ bytes: UnsafeRawBufferPointer) -> Int {
     let count = send(inner, bytes.baseAddress, bytes.count, SocketConstants.noSignal)
     terminations.haveInput()
-    // libmicrohttpd reads it in this turn, before the system tells of it.
+    // libmicrohttpd reads them in this turn, before the system notifies it.
     client?.hasBytes()
     if count >= 0 { return count }
     if errno == EAGAIN || errno == EINTR { return 0 }
-    // The other end is closed, which shows when it is read.
+    // The other end is closed, which is noticed when it is read.
     isUpEnded = true
     return bytes.count
   }
@@ -254,7 +255,7 @@ final class TLSTermination {
     lookedCount = movedCount
     start(after: Self.grace, every: Self.grace) { [unowned self] in
       if up.isEmpty { return timer = nil }
-      // It is we who do not move.
+      // The gateway itself holds the client back.
       if client?.isHeldBack == true { return }
       if movedCount == lookedCount { return close() }
       lookedCount = movedCount
@@ -263,7 +264,7 @@ final class TLSTermination {
 
   // MARK: - For the client
 
-  /// Passes on what is there; whether there was any.
+  /// Passes on what the pair has; returns whether there was anything.
   private func carryDown() -> Bool {
     let count = recv(inner, terminations.scratch.baseAddress, terminations.scratch.count, 0)
     guard count > 0 else {
@@ -282,7 +283,7 @@ final class TLSTermination {
     if phase == .finishing && down.isEmpty { sayGoodbye() }
   }
 
-  /// Sends as much as the client's connection takes; returns how much that was.
+  /// Sends as much as the client's connection takes; returns how many bytes.
   private func transmit(_ bytes: UnsafeRawBufferPointer) -> Int {
     var sent = 0
     while sent < bytes.count {
@@ -307,7 +308,7 @@ final class TLSTermination {
 
   // MARK: - The end
 
-  /// What is served has ended.
+  /// The served side has ended.
   private func finish() {
     phase = .finishing
     terminations.oneIsNoLongerServed()
@@ -332,7 +333,7 @@ final class TLSTermination {
     awaitClose()
   }
 
-  /// Closes our side, and leaves the client time for its own.
+  /// Closes our side, and gives the client time to close its own.
   private func awaitClose() {
     phase = .lingering
     session = nil
@@ -374,7 +375,7 @@ final class TLSTermination {
     session = nil
     up = ByteQueue()
     down = ByteQueue()
-    // What is served through it may outlive it by a moment.
+    // The connection that is served may outlive the termination by a moment.
     place = nil
     terminations.remove(self)
   }

@@ -5,11 +5,11 @@ import TLS
 
 /// All TLS connections of a shard. Belongs to the shard's loop.
 package final class TLSTerminations {
-  /// In milliseconds.
+  /// Time limits, in milliseconds.
   package struct Limits: Sendable {
     /// How long a handshake may take.
     package var handshake: UInt64
-    /// When to cut a connection that has ended but whose client takes nothing of what is left for it.
+    /// When to cut a connection that has ended if its client takes nothing of what is left.
     package var stall: UInt64
 
     package init(handshake: UInt64 = 10_000, stall: UInt64 = 60_000) {
@@ -21,16 +21,16 @@ package final class TLSTerminations {
   package let loop: EventLoop
   package let limits: Limits
   package let logger: Logger
-  /// What is carried goes here first: one buffer for all, as it is passed on at once.
+  /// Bytes are read into this first: one buffer for all terminations, as the bytes are passed on at once.
   let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
   private let context: RenewableTLSContext
   package unowned let server: HTTPServer
   private var open: [TLSTermination] = []
-  /// How many handshakes have ended well, and how many otherwise.
+  /// How many handshakes have succeeded, and how many failed.
   package var handshakeCounts: (done: UInt64, failed: UInt64) = (0, 0)
-  /// How many there are.
+  /// How many terminations there are.
   package var count: Int { open.count }
-  /// How many the server does not have: before the end of their handshakes, and after the end of what was served.
+  /// How many the server does not have: those in a handshake, and those whose served side has ended.
   private(set) var unservedCount = 0
 
   init(loop: EventLoop, context: RenewableTLSContext, limits: Limits, server: HTTPServer, logger: Logger) {
@@ -43,12 +43,12 @@ package final class TLSTerminations {
 
   deinit { scratch.deallocate() }
 
-  /// Begins the handshake of a connection, which it takes over.
+  /// Takes over a connection and begins its handshake.
   ///
-  /// - Parameter place: its place among the connections of its address, if these are counted for it.
+  /// - Parameter place: its place among the connections of its address, if these are counted.
   package func accept(_ socket: AcceptedSocket, place: AddressCounts.Place?) {
     var one: Int32 = 1
-    // What is sent is whole answers, or all there is: nothing is gained by waiting for more (tcp(7)).
+    // Whole answers, or all available bytes, are sent at once: delaying them has no use (tcp(7)).
     setsockopt(socket.descriptor, SocketConstants.tcp, TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
     let session = TLSSession(server: context.current, descriptor: socket.descriptor)
     guard let termination = try? TLSTermination(socket, session: session, place: place, terminations: self) else {
@@ -60,28 +60,28 @@ package final class TLSTerminations {
     unservedCount += 1
   }
 
-  /// Whether any of them has something for its client that the client's connection has not taken.
+  /// Whether any termination has bytes for its client that the client's connection has not taken.
   var hasUnsent: Bool { open.contains { $0.hasUnsent } }
 
-  /// Ends all, after what can be sent at once.
+  /// Sends what can be sent at once, and ends all terminations.
   package func close() {
     while let termination = open.last { termination.abandon() }
   }
 
   // MARK: - From the terminations
 
-  /// Has the server serve one end of a pair, which it closes in any case; whether it does.
+  /// Has the server serve one end of a pair, which the server closes in any case. Returns whether it is served.
   func serve(_ descriptor: Int32, of termination: TLSTermination) -> Bool {
     server.serve(AcceptedSocket(descriptor, peer: termination.peer), through: termination)
   }
 
-  /// There is something to read for the server.
+  /// The server has something to read.
   func haveInput() { server.needsRunSoon() }
 
-  /// The server has one of them now.
+  /// The server now serves one of the connections.
   func oneIsServed() { unservedCount -= 1 }
 
-  /// The server has lost one of them.
+  /// The server no longer serves one of the connections.
   func oneIsNoLongerServed() { unservedCount += 1 }
 
   func remove(_ termination: TLSTermination) {

@@ -1,10 +1,10 @@
-/// The end of a connection whose last answer was sent: what the client still sends is read and thrown away for a while,
-/// as a system that closes a connection with unread bytes resets it, upon which the client loses what it
-/// has yet to read (RFC 9112, section 9.6). Many clients and proxies send all of a request before they read.
+/// The end of a connection after its last answer: what the client still sends is read and thrown away for a while. If a
+/// system closes a connection with unread bytes, it resets the connection, and the client loses what it has not read
+/// yet (RFC 9112, section 9.6). Many clients and proxies send all of a request before they read.
 struct LingeringClose {
-  /// A client that has nothing more to send has so many milliseconds to close its side.
+  /// After its last byte a client has so many milliseconds to close its side.
   private static let patience: UInt64 = 5000
-  /// How long it may last at most, in milliseconds, and how many bytes may be thrown away.
+  /// The limit of the whole, in milliseconds, and of the bytes that are thrown away.
   private static let maxTime: UInt64 = 30_000
   private static let maxBytes = 64 << 20
 
@@ -18,7 +18,7 @@ struct LingeringClose {
     nextByteUntil = now + Self.patience
   }
 
-  /// Takes note of what was thrown away.
+  /// Bytes were thrown away.
   ///
   /// - Parameters:
   ///   - count: how many bytes.

@@ -1,16 +1,16 @@
 package import ByteBuffers
 
-/// Bytes that sockets send. They never change, so that the queues of many sockets refer to them.
+/// Bytes that sockets send. They never change, so that the queues of many sockets can refer to them.
 ///
-/// Sendable because those that shards share are never counted: what is counted belongs to the loop of one shard.
+/// Sendable because those that shards share are never counted: bytes that are counted belong to the loop of one shard.
 package final class SocketBytes: @unchecked Sendable {
   package static let lastChunk = SocketBytes("0\r\n\r\n", isShared: true)
 
-  /// What one of them takes besides its bytes, the places in queues included.
+  /// What an object takes besides its bytes, including its places in queues.
   private static let overhead = 128
 
   package let buffer: ByteBuffer
-  /// Whether it is one for all shards.
+  /// Whether all shards share it.
   private let isShared: Bool
   private var isCounted = false
   private var kept: KeptBytes?
@@ -26,10 +26,10 @@ package final class SocketBytes: @unchecked Sendable {
     self.init(buffer, isShared: isShared)
   }
 
-  /// They live, where they are, as long as the object.
+  /// The bytes, which stay where they are as long as the object lives.
   package var bytes: UnsafeRawBufferPointer { buffer.withUnsafeBytes { $0 } }
 
-  /// Counts them, once, as kept for clients for as long as any queue has them.
+  /// Counts the bytes, once, as kept for clients as long as any queue has them.
   package func count(in account: MemoryAccount) {
     guard !isShared, !isCounted else { return }
     isCounted = true

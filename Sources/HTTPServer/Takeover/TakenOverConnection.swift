@@ -2,20 +2,19 @@ import ByteBuffers
 import EventLoop
 import Glibc
 
-/// What the owner of a ``TakenOverConnection`` hears of it, on its shard's loop, and never from inside a method of the
-/// socket.
+/// Notifies the owner of a ``TakenOverConnection``, on its shard's loop, and never from inside a method of the socket.
 package protocol TakenOverConnectionDelegate: AnyObject {
-  /// The client has sent bytes, valid during the call only. Heard only if the socket was told to read.
+  /// The client has sent bytes, valid during the call only. Only called after the socket was told to read.
   func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer)
-  /// All that was queued is with the system.
+  /// The system has taken everything that was queued.
   func socketHasRoom(_ socket: TakenOverConnection)
   /// The client's system has taken nothing for the stall limit though there is something to take, or less than it
-  /// should while more is kept for clients than there is memory for. The owner may end the socket; else it hears of it
+  /// should while more is kept for clients than the budget. The owner may end the socket; otherwise it is notified
   /// again.
   ///
-  /// - Parameter reason: which it is, for the client.
+  /// - Parameter reason: which of the two it is, for the client.
   func socketHasStalled(_ socket: TakenOverConnection, _ reason: StaticString)
-  /// The client has left, or the connection could not be taken over. Nothing follows.
+  /// The client has disconnected, or the connection could not be taken over. Nothing follows.
   func socketIsGone(_ socket: TakenOverConnection)
 }
 
@@ -25,8 +24,8 @@ extension TakenOverConnectionDelegate {
 
 /// A client's connection that was taken over from libmicrohttpd. Belongs to its shard's loop.
 ///
-/// It is made before the connection is: what is queued until then goes out with the first flush. Until it is closed,
-/// the socket keeps itself and its delegate alive. An idle one is this object, a watcher, and nothing else.
+/// It is made before it has the connection: what is queued until then goes out with the first flush. Until it is
+/// closed, the socket keeps itself and its delegate alive. An idle one is this object, a watcher, and nothing else.
 package final class TakenOverConnection: Attended {
   /// Bytes on their way to the client.
   ///
@@ -41,36 +40,36 @@ package final class TakenOverConnection: Attended {
     /// libmicrohttpd still has the connection.
     case awaited
     case open
-    /// What is queued goes out, then nothing more.
+    /// The queue is sent, then nothing more.
     case finishing
-    /// All was sent and the sending side is closed: the client has yet to close its own.
+    /// Everything was sent and the sending side is closed: the client has yet to close its own.
     case lingering(LingeringClose)
     case closed
   }
 
-  /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it is
-  /// not gone. One that has closed both sides answers whatever is sent with a reset.
+  /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it
+  /// counts as connected. A client that has closed both sides answers whatever is sent with a reset.
   static let grace: UInt64 = 500
-  /// What a client is told that does not read.
+  /// The error for a client that does not read.
   package static let stall: StaticString = "the client does not read (--stall-timeout)"
-  /// How many pieces go to the system at once.
+  /// How many pieces are given to the system at once.
   private static let maxPieces = 16
 
   private unowned let sockets: TakenOverConnections
   private var delegate: (any TakenOverConnectionDelegate)?
-  /// Whether it has no owner, and exists only for the end of a connection.
+  /// Whether it has no owner, and only sends the last answer of a connection.
   let isParting: Bool
   private var descriptor: Int32 = -1
   private var phase = Phase.awaited
   private var watcher: SocketWatcher?
-  /// What carries the connection, if it is a TLS connection.
+  /// The TLS termination in front of it, if there is one.
   private var termination: TLSTermination?
-  /// Its place among the connections of its address, if these are counted for this one.
+  /// Its place among the connections of its address, if these are counted.
   private var place: AddressCounts.Place?
-  /// Where `sockets` keeps it.
+  /// Its index in `sockets`.
   var slot = -1
 
-  /// An array and no deque: it is emptied at once far more often than it holds a second piece.
+  /// An array, not a deque: it is emptied at once far more often than it holds a second piece.
   private var queue: [Piece] = []
   /// How many pieces of the queue were sent, and how many bytes of the next one.
   private var sentPieces = 0
@@ -78,35 +77,34 @@ package final class TakenOverConnection: Attended {
   /// How many bytes wait for the system to take them.
   package private(set) var backlog = 0
 
-  /// Whether it is among those that are flushed at the end of the turn.
+  /// Whether it is in the list of sockets that are flushed at the end of the turn.
   var isDirty = false
-  /// Whether it is among those that are looked at from time to time.
+  /// Whether it is in the list of sockets that are checked from time to time.
   var isAttended = false
   /// Whether the system takes no more for now.
   private var isBlocked = false
   private var hasHalfClosed = false
   private var reads = false
 
-  /// How many bytes the system has taken, and how many of them the client's system had taken when that was last looked
-  /// at.
+  /// How many bytes the system has taken, and how many of them the client's system had taken at the last check.
   private var takenCount = 0
   private var confirmedCount = 0
-  /// When the client's system was last seen to take something, or had nothing to take.
+  /// When the client's system last took something, or had nothing to take.
   private var lastProgress: UInt64 = 0
-  /// When to look again, and when to cut at the latest.
+  /// When to check next, and when to cut at the latest.
   private(set) var nextLook: UInt64 = 0
   private var deadline = UInt64.max
 
-  /// - Parameter delegate: who owns it; nil if all that is sent is sent at once, and the socket finished.
+  /// - Parameter delegate: its owner; nil if everything is sent at once and the socket then finished.
   init(_ sockets: TakenOverConnections, delegate: (any TakenOverConnectionDelegate)?) {
     self.sockets = sockets
     self.delegate = delegate
     isParting = delegate == nil
   }
 
-  /// One that is there for the end of a connection: to be opened, it sends `answer` and closes.
+  /// Makes one for the end of a connection: once opened, it sends `answer` and closes.
   ///
-  /// - Parameter limit: of ``finish(within:)``.
+  /// - Parameter limit: the limit for ``finish(within:)``.
   static func parting(
     _ sockets: TakenOverConnections, with answer: consuming BareAnswer, within limit: UInt64? = nil
   ) -> TakenOverConnection {
@@ -129,28 +127,28 @@ package final class TakenOverConnection: Attended {
   package func send(_ bytes: UnsafeRawBufferPointer, of owner: SocketBytes) {
     guard isAwaited || isOpen, !bytes.isEmpty else { return }
     owner.count(in: sockets.memory)
-    // Until now there was nothing to take: no stall, however long ago the last bytes were.
+    // Until now there was nothing to take: the client has not stalled, however long ago the last bytes were.
     if backlog == 0 && takenCount == confirmedCount { lastProgress = sockets.loop.now }
     queue.append(Piece(owner: owner, bytes: bytes))
     backlog += bytes.count
     if isOpen && !isBlocked { sockets.flushLater(self) }
-    // One that waits for its client is not flushed, and may have had its room before others took theirs.
+    // A socket that waits for its client is not flushed, and may have got its room before others needed theirs.
     if isBlocked && sockets.memory.isOverdrawn { look(after: 0) }
   }
 
-  /// Begins to read what the client sends; it is heard of by ``TakenOverConnectionDelegate/socket(_:received:)``.
+  /// Begins to read what the client sends, for ``TakenOverConnectionDelegate/socket(_:received:)``.
   package func startReading() {
     reads = true
     updateWatch()
   }
 
-  /// Leaves what the client sends with the system, which holds it back before long.
+  /// Stops reading. The system then soon holds the client back.
   package func pauseReading() {
     reads = false
     updateWatch()
   }
 
-  /// Drops all that is queued but the rest of a piece of which some was sent.
+  /// Drops everything that is queued, except the rest of a piece of which some was sent.
   ///
   /// - Returns: whether anything was ever sent.
   package func dropQueue() -> Bool {
@@ -161,10 +159,10 @@ package final class TakenOverConnection: Attended {
     return takenCount > 0
   }
 
-  /// Closes the connection in good order once all that is queued was sent. The delegate hears nothing more.
+  /// Closes the connection in order once everything that is queued was sent. The delegate is no longer notified.
   ///
-  /// - Parameter limit: when to cut the connection at the latest, in milliseconds; by default the client has time for
-  ///   as long as it does not stall.
+  /// - Parameter limit: when to cut the connection at the latest, in milliseconds; by default the client has time as
+  ///   long as it does not stall.
   package func finish(within limit: UInt64? = nil) {
     guard isAwaited || isOpen else { return }
     if let limit { deadline = sockets.loop.now + limit }
@@ -177,8 +175,8 @@ package final class TakenOverConnection: Attended {
     if backlog == 0 { linger() } else { look(after: 0) }
   }
 
-  /// Ends the connection now, in such a way that the client cannot take a part for the whole: with a reset. The
-  /// delegate hears nothing more.
+  /// Ends the connection now, with a reset, so that the client cannot take a part for the whole. The delegate is no
+  /// longer notified.
   package func cut() {
     guard !isClosed else { return }
     termination?.cut()
@@ -189,19 +187,19 @@ package final class TakenOverConnection: Attended {
     close()
   }
 
-  /// Ends the connection now; in good order if the client has been sent everything.
+  /// Ends the connection now; in order if the client has been sent everything.
   func abandon() {
     if isLingering { close() } else { cut() }
   }
 
   // MARK: - From the server
 
-  /// libmicrohttpd has let go of the connection.
+  /// libmicrohttpd has released the connection.
   ///
   /// - Parameters:
   ///   - descriptor: the connection, which the socket takes over; -1 if there is none.
-  ///   - termination: what carries the connection, if it is a TLS connection.
-  ///   - place: its place among the connections of its address, if these are counted for this one.
+  ///   - termination: its TLS termination, if it has one.
+  ///   - place: its place among the connections of its address, if these are counted.
   ///   - received: what the client had sent beyond its request.
   func open(
     _ descriptor: Int32, termination: TLSTermination? = nil, place: AddressCounts.Place? = nil, received: [UInt8] = []
@@ -222,7 +220,7 @@ package final class TakenOverConnection: Attended {
     } catch {
       return vanish()
     }
-    // Each turn's frames leave in one write: nothing is gained by waiting for more (tcp(7)).
+    // Each turn's frames leave in one write: delaying them has no use (tcp(7)).
     set(Int32(TCP_NODELAY), 1)
     set(Int32(TCP_CORK), 0)
     sockets.add(self)
@@ -251,7 +249,7 @@ package final class TakenOverConnection: Attended {
       }
       advance(by: count)
     }
-    // What the client's system does not confirm in time is a stall, too.
+    // If the client's system does not acknowledge in time, that is a stall, too.
     look(after: sockets.lookInterval)
     guard backlog == 0 else {
       if isTooMuch { delegate?.socketHasStalled(self, MemoryAccount.shortage) }
@@ -260,13 +258,13 @@ package final class TakenOverConnection: Attended {
     if isFinishing { linger() } else { delegate?.socketHasRoom(self) }
   }
 
-  /// Whether more waits for the client than there is memory for. Those that keep up have no more waiting than any
+  /// Whether more waits for the client than the budget allows. A client that keeps up has no more waiting than any
   /// connection may have.
   private var isTooMuch: Bool { isOpen && backlog > MemoryAccount.uncounted && sockets.memory.isOverdrawn }
 
   private func write() -> Int {
     if queue.count - sentPieces == 1 {
-      // The one event of a watch: the call that costs the system less.
+      // If only one piece is sent, as to a watch: this system call costs less.
       let rest = UnsafeRawBufferPointer(rebasing: queue[sentPieces].bytes[sentBytes...])
       return Glibc.send(descriptor, rest.baseAddress, rest.count, SocketConstants.noSignal)
     }
@@ -302,7 +300,7 @@ package final class TakenOverConnection: Attended {
       sentBytes -= queue[sentPieces].bytes.count
       sentPieces += 1
     }
-    // What was sent is let go of, but not one by one.
+    // Pieces that were sent are removed, but not one by one.
     if sentPieces >= Self.maxPieces * 4 {
       queue.removeFirst(sentPieces)
       sentPieces = 0
@@ -363,7 +361,7 @@ package final class TakenOverConnection: Attended {
     sockets.attend(self)
   }
 
-  /// Takes note of what the client's system has taken; whether that was anything.
+  /// Notes what the client's system has acknowledged; returns whether that was anything.
   @discardableResult
   private func confirm() -> Bool {
     // How many bytes the client's system has not acknowledged (tcp(7), SIOCOUTQ).
@@ -374,7 +372,7 @@ package final class TakenOverConnection: Attended {
     return confirmed > confirmedCount
   }
 
-  /// Looks whether the socket has run out of time. False if it needs no further checks.
+  /// Checks whether the socket has run out of time. Returns false if it needs no further checks.
   func lookAgain() -> Bool {
     guard !isClosed else { return false }
     let now = sockets.loop.now
@@ -410,8 +408,8 @@ package final class TakenOverConnection: Attended {
     return hasLimit || !isIdle
   }
 
-  /// Tells its owner that there is no room for what waits, if the client has taken nothing of it for a while: one
-  /// that keeps up takes something at every moment.
+  /// Notifies the owner that there is no room for what waits, if the client has taken nothing of it for a while: a
+  /// client that keeps up takes something all the time.
   func endIfStalled() {
     guard isOpen, backlog > MemoryAccount.uncounted else { return }
     if confirm() { lastProgress = sockets.loop.now }
@@ -426,10 +424,10 @@ package final class TakenOverConnection: Attended {
     updateWatch()
   }
 
-  /// The client is gone, or as good as gone.
+  /// The client has disconnected, or can no longer be reached.
   private func vanish() {
     let delegate = isOpen || isAwaited ? delegate : nil
-    // Not all was sent: that must not look like a good end.
+    // Not everything was sent: that must not look like a proper end.
     if !isLingering { termination?.cut() }
     close()
     delegate?.socketIsGone(self)

@@ -3,28 +3,28 @@ import Glibc
 
 /// All connections of a shard that were taken over from libmicrohttpd. Belongs to the shard's loop.
 package final class TakenOverConnections {
-  /// How often time limits are looked at, in milliseconds, while there are any.
+  /// How often time limits are checked, in milliseconds, while there are sockets.
   package static let tick: UInt64 = 250
-  /// How many sockets are flushed in one turn of the loop: thousands that read the same must not hold up other
+  /// How many sockets are flushed in one turn of the loop: thousands that get the same frame must not delay other
   /// requests.
   private static let maxFlushes = 256
 
   package let loop: EventLoop
-  /// After how many milliseconds without progress a client has stalled.
+  /// A client has stalled after so many milliseconds without progress.
   package let stallLimit: UInt64
-  /// How often to look whether a client makes progress.
+  /// How often to check whether a client makes progress.
   let lookInterval: UInt64
-  /// What is kept for clients.
+  /// Counts what is kept for clients.
   package let memory: MemoryAccount
   private let trimmer: MemoryTrimmer
-  /// What is read goes here first: one buffer for all, as it is passed on at once.
+  /// Bytes are read into this first: one buffer for all sockets, as the bytes are passed on at once.
   let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
 
   private var open: [TakenOverConnection] = []
   private var dirty: [TakenOverConnection] = []
   private var flushedCount = 0
   private let attended: AttendedList<TakenOverConnection>
-  /// Wakes the loop while any socket is dirty: whatever comes after the turn's flush goes out in the next turn.
+  /// Wakes the loop while any socket is dirty: what is queued after the turn's flush is sent in the next turn.
   private lazy var nextTurn = LoopTimer(loop: loop) {}
 
   package init(loop: EventLoop, stallLimit: UInt64, memory: MemoryAccount, trimmer: MemoryTrimmer) {
@@ -38,13 +38,13 @@ package final class TakenOverConnections {
 
   deinit { scratch.deallocate() }
 
-  /// How many are open, those included that are being closed in good order.
+  /// How many are open, including those that are being closed in order.
   package var count: Int { open.count }
-  /// How many of them are there for nothing but the end of a connection.
+  /// How many of them only send the last answer of a connection.
   private(set) var partingCount = 0
-  /// How many bytes they were sent, all those included that have gone.
+  /// How many bytes all sockets were given, including those that are closed.
   package var sentBytes: UInt64 = 0
-  /// Called when one has gone.
+  /// Called when a socket is closed.
   var whenGone: () -> Void = {}
 
   /// Whether ``flush()`` has anything to do.
@@ -68,10 +68,11 @@ package final class TakenOverConnections {
     }
   }
 
-  /// Ends those whose clients have taken nothing for a while of more than any connection may have waiting.
+  /// Ends the sockets whose clients have taken nothing for a while, if more waits for them than any connection may
+  /// have.
   package func endStalled() { for socket in open { socket.endIfStalled() } }
 
-  /// Sends what is queued, as far as it can be sent at once, and ends all connections.
+  /// Sends what can be sent at once, and ends all connections.
   package func close() {
     while !dirty.isEmpty { flush() }
     while let socket = open.last { socket.abandon() }
@@ -107,6 +108,6 @@ package final class TakenOverConnections {
     dirty.append(socket)
   }
 
-  /// Looks at the socket when its time has come.
+  /// Adds the socket to those that are checked.
   func attend(_ socket: TakenOverConnection) { attended.attend(socket) }
 }

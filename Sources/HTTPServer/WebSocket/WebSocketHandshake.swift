@@ -1,12 +1,12 @@
 import ByteBuffers
 
-/// A client's wish to go on as a WebSocket (RFC 6455, section 4.2.1), put together from the headers of its request.
+/// A client's request to switch to a WebSocket (RFC 6455, section 4.2.1), collected from the headers.
 package struct WebSocketHandshake {
-  /// What a good handshake comes to.
+  /// The result of a valid handshake.
   package struct Acceptance {
-    /// For the head of the answer, besides `Connection`.
+    /// Header fields of the answer, besides `Connection`.
     package var headers: HTTPResponse.Headers
-    /// The token that came as a subprotocol, since browsers let scripts set no other header.
+    /// The token that came as a subprotocol, because browsers let scripts set no other header.
     package var token: [UInt8]?
   }
 
@@ -20,7 +20,7 @@ package struct WebSocketHandshake {
 
   package init() {}
 
-  /// Takes note of a header. Lists that stand in several headers are one list (RFC 9110, section 5.3).
+  /// Takes a header. Several headers with one name are one list (RFC 9110, section 5.3).
   package mutating func take(name: String, value: String) {
     switch name.lowercased() {
     case "connection": connection += value.utf8.listElements
@@ -34,19 +34,19 @@ package struct WebSocketHandshake {
     }
   }
 
-  /// Whether an `Upgrade` header asks for a WebSocket, so that the request is not an ordinary one.
+  /// Whether an `Upgrade` header names a WebSocket, so that the request is not an ordinary one.
   static func isAskedFor(by upgrade: HeadBytes) -> Bool {
     upgrade.listElements.contains { $0.isNamed("websocket") }
   }
 
-  /// Looks at all that was taken.
+  /// Checks all headers that were taken.
   ///
   /// - Parameters:
-  ///   - host: the host that the client has asked for.
-  ///   - isSecure: whether the client speaks TLS.
-  ///   - usesBasic: whether the request has a user and password, which a page cannot have set: its browser has.
-  ///   - allowed: whose pages may ask.
-  /// - Throws: ``RequestError`` if the request is not what the RFC demands, or comes from a page that may not ask.
+  ///   - host: the host in the client's request.
+  ///   - isSecure: whether the client uses TLS.
+  ///   - usesBasic: whether the request has a user and password: a page cannot have set these, so its browser has.
+  ///   - allowed: the origins whose pages may open a WebSocket.
+  /// - Throws: ``RequestError`` if the request violates the RFC, or comes from a page that may open none.
   package func accept(
     isHTTP10: Bool, host: String, isSecure: Bool, usesBasic: Bool, origins allowed: AllowedOrigins
   ) throws(RequestError) -> Acceptance {
@@ -76,12 +76,12 @@ package struct WebSocketHandshake {
     }
     var acceptance = Acceptance(
       headers: [("Upgrade", "websocket"), ("Sec-WebSocket-Accept", Self.answer(to: keys[0]))])
-    // Names of subprotocols are case-sensitive, and one that was offered is to be named in the answer.
+    // Names of subprotocols are case-sensitive, and the answer must name one that was offered.
     if protocols.first?.elementsEqual("Bearer".utf8) == true {
       guard protocols.count == 2 else {
         throw .badRequest("Sec-WebSocket-Protocol: expected one token after Bearer")
       }
-      // A proxy before us may have used the other one.
+      // A proxy in front of the gateway may have used the other credentials.
       guard !hasAuthorization else {
         throw .badRequest("the request has a token as its subprotocol and an Authorization header")
       }
@@ -104,7 +104,7 @@ package struct WebSocketHandshake {
     } == 16
   }
 
-  /// What proves that the key was read by a server that knows WebSockets (section 4.2.2, item 5.4).
+  /// Proves that a server that supports WebSockets has read the key (section 4.2.2, item 5.4).
   private static func answer(to key: String) -> String {
     Base64Digest.sha1(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
   }

@@ -1,4 +1,4 @@
-/// What a frame is (RFC 6455, section 5.2).
+/// The kind of a frame (RFC 6455, section 5.2).
 package enum WebSocketOpcode: UInt8 {
   case continuation = 0
   case text = 1
@@ -8,7 +8,7 @@ package enum WebSocketOpcode: UInt8 {
   case pong = 10
 }
 
-/// The header of a frame from a server: one that is not masked (RFC 6455, section 5.2).
+/// The header of a frame from a server, which is not masked (RFC 6455, section 5.2).
 package enum WebSocketHeader {
   /// The size of the largest header.
   package static let maxBytes = 10

@@ -1,63 +1,63 @@
 import ByteBuffers
 internal import CWslay
 
-/// What a WebSocket has to say to its owner, while bytes are handed to it.
+/// Notifies the owner of a WebSocket while that is given bytes.
 package protocol WebSocketProtocolDelegate: AnyObject {
-  /// A whole message: text, known to be UTF-8. Its bytes are valid during the call only.
+  /// A whole message: text that is known to be UTF-8. Its bytes are valid during the call only.
   func webSocket(_ webSocket: WebSocketProtocol, received text: UnsafeRawBufferPointer)
-  /// A frame is to be sent: the answer to a ping, a ping or the last frame.
+  /// A frame has to be sent: the answer to a ping, a ping, or the last frame.
   func webSocket(_ webSocket: WebSocketProtocol, sends frame: [UInt8])
   /// The peer has answered a ping.
   func webSocketReceivedPong(_ webSocket: WebSocketProtocol)
-  /// The peer has closed the WebSocket, or broken its rules and been told so. Nothing follows.
+  /// The peer has closed the WebSocket, or has broken its rules and was sent a close frame. Nothing follows.
   func webSocketEnded(_ webSocket: WebSocketProtocol)
 }
 
-/// The server's side of one WebSocket after its handshake (RFC 6455), without a socket: fed with the bytes that come
-/// in, it says what they mean and which frames are to be sent for that. Messages to the peer are frames by themselves:
+/// The server's side of one WebSocket after its handshake (RFC 6455), without a socket: it gets the bytes that arrive,
+/// and passes on messages and the frames that have to be sent in reply. Messages to the peer are frames of their own:
 /// ``StreamFrame/messageHeader``.
 ///
 /// libwslay reads the frames (wslay.h, the frame-based API): headers, lengths in their shortest form, masks, control
-/// frames that are short and whole. What frames mean is decided here and not by the library's event-based API, since
-/// that (1.1.1) takes a hundred bytes of memory for each fragment however small, queues a pong for each ping without a
-/// bound, looks for bad UTF-8 in a close frame's reason wrongly if it comes in pieces, lets a close frame of one
-/// byte pass, answers a broken frame by a close frame without a code, and copies what is sent.
+/// frames that are short and whole. This class decides what frames mean. libwslay's event-based API (1.1.1) is not
+/// used: it takes a hundred bytes of memory for each fragment however small, queues a pong for each ping without a
+/// limit, checks the UTF-8 of a close frame's reason wrongly if it comes in pieces, accepts a close frame of one byte,
+/// answers a broken frame with a close frame without a code, and copies what is sent.
 package final class WebSocketProtocol {
-  /// So many pings of those that come at once are answered, and the last (section 5.5.3).
+  /// Of pings that come at once, so many are answered, and the last one (section 5.5.3).
   private static let maxPongs = 32
 
   private unowned let delegate: any WebSocketProtocolDelegate
   private let maxMessageBytes: UInt64
-  /// Invariant: freed with this object only. Its callbacks are given this object unretained, and are called from within
-  /// this object's own calls only.
+  /// Invariant: freed with this object only. Its callbacks get this object unretained, and are only called from within
+  /// this object's own calls.
   private var context: wslay_frame_context_ptr!
-  /// Whether no close frame was made or has come: messages may be sent, and are taken.
+  /// Whether no close frame was sent or received: messages may be sent, and are accepted.
   package private(set) var isOpen = true
 
-  /// What libwslay takes its bytes from, while it is called.
+  /// The bytes that libwslay reads, while it is called.
   private var input = UnsafeRawBufferPointer(start: nil, count: 0)
-  /// What has come while no messages were wanted.
+  /// Bytes that came while no messages were accepted.
   private var inbox = ByteBuffer()
   private var isParsing = false
-  /// How many bytes libwslay has of frames that have not ended.
+  /// How many bytes libwslay holds of incomplete frames.
   private var partialCount: UInt64 = 0
-  /// How much of the current frame's payload has come; nil between frames.
+  /// How many bytes of the current frame's payload have come; nil between frames.
   private var frameOffset: UInt64?
-  /// Whether a message is under way of which more frames are to come.
+  /// Whether more frames of a message are to come.
   private var isInMessage = false
   private var message = ByteBuffer()
-  /// What has come of a message, and waits, counts as kept for the client.
+  /// Counts incomplete messages and waiting bytes as kept for the client.
   private var kept: KeptBytes
-  /// How much of `message` is known to be UTF-8.
+  /// How many bytes of `message` are known to be UTF-8.
   private var checkedCount = 0
   private var control: [UInt8] = []
-  /// How many pings were answered since bytes came last, and the last one, if it was not.
+  /// How many pings were answered since bytes last came, and the last ping if it was not answered.
   private var pongCount = 0
   private var unanswered: [UInt8]?
 
   /// - Parameters:
   ///   - maxMessageBytes: how large a message may be.
-  ///   - memory: counts what is kept of messages.
+  ///   - memory: counts the kept bytes of messages.
   package init(maxMessageBytes: Int, memory: MemoryAccount, delegate: any WebSocketProtocolDelegate) {
     self.maxMessageBytes = UInt64(maxMessageBytes)
     kept = KeptBytes(memory)
@@ -77,18 +77,18 @@ package final class WebSocketProtocol {
 
   // MARK: - What comes
 
-  /// Whether a frame or a message has begun of which the rest is still to come.
+  /// Whether a frame or a message is incomplete.
   package var awaitsRest: Bool { isOpen && (partialCount > 0 || isInMessage) }
 
-  /// Whether messages are taken now. While they are not, what comes is kept as it is, so that little should come.
+  /// Whether messages are accepted now. Otherwise bytes that come are kept as they are, so that few should come.
   package var takesMessages = true {
     didSet { if takesMessages && !oldValue && !isParsing { takeInbox() } }
   }
 
-  /// Takes bytes that have come; the delegate hears of what they are meanwhile.
+  /// Takes bytes that have come; the delegate is notified meanwhile.
   package func receive(_ bytes: UnsafeRawBufferPointer) {
     guard isOpen else { return }
-    // The inbox is empty whenever messages are taken.
+    // The inbox is empty whenever messages are accepted.
     if takesMessages {
       parse(bytes)
     } else {
@@ -97,7 +97,7 @@ package final class WebSocketProtocol {
     }
   }
 
-  /// Counts what is kept, for which there may be no room.
+  /// Counts the kept bytes, for which there may be no room.
   private func keep() {
     if isOpen && !kept.set(to: inbox.count + message.count) { fail(.tryAgainLater, "\(MemoryAccount.shortage)") }
   }
@@ -132,7 +132,8 @@ package final class WebSocketProtocol {
     isParsing = false
   }
 
-  /// libwslay asks for bytes. It asks again only for more than it was given, so that 0 means that there are no more.
+  /// libwslay reads bytes by this. It reads again only if it needs more than it got, so that 0 means that there are no
+  /// more.
   private func take(into buffer: UnsafeMutableRawBufferPointer) -> Int {
     let count = min(buffer.count, input.count)
     buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: input[..<count]))
@@ -141,7 +142,7 @@ package final class WebSocketProtocol {
     return count
   }
 
-  /// Takes a frame, or the next part of one, the header of which it has in any case.
+  /// Takes a frame or the next part of one; the frame's header is complete in any case.
   private func receive(_ frame: wslay_frame_iocb) {
     guard let opcode = WebSocketOpcode(rawValue: frame.opcode) else {
       return fail(.protocolError, "a frame has a reserved opcode")
@@ -164,7 +165,7 @@ package final class WebSocketProtocol {
     }
   }
 
-  /// What is wrong with a frame, as its header has it.
+  /// The fault of a frame, as far as its header shows it.
   private func fault(of frame: wslay_frame_iocb, _ opcode: WebSocketOpcode) -> (WebSocketCloseCode, String)? {
     if frame.rsv != 0 { return (.protocolError, "a frame has reserved bits set though no extension is agreed on") }
     if frame.mask == 0 { return (.protocolError, "a frame is not masked") }
@@ -183,7 +184,7 @@ package final class WebSocketProtocol {
 
   private func takeText(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     if isWhole {
-      // Handed on where it lies.
+      // Passed on without a copy.
       guard UTF8Text.wellFormed(bytes) == bytes.count else { return failOnEncoding() }
       return delegate.webSocket(self, received: bytes)
     }
@@ -244,8 +245,7 @@ package final class WebSocketProtocol {
     if isOpen { send(.ping, []) }
   }
 
-  /// Sends a close frame, unless the WebSocket is closed: the last frame, after which nothing that comes is of
-  /// interest.
+  /// Sends a close frame, unless the WebSocket is closed: the last frame, after which incoming bytes are ignored.
   ///
   /// - Parameter reason: for people; cut after 123 bytes.
   package func close(_ code: WebSocketCloseCode, _ reason: String = "") {
