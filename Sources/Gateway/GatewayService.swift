@@ -7,44 +7,44 @@ import Synchronization
 import TLS
 import UnixSignals
 
-/// The gateway as a whole: its shards, each on its thread, and the authenticator between them.
+/// The whole gateway: its shards, each on its thread, and the authenticator that they share.
 final class GatewayService: Service {
-  /// How long requests under way may take to finish when the gateway is told to stop, in milliseconds.
+  /// How long requests under way may take to finish when the gateway stops, in milliseconds.
   private let patience: UInt64
-  /// How long to go on serving before that, in milliseconds, for load balancers to see that it ends.
+  /// How long to continue serving before that, in milliseconds, so that load balancers notice the end.
   private let shutdownDelay: UInt64
   private let greeting: String
   private let shards: [LoopBound<Shard>]
   private let loops: [LoopBound<EventLoop>]
   private let authenticator: Authenticator
-  /// Nil where no spans are made.
+  /// Nil if no spans are made.
   private let exporter: SpanExporter?
   private let listeners: Listeners
   private let tls: RenewableTLSContext?
   private let upstreamTLS: ClientTLS?
   private let telemetry: Telemetry
   private let renewal: Renewal
-  /// What was last taken of the settings that can change.
+  /// The settings that can change, as they were last applied.
   private let taken: Mutex<RenewableSettings>
   private let manager: ServiceManager?
   private let logger: Logger
   private let reloadsOnHangup: Bool
   private let startThread: ThreadStarter
 
-  /// Starts the thread of a loop; `LoopThread.init` but in tests.
+  /// Starts the thread of a loop; `LoopThread.init`, except in tests.
   typealias ThreadStarter = @Sendable (_ name: String, _ loop: LoopBound<EventLoop>) throws(LoopError) -> LoopThread
 
-  /// Opens the sockets, and starts nothing: what comes in waits for ``run()``.
+  /// Opens the sockets, and starts nothing: connections wait for ``run()``.
   ///
   /// - Parameters:
-  ///   - tls: what TLS connections are made with; needed if an address of `listen` has TLS.
+  ///   - tls: the TLS settings; required if an address of `listen` has TLS.
   ///   - reusesPort: whether other processes may listen on the same ports.
-  ///   - renewal: what reads the settings again.
-  ///   - manager: hears how far the gateway is.
-  ///   - reloadsOnHangup: whether SIGHUP calls ``reload()``; else its effect is up to others.
-  ///   - greeting: what to say once requests are served, given where.
-  /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line.
-  ///   Nothing is left then that listens.
+  ///   - renewal: reads the settings again.
+  ///   - manager: is notified of the gateway's start, reload and end.
+  ///   - reloadsOnHangup: whether SIGHUP calls ``reload()``; otherwise the caller handles SIGHUP.
+  ///   - greeting: makes the text to print once requests are served, from the addresses.
+  /// - Throws: `ListenFailure`, `TLSError`, `LoopError` or `DescriptorBudget.Shortage`, each with one clear line. Then
+  ///   no socket is left open.
   init(
     listen: [ListenAddress], reusesPort: Bool = false, tls: TLSSettings?, shards count: Int,
     settings: GatewaySettings, renewal: Renewal, manager: ServiceManager? = nil, logins: Authenticator.Configuration,
@@ -81,7 +81,7 @@ final class GatewayService: Service {
       }
     }
     self.greeting = greeting(listeners.addresses)
-    // All connections go to the same members: one shard's reports of them will do.
+    // All connections go to the same members: log messages from one shard suffice.
     var quiet = logger
     if quiet.logLevel > .debug { quiet.logLevel = .error }
     authenticator = try Authenticator(
@@ -104,7 +104,7 @@ final class GatewayService: Service {
     self.shards = shards
     self.loops = loops
     isMade = true
-    // Reading the schema took a megabyte that is not needed from here on.
+    // Reading the schema took a megabyte that is not needed any more.
     returnFreeMemory()
   }
 
@@ -123,7 +123,7 @@ final class GatewayService: Service {
     return share
   }
 
-  /// Starts the threads and serves until the process is told to stop; then finishes what is under way.
+  /// Starts the threads and serves until the process has to stop; then finishes what is under way.
   ///
   /// - Throws: `LoopError` if the system grants no further thread.
   func run() async throws {
@@ -133,16 +133,16 @@ final class GatewayService: Service {
       try exporter?.start()
       for (index, loop) in loops.enumerated() { threads.append(try startThread("etcd-rest \(index)", loop)) }
     } catch {
-      // The shards that run already serve no client any more, and nothing of the gateway is left behind.
+      // The shards that run already must not serve clients any more, and no files are left behind.
       listeners.removeFiles()
       end(threads, patience: 0)
       throw error
     }
     telemetry.shards = shards
     let hangups = reloadsOnHangup ? await UnixSignalsSequence(trapping: .sighup) : nil
-    // Who reads the greeting finds what was logged before.
+    // What was logged before appears before the greeting.
     LogWriter.standardError.flush(within: 1000)
-    // Said only now that signals have their meaning.
+    // Not before now: only from here on are signals handled.
     say(greeting)
     manager?.tell(.serving(greeting))
     if let manager, let interval = manager.watchdogInterval {
@@ -172,17 +172,17 @@ final class GatewayService: Service {
     end(threads, patience: patience)
   }
 
-  /// Ends the shards, which take no more connections, and then the authenticator and the exporter of their spans.
+  /// Ends the shards, which accept no more connections, and then the authenticator and the exporter of spans.
   ///
   /// - Parameters:
-  ///   - threads: those of the first shards; the others have none.
+  ///   - threads: the threads of the first shards; the other shards have none.
   ///   - patience: how long requests under way may take to finish, in milliseconds.
   private func end(_ threads: [LoopThread], patience: UInt64) {
     for (index, (shard, loop)) in zip(shards, loops).enumerated() {
       if index < threads.count {
         loop.remote.execute { shard.value.drain(patience: patience) }
       } else {
-        // Its sockets would have clients wait that no thread will serve.
+        // Otherwise clients would wait at its sockets, which no thread serves.
         shard.value.close()
       }
     }
@@ -192,8 +192,8 @@ final class GatewayService: Service {
     exporter?.close()
   }
 
-  /// Reads all settings again and takes those that can change while the gateway serves; nothing, if anything is wrong
-  /// with any of them. What came of it is one line of the log.
+  /// Reads all settings again and applies those that can change while the gateway serves; applies none if any is
+  /// invalid. The log gets one line about the result.
   func reload() {
     guard let read = renewal.read else { return }
     manager?.tell(.reloading)
@@ -204,7 +204,7 @@ final class GatewayService: Service {
       changes.log(to: logger)
       manager?.tell(.serving(greeting))
     } catch {
-      // The next connection would take what is good in them.
+      // Otherwise the next connection would use those of the files that are valid.
       tls?.ignorePresentFiles()
       upstreamTLS?.ignorePresentFiles()
       telemetry.hasReloaded(well: false)
@@ -234,7 +234,7 @@ final class GatewayService: Service {
     return changes
   }
 
-  /// Takes other members in place of those it has.
+  /// Replaces the set of members.
   private func update(_ endpoints: [Endpoint]) {
     for (shard, loop) in zip(shards, loops) {
       loop.remote.execute { shard.value.bridge.update(endpoints) }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import HTTPServer
 
-/// The flags that say which proxies and which names are believed.
+/// The flags for trusted proxies and allowed hosts and origins.
 struct AccessOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(

@@ -2,16 +2,16 @@ import ArgumentParser
 import HTTPServer
 import Logging
 
-/// What is read from a word of the command line, or of the environment, in a form that errors tell.
+/// A value that is read from a word of the command line or of the environment, in a form that errors describe.
 protocol DescribedArgument: ExpressibleByArgument {
-  /// What may be written, in words.
+  /// The form, in words.
   static var form: String { get }
 }
 
 extension DescribedArgument {
-  /// Reads what an option was given.
+  /// Reads the word that an option was given.
   ///
-  /// - Throws: `ValidationError` that tells the form.
+  /// - Throws: `ValidationError` that describes the form.
   static func read(_ text: String) throws -> Self {
     guard let value = Self(argument: text) else { throw ValidationError("expected \(form)") }
     return value

@@ -1,12 +1,12 @@
 import CProgram
 import FoundationEssentials
 
-/// What this program is, and what it was made of.
+/// What this program is, and what it was built from.
 extension EtcdRest {
   static let version = "0.1.0"
 
-  /// The commit that it was built from, with `-dirty` behind it if its files had changed since; nil if the linker
-  /// was not told (the Makefile tells it).
+  /// The commit that it was built from, followed by `-dirty` if its files had changed since; nil if the linker got none
+  /// (the Makefile passes it).
   static let commit: String? = {
     struct Metadata: Decodable {
       let commit: String

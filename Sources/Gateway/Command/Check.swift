@@ -26,7 +26,7 @@ struct Check: AsyncParsableCommand, ClientOwner {
     let patience = try environment.value(dialTimeout, "dial-timeout", default: TimeSpan(milliseconds: 5000))
     guard patience.milliseconds > 0 else { throw ValidationError("--dial-timeout must be more than 0") }
     let configuration = try TLSConfiguration(tls, environment)
-    // The files are at fault whatever the endpoints are.
+    // A fault of the files is an error whatever the endpoints are.
     if let configuration { _ = try ClientTLS.make(configuration, logger: .silent) }
     let identity = try identity.credentials(environment)
     let endpoints = try endpoints.source(environment).read()
@@ -48,7 +48,7 @@ struct Check: AsyncParsableCommand, ClientOwner {
 
   private typealias Look = (endpoint: Endpoint, findings: [EndpointCheck.Finding], cluster: UInt64?)
 
-  /// Looks at all endpoints at once, and tells what it has seen in their order, each as soon as that allows.
+  /// Checks all endpoints at once, and reports them in their order, each as soon as possible.
   private static func looks(
     at endpoints: [Endpoint], _ tls: TLSConfiguration?, _ identity: BasicCredentials?, _ patience: TimeSpan
   ) -> AsyncStream<Look> {

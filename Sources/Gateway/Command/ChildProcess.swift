@@ -5,13 +5,14 @@ import Glibc
 import Synchronization
 
 /// A child process that cannot outlive this one: the kernel kills it when the thread that started it ends (prctl(2),
-/// PR_SET_PDEATHSIG, by way of setpriv(1)), and that thread does nothing but wait for it.
+/// PR_SET_PDEATHSIG, by way of setpriv(1)), and that thread only waits for it.
 ///
-/// It runs in a process group of its own, so that Ctrl-C on the terminal reaches it through us, in our order.
+/// It runs in a process group of its own, so that Ctrl-C on the terminal only reaches it when this process passes the
+/// signal on.
 final class ChildProcess: Sendable {
   private struct State {
     var pid: pid_t = 0
-    /// How it ended, in words.
+    /// How the process ended, in words.
     var status: String?
     var wasStopped = false
     var waiters: [CheckedContinuation<String, Never>] = []
@@ -19,7 +20,7 @@ final class ChildProcess: Sendable {
 
   private let state = Mutex(State())
   private let ended = DispatchSemaphore(value: 0)
-  /// What it writes: a file without a name, so that none is left behind.
+  /// Its output: a file without a name, so that none is left behind.
   private let log: Int32
 
   /// How long it may take to end before it is killed, in seconds.
@@ -53,12 +54,12 @@ final class ChildProcess: Sendable {
     if let status { throw EtcdChild.Failure(description: "\(program) does not start: \(status)") }
   }
 
-  /// How it ended, in words; nil while it runs.
+  /// How the process ended, in words; nil while it runs.
   var status: String? { state.withLock { $0.status } }
 
   var wasStopped: Bool { state.withLock { $0.wasStopped } }
 
-  /// The last line it wrote.
+  /// The last line of its output.
   var lastWords: String {
     let most = 65_536
     let end = lseek(log, 0, SEEK_END)
@@ -80,16 +81,16 @@ final class ChildProcess: Sendable {
     }
   }
 
-  /// Asks it to end.
+  /// Tells it to end (SIGTERM).
   func stop() {
     state.withLock { state in
       state.wasStopped = true
-      // The pid is ours until it is reaped, under this lock.
+      // The pid belongs to this child until it is reaped, under this lock.
       if state.status == nil { kill(state.pid, SIGTERM) }
     }
   }
 
-  /// Makes it end.
+  /// Ends it, by force if it takes too long.
   func stopAndWait() {
     stop()
     if ended.wait(timeout: .now() + Self.patience) == .timedOut {
@@ -105,7 +106,7 @@ final class ChildProcess: Sendable {
   deinit { close(log) }
 
   private func finish(_ child: pid_t, removing folder: String?) {
-    // The process is left unreaped until the lock is held: until then no other process gets its number.
+    // The process is not reaped before the lock is held: until then no other process gets its number.
     var info = siginfo_t()
     while waitid(P_PID, id_t(child), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
     let (status, waiters) = state.withLock { state in
@@ -141,7 +142,7 @@ final class ChildProcess: Sendable {
       &attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
     var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
     defer { arguments.forEach { free($0) } }
-    // etcd takes ETCD_… variables for its flags, and writes those it does not know, ours among them, to its log.
+    // etcd takes ETCD_… variables for its flags, and logs those that it does not know, such as the gateway's.
     var environment: [UnsafeMutablePointer<CChar>?] =
       ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("ETCD_") }.map { strdup("\($0.key)=\($0.value)") }
       + [nil]

@@ -3,24 +3,24 @@ import Configuration
 import Glibc
 import Logging
 
-/// Where the settings of a command are that it was not given: the environment, under the names of the flags
-/// (`--dial-timeout` is `ETCD_REST_DIAL_TIMEOUT`), and behind it a file.
+/// The settings that are not on the command line: from the environment, under the names of the flags (`--dial-timeout`
+/// is `ETCD_REST_DIAL_TIMEOUT`), or else from a file.
 struct CommandEnvironment {
   private let config = ConfigReader(provider: EnvironmentVariablesProvider()).scoped(to: "etcd.rest")
   let file: ConfigurationFile?
 
   init(_ file: ConfigurationFile? = nil) { self.file = file }
 
-  /// The value of a flag: as given, else from the environment, else from the file, else the default.
+  /// The value of a flag: from the command line, else from the environment, else from the file, else the default.
   ///
-  /// - Throws: `ValidationError` if the environment or the file has what the flag does not take.
+  /// - Throws: `ValidationError` if the environment or the file has a value that the flag does not accept.
   func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String, default standard: Value) throws -> Value {
     try value(given, flag) ?? standard
   }
 
-  /// The same of a flag without a default: nil where there is nothing.
+  /// The same for a flag without a default: nil if there is no value.
   ///
-  /// - Throws: `ValidationError` where the environment or the file has what the flag does not take.
+  /// - Throws: `ValidationError` if the environment or the file has a value that the flag does not accept.
   func value<Value: ExpressibleByArgument>(_ given: Value?, _ flag: String) throws -> Value? {
     if let given { return given }
     guard let (text, place) = found(flag) else { return nil }
@@ -31,7 +31,7 @@ struct CommandEnvironment {
     return value
   }
 
-  /// Whether a flag without a value was given, here or, as `true` or `false`, in the environment.
+  /// Whether a flag without a value is set, on the command line or, as `true` or `false`, in the environment.
   ///
   /// - Throws: `ValidationError` if the environment has something else.
   func flag(_ given: Bool, _ flag: String) throws -> Bool {
@@ -47,14 +47,14 @@ struct CommandEnvironment {
 
   subscript(flag: String) -> String? { found(flag)?.text }
 
-  /// What there is for a flag, and where it was found, for users.
+  /// The value of a flag and its place, which errors name.
   func found(_ flag: String) -> (text: String, place: String)? {
     if let text = config.string(forKey: ConfigKey(stringLiteral: flag)) { return (text, Self.name(of: flag)) }
     guard let file, let setting = file.settings[flag] else { return nil }
     return (setting.text, file.place(of: setting))
   }
 
-  /// The file, if it is what has a value for a flag.
+  /// The file, if a flag's value comes from it.
   func file(for flag: String) -> ConfigurationFile? {
     guard config.string(forKey: ConfigKey(stringLiteral: flag)) == nil, file?.settings[flag] != nil else { return nil }
     return file
@@ -64,12 +64,12 @@ struct CommandEnvironment {
 // MARK: - Variables that mean nothing
 
 extension CommandEnvironment {
-  /// Warns of variables that look like ours, and are not read.
+  /// Warns of variables that look like the gateway's but are not read.
   static func warnOfUnknownVariables(_ logger: Logger) {
     for warning in warnings(of: variables) { logger.warning("\(warning)") }
   }
 
-  /// What there is to say of variables with these names.
+  /// The warnings for variables with these names.
   static func warnings(of variables: [String]) -> [String] {
     let names = variables.filter { $0.hasPrefix(prefix) && !isOfKubernetes($0.dropFirst(prefix.count)) }
     guard !names.isEmpty else { return [] }
@@ -80,7 +80,7 @@ extension CommandEnvironment {
     }
   }
 
-  /// The names of all variables.
+  /// The names of all environment variables.
   private static var variables: [String] {
     var names: [String] = []
     var entry = environ
@@ -91,27 +91,28 @@ extension CommandEnvironment {
     return names
   }
 
-  /// Whether Kubernetes makes it for a service that is called `etcd-rest` (its documentation, "Environment variables").
+  /// Whether Kubernetes makes the variable for a service called `etcd-rest` (its documentation, "Environment
+  /// variables").
   private static func isOfKubernetes(_ rest: Substring) -> Bool {
     rest == "PORT" || ["PORT_", "SERVICE_HOST", "SERVICE_PORT"].contains(where: rest.hasPrefix)
   }
 
-  /// Those of all flags that are looked for there, and that of the password.
+  /// The variables of all flags that are read from there, and that of the password.
   private static var knownVariables: Set<String> {
     let commands: [any ParsableArguments.Type] = [Serve.self, Dev.self, Check.self]
     return Set((["username", "password", "command-timeout"] + commands.flatMap { flags(of: $0) }).map(name))
   }
 
-  /// The flags of a command or a group, by the names of the properties that have them.
+  /// The flags of a command or a group, by the names of their properties.
   ///
-  /// - Parameter withValue: whether only those that take a value, or take none; nil for both.
+  /// - Parameter withValue: whether to list those with a value (true) or without (false); nil for both.
   static func flags(of type: any ParsableArguments.Type, withValue: Bool? = nil) -> [String] {
     Mirror(reflecting: type.init()).children.flatMap { child -> [String] in
       if let group = child.value as? any FlagGroup {
         return flags(of: Swift.type(of: group).flags, withValue: withValue)
       }
       if let withValue, withValue == (child.value is Flag<Bool>) { return [] }
-      // A wrapper's property has its own name behind an underscore: `_maxBatch` is `--max-batch`.
+      // A property wrapper's storage has the property's name after an underscore: `_maxBatch` is `--max-batch`.
       return [(child.label ?? "").dropFirst().map { $0.isUppercase ? "-" + $0.lowercased() : "\($0)" }.joined()]
     }
   }
@@ -127,7 +128,7 @@ extension OptionGroup: FlagGroup {
 }
 
 extension Set<String> {
-  /// The one that `name` may have been meant for.
+  /// The name that `name` may be a misspelling of.
   func nearest(to name: String) -> String? {
     let nearest = map { (name: $0, distance: name.editDistance(to: $0)) }
       .min { ($0.distance, $0.name) < ($1.distance, $1.name) }
@@ -136,7 +137,7 @@ extension Set<String> {
 }
 
 extension String {
-  /// How many letters have to be put in, taken out or changed to make `other` of it (Levenshtein's distance).
+  /// How many letters have to be added, removed or changed to turn this into `other` (Levenshtein's distance).
   fileprivate func editDistance(to other: String) -> Int {
     let other = Array(other.utf8)
     var row = Array(0...other.count)

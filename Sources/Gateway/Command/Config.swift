@@ -62,7 +62,7 @@ struct Config: ParsableCommand {
       return text[...colon] + "***"
     }
 
-    /// As YAML takes it for a text, whatever is in it (YAML 1.2.2, section 7.3.1, "Double-Quoted Style").
+    /// Quoted so that YAML reads it as text, whatever it contains (YAML 1.2.2, section 7.3.1, "Double-Quoted Style").
     private static func quoted(_ text: String) -> String {
       if text.utf8.allSatisfy({ $0.isDigit || UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0 || "/.-".utf8.contains($0) }),
         text.utf8.first.map({ $0 != UInt8(ascii: "-") }) == true
@@ -82,11 +82,11 @@ struct Config: ParsableCommand {
       return quoted + "\""
     }
 
-    /// The defaults as `serve --help` tells them.
+    /// The defaults, taken from `serve --help`.
     private static var defaults: [String: String] {
       var defaults: [String: String] = [:]
       var flag = Substring()
-      // A line for each flag, or one for its name and one for the rest.
+      // Each flag has one line, or one for its name and one for the rest.
       for line in Serve.helpMessage(columns: 10_000).split(separator: "\n") {
         let text = line.drop { $0 == " " }
         if text.hasPrefix("--") { flag = text.dropFirst(2).prefix { $0.isLetter || $0 == "-" } }
@@ -101,7 +101,7 @@ struct Config: ParsableCommand {
   }
 }
 
-/// What is given on a command line that its command has taken, as it is written there.
+/// The settings on a parsed command line, as they were written there.
 struct SettingsOfArguments {
   private var texts: [String: String] = [:]
 

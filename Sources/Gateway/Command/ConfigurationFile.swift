@@ -11,13 +11,13 @@ import Glibc
 /// ```
 struct ConfigurationFile: Sendable {
   struct Setting: Sendable, Equatable {
-    /// As a flag would be given; the values of a list, separated by commas.
+    /// The value as on the command line; the values of a list, separated by commas.
     let text: String
-    /// Where it stands, from 1 on.
+    /// The line of the file, from 1 on.
     let line: Int
   }
 
-  /// A larger file is refused, in bytes.
+  /// A file with more bytes is refused.
   private static let maxBytes = 1 << 20
 
   let path: String
@@ -49,10 +49,10 @@ struct ConfigurationFile: Sendable {
   /// - Throws: `ValidationError` with one line that names the file, the line and the fault.
   func readAgain() throws(ValidationError) -> ConfigurationFile { try ConfigurationFile(path, flags: flags) }
 
-  /// Where a setting stands, for users.
+  /// The place of a setting, for users.
   func place(of setting: Setting) -> String { "\(path):\(setting.line)" }
 
-  /// The names of the settings that are others in `other`, in their order.
+  /// The names of the settings that differ in `other`, in their order.
   func changes(in other: ConfigurationFile) -> [String] {
     Set(settings.keys).union(other.settings.keys).filter { settings[$0]?.text != other.settings[$0]?.text }.sorted()
   }
@@ -116,7 +116,7 @@ extension ConfigurationFile {
       case scalar(String, isPlain: Bool)
       case sequence
       case mapping
-      /// Of a sequence or a mapping.
+      /// The end of a sequence or a mapping.
       case end
     }
 
@@ -124,10 +124,10 @@ extension ConfigurationFile {
     let line: Int
   }
 
-  /// No setting is deeper than a list; one level more has an error that names the setting.
+  /// No setting is deeper than a list. One more level is read, for an error that names the setting.
   private static let maxDepth = 3
 
-  /// What libyaml finds in a text, but for where streams and documents begin and end.
+  /// libyaml's events for a text, without those for the beginning and end of streams and documents.
   private static func events(_ bytes: [UInt8]) throws(Fault) -> [Event] {
     // On the heap, as libyaml keeps pointers into it.
     let parser = UnsafeMutablePointer<yaml_parser_t>.allocate(capacity: 1)
@@ -163,7 +163,7 @@ extension ConfigurationFile {
         events.append(Event(kind: .scalar(text, isPlain: scalar.style == YAML_PLAIN_SCALAR_STYLE), line: line))
       case YAML_SEQUENCE_START_EVENT, YAML_MAPPING_START_EVENT:
         depth += 1
-        // Lists in lists take libyaml the longer the deeper they are.
+        // libyaml's time grows with the depth of nested lists.
         guard depth <= maxDepth else { throw Fault(line, "expected a value or a list of values") }
         events.append(Event(kind: event.type == YAML_SEQUENCE_START_EVENT ? .sequence : .mapping, line: line))
       case YAML_SEQUENCE_END_EVENT, YAML_MAPPING_END_EVENT:
@@ -176,12 +176,12 @@ extension ConfigurationFile {
   }
 }
 
-/// How large a file may be that a flag names, in bytes.
+/// How large a file named by a flag may be, in bytes.
 private let maxFile = 1 << 20
 
-/// What is in a file that a flag names.
+/// The content of a file that a flag names.
 ///
-/// - Throws: `ValidationError` with one line that names the flag, the file and why it cannot be read.
+/// - Throws: `ValidationError` with one line that names the flag, the file and the reason.
 func contents(of path: String, for flag: String) throws(ValidationError) -> Data {
   var info = stat()
   guard stat(path, &info) != 0 || info.st_size <= maxFile else {

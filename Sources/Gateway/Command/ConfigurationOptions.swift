@@ -10,7 +10,7 @@ struct ConfigurationOptions: ParsableArguments {
     completion: .file())
   var config: String?
 
-  /// Where the settings of a command are that it was not given.
+  /// The settings of a command that are not on its command line.
   ///
   /// - Throws: `ValidationError` with one line that names the file, the line and the fault.
   func environment(of command: any ParsableArguments.Type) throws -> CommandEnvironment {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import HTTPServer
 
-/// The flags that say how long and how many connections clients may have.
+/// The flags for the number and the time limits of clients' connections.
 struct ConnectionOptions: ParsableArguments {
   @Option(help: "How many client connections may be open. (default: 10000)")
   var maxConnections: Int?
@@ -34,10 +34,10 @@ struct ConnectionOptions: ParsableArguments {
       """)
   var minBodyRate: Int?
 
-  /// Puts the limits of a server into `limits`, which has the proxies that are trusted.
+  /// Sets the limits of a server in `limits`, which already has the trusted proxies.
   ///
-  /// - Parameter shards: how many servers share what is limited for all.
-  /// - Throws: `ValidationError` with one line that names the flag and what it takes.
+  /// - Parameter shards: how many servers share the common limits.
+  /// - Throws: `ValidationError` with one line that names the flag and the values that it accepts.
   func apply(to limits: inout HTTPServer.Limits, shards: Int, _ environment: CommandEnvironment) throws {
     let most = try environment.number(maxConnections, "max-connections", default: limits.connections, in: 1...1_000_000)
     limits.connections = (most + shards - 1) / shards
@@ -72,7 +72,7 @@ extension CommandEnvironment {
 
   /// The value of a flag that takes a time, in milliseconds.
   ///
-  /// - Throws: `ValidationError` if it is 0, or less than so many seconds.
+  /// - Throws: `ValidationError` if it is 0, or less than the minimum.
   func time(_ given: TimeSpan?, _ flag: String, default seconds: UInt64, atLeast least: UInt64 = 0) throws -> UInt64 {
     let span = try value(given, flag, default: TimeSpan(milliseconds: seconds * 1000))
     guard span.milliseconds > 0 else { throw ValidationError("--\(flag) must be more than 0") }

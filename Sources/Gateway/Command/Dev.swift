@@ -39,7 +39,7 @@ struct Dev: ServingCommand {
       let gateway = try GatewayService(configuration, reloadsOnHangup: false) { addresses in
         advice(addresses[0], auth: auth, etcd: etcd, version: version)
       }
-      // A terminal that is closed takes its gateway with it.
+      // When a terminal is closed, its gateway ends, too.
       try await runServices([etcd, gateway], stoppedBy: [.sigterm, .sigint, .sighup], logger: configuration.logger)
     } catch {
       etcd.stop()
@@ -62,7 +62,7 @@ struct Dev: ServingCommand {
   }
 }
 
-/// The flags about the etcd that `dev` starts.
+/// The flags for the etcd that `dev` starts.
 struct ChildOptions: ParsableArguments {
   @Option(help: "Where etcd keeps its data. (default: a temporary folder, removed at exit)")
   var dataDir: String?

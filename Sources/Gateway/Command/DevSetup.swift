@@ -1,14 +1,14 @@
 import EtcdClient
 import GrpcBridge
 
-/// Waits for a new etcd to serve and turns its authentication on.
+/// Waits until a new etcd serves, and turns its authentication on.
 struct DevSetup {
   private static let patience = Duration.seconds(30)
 
   let endpoint: Endpoint
 
-  /// - Returns: etcd's version; empty if it does not tell.
-  /// - Throws: `EtcdChild.Failure` if etcd does not come up, or has another root password already.
+  /// - Returns: etcd's version; empty if etcd does not report it.
+  /// - Throws: `EtcdChild.Failure` if etcd does not start, or already has another root password.
   func run(rootPassword: String?, child: EtcdChild) async throws -> String {
     var configuration = EtcdClient.Configuration(endpoints: [endpoint.description])
     configuration.dialTimeout = Self.patience
@@ -18,7 +18,7 @@ struct DevSetup {
       defer { group.cancelAll() }
       group.addTask { try await prepare(client, rootPassword) }
       group.addTask {
-        // There is no use in waiting any longer for one that has ended.
+        // If etcd has ended, waiting is of no use.
         while true {
           if let failure = child.ended { throw failure }
           try await Task.sleep(for: .milliseconds(50))
@@ -58,7 +58,7 @@ struct DevSetup {
   }
 
   private func enableAuth(_ client: EtcdClient, _ password: String) async throws {
-    // Data that were kept may have some of it already.
+    // A kept data directory may already have some of it.
     func unlessThere(_ step: () async throws -> ResponseHeader) async throws {
       do {
         _ = try await step()

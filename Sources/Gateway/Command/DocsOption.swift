@@ -1,7 +1,7 @@
 import ArgumentParser
 import Logging
 
-/// Whether there is a page `/docs`, and where its files are.
+/// Whether there is a page `/docs`, and the folder of its files.
 enum DocsOption: ExpressibleByArgument {
   case on
   case off
@@ -16,10 +16,10 @@ enum DocsOption: ExpressibleByArgument {
     }
   }
 
-  /// The page, read from its folder; nil if there is none.
+  /// Reads the page from its folder; nil if there is none.
   ///
-  /// A program may well have been installed without the page, so that only a folder that was asked for has to be there.
-  /// - Throws: `ValidationError` that names the file that is missing in that.
+  /// A program may be installed without the page, so the folder must exist only if the user has named it.
+  /// - Throws: `ValidationError` that names the missing file.
   func page(logger: Logger) throws -> DocsPage? {
     switch self {
     case .off:

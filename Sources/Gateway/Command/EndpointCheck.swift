@@ -2,13 +2,13 @@ import EtcdClient
 import GrpcBridge
 import HTTPServer
 
-/// Looks at one endpoint as a client meets it, from the connection up.
+/// Checks one endpoint as a client meets it, from the connection up.
 struct EndpointCheck {
-  /// What one look has shown.
+  /// One result of the check.
   struct Finding: CustomStringConvertible {
     enum Verdict: String {
       case good = "ok"
-      /// Not known, or no matter.
+      /// Not known, or not relevant.
       case none = "-"
       case bad = "FAIL"
     }
@@ -29,7 +29,7 @@ struct EndpointCheck {
   private let identity: BasicCredentials?
   private let patience: Duration
   private var findings: [Finding] = []
-  /// The ID of the cluster, once it was told.
+  /// The ID of the cluster, once it is known.
   private(set) var cluster: UInt64?
 
   init(_ endpoint: Endpoint, tls: TLSConfiguration?, identity: BasicCredentials?, patience: Duration) {
@@ -58,10 +58,10 @@ struct EndpointCheck {
     configuration.credentials = credentials
     configuration.tls = tls
     configuration.dialTimeout = patience
-    // Why there is no connection is known only once there could have been one.
+    // The reason for having no connection is known only after a full attempt.
     configuration.requestTimeout = patience * 2
     configuration.waitsForReady = false
-    // Not closed, which would have one of Swift's few threads wait for a name that is being resolved.
+    // Not closed: that would make one of Swift's few threads wait for a name resolution.
     return try await body(EtcdClient(configuration))
   }
 
@@ -86,7 +86,7 @@ struct EndpointCheck {
     return isGuarded
   }
 
-  /// Looks at what can be seen without gRPC: the TLS session, and the clock.
+  /// Checks what is visible without gRPC: the TLS session, and the clock.
   private mutating func look() async {
     let glance: ServerInspection
     do {
@@ -102,7 +102,7 @@ struct EndpointCheck {
     guard let offset = glance.clockOffset else { return note(.none, "clock", "not reported over HTTP") }
     switch offset {
     case -2...2: note(.good, "clock", "the same as here, within 2 s")
-    // Leases and tokens end by etcd's clock, certificates by both.
+    // Leases and tokens expire by etcd's clock, certificates by both.
     default: note(.bad, "clock", "\(abs(offset)) s \(offset > 0 ? "ahead of" : "behind") ours")
     }
   }
@@ -128,13 +128,13 @@ struct EndpointCheck {
     }
   }
 
-  /// Asks for a read that takes a quorum, and for how the member is.
+  /// Makes a read that needs a quorum, and a call for the member's status.
   private mutating func ask(_ credentials: EtcdClient.Credentials) async {
     do {
       _ = try await withClient(credentials) { try await $0.get("health") }
       note(.good, "quorum", "reads are linearizable")
     } catch let error as EtcdError where error.isLackOfRights {
-      // Rights are looked at when the cluster has agreed on where it is.
+      // etcd checks permissions after the read has reached a quorum.
       note(.good, "quorum", "reads are linearizable")
     } catch {
       note(.bad, "quorum", text(of: error))
@@ -162,6 +162,6 @@ struct EndpointCheck {
 }
 
 extension EtcdError {
-  /// Whether etcd wants another user, or any user at all: with authentication on only.
+  /// Whether etcd requires another user, or any user at all: only with authentication on.
   fileprivate var isLackOfRights: Bool { code == .userEmpty || code == .permissionDenied }
 }

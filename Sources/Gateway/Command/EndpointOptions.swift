@@ -1,7 +1,7 @@
 import ArgumentParser
 import GrpcBridge
 
-/// The flags with etcd's addresses.
+/// The flags for etcd's addresses.
 struct EndpointOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -28,7 +28,7 @@ struct EndpointOptions: ParsableArguments {
   }
 }
 
-/// Where the endpoints are written.
+/// The place where the endpoints are written.
 enum EndpointSource: Sendable {
   case list(String)
   /// The path of a file.

@@ -8,7 +8,7 @@ import Synchronization
 
 /// An etcd that runs as a child of this process and never outlives it.
 final class EtcdChild: Service {
-  /// Why there is no etcd, or no longer one, in one line.
+  /// Why etcd does not run, in one line.
   struct Failure: Error, CustomStringConvertible {
     let description: String
   }
@@ -23,9 +23,9 @@ final class EtcdChild: Service {
     self.process = process
   }
 
-  /// Starts etcd on free loopback ports; it may not serve yet.
+  /// Starts etcd on free loopback ports. It may not serve yet when this returns.
   ///
-  /// - Throws: ``Failure`` if the program is not there or does not start.
+  /// - Throws: ``Failure`` if the program does not exist or does not start.
   static func start(program: String, dataDirectory: String?) throws -> EtcdChild {
     guard let path = find(program) else {
       throw Failure(description: "there is no program '\(program)': install etcd, or name it with --etcd PATH")
@@ -44,7 +44,7 @@ final class EtcdChild: Service {
     return EtcdChild(endpoint: try Endpoint("http://127.0.0.1:\(client)"), dataDirectory: directory, process: process)
   }
 
-  /// Watches over etcd until the process is told to stop.
+  /// Waits, while etcd runs, until the process has to stop.
   ///
   /// - Throws: ``Failure`` with etcd's last words if it ends by itself.
   func run() async throws {
@@ -60,10 +60,10 @@ final class EtcdChild: Service {
     if !wasStopped { throw failure(status) }
   }
 
-  /// Why etcd is not there any more; nil while it is.
+  /// Why etcd has ended; nil while it runs.
   var ended: Failure? { process.status.map { failure($0) } }
 
-  /// Ends etcd and removes its data if they were temporary. May be called again.
+  /// Ends etcd and removes its data if they are temporary. May be called again.
   func stop() { process.stopAndWait() }
 
   private func failure(_ status: String) -> Failure {
@@ -84,9 +84,9 @@ final class EtcdChild: Service {
     return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
-  /// A port that is free at the moment, of those that no system gives to outgoing connections by itself (RFC 6335,
-  /// section 6: the dynamic ones begin at 49152; Linux begins at 32768). If another process takes it before etcd does,
-  /// etcd says so and ends.
+  /// A port that is free at the moment, in the range from which systems take no ports for outgoing connections (RFC
+  /// 6335, section 6: the dynamic ones begin at 49152; Linux begins at 32768). If another process takes it before etcd
+  /// does, etcd reports that and ends.
   private static func freePort() throws -> UInt16 {
     for _ in 0..<100 {
       let port = UInt16.random(in: 10_000..<32_000)

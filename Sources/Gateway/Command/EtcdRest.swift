@@ -30,7 +30,7 @@ struct EtcdRest: AsyncParsableCommand {
 
   /// Runs the command that the arguments name.
   ///
-  /// ArgumentParser's own shows the usage of the whole program when a subcommand finds fault with what it was given.
+  /// ArgumentParser's own `main` shows the usage of the whole program if a subcommand finds a fault in its arguments.
   static func main() async {
     do {
       try checkEncoding()
@@ -59,7 +59,7 @@ struct EtcdRest: AsyncParsableCommand {
       text =
         "Error: \(error.message)\nUsage: \(usage)\n  See '\(words.joined(separator: " ")) --help' for more information."
     }
-    // What is asked for with --help is an error, too, of a command in the place of the one that was named.
+    // --help ends with an error, too, of a command in place of the named one.
     guard error is ValidationError || command is any ClientOwner else { exit(withError: error) }
     if !text.isEmpty { complain(text) }
     let code = exitCode(for: error).rawValue
@@ -67,7 +67,7 @@ struct EtcdRest: AsyncParsableCommand {
     Glibc.exit(code)
   }
 
-  /// Swift's arguments have U+FFFD if a byte is not UTF-8: another key would be read or written.
+  /// Swift's arguments have U+FFFD in place of invalid UTF-8: another key would be read or written.
   private static func checkEncoding() throws {
     for index in 0..<Int(CommandLine.argc) {
       guard let argument = CommandLine.unsafeArgv[index] else { continue }
@@ -78,8 +78,8 @@ struct EtcdRest: AsyncParsableCommand {
   }
 }
 
-/// A command with clients of etcd of its own, which ends without the exit handlers of the process: those of OpenSSL and
-/// others would take away what the clients' threads still use.
+/// A command with its own clients of etcd. It ends without the exit handlers of the process: those of OpenSSL and
+/// others would free what the clients' threads still use.
 protocol ClientOwner {}
 
 /// Why a command has failed, in one line.

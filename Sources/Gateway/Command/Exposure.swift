@@ -3,29 +3,29 @@ import GrpcBridge
 import HTTPServer
 import Logging
 
-// What is warned of at the start, as it may not be meant.
+// Warnings at the start about settings that may be unintended.
 
 extension ListenAddress {
-  /// Whether others than this machine reach it.
+  /// Whether other machines can reach it.
   var isBeyondLoopback: Bool {
     switch place {
     case .tcp("localhost", _), .unix: false
     case .tcp(let host, _): SocketAddress(numericHost: host, port: 0).map { !$0.isLoopback } ?? true
-    // It may be any.
+    // The socket may have any address.
     case .given: true
     }
   }
 
-  /// Whether clients of other machines send their passwords there as they are.
+  /// Whether clients of other machines send their passwords there in plaintext.
   ///
-  /// - Parameter proxies: if there are any, they may have TLS for the clients.
+  /// - Parameter proxies: if there are any, they may provide TLS for the clients.
   func isOpenInPlaintext(_ proxies: TrustedProxies) -> Bool {
     isBeyondLoopback && !isTLS && !isAdmin && proxies.isEmpty
   }
 }
 
 extension ServeConfiguration {
-  /// Warns of what the flags open to others.
+  /// Warns of what the flags expose to others.
   func warnOfExposure(_ upstreamTLS: TLSConfiguration?) {
     if upstreamTLS?.verifiesServer == false {
       logger.warning("--insecure-skip-tls-verify: an attacker between here and etcd can read and change everything")
@@ -41,10 +41,10 @@ extension ServeConfiguration {
   }
 }
 
-/// Asks etcd once whether authentication is on, and warns if it is: then passwords come in plaintext. Belongs to its
+/// Asks etcd once whether authentication is on, and warns if it is: then passwords arrive in plaintext. Belongs to its
 /// shard's loop.
 final class PlaintextWarning: CallDelegate {
-  /// How long to wait until etcd is asked again that has not answered, in milliseconds.
+  /// How long to wait before the next question if etcd has not answered, in milliseconds.
   private static let pause: UInt64 = 10_000
 
   private let address: String
@@ -53,7 +53,7 @@ final class PlaintextWarning: CallDelegate {
   private var question: Call?
   private var timer: LoopTimer!
 
-  /// - Parameter address: where the passwords come in.
+  /// - Parameter address: the address at which the passwords arrive.
   init(_ address: String, bridge: Bridge, loop: EventLoop, logger: Logger) {
     self.address = address
     self.bridge = bridge
@@ -62,7 +62,7 @@ final class PlaintextWarning: CallDelegate {
     timer.start(after: 0)
   }
 
-  /// Ends it without another word.
+  /// Ends the question without a warning.
   func stop() {
     timer.stop()
     if let question { bridge.cancel(question) }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Glibc
 import GrpcBridge
 
-/// The flags that say who one is to etcd.
+/// The flags for the user at etcd.
 struct IdentityOptions: ParsableArguments {
   @Option(
     name: [.long, .customLong("username")],
@@ -18,7 +18,7 @@ struct IdentityOptions: ParsableArguments {
     completion: .file())
   var passwordFile: String?
 
-  /// - Parameter before: those of the start, where a password was perhaps typed, which is not asked for again.
+  /// - Parameter before: the credentials at the start. A password that was typed is not requested again.
   /// - Throws: `ValidationError` if the name or the password is missing.
   func credentials(
     _ environment: CommandEnvironment, before: BasicCredentials? = nil

@@ -2,7 +2,7 @@ import ArgumentParser
 import HTTPServer
 import TLS
 
-/// The flags that say where to listen, and what for.
+/// The flags for the addresses to listen on, and their uses.
 struct ListenerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -55,18 +55,18 @@ struct ListenerOptions: ParsableArguments {
     transform: TimeSpan.read)
   var handshakeTimeout: TimeSpan?
 
-  /// Where to listen.
+  /// The addresses to listen on.
   ///
-  /// - Throws: `ValidationError` if the environment has no addresses but something else.
+  /// - Throws: `ValidationError` if the environment's value is no list of addresses.
   func addresses(_ environment: CommandEnvironment) throws -> [ListenAddress] {
     let given = listen.isEmpty ? nil : ListenAddresses(listen.flatMap(\.list))
     let standard = ListenAddresses([ListenAddress(.tcp(host: "127.0.0.1", port: 8379))])
     return try environment.value(given, "listen", default: standard).list
   }
 
-  /// Where to serve metrics and probes to operators; empty if the ordinary addresses do.
+  /// The addresses that serve metrics and probes to operators; empty if the ordinary addresses do.
   ///
-  /// - Throws: `ValidationError` if an address has TLS or the PROXY protocol, which are of no use there.
+  /// - Throws: `ValidationError` if an address has TLS or the PROXY protocol, which are not supported there.
   func adminAddresses(_ environment: CommandEnvironment) throws -> [ListenAddress] {
     try environment.value(adminListen, "admin-listen", default: ListenAddresses([])).list.map { address in
       guard !address.isTLS, !address.isProxied else {
@@ -77,15 +77,15 @@ struct ListenerOptions: ParsableArguments {
     }
   }
 
-  /// What https addresses are served with; nil if there are none.
+  /// The TLS settings for https addresses; nil if there are none.
   ///
-  /// - Throws: `ValidationError` if something is missing, or would be of no effect.
+  /// - Throws: `ValidationError` if a setting is missing, or would have no effect.
   func tls(for addresses: [ListenAddress], _ environment: CommandEnvironment) throws -> TLSSettings? {
     let certificate = tlsCert ?? environment["tls-cert"]
     let key = tlsKey ?? environment["tls-key"]
     let authorities = tlsClientCa ?? environment["tls-client-ca"]
     guard let address = addresses.first(where: \.isTLS) else {
-      // A user who gives a certificate would not like to serve without.
+      // A user who configures a certificate does not want to serve without TLS.
       if certificate != nil || key != nil || authorities != nil {
         throw ValidationError("--tls-cert, --tls-key and --tls-client-ca need an https:// address in --listen")
       }
@@ -106,13 +106,13 @@ struct ListenerOptions: ParsableArguments {
   }
 }
 
-/// Addresses as they are given in one flag, separated by commas.
+/// The addresses in one flag, separated by commas.
 struct ListenAddresses: ExpressibleByArgument, Sendable {
   let list: [ListenAddress]
 
   init(_ list: [ListenAddress]) { self.list = list }
 
-  /// Nil if any is no address.
+  /// Nil if any of them is malformed.
   init?(argument: String) {
     let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
     list = parts.compactMap { ListenAddress($0.drop { $0 == " " }) }

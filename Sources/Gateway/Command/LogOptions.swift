@@ -1,7 +1,7 @@
 import ArgumentParser
 import Logging
 
-/// The flags that say what is logged, and how.
+/// The flags for logging.
 struct LogOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -29,10 +29,10 @@ struct LogOptions: ParsableArguments {
     transform: TimeSpan.read)
   var slowRequest: TimeSpan?
 
-  /// Where messages go.
+  /// The logger for messages.
   ///
-  /// - Parameter before: what was made at the start, which stays.
-  /// - Throws: `ValidationError` if the environment has what a flag does not take.
+  /// - Parameter before: the logger that was made at the start, which is kept.
+  /// - Throws: `ValidationError` if the environment has a value that a flag does not accept.
   func logger(_ environment: CommandEnvironment, before: Logger? = nil) throws -> Logger {
     let format = try format(environment)
     let level = try environment.value(logLevel, "log-level", default: LogLevel(.info)).level
@@ -43,9 +43,9 @@ struct LogOptions: ParsableArguments {
     return logger
   }
 
-  /// What is logged of requests.
+  /// The settings for the log of requests.
   ///
-  /// - Throws: `ValidationError` if the environment has what a flag does not take.
+  /// - Throws: `ValidationError` if the environment has a value that a flag does not accept.
   func accessLog(_ environment: CommandEnvironment) throws -> AccessLog.Configuration {
     let slow = try environment.value(slowRequest, "slow-request", default: TimeSpan(milliseconds: 500))
     return AccessLog.Configuration(

@@ -45,18 +45,18 @@ struct Serve: ServingCommand {
     try await runServices([gateway], logger: configuration.logger)
   }
 
-  /// What the flags, the environment and the file come to.
+  /// Reads the flags, the environment and the file.
   ///
-  /// - Parameter before: what they came to at the start, if they are read again.
+  /// - Parameter before: the result at the start, if this is a reload.
   /// - Throws: `ValidationError` with one line that names the fault.
   func settings(_ environment: CommandEnvironment, before: ServeConfiguration? = nil) throws -> ServeConfiguration {
-    // Else a mistake would be found by a new start only.
+    // Otherwise only the next start would detect a mistake.
     _ = try sync.interval(environment)
     return try ServeConfiguration(
       self, endpoints: endpoints.source(environment).read(), environment, before: before)
   }
 
-  /// Reads everything again that a reload is about; all of it has to be good, also what takes a new start.
+  /// Reads everything again that a reload concerns. All settings must be valid, including those that need a new start.
   ///
   /// - Throws: `ValidationError` or `TLSError` with one line that names the fault.
   private func renewableSettings(
@@ -66,7 +66,7 @@ struct Serve: ServingCommand {
     if let file = environment.file, fileBefore?.settings["endpoints"] != nil,
       file.settings["endpoints"] == nil && file.settings["endpoints-file"] == nil
     {
-      // The default is not meant then.
+      // Then the default is not meant.
       throw ValidationError("--config: \(file.path): the setting 'endpoints' was removed")
     }
     let configuration = try settings(environment, before: before)
@@ -76,7 +76,7 @@ struct Serve: ServingCommand {
       upstreamTLS: configuration.settings.bridge.channel.tls, file: fileSettings(environment))
   }
 
-  /// The settings of the file that neither the command line nor the environment has.
+  /// The settings of the file that are neither on the command line nor in the environment.
   private func fileSettings(_ environment: CommandEnvironment) -> [String: String] {
     guard let file = environment.file else { return [:] }
     let given = SettingsOfArguments(Array(CommandLine.arguments.dropFirst()), of: Self.self)
@@ -84,7 +84,7 @@ struct Serve: ServingCommand {
   }
 }
 
-/// The flag that has the cluster's own members take the endpoints' place.
+/// The flag by which the cluster's own list of members replaces the endpoints.
 struct SyncOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -107,7 +107,7 @@ struct SyncOptions: ParsableArguments {
 }
 
 extension GatewayService {
-  /// - Parameter advice: what to say after where the gateway serves.
+  /// - Parameter advice: text to print after the addresses at which the gateway serves.
   convenience init(
     _ configuration: ServeConfiguration, renewal: Renewal = .init(), manager: ServiceManager? = nil,
     reloadsOnHangup: Bool,
@@ -127,7 +127,7 @@ extension GatewayService {
   }
 }
 
-/// Runs services until one fails or the process is told to stop; stops them in reverse order.
+/// Runs services until one fails or the process has to stop; stops them in reverse order.
 func runServices(
   _ services: [any Service], stoppedBy signals: [UnixSignal] = [.sigterm, .sigint], logger: Logger
 ) async throws {
@@ -139,9 +139,9 @@ func runServices(
   ).run()
 }
 
-/// Raises the limit on open descriptors as far as it goes, lets writes to a closed pipe fail instead of killing the
-/// process, and sees to it that there are standard descriptors: else what is opened first would be written to as the
-/// log.
+/// Raises the limit of open descriptors as far as possible, makes writes to a closed pipe fail instead of killing the
+/// process, and opens missing standard descriptors: otherwise the log would be written to the first file that is
+/// opened.
 private func prepareProcess() {
   signal(SIGPIPE, SIG_IGN)
   var null: Int32

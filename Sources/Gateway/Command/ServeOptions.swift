@@ -6,10 +6,10 @@ import HTTPServer
 import Logging
 import TLS
 
-/// A command that serves: its flags, each of which may also stand in the environment.
+/// A command that serves, with its flags, each of which may also be set in the environment.
 ///
-/// The groups stand in the commands themselves: each group within another one quadruples the time that a debug build of
-/// the parser takes to check what is in it, at each start.
+/// The groups are listed in the commands themselves: each level of nested groups quadruples the time that a debug build
+/// of the parser needs to check them, at each start.
 protocol ServingCommand: AsyncParsableCommand {
   var listener: ListenerOptions { get }
   var identity: IdentityOptions { get }
@@ -26,7 +26,7 @@ protocol ServingCommand: AsyncParsableCommand {
   var tracing: TracingOptions { get }
 }
 
-/// The flags that bound requests.
+/// The flags for limits of requests.
 struct RequestOptions: ParsableArguments {
   @Option(help: "The largest request body, in bytes. (default: 2883584)")
   var maxRequestBytes: Int?
@@ -54,7 +54,7 @@ struct RequestOptions: ParsableArguments {
   var maxMemory: ByteCount?
 }
 
-/// The flags that bound streams and watches.
+/// The flags for limits of streams and watches.
 struct StreamOptions: ParsableArguments {
   @Option(help: "How many streams may be open, WebSockets included. (default: 20000)")
   var maxStreams: Int?
@@ -88,7 +88,7 @@ struct StreamOptions: ParsableArguments {
   var maxWatchBytes: Int?
 }
 
-/// The flags that say how long to wait for etcd's members.
+/// The flags for time limits of etcd's members.
 struct MemberOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp("How long to wait for a connection to etcd before 503. (default: 2s)", valueName: "time"),
@@ -132,7 +132,7 @@ struct MemberOptions: ParsableArguments {
   var maxRequestTimeout: TimeSpan?
 }
 
-/// The flags that bound logins at etcd.
+/// The flags for limits of logins at etcd.
 struct LoginOptions: ParsableArguments {
   @Option(help: "How many logins etcd may execute at once; each costs it 30 to 60 ms of a core. (default: 4)")
   var maxLogins: Int?
@@ -148,7 +148,7 @@ struct LoginOptions: ParsableArguments {
   var maxTokens: Int?
 }
 
-/// The flags about web pages.
+/// The flags for web pages.
 struct PageOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -165,7 +165,7 @@ struct PageOptions: ParsableArguments {
   var docs: DocsOption?
 }
 
-/// The flags about the process.
+/// The flags for the process.
 struct ProcessOptions: ParsableArguments {
   @Option(help: "How many threads serve, each with its own connections to etcd. (default: one a core)")
   var shards: Int?
@@ -190,7 +190,7 @@ struct ProcessOptions: ParsableArguments {
   var shutdownDelay: TimeSpan?
 }
 
-/// What the flags and the environment of a command that serves come to.
+/// The settings of a command that serves, from its flags and the environment.
 struct ServeConfiguration {
   let listen: [ListenAddress]
   let reusesPort: Bool
@@ -202,8 +202,8 @@ struct ServeConfiguration {
   let shutdownDelay: UInt64
   let logger: Logger
 
-  /// - Parameter before: what they came to at the start, if they are read again.
-  /// - Throws: `ValidationError` with one line that names the flag and what it takes.
+  /// - Parameter before: the settings at the start, if this is a reload.
+  /// - Throws: `ValidationError` with one line that names the flag and the values that it accepts.
   init(
     _ command: some ServingCommand, endpoints: [Endpoint], _ environment: CommandEnvironment,
     before: ServeConfiguration? = nil
@@ -248,7 +248,7 @@ struct ServeConfiguration {
       handshake: try time(command.listener.handshakeTimeout, "handshake-timeout", default: 10),
       stall: settings.streams.stallTimeout)
     settings.bridge.channel.dialTimeout = try time(command.members.dialTimeout, "dial-timeout", default: 2)
-    // A client is better off with an answer: it knows whether to wait.
+    // A client is better off with an answer: it can decide whether to wait.
     settings.bridge.channel.waitsForReady = false
     settings.bridge.channel.keepaliveTime = try time(
       command.members.keepaliveTime, "keepalive-time", default: 10, atLeast: 6)
@@ -290,7 +290,7 @@ struct ServeConfiguration {
       command.process.shutdownDelay, "shutdown-delay", default: TimeSpan(milliseconds: 0)
     ).milliseconds
     patience = try time(command.process.shutdownTimeout, "shutdown-timeout", default: 10)
-    // What was said at the start need not be said again.
+    // Warnings were given at the start.
     if before == nil { CommandEnvironment.warnOfUnknownVariables(logger) }
     if before.map({ $0.settings.identity != settings.identity }) ?? true { warnOfExposure(upstreamTLS) }
   }

@@ -4,20 +4,20 @@ import GrpcBridge
 import HTTPServer
 import TLS
 
-/// What an etcd shows of itself over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC
-/// 9110, section 6.6.1), and its certificate.
+/// What is visible of an etcd over plain HTTP, at the address where it serves gRPC: the `Date` of an answer (RFC 9110,
+/// section 6.6.1), and its certificate.
 struct ServerInspection: Sendable {
   /// The version of TLS and the certificate, in one line; nil if there is no TLS.
   let tls: String?
-  /// How many seconds the server's clock is ahead of ours; nil if it does not tell.
+  /// How many seconds the server's clock is ahead of this machine's; nil if the answer has no date.
   let clockOffset: Int?
 
-  /// Why there is nothing to see, in one line.
+  /// Why the server cannot be inspected, in one line.
   struct Failure: Error, CustomStringConvertible {
     let description: String
   }
 
-  /// Connects and asks, on a thread of its own.
+  /// Connects and sends a request, on a thread of its own.
   ///
   /// - Throws: ``Failure``.
   static func take(at endpoint: Endpoint, tls: TLSConfiguration?, patience: Duration) async throws -> ServerInspection {
@@ -70,7 +70,7 @@ struct ServerInspection: Sendable {
     for address in addresses {
       let descriptor = socket(address.family, SocketConstants.stream | SocketConstants.closeOnExec, 0)
       guard descriptor >= 0 else { continue }
-      // They bound connecting, too (socket(7)).
+      // These limit connecting, too (socket(7)).
       for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
         setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout.size(ofValue: limit)))
       }
@@ -89,7 +89,7 @@ struct ServerInspection: Sendable {
     guard count == bytes.count else { throw Failure(description: "the connection takes no request") }
   }
 
-  /// The bytes of an answer as far as the end of its headers, or of the connection, or of all patience.
+  /// The bytes of an answer up to the end of its head, of the connection, or of the time limit.
   private static func receiveHead(_ session: TLSSession?, _ descriptor: Int32) throws -> [UInt8] {
     var head: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 4096)
@@ -105,7 +105,7 @@ struct ServerInspection: Sendable {
     return head
   }
 
-  /// The time that a `Date` header has, in seconds since 1970; nil if there is none.
+  /// The time in a `Date` header, in seconds since 1970; nil if there is none.
   private static func date(in head: [UInt8]) -> Int? {
     let lines = String(decoding: head, as: UTF8.self).split(separator: "\r\n", omittingEmptySubsequences: false)
     guard let line = lines.prefix(while: { !$0.isEmpty }).first(where: { $0.lowercased().hasPrefix("date:") }) else {

@@ -1,11 +1,10 @@
 import HTTPServer
 
-/// A span of time, as flags, queries and documents have it: `30s`, `500ms`, `5m`, `1h`; a bare number is seconds.
+/// A span of time in flags, queries and documents: `30s`, `500ms`, `5m`, `1h`; a bare number is seconds.
 struct TimeSpan: Sendable {
   let milliseconds: UInt64
 
-  /// Far beyond any time that is taken: a billion hours, in milliseconds, so that what is computed from it does not
-  /// overflow.
+  /// Far beyond any accepted time: a billion hours in milliseconds, so that computing with it does not overflow.
   private static let bound = 1e9 * 3_600_000
 
   init(milliseconds: UInt64) { self.milliseconds = milliseconds }
@@ -21,7 +20,7 @@ struct TimeSpan: Sendable {
     milliseconds = UInt64(span)
   }
 
-  /// What to write where a time is expected from `range`, in milliseconds.
+  /// The form of a time within `range`, in milliseconds, for errors.
   static func description(of range: ClosedRange<UInt64>) -> String {
     let examples = ["500ms", "30s", "5m", "1h"].filter {
       TimeSpan(argument: $0).map { range.contains($0.milliseconds) } == true
@@ -32,8 +31,8 @@ struct TimeSpan: Sendable {
 }
 
 extension Double {
-  /// Reads digits with at most one point among them and, if it may have one, an exponent behind them. What `Double`
-  /// reads besides is nil: signs, hexadecimal digits, `inf`, `nan`.
+  /// Reads digits with at most one point and, if allowed, an exponent. Other forms that `Double` reads are nil: signs,
+  /// hexadecimal digits, `inf`, `nan`.
   init?(decimal text: some StringProtocol, mayHaveExponent: Bool = false) {
     func isDigitOrPoint(_ byte: UInt8) -> Bool { byte == UInt8(ascii: ".") || byte.isDigit }
     guard let first = text.utf8.first, isDigitOrPoint(first),

@@ -2,7 +2,7 @@ import ArgumentParser
 import Logging
 import TLS
 
-/// The flags about spans.
+/// The flags for spans.
 struct TracingOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -35,7 +35,7 @@ struct TracingOptions: ParsableArguments {
       valueName: "file"), completion: .file())
   var otlpHeadersFile: String?
 
-  /// What the flags and the environment come to; nil where nothing is exported.
+  /// The settings from the flags and the environment; nil if nothing is exported.
   ///
   /// - Throws: `ValidationError` with one line that names the flag and its fault.
   func settings(_ environment: CommandEnvironment, logger: Logger) throws -> TracingSettings? {
@@ -76,8 +76,8 @@ struct TracingOptions: ParsableArguments {
     }
   }
 
-  /// Reads header lines, each of a name and a value (RFC 9110, section 5.5), and ends each as a head does. No error
-  /// says what is in a value.
+  /// Reads header lines, each with a name and a value (RFC 9110, section 5.5), and ends each as in a head. No error
+  /// shows a value.
   private static func headerLines(in path: String) throws -> String {
     let own = ["host", "content-type", "content-length", "transfer-encoding", "connection"]
     guard let text = String(validating: try contents(of: path, for: "otlp-headers-file"), as: UTF8.self) else {

@@ -2,7 +2,7 @@ import ArgumentParser
 import GrpcBridge
 import Logging
 
-/// The flags about TLS to etcd, under the names that etcdctl has for them.
+/// The flags for TLS to etcd, with etcdctl's names.
 struct UpstreamTLSOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -54,7 +54,7 @@ struct MinimumTLSVersion: ExpressibleByArgument, Sendable {
 }
 
 extension TLSConfiguration {
-  /// What the flags and the environment come to; nil if there are none of them.
+  /// The settings from the flags and the environment; nil if there are none.
   ///
   /// - Throws: `ValidationError` with one line that names the flag and its fault.
   init?(_ options: UpstreamTLSOptions, _ environment: CommandEnvironment) throws {

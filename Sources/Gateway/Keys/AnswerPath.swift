@@ -1,15 +1,15 @@
 import EtcdSchema
 import HTTPServer
 
-/// The paths (``ProtobufPushParser``) of what etcd's answers have that plain JSON tells.
+/// The paths (``ProtobufPushParser``) of the parts of etcd's answers that plain JSON has.
 enum AnswerPath {
-  /// The header, which every answer has in the same place.
+  /// The header, which has the same number in every answer.
   static let header = Etcdserverpb_RangeResponse.Field.header
   /// The store's revision.
   static let revision = header << 4 | Etcdserverpb_ResponseHeader.Field.revision
 }
 
-/// The paths of what a `RangeResponse` has.
+/// Paths within a `RangeResponse`.
 enum RangeResponsePath {
   static let header = AnswerPath.header
   static let revision = AnswerPath.revision
@@ -21,7 +21,7 @@ enum RangeResponsePath {
   static let messages = [header, keyValue]
 }
 
-/// The paths of what a `TxnResponse` has; those of an operation are of what one of them alone would answer.
+/// Paths within a `TxnResponse`; those within an operation are the paths of its own response.
 enum TxnResponsePath {
   private typealias Operation = Etcdserverpb_ResponseOp.Field
 
@@ -38,9 +38,9 @@ enum TxnResponsePath {
   static let nested = operation << 4 | Operation.responseTxn
 }
 
-/// The paths of what the answers about leases have.
+/// Paths within the answers about leases.
 enum LeaseResponsePath {
-  // A grant, a renewal and a look at a lease have these in the same place.
+  // Grants, renewals and queries of a lease have these fields with the same numbers.
   static let id = Etcdserverpb_LeaseGrantResponse.Field.id
   static let ttl = Etcdserverpb_LeaseGrantResponse.Field.ttl
   static let grantedTTL = Etcdserverpb_LeaseTimeToLiveResponse.Field.grantedTTL

@@ -2,24 +2,24 @@ import ByteBuffers
 import Glibc
 import GrpcBridge
 
-/// The lines of a body, one after the other as it comes. A pure structure.
+/// The lines of a body, one after the other, as it comes. A pure structure.
 struct BodyLines {
-  /// Where a line is.
+  /// The position of a line.
   struct Place {
-    /// Which one it is, from 1 on.
+    /// The line's number, from 1 on.
     let number: Int
     /// How many bytes of the body precede it.
     let offset: Int
-    /// How many bytes it has, those of its end included.
+    /// The line's length in bytes, including its end.
     let count: Int
   }
 
-  /// What there is to take.
+  /// The result of taking a line.
   enum Next<Value> {
     case line(Value)
-    /// A line that is longer than lines may be. The next one to take is the one behind it.
+    /// A line that is too long. The next one to take is the one after it.
     case tooLong(Place)
-    /// Nothing, until more has come.
+    /// No complete line has come yet.
     case nothing
   }
 
@@ -28,12 +28,12 @@ struct BodyLines {
   /// How many bytes a line may have without its end.
   private let limit: Int
   private var waiting = ByteQueue(keepsMemory: true)
-  /// How many of the bytes that wait have no line feed among them.
+  /// How many of the waiting bytes are known to have no line feed.
   private var searched = 0
-  /// How many lines were taken, and how many bytes.
+  /// How many lines, and how many bytes, were taken.
   private var number = 0
   private var offset = 0
-  /// Whether what waits belongs to a line that was too long.
+  /// Whether the waiting bytes belong to a line that was too long.
   private var isSkipping = false
   /// Whether the last line has come, with or without a line feed.
   var hasEnded = false
@@ -44,14 +44,14 @@ struct BodyLines {
   /// How many bytes wait to be taken.
   var count: Int { waiting.count }
 
-  /// Where the next line begins.
+  /// The position of the next line.
   var next: Place { Place(number: number + 1, offset: offset, count: 0) }
 
   mutating func append(_ bytes: UnsafeRawBufferPointer) { waiting.append(bytes) }
 
   /// Takes the next line.
   ///
-  /// - Parameter read: makes something of the line, which it gets without its line feed.
+  /// - Parameter read: converts the line, which it gets without its line feed.
   mutating func take<Value>(_ read: (UnsafeRawBufferPointer, Place) -> Value) -> Next<Value> {
     while true {
       let feed = nextLineFeed()
@@ -78,7 +78,7 @@ struct BodyLines {
     }
   }
 
-  /// Where the next line feed is among the bytes that wait.
+  /// The position of the next line feed among the waiting bytes.
   private func nextLineFeed() -> Int? {
     waiting.withUnsafeBytes { bytes in
       guard let start = bytes.baseAddress, bytes.count > searched,

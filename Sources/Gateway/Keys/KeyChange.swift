@@ -3,32 +3,31 @@ import GrpcBridge
 import HTTPServer
 import ProtobufWire
 
-/// What etcd answers to a change of keys: to a `Put` or `DeleteRange` alone, or to a transaction with one of them.
+/// etcd's answer to a change of keys: to a `Put` or `DeleteRange` alone, or to a transaction with one of them.
 struct KeyChange: ~Copyable {
-  /// The messages that such answers are made of: header, responses, and the key-value messages in them.
+  /// The messages within such answers: header, responses, and their key-value messages.
   private static let alone = [AnswerPath.header, previous]
   private static let inTransaction = [
     AnswerPath.header, TxnResponsePath.operation, TxnResponsePath.range, TxnResponsePath.rangeKeyValue,
     TxnResponsePath.put, TxnResponsePath.putPrevious, TxnResponsePath.deletion,
   ]
-  // A `PutResponse` has a message where a `DeleteRangeResponse` has a number.
+  // This number is a message in a `PutResponse`, but a number in a `DeleteRangeResponse`.
   private static let previous = Etcdserverpb_PutResponse.Field.prevKv
   private static let deleted = Etcdserverpb_DeleteRangeResponse.Field.deleted
 
   private let isTransaction: Bool
   private var events: ProtobufPushParser
-  /// The store's revision with the change in it.
+  /// The store's revision after the change.
   private(set) var revision: Int64 = 0
   /// How many keys were deleted.
   private(set) var deletedCount: Int64 = 0
-  /// Whether the key was as it had to be.
+  /// Whether the condition held.
   private(set) var hasSucceeded: Bool
-  /// What was there before, where it was asked for and there was something; of a transaction that has failed, what is
-  /// there, without the value.
+  /// The previous key, if it was requested and existed; if the condition failed, the present key without its value.
   var found: KeyValueFields
   private(set) var isFound = false
 
-  /// - Parameter memory: where is counted what comes.
+  /// - Parameter memory: counts the bytes that are kept.
   init(length: Int, isTransaction: Bool, _ memory: MemoryAccount) {
     self.isTransaction = isTransaction
     found = KeyValueFields(memory)
@@ -41,7 +40,7 @@ struct KeyChange: ~Copyable {
     while let event = events.next(&input) { take(event) }
   }
 
-  /// - Throws: where the answer is not what it should be.
+  /// - Throws: `WireError` if the answer is malformed.
   func finish() throws(WireError) { try events.finish() }
 
   private mutating func take(_ event: ProtobufPushParser.Event) {
@@ -54,7 +53,7 @@ struct KeyChange: ~Copyable {
     case (.end(path: Self.previous), false), (.end(path: TxnResponsePath.rangeKeyValue), true),
       (.end(path: TxnResponsePath.putPrevious), true):
       isFound = true
-    // Of what is there instead only the version is told.
+    // Of the present key only the version is answered.
     case (.bytes(let path, _), true) where path >> 4 == TxnResponsePath.rangeKeyValue: break
     case (_, false): found.take(event, ofMessageAt: Self.previous)
     case (_, true):
@@ -65,7 +64,7 @@ struct KeyChange: ~Copyable {
 }
 
 extension KeyHandler {
-  /// Answers that the key is not as it would have to be, and how it is.
+  /// Answers that the condition failed, with the key's present version.
   func respond(conflicting change: borrowing KeyChange) {
     var headers: HTTPResponse.Headers = [("X-Etcd-Revision", "\(change.revision)"), ("Cache-Control", "no-cache")]
     if change.isFound { headers.append(("ETag", EntityTag.text(change.found.modRevision))) }

@@ -4,19 +4,19 @@ import GrpcBridge
 import HTTPServer
 import ProtobufWire
 
-/// What a key has to be for a request to change it.
+/// The condition for a change of a key.
 enum KeyCondition {
-  /// It is there.
+  /// The key exists.
   case exists
-  /// It is not there.
+  /// The key does not exist.
   case isAbsent
-  /// It is of this version; nil for one that no key ever is of.
+  /// The key has this version; nil for a version that no key ever has.
   case isOf(revision: Int64?)
 
-  /// Reads the conditions of a request that changes a key, each change one transaction.
+  /// Reads the conditions of a request that changes a key. The change becomes one transaction.
   ///
   /// - Returns: nil if there are none.
-  /// - Throws: ``RequestError`` if a transaction cannot have them.
+  /// - Throws: ``RequestError`` if a transaction cannot express them.
   init?(_ head: borrowing RequestHead) throws(RequestError) {
     let ifMatch = try TagCondition(head.ifMatch, "If-Match")
     let ifNoneMatch = try TagCondition(head.ifNoneMatch, "If-None-Match")
@@ -36,8 +36,7 @@ enum KeyCondition {
     }
   }
 
-  /// The transaction that applies `operation`, a `RequestOp`, where the key is as it has to be, and else says how it
-  /// is.
+  /// The transaction that applies `operation`, a `RequestOp`, if the condition holds, and otherwise reads the key.
   ///
   /// - Parameter operationCount: how large `operation` is, in bytes.
   func transaction(
@@ -66,9 +65,9 @@ enum KeyCondition {
   }
 }
 
-/// What a transaction looks at of a key before it chooses: a `Compare` (`etcdserverpb/kv.proto`).
+/// A condition of a transaction on a key: a `Compare` (`etcdserverpb/kv.proto`).
 struct KeyComparison {
-  /// By the numbers of `CompareResult`.
+  /// The values are those of `CompareResult`.
   enum Relation: Int64 {
     case equal = 0
     case greater = 1
@@ -76,7 +75,7 @@ struct KeyComparison {
     case notEqual = 3
   }
 
-  /// What of the key is compared, and with what.
+  /// The property of the key, and the value to compare it with.
   enum Subject {
     case version(Int64)
     case createRevision(Int64)
@@ -92,7 +91,7 @@ struct KeyComparison {
   /// Appends it as one of the comparisons of a `TxnRequest`.
   func write(to message: inout ByteBuffer) {
     typealias Field = Etcdserverpb_Compare.Field
-    // The number of the target, and that of the field with what is compared with.
+    // The number of the target, and the number and value of the field to compare with.
     let (target, field, number): (Etcdserverpb_Compare.CompareTarget, Int, Int64) =
       switch subject {
       case .version(let number): (.version, Field.version, number)
@@ -108,7 +107,7 @@ struct KeyComparison {
     if case .value(let value) = subject {
       compare.append(field: field, value)
     } else {
-      // A member of a oneof is there even if it is zero.
+      // A member of a oneof must be written even if it is zero.
       compare.append(field: field, zeroOr: number)
     }
     compare.withUnsafeBytes { message.append(field: Etcdserverpb_TxnRequest.Field.compare, $0) }
@@ -116,7 +115,7 @@ struct KeyComparison {
 }
 
 extension RequestHead {
-  /// - Throws: ``RequestError`` if it has conditions, which would be passed over.
+  /// - Throws: ``RequestError`` if it has conditions, which would be ignored.
   func checkHasNoConditions() throws(RequestError) {
     guard ifMatch.isEmpty && ifNoneMatch.isEmpty else {
       throw .badRequest(

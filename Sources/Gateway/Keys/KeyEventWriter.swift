@@ -4,19 +4,19 @@ import GrpcBridge
 import ProtobufWire
 import Transcoding
 
-/// Writes the events of watches as `/keys` has them in JSON.
+/// Writes the events of watches in the JSON of `/keys`.
 struct KeyEventWriter: ~Copyable {
   // Paths within an `Event` (kv.proto).
   private static let type = Mvccpb_Event.Field.type
   private static let keyValue = Mvccpb_Event.Field.kv
 
-  /// What is taken apart here was counted when it came.
+  /// The bytes that are parsed here were counted when they came.
   private var fields = KeyValueFields(nil)
 
   /// Appends `{"type":"put",…}`, or `{"type":"delete",…}` with the key and the revision.
   ///
   /// - Returns: whether it is a deletion.
-  /// - Throws: `WireError` if that is no event.
+  /// - Throws: `WireError` if the bytes are no event.
   mutating func append(
     _ event: WatchResponse.Event, to output: inout ByteBuffer
   ) throws(WireError) {
@@ -31,7 +31,7 @@ struct KeyEventWriter: ~Copyable {
     output.append("}")
   }
 
-  /// Whether the event that was appended last is a deletion.
+  /// Whether the last appended event is a deletion.
   private(set) var isDeletion = false
 
   private mutating func read(_ event: UnsafeRawBufferPointer) throws(WireError) {

@@ -3,15 +3,15 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Answers with all keys of a range as they were at one revision: a JSON document for each, each a line.
+/// Answers with all keys of a range at one revision: a JSON document on each line.
 ///
-/// They are read in pages, the next one while the one before is sent, but never further than the client reads. A page
-/// that breaks off, as its member has gone or the client was too slow for its time limit, is asked for again from the
-/// first key that is missing.
+/// They are read in pages: the next one while the one before is sent, but never further than the client reads. If a
+/// page breaks off, because its member has gone or the client was too slow for its time limit, it is read again from
+/// the first missing key.
 final class KeyExportHandler: KeyCallHandler {
-  /// How large the pages are to be, in bytes.
+  /// The intended size of a page, in bytes.
   private static let pageBytes: Int64 = 1 << 20
-  /// How many keys the first page has, when nothing is known of their size.
+  /// How many keys the first page has, while their size is not known.
   private static let firstLimit: Int64 = 1000
   private static let maxKeys: Int64 = 100_000
 
@@ -20,15 +20,15 @@ final class KeyExportHandler: KeyCallHandler {
   let caller: Caller
   let timeout: GRPCTimeout?
   var call: Call?
-  /// What is left to read.
+  /// The keys that are left to read.
   private var selection: KeySelection
 
   private var events = ProtobufPushParser(length: 0, messages: [])
   private var key: KeyValueFields
   private var lastKey: [UInt8] = []
-  /// A long one, here and in ``selection``.
+  /// Counts a long key, here and in ``selection``.
   private var lastKeyKept: KeptBytes
-  /// How large the page is, and how many keys of it have come.
+  /// The size of the page, and how many keys of it have come.
   private var pageLength: Int64 = 0
   private var pageCount: Int64 = 0
   private var hasMore = false
@@ -55,7 +55,7 @@ final class KeyExportHandler: KeyCallHandler {
   private func askForPage() {
     (pageLength, pageCount, hasMore) = (0, 0, false)
     key.reset()
-    // Each page would cost etcd a look at the whole range.
+    // With bounds, etcd would go through the whole range for each page.
     start(KeyCalls.range, selection.message(isBounded: false))
   }
 
@@ -77,7 +77,7 @@ final class KeyExportHandler: KeyCallHandler {
   private func take(_ event: ProtobufPushParser.Event) {
     switch event {
     case .number(path: RangeResponsePath.revision, let number):
-      // All pages are of the revision that the first one has found.
+      // All pages are read at the revision of the first one.
       if selection.revision == 0 { selection.revision = Int64(bitPattern: number) }
     case .end(path: RangeResponsePath.header): begin()
     case .end(path: RangeResponsePath.keyValue): append()
@@ -102,15 +102,15 @@ final class KeyExportHandler: KeyCallHandler {
     lastKey.removeAll(keepingCapacity: true)
     key.key.withUnsafeBytes { lastKey.append(contentsOf: $0) }
     key.reset()
-    // There was room for it just now, where it came from.
+    // There was room for the key where it was copied from.
     let isLong = lastKey.count > MemoryAccount.uncounted
     if !lastKeyKept.set(to: isLong ? 2 * lastKey.count : 0) { lastKeyKept.force(2 * lastKey.count - lastKeyKept.count) }
   }
 
-  /// Goes on behind the last key that has come.
+  /// Continues after the last key that has come.
   private func goOn() {
     if pageCount > 0 {
-      // Else the same pages might come without end.
+      // Otherwise the same pages might come without end.
       guard selection.range.contains(Bytes(lastKey)) else {
         return cut(shard.misunderstood(WireError.unexpectedFields, for: exchange.id.text))
       }
@@ -159,7 +159,7 @@ extension KeyExportHandler: CallDelegate {
     case (.ok, _) where hasMore && pageCount > 0: goOn()
     case (.ok, _): end(isBroken: false)
     case (_, false): respond(with: status)
-    // With each attempt at least one key comes: that has an end.
+    // Each attempt brings at least one key, so they come to an end.
     case (.unavailable, _) where pageCount > 0, (.deadlineExceeded, _) where pageCount > 0: goOn()
     default: cut(status)
     }

@@ -4,17 +4,17 @@ import GrpcBridge
 import HTTPServer
 import ProtobufWire
 
-/// Lines of an import that go to etcd as one transaction of puts. One that etcd refuses is taken apart, half by half in
-/// the order of the lines, until what is refused is one line.
+/// Lines of an import that go to etcd as one transaction of puts. If etcd refuses the batch, it is halved, in the order
+/// of the lines, until one line is left.
 final class KeyImportBatch {
   /// A line that is to be put.
   struct Put {
     let place: BodyLines.Place
-    /// Where its operation ends in the message.
+    /// The end of its operation in the message.
     fileprivate let end: Int
   }
 
-  /// How large a message is to be, in bytes; a line that is larger has one of its own.
+  /// The intended size of a message, in bytes; a larger line has a message of its own.
   static let maxBytes = 512 << 10
 
   let number: Int
@@ -22,13 +22,13 @@ final class KeyImportBatch {
   private(set) var puts: ContiguousArray<Put> = []
   /// Hashes of their keys.
   private(set) var keys: ContiguousArray<Int> = []
-  /// The batches before it that put one of its keys, too, and so have to end before it begins.
+  /// The earlier batches that put one of its keys, too, and must end before it begins.
   private var predecessors: Set<Int> = []
   private var message: ByteBuffer
-  /// What has all of the message, once the batch is complete.
+  /// The call with the whole message, once the batch is complete.
   private var whole: Call?
 
-  // What of it is at etcd, and what is to follow.
+  // The call under way, and the parts that follow it.
   private var call: Call?
   private var part = 0..<0
   private var left: [Range<Int>] = []
@@ -43,14 +43,14 @@ final class KeyImportBatch {
 
   var isEmpty: Bool { puts.isEmpty }
 
-  /// How large the message is, in bytes.
+  /// The size of the message, in bytes.
   private(set) var byteCount = 0
 
   // MARK: - Before it is sent
 
   /// - Parameters:
   ///   - key: the hash of the put's key, which no other put of the batch has.
-  ///   - predecessor: a batch that puts the same key and has not ended.
+  ///   - predecessor: a batch under way that puts the same key.
   func append(
     _ put: KeyPut, _ value: UnsafeRawBufferPointer, at place: BodyLines.Place, key: Int, behind predecessor: Int?
   ) {
@@ -86,7 +86,7 @@ final class KeyImportBatch {
     call = nil
   }
 
-  /// Sends what is left of it, if that is still to be put.
+  /// Sends the next part, if it still has to be put.
   private func goOn() {
     guard let next = left.popLast(), owner.wants(puts[next.lowerBound].place), let whole else {
       return owner.ended(self)
@@ -136,12 +136,12 @@ extension KeyImportBatch: CallDelegate {
 }
 
 extension GRPCStatus {
-  /// Whether etcd has refused what is in the request, and might take a part of it.
+  /// Whether etcd has refused the request's content, and might accept a part of it.
   var isAboutRequest: Bool {
     guard origin == .server, !asksForNewToken else { return false }
     return switch code {
     case .permissionDenied, .notFound, .invalidArgument, .outOfRange, .failedPrecondition: true
-    // gRPC itself at etcd, which has a limit, too. etcd's own is that of the database.
+    // gRPC at etcd has a limit, too. etcd's own error with this code is about the database's size.
     case .resourceExhausted: message.hasPrefix("grpc: ")
     default: false
     }

@@ -5,24 +5,24 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Puts the keys of a body of lines, each as `POST /keys` has one: lines of an export, or any others.
+/// Puts the keys of a body of lines, each line like the body of a `POST /keys`: an export's lines, or any others.
 ///
-/// The lines go to etcd in transactions of puts, several of which are under way at once. They take effect as if they
-/// were put one after the other: a batch that has a key of one before it waits until that has ended. While batches
-/// wait, the client does: the body is never whole in memory, and may be of any size.
+/// The lines go to etcd in transactions of puts, several of them at once. The effect is that of putting them one after
+/// the other: if a batch has a key of an earlier batch, it waits until that one has ended. While batches wait, so does
+/// the client: the body is never whole in memory, and may have any size.
 ///
-/// The first line that cannot be put stops the import, or is passed over with `skip_errors`. All lines before it are
-/// put by the time of the answer; of those behind it only such as were at etcd already.
+/// The first line that cannot be put stops the import, or is skipped with `skip_errors`. When the answer comes, all
+/// lines before it were put; of those after it only some that were at etcd already.
 ///
-/// An answer that takes longer than a second begins then, with a line each second that tells how far the import is.
+/// If the answer takes longer than a second, it begins then, and a line each second reports the progress.
 final class KeyImportHandler: KeyHandler {
-  /// How many puts a transaction has at most: what etcd takes unless told otherwise (`--max-txn-ops`).
+  /// How many puts a transaction has at most: etcd's default limit (`--max-txn-ops`).
   private static let maxOperations = 128
   /// How many transactions are under way at most.
   private static let maxUnderWay = 4
-  /// How often to tell how far the import is, in milliseconds.
+  /// How often to report progress, in milliseconds.
   private static let reportInterval: UInt64 = 1000
-  /// How small a batch may become where etcd takes less than others do, in bytes.
+  /// How small a batch may become, in bytes, if etcd accepts less than usual.
   private static let leastBytes = 16 << 10
 
   unowned let exchange: Exchange
@@ -31,11 +31,12 @@ final class KeyImportHandler: KeyHandler {
   private let timeout: GRPCTimeout?
   private let skipsErrors: Bool
   private var lines: BodyLines
-  /// The batch that lines are added to, the one that is complete and waits for its turn, and those at etcd.
+  /// The batch that lines are added to, the one that is complete and waits, and those at etcd.
   private lazy var filling = KeyImportBatch(0, owner: self)
   private var waiting: KeyImportBatch?
   private var underWay: [KeyImportBatch] = []
-  /// Which batch is the last to put a key, by the key's hash. Where two keys share one, a batch waits in vain; no more.
+  /// The last batch that puts a key, by the key's hash. If two keys share a hash, a batch waits in vain, and no harm is
+  /// done.
   private var lastPuts: [Int: Int] = [:]
   private var maxOperations: Int
   private var maxBytes = KeyImportBatch.maxBytes
@@ -43,7 +44,7 @@ final class KeyImportHandler: KeyHandler {
   /// Whether there is no memory for more of the body for now.
   private var isShort = false
   private var report = KeyImportReport()
-  /// Why the import ends before its time: of several reasons that of the first line.
+  /// Why the import ends prematurely: of several faults, that of the first line.
   private var fault: KeyImportReport.Fault?
   private var isWorking = false
   private lazy var reports = LoopTimer(loop: shard.loop) { [unowned self] in sendReport() }
@@ -66,9 +67,9 @@ final class KeyImportHandler: KeyHandler {
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
     if !isWhole && !reports.isActive { reports.start(after: Self.reportInterval, every: Self.reportInterval) }
-    // What makes no difference any more is not kept.
+    // After a fault, further lines are not kept.
     if fault == nil { lines.append(bytes) }
-    // What libmicrohttpd has read already comes all the same.
+    // What libmicrohttpd has already read still comes.
     guard !exchange.isBodyHeld else { return countMemory() }
     work()
     if isDone { return answer() }
@@ -87,17 +88,17 @@ final class KeyImportHandler: KeyHandler {
     underWay = []
   }
 
-  /// Whether more of the body is not to come yet. At least one batch is under way then.
+  /// Whether the body has to wait. At least one batch is under way then.
   private var mustWait: Bool { !isDone && (waiting != nil || fault != nil || isShort) }
 
-  /// Whether nothing is left to do but to answer.
+  /// Whether only the answer is left.
   private var isDone: Bool {
     (fault != nil || lines.hasEnded) && underWay.isEmpty && waiting == nil && filling.isEmpty
   }
 
-  /// Does what can be done now.
+  /// Does all that is possible now.
   private func work() {
-    // A call that ends as soon as it is started comes back here.
+    // If a call ends as soon as it is started, this method is called again.
     guard !isWorking else { return }
     isWorking = true
     while goOn() {}
@@ -105,7 +106,7 @@ final class KeyImportHandler: KeyHandler {
     countMemory()
   }
 
-  /// - Returns: false where something has to come first, from the client or from etcd.
+  /// - Returns: false if it has to wait, for the client or for etcd.
   private func goOn() -> Bool {
     if let batch = waiting {
       guard underWay.count < Self.maxUnderWay, !underWay.contains(where: batch.follows) else { return false }
@@ -127,7 +128,7 @@ final class KeyImportHandler: KeyHandler {
         at: place, byte: place.offset, 413, .resourceExhausted,
         "the line is larger than \(limit) bytes (--max-request-bytes)")
     case .nothing:
-      // What there is waits for more only while etcd is busy with others.
+      // An incomplete batch waits for more lines only while etcd executes others.
       guard lines.hasEnded || underWay.isEmpty else { return false }
       return completeBatch()
     }
@@ -158,7 +159,7 @@ final class KeyImportHandler: KeyHandler {
     let key = hasher.finalize()
     value.withUnsafeBytes { value in
       var last = lastPuts[key]
-      // etcd takes no key twice in a transaction.
+      // etcd refuses a key that occurs twice in a transaction.
       if last == filling.number || filling.byteCount + put.wireCount(of: value) > maxBytes {
         completeBatch()
         last = lastPuts[key]
@@ -168,7 +169,7 @@ final class KeyImportHandler: KeyHandler {
     }
   }
 
-  /// Has the lines that have come wait for their turn, and the next ones go into another batch.
+  /// Makes the batch wait for its turn; further lines go into a new one.
   @discardableResult
   private func completeBatch() -> Bool {
     guard !filling.isEmpty else { return false }
@@ -177,13 +178,13 @@ final class KeyImportHandler: KeyHandler {
     return true
   }
 
-  /// Counts what is kept of the body.
+  /// Counts the bytes of the body that are kept.
   private func countMemory() {
     let batches = underWay.reduce(filling.byteCount + (waiting?.byteCount ?? 0)) { $0 + $1.byteCount }
     let count = max(0, lines.count + batches - MemoryAccount.uncounted)
     isShort = false
     guard !kept.set(to: count) else { return }
-    // It has come, and no more will until there is less.
+    // These bytes are in memory already, and no more will come until there are less.
     kept.force(count - kept.count)
     isShort = !underWay.isEmpty
     guard !isShort, fault == nil else { return }
@@ -196,7 +197,7 @@ final class KeyImportHandler: KeyHandler {
 
   // MARK: - Lines that are not put
 
-  /// Passes over a line, or stops before it.
+  /// Skips a line, or stops before it.
   private func refuse(
     at place: BodyLines.Place, byte: Int, _ status: UInt32, _ code: GRPCCode, _ message: String,
     headers: HTTPResponse.Headers = []
@@ -210,7 +211,7 @@ final class KeyImportHandler: KeyHandler {
   private func stop(_ fault: KeyImportReport.Fault) {
     if let first = self.fault, first.place.number <= fault.place.number { return }
     self.fault = fault
-    // What comes behind it was read already, and is not put.
+    // The lines after it were read already, and must not be put.
     func isBehind(_ batch: KeyImportBatch) -> Bool { batch.puts.first.map { !wants($0.place) } ?? false }
     if let waiting, isBehind(waiting) { self.waiting = nil }
     if isBehind(filling) { filling = KeyImportBatch(filling.number + 1, owner: self) }
@@ -218,10 +219,10 @@ final class KeyImportHandler: KeyHandler {
 
   // MARK: - From the batches
 
-  /// A call that puts some of a batch.
+  /// Makes the call for a part of a batch.
   ///
-  /// It is sent again though etcd may have executed it: that the keys have these values afterwards is what was asked
-  /// for in any case. How often that was so is told.
+  /// It is sent again even if etcd may have executed it: either way, the keys have these values afterwards, as the
+  /// client wants. The report says how often that happened.
   func call(_ message: consuming CallMessage, delegate: KeyImportBatch) -> Call {
     Call(KeyCalls.importTxn, message: message, timeout: timeout, delegate: delegate)
   }
@@ -231,7 +232,7 @@ final class KeyImportHandler: KeyHandler {
     shard.bridge.start(call, for: caller)
   }
 
-  /// Whether a line of a batch that was taken apart is to be put.
+  /// Whether a line of a halved batch still has to be put.
   func wants(_ place: BodyLines.Place) -> Bool { fault.map { place.number < $0.place.number } ?? true }
 
   func put(_ puts: ArraySlice<KeyImportBatch.Put>, at revision: Int64, wasRepeated: Bool) {
@@ -240,7 +241,7 @@ final class KeyImportHandler: KeyHandler {
     exchange.hasMadeProgress()
   }
 
-  /// etcd does not take so many lines in one transaction.
+  /// etcd does not accept so many lines in one transaction.
   func tookTooMuch(_ count: Int, for status: GRPCStatus) {
     switch status.message {
     case EtcdMessage.tooManyOps: maxOperations = min(maxOperations, max(1, count / 2))
@@ -249,7 +250,7 @@ final class KeyImportHandler: KeyHandler {
     }
   }
 
-  /// Lines were not put: one that etcd has refused, or several of which it may not be known.
+  /// Lines were not put: one that etcd has refused, or several, if it is not known whether they were put.
   func refused(_ puts: ArraySlice<KeyImportBatch.Put>, for status: GRPCStatus) {
     guard let first = puts.first?.place, let last = puts.last?.place else { return }
     let status = status.plain(hadCredentials: caller.isSomebody)
@@ -278,7 +279,7 @@ final class KeyImportHandler: KeyHandler {
   // MARK: - The answer
 
   private func sendReport() {
-    // An error has its own status for as long as nothing was sent.
+    // As long as nothing was sent, an error has a status of its own.
     guard fault == nil else { return }
     var line = ByteBuffer(capacity: 128)
     report.appendLine(to: &line)
@@ -299,7 +300,7 @@ final class KeyImportHandler: KeyHandler {
       response.contentType = MediaType.lines.name
       response.headers = HTTPResponse.headers(ofMoment: report.revision)
     }
-    // It tells of what was done.
+    // It reports what was done.
     response.isOwed = true
     exchange.respond(response)
   }

@@ -4,12 +4,12 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// What has become of the lines of an import: what its answer tells.
+/// The results of an import, for its answer.
 struct KeyImportReport {
   /// Why a line was not put.
   struct Fault {
     let place: BodyLines.Place
-    /// How many bytes of the body precede what is wrong.
+    /// How many bytes of the body precede the fault.
     let byte: Int
     let status: UInt32
     let code: GRPCCode
@@ -17,15 +17,15 @@ struct KeyImportReport {
     var headers: HTTPResponse.Headers = []
   }
 
-  /// How many faults are told of where lines with faults are passed over.
+  /// How many faults are listed if faulty lines are skipped.
   private static let maxTold = 10
 
-  /// How many lines were put, and how many bytes of the body they are.
+  /// How many lines, and how many bytes of the body, were put.
   private var keys = 0
   private var bytes = 0
-  /// How many of them may have been put twice, as it was not known whether they had been.
+  /// How many of them may have been put twice, because it was unknown whether they had been put.
   private var repeated = 0
-  /// The highest revision that etcd has answered with.
+  /// The highest revision in etcd's answers.
   private(set) var revision: Int64 = 0
   private var faultCount = 0
   private var firstFaults: [Fault] = []
@@ -38,7 +38,7 @@ struct KeyImportReport {
     self.revision = max(self.revision, revision)
   }
 
-  /// A line was passed over. They need not come in order, but the first ones do so nearly.
+  /// A line was skipped. Lines come nearly in order, but not always.
   mutating func skipped(_ fault: Fault) {
     faultCount += 1
     let index = firstFaults.firstIndex { $0.place.number > fault.place.number } ?? firstFaults.count
@@ -77,21 +77,21 @@ struct KeyImportReport {
     json.append(decimal: Int64(fault.byte))
   }
 
-  /// A line that tells how far the import is.
+  /// A line that reports progress.
   func appendLine(to json: inout ByteBuffer) {
     json.append("{")
     appendCounts(to: &json)
     json.append("}\n")
   }
 
-  /// The last line, of an import that has come to its end.
+  /// The last line of a complete import.
   func appendLast(to json: inout ByteBuffer) {
     json.append("{")
     appendCounts(to: &json)
     json.append(",\"done\":true}\n")
   }
 
-  /// The members that the error has besides those of all errors, of an import that a line has stopped.
+  /// The members of the error that ends an import, besides those of all errors.
   func append(_ fault: Fault, to json: inout ByteBuffer) {
     Self.append(fault, to: &json)
     json.append(",")

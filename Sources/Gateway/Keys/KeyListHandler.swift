@@ -17,12 +17,12 @@ final class KeyListHandler: KeyCallHandler {
   private var events = ProtobufPushParser(length: 0, messages: [])
   private var isLarge = false
   private var hasBegun = false
-  /// Whether the answer has what no etcd sends: two headers, or keys before the first one.
+  /// Whether the answer has something that etcd never sends: two headers, or keys before the first header.
   private var isBroken = false
   private var revision: Int64 = 0
   private var key: KeyValueFields
   private var pageEnd = PageEnd()
-  /// How many keys still come that an earlier page has had.
+  /// How many keys are still to come that an earlier page has had.
   private var skip: Int64 = 0
   private var keyCount = 0
   private var hasMore = false
@@ -75,7 +75,7 @@ final class KeyListHandler: KeyCallHandler {
 
   private func begin() {
     hasBegun = true
-    // What the keys are of is not what the store is at.
+    // The keys are those at this revision, not at the store's.
     if selection.revision > 0 { revision = selection.revision }
     answer.body.buffer.append("{\"revision\":")
     answer.body.buffer.append(decimal: revision)

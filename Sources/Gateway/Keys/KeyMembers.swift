@@ -2,13 +2,13 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-// The members that requests in JSON have in common. Their names are those of the parameters and of the answers.
+// Members that requests in JSON share. Their names are those of parameters, and of members of answers.
 
 /// Bytes that a document has as text or, under another name, in base64.
 struct PlainBytes {
   private(set) var bytes: [UInt8]?
 
-  /// - Throws: `TranscodingError` if they were there in the other form.
+  /// - Throws: `TranscodingError` if the other form has occurred already.
   mutating func read(_ json: inout JSONDocument, isBase64: Bool = false) throws(TranscodingError) {
     let new = try isBase64 ? json.base64() : json.text()
     guard bytes == nil else { throw json.refusal("it occurs as text and as base64: choose one") }
@@ -17,7 +17,7 @@ struct PlainBytes {
 
   /// The bytes of a key.
   ///
-  /// - Throws: `TranscodingError` if there are none.
+  /// - Throws: `TranscodingError` if there is none.
   func key(_ json: JSONDocument) throws(TranscodingError) -> [UInt8] {
     guard let bytes else { throw json.refusal("'key' (or 'key_base64') is missing") }
     guard !bytes.isEmpty else { throw json.refusal("the key is empty").within("key") }
@@ -26,14 +26,14 @@ struct PlainBytes {
 
   /// The bytes of a value.
   ///
-  /// - Throws: `TranscodingError` if it is not there.
+  /// - Throws: `TranscodingError` if there is none.
   func value(_ json: JSONDocument) throws(TranscodingError) -> [UInt8] {
     guard let bytes else { throw json.refusal("'value' (or 'value_base64') is missing") }
     return bytes
   }
 }
 
-/// Which keys an operation in a document is about.
+/// The keys of an operation in a document.
 struct PlainRange {
   /// The members of an operation on the keys of a range.
   enum Member: String, CaseIterable {
@@ -46,7 +46,7 @@ struct PlainRange {
     case to
     case toBase64 = "to_base64"
     case all
-    // What a read has besides.
+    // The further members of a read.
     case revision
     case limit
     case keysOnly = "keys_only"
@@ -55,7 +55,7 @@ struct PlainRange {
     case order
 
     static let table = JSONMembers(allCases)
-    /// Those that say which keys.
+    /// The members that select keys.
     static let ofRange = JSONMembers<Member>([
       .key, .keyBase64, .prefix, .prefixBase64, .from, .fromBase64, .to, .toBase64, .all,
     ])
@@ -65,10 +65,10 @@ struct PlainRange {
   private var prefix = PlainBytes()
   private var from = PlainBytes()
   private var to = PlainBytes()
-  /// Whether all keys are meant, said in so many words.
+  /// Whether the document says explicitly that all keys are meant.
   private var isAll = false
 
-  /// Reads one of the members that say which keys.
+  /// Reads one of the members that select keys.
   mutating func read(_ member: Member, _ json: inout JSONDocument) throws(TranscodingError) {
     switch member {
     case .key: try key.read(&json)
@@ -86,7 +86,7 @@ struct PlainRange {
 
   var isOneKey: Bool { key.bytes != nil }
 
-  /// - Throws: `TranscodingError` if that is no range, or not one.
+  /// - Throws: `TranscodingError` if they select no range, or contradict each other.
   func range(_ json: JSONDocument) throws(TranscodingError) -> KeyRange {
     if key.bytes != nil {
       guard prefix.bytes == nil, from.bytes == nil, to.bytes == nil, !isAll else {
@@ -106,7 +106,7 @@ struct PlainRange {
 }
 
 extension KeyRange {
-  /// The range that parameters or members say; all keys where none does.
+  /// The range that parameters or members select; all keys if there are none.
   ///
   /// - Throws: ``RequestError`` if they contradict each other.
   init(prefix: [UInt8]?, from: [UInt8]?, to: [UInt8]?) throws(RequestError) {
@@ -125,15 +125,14 @@ extension KeyRange {
 }
 
 extension JSONDocument {
-  /// Reads a time to live, in seconds: a text such as `60s` or `1h`, or a number of seconds. It is never shorter than
-  /// was asked for.
+  /// Reads a time to live, in seconds: a text such as `60s` or `1h`, or a number of seconds. It is never rounded down.
   mutating func ttl() throws(TranscodingError) -> Int64 {
     guard case .time(let range) = QueryParameter.ttl.kind else { return 0 }
     return try time(in: range, such: "\"60s\", \"5m\" or \"1h\"").wholeSeconds
   }
 
-  /// Reads how long to wait, in milliseconds: the same, up to as long as a request may wait for changes; also not at
-  /// all.
+  /// Reads the time of a wait, in milliseconds, in the same forms: at most as long as a request may wait for changes; 0
+  /// is allowed.
   mutating func wait() throws(TranscodingError) -> UInt64 {
     guard case .time(let range) = QueryParameter.wait.kind else { return 0 }
     return try time(in: 0...range.upperBound, such: "\"10s\" or \"5m\"").milliseconds
@@ -154,16 +153,16 @@ extension JSONDocument {
     return span
   }
 
-  /// Reads the ID of a lease: decimal digits in a string, as answers have it, or a number.
+  /// Reads the ID of a lease: decimal digits in a string, as in answers, or a number.
   ///
-  /// - Parameter orNone: whether it may be 0, which is what answers say of a key without one.
+  /// - Parameter orNone: whether it may be 0, which in answers means no lease.
   mutating func lease(orNone: Bool = false) throws(TranscodingError) -> Int64 {
     let lease = try integer(in: Int64.min...Int64.max)
     guard lease != 0 || orNone else { throw refusal("expected an integer other than 0") }
     return lease
   }
 
-  /// Reads a revision, or how often a key was put: 0 is that of a key that is not there.
+  /// Reads a revision or a version: 0 is that of a key that does not exist.
   mutating func revision() throws(TranscodingError) -> Int64 { try integer(in: 0...Int64.max) }
 }
 

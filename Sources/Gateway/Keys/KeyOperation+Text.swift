@@ -1,7 +1,7 @@
-// What the API's description says of the operations. Made where it is asked for: no memory is spent on it before.
+// The text about the operations in the API's description. Computed on demand, so that it takes no memory before.
 
 extension KeyOperation {
-  /// What it does, in a few words.
+  /// What the operation does, in a few words.
   var summary: String {
     switch self {
     case .getKey: "Get a key"
@@ -19,7 +19,7 @@ extension KeyOperation {
     }
   }
 
-  /// What it does, in Markdown.
+  /// What the operation does, in Markdown.
   var text: String {
     switch self {
     case .getKey:
@@ -75,7 +75,7 @@ extension KeyOperation {
     }
   }
 
-  /// The conditions that it takes as headers.
+  /// Its conditions, which are header fields.
   var conditions: [StaticString] {
     switch self {
     case .getKey, .putValue: ["If-Match", "If-None-Match"]
@@ -84,7 +84,7 @@ extension KeyOperation {
     }
   }
 
-  /// The statuses of its answers, besides those that any request may get, and what each means here.
+  /// The statuses of its answers besides those of any request, and their meaning here.
   var statuses: [(status: UInt32, meaning: String)] {
     let badRequest: (UInt32, String) = (400, "The request is invalid; the message says why")
     let gone: (UInt32, String) = (410, "The revision was compacted")
@@ -116,7 +116,7 @@ extension KeyOperation {
 }
 
 extension QueryParameter {
-  /// What it means, in Markdown.
+  /// The meaning, in Markdown.
   var text: String {
     switch self {
     case .key:

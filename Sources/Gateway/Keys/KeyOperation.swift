@@ -1,6 +1,6 @@
 import HTTPServer
 
-/// What can be asked of `/keys` and `/changes`: the one table of it. The raw value is the operation's name in the API's
+/// The operations of `/keys` and `/changes`, in one table. The raw value is the operation's name in the API's
 /// description.
 enum KeyOperation: String, CaseIterable {
   case getKey
@@ -16,11 +16,11 @@ enum KeyOperation: String, CaseIterable {
   case awaitKeys
   case deleteKeys
 
-  /// Whether it is about the one key that its path names, and not about a range.
+  /// Whether it is about the one key in its path, not about a range.
   var isOfOneKey: Bool {
     switch self {
     case .getKey, .putValue, .deleteKey, .watchKey, .awaitKey: true
-    // Its body names the keys.
+    // Their bodies name the keys.
     case .putKey, .importKeys: false
     case .listKeys, .exportKeys, .watchKeys, .awaitKeys, .deleteKeys: false
     }
@@ -34,7 +34,7 @@ enum KeyOperation: String, CaseIterable {
     }
   }
 
-  /// Its method; of those that read, `HEAD` is the same without the body.
+  /// Its method. For operations that read, `HEAD` is the same without the body.
   var method: HTTPMethod {
     switch self {
     case .getKey, .watchKey, .awaitKey, .listKeys, .exportKeys, .watchKeys, .awaitKeys: .get
@@ -44,7 +44,7 @@ enum KeyOperation: String, CaseIterable {
     }
   }
 
-  /// The parameters that it takes.
+  /// Its parameters.
   var parameters: [QueryParameter] {
     let range: [QueryParameter] = [.prefix, .from, .to]
     let watch: [QueryParameter] = [.watch, .since, .heartbeat]
@@ -67,7 +67,7 @@ enum KeyOperation: String, CaseIterable {
     }
   }
 
-  /// What its answers are made of where they are good, the one by default first.
+  /// The media types of its successful answers, the default first.
   var mediaTypes: [MediaType] {
     switch self {
     case .getKey: [.bytes, .text, .json]
@@ -77,7 +77,7 @@ enum KeyOperation: String, CaseIterable {
     }
   }
 
-  /// Whether a path and method can mean it.
+  /// Whether a request with this kind of path and this method may mean it.
   func isMeant(byOneKey isOfOneKey: Bool, _ method: HTTPMethod) -> Bool {
     self.isOfOneKey == isOfOneKey && self.method == (method == .head ? .get : method)
   }

@@ -8,12 +8,12 @@ import Transcoding
 struct KeyPut {
   let key: [UInt8]
   var lease: Int64 = 0
-  /// The time to live of the lease that is to be granted, in seconds.
+  /// The time to live of the lease to be granted, in seconds.
   var ttl: Int64?
   var wantsPrevious = false
   var condition: KeyCondition?
 
-  /// What a request says whose body is the value.
+  /// Reads the put of a request whose body is the value.
   ///
   /// - Throws: ``RequestError`` if it contradicts itself.
   init(_ request: KeyRequest, _ head: borrowing RequestHead) throws(RequestError) {
@@ -39,7 +39,7 @@ struct KeyPut {
     case ifModRevision = "if_mod_revision"
     case ifAbsent = "if_absent"
     case prev
-    // What answers have of a key besides.
+    // Further members of a key in answers.
     case createRevision = "create_revision"
     case modRevision = "mod_revision"
     case version
@@ -51,13 +51,13 @@ struct KeyPut {
     static let ofLine = JSONMembers(allCases, refused: [.ttl, .ifModRevision, .ifAbsent, .prev] + history)
   }
 
-  /// Where a put stands.
+  /// The context of a put.
   enum Place {
-    /// It is a request of its own.
+    /// A request of its own.
     case request
-    /// It is an operation of a transaction, which has conditions of its own and takes leases that are there.
+    /// An operation of a transaction, which has its own conditions, and uses existing leases.
     case operation
-    /// It is a line of an import, which may be one of an export.
+    /// A line of an import, which may come from an export.
     case line
 
     fileprivate var members: JSONMembers<Member> {
@@ -71,9 +71,9 @@ struct KeyPut {
 
   /// Reads a put with its value.
   ///
-  /// - Parameter place: where it stands.
+  /// - Parameter place: the context.
   /// - Returns: the put, and the value.
-  /// - Throws: `TranscodingError` if it is none.
+  /// - Throws: `TranscodingError` if it is malformed.
   static func read(
     _ json: inout JSONDocument, as place: Place
   ) throws(TranscodingError) -> (put: KeyPut, value: [UInt8]) {
@@ -125,7 +125,7 @@ struct KeyPut {
 
   // MARK: - For etcd
 
-  /// How large the `PutRequest` is, in bytes.
+  /// The size of the `PutRequest`, in bytes.
   func wireCount(of value: UnsafeRawBufferPointer) -> Int {
     ByteBuffer.wireCount(ofField: key.count) + ByteBuffer.wireCount(ofField: value.count)
       + ByteBuffer.wireCount(ofNumber: lease) + (wantsPrevious ? 2 : 0)

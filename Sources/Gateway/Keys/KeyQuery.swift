@@ -13,8 +13,8 @@ struct KeyQuery {
 
   private var values: [(parameter: QueryParameter, value: Value)] = []
 
-  /// - Parameter known: those that a request of this path and method may have.
-  /// - Throws: ``RequestError`` that names the parameter which is unknown, repeated or not what it should be.
+  /// - Parameter known: the parameters of requests with this path and method.
+  /// - Throws: ``RequestError`` that names the parameter which is unknown, repeated or invalid.
   init(_ items: [(name: HeadBytes, value: HeadBytes?)], known: () -> [QueryParameter]) throws(RequestError) {
     for item in items {
       let name = Self.name(of: item.name)
@@ -31,7 +31,7 @@ struct KeyQuery {
     }
   }
 
-  /// Checks that a request has no parameters whose body says all there is to be said.
+  /// Checks that a request has no parameters, because its body has everything.
   ///
   /// - Throws: ``RequestError`` that names the first one.
   static func checkIsEmpty(_ items: [(name: HeadBytes, value: HeadBytes?)]) throws(RequestError) {
@@ -39,7 +39,7 @@ struct KeyQuery {
     throw .badRequest("unknown query parameter '\(name(of: item.name))': parameters go into the body, as JSON")
   }
 
-  /// The name of a parameter, decoded where it can be.
+  /// The name of a parameter, decoded if possible.
   static func name(of text: HeadBytes) -> String {
     String(decoding: PercentEncoding.decode(form: text) ?? Array(text), as: UTF8.self)
   }
@@ -54,7 +54,7 @@ struct KeyQuery {
     case .token: return .text(text)
     case .flag:
       switch text {
-      // PHP writes numbers, and so do clients that are generated for it.
+      // PHP writes booleans as numbers, and so do clients generated for PHP.
       case "true", "1": return .flag(true)
       case "false", "0": return .flag(false)
       default: throw wrong("true or false")
@@ -76,9 +76,9 @@ struct KeyQuery {
     }
   }
 
-  /// A digest of all parameters but some, whatever their order: the same at every gateway.
+  /// A digest of all parameters except `others`, independent of their order: the same at every gateway.
   func digest(without others: Set<QueryParameter>) -> UInt64 {
-    // FNV-1a: it tells apart what is not meant to be alike.
+    // FNV-1a: it only detects mistakes, not attacks.
     var digest: UInt64 = 0xcbf2_9ce4_8422_2325
     func add(_ bytes: some Sequence<UInt8>) {
       for byte in bytes { digest = (digest ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
@@ -103,7 +103,7 @@ struct KeyQuery {
 
   private func value(_ parameter: QueryParameter) -> Value? { values.first { $0.parameter == parameter }?.value }
 
-  /// The parameters that are there.
+  /// The parameters of the query.
   var parameters: [QueryParameter] { values.map(\.parameter) }
 
   func has(_ parameter: QueryParameter) -> Bool { value(parameter) != nil }

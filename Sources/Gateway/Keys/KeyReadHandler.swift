@@ -7,7 +7,7 @@ import Transcoding
 
 /// Answers with a key's value as it is, or with the key as JSON.
 final class KeyReadHandler: KeyCallHandler {
-  /// A value up to this size is sent whole if it may be told as text, which is known at its end.
+  /// A value up to this size is sent whole if it may be answered as text, which is known only at its end.
   private static let maxText = 2 << 20
 
   unowned let exchange: Exchange
@@ -17,7 +17,8 @@ final class KeyReadHandler: KeyCallHandler {
   var call: Call?
   private let request: KeyRequest
   private let asJSON: Bool
-  /// Whether a value that is text is to be told as text: that is what a browser shows, and many generated clients take.
+  /// Whether to answer with the type of text if the value is text: browsers show that, and many generated clients
+  /// accept it.
   private let wantsText: Bool
   private let ifMatch: TagCondition?
   private let ifNoneMatch: TagCondition?
@@ -27,9 +28,9 @@ final class KeyReadHandler: KeyCallHandler {
   private var found: KeyValueFields
   private var isFound = false
   private var hasValue = false
-  /// Whether the key was read to its end.
+  /// Whether the whole key was read.
   private var isComplete = false
-  /// Whether the answer has what no etcd sends, such as two values.
+  /// Whether the answer has something that etcd never sends, such as two values.
   private var isBroken = false
   private var answer: StreamedAnswer
   /// Whether there is no room for an answer that would begin.
@@ -63,15 +64,15 @@ final class KeyReadHandler: KeyCallHandler {
   /// Whether the client has this version already (RFC 9110, section 13.1.2).
   private var isKnown: Bool { ifNoneMatch?.matchesWeakly(found.modRevision) ?? false }
 
-  /// Whether the client wants nothing but another version (RFC 9110, section 13.1.1).
+  /// Whether the client only wants another version (RFC 9110, section 13.1.1).
   private var isUnwanted: Bool { ifMatch.map { !isFound || !$0.matchesStrongly(found.modRevision) } ?? false }
 
-  /// libmicrohttpd sends a 304 without the body, but with its length, as it has to be (RFC 9110, section 8.6).
+  /// libmicrohttpd sends a 304 without the body but with its length, as required (RFC 9110, section 8.6).
   private var status: UInt32 { isKnown ? 304 : 200 }
 
   private var contentType: StaticString {
     if asJSON { return MediaType.json.name }
-    // Browsers save other bytes in a file.
+    // Browsers save other bytes as a file.
     let isText = wantsText && !answer.isStreaming && found.value.withUnsafeBytes { UTF8Text.wellFormed($0) == $0.count }
     return isText ? "text/plain; charset=utf-8" : MediaType.bytes.name
   }
@@ -98,7 +99,7 @@ final class KeyReadHandler: KeyCallHandler {
       return exchange.respond(.error(412, .failedPrecondition, "the key has another mod_revision", headers: headers))
     }
     guard isFound else { return exchange.respond(.keyNotFound(headers: headers)) }
-    // The value is known until it becomes the body.
+    // The value can be checked until it becomes the body.
     let contentType = contentType
     let body = self.body()
     guard !found.isTooMuch else { return exchange.refuse(.shortage) }
@@ -131,14 +132,14 @@ final class KeyReadHandler: KeyCallHandler {
         found.reserveValue(min(length, StreamedAnswer.maxWhole))
         break
       }
-      // What comes after the value is the lease, and belongs into the head of the answer.
+      // The lease comes after the value, but belongs in the head of the answer.
       guard !asJSON && rest == 0 && !isUnwanted else { break }
       guard shard.hasRoomForAnswer else { return lacksRoom = true }
       answer.begin(
         exchange, status: status, contentType: MediaType.bytes.name, length: UInt64(length), headers: headers)
     case .bytes(path: RangeResponsePath.value, let bytes) where answer.isStreaming: answer.body.buffer.append(bytes)
     case .bytes(path: RangeResponsePath.value, _) where isUnwanted: break
-    // Known from the path.
+    // The key is known from the path.
     case .bytes(path: RangeResponsePath.key, _) where !asJSON: break
     default: found.take(event, ofMessageAt: RangeResponsePath.keyValue)
     }

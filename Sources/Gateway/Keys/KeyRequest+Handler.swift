@@ -1,7 +1,7 @@
 import HTTPServer
 
 extension KeyRequest {
-  /// Who answers the request.
+  /// Makes the handler of the request.
   func handler(_ exchange: Exchange, _ shard: Shard) throws(RequestError) -> any RequestHandler {
     switch operation {
     case .getKey: return try KeyReadHandler(self, exchange: exchange, shard: shard)

@@ -2,19 +2,19 @@ import ByteBuffers
 import GrpcBridge
 import HTTPServer
 
-/// What a request for `/keys` asks for.
+/// A request for `/keys`.
 struct KeyRequest {
-  /// The path of ranges; keys have theirs behind it and a slash.
+  /// The path of ranges; the path of a key has a slash and the key after it.
   static let rangePath = "/keys"
   private static let keyPrefix: StaticString = "/keys/"
-  /// The path of changes, if nothing else is meant.
+  /// The path that is only for changes.
   static let changesPath = "/changes"
 
   let operation: KeyOperation
   /// The key, or the keys.
   let range: KeyRange
   let query: KeyQuery
-  /// Whether the query names the key, in a request that is for JSON then.
+  /// Whether the query names the key; then the answer is JSON.
   let isByQuery: Bool
 
   /// Whether the rest of `path` is a key.
@@ -27,7 +27,7 @@ struct KeyRequest {
     let items = exchange.queryItems
     let hasPath = Self.isPath(exchange.head.path)
     if exchange.head.method == .post && !exchange.head.hasLines { try KeyQuery.checkIsEmpty(items) }
-    // A proxy may decode a path or merge its slashes: what is in the query it leaves alone.
+    // A proxy may decode a path or merge its slashes, but leaves the query alone.
     let hasParameter = !hasPath && items.contains { KeyQuery.name(of: $0.name) == QueryParameter.key.rawValue }
     let isOfOneKey = hasPath || hasParameter
     isByQuery = hasParameter
@@ -106,7 +106,7 @@ struct KeyRequest {
     try KeyRange(prefix: query.bytes(.prefix), from: query.bytes(.from), to: query.bytes(.to))
   }
 
-  /// All keys are deleted only if that is said in so many words.
+  /// A deletion of all keys must be requested explicitly.
   private static func checkIntent(_ range: KeyRange, _ query: KeyQuery) throws(RequestError) {
     let all = query.flag(.all)
     if all && range != .all { throw .badRequest("'all' has no meaning with 'prefix', 'from' or 'to'") }

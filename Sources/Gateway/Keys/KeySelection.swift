@@ -3,10 +3,10 @@ import EtcdSchema
 import GrpcBridge
 import ProtobufWire
 
-/// Which keys of a range are read, and what of them: a `RangeRequest` (`etcdserverpb/kv.proto`).
+/// The keys of a range to read, and what to read of them: a `RangeRequest` (`etcdserverpb/kv.proto`).
 struct KeySelection {
   enum Order: Int64 {
-    /// That of the keys, which costs etcd nothing.
+    /// The order of keys, which costs etcd nothing.
     case none = 0
     case ascending = 1
     case descending = 2
@@ -19,7 +19,7 @@ struct KeySelection {
   var keysOnly = false
   var countOnly = false
   var order = Order.none
-  /// What the order is of: the number of the `SortTarget`.
+  /// What to sort by: the number of the `SortTarget`.
   var target: Int64 = 0
   var minModRevision: Int64 = 0
   var maxModRevision: Int64 = 0
@@ -40,7 +40,7 @@ struct KeySelection {
     maxCreateRevision = query.integer(.maxCreateRevision) ?? 0
   }
 
-  /// Has the keys in an order, by the words of ``QueryParameter/sort`` and ``QueryParameter/order``.
+  /// Sets the order by the words of ``QueryParameter/sort`` and ``QueryParameter/order``.
   mutating func sort(by word: String?, order direction: String?) {
     guard case .choice(let words) = QueryParameter.sort.kind else { return }
     // The words are in the order of the `SortTarget`s.
@@ -52,16 +52,16 @@ struct KeySelection {
     }
   }
 
-  /// Goes on behind a key, in the order of keys.
+  /// Continues after a key, in the order of keys.
   mutating func advance(behind key: [UInt8]) {
     range =
       order == .descending
       ? KeyRange(start: range.start, end: Bytes(key)) : KeyRange(start: Bytes(key + [0]), end: range.end)
   }
 
-  /// Goes on where a page ends.
+  /// Continues where a page ends.
   ///
-  /// - Returns: how many keys of what is selected then have come before.
+  /// - Returns: how many of the selected keys the pages before had.
   mutating func advance(to place: PageCursor.Place) -> Int64 {
     switch place {
     case .behind(let key): advance(behind: key)
@@ -77,24 +77,24 @@ struct KeySelection {
     return 0
   }
 
-  /// Whether a key is among those that the bounds of revisions leave.
+  /// Whether a key is within the bounds of revisions.
   func admits(_ key: borrowing KeyValueFields) -> Bool {
     key.modRevision >= minModRevision && key.createRevision >= minCreateRevision
       && (maxModRevision == 0 || key.modRevision <= maxModRevision)
       && (maxCreateRevision == 0 || key.createRevision <= maxCreateRevision)
   }
 
-  /// The request.
+  /// The encoded request.
   ///
-  /// - Parameter isBounded: whether etcd is to look at the bounds of revisions. It looks at all keys of the range then,
-  ///   whatever the limit.
+  /// - Parameter isBounded: whether etcd has to check the bounds of revisions. Then it goes through all keys of the
+  ///   range, whatever the limit.
   func message(isBounded: Bool = true) -> ByteBuffer {
     var message = keyCallMessage(capacity: 96 + range.start.count + range.end.count)
     write(to: &message, isBounded: isBounded)
     return message
   }
 
-  /// Appends what ``message(isBounded:)`` consists of.
+  /// Appends the content of ``message(isBounded:)``.
   func write(to message: inout ByteBuffer, isBounded: Bool = true) {
     typealias Field = Etcdserverpb_RangeRequest.Field
     message.append(field: Field.key, range.start.array)

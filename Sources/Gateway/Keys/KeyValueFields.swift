@@ -4,23 +4,23 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// A key with its value, out of a `KeyValue` of etcd's (`mvccpb/kv.proto`).
+/// A key with its value, read from a `KeyValue` of etcd's (`mvccpb/kv.proto`).
 struct KeyValueFields: ~Copyable {
   private(set) var key = ByteBuffer()
   private(set) var value = ByteBuffer()
-  /// What has come, where that is more than any request may keep; nil if it is part of something that is counted.
+  /// Counts the bytes if they are more than any request may keep; nil if they are counted elsewhere.
   private var kept: KeptBytes?
-  /// Whether there was no room for it, or for the JSON of it: nothing more is taken.
+  /// Whether there was no room for the key, or for its JSON: further bytes are ignored.
   private(set) var isTooMuch = false
   private(set) var createRevision: Int64 = 0
   private(set) var modRevision: Int64 = 0
   private(set) var version: Int64 = 0
   private(set) var lease: Int64 = 0
 
-  /// - Parameter memory: where what comes is counted; nil for what is counted already.
+  /// - Parameter memory: counts the bytes; nil if they are counted elsewhere.
   init(_ memory: MemoryAccount?) { kept = memory.map { KeptBytes($0) } }
 
-  /// A key that is known already. Of one without a lease, `lease` is 0.
+  /// Makes a known key. Without a lease, `lease` is 0.
   init(
     key: some Collection<UInt8>, value: some Collection<UInt8>, createRevision: Int64, modRevision: Int64,
     version: Int64, lease: Int64
@@ -38,7 +38,7 @@ struct KeyValueFields: ~Copyable {
 
   /// Counts `more` bytes that have come.
   ///
-  /// - Returns: false if there is no room for them. What was there before is thrown away, too.
+  /// - Returns: false if there is no room for them. Then the earlier bytes are dropped, too.
   private mutating func hasRoom(for more: Int) -> Bool {
     guard !isTooMuch else { return false }
     let sum = count + more
@@ -48,7 +48,7 @@ struct KeyValueFields: ~Copyable {
     return false
   }
 
-  /// Makes room at once for a value of which the length is known.
+  /// Reserves capacity for a value of known length.
   mutating func reserveValue(_ length: Int) { value.reserveCapacity(length) }
 
   /// Takes the value out. The caller counts it.
@@ -59,7 +59,7 @@ struct KeyValueFields: ~Copyable {
 
   private typealias Field = Mvccpb_KeyValue.Field
 
-  /// Takes what an event says of the key-value message at `path`.
+  /// Takes a parser's event about the key-value message at `path`.
   mutating func take(_ event: ProtobufPushParser.Event, ofMessageAt path: Int) {
     switch event {
     case .number(let field, let number) where field >> 4 == path:
@@ -81,9 +81,9 @@ struct KeyValueFields: ~Copyable {
     }
   }
 
-  /// Forgets all, for the next one.
+  /// Forgets the key, for the next one.
   mutating func reset() {
-    // What is kept for the next one is not counted.
+    // Capacity that is kept for the next key is not counted.
     let isSmall = count <= MemoryAccount.uncounted
     key.removeAll(keepingCapacity: isSmall)
     value.removeAll(keepingCapacity: isSmall)
@@ -91,12 +91,12 @@ struct KeyValueFields: ~Copyable {
     (createRevision, modRevision, version, lease) = (0, 0, 0, 0)
   }
 
-  /// Appends the key as `/keys` has it in JSON: nothing if there is no room for that (``isTooMuch``).
+  /// Appends the key in the JSON of `/keys`: nothing if there is no room for it (``isTooMuch``).
   ///
-  /// - Parameter hasValue: whether its value was asked for.
+  /// - Parameter hasValue: whether the value is included.
   mutating func appendJSON(to output: inout ByteBuffer, hasValue: Bool = true) {
     if count > MemoryAccount.uncounted {
-      // It is made in one go, beside what it is made of.
+      // The JSON is made at once, and needs memory beside the bytes.
       let size = Self.maxJSONCount(of: key) + Self.maxJSONCount(of: value)
       guard kept?.hasRoom(for: size) != false else {
         reset()
@@ -109,7 +109,7 @@ struct KeyValueFields: ~Copyable {
     output.append("}")
   }
 
-  /// Appends what stands between the braces of ``appendJSON(to:hasValue:)``.
+  /// Appends the text between the braces of ``appendJSON(to:hasValue:)``.
   func appendMembers(to output: inout ByteBuffer, hasValue: Bool = true) {
     Self.append(key, "\"key\":", "\"key_base64\":", to: &output)
     if hasValue {
@@ -122,28 +122,28 @@ struct KeyValueFields: ~Copyable {
     output.append(decimal: modRevision)
     output.append(",\"version\":")
     output.append(decimal: version)
-    // Leases are random numbers of 63 bits, of which JavaScript would lose some.
+    // Leases are random numbers of 63 bits, which JavaScript would round.
     output.append(",\"lease\":\"")
     output.append(decimal: lease)
     output.append("\"")
   }
 
-  /// Appends what is told of a deletion, likewise: the key, and its revision.
+  /// Appends the text for a deletion likewise: the key, and its revision.
   func appendDeletion(to output: inout ByteBuffer) {
     Self.append(key, "\"key\":", "\"key_base64\":", to: &output)
     output.append(",\"mod_revision\":")
     output.append(decimal: modRevision)
   }
 
-  /// How much JSON there is beside the key and the value, in bytes, at most.
+  /// The most bytes of JSON besides the key and the value.
   private static let maxFrame = 256
 
-  /// How many bytes ``append(_:_:_:to:)`` makes of these, without the name, at most.
+  /// The most bytes that ``append(_:_:_:to:)`` makes of these, without the name.
   static func maxJSONCount(of bytes: borrowing ByteBuffer) -> Int {
     bytes.withUnsafeBytes { bytes in
       guard UTF8Text.wellFormed(bytes) == bytes.count else { return bytes.count / 3 * 4 + 6 }
-      // Most are written as they are, some as \u and four digits, and of some characters of three bytes the first is
-      // the sign of the same.
+      // Most bytes are written as they are, some as \u and four digits. 0xe2 may begin one of the characters of three
+      // bytes that are escaped to six.
       return bytes.reduce(2) { $0 + ($1 >= 0x20 && !Self.isEscaped($1) ? ($1 == 0xe2 ? 4 : 1) : 6) }
     }
   }

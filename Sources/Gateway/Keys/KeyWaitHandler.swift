@@ -4,8 +4,8 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Answers with the first changes after a revision, or with none at the end of the wait: for clients that can read no
-/// stream. Each answer's revision is what the next request goes on after, so that none is missed.
+/// Answers with the first changes after a revision, or with none at the end of the wait: for clients that cannot read
+/// streams. The next request continues after the revision of each answer, so that no change is missed.
 final class KeyWaitHandler: KeyHandler {
   private let request: KeyRequest
   unowned let exchange: Exchange
@@ -16,8 +16,8 @@ final class KeyWaitHandler: KeyHandler {
   let caller: Caller
   private var client: WatchClient?
   private var place: OpenStreams.Place?
-  /// How often etcd is asked how far it is, in milliseconds: who waits again and again in a range where nothing happens
-  /// would else ask for what has been compacted some day.
+  /// How often etcd is asked for its progress, in milliseconds. Otherwise a client that waits again and again in a
+  /// quiet range would one day name a compacted revision.
   private static let question: UInt64 = 1000
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
@@ -54,7 +54,7 @@ final class KeyWaitHandler: KeyHandler {
 
   func clientIsGone() { leave() }
 
-  /// Ends what is under way at etcd.
+  /// Ends the watch at etcd.
   private func leave() {
     client?.cancel()
     client = nil
@@ -62,7 +62,7 @@ final class KeyWaitHandler: KeyHandler {
   }
 
   private func answerWithNothing() {
-    // If etcd says how far it is, the next request need not begin as early.
+    // With etcd's progress the next request can begin later.
     let revision = max(start.revision ?? 0, client?.position ?? 0)
     leave()
     var response = HTTPResponse(status: 200, body: Self.begin(revision))
@@ -85,7 +85,7 @@ final class KeyWaitHandler: KeyHandler {
     case shortage
   }
 
-  /// Answers with the text for all clients that have waited for the same.
+  /// Sends the answer, whose text all clients with the same wait share.
   private func answer(_ response: WatchResponse) {
     do throws(Fault) {
       let body = try response.rendering(variant: 0) { () throws(Fault) in
@@ -140,7 +140,7 @@ extension KeyWaitHandler: WatchClientDelegate {
   func watchClient(_ client: WatchClient, endedWith status: GRPCStatus) { fail(status) }
 }
 
-// It counts as a stream: its clients are as many as those of watches, and stay as long.
+// It counts as a stream: there may be as many waiting clients as watches, for as long.
 extension KeyWaitHandler: OpenStream {
   func gatewayStops() { answerWithNothing() }
   func beat() { client?.moveOn() }

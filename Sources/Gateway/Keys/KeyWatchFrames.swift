@@ -4,7 +4,7 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// In which form a watch of keys is told.
+/// The form of a watch's messages.
 enum KeyWatchForm: Int64 {
   /// A JSON document on each line.
   case lines
@@ -16,9 +16,9 @@ enum KeyWatchForm: Int64 {
   /// A frame of one document.
   ///
   /// - Parameters:
-  ///   - type: what it tells of.
-  ///   - id: where a client goes on that has seen it; nil if that does not change.
-  ///   - retries: whether to say how soon to come back.
+  ///   - type: the type of the event.
+  ///   - id: where a client resumes that has seen this; nil if that does not change.
+  ///   - retries: whether to say how soon to reconnect.
   ///   - write: appends the document.
   func frame<Fault: Error>(
     _ type: StaticString, id: String?, retries: Bool = false, _ write: (inout ByteBuffer) throws(Fault) -> Void
@@ -40,9 +40,9 @@ enum KeyWatchForm: Int64 {
     }
   }
 
-  /// How far the watch is: nothing more will come up to that revision.
+  /// The position of a watch: nothing more will come up to that revision.
   ///
-  /// - Parameter skipped: how many events of the next revision will not come, either.
+  /// - Parameter skipped: how many events of the next revision will not come either.
   func progress(_ revision: Int64, skipped: Int = 0, retries: Bool = false) -> StreamFrame {
     let id = skipped > 0 ? "\(revision + 1)-\(skipped)" : "\(revision)"
     return frame("progress", id: id, retries: retries) { text in
@@ -52,8 +52,8 @@ enum KeyWatchForm: Int64 {
     }
   }
 
-  /// That changes before `revision` are forgotten, of which the client needs some. A client that reconnects receives
-  /// those from then on.
+  /// Says that changes before `revision` are compacted, of which the client needs some. If the client reconnects it
+  /// receives those from then on.
   func compaction(_ revision: Int64) -> StreamFrame {
     frame("compacted", id: "\(revision - 1)") { text in
       text.append("{\"type\":\"compacted\",\"compact_revision\":")
@@ -68,11 +68,10 @@ enum KeyWatchForm: Int64 {
     }
   }
 
-  /// The answer to a client that cannot be watched for as things are.
+  /// The answer to a client whose watch cannot begin now.
   ///
-  /// - Parameter isReturn: whether it was here before. If it was, and the only fault is that no member is there to
-  ///   serve it now, it is told so by an event: a browser comes again after that, and never after another status than
-  ///   200.
+  /// - Parameter isReturn: whether the client reconnects. If it does, and the only reason is that no member can be
+  ///   reached now, it gets an event: a browser reconnects after that, but never after another status than 200.
   func refusal(_ status: GRPCStatus, hadCredentials: Bool, isReturn: Bool) -> HTTPResponse {
     let refusal = HTTPResponse.error(status.plain(hadCredentials: hadCredentials), hadCredentials: hadCredentials)
     guard self == .events, isReturn, refusal.status == 503 else { return refusal }
@@ -84,16 +83,16 @@ enum KeyWatchForm: Int64 {
     return response
   }
 
-  /// What is sent while there is nothing to tell.
+  /// Sent while there is nothing else.
   static let comment = StreamFrame(isShared: true) { $0.append(": heartbeat\n") }
 }
 
-/// The events of a watch's response in one form: made once for all who read the same watch in it.
+/// The events of a watch's response in one form: made once for all readers of the same watch.
 final class KeyWatchFrames {
   let frames: [StreamFrame]
 
   /// - Parameter skipped: how many events are left out at the beginning.
-  /// - Throws: `WireError` where etcd's events are none.
+  /// - Throws: `WireError` if etcd's events are malformed.
   init(_ response: WatchResponse, as form: KeyWatchForm, skipping skipped: Int = 0) throws(WireError) {
     var frames: [StreamFrame] = []
     var writer = KeyEventWriter()

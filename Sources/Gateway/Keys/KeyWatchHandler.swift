@@ -1,7 +1,7 @@
 import GrpcBridge
 import HTTPServer
 
-/// Begins a watch of a key, or of the keys of a range, which a ``LineStream`` carries to the client.
+/// Begins a watch of a key, or of the keys of a range, which a ``LineStream`` sends to the client.
 final class KeyWatchHandler: RequestHandler {
   private let request: KeyRequest
   private unowned let exchange: Exchange
@@ -45,17 +45,16 @@ final class KeyWatchHandler: RequestHandler {
 }
 
 extension Exchange {
-  /// - Throws: ``RequestError`` if nothing but the head of an answer is asked for: that of one which takes its time
-  ///   is of no use without it.
+  /// - Throws: ``RequestError`` for `HEAD`: the head of an answer that takes its time is of no use alone.
   func checkIsGet() throws(RequestError) {
     guard head.method == .get else { throw .badRequest("'watch' and 'wait' are for GET") }
   }
 }
 
 extension LineStream {
-  /// Makes the answer of a stream of plain JSON, with a place among the open streams, and says for whom it is.
+  /// Makes the answer of a stream of plain JSON, with a place among the open streams, and its caller.
   ///
-  /// - Throws: what to tell the client if there is no such place, or the request has no clear meaning.
+  /// - Throws: the error for the client if there is no such place, or the request has no clear meaning.
   static func open(
     _ exchange: Exchange, _ shard: Shard, as form: KeyWatchForm, heartbeat: UInt64?
   ) throws(RequestError) -> (stream: LineStream, caller: Caller) {

@@ -11,7 +11,7 @@ final class KeyWatchSession: StreamSource {
   private unowned let shard: Shard
   private let caller: Caller
   private var client: WatchClient!
-  /// The revision up to which the client knows that it knows everything; nil until etcd watches.
+  /// The revision up to which the client knows that it has everything; nil until etcd watches.
   private var told: Int64?
   private var hasEvents = false
   private var isOver = false
@@ -29,7 +29,7 @@ final class KeyWatchSession: StreamSource {
     client = shard.bridge.watches.open(for: caller, delegate: self)
   }
 
-  /// Has etcd watch. To be called once.
+  /// Begins the watch at etcd. To be called once.
   func begin() {
     do throws(GRPCStatus) {
       try client.watch(range, from: start.firstRevision)
@@ -47,8 +47,8 @@ final class KeyWatchSession: StreamSource {
     client.cancel()
   }
 
-  /// How far the watch is, so that a client that reconnects after a long silence does not ask for what is compacted by
-  /// then.
+  /// The position of the watch, so that a client that reconnects after a long silence does not name a compacted
+  /// revision.
   func heartbeat() -> StreamFrame? {
     guard let told, let position = client.position else { return nil }
     guard position > told || form == .lines else { return KeyWatchForm.comment }
@@ -66,8 +66,8 @@ final class KeyWatchSession: StreamSource {
 
   // MARK: - To the stream
 
-  /// Tells first of all where the watch begins: a browser that loses the connection before anything has happened comes
-  /// back with that.
+  /// Sends the start of the watch first: a browser that loses the connection before the first change reconnects with
+  /// that.
   private func tellStart(_ storeRevision: Int64) {
     guard told == nil else { return }
     let revision = start.revision ?? storeRevision

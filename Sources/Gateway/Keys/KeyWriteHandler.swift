@@ -5,9 +5,9 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Puts a key: with the body of the request as its value, or as the body says in JSON.
+/// Puts a key whose value is the body, or whose key and value are in a body of JSON.
 final class KeyWriteHandler: KeyCallHandler {
-  /// What the call under way is for.
+  /// The purpose of the call under way.
   private enum Step {
     case grant, put, revoke
   }
@@ -17,11 +17,11 @@ final class KeyWriteHandler: KeyCallHandler {
   let caller: Caller
   let timeout: GRPCTimeout?
   var call: Call?
-  /// Whether the body says all there is to be done.
+  /// Whether the body has everything, as JSON.
   private let isJSON: Bool
-  /// nil until the body was read that says it.
+  /// nil until the body that has it was read.
   private var put: KeyPut?
-  /// The lease that was granted, or is to be there.
+  /// The lease that was granted, or that the client has named.
   private var lease: Int64 = 0
   private var step = Step.put
   /// The body as far as it has come, unless it came in one piece.
@@ -29,7 +29,7 @@ final class KeyWriteHandler: KeyCallHandler {
   private var message: ByteBuffer?
   private var grant = LeaseGrant(length: 0)
   private var change: KeyChange
-  /// Why the lease is revoked that was granted.
+  /// Why the granted lease is revoked.
   private var failure: GRPCStatus?
 
   init(_ request: KeyRequest, exchange: Exchange, shard: Shard) throws(RequestError) {
@@ -55,7 +55,8 @@ final class KeyWriteHandler: KeyCallHandler {
   var bodyUse: BodyUse { .whole }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
-    // A body in one piece is copied once, into the call; but for the lease, which is part of it and not known yet.
+    // A body in one piece is copied once, into the call; except if the lease is not known yet, which is part of the
+    // call.
     if isWhole, let put, put.ttl == nil { message = encode(put, bytes) } else { body.append(bytes) }
   }
 
@@ -130,7 +131,7 @@ final class KeyWriteHandler: KeyCallHandler {
     }
     change.found.reset()
     var response = HTTPResponse(status: 200, body: body)
-    // It tells of what was done.
+    // It reports what was done.
     response.isOwed = true
     response.headers = [
       ("ETag", EntityTag.text(change.revision)), ("X-Etcd-Revision", "\(change.revision)"),
@@ -148,8 +149,7 @@ final class KeyWriteHandler: KeyCallHandler {
     if status.isOK && change.hasSucceeded { return respond() }
     failure = status.isOK ? nil : status
     guard put?.ttl != nil, status.isOK || status.isRefusal else { return respondFailed() }
-    // It would never be used. If the key may have been put all the same, though, to revoke its lease would delete
-    // it.
+    // The lease would never be used. But if the key may have been put all the same, revoking the lease would delete it.
     step = .revoke
     var message = keyCallMessage()
     message.append(field: Etcdserverpb_LeaseRevokeRequest.Field.id, lease)
@@ -190,7 +190,7 @@ extension KeyWriteHandler: CallDelegate {
     switch step {
     case .grant: if status.isOK { sendPut() } else { respond(with: status) }
     case .put: putHasEnded(status)
-    // It ends by itself where that has failed, too.
+    // If the revocation has failed, the lease expires by itself.
     case .revoke: respondFailed()
     }
   }

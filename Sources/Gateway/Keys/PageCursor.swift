@@ -3,22 +3,22 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-/// Where a page ends, for the next one to go on there: opaque to clients, and understood by every gateway.
+/// The end of a page, at which the next one continues: opaque to clients, and understood by every gateway.
 ///
-/// It has to fit into the head of a request, whatever the keys are like. Of a key that is too long it has the
-/// beginning, and how many of the keys from there on have come.
+/// It must fit into the head of a request, whatever the keys are. If a key is too long, the cursor has its beginning,
+/// and how many keys with that beginning have come.
 struct PageCursor {
   private static let headCount = 1 + 3 * 8
-  /// What may be another with each page.
+  /// The parameters that may differ between pages.
   private static let free: Set<QueryParameter> = [.cursor, .limit]
   /// Far more keys than etcd can have.
   private static let maxSkip: UInt64 = 1 << 40
 
-  /// Where the next page begins. The number is what a cursor begins with that has it.
+  /// The beginning of the next page. A cursor's text begins with the number.
   enum Place: Equatable {
-    /// (1) Behind this key.
+    /// (1) After this key.
     case behind([UInt8])
-    /// (2) At this end of a range, behind so many keys; empty for the end of the query's own range.
+    /// (2) At this end of a range, after so many keys; empty for the end of the query's own range.
     case from([UInt8], skip: Int64)
   }
 
@@ -36,7 +36,7 @@ struct PageCursor {
 
   /// Reads the cursor of a request; nil if it has none.
   ///
-  /// - Throws: ``RequestError`` if it is none, or that of another query.
+  /// - Throws: ``RequestError`` if it is malformed, or belongs to another query.
   init?(of request: KeyRequest) throws(RequestError) {
     guard let text = request.query.text(.cursor) else { return nil }
     let bytes = [UInt8](unsafeUninitializedCapacity: text.utf8.count) { target, count in
@@ -74,19 +74,18 @@ struct PageCursor {
   }
 }
 
-/// Finds out where the next page has to begin, from the keys of a page as they come.
+/// Finds out where the next page begins, from the keys of a page as they come.
 struct PageEnd {
-  /// How long a key may be that a cursor has whole, in bytes: it has to fit, in base64, into a target that proxies
-  /// take.
+  /// The longest key that a cursor has whole, in bytes: it must fit, in base64, into a target that proxies accept.
   static let maxKey = 2048
 
-  /// The beginning of the last key, and whether that is all of it.
+  /// The beginning of the last key, and whether it is the whole key.
   private var start: [UInt8] = []
   private var isWhole = true
-  /// How many keys, the last one and those before it, begin so, if it is not all.
+  /// If it is not: how many keys up to the last one have that beginning.
   private var run: Int64 = 0
 
-  /// Takes note of the next key.
+  /// Takes the next key.
   mutating func note(_ key: UnsafeRawBufferPointer) {
     let known = UnsafeRawBufferPointer(rebasing: key.prefix(Self.maxKey))
     let goesOn = known.count == Self.maxKey && start.elementsEqual(known)
@@ -97,14 +96,15 @@ struct PageEnd {
     start.append(contentsOf: known)
   }
 
-  /// Where the next page begins.
+  /// The beginning of the next page.
   ///
   /// - Parameters:
-  ///   - range: what was asked for, of which all keys up to the last one were taken note of.
+  ///   - range: the requested range, of which all keys up to the last one were taken.
   ///   - whole: the range of the query.
   func next(in range: KeyRange, of whole: KeyRange, isDescending: Bool) -> PageCursor.Place {
     guard !isWhole else { return .behind(start) }
-    // Nearer to the last key than the end where this page began, if that is known: all keys from there on have come.
+    // The keys with this beginning may start nearer to the last key than this page did: then all of them up to the last
+    // key have come.
     let beginners = KeyRange.prefix(Bytes(start))
     let noEnd: Bytes = [0]
     let end: Bytes

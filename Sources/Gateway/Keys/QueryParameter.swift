@@ -1,5 +1,5 @@
-/// A parameter in the query of a request for `/keys`, `/changes` or `/leases`. The table below is what requests are
-/// checked against, and what the API's description tells of them.
+/// A parameter in the query of a request for `/keys`, `/changes` or `/leases`. Requests are checked against this table,
+/// and the API's description is made from it.
 enum QueryParameter: String, CaseIterable {
   case key
   case prefix
@@ -28,7 +28,7 @@ enum QueryParameter: String, CaseIterable {
   case keys
   case skipErrors = "skip_errors"
 
-  /// What its value is.
+  /// The type of its value.
   enum Kind {
     /// Any bytes, percent-encoded.
     case bytes
@@ -38,9 +38,9 @@ enum QueryParameter: String, CaseIterable {
     case integer(ClosedRange<Int64>)
     /// A time such as `500ms`, `30s`, `5m` or `1h`, in milliseconds; a bare number is seconds.
     case time(ClosedRange<UInt64>)
-    /// One of a few words.
+    /// One of several words.
     case choice([String])
-    /// What an earlier answer had, as it was.
+    /// A text from an earlier answer, unchanged.
     case token
   }
 
@@ -50,21 +50,21 @@ enum QueryParameter: String, CaseIterable {
     case .revision, .minModRevision, .maxModRevision, .minCreateRevision, .maxCreateRevision:
       .integer(1...Int64.max)
     case .since: .integer(0...Int64.max)
-    // 0 is what answers say of a key without one; etcd takes negative IDs.
+    // 0 in answers means no lease; etcd accepts negative IDs.
     case .lease: .integer(Int64.min...Int64.max)
     case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys, .skipErrors: .flag
     case .limit: .integer(1...10_000)
     case .cursor: .token
     case .sort: .choice(["key", "version", "create", "mod", "value"])
     case .order: .choice(["asc", "desc"])
-    // etcd's most is 9,000,000,000 seconds.
+    // etcd's maximum is 9,000,000,000 seconds.
     case .ttl: .time(1000...9_000_000_000_000)
     case .heartbeat: .time(1000...3_600_000)
     case .wait: .time(1000...600_000)
     }
   }
 
-  /// The value that it has where it is not there, as it would be written; nil if its absence means something else.
+  /// Its default, in its written form; nil if its absence means something else.
   var standard: String? {
     switch self {
     case .serializable, .keysOnly, .countOnly, .prev, .all, .watch, .keys, .skipErrors: "false"

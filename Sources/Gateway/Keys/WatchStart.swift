@@ -1,23 +1,23 @@
 import GrpcBridge
 import HTTPServer
 
-/// Where a watch of keys begins: after all events of a revision, and maybe some of the next one.
+/// The start of a watch of keys: after all events of a revision, and maybe some of the next one.
 ///
-/// As text it is the `id` of a Server-Sent Event: `42` stands for all events up to revision 42, `42-3` for all before
-/// that revision and the first three of it, which happen together in one transaction.
+/// As text it is the `id` of a Server-Sent Event: `42` means all events up to revision 42; `42-3` means all before that
+/// revision and its first three, which belong to one transaction.
 struct WatchStart {
-  /// Nothing up to this revision is wanted; nil for what happens from now on.
+  /// Events up to this revision are not wanted; nil to begin at the current one.
   let revision: Int64?
   /// How many events of the next revision are not wanted either.
   let skipped: Int
-  /// Whether the client says that it was here before.
+  /// Whether the client says that it reconnects.
   let isReturn: Bool
 
   /// - Parameters:
-  ///   - since: what the query says.
-  ///   - id: the `Last-Event-ID` header, which counts for more: a browser that comes back asks for what it has asked
-  ///     for before, and says beside it how far it got.
-  /// - Throws: ``RequestError`` if that is none.
+  ///   - since: the value in the query.
+  ///   - id: the `Last-Event-ID` header, which takes precedence: a browser that reconnects repeats its first query, and
+  ///     adds how far it got.
+  /// - Throws: ``RequestError`` if it is malformed.
   init(since: Int64?, lastEventID id: HeadBytes?) throws(RequestError) {
     guard let id, !id.isEmpty else {
       (revision, skipped, isReturn) = (since, 0, false)
@@ -35,12 +35,12 @@ struct WatchStart {
     isReturn = true
   }
 
-  /// The first revision of which events are wanted, as etcd takes it: 0 for what happens from now on.
+  /// The first revision whose events are wanted, as in etcd's request: 0 for the current one.
   var firstRevision: Int64 { revision.map { $0 == .max ? $0 : $0 + 1 } ?? 0 }
 }
 
 extension KeyRange {
-  /// - Throws: ``RequestError`` if there can be no keys in the range, which etcd does not watch.
+  /// - Throws: ``RequestError`` if the range can have no keys, which etcd does not watch.
   func checkWatchable() throws(RequestError) {
     if !end.isEmpty && end != [0] && end <= start { throw .badRequest("there are no keys from 'from' up to 'to'") }
   }

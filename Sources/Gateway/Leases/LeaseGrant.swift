@@ -1,13 +1,12 @@
 import HTTPServer
 import ProtobufWire
 
-/// What etcd answers to a `LeaseGrant`, and to a `LeaseKeepAlive`, which has the same fields
-/// (`etcdserverpb/lease.proto`).
+/// etcd's answer to a `LeaseGrant`, or to a `LeaseKeepAlive`, which has the same fields (`etcdserverpb/lease.proto`).
 struct LeaseGrant {
   private var events: ProtobufPushParser
   private(set) var revision: Int64 = 0
   private(set) var lease: Int64 = 0
-  /// The time to live that the lease has got, in seconds.
+  /// The granted time to live, in seconds.
   private(set) var ttl: Int64 = 0
 
   init(length: Int) { events = ProtobufPushParser(length: length, messages: [AnswerPath.header]) }
@@ -24,6 +23,6 @@ struct LeaseGrant {
     }
   }
 
-  /// - Throws: `WireError` if that was none.
+  /// - Throws: `WireError` if the answer is malformed.
   func finish() throws(WireError) { try events.finish() }
 }

@@ -5,9 +5,9 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Grants a lease, lists those there are, or tells of one, or revokes it.
+/// Grants, lists, shows or revokes leases.
 final class LeaseHandler: KeyCallHandler {
-  /// What is one call; a renewal is none.
+  /// The operations that are one call; a renewal is not.
   enum Operation {
     case grant
     case list
@@ -27,13 +27,13 @@ final class LeaseHandler: KeyCallHandler {
   private var events = ProtobufPushParser(length: 0, messages: [])
   private var revision: Int64 = 0
   private var lease: Int64 = 0
-  /// What is left of its time, in seconds, as etcd says it: -1 for a lease that is not there.
+  /// The remaining time, in seconds; for a lease that does not exist etcd says -1.
   private var ttl: Int64 = 0
   private var grantedTTL: Int64 = 0
   private var name = ByteBuffer()
-  /// The keys or leases as far as they have come, each in JSON.
+  /// The keys or leases that have come, as JSON.
   private var list = ByteBuffer()
-  /// What has come, and the answer that is made of it.
+  /// Counts the bytes that have come, and the answer that is made of them.
   private var kept: KeptBytes
   private var isTooMuch = false
 
@@ -119,7 +119,7 @@ final class LeaseHandler: KeyCallHandler {
       name.append(bytes)
       count()
     case .end(path: LeaseResponsePath.key):
-      // Six characters stand for a byte at most.
+      // A byte becomes six characters at most.
       guard name.count <= MemoryAccount.uncounted || kept.hasRoom(for: 6 * name.count) else { return isTooMuch = true }
       list.append(list.isEmpty ? "{" : ",{")
       KeyValueFields.append(name, "\"key\":", "\"key_base64\":", to: &list)
@@ -130,7 +130,7 @@ final class LeaseHandler: KeyCallHandler {
     }
   }
 
-  /// Counts what has come: the list is there twice while the answer is made.
+  /// Counts the bytes: the list exists twice while the answer is made.
   private func count() {
     let sum = 2 * list.count + name.count
     if sum > MemoryAccount.uncounted && !kept.set(to: sum) { isTooMuch = true }
@@ -173,7 +173,7 @@ final class LeaseHandler: KeyCallHandler {
 
 extension LeaseHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
-    // Leases are messages in a list; where one is told of, the same field is its ID.
+    // In a list, leases are messages; in the answer about one lease the same field is its ID.
     let messages = operation == .list ? [AnswerPath.header, LeaseResponsePath.listed] : [AnswerPath.header]
     events = ProtobufPushParser(length: length, messages: messages)
   }
@@ -237,12 +237,12 @@ extension BodyLimit {
 }
 
 extension KeyHandler {
-  /// Renews a lease once, on the stream that carries all renewals of the user. Answers where that does not succeed.
+  /// Renews a lease once, on the stream with all renewals of the user. Answers with the error if that fails.
   ///
   /// - Parameters:
-  ///   - timeout: the client's time limit; nil for the usual one.
-  ///   - renewed: hears that it did.
-  /// - Returns: what to cancel if the client leaves.
+  ///   - timeout: the client's time limit; nil for the default.
+  ///   - renewed: called after success.
+  /// - Returns: the request to cancel if the client disconnects.
   func renew(
     _ lease: Int64, within timeout: GRPCTimeout?, renewed: @escaping (LeaseGrant) -> Void
   ) -> KeepAliveRequest {
@@ -263,12 +263,12 @@ extension KeyHandler {
     }
   }
 
-  /// Answers that the lease is not there, which etcd says of some calls by a time to live.
+  /// Answers that the lease does not exist, which etcd answers to some calls by a time to live.
   func respondMissing() { exchange.respond(.error(404, .notFound, EtcdMessage.leaseNotFound)) }
 }
 
 extension ByteBuffer {
-  /// Appends what there is to say of every lease; the brace stays open.
+  /// Appends the members of every lease; the brace stays open.
   fileprivate mutating func appendLease(_ lease: Int64, ttl: Int64) {
     append("{\"id\":\"")
     append(decimal: lease)

@@ -3,13 +3,13 @@ import HTTPServer
 
 /// The paths of leases.
 enum LeasePath {
-  /// That of all of them; each has its own behind it and a slash.
+  /// The path of all leases; the path of a lease has a slash and its ID after it.
   static let all = "/leases"
-  /// What follows the path of a lease to renew it.
+  /// The end of a lease's path for its renewal.
   static let renewal = "/keepalive"
   private static let prefix: StaticString = "/leases/"
 
-  /// What a path leads to that begins as those of leases do; nil for one of another kind.
+  /// The route of a path below that of leases; nil if there is none.
   static func route(_ path: UnsafeBufferPointer<UInt8>) -> RouteTable.Varying? {
     guard path.starts(with: prefix.bytes) else { return nil }
     let rest = path.dropFirst(prefix.utf8CodeUnitCount)
@@ -17,13 +17,13 @@ enum LeasePath {
     return rest[slash...].elementsEqual(renewal.utf8) ? .leaseRenewal : nil
   }
 
-  /// The ID in a path that leads to a lease.
+  /// The ID in the path of a lease.
   ///
   /// - Throws: ``RequestError`` if there is none.
   static func lease(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) -> Int64 {
     let id = path.dropFirst(prefix.utf8CodeUnitCount).prefix { $0 != UInt8(ascii: "/") }
     let text = String(decoding: id, as: UTF8.self)
-    // `Int64` takes a plus, too.
+    // `Int64` accepts a plus, too.
     guard id.first != UInt8(ascii: "+"), let lease = Int64(text), lease != 0 else {
       throw .badRequest("the lease: expected its ID, a decimal number other than 0, not '\(text)'")
     }

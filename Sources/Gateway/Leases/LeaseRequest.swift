@@ -1,7 +1,7 @@
 import GrpcBridge
 import HTTPServer
 
-/// What a request for `/leases` asks for. The raw value is the operation's name in the API's description.
+/// The operations of `/leases`. The raw value is the operation's name in the API's description.
 enum LeaseOperation: String, CaseIterable {
   case grantLease
   case listLeases
@@ -15,7 +15,7 @@ struct LeaseRequest {
   let operation: LeaseOperation
   /// The ID of the lease; 0 if none is named.
   let lease: Int64
-  /// Whether the keys are wanted that are attached to the lease.
+  /// Whether to list the keys that are attached to the lease.
   let wantsKeys: Bool
 
   /// - Throws: ``RequestError`` if the request has no clear meaning.
@@ -36,7 +36,7 @@ struct LeaseRequest {
     try exchange.head.checkHasNoConditions()
   }
 
-  /// Who answers the request.
+  /// Makes the handler of the request.
   func handler(_ exchange: Exchange, _ shard: Shard) throws(RequestError) -> any RequestHandler {
     switch operation {
     case .grantLease: try LeaseHandler(.grant, self, exchange: exchange, shard: shard)

@@ -4,24 +4,24 @@ import GrpcBridge
 import HTTPServer
 import ProtobufWire
 
-/// Logs a line for each request that is worth one, and for the beginning and the end of each stream. Belongs to a
+/// Logs a line for each request that the level selects, and for the beginning and the end of each stream. Belongs to a
 /// shard's loop.
 ///
-/// No line has a password, a token, a query or anything of a body. The path is there, and with it the names of keys.
+/// No line has a password, a token, a query or anything of a body. It has the path, and with it the names of keys.
 final class AccessLog {
   /// Which requests are logged.
   enum Level: String, Sendable {
     case off
-    /// Those with a status from 400 on, and those whose answer was cut off.
+    /// Requests with a status from 400 on, and those whose answer was cut off.
     case errors
-    /// These, and those that took long.
+    /// These, and slow requests.
     case slow
     case all
   }
 
   struct Configuration: Sendable {
     var level = Level.off
-    /// From how many nanoseconds on a request has taken long.
+    /// From how many nanoseconds on a request is slow.
     var slow: UInt64 = 500_000_000
     var format = LogFormat.text
 
@@ -47,7 +47,7 @@ final class AccessLog {
     }
   }
 
-  /// So many bytes wait for a turn's end at most.
+  /// At most so many bytes wait for a turn's end.
   private static let maxWaiting = 64 << 10
 
   private let configuration: Configuration
@@ -87,7 +87,7 @@ final class AccessLog {
     append(line.end())
   }
 
-  /// What there will be to say of a stream that begins.
+  /// The log entry for a stream that begins.
   func streamEntry(of exchange: Exchange, route: String) -> StreamEntry {
     StreamEntry(RequestEntry(exchange, route: route), start: exchange.record.start)
   }
@@ -112,7 +112,7 @@ final class AccessLog {
     lineCount += 1
   }
 
-  /// Hands over what the turn of the loop has made.
+  /// Hands over the lines of this turn of the loop.
   func flush() {
     guard lineCount > 0 else { return }
     writer.append(waiting, count: lineCount)
@@ -121,7 +121,7 @@ final class AccessLog {
   }
 }
 
-/// What is logged of a request as the client has made it.
+/// The logged properties of a request as the client has made it.
 struct RequestEntry {
   /// How much of a path and of a user's name is logged, in bytes.
   private static let longest = 1024
@@ -160,7 +160,7 @@ struct RequestEntry {
   }
 }
 
-/// What is logged of a stream when it ends.
+/// The logged properties of a stream at its end.
 final class StreamEntry {
   let request: RequestEntry
   /// When the request came, by `preciseTime`.

@@ -4,25 +4,25 @@ import HTTPServer
 import Logging
 import ProtobufWire
 
-/// How log lines are written (`--log-format`).
+/// The format of log lines (`--log-format`).
 enum LogFormat: String, Sendable {
   /// The time, the level, the message, and `NAME=VALUE` for each field, in quotes if need be.
   case text
-  /// An object of JSON in each line.
+  /// A JSON object on each line.
   case json
 }
 
 /// One line of the log, in either format.
 ///
-/// Nothing that comes from outside can end a line, begin a field or move a terminal's cursor: quotes, backslashes and
-/// all that is not to be seen are escaped as in JSON, in text as well.
+/// Text from outside cannot end a line, begin a field or move a terminal's cursor: quotes, backslashes and invisible
+/// characters are escaped as in JSON, in text as well.
 struct LogLine: ~Copyable {
   private let format: LogFormat
   private var bytes = ByteBuffer(capacity: 512)
 
   /// - Parameters:
-  ///   - time: as ``LogClock`` has it.
-  ///   - message: what the line is about.
+  ///   - time: the text of ``LogClock``.
+  ///   - message: the line's message.
   init(_ format: LogFormat, at time: String, _ level: Logger.Level, _ message: String) {
     self.format = format
     switch format {
@@ -80,7 +80,7 @@ struct LogLine: ~Copyable {
     begin(name)
     let microseconds = nanoseconds / 1000
     bytes.append("\(microseconds / 1_000_000).".utf8)
-    // The first digit of seven keeps the zeros behind it.
+    // The first of seven digits keeps the zeros after it.
     bytes.append("\(1_000_000 + microseconds % 1_000_000)".utf8.dropFirst())
   }
 
@@ -95,8 +95,8 @@ struct LogLine: ~Copyable {
 }
 
 extension ByteBuffer {
-  /// Appends a text as it stands between the quotes of a JSON string, with all that is not to be seen escaped: control
-  /// characters (C1 included), separators of lines, and what changes the direction of writing.
+  /// Appends a text as it is between the quotes of a JSON string, with all invisible characters escaped: control
+  /// characters (C1 included), line separators, and those that change the direction of writing.
   fileprivate mutating func appendEscaped(_ text: String) {
     func isPlain(_ byte: UInt8) -> Bool {
       byte >= 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
@@ -125,8 +125,8 @@ extension ByteBuffer {
   }
 }
 
-/// The time of log lines, in UTC, such as `2026-11-29T03:14:15.926Z` (RFC 3339): made anew each second, but for the
-/// milliseconds.
+/// The time of log lines, in UTC, such as `2026-11-29T03:14:15.926Z` (RFC 3339): formatted anew each second, except for
+/// the milliseconds.
 struct LogClock {
   private var second = -1
   private var prefix = ""

@@ -5,27 +5,27 @@ import Logging
 import ProtobufWire
 import Synchronization
 
-/// The one way in which log lines leave the process: a buffer, which a thread of its own writes out. For all threads.
+/// The one way in which log lines leave the process: a buffer, which a separate thread writes out. For all threads.
 ///
-/// No logging thread waits for the reader: if the buffer is full, as a pipe is stuck or a disk slow, lines are dropped
-/// and counted, and a line says so as soon as there is room. The buffer's lock is held for as long as it takes to copy
-/// a batch of lines.
+/// No logging thread waits for the reader: if the buffer is full, because a pipe is stuck or a disk slow, lines are
+/// dropped and counted, and a line reports that as soon as there is room. The buffer's lock is held only while a batch
+/// of lines is copied.
 final class LogWriter: Sendable {
-  /// How many bytes may wait; as many may be on their way out.
+  /// How many bytes may wait; as many more may be being written.
   static let capacity = 1 << 20
-  /// How long the end of the process waits for lines to leave, in milliseconds.
+  /// How long the end of the process waits for lines to be written, in milliseconds.
   private static let lastWait = 1000
 
   private struct State: ~Copyable {
     var waiting = ByteBuffer()
     var lineCount = 0
     var dropped: UInt64 = 0
-    /// How many of them no line has told of.
+    /// How many dropped lines were not reported yet.
     var unreported: UInt64 = 0
     var format = LogFormat.text
     /// Whether the thread sleeps.
     var isIdle = false
-    /// Posted when all has been written.
+    /// Posted when everything has been written.
     var marks: [Semaphore] = []
   }
 
@@ -33,24 +33,24 @@ final class LogWriter: Sendable {
   private let descriptor: Int32
   private let wakeUp = Semaphore()
 
-  /// That of standard error, which writes what is left when the process exits.
+  /// The writer of standard error, which writes what is left when the process exits.
   static let standardError: LogWriter = {
     let writer = LogWriter(STDERR_FILENO)
     atexit { LogWriter.standardError.flush(within: LogWriter.lastWait) }
     return writer
   }()
 
-  /// - Parameter descriptor: where to write, which stays open.
+  /// - Parameter descriptor: the descriptor to write to, which stays open.
   init(_ descriptor: Int32) {
     self.descriptor = descriptor
     do throws(LoopError) {
       try detachThread(name: "etcd-rest log") { self.run() }
     } catch {
-      // Without a thread the gateway does not start either, and says so by itself.
+      // Without a thread the gateway does not start either, and reports that by itself.
     }
   }
 
-  /// How the line is to be written that tells of dropped ones.
+  /// Sets the format of the line that reports dropped ones.
   func use(_ format: LogFormat) { state.withLock { $0.format = format } }
 
   /// How many lines were dropped so far.
@@ -58,7 +58,7 @@ final class LogWriter: Sendable {
 
   /// Takes whole lines, all or none of them.
   ///
-  /// - Parameter count: how many there are.
+  /// - Parameter count: how many lines these are.
   func append(_ lines: borrowing ByteBuffer, count: Int = 1) {
     let mustWake = state.withLock { state in
       guard state.waiting.count + lines.count <= Self.capacity else {
@@ -74,7 +74,7 @@ final class LogWriter: Sendable {
     if mustWake { wakeUp.post() }
   }
 
-  /// Waits until all that was taken has been written, or the time is over.
+  /// Waits until everything that was taken has been written, or the time is over.
   ///
   /// - Parameter limit: in milliseconds.
   func flush(within limit: Int) {
@@ -110,7 +110,7 @@ final class LogWriter: Sendable {
           state.unreported += UInt64(count)
         }
       }
-      // Those before have gone out, and those that were dropped would have come next.
+      // The earlier lines have been written, and the dropped ones would have come next.
       if lost > 0 {
         var line = LogLine(format, at: clock.text, .warning, "log lines were dropped: they were not read in time")
         line.add("lines", lost)
@@ -123,7 +123,7 @@ final class LogWriter: Sendable {
       lines.removeAll(keepingCapacity: lines.count <= 64 << 10)
       for mark in marks { mark.post() }
       let isIdle = state.withLock { state in
-        // What takes nothing is not tried again before there is more to write.
+        // If the descriptor has failed, it is not tried again before there is more to write.
         let isTold = state.unreported == 0 || isBroken
         state.isIdle = state.waiting.isEmpty && state.marks.isEmpty && isTold
         return state.isIdle
@@ -132,9 +132,9 @@ final class LogWriter: Sendable {
     }
   }
 
-  /// Writes all of it, however long that takes.
+  /// Writes everything, however long that takes.
   ///
-  /// - Returns: whether there was anything that takes it.
+  /// - Returns: whether the descriptor accepts writes.
   private func write(_ lines: borrowing ByteBuffer) -> Bool {
     lines.withUnsafeBytes { bytes in
       var rest = bytes[...]
@@ -143,7 +143,7 @@ final class LogWriter: Sendable {
         if count > 0 {
           rest = rest.dropFirst(count)
         } else if count < 0 && errno == EAGAIN {
-          // Another process has made it so that writes do not wait.
+          // Another process has set the descriptor to non-blocking.
           var poll = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
           _ = Glibc.poll(&poll, 1, -1)
         } else if count == 0 || errno != EINTR {
@@ -157,7 +157,7 @@ final class LogWriter: Sendable {
 
 /// A semaphore of the system (sem_overview(7)).
 private final class Semaphore: @unchecked Sendable {
-  // Invariant: initialised from init to deinit. All that is done to it may be done by any thread.
+  // Invariant: initialised from init to deinit. Any thread may use it.
   private let raw = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
 
   init() { sem_init(raw, 0, 0) }

@@ -1,11 +1,11 @@
 import Glibc
 
-/// How much memory the process may have: that of the machine, or what its control group allows if that is less.
+/// How much memory the process may use: that of the machine, or the limit of its control group if that is less.
 enum MachineMemory {
-  /// The part of it that clients may take by default.
+  /// The part of it that clients may use by default.
   private static let share = 4
   private static let leastBudget = 64 << 20
-  /// More only by the flag: it would be kept for unknown clients.
+  /// A larger budget needs the flag: it is kept for unknown clients.
   private static let maxBudget = 1 << 30
 
   /// The default of `--max-memory`, in bytes.
@@ -19,12 +19,12 @@ enum MachineMemory {
     return ([machine] + groupLimits(groups: SystemFile.text(of: "/proc/self/cgroup"), SystemFile.text)).min() ?? machine
   }
 
-  /// The limits of the process's control groups and of those they are in (Linux documentation, "Control Group v2",
+  /// The limits of the process's control groups and of their parents (Linux documentation, "Control Group v2",
   /// `memory.max`; "Memory Resource Controller", `memory.limit_in_bytes`).
   ///
   /// - Parameters:
   ///   - groups: the content of `/proc/self/cgroup` (cgroups(7)).
-  ///   - text: the content of a file; empty if there is none.
+  ///   - text: reads a file; empty if there is none.
   static func groupLimits(groups: String, _ text: (String) -> String) -> [Int] {
     var limits: [Int] = []
     for line in groups.split(separator: "\n") {
@@ -34,7 +34,7 @@ enum MachineMemory {
       guard isUnified || parts[1].split(separator: ",").contains("memory") else { continue }
       let (root, file) =
         isUnified ? ("/sys/fs/cgroup", "memory.max") : ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
-      // Within a container its own group is the root of what it sees.
+      // In a container the process's own group is the root of what it sees.
       var path = parts[2].split(separator: "/")
       while true {
         let content = text(([root[...]] + path + [file[...]]).joined(separator: "/"))

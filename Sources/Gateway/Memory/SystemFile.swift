@@ -1,11 +1,11 @@
 import Glibc
 
-/// The small files in which the system tells of itself, below `/proc` and `/sys`.
+/// The small files by which the system describes itself, below `/proc` and `/sys`.
 enum SystemFile {
   /// Far more than any of them has, in bytes.
   private static let limit = 1 << 20
 
-  /// What a file says; empty if it cannot be read.
+  /// The content of a file; empty if it cannot be read.
   static func text(of path: String) -> String {
     guard let file = fopen(path, "re") else { return "" }
     defer { fclose(file) }

@@ -1,7 +1,7 @@
-/// What `GET /metrics` tells, by the names that Prometheus knows it by ("Metric and label naming"): base units, and
-/// `_total` at the end of what only ever grows. docs/metrics.md says the same with the labels.
+/// The metrics of `GET /metrics`, by their names in Prometheus ("Metric and label naming"): base units, and `_total` at
+/// the end of what only grows. docs/metrics.md lists them with their labels.
 ///
-/// No label is made of what a client sends: routes are templates, and users and keys are in none.
+/// No label comes from a client: routes are templates, and users and keys are in none.
 enum Metric: String, CaseIterable {
   case requests = "etcd_rest_http_requests_total"
   case requestDuration = "etcd_rest_http_request_duration_seconds"
@@ -70,7 +70,7 @@ enum Metric: String, CaseIterable {
   case processMaxDescriptors = "process_max_fds"
   case processStart = "process_start_time_seconds"
 
-  /// As in a `TYPE` line (Prometheus documentation, "Exposition formats").
+  /// The type in a `TYPE` line (Prometheus documentation, "Exposition formats").
   var type: StaticString {
     switch self {
     case .requestDuration, .callDuration: "histogram"
@@ -79,7 +79,7 @@ enum Metric: String, CaseIterable {
     }
   }
 
-  /// What it counts, as in a `HELP` line.
+  /// The text of a `HELP` line.
   var help: StaticString {
     switch self {
     case .requests: "Requests that were answered, by route, method and status; 499 if the client had disconnected."

@@ -1,34 +1,34 @@
 import EventLoop
 
-/// What can be asked for metrics.
+/// A source of metrics.
 protocol MetricSource: Sendable {
   /// Asks all parts of the process.
   ///
-  /// - Parameter answer: called once for each, on whichever thread, with its number; unless it does not answer.
-  /// - Returns: how many there are.
+  /// - Parameter answer: called once by each part that answers, on any thread, with its number.
+  /// - Returns: how many parts there are.
   func ask(_ answer: @escaping @Sendable (Int, MetricSamples) -> Void) -> Int
-  /// Puts together what was answered, what was answered last by those that have not, and what is about the process.
+  /// Adds up the answers, the last answers of parts that have not answered, and the metrics of the process.
   func put(_ answers: [MetricSamples?]) -> MetricSamples
 }
 
-/// Asks all parts of the process for metrics, one time after the other. Belongs to one loop.
+/// Asks all parts of the process for metrics, one round after the other. Belongs to one loop.
 final class MetricGathering {
   private let source: any MetricSource
   private let loop: EventLoop
   private let done: ([MetricSamples?]) -> Void
   private var answers: [MetricSamples?] = []
-  /// Tells this time from earlier ones, whose answers may be late.
+  /// Distinguishes this round from earlier ones, whose answers may be late.
   private var round = 0
   private(set) var isUnderWay = false
 
-  /// - Parameter done: gets what was answered, once all have, or with ``finish()``.
+  /// - Parameter done: gets the answers once all have come, or after ``finish()``.
   init(_ source: any MetricSource, loop: EventLoop, done: @escaping ([MetricSamples?]) -> Void) {
     self.source = source
     self.loop = loop
     self.done = done
   }
 
-  /// Asks. Nothing may be under way.
+  /// Begins a round. No other round may be under way.
   func start() {
     isUnderWay = true
     round += 1
@@ -39,7 +39,7 @@ final class MetricGathering {
     answers = Array(repeating: nil, count: count)
   }
 
-  /// Goes without the answers that have not come.
+  /// Ends the round without the answers that have not come.
   func finish() {
     guard isUnderWay else { return }
     isUnderWay = false

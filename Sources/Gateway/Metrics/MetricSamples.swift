@@ -1,10 +1,10 @@
 import GrpcBridge
 
-/// What was counted, by metric and labels, at one moment. Those of several shards add up.
+/// The counters by metric and labels, at one moment. Those of several shards add up.
 struct MetricSamples: Sendable {
   typealias Labels = KeyValuePairs<StaticString, String>
 
-  /// The labels as they stand between the braces.
+  /// The labels as they are between the braces.
   private typealias Series = String
 
   private var numbers: [Metric: [Series: Double]] = [:]
@@ -42,7 +42,7 @@ struct MetricSamples: Sendable {
   /// The sum of a metric's rows.
   func sum(of metric: Metric) -> Double { (numbers[metric] ?? [:]).values.reduce(0, +) }
 
-  /// The sum of a metric's rows that have a label, as `NAME="VALUE"`, for which `isWanted` is true.
+  /// The sum of a metric's rows with a label, as `NAME="VALUE"`, for which `isWanted` is true.
   func sum(of metric: Metric, where isWanted: (Substring) -> Bool) -> Double {
     (numbers[metric] ?? [:]).reduce(0) { sum, row in
       row.key.split(separator: ",").contains(where: isWanted) ? sum + row.value : sum
@@ -54,8 +54,8 @@ struct MetricSamples: Sendable {
     for durations in (histograms[metric] ?? [:]).values { body(durations) }
   }
 
-  /// The text that Prometheus reads (Prometheus documentation, "Exposition formats", text format 0.0.4): of each metric
-  /// what it is, then its series in the order of their labels.
+  /// The text that Prometheus reads (Prometheus documentation, "Exposition formats", text format 0.0.4): for each
+  /// metric its type and help, then its series in the order of their labels.
   func text() -> String {
     var text = ""
     for metric in Metric.allCases {

@@ -4,8 +4,8 @@ import Transcoding
 
 /// Answers with the metrics of the whole process.
 ///
-/// They need no credentials, as etcd's own, where they are served to all clients: they name no user and no key. A page
-/// of a foreign name may not, as they name the members of etcd.
+/// They need no credentials, as in etcd: they name no user and no key. But they name the members of etcd, so that a
+/// page of a foreign host may not read them.
 final class MetricsHandler: RequestHandler {
   private unowned let exchange: Exchange
   private unowned let shard: Shard
@@ -43,8 +43,8 @@ final class MetricsHandler: RequestHandler {
 }
 
 extension RouteTable.Route {
-  /// Whether the route is there for a request: `--admin-listen` has metrics and probes and nothing else, and metrics
-  /// are nowhere else then.
+  /// Whether a request may use the route: `--admin-listen` serves only metrics and probes, and then metrics are served
+  /// nowhere else.
   func isServed(to exchange: Exchange, _ settings: GatewaySettings) -> Bool {
     switch self {
     case .metrics, .probe(.status): exchange.isAdmin || !settings.hasAdminListener

@@ -1,8 +1,7 @@
 import Glibc
 import HTTPServer
 
-/// What the system tells of the process (proc(5), getrusage(2)), by the names that Prometheus's client libraries have
-/// for it.
+/// The system's numbers about the process (proc(5), getrusage(2)), with the names in Prometheus's client libraries.
 enum ProcessStatistics {
   static func add(to samples: inout MetricSamples) {
     var usage = rusage()
@@ -22,7 +21,7 @@ enum ProcessStatistics {
 
   private static func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
 
-  /// How many entries the folder has, without the one that it is read by.
+  /// How many entries the folder has, without the descriptor that reads it.
   private static func descriptorCount() -> Int? {
     guard let folder = opendir("/proc/self/fd") else { return nil }
     defer { closedir(folder) }
@@ -33,11 +32,11 @@ enum ProcessStatistics {
     return count - 1
   }
 
-  /// Since when the process runs, in Unix time: the time of the boot, and the 22nd field of `stat`, in ticks after it.
+  /// The start of the process in Unix time: the time of the boot, plus the 22nd field of `stat`, in ticks.
   private static let start: Double? = {
     let stat = SystemFile.text(of: "/proc/self/stat")
     guard let end = stat.lastIndex(of: ")") else { return nil }
-    // Behind the name, which may have anything in it, comes the third field.
+    // The third field comes after the name, which may contain anything.
     let fields = stat[end...].split(separator: " ").dropFirst()
     let boot = SystemFile.text(of: "/proc/stat").split(separator: "\n").first { $0.hasPrefix("btime ") }?.dropFirst(6)
     guard fields.count > 19, let ticks = Double(fields[fields.startIndex + 19]), let boot, let begin = Double(boot)

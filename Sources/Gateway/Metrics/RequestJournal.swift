@@ -2,18 +2,18 @@ import EventLoop
 import GrpcBridge
 import HTTPServer
 
-/// Where a shard's requests begin and end: it counts them, and has them logged and traced. Belongs to the shard's loop.
+/// Is notified when requests begin and end: counts them, and has them logged and traced. Belongs to the shard's loop.
 ///
-/// What is counted is plain memory of the loop: no lock, and no allocation but for the first request of a route.
+/// The counters are plain memory of the loop: no lock, and no allocation except for the first request of a route.
 final class RequestJournal {
-  /// How many different statuses are told apart, in a row of the counters; the last place is for all others.
+  /// How many different statuses a row of counters has; the last place is for all others.
   private static var statusCount: Int { 40 }
   private static let methodCount = HTTPMethod.allCases.count
   private static let transportCount = StreamTransport.allCases.count
 
-  /// What is logged of requests; nil for nothing.
+  /// The log of requests; nil for none.
   let log: AccessLog?
-  /// What makes spans of requests; nil for none.
+  /// Makes spans of requests; nil for none.
   let tracer: Tracer?
   private let templates: [String]
   private var requests = CounterRows(width: RequestJournal.statusCount + Durations.width)
@@ -24,8 +24,8 @@ final class RequestJournal {
 
   /// - Parameters:
   ///   - templates: the routes' (``RouteTable/templates``).
-  ///   - log: what is logged of requests.
-  ///   - tracer: what makes spans of them.
+  ///   - log: the log of requests.
+  ///   - tracer: makes spans of requests.
   init(templates: [String], log: AccessLog?, tracer: Tracer?) {
     self.templates = templates
     self.log = log
@@ -41,7 +41,7 @@ final class RequestJournal {
     exchange.traceParent = trace.parent
   }
 
-  /// A request is over, and its answer with the system, or with the code that has taken the connection over.
+  /// A request has ended: its answer was given to the system, or its connection was taken over.
   ///
   /// - Parameter isCut: whether the answer broke off.
   func ended(_ exchange: Exchange, isCut: Bool) {
@@ -49,7 +49,7 @@ final class RequestJournal {
     let end = preciseTime
     let duration = end &- record.start
     let status = record.status == 0 ? Self.clientLeft : record.status
-    // A client that tries all methods at all paths makes one row of each.
+    // If a client tries all methods at all paths, it makes only one row for each path.
     let method = record.isMethodOfRoute ? exchange.head.method : .other
     let row = requests.row(record.route * Self.methodCount + method.rawValue)
     row[Self.place(of: status)] &+= 1
@@ -61,18 +61,18 @@ final class RequestJournal {
     tracer?.ended(exchange, at: end, route: templates[record.route])
   }
 
-  /// Hands over what the turn of the loop has made.
+  /// Hands over the log lines and spans of this turn of the loop.
   func flush() {
     log?.flush()
     tracer?.flush()
   }
 
-  /// What a request is counted as whose client left before it was answered, as nginx does.
+  /// The status for a request whose client disconnected before it was answered, as in nginx.
   private static let clientLeft: UInt32 = 499
 
   // MARK: - Streams
 
-  /// A stream begins that a request has asked for; it is open until what is returned goes.
+  /// A stream begins; it is open as long as the returned object lives.
   func streamBegins(_ exchange: Exchange, _ transport: StreamTransport) -> StreamRecord {
     exchange.record.transport = transport
     let row = exchange.record.route * Self.transportCount + transport.rawValue
@@ -112,13 +112,13 @@ final class RequestJournal {
 
   // MARK: - Statuses
 
-  /// Those that are told apart.
+  /// The statuses that are counted separately.
   private static let statuses: [UInt32] = [
     101, 200, 201, 204, 206, 304, 308, 400, 401, 403, 404, 405, 406, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417,
     421, 422, 428, 429, 431, 499, 500, 501, 502, 503, 504, 505, 507,
   ]
 
-  /// Where a status is counted.
+  /// The place of a status in a row.
   private static func place(of status: UInt32) -> Int {
     status == 200 ? 1 : statuses.firstIndex(of: status) ?? statusCount - 1
   }

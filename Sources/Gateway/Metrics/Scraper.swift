@@ -6,12 +6,12 @@ import ProtobufWire
 
 /// Gathers metrics for the requests of one shard. Belongs to its loop.
 ///
-/// At most one gathering is under way, as each costs every shard something: those who ask meanwhile share the next. It
-/// is written out once for all of them, or twice if only some accept gzip, and the next one waits for a while that
-/// grows with what that has cost.
+/// At most one gathering is under way, as each costs every shard something: clients that ask meanwhile share the next
+/// one. The text is written once for all of them, or twice if only some accept gzip. The next gathering waits for a
+/// time that grows with that cost.
 final class Scraper {
   enum Answer {
-    /// The text that Prometheus reads, packed or not.
+    /// The text that Prometheus reads, compressed or not.
     case text(SharedBody, isPacked: Bool)
     /// There is no room for the text (`--max-memory`).
     case shortage
@@ -19,9 +19,9 @@ final class Scraper {
     case closing
   }
 
-  /// How long shards have to answer, in milliseconds: one that stands still is reported as it was the last time.
+  /// How long shards have to answer, in milliseconds: a shard that hangs is reported with its last numbers.
   private static let patience: UInt64 = 1000
-  /// A text has one part in so many of the loop's time at most, however often clients ask.
+  /// Texts take at most one part in so many of the loop's time, however often clients ask.
   private static let share: UInt64 = 10
   /// How long clients wait at most because of that, in milliseconds.
   private static let longestRest: UInt64 = 1000
@@ -43,7 +43,7 @@ final class Scraper {
   private var isClosed = false
   private lazy var gathering = MetricGathering(telemetry, loop: loop) { [weak self] in self?.answer(with: $0) }
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in gathering.finish() }
-  /// While it is active no gathering begins.
+  /// While it is active, no gathering begins.
   private lazy var rest = LoopTimer(loop: loop) { [unowned self] in startIfAsked() }
 
   init(_ telemetry: any MetricSource, memory: MemoryAccount, loop: EventLoop) {
@@ -55,9 +55,9 @@ final class Scraper {
   /// Gathers metrics.
   ///
   /// - Parameters:
-  ///   - takesGzip: whether the text may come packed.
+  ///   - takesGzip: whether the text may be compressed.
   ///   - reply: called once, unless forgotten: later, or, if the shard is being closed, at once.
-  /// - Returns: what it is forgotten by.
+  /// - Returns: a token by which the reply can be forgotten.
   func ask(takesGzip: Bool = false, _ reply: @escaping Reply) -> Int {
     lastToken += 1
     guard !isClosed else {
@@ -74,7 +74,7 @@ final class Scraper {
     next.removeAll { $0.token == token }
   }
 
-  /// Ends all.
+  /// Answers all with ``Answer/closing``.
   func close() {
     isClosed = true
     timer.stop()
@@ -100,7 +100,7 @@ final class Scraper {
       let text = telemetry.put(answers).text()
       var texts: [Bool: Answer] = [:]
       for packs in Set(all.map(\.takesGzip)) { texts[packs] = answer(text, packs: packs) }
-      // From now on by the loop's clock, which has stood still meanwhile.
+      // By the loop's clock, which has stood still meanwhile.
       rest.start(after: Self.rest(after: preciseTime &- start))
       for asker in all { asker.reply(texts[asker.takesGzip] ?? .shortage) }
     }

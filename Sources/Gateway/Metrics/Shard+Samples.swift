@@ -1,11 +1,11 @@
 import GrpcBridge
 
 extension Shard {
-  /// What there is to tell of the shard.
+  /// The counters of the shard.
   ///
   /// - Parameters:
-  ///   - number: which of the shards this is.
-  ///   - lag: how long it took the loop to get to the question, in nanoseconds.
+  ///   - number: the shard's index.
+  ///   - lag: how long it took the loop to reach the question, in nanoseconds.
   func samples(number: Int, lag: UInt64) -> MetricSamples {
     var samples = MetricSamples()
     let shard: MetricSamples.Labels = ["shard": "\(number)"]
@@ -63,10 +63,10 @@ extension MetricSamples {
     add(.leaseStreams, sample.leaseStreams)
   }
 
-  /// - Parameter use: what the channel is for: `calls`, `streams` or `logins`.
+  /// - Parameter use: the purpose of the channel: `calls`, `streams` or `logins`.
   private mutating func add(_ channel: ChannelSample, _ use: String) {
     for call in channel.calls {
-      // As gRPC's own metrics have it, without the leading slash.
+      // As in gRPC's own metrics, without the leading slash.
       let rpc = String(call.method.dropFirst())
       for (code, count) in call.codes {
         add(.calls, ["rpc": rpc, "code": code.label, "endpoint": call.endpoint], count)
@@ -79,7 +79,7 @@ extension MetricSamples {
       add(.connectFailures, labels, dials.failures)
     }
     for link in channel.links {
-      // All states, so that an alert can be about one that no connection is in.
+      // All states, so that an alert can use one that no connection is in.
       for state in ChannelSample.Link.states {
         add(.upstreamConnections, ["endpoint": link.endpoint, "use": use, "state": state], state == link.state ? 1 : 0)
       }
@@ -91,7 +91,7 @@ extension MetricSamples {
 }
 
 extension GRPCCode {
-  /// As Go's gRPC prints it, such as `InvalidArgument`.
+  /// The name in Go's gRPC, such as `InvalidArgument`.
   var label: String {
     if self == .ok { return "OK" }
     let name = "\(self)"

@@ -1,9 +1,9 @@
 import EventLoop
 import GrpcBridge
 
-/// An open stream, as far as it is counted and logged: it ends when this goes. Belongs to its shard's loop.
+/// An open stream for counting and logging: the stream ends when this object is released. Belongs to its shard's loop.
 final class StreamRecord {
-  /// What a row of counters has.
+  /// The counters of a row.
   enum Counter: Int, CaseIterable {
     case opened
     case closed
@@ -11,11 +11,11 @@ final class StreamRecord {
   }
 
   private let journal: RequestJournal
-  // Invariant: of the journal, which lives as long as this.
+  // Invariant: memory of the journal, which lives as long as this.
   private let counters: UnsafeMutablePointer<UInt64>
-  /// What is going to be logged of it.
+  /// The log entry for its end.
   private let entry: StreamEntry?
-  /// What is recorded of it in its trace.
+  /// Its span in its trace.
   private var span: RequestSpan?
 
   init(
@@ -33,7 +33,7 @@ final class StreamRecord {
     if let entry { journal.log?.closed(entry) }
     guard var span else { return }
     span.end = preciseTime
-    // Without any reason it is the client that ends it.
+    // Without a reason, the client has ended it.
     span.streamEnd = span.streamEnd ?? .canceled
     journal.tracer?.record(.request(span))
   }
@@ -47,10 +47,10 @@ final class StreamRecord {
     entry?.hasSent(messages: 1, bytes: bytes)
   }
 
-  /// More of a message has been queued that is sent in parts.
+  /// Another part of a message has been queued that is sent in parts.
   func hasSentPart(bytes: Int) { entry?.hasSent(messages: 0, bytes: bytes) }
 
-  /// The stream ends, for this reason: the first one counts. Without any it is the client that ends it.
+  /// The stream ends for this reason; the first one counts. Without a reason, the client has ended it.
   func ends(_ status: GRPCStatus) {
     entry?.ends(status.code)
     if span?.streamEnd == nil { span?.streamEnd = status.code }

@@ -5,15 +5,15 @@ import HTTPServer
 import Synchronization
 import TLS
 
-/// What can be asked for metrics: all shards and the authenticator, each on its own thread. For all shards.
+/// The metrics of all shards and of the authenticator, each on its own thread. For all shards.
 final class Telemetry: MetricSource {
   private struct State {
     var shards: [LoopBound<Shard>] = []
-    /// What each source told last.
+    /// The last answer of each source.
     var last: [MetricSamples?] = []
-    /// How often the settings were read again, and were good or not.
+    /// How often the settings were read again, with and without success.
     var reloads = (good: UInt64(0), bad: UInt64(0))
-    /// Whether they were so the last time, and when they last were, in Unix time.
+    /// Whether the last reload succeeded, and when the last successful one was, in Unix time.
     var lastReload = (isGood: true, good: time(nil))
   }
 
@@ -22,10 +22,10 @@ final class Telemetry: MetricSource {
   private let tls: RenewableTLSContext?
   private let memoryLimit: Int
   private let spans: SpanQueue?
-  /// What there was in the last minutes.
+  /// The numbers of the last minutes.
   let history = StatusHistory()
 
-  /// - Parameter spans: what the spans of all shards go through; nil where there are none.
+  /// - Parameter spans: the queue for the spans of all shards; nil if there are none.
   init(authenticator: Authenticator, tls: RenewableTLSContext?, memoryLimit: Int, spans: SpanQueue?) {
     self.spans = spans
     self.authenticator = authenticator
@@ -33,7 +33,7 @@ final class Telemetry: MetricSource {
     self.memoryLimit = memoryLimit
   }
 
-  /// The shards there are; none once they have ended.
+  /// The shards; none once they have ended.
   var shards: [LoopBound<Shard>] {
     get { state.withLock { $0.shards } }
     set { state.withLock { $0.shards = newValue } }
@@ -41,7 +41,7 @@ final class Telemetry: MetricSource {
 
   /// The gateway has read its settings again.
   ///
-  /// - Parameter well: whether it has taken them.
+  /// - Parameter well: whether it has applied them.
   func hasReloaded(well: Bool) {
     state.withLock { state in
       state.lastReload.isGood = well
@@ -76,7 +76,7 @@ final class Telemetry: MetricSource {
     var all = MetricSamples()
     for (index, samples) in known.enumerated() {
       if let samples { all.add(samples) }
-      // The last one is the authenticator.
+      // The last answer is the authenticator's.
       if index < answers.count - 1 { all.add(.shardUp, ["shard": "\(index)"], answers[index] == nil ? 0 : 1) }
     }
     all.add(.memoryLimit, memoryLimit)

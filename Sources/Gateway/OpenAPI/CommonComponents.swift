@@ -1,12 +1,11 @@
 import HTTPServer
 
-/// The components that operations of all kinds refer to: errors, headers, parameters, security schemes.
+/// The components to which operations of all kinds refer: errors, headers, parameters, security schemes.
 enum CommonComponents {
-  /// What a client may say who it is by; none of it if etcd has no authentication or the gateway an identity of its
-  /// own.
+  /// How a client may authenticate; not at all if etcd has no authentication or the gateway has its own user.
   ///
-  /// Each header has one scheme a kind: generated clients (Ruby) put all of them in it, one over the other, empty ones
-  /// too. Basic is the last, so it is the one that stays.
+  /// Each kind of the header has one scheme. Generated clients (Ruby) fill in all of them, one over the other, even
+  /// empty ones. Basic is the last, so that it is the one that stays.
   static let security: DocumentValue = [["bearer": []], ["basic": []], [:]]
 
   static let securitySchemes: DocumentValue = [
@@ -27,7 +26,7 @@ enum CommonComponents {
 
   // MARK: - Schemas
 
-  /// None is called `Error`: that is a type of JavaScript, Swift and others.
+  /// None is called `Error`, which is a type in JavaScript, Swift and others.
   static let schemas: [(name: String, schema: DocumentValue)] =
     [
       (
@@ -91,8 +90,8 @@ enum CommonComponents {
 
   // MARK: - Parameters
 
-  /// Headers that any request may have are described in the introduction: as parameters they would be arguments of
-  /// every method of a generated client.
+  /// Headers of all requests are described in the introduction: as parameters they would become arguments of every
+  /// method of a generated client.
   static let parameters: DocumentValue = [
     "heartbeat": [
       "name": "heartbeat", "in": "query",
@@ -105,7 +104,7 @@ enum CommonComponents {
 
   // MARK: - Errors
 
-  /// The statuses that errors have, with what each is about.
+  /// The statuses of errors, and their meanings.
   static let errors: [(status: String, name: String, description: String)] = [
     (
       "400", "BadRequest",
@@ -148,7 +147,7 @@ enum CommonComponents {
     ("504", "TimedOut", "The time limit of the call has passed. A write may have been executed."),
   ]
 
-  /// The component responses of all of them.
+  /// The component responses for all of them.
   static var responses: DocumentValue {
     var responses: DocumentValue = [:]
     for error in errors {
@@ -164,7 +163,7 @@ enum CommonComponents {
     return responses
   }
 
-  /// References to the errors that an operation may answer with.
+  /// References to the errors of an operation.
   static func responses(_ statuses: [String]) -> DocumentValue {
     var responses: DocumentValue = [:]
     for error in errors where statuses.contains(error.status) {
@@ -176,7 +175,7 @@ enum CommonComponents {
 }
 
 extension DocumentValue {
-  /// A response with the header that every response has.
+  /// A response with the header of every response.
   fileprivate var withRequestID: DocumentValue {
     guard self["$ref"] == nil else { return self }
     var response = self
@@ -186,7 +185,7 @@ extension DocumentValue {
     return response
   }
 
-  /// An operation whose responses have the header that every response has.
+  /// An operation whose responses have the header of every response.
   var withRequestIDs: DocumentValue {
     guard let responses = self["responses"] else { return self }
     var operation = self

@@ -1,8 +1,8 @@
 import HTTPServer
 
-/// The exchanges of `openapi/examples.json`, each of which a test has with a real etcd.
+/// The exchanges of `openapi/examples.json`, each of which a test tries with a real etcd.
 struct DocumentExamples {
-  /// Which half of an exchange.
+  /// The two halves of an exchange.
   enum Half {
     case request
     case response(Int)
@@ -16,7 +16,7 @@ struct DocumentExamples {
     exchanges = Dictionary(grouping: all) { $0["operation"]?.string ?? "" }
   }
 
-  /// A media type object with the examples that there are of an operation's request or response. A stream's are its
+  /// A media type object with the examples of an operation's request or response. The examples of a stream are its
   /// lines, one by one.
   ///
   /// - Parameter type: the type of the content.
@@ -44,7 +44,7 @@ struct DocumentExamples {
     return exchange["response"]?["status"] == .integer(status) ? exchange["response"] : nil
   }
 
-  /// Errors of an operation, those that there are examples of with them.
+  /// The errors of an operation, with examples if there are any.
   func adding(to errors: DocumentValue, of operation: String) -> DocumentValue {
     var errors = errors
     for error in CommonComponents.errors {
@@ -57,7 +57,7 @@ struct DocumentExamples {
     return errors
   }
 
-  /// The values that a parameter of an operation has in the exchanges.
+  /// The values of an operation's parameter in the exchanges.
   ///
   /// - Parameter place: `path`, `query` or `headers`.
   func values(of parameter: String, in place: String, of operation: String) -> DocumentValue {

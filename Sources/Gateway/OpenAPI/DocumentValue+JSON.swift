@@ -3,7 +3,7 @@ import ProtobufWire
 import Transcoding
 
 extension DocumentValue {
-  /// Appends the value as JSON (RFC 8259) for people: a line for each member and element, unless they are but few.
+  /// Appends the value as JSON (RFC 8259) for people: each member and element on its own line, unless they are few.
   func writeJSON(to output: inout ByteBuffer, indent: Int = 0) {
     switch self {
     case .null: output.append("null")
@@ -42,7 +42,7 @@ extension ByteBuffer {
   mutating func appendBlanks(_ count: Int) { append(repeatElement(UInt8(ascii: " "), count: count)) }
 }
 
-/// Reads a JSON document that is part of the program; the first thing that is not as it should be traps.
+/// Reads a JSON document that is part of the program; malformed JSON traps.
 struct DocumentReader {
   private var text: Slice<UnsafeBufferPointer<UInt8>>
 
@@ -55,7 +55,7 @@ struct DocumentReader {
     }
   }
 
-  /// The next byte that is not white space; it is not passed.
+  /// The next byte that is not white space; it stays unread.
   private mutating func peek() -> UInt8? {
     text = text.drop { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }
     return text.first
@@ -104,7 +104,7 @@ struct DocumentReader {
     text = text.dropFirst()
   }
 
-  /// A string without `\u` escapes, which the generator of the documents never makes.
+  /// A string without `\u` escapes, which the generator of the documents never writes.
   private mutating func string() -> String {
     text = text.dropFirst()
     var bytes: [UInt8] = []

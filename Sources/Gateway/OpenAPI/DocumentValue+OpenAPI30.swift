@@ -1,7 +1,7 @@
-/// The description as OpenAPI 3.0.3 has it, for tools that know nothing newer. Its schemas are a dialect of their own,
-/// older than the JSON Schema that 3.1 has (OpenAPI 3.0.3, "Schema Object").
+/// Converts the description to OpenAPI 3.0.3, for tools that know nothing newer. Its schemas are a dialect of their
+/// own, older than the JSON Schema of 3.1 (OpenAPI 3.0.3, "Schema Object").
 extension DocumentValue {
-  /// This document of OpenAPI 3.1 as one of 3.0.3. What 3.0.3 cannot say is left out; nothing else changes.
+  /// This OpenAPI 3.1 document as one of 3.0.3. What 3.0.3 cannot express is left out; nothing else changes.
   var asOpenAPI30: DocumentValue {
     var document = withOlderSchemas
     document["openapi"] = "3.0.3"
@@ -10,7 +10,7 @@ extension DocumentValue {
     return document
   }
 
-  /// What is not a schema itself: the schemas within it change.
+  /// For a value that is no schema: the schemas within it are converted.
   private var withOlderSchemas: DocumentValue {
     switch self {
     case .array(let elements): .array(elements.map(\.withOlderSchemas))
@@ -18,7 +18,7 @@ extension DocumentValue {
       .object(
         members.map { member in
           switch member.name {
-          // Values of whatever shape, which may have members with any name.
+          // Values of any shape, whose members may have any name.
           case "example", "examples", "x-requestBody": member
           case "schema": Member(name: member.name, value: member.value.olderSchema)
           case "schemas": Member(name: member.name, value: member.value.mapMembers(\.olderSchema))
@@ -31,7 +31,7 @@ extension DocumentValue {
 
   private var olderSchema: DocumentValue {
     guard case .object(let members) = self else { return self }
-    // There nothing may stand beside a reference.
+    // In 3.0.3 a reference must be alone.
     if let reference = self["$ref"], members.count > 1 {
       var schema = self
       schema["$ref"] = nil
@@ -63,7 +63,7 @@ extension DocumentValue {
     return schema
   }
 
-  /// The schema of null, which 3.0.3 has not.
+  /// The schema of null, which 3.0.3 does not have.
   private static let nullSchema: DocumentValue = ["type": "null"]
 
   private func mapMembers(_ transform: (DocumentValue) -> DocumentValue) -> DocumentValue {

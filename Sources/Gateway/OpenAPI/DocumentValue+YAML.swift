@@ -4,10 +4,10 @@ import ProtobufWire
 import Transcoding
 
 extension DocumentValue {
-  /// Appends the value as YAML 1.2 in block style. What is not certainly text to every reader of YAML, 1.1 ones too, is
-  /// written as a JSON string, which YAML takes for a double-quoted scalar.
+  /// Appends the value as YAML 1.2 in block style. If not every reader of YAML, including 1.1, takes a text for a text,
+  /// it is written as a JSON string, which in YAML is a double-quoted scalar.
   ///
-  /// - Parameter indent: how far the members or elements stand from the margin.
+  /// - Parameter indent: how far the members or elements are indented.
   func writeYAML(to output: inout ByteBuffer, indent: Int = 0) {
     switch self {
     case .object(let members) where !members.isEmpty:
@@ -32,7 +32,7 @@ extension DocumentValue {
     }
   }
 
-  /// Appends what stands behind the colon of a member.
+  /// Appends the text after the colon of a member.
   private func writeYAMLMember(to output: inout ByteBuffer, indent: Int) {
     switch self {
     case _ where !members.isEmpty || !elements.isEmpty:
@@ -52,7 +52,7 @@ extension DocumentValue {
     }
   }
 
-  /// Whether a text of several lines can stand as a literal block (YAML 1.2.2, section 8.1.2) as it is.
+  /// Whether a text of several lines can be a literal block (YAML 1.2.2, section 8.1.2) without changes.
   private static func isLiteral(_ text: String) -> Bool {
     let bytes = text.utf8
     return bytes.contains(0x0A) && bytes.first != 0x20 && bytes.first != 0x0A && bytes.last != 0x0A
@@ -70,7 +70,7 @@ extension DocumentValue {
       bytes.last != 0x20,
       bytes.allSatisfy({ isLetter($0) || $0.isDigit || " _-./{}$()".utf8.contains($0) })
     else { return false }
-    // What YAML 1.1 takes for a bool or for null.
+    // These are booleans or null in YAML 1.1.
     return !["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(text.lowercased())
   }
 }

@@ -1,4 +1,4 @@
-/// A value of a JSON or YAML document, the members of objects in the order in which they are to be read.
+/// A value of a JSON or YAML document; members of objects keep their order.
 enum DocumentValue: Equatable, Sendable {
   struct Member: Equatable, Sendable {
     var name: String
@@ -12,7 +12,7 @@ enum DocumentValue: Equatable, Sendable {
   case array([DocumentValue])
   case object([Member])
 
-  /// A member of an object; setting it adds one at the end, replaces the one there is, or, by nil, removes it.
+  /// A member of an object. Setting it replaces the member or adds one at the end; nil removes it.
   subscript(name: String) -> DocumentValue? {
     get {
       guard case .object(let members) = self else { return nil }
@@ -35,7 +35,7 @@ enum DocumentValue: Equatable, Sendable {
   var elements: [DocumentValue] { if case .array(let elements) = self { elements } else { [] } }
   var members: [Member] { if case .object(let members) = self { members } else { [] } }
 
-  /// The object with the members of `other` behind its own, or in place of those of the same names.
+  /// The object with the members of `other` added, or replaced if the names are the same.
   func adding(_ other: DocumentValue) -> DocumentValue {
     var sum = self
     for member in other.members { sum[member.name] = member.value }

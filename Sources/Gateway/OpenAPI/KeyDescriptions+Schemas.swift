@@ -1,7 +1,7 @@
 import HTTPServer
 
 extension KeyDescriptions {
-  /// The schemas of what `/keys` answers with.
+  /// The schemas of the answers of `/keys`.
   static let schemas: [(name: String, schema: DocumentValue)] = [
     (
       "Key",
@@ -132,7 +132,7 @@ extension KeyDescriptions {
     ),
   ]
 
-  /// The headers of its answers.
+  /// The header fields of its answers.
   static let headers: DocumentValue = [
     "ETag": [
       "description": "The key's version: its mod revision in quotes.",
@@ -144,7 +144,7 @@ extension KeyDescriptions {
     "X-Etcd-Lease": header("The ID of the key's lease, if it has one."),
   ]
 
-  /// What a put has wherever it stands.
+  /// The members of a put, in every context.
   static let keyToPut: DocumentValue = PlainSchemas.key.adding([
     "value": ["type": "string", "description": "The value, as text."],
     "value_base64": PlainSchemas.base64("The value, if it is not UTF-8."),
@@ -188,7 +188,7 @@ extension KeyDescriptions {
     "description": "The changes, in their order; empty if the time has passed.",
   ]
 
-  /// Which fields come with which, if an object has the fields of several.
+  /// Which fields come together, if an object has the fields of several answers.
   private static let ofHistory: DocumentValue = [
     "create_revision": ["mod_revision"], "mod_revision": ["create_revision", "version", "lease"],
   ]

@@ -4,8 +4,8 @@ import HTTPServer
 /// The operations of `/keys`, of the paths of keys, and of `/changes`, made from the tables that requests are checked
 /// against.
 ///
-/// A path and a method have one operation in OpenAPI, where the query or `Accept` may make several of them: they are
-/// put together under the name of the first one. Changes are described at their own path only.
+/// In OpenAPI a path and a method have one operation, while here the query or `Accept` may select among several: these
+/// are merged under the name of the first one. Changes are described at their own path only.
 struct KeyDescriptions {
   let examples: DocumentExamples
 
@@ -60,15 +60,15 @@ struct KeyDescriptions {
   }
 
   /// - Parameters:
-  ///   - own: those of one path and method.
-  ///   - ofParameter: what is done with the one key that the parameter `key` names, if it may.
+  ///   - own: the operations of one path and method.
+  ///   - ofParameter: the operation on the one key that the parameter `key` names, if there is one.
   private func operation(_ own: [KeyOperation], _ ofParameter: KeyOperation? = nil) -> DocumentValue {
     let operations = own + [ofParameter].compactMap(\.self)
     let first = operations[0]
     let id = own.isEmpty ? "\(first.rawValue)OfQuery" : first.rawValue
     let others = operations.dropFirst().map { other in
       let condition = other == ofParameter ? "with `key`" : Self.condition(other)
-      // Of a key in the query, a value as it is cannot be had.
+      // With a key in the query, the bare value is not available.
       let text =
         other == .getKey
         ? "Answers with the key as JSON, the members of `Key`, whatever the request accepts." : other.text
@@ -117,7 +117,7 @@ struct KeyDescriptions {
     return operation
   }
 
-  /// What makes a request mean an operation that is not its path's and method's first.
+  /// How a request selects an operation that is not the first of its path and method.
   private static func condition(_ operation: KeyOperation) -> String {
     switch operation {
     case .watchKey, .watchKeys: "with `watch=true`"
@@ -128,7 +128,7 @@ struct KeyDescriptions {
     }
   }
 
-  /// As ``KeyOperation/getKey``, without a body.
+  /// Like ``KeyOperation/getKey``, without a body.
   private var head: DocumentValue {
     var head = operation([.getKey])
     head["operationId"] = "headKey"
@@ -174,7 +174,7 @@ struct KeyDescriptions {
   }
 
   private func parameter(_ parameter: QueryParameter, of id: String) -> DocumentValue {
-    // As text, as generated clients send all defaults, and not every combination makes sense.
+    // In the text, because generated clients send all defaults, and not every combination is valid.
     let standard = parameter.standard.map { " It is `\($0)` by default." } ?? ""
     var value: DocumentValue = [
       "name": .string(parameter.rawValue), "in": "query", "description": .string(parameter.text + standard),
@@ -229,8 +229,8 @@ struct KeyDescriptions {
     return responses.adding(Self.withErrorType(of: id, examples.adding(to: others, of: id)))
   }
 
-  /// What the content of an operation's errors is described as. They are JSON; but where generated clients find that
-  /// among an operation's types, many ask for nothing else, and would get a key as JSON where they expect its value.
+  /// The described media type of an operation's errors. They are JSON. But if generated clients find JSON among an
+  /// operation's types, many ask for nothing else, and would get a key as JSON when they expect its value.
   private static func errorType(of id: String) -> String {
     id == KeyOperation.getKey.rawValue ? "*/*" : "application/json"
   }
@@ -258,7 +258,7 @@ struct KeyDescriptions {
 
   private func content(_ operations: [KeyOperation], of id: String) -> DocumentValue {
     var content: DocumentValue = [:]
-    // JSON first, for the sake of generated clients: many know only what comes first. A value is no JSON.
+    // JSON first: many generated clients only know the first type. A value is no JSON.
     let isValue = id == KeyOperation.getKey.rawValue
     for type in isValue ? [MediaType.text, .bytes] : [.json, .lines, .events]
     where operations.contains(where: { $0.mediaTypes.contains(type) }) {
@@ -269,10 +269,10 @@ struct KeyDescriptions {
     return content
   }
 
-  /// What an operation answers with, and all those that it is put together with.
+  /// The schema of the answer of an operation and all those merged with it.
   ///
-  /// That is one object of the fields of all, never `anyOf`: of that, generators make types that want the fields of
-  /// all alternatives at once (TypeScript, Swift), or that take the first one, whatever has come (Java).
+  /// One object has the fields of all, never `anyOf`: for that, generators make types that require the fields of all
+  /// alternatives at once (TypeScript, Swift), or that take the first one, whatever has come (Java).
   private static func schema(of first: KeyOperation, _ type: MediaType) -> DocumentValue {
     switch (first, type) {
     case (_, .bytes): ["type": "string", "format": "binary"]
@@ -289,10 +289,10 @@ struct KeyDescriptions {
   }
 }
 
-/// Regular expressions of numbers, for those who check or make up parameters by their schemas.
+/// Regular expressions of numbers, for tools that check or make up parameters by their schemas.
 enum NumberPattern {
-  /// A time from a second on, as `--` flags and query parameters have it: a number of `s`, `m` or `h`, or a bare number
-  /// of seconds. Fractions and milliseconds are taken, too, but not described.
+  /// A time of at least a second, as in flags and query parameters: a number with `s`, `m` or `h`, or a bare number of
+  /// seconds. Fractions and milliseconds are accepted, too, but not described.
   static func time(_ seconds: UInt64) -> String {
     let units = [("s?", 1), ("m", 60), ("h", 3600)].filter { seconds >= $0.1 }
     return "^(" + units.map { "(\(upTo(seconds / UInt64($0.1))))\($0.0)" }.joined(separator: "|") + ")$"
@@ -302,7 +302,7 @@ enum NumberPattern {
   static func upTo(_ most: UInt64) -> String {
     let digits = String(most).utf8.map { Int($0) - 0x30 }
     func any(_ count: Int) -> String { count == 0 ? "" : count == 1 ? "[0-9]" : "[0-9]{\(count)}" }
-    // Those of fewer digits, then those that agree with `most` up to a digit that is smaller, then `most`.
+    // Numbers with fewer digits, then those that agree with `most` up to a smaller digit, then `most`.
     var parts = digits.count > 1 ? ["[1-9][0-9]{0,\(digits.count - 2)}"] : []
     var prefix = ""
     for (index, digit) in digits.enumerated() {

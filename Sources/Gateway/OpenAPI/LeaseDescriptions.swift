@@ -1,4 +1,4 @@
-/// The operations of `/leases` and the paths below.
+/// The operations of `/leases` and the paths below it.
 struct LeaseDescriptions {
   let examples: DocumentExamples
 
@@ -97,7 +97,7 @@ struct LeaseDescriptions {
   ]
 }
 
-// What the API's description says of the operations.
+// The text about the operations in the API's description.
 extension LeaseOperation {
   fileprivate var summary: String {
     switch self {

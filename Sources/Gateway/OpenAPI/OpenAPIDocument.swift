@@ -3,14 +3,14 @@ import EtcdSchema
 import ProtobufWire
 import SwiftProtobuf
 
-/// The forms that the description of the API comes in.
+/// The formats of the API's description.
 enum OpenAPIFormat: String, CaseIterable, Sendable {
   case json
   case yaml
-  /// As OpenAPI 3.0.3 has it.
+  /// OpenAPI 3.0.3.
   case olderJSON = "json-3.0"
 
-  /// Where it is served.
+  /// Its path.
   var path: String {
     switch self {
     case .json, .yaml: "/openapi.\(rawValue)"
@@ -18,14 +18,14 @@ enum OpenAPIFormat: String, CaseIterable, Sendable {
     }
   }
 
-  /// RFC 9512 is about YAML's.
+  /// RFC 9512 defines YAML's.
   var mediaType: StaticString { self == .yaml ? "application/yaml" : "application/json" }
 }
 
-/// The description of all that the gateway serves, as OpenAPI 3.1.1 has it.
+/// The description of everything that the gateway serves, in OpenAPI 3.1.1.
 ///
-/// It is made from the routes that serve requests and the descriptors that they were made of, on request: that
-/// takes some tens of milliseconds, and megabytes in the meantime.
+/// It is made on request, from the routes that serve requests and their descriptors: that takes some tens of
+/// milliseconds and, for that time, megabytes.
 struct OpenAPIDocument {
   private let schema = EtcdSchema()
   private let comments: SchemaComments
@@ -34,7 +34,7 @@ struct OpenAPIDocument {
   private let routes: RouteTable
   private let isServed: Bool
 
-  /// - Parameter isServed: whether a gateway serves it, to whose address other addresses in it are relative.
+  /// - Parameter isServed: whether a gateway serves it; then addresses in it are relative to the gateway's.
   static func make(_ routes: RouteTable, _ format: OpenAPIFormat, isServed: Bool) -> ByteBuffer {
     var maker = OpenAPIDocument(routes, isServed: isServed)
     let document = maker.document()
@@ -80,7 +80,7 @@ struct OpenAPIDocument {
     "url": ".", "description": "The gateway that serves this document, also behind a path of a proxy.",
   ]
 
-  /// Nothing says where a file comes from: tools that read it need an address.
+  /// A file does not say where it comes from: tools that read it need an address.
   private static let anyGateway: DocumentValue = [
     "url": "http://{address}", "description": "A gateway.",
     "variables": [
@@ -183,7 +183,7 @@ struct OpenAPIDocument {
     }
     return .object(
       paths.members.map { path in
-        // Parameters of the path stand in its operations, before theirs: in the order of a client's arguments.
+        // Parameters of the path are listed in its operations, before theirs: in the order of a client's arguments.
         let ofPath = path.value["parameters"]?.elements ?? []
         let operations = path.value.members.filter { $0.name != "parameters" }.map { member in
           var operation = member.value.withRequestIDs

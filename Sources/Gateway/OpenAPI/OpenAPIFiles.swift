@@ -4,18 +4,18 @@ import HTTPServer
 import Synchronization
 import Transcoding
 
-/// The finished documents of a process. Each is made when it is first asked for, and kept from then on: without
-/// such a request a gateway has none.
+/// The finished documents of a process. Each is made at the first request for it, and kept from then on: without such a
+/// request a gateway has none.
 final class OpenAPIFiles: Sendable {
-  /// A document in memory that is never freed, so that answers refer to it.
+  /// A document in memory that is never freed, so that answers can refer to it.
   struct File: @unchecked Sendable {
     // Invariant (and why it is Sendable): the bytes never change, and are never freed.
     let bytes: UnsafeRawBufferPointer
-    /// What tells it from other versions of the document, as a revision tells those of a key.
+    /// A number that is another one for other content, for the entity tag.
     let revision: Int64
   }
 
-  /// A document, and the same for clients that take gzip.
+  /// A document, and its compressed form for clients that accept gzip.
   struct Forms {
     let plain: File
     let packed: File?
@@ -25,7 +25,7 @@ final class OpenAPIFiles: Sendable {
 
   private struct State {
     var files: [OpenAPIFormat: Forms] = [:]
-    /// Who is to be told of a document that is being made.
+    /// The callbacks that wait for a document that is being made.
     var waiting: [OpenAPIFormat: [@Sendable () -> Void]] = [:]
   }
 
@@ -33,8 +33,8 @@ final class OpenAPIFiles: Sendable {
 
   init(_ routes: RouteTable) { self.routes = routes }
 
-  /// A document; nil if it is not made yet. That takes some hundred milliseconds, for which no shard is held up: a
-  /// thread of its own makes it, and calls `whenMade`.
+  /// A document; nil if it is not made yet. Making it takes some hundred milliseconds; a separate thread does that, so
+  /// that no shard waits, and calls `whenMade`.
   func file(_ format: OpenAPIFormat, whenMade: @escaping @Sendable () -> Void) -> Forms? {
     let (file, isFirst) = state.withLock { state -> (Forms?, Bool) in
       if let file = state.files[format] { return (file, false) }
@@ -53,7 +53,7 @@ final class OpenAPIFiles: Sendable {
 
   private func finish(_ format: OpenAPIFormat) {
     let file = make(format)
-    // What it was made of is free again.
+    // The memory that making it took is free again.
     returnFreeMemory()
     let waiting = state.withLock { state in
       state.files[format] = file
@@ -67,7 +67,7 @@ final class OpenAPIFiles: Sendable {
     var digest = SnapshotDigest()
     document.withUnsafeBytes { digest.update($0) }
     let revision = Int64(digest.finish().prefix(8).reduce(0) { $0 << 8 | UInt64($1) } >> 1)
-    // Other bytes, another tag (RFC 9110, section 8.8.3.3).
+    // Other bytes need another tag (RFC 9110, section 8.8.3.3).
     var packed: File?
     if let bytes = document.withUnsafeBytes({ Gzip.packed($0, .most) }) {
       packed = File(bytes: UnsafeRawBufferPointer(bytes.release()), revision: revision | 1)
@@ -97,7 +97,7 @@ final class OpenAPIHandler: RequestHandler {
     if let file { respond(with: file) }
   }
 
-  /// A handler whose client may leave before the document is made.
+  /// A handler whose client may disconnect before the document is made.
   private struct Waiting {
     weak var handler: OpenAPIHandler?
   }

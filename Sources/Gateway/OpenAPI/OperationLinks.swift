@@ -1,8 +1,8 @@
-/// What of an answer leads to which other operation (OpenAPI 3.1.1, section 4.8.20), by the operation that answers.
+/// The links from an answer to other operations (OpenAPI 3.1.1, section 4.8.20), by the operation that answers.
 ///
-/// The body of a linked request stands in the extension `x-requestBody`, as runtime expressions in an object. It would
-/// be right in `requestBody`, too, but OpenAPI Generator (swagger-parser) takes only a string there and refuses the
-/// whole document; a string with such an object in it would have other tools send a JSON string.
+/// The body of a linked request is in the extension `x-requestBody`, as runtime expressions in an object. It would be
+/// valid in `requestBody`, too, but OpenAPI Generator (swagger-parser) accepts only a string there and refuses the
+/// whole document; with a string that contains such an object, other tools would send a JSON string.
 enum OperationLinks {
   static let all: [String: DocumentValue] = [
     "putValue": [

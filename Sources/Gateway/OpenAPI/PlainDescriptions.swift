@@ -1,10 +1,10 @@
 import HTTPServer
 
-/// The operations of routes that are no RPC and no key: probes, the database as a file, and this description.
+/// The operations of routes that are neither RPCs nor keys: probes, the database as a file, and this description.
 struct PlainDescriptions {
   let examples: DocumentExamples
 
-  /// Nil for what is a page for people.
+  /// Nil for a page for people.
   func operation(_ probe: Probe) -> DocumentValue? {
     switch probe {
     case .landing: nil
@@ -123,7 +123,7 @@ struct PlainDescriptions {
     return operation
   }
 
-  /// The schemas that only these refer to.
+  /// The schemas that only these operations refer to.
   static let schemas: [(name: String, schema: DocumentValue)] = [
     (
       "Versions",

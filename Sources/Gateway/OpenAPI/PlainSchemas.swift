@@ -1,12 +1,12 @@
-/// Pieces of the schemas of plain JSON.
+/// Parts of the schemas of plain JSON.
 enum PlainSchemas {
-  /// A key that a request names.
+  /// A key in a request.
   static let key: DocumentValue = [
     "key": ["type": "string", "minLength": 1, "description": "The key, as text."],
     "key_base64": base64("The key, if it is not UTF-8.", minLength: 1),
   ]
 
-  /// Keys that a request names: one, or a range.
+  /// Keys in a request: one, or a range.
   static let range: DocumentValue = key.adding([
     "prefix": ["type": "string", "description": "The keys that begin with this text."],
     "prefix_base64": base64("The same as bytes."),
@@ -17,9 +17,9 @@ enum PlainSchemas {
     "all": ["type": "boolean", "description": "Confirms that the request selects all keys of the store."],
   ])
 
-  /// Bytes in base64 (RFC 4648, section 4). OpenAPI 3.1 says so with `contentEncoding`, but generators of clients know
-  /// `format` alone: with it, bytes are the type of bytes that the language has. No pattern: of that they make code
-  /// that takes the bytes for text.
+  /// Bytes in base64 (RFC 4648, section 4). OpenAPI 3.1 has `contentEncoding` for that, but client generators only know
+  /// `format`, for which they use the language's type for bytes. No pattern: with one they generate code that takes the
+  /// bytes for text.
   static let bytes: DocumentValue = ["type": "string", "format": "byte", "contentEncoding": "base64"]
 
   static func base64(_ description: String, minLength: Int = 0) -> DocumentValue {
@@ -29,7 +29,7 @@ enum PlainSchemas {
     return schema
   }
 
-  /// Any number of 64 bits but 0.
+  /// Any number of 64 bits except 0.
   static let leaseID = "-?(\(NumberPattern.upTo(UInt64(Int64.max))))|-9223372036854775808"
 
   /// The ID of a lease. It has more digits than JavaScript's numbers.
@@ -52,9 +52,9 @@ enum PlainSchemas {
     ["type": "integer", "format": "int64", "minimum": 0, "description": .string(description)]
   }
 
-  /// One of the words that a parameter may be.
+  /// One of the words of a parameter.
   ///
-  /// - Parameter names: what generated code calls them.
+  /// - Parameter names: the names in generated code.
   static func word(of parameter: QueryParameter, names: [String], _ description: String) -> DocumentValue {
     guard case .choice(let words) = parameter.kind else { return [:] }
     return [
@@ -69,9 +69,9 @@ extension DocumentExamples {
   ///
   /// - Parameters:
   ///   - id: the operation's name.
-  ///   - meaning: what its success means.
-  ///   - schema: what it answers with then.
-  ///   - others: the errors that it has besides those of all operations.
+  ///   - meaning: the meaning of its success.
+  ///   - schema: the schema of its successful answer.
+  ///   - others: its errors besides those of all operations.
   func plainResponses(
     of id: String, _ meaning: String, _ schema: String, besides others: [String]
   ) -> DocumentValue {

@@ -177,7 +177,7 @@ struct QueueDescriptions {
   ]
 }
 
-// What the API's description says of the operations.
+// The text about the operations in the API's description.
 extension QueueOperation {
   fileprivate var isOfLock: Bool {
     switch self {

@@ -14,7 +14,7 @@ struct RPCDescription {
       uniqueKeysWithValues: schema.methods.flatMap { method in method.httpPaths.map { ($0, method) } })
   }
 
-  /// What any call may be answered with. gRPC statuses that etcd gives to no error are not among them.
+  /// The statuses of any call. gRPC statuses that etcd never uses are left out.
   private static let statuses = ["400", "401", "403", "413", "415", "429", "431", "500", "501", "502", "503", "504"]
 
   /// The calls about a lease or a member, for which etcd has a NotFound.
@@ -23,16 +23,16 @@ struct RPCDescription {
     EtcdRPC.memberPromote.path,
   ]
 
-  /// The operation under one path of an RPC.
+  /// The operation for one path of an RPC.
   ///
-  /// - Parameter components: hears of the messages.
+  /// - Parameter components: collects the schemas of the messages.
   func operation(
     _ rpc: RPCRoute, path: String, components: inout SchemaComponents, examples: DocumentExamples
   ) -> DocumentValue {
     guard let method = methods[path] else { preconditionFailure("no descriptor of \(path)") }
     let name = "\(method.service).\(method.name)"
     let isOlderPath = path != method.httpPaths.first
-    // Operations on keys in plain JSON have the bare names.
+    // The bare names belong to the operations on keys in plain JSON.
     let id = Self.operationID(
       method.name, isPrefixed: isOlderPath || method.service == "etcdserverpb.KV")
     let (summary, rest) = comments.summary(name)
@@ -47,8 +47,8 @@ struct RPCDescription {
     let request = components.reference(method.request)
     operation["requestBody"] = [
       "description": .string(method.traits.isClientStreaming ? Self.requests : comments[method.request]),
-      // No body stands for an empty message. If a message has fields, no client means that: and what is optional comes
-      // last among the arguments of generated clients, or may be forgotten.
+      // An absent body means an empty message. If a message has fields, no client wants that; and an optional body
+      // comes last among the arguments of generated clients, or may be forgotten.
       "required": .bool(method.traits.isClientStreaming || components.hasFields(method.request)),
       "content": ["application/json": examples.media(request, .request, of: id)],
     ]
@@ -96,7 +96,7 @@ struct RPCDescription {
     ]
   }
 
-  /// The name of the method that generated clients have: `RangeStream` is `rangeStream`.
+  /// The name of the method in generated clients: `RangeStream` is `rangeStream`.
   private static func operationID(_ name: String, isPrefixed: Bool) -> String {
     let id = name.prefix(1).lowercased() + name.dropFirst()
     return isPrefixed ? "kv\(name)" : id

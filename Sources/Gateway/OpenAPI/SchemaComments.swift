@@ -1,12 +1,12 @@
 import SwiftProtobuf
 
-/// The comments of the `.proto` files, by the full names of what they are about.
+/// The comments of the `.proto` files, by the full names of the commented items.
 struct SchemaComments {
   private var comments: [String: String] = [:]
 
   init(_ descriptors: Google_Protobuf_FileDescriptorSet) {
     for file in descriptors.file {
-      // The paths are made of field numbers and indices (descriptor.proto, `SourceCodeInfo.Location.path`).
+      // The paths consist of field numbers and indices (descriptor.proto, `SourceCodeInfo.Location.path`).
       let texts = Dictionary(
         file.sourceCodeInfo.location.lazy.filter(\.hasLeadingComments).map { ($0.path, $0.leadingComments) }
       ) { $1 }
@@ -31,7 +31,7 @@ struct SchemaComments {
   /// The comment of a message, field, enum, value, service or method; empty if it has none.
   subscript(name: String) -> String { comments[name] ?? "" }
 
-  /// A comment's first sentence, without its period, and what follows.
+  /// A comment's first sentence, without its period, and the rest.
   func summary(_ name: String) -> (summary: String, rest: String) {
     let text = self[name]
     let utf8 = text.utf8
@@ -68,7 +68,7 @@ private struct Collector {
     for (index, value) in definition.value.enumerated() { take(path + [2, Int32(index)], "\(name).\(value.name)") }
   }
 
-  /// The text with each paragraph on a line of its own, an empty one between: Markdown, as CommonMark has it.
+  /// The text with each paragraph on one line and an empty line between them: Markdown, as CommonMark defines it.
   private static func paragraphs(_ comment: String) -> String {
     var paragraphs: [[Substring]] = [[]]
     for line in comment.split(separator: "\n", omittingEmptySubsequences: false) {

@@ -1,18 +1,18 @@
 import EtcdSchema
 import SwiftProtobuf
 
-/// The component schemas of etcd's messages, made of their descriptors as they are asked for.
+/// The component schemas of etcd's messages, made from their descriptors on demand.
 ///
-/// A message is an object with all fields optional: what is zero or empty is left out. A oneof is not a `oneOf`, which
-/// generators make clumsy types of, but a rule beside ordinary properties: `maxProperties` where all are members of it,
-/// else `not` any two of them.
+/// A message is an object whose fields are all optional: zero or empty ones are left out. A oneof is not a `oneOf`, for
+/// which generators make clumsy types, but a rule beside ordinary properties: `maxProperties` if all are members of it,
+/// otherwise `not` any two of them.
 struct SchemaComponents {
   private let comments: SchemaComments
   private var messages: [String: Google_Protobuf_DescriptorProto] = [:]
   private var enums: [String: Google_Protobuf_EnumDescriptorProto] = [:]
-  /// What was asked for, by the names of the components.
+  /// The schemas made so far, by the names of the components.
   private(set) var schemas: [String: DocumentValue] = [:]
-  /// The full names that the components' names stand for.
+  /// The full names of the messages, by the names of the components.
   private var owners: [String: String] = [:]
 
   init(_ descriptors: Google_Protobuf_FileDescriptorSet, comments: SchemaComments) {
@@ -44,7 +44,7 @@ struct SchemaComponents {
     return .schema(component)
   }
 
-  /// Whether a message of that name can be anything but empty.
+  /// Whether a message with that name can have any content.
   func hasFields(_ name: String) -> Bool { messages[name].map { !$0.field.isEmpty } ?? false }
 
   private static func requiredFields(_ message: Google_Protobuf_DescriptorProto) -> [String] {
@@ -63,7 +63,7 @@ struct SchemaComponents {
       let list = fields.map { "`\($0)`" }.joined(separator: ", ")
       let rule = "At most one of \(list) may be set"
       schema["description"] = .string("\(comments[name])\n\n\(rule): \(comments["\(name).\(oneof.name)"])")
-      // Of others, the schema would need `not`, of which generators of clients make no sense.
+      // In other cases the schema would need `not`, which client generators do not understand.
       if fields.count == message.field.count { schema["maxProperties"] = 1 }
     }
     return schema
@@ -97,7 +97,7 @@ struct SchemaComponents {
     case .int32, .sint32, .sfixed32: ["type": "integer", "format": "int32"]
     case .uint32, .fixed32: ["type": "integer", "minimum": 0, "maximum": 4_294_967_295]
     case .message, .enum: reference(String(field.typeName.drop { $0 == "." }))
-    // Transcoding knows none of these either.
+    // Transcoding does not support these either.
     case .double, .float, .group: preconditionFailure("fields of this type have no JSON here: \(field.name)")
     }
   }
@@ -127,10 +127,10 @@ struct SchemaComponents {
     name.reduce(into: "") { $0 += ($1.isUppercase && !$0.isEmpty ? "_" : "") + $1.uppercased() }
   }
 
-  /// What the rule `member_url` of the `.proto` files takes.
+  /// The URLs that the rule `member_url` of the `.proto` files accepts.
   private static let memberURL = #"^(https?|unixs?)://([A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$"#
 
-  /// A string, because JavaScript's numbers have but 53 bits.
+  /// A string, because JavaScript's numbers have only 53 bits.
   private static let int64: DocumentValue = [
     "type": "string", "format": "int64", "pattern": "^(0|-?[1-9][0-9]{0,18})$",
   ]

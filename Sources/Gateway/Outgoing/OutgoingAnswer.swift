@@ -1,6 +1,6 @@
 import HTTPServer
 
-/// What another server has answered.
+/// The answer of another server.
 struct OutgoingAnswer: Sendable, Equatable {
   let status: Int
   /// The names in lower case.
@@ -9,7 +9,7 @@ struct OutgoingAnswer: Sendable, Equatable {
 
   subscript(name: String) -> String? { fields.first { $0.name == name }?.value }
 
-  /// The value of up to 9 digits, as lengths and times are written; nil for anything else.
+  /// The value of up to 9 digits, as in lengths and times; nil for anything else.
   static func decimal(_ digits: some Collection<UInt8>) -> Int? {
     guard (1...9).contains(digits.count), digits.allSatisfy(\.isDigit) else { return nil }
     return digits.reduce(0) { $0 * 10 + Int($1 & 15) }
@@ -21,13 +21,13 @@ struct OutgoingAnswer: Sendable, Equatable {
   }
 }
 
-/// Reads one answer as it comes (RFC 9112, sections 4 to 7). Total: whatever a server sends is an answer or a fault,
-/// within a bound of memory and of time for each byte.
+/// Reads one answer as it comes (RFC 9112, sections 4 to 7). Whatever a server sends is either an answer or a fault;
+/// memory, and time for each byte, are bounded.
 struct OutgoingAnswerReader {
   enum Progress: Equatable {
     case unfinished
     case whole(OutgoingAnswer)
-    /// In one line, for users.
+    /// The reason in one line, for users.
     case malformed(String)
   }
 
@@ -41,7 +41,7 @@ struct OutgoingAnswerReader {
     let status: Int
     let fields: [(name: String, value: String)]
     let framing: Framing
-    /// Where the body begins.
+    /// The beginning of the body.
     let end: Int
   }
 
@@ -53,7 +53,7 @@ struct OutgoingAnswerReader {
 
   init(maxBytes: Int) { self.maxBytes = maxBytes }
 
-  /// Takes what has come.
+  /// Takes bytes that have come.
   mutating func take(_ more: UnsafeRawBufferPointer) -> Progress {
     guard bytes.count + more.count <= maxBytes else {
       return .malformed("the server's answer is larger than \(maxBytes) bytes")
@@ -62,7 +62,7 @@ struct OutgoingAnswerReader {
     bytes.append(contentsOf: more)
     if head == nil {
       guard let end = (seen..<bytes.count).first(where: { bytes[$0...].starts(with: Self.blankLine) }) else {
-        // What is none from its first bytes on need not be waited for.
+        // If the first bytes are wrong already, there is no need to wait for more.
         return bytes.prefix(7).elementsEqual("HTTP/1.".utf8.prefix(bytes.count)) ? .unfinished : Self.noHTTP
       }
       guard let head = Self.head(bytes[..<end], end: end + Self.blankLine.count) else { return Self.noHTTP }
@@ -80,7 +80,7 @@ struct OutgoingAnswerReader {
 
   /// The connection has ended.
   ///
-  /// - Returns: nil if the answer has not.
+  /// - Returns: nil if the answer is incomplete.
   func end() -> OutgoingAnswer? {
     guard let head, case .untilClose = head.framing else { return nil }
     return answer(head, Array(bytes[head.end...]))
@@ -118,7 +118,7 @@ struct OutgoingAnswerReader {
     return Head(status: status, fields: fields, framing: framing, end: end)
   }
 
-  /// What chunks carry (RFC 9112, section 7.1); nil if the last one is not among them, or they are none.
+  /// The content of chunks (RFC 9112, section 7.1); nil if the last one is missing, or they are malformed.
   private static func content(ofChunks bytes: ArraySlice<UInt8>) -> [UInt8]? {
     var content: [UInt8] = []
     var rest = bytes

@@ -3,8 +3,8 @@ import EventLoop
 import GrpcBridge
 import TLS
 
-/// One HTTP request of the gateway's own to another server, on a connection of its own that ends with the answer.
-/// Belongs to one loop.
+/// One HTTP request from the gateway to another server, on its own connection, which ends with the answer. Belongs to
+/// one loop.
 final class OutgoingRequest {
   /// Why there is no answer, in one line.
   struct Failure: Error, CustomStringConvertible {
@@ -13,7 +13,7 @@ final class OutgoingRequest {
     init(_ description: String) { self.description = description }
   }
 
-  /// Begins a session with the server over a socket, where it is spoken to in TLS.
+  /// Begins a TLS session with the server over a socket.
   typealias Secure = (_ descriptor: Int32) throws -> TLSSession
 
   private let loop: EventLoop
@@ -28,13 +28,13 @@ final class OutgoingRequest {
   private var reader: OutgoingAnswerReader
   private var timer: LoopTimer?
   private var comeBack: LoopTimer?
-  /// So many reads are made in one turn: a server that sends without end holds up nobody else.
+  /// So many reads are made in one turn: a server that sends without end delays nothing else.
   private static let maxReads = 16
 
   /// - Parameters:
-  ///   - secure: nil if the server is spoken to in plaintext.
+  ///   - secure: nil for plaintext.
   ///   - maxAnswer: how large the answer may be with its head, in bytes.
-  ///   - completion: hears once, later, what came of it.
+  ///   - completion: called once, later, with the result.
   init(
     to endpoint: Endpoint, secure: Secure?, maxAnswer: Int, loop: EventLoop,
     completion: @escaping (Result<OutgoingAnswer, Failure>) -> Void
@@ -46,11 +46,11 @@ final class OutgoingRequest {
     reader = OutgoingAnswerReader(maxBytes: maxAnswer)
   }
 
-  /// Connects and asks.
+  /// Connects and sends the request.
   ///
   /// - Parameters:
-  ///   - request: all of it, with its head, which says that the connection is to be closed after the answer.
-  ///   - timeout: how many milliseconds all of it may take.
+  ///   - request: the whole request with its head, which says that the connection is to be closed after the answer.
+  ///   - timeout: how many milliseconds everything together may take.
   func start(_ request: consuming ByteBuffer, timeout: UInt64) {
     self.request = request
     timer = LoopTimer(loop: loop) { [unowned self] in fail(delay(timeout)) }
@@ -64,7 +64,7 @@ final class OutgoingRequest {
     dialer?.start()
   }
 
-  /// Ends it without another word.
+  /// Ends the request without calling `completion`.
   func cancel() {
     completion = nil
     finish(.failure(Failure("cancelled")))
@@ -75,7 +75,7 @@ final class OutgoingRequest {
     return "\(what) within \(timeout) ms"
   }
 
-  /// Not from within the start, which its caller may not expect.
+  /// Not during the start, when the caller may not expect it.
   private func failLater(_ reason: String) {
     timer = LoopTimer(loop: loop) { [unowned self] in fail(reason) }
     timer?.start(after: 0)
@@ -107,7 +107,7 @@ final class OutgoingRequest {
         }
       }
       var fault: String?
-      // A server that takes no more has perhaps said why.
+      // If a server accepts no more, it may have sent the reason.
       do { try wire.send() } catch { fault = "\(error)" }
       receive(wire, fault)
     }

@@ -8,7 +8,7 @@ final class DocsHandler: RequestHandler {
   private unowned let exchange: Exchange
 
   /// - Parameters:
-  ///   - file: nil for `/docs` itself, relative to which the page's links would lead elsewhere.
+  ///   - file: nil for `/docs` itself, relative to which the page's links would be wrong.
   ///   - page: nil if there is none.
   init(_ file: DocsFile?, of page: DocsPage?, exchange: Exchange) {
     self.file = file
@@ -19,7 +19,7 @@ final class DocsHandler: RequestHandler {
   func receivedEnd() {
     guard let page else { return exchange.respond(absence) }
     guard let file else {
-      // Relative, so that it is right behind a proxy that adds a prefix, too.
+      // Relative, so that it also works behind a proxy that adds a prefix.
       return exchange.respond(.empty(308, headers: [("Location", "docs/")]))
     }
     do throws(RequestError) {
@@ -31,7 +31,7 @@ final class DocsHandler: RequestHandler {
       headers += [("ETag", EntityTag.text(content.version)), ("Cache-Control", "no-cache")]
       headers += Gzip.headers(isPacked: content.isCompressed)
       let status: UInt32 = known?.matchesWeakly(content.version) == true ? 304 : 200
-      // For 304 with the head that the file would have had.
+      // For 304, with the head of the file.
       exchange.respond(status, contentType: file.contentType, constant: content.bytes, headers: headers)
     } catch {
       exchange.refuse(error)

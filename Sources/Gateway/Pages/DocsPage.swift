@@ -4,38 +4,38 @@ import HTTPServer
 import ProtobufWire
 import Synchronization
 
-/// The page `/docs`: Swagger UI and our page around it, as `scripts/install-swagger-ui` makes their files.
+/// The page `/docs`: Swagger UI and the gateway's page around it, from the files of `scripts/install-swagger-ui`.
 ///
-/// Each is read once, when it is first asked for, and sent from memory: clients that ask for them and do not read cost
-/// no descriptor each, and a gateway whose page is not opened has no memory for it.
+/// Each file is read once, at the first request for it, and sent from memory: slow clients cost no descriptor each, and
+/// a gateway whose page is not opened uses no memory for it.
 final class DocsPage: Sendable {
-  /// One file, or what stands in its place for clients that take gzip.
+  /// One file, or its compressed form for clients that accept gzip.
   struct Content: Sendable {
-    /// They live as long as the page.
+    /// The bytes live as long as the page.
     fileprivate let shared: SocketBytes
     let isCompressed: Bool
-    /// What tells it from what stood or will stand in its place, which has another time or another size.
+    /// A number that is another one for another version of the file, which has another time or size.
     let version: Int64
     var bytes: UnsafeRawBufferPointer { shared.bytes }
   }
 
-  /// A file that the page needs and that cannot be read.
+  /// A file of the page that cannot be read.
   struct MissingFile: Error {
     let path: String
   }
 
   private let folder: String
-  /// By their paths; nil for what cannot be read.
+  /// By their paths; nil for files that cannot be read.
   private let contents = Mutex<[String: Content?]>([:])
 
-  /// - Throws: ``MissingFile``. Compressed files need not be there.
+  /// - Throws: ``MissingFile``. Compressed files may be missing.
   init(folder: String) throws(MissingFile) {
     self.folder = folder
     let paths = DocsFile.allCases.map { "\(folder)/\($0.rawValue)" }
     if let path = paths.first(where: { access($0, R_OK) != 0 }) { throw MissingFile(path: path) }
   }
 
-  /// The folder that belongs to the running program: `../share/etcd-rest/docs`, seen from where that is installed.
+  /// The folder beside the running program: `../share/etcd-rest/docs`, relative to the program's folder.
   static var folderOfProgram: String {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let program = realpath("/proc/self/exe", &buffer).map { String(cString: $0) } ?? ""
@@ -43,7 +43,7 @@ final class DocsPage: Sendable {
     return "/" + (parts + ["share", "etcd-rest", "docs"]).joined(separator: "/")
   }
 
-  /// - Returns: nil if the file has gone before it was read.
+  /// - Returns: nil if the file has disappeared before it was read.
   func content(of file: DocsFile, takesGzip: Bool) -> Content? {
     let path = "\(folder)/\(file.rawValue)"
     if takesGzip, let compressed = content("\(path).gz", isCompressed: true) { return compressed }
@@ -61,7 +61,7 @@ final class DocsPage: Sendable {
 }
 
 extension DocsPage.Content {
-  /// - Returns: nil for what is no file that can be read.
+  /// - Returns: nil if it is no readable file.
   fileprivate init?(_ path: String, isCompressed: Bool) {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
@@ -84,7 +84,7 @@ extension DocsPage.Content {
   }
 }
 
-/// The files that are served, each by its name: no path of a request ever becomes one of the file system.
+/// The files of the page, by their names: no path of a request ever becomes a path of the file system.
 enum DocsFile: String, CaseIterable {
   case index = "index.html"
   case style = "docs.css"
@@ -92,7 +92,7 @@ enum DocsFile: String, CaseIterable {
   case swaggerStyle = "swagger-ui.css"
   case swaggerScript = "swagger-ui-bundle.js"
 
-  /// Where it is served.
+  /// Its path.
   var urlPath: String { self == .index ? "/docs/" : "/docs/\(rawValue)" }
 
   var contentType: StaticString {

@@ -1,17 +1,17 @@
 import HTTPServer
 
-/// The page at `/`, for people: what this is, how it is and was, and where to go on.
+/// The page at `/`, for people: what this is, how it is and was, and where to read more.
 struct LandingPage {
-  /// Where the page was asked for, as `http://HOST:PORT`.
+  /// The address of the request, as `http://HOST:PORT`.
   let address: String
   let report: StatusReport
-  /// Whether to show what metrics tell, too.
+  /// Whether to show the numbers of metrics, too.
   let tellsAll: Bool
-  /// Whether etcd asks for a user.
+  /// Whether etcd requires a user.
   let needsUser: Bool
   /// Whether there is a page `/docs`.
   let hasDocs: Bool
-  /// Whether it is shown where nothing but metrics and probes is served.
+  /// Whether it is shown at an address that serves only metrics and probes.
   let isAdmin: Bool
 
   func response() -> HTTPResponse {
@@ -135,7 +135,7 @@ struct LandingPage {
     ]
   }
 
-  /// A button beside each command. If a page is not trusted with the clipboard (plain HTTP of another machine), it
+  /// A button beside each command. If the page may not use the clipboard (plain HTTP of another machine), the button
   /// selects the text and lets the browser copy that.
   private static let script = """
     for (const block of document.querySelectorAll("pre")) {
@@ -208,7 +208,7 @@ struct LandingPage {
 }
 
 extension String {
-  /// Fit for text and for quoted attributes of HTML.
+  /// Safe in text and in quoted attributes of HTML.
   fileprivate var htmlEscaped: String {
     // By scalars: a character may be a bracket with an accent.
     unicodeScalars.reduce(into: "") { text, scalar in

@@ -5,7 +5,7 @@ import ProtobufWire
 import SwiftProtobuf
 import Transcoding
 
-/// Begins to observe an election, which a ``LineStream`` carries to the client.
+/// Begins to observe an election; a ``LineStream`` sends the observation to the client.
 final class ObservationHandler: RequestHandler {
   private unowned let exchange: Exchange
   private unowned let shard: Shard
@@ -55,11 +55,11 @@ final class ObservationSession: ServerStreamSession {
   init(_ queue: QueueName, as form: KeyWatchForm, sink: any StreamSink, shard: Shard, caller: Caller) {
     self.queue = queue
     self.form = form
-    // The stream's own limit ends it, and no call's beside that.
+    // Only the stream's own time limit ends it, not that of a call.
     super.init(shard.observation, sink: sink, shard: shard, caller: caller, timeout: nil)
   }
 
-  /// Has etcd observe. To be called once.
+  /// Begins the observation at etcd. To be called once.
   func begin() {
     var message = keyCallMessage(capacity: queue.bytes.count + 8)
     message.append(field: V3electionpb_LeaderRequest.Field.name, queue.bytes)

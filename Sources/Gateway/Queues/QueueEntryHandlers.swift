@@ -4,9 +4,9 @@ import HTTPServer
 import SwiftProtobuf
 import Transcoding
 
-/// What the handlers have in common that wait for a lock, or to lead, with a lease that is granted for that alone.
+/// The common part of handlers that wait for a lock, or for leadership, with a lease that is granted for it.
 ///
-/// It counts as a stream while it waits: its clients are as many as those of watches, and stay as long.
+/// It counts as a stream while it waits: there may be as many waiting clients as watches, for as long.
 class QueueEntryHandler: QueueHandler {
   enum Member: String, CaseIterable {
     case ttl
@@ -18,7 +18,7 @@ class QueueEntryHandler: QueueHandler {
     static let withoutValue = JSONMembers<Member>([.ttl, .wait])
   }
 
-  /// The time limit that the client has set for all of it, in milliseconds.
+  /// The client's time limit for everything, in milliseconds.
   private let limit: UInt64
   private var place: OpenStreams.Place?
   final private(set) var value: [UInt8] = []
@@ -32,7 +32,7 @@ class QueueEntryHandler: QueueHandler {
   var takesValue: Bool { false }
   override var isEndless: Bool { true }
 
-  /// The request is good: to be overridden.
+  /// The request is valid: to be overridden.
   func enter(_ ticket: QueueTicket) {}
 
   final override func receivedEnd() {
@@ -60,7 +60,7 @@ class QueueEntryHandler: QueueHandler {
     enter(QueueTicket(ttl: ttl, wait: min(wait, limit)))
   }
 
-  /// Answers that the client has what it waited for.
+  /// Answers that the client holds the lock, or leads.
   final func respond(_ key: some Sequence<UInt8>, _ ticket: QueueTicket, at revision: Int64) {
     let holder = QueueHolder(key: Array(key), value: value, lease: ticket.lease, revision: ticket.revision)
     respond(holder.json(in: queue, ttl: ticket.grantedTTL), at: revision, isOwed: true)
@@ -68,7 +68,7 @@ class QueueEntryHandler: QueueHandler {
 }
 
 extension QueueEntryHandler: OpenStream {
-  // The shard gives its call up by itself.
+  // The shard itself gives up the call.
   func gatewayStops() {}
   func beat() {}
   func expire() {}

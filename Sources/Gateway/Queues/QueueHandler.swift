@@ -6,7 +6,7 @@ import ProtobufWire
 import SwiftProtobuf
 import Transcoding
 
-/// What the handlers have in common that ask etcd one thing after the other about a lock or an election. Each has a
+/// The common part of handlers that make one call after the other about a lock or an election. Each operation has a
 /// class of its own.
 class QueueHandler: KeyCallHandler, CallDelegate {
   /// How large an answer may be, in bytes: it is kept whole, and has one key at most.
@@ -23,7 +23,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
   private var response: [UInt8] = []
   private var answered: ([UInt8]) -> Void = { _ in }
 
-  /// - Parameter parameters: those that the query may have.
+  /// - Parameter parameters: the parameters that the query may have.
   /// - Throws: ``RequestError`` if the request has no clear meaning.
   init(
     _ exchange: Exchange, shard: Shard, parameters: [QueryParameter] = [], keepsPassword: Bool = false
@@ -51,7 +51,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
   /// The request is complete: to be overridden.
   func receivedEnd() {}
 
-  /// The client has left.
+  /// The client has disconnected.
   func clientIsGone() {
     if let call { shard.bridge.cancel(call) }
   }
@@ -61,9 +61,9 @@ class QueueHandler: KeyCallHandler, CallDelegate {
 
   // MARK: - For those that say what is asked
 
-  /// Reads the body, or answers that it is none.
+  /// Reads the body, or answers that it is malformed.
   ///
-  /// - Returns: nil if it was answered.
+  /// - Returns: nil if it has answered.
   final func read<Value>(
     _ read: (inout JSONDocument) throws(TranscodingError) -> Value
   ) -> Value? {
@@ -75,7 +75,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
     }
   }
 
-  /// Asks etcd for something.
+  /// Makes a call.
   ///
   /// - Parameter answered: gets the answer if the call succeeds.
   final func ask<Answer: Message>(
@@ -96,7 +96,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
     }
   }
 
-  /// Asks who has the lock, or leads.
+  /// Reads which client holds the lock, or leads.
   final func askHolder(_ answered: @escaping (QueueHolder?, _ revision: Int64) -> Void) {
     ask(KeyCalls.range, QueueHolder.request(queue)) { (response: Etcdserverpb_RangeResponse) in
       answered(QueueHolder(response), response.header.revision)

@@ -4,15 +4,15 @@ import GrpcBridge
 import ProtobufWire
 import Transcoding
 
-/// Who holds a lock, or leads: the key that was created first.
+/// The holder of a lock, or the leader: the key that was created first.
 struct QueueHolder {
   let key: [UInt8]
   let value: [UInt8]
   let lease: Int64
-  /// The revision at which the key was created: larger for each that comes after.
+  /// The revision at which the key was created; each later holder has a larger one.
   let revision: Int64
 
-  /// The question; the answer is a `RangeResponse` with one key at most.
+  /// The read for it; the answer is a `RangeResponse` with one key at most.
   static func request(_ queue: QueueName) -> Etcdserverpb_RangeRequest {
     .with {
       $0.key = .init(queue.range.start.array)
@@ -34,14 +34,14 @@ struct QueueHolder {
     (self.key, self.value, self.lease, self.revision) = (key, value, lease, revision)
   }
 
-  /// Whether it is by this lease that the queue's key is there.
+  /// Whether the key is that of this lease.
   func isOf(_ lease: Int64, in queue: QueueName) -> Bool { self.lease == lease && key == queue.key(of: lease) }
 
-  /// What an answer tells of it.
+  /// The holder in an answer.
   ///
   /// - Parameters:
   ///   - ttl: the time to live of its lease, in seconds, if that is known.
-  ///   - isNews: whether it is told in a stream, which has other lines, too.
+  ///   - isNews: whether it is a line of a stream, which has other lines, too.
   func json(in queue: QueueName, ttl: Int64? = nil, isNews: Bool = false) -> ByteBuffer {
     var json = ByteBuffer(capacity: 128 + queue.bytes.count + key.count + value.count)
     json.append(isNews ? "{\"type\":\"leader\"," : "{")

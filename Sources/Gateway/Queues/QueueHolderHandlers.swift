@@ -5,7 +5,7 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Tells who holds a lock, or leads.
+/// Answers which client holds a lock, or leads.
 final class QueueHolderHandler: QueueHandler {
   init(_ exchange: Exchange, shard: Shard) throws(RequestError) { try super.init(exchange, shard: shard) }
 
@@ -17,7 +17,7 @@ final class QueueHolderHandler: QueueHandler {
   }
 }
 
-/// Gives a lock back, or resigns: revokes the lease, and with it goes the key.
+/// Releases a lock, or resigns: revokes the lease, which deletes the key.
 final class QueueReleaseHandler: QueueHandler {
   init(_ exchange: Exchange, shard: Shard) throws(RequestError) {
     try super.init(exchange, shard: shard, parameters: [.lease])
@@ -48,8 +48,7 @@ final class QueueReleaseHandler: QueueHandler {
   }
 }
 
-/// What the handlers have in common of requests whose body names the lease that a lock is held with, or that somebody
-/// leads with.
+/// The common part of handlers whose request's body names the lease of a lock's holder or of the leader.
 class QueueLeaseHandler: QueueHandler {
   enum Member: String, CaseIterable {
     case lease
@@ -66,7 +65,7 @@ class QueueLeaseHandler: QueueHandler {
   /// Whether the body has a value, too.
   var takesValue: Bool { false }
 
-  /// The lease holds the lock, or leads: to be overridden.
+  /// The lease belongs to the holder or the leader: to be overridden.
   func isHeld(by holder: QueueHolder, at revision: Int64) {}
 
   final override func receivedEnd() {
@@ -90,7 +89,7 @@ class QueueLeaseHandler: QueueHandler {
     }
   }
 
-  /// Answers that the lease does not hold the lock, or that it is not even there.
+  /// Answers that the lease does not hold the lock, or does not even exist.
   final func isNotHeld() {
     let request = Etcdserverpb_LeaseTimeToLiveRequest.with { $0.id = lease }
     ask(KeyCalls.leaseTimeToLive, request) { [unowned self] (answer: Etcdserverpb_LeaseTimeToLiveResponse) in
@@ -100,7 +99,7 @@ class QueueLeaseHandler: QueueHandler {
   }
 }
 
-/// Renews, once, the lease that a lock is held with, or that the leader leads with.
+/// Renews, once, the lease of a lock's holder or of the leader.
 final class QueueRenewalHandler: QueueLeaseHandler {
   private var renewal: KeepAliveRequest?
 
@@ -120,9 +119,9 @@ final class QueueRenewalHandler: QueueLeaseHandler {
   }
 }
 
-/// Has the leader tell another value.
+/// Changes the leader's value.
 final class ProclaimHandler: QueueLeaseHandler {
-  /// What etcd's election service says of one who leads no more.
+  /// The error of etcd's election service for a client that no longer leads.
   private static let isNotLeader = "election: not leader"
 
   init(_ exchange: Exchange, shard: Shard) throws(RequestError) { try super.init(exchange, shard: shard) }

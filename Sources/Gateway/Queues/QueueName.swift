@@ -14,8 +14,8 @@ struct QueueName {
   let kind: Kind
   let bytes: [UInt8]
 
-  /// - Parameter path: the path of a request that leads to a lock or an election.
-  /// - Throws: ``RequestError`` if it has no name, or one that no key of its own could have.
+  /// - Parameter path: the path of a lock or an election.
+  /// - Throws: ``RequestError`` if there is no name, or one to which no key can belong.
   init(_ path: UnsafeBufferPointer<UInt8>) throws(RequestError) {
     guard let (kind, name) = QueuePath.parts(of: path) else { throw .nothing(at: path) }
     let word = kind == .lock ? "lock" : "election"
@@ -29,23 +29,23 @@ struct QueueName {
     (self.kind, self.bytes) = (kind, bytes)
   }
 
-  /// All its keys.
+  /// All keys of the queue.
   var range: KeyRange { QueueKey.range(of: bytes) }
 
-  /// The key by which a lease is in the queue.
+  /// The key of a lease in the queue.
   func key(of lease: Int64) -> [UInt8] { QueueKey.key(of: lease, in: bytes) }
 
-  /// The error's text for a lease that does not hold it.
+  /// The error's text for a lease that is not the holder's.
   func isNotHeld(by lease: Int64) -> String {
     kind == .lock ? "the lease \(lease) does not hold the lock" : "the lease \(lease) does not lead"
   }
 
-  /// The error's text if no client holds it.
+  /// The error's text if no client holds the lock, or leads.
   var isFree: String { kind == .lock ? "no client holds the lock" : "no client leads" }
 }
 
 extension ByteBuffer {
-  /// Appends a member of bytes: as text if they are UTF-8, else in base64 under the other name.
+  /// Appends a member with bytes: as text if they are UTF-8, otherwise in base64 under the other name.
   mutating func append(member bytes: [UInt8], _ name: StaticString, _ nameOfBase64: StaticString) {
     var buffer = ByteBuffer(capacity: bytes.count)
     buffer.append(bytes)

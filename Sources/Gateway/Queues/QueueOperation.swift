@@ -1,6 +1,6 @@
 import HTTPServer
 
-/// What can be asked of `/locks` and `/elections`. The raw value is the operation's name in the API's description.
+/// The operations of `/locks` and `/elections`. The raw value is the operation's name in the API's description.
 enum QueueOperation: String, CaseIterable {
   case acquireLock
   case getLock
@@ -28,7 +28,7 @@ enum QueueOperation: String, CaseIterable {
       }
   }
 
-  /// Who answers a request.
+  /// Makes the handler of a request.
   ///
   /// - Throws: ``RequestError`` if the request has no clear meaning.
   static func handler(

@@ -1,16 +1,16 @@
 import ByteBuffers
 
-/// The paths of locks and elections. The name is the rest of the path, percent-encoded, as a key is at `/keys/KEY`: a
-/// slash may stand in it as it is. What follows the last slash may say that something else is meant.
+/// The paths of locks and elections. The name is the rest of the path, percent-encoded, like a key in `/keys/KEY`: it
+/// may contain slashes. The part after the last slash may select another operation.
 enum QueuePath {
   static let locks: StaticString = "/locks/"
   static let elections: StaticString = "/elections/"
-  /// What follows the path of a lock or an election to renew the lease that it is held with.
+  /// The end of a lock's or an election's path for the renewal of the holder's lease.
   static let renewal: StaticString = "/keepalive"
-  /// What follows the path of an election to observe it.
+  /// The end of an election's path for its observation.
   static let changes: StaticString = "/changes"
 
-  /// What a path leads to that begins as those of locks or elections do; nil for one of another kind.
+  /// The route of a path below that of locks or elections; nil if there is none.
   static func route(_ path: UnsafeBufferPointer<UInt8>) -> RouteTable.Varying? {
     guard let kind = kind(of: path) else { return nil }
     if ends(path, with: renewal) { return kind == .lock ? .lockRenewal : .electionRenewal }
@@ -18,7 +18,7 @@ enum QueuePath {
     return kind == .lock ? .lock : .election
   }
 
-  /// The kind that a path leads to, and the part of it that is the name.
+  /// The route of a path, and the part that is the name.
   static func parts(
     of path: UnsafeBufferPointer<UInt8>
   ) -> (kind: QueueName.Kind, name: UnsafeBufferPointer<UInt8>.SubSequence)? {
@@ -39,7 +39,7 @@ enum QueuePath {
     QueueName.Kind.allCases.first { path.starts(with: prefix(of: $0).bytes) }
   }
 
-  /// Whether a path has `suffix` behind the slash that ends its prefix, or further on.
+  /// Whether a path ends with `suffix`, at the earliest at the slash after its prefix.
   private static func ends(_ path: UnsafeBufferPointer<UInt8>, with suffix: StaticString) -> Bool {
     guard let kind = kind(of: path) else { return false }
     let rest = path.dropFirst(prefix(of: kind).utf8CodeUnitCount)

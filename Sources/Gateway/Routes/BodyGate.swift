@@ -2,17 +2,17 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-/// Finds out whether etcd knows a client before a body is taken from it that has to be kept: strangers are answered at
-/// once, and their bodies are never in memory.
+/// Asks etcd whether it knows a client, before a body is read that has to be kept: strangers are answered at once, and
+/// their bodies are never in memory.
 ///
-/// A user who may read nothing is known, too.
+/// A user without any permission is known, too.
 final class BodyGate: RequestGate, CallDelegate {
   private unowned let exchange: Exchange
   private unowned let shard: Shard
   private let caller: Caller
   private var call: Call?
 
-  /// - Returns: nil if nothing needs to be found out.
+  /// - Returns: nil if no check is needed.
   init?(_ exchange: Exchange, shard: Shard) throws(RequestError) {
     let caller = try Caller(exchange, shard: shard)
     guard !shard.bridge.trusts(caller.credentials) else { return nil }
@@ -21,7 +21,7 @@ final class BodyGate: RequestGate, CallDelegate {
     self.caller = caller
   }
 
-  /// Asks. The exchange hears of it by ``Exchange/leaveGate()``, or gets an answer.
+  /// Begins the check. It ends with ``Exchange/leaveGate()``, or with an answer.
   func ask() {
     let call = AccessQuestion.call(timeout: shard.settings.timeLimits.standard, delegate: self)
     self.call = call
@@ -41,7 +41,7 @@ final class BodyGate: RequestGate, CallDelegate {
   func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
     guard AccessQuestion.isYes(status) || status.code == .permissionDenied && status.origin == .server else {
-      // etcd's own API has etcd's own words.
+      // Errors of etcd's own API have etcd's own words.
       let isOfEtcd = exchange.head.path.starts(with: "/v3".utf8)
       let status = isOfEtcd ? status : status.plain(hadCredentials: caller.isSomebody)
       return exchange.respond(.error(status, hadCredentials: caller.isSomebody))

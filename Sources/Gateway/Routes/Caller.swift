@@ -2,15 +2,15 @@ import GrpcBridge
 import HTTPServer
 
 extension Caller {
-  /// Who a request is made for: whom its `Authorization` header names, else the gateway's own identity if it has
-  /// one, else anonymous.
+  /// The caller of a request: the one in its `Authorization` header, otherwise the gateway's own user if it has one,
+  /// otherwise anonymous.
   ///
   /// - Parameters:
   ///   - keepsPassword: whether the call may outlive the request, as a stream does, whose user may have to be logged in
   ///     again.
   ///   - isLogin: whether the request has its credentials in its body.
-  /// - Throws: ``RequestError`` if the header means nothing (401), has a password that no user can have (400), or is
-  ///   not there though the request may be that of a page by another name (421).
+  /// - Throws: ``RequestError`` if the header is malformed (401) or has a password that no user can have (400), or if
+  ///   the header is missing though the request may come from a page under another host name (421).
   init(_ exchange: Exchange, shard: Shard, keepsPassword: Bool = false, isLogin: Bool = false) throws(RequestError) {
     let credentials: CallCredentials
     switch RequestCredentials(exchange.head.authorization, bridge: shard.bridge) {
@@ -32,8 +32,8 @@ extension Caller {
 }
 
 extension Caller {
-  /// What etcd's refusal of a watch means. 3.5 denies it to anonymous clients as to users without the permission, while
-  /// of other calls it says that there is no user: a client that could log in is to be asked to.
+  /// What etcd's refusal of a watch means. 3.5 denies it to anonymous clients and to users without the permission in
+  /// the same words, while for other calls it says that there is no user. A client that could log in must be asked to.
   func meaning(of refusal: GRPCStatus) -> GRPCStatus {
     guard !isSomebody, refusal.code == .permissionDenied else { return refusal }
     return GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)

@@ -1,7 +1,7 @@
 import GrpcBridge
 import HTTPServer
 
-/// Answers with an error that is known from the head, once the body has gone by.
+/// Answers with an error that is known from the head, after the body has been read.
 final class ConstantResponseHandler: RequestHandler {
   private unowned let exchange: Exchange
   private let error: RequestError

@@ -8,12 +8,12 @@ extension Exchange: PasswordSource {
 }
 
 extension Exchange {
-  /// What the calls that are made for it belong to, and what hears of them; nil if neither is wanted.
+  /// The trace of the request's calls, which also measures them; nil if neither is needed.
   var trace: CallTrace? { context as? CallTrace }
 }
 
 extension RequestHead {
-  /// The trace that the request belongs to; nil if it has none, or none that is well formed.
+  /// The trace of the request; nil if it has no well-formed one.
   var traceContext: TraceContext? {
     guard let traceParent else { return nil }
     return TraceContext(parent: traceParent, state: traceState.joined(separator: [UInt8(ascii: ",")]).map { $0 })

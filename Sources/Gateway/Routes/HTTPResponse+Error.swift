@@ -20,8 +20,7 @@ extension HTTPResponse {
     .error(error.status, error.grpcCode, error.message, headers: error.headers)
   }
 
-  /// What is answered to a request that would take more memory than there is for clients, and that etcd has had: what
-  /// has been done is not to be done again.
+  /// The answer if there is no memory for the answer of a call that etcd has executed: changes must not be made again.
   static func shortage(after method: CallMethod) -> HTTPResponse {
     guard !method.changesNothing else { return .error(.shortage) }
     return .error(
@@ -31,10 +30,10 @@ extension HTTPResponse {
 }
 
 extension ByteBuffer {
-  /// The one shape of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later
-  /// ones `message`, and the gRPC code.
+  /// The form of every error: the message twice, as 3.4/3.5-era clients of etcd's gateway read `error` and later ones
+  /// `message`, and the gRPC code.
   ///
-  /// - Parameter more: appends further members, each behind a comma.
+  /// - Parameter more: appends further members, each after a comma.
   mutating func appendError(_ code: GRPCCode, _ message: String, more: (inout ByteBuffer) -> Void = { _ in }) {
     append("{\"error\":")
     appendJSONString(message)

@@ -2,13 +2,13 @@ import EventLoop
 import GrpcBridge
 import HTTPServer
 
-/// Finds out whether etcd looks at credentials at all, before a request with some is served that asks for a host which
-/// is none of ``AllowedHosts``. Belongs to its shard's loop.
+/// Asks etcd whether it checks credentials at all, before a request with credentials is served whose host is not in
+/// ``AllowedHosts``. Belongs to its shard's loop.
 ///
-/// A page that has its own name point to the gateway has no credentials that etcd would take, but may send any: where
-/// authentication is off, they excuse nothing. The answer is believed for a second.
+/// A page whose own name resolves to the gateway has no credentials that etcd would accept, but may send any: if
+/// authentication is off, they prove nothing. The answer is remembered for a second.
 final class HostGate: CallDelegate {
-  /// In milliseconds.
+  /// How long the answer is remembered, in milliseconds.
   private static let memory: UInt64 = 1000
 
   private let hosts: AllowedHosts
@@ -24,8 +24,8 @@ final class HostGate: CallDelegate {
     self.bridge = bridge
   }
 
-  /// Whether a request that goes to etcd has to wait for a ``HostQuestion``. Those without credentials meet
-  /// ``Exchange/checkHost(_:)`` instead; a WebSocket may have them in its subprotocol.
+  /// Whether a request that goes to etcd has to wait for a ``HostQuestion``. Requests without credentials are checked
+  /// by ``Exchange/checkHost(_:)`` instead; a WebSocket may have them in its subprotocol.
   func isNeeded(for exchange: Exchange) -> Bool {
     guard loop.now >= isGuardedUntil, exchange.head.authorization != nil || exchange.head.asksForWebSocket else {
       return false
@@ -33,7 +33,7 @@ final class HostGate: CallDelegate {
     return exchange.foreignHost(hosts) != nil
   }
 
-  /// Asks etcd. The request goes on by ``HostQuestion/hostIsExcused()``, or gets an answer.
+  /// Asks etcd. The request continues with ``HostQuestion/hostIsExcused()``, or gets an answer.
   fileprivate func ask(_ request: HostQuestion) {
     waiting[ObjectIdentifier(request)] = request
     guard question == nil else { return }
@@ -68,15 +68,15 @@ final class HostGate: CallDelegate {
   }
 }
 
-/// A request that waits at the ``HostGate``, and then at the gate that comes behind it, if any.
+/// A request that waits at the ``HostGate``, and then at the next gate, if there is one.
 final class HostQuestion: RequestGate {
-  // Invariant: the exchange owns its gate, and cancels it before it goes.
+  // Invariant: the exchange owns its gate, and cancels it before the exchange is released.
   fileprivate unowned let exchange: Exchange
   private unowned let hostGate: HostGate
   private let makeNext: () throws(RequestError) -> (any RequestGate)?
   private var next: (any RequestGate)?
 
-  /// - Parameter next: makes the gate behind this one.
+  /// - Parameter next: makes the next gate.
   init(
     _ exchange: Exchange, at hostGate: HostGate, next: @escaping () throws(RequestError) -> (any RequestGate)?
   ) {
@@ -92,7 +92,7 @@ final class HostQuestion: RequestGate {
     next?.cancel()
   }
 
-  /// Credentials excuse the name by which the client asks for the gateway.
+  /// etcd checks the credentials, so that any host is allowed.
   fileprivate func hostIsExcused() {
     do throws(RequestError) {
       next = try makeNext()

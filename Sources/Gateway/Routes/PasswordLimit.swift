@@ -6,19 +6,19 @@ import ProtobufWire
 import SwiftProtobuf
 
 extension RPCRoute {
-  /// The RPCs whose requests have a password, of a user that is the first field, as the second.
+  /// The RPCs whose requests have a user name as the first field and a password as the second.
   static let withPassword: Set<String> = [
     EtcdRPC.authenticate.path, EtcdRPC.userAdd.path, EtcdRPC.userChangePassword.path,
   ]
 
-  /// Refuses a password that is longer than etcd compares, when it is used and when it is set: 3.4 and 3.5.1 set it,
-  /// and let in whatever begins like it; 3.5.30 answers with an internal error.
+  /// Refuses a password that is longer than what etcd compares, when it is used and when it is set: 3.4 and 3.5.1 set
+  /// it, and accept every text with the same beginning; 3.5.30 answers with an internal error.
   ///
-  /// - Parameter message: the request behind ``CallMessage/headroom``.
+  /// - Parameter message: the request after ``CallMessage/headroom``.
   func checkPassword(in message: borrowing ByteBuffer) throws(RequestError) {
     guard hasPassword else { return }
     let count = message.withUnsafeBytes { bytes in
-      // What the requests have in common.
+      // These fields are the same in all of these requests.
       let request = try? Etcdserverpb_AuthenticateRequest(serializedBytes: Array(bytes.dropFirst(CallMessage.headroom)))
       return request?.password.utf8.count ?? 0
     }

@@ -7,23 +7,23 @@ import ProtobufWire
 import SwiftProtobuf
 import Transcoding
 
-/// The paths that tell how etcd and the gateway are, shaped as etcd's own.
+/// The paths that report the state of etcd and of the gateway, with answers in etcd's form.
 ///
-/// None needs a right at etcd. Members tell their versions over HTTP/1 without credentials, whatever `Status` needs. A
-/// linearizable read agrees with a quorum before it looks at permissions, so that an answer that denies it proves as
-/// much as one that grants it.
+/// None needs a permission at etcd. Members report their versions over HTTP/1 without credentials, whatever `Status`
+/// needs. A linearizable read agrees with a quorum before permissions are checked, so that a denial proves as much as
+/// an answer.
 enum Probe: String, CaseIterable {
   /// The versions of etcd and its cluster, by which clients choose the prefix of their paths.
   case version = "/version"
   /// Whether etcd serves linearizable reads and has no alarm, as JSON.
   case health = "/health"
-  /// Whether the gateway itself is alive: a restart of the gateway would not bring etcd back.
+  /// Whether the gateway itself is alive: if etcd is down, restarting the gateway would not help.
   case livez = "/livez"
   /// Whether etcd serves linearizable reads through this gateway.
   case readyz = "/readyz"
-  /// How etcd's members and the gateway are, and were in the last minutes, as JSON.
+  /// The state of etcd's members and of the gateway, now and in the last minutes, as JSON.
   case status = "/status"
-  /// All of that on a page for people.
+  /// The same on a page for people.
   case landing = "/"
 }
 
@@ -38,15 +38,15 @@ final class ProbeHandler: RequestHandler, CallDelegate {
   private var call: Call?
   private var response: [UInt8] = []
   private var triesIdentity = false
-  /// What waits for a member's versions.
+  /// The token of the question for a member's versions.
   private var cancellationToken: Int?
-  /// Whether a member was asked for its versions that there was a connection to.
+  /// Whether a member with a connection was asked for its versions.
   private var hasAskedMember = false
-  /// Whether etcd has answered without credentials that it wants some.
+  /// Whether etcd has answered that it requires credentials.
   private var needsUser = false
-  /// What a member has told of itself; nil if it did not.
+  /// A member's answer to `Status`; nil if it gave none.
   private var memberStatus: Etcdserverpb_StatusResponse?
-  /// Whether what metrics tell, too, is told to this client.
+  /// Whether this client may see the numbers of metrics, too.
   private var tellsAll = true
 
   init(_ probe: Probe, exchange: Exchange, shard: Shard) {
@@ -67,7 +67,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
       do throws(RequestError) {
         if !exchange.isAdmin { try exchange.checkHost(shard.settings.hosts) }
       } catch {
-        // A page of a foreign name is not to read who the members of etcd are.
+        // A page under a foreign host name must not read which members etcd has.
         if probe == .status { return exchange.refuse(error) }
         tellsAll = false
       }
@@ -110,7 +110,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     start(EtcdRPC.memberList.method, Etcdserverpb_MemberListRequest(), credentials: credentials)
   }
 
-  /// Those of the gateway's own, if etcd wants any.
+  /// The gateway's own credentials, if etcd requires any.
   private var credentials: CallCredentials {
     if triesIdentity, let identity = shard.identity { .user(identity) } else { .none }
   }
@@ -170,7 +170,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     .text(503, "[-]\(check) failed: \(reason)\nreadyz check failed\n")
   }
 
-  /// The shard's connections for calls, but for those that only finish what they have.
+  /// The shard's connections for calls, except those that only finish their calls.
   private var callLinks: [ChannelSample.Link] {
     shard.bridge.sample.channels.first { $0.kind == "calls" }?.sample.links.filter { $0.state != "draining" } ?? []
   }
@@ -200,8 +200,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     return HTTPResponse(status: reason == nil ? 200 : 503, body: body)
   }
 
-  /// The alarm that `Status` tells of, unless the request excludes it. If `Status` is denied nothing is known of
-  /// alarms.
+  /// The alarm in the answer to `Status`, unless the request excludes it. If `Status` is denied, alarms are unknown.
   private var alarm: String? {
     guard let status = memberStatus else { return nil }
     let excluded = exchange.query("exclude")
@@ -213,7 +212,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
 }
 
 extension GRPCStatus {
-  /// Whether etcd was able to answer but did not want to.
+  /// Whether etcd was able to answer but refused to.
   fileprivate var deniesRights: Bool {
     origin != .client
       && (code == .permissionDenied || code == .unauthenticated

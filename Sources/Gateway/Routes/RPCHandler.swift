@@ -5,15 +5,15 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Carries one request to a unary RPC and its answer back.
+/// Sends one request to a unary RPC, and its answer back.
 final class RPCHandler: RequestHandler {
   private let route: RPCRoute
   private unowned let exchange: Exchange
-  // Invariant: the shard ends every call, and with it every request, before it goes.
+  // Invariant: the shard ends every call, and with it every request, before it is released.
   private unowned(unsafe) let shard: Shard
   /// The body as far as it has come, unless it came in one piece.
   private var body = ByteBuffer()
-  /// The request message, behind the room for its gRPC prefix.
+  /// The request message, after room for its gRPC prefix.
   private var message = ByteBuffer()
   private var fault: TranscodingError?
   private var hasMessage = false
@@ -33,7 +33,7 @@ final class RPCHandler: RequestHandler {
 
   // MARK: - The request
 
-  /// How large a login may be. etcd's users and passwords are much shorter.
+  /// How large a login's body may be. etcd's users and passwords are much shorter.
   private static let maxLogin = 64 << 10
 
   var bodyUse: BodyUse { .whole }
@@ -45,7 +45,7 @@ final class RPCHandler: RequestHandler {
   }
 
   func received(_ bytes: UnsafeRawBufferPointer, isWhole: Bool) {
-    // Transcoded where it lies: a body in one piece is never copied.
+    // Transcoded without a copy if the body comes in one piece.
     if isWhole { transcode(bytes) } else { body.append(bytes) }
   }
 
@@ -119,8 +119,7 @@ final class RPCHandler: RequestHandler {
 extension RPCHandler: CallDelegate {
   func call(_ call: Call, willReceive length: Int) {
     transcoder = ResponseTranscoder(route.response)
-    // JSON is some four times as large if a message has mostly numbers, and half as large again if a
-    // value.
+    // JSON is some four times as large as a message with mostly numbers, and half as large again as a value.
     answer.body.buffer.reserveCapacity(min(length, StreamedAnswer.maxWhole) * 2 + 512)
     guard length > StreamedAnswer.maxWhole else { return }
     guard shard.hasRoomForAnswer else {

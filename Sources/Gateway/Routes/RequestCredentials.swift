@@ -3,20 +3,21 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-/// What a request's `Authorization` header says (RFC 9110, section 11.6.2).
+/// The content of a request's `Authorization` header (RFC 9110, section 11.6.2).
 enum RequestCredentials {
   case none
   /// Basic: a user and password (RFC 7617), by their key.
   case user(CredentialKey)
-  /// Bearer (RFC 6750, section 2.1) or nothing but the token, as etcd's own gateway has it.
+  /// Bearer (RFC 6750, section 2.1), or only the token, as in etcd's own gateway.
   case token(Token)
-  /// A header that means nothing here, and why.
+  /// A malformed header, and the reason.
   case invalid(String)
   /// Basic, with a password that is too long for any user.
   case passwordIsTooLong
 
-  /// bcrypt, by which etcd knows passwords, takes no notice of what comes after so many bytes: any text behind the
-  /// right ones would be let in as well, each as credentials of its own. etcd from 3.5.28 on sets no such password.
+  /// bcrypt, with which etcd compares passwords, ignores all bytes after so many: any text that begins with the right
+  /// ones would be accepted as well, each as credentials of its own. etcd from 3.5.28 on refuses to set such a
+  /// password.
   static let longestPassword = 72
 
   init(_ header: HeadBytes?, bridge: Bridge) {
@@ -42,7 +43,7 @@ enum RequestCredentials {
     }
   }
 
-  /// The user and password of a Basic header; nil if it is none.
+  /// The user and password of a Basic header; nil if it is malformed.
   static func basicCredentials(_ header: HeadBytes?) -> BasicCredentials? {
     guard let header, let (scheme, value) = AuthorizationField.parts(of: header), scheme.isNamed("basic") else {
       return nil
@@ -54,7 +55,7 @@ enum RequestCredentials {
     }
   }
 
-  /// Passes on the decoded user, colon and password, and where the colon is; nil if the text is none.
+  /// Passes on the decoded user, colon and password, and the position of the colon; nil if the text is malformed.
   private static func withUserPass<Result>(
     _ text: HeadBytes, _ body: (UnsafeRawBufferPointer, Int) -> Result
   ) -> Result? {

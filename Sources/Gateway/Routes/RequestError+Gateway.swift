@@ -25,9 +25,9 @@ extension RequestError {
     }
   }
 
-  /// There is nothing at `path`.
+  /// There is no route at `path`.
   ///
-  /// - Parameter isAdmin: whether it was looked for at an address for operators.
+  /// - Parameter isAdmin: whether the request came by an address for operators.
   static func nothing(at path: HeadBytes, isAdmin: Bool = false) -> RequestError {
     let way =
       if isAdmin {
@@ -42,15 +42,15 @@ extension RequestError {
     return RequestError(404, "Not Found: \(way)")
   }
 
-  /// The path is not one for this method.
+  /// The path does not have this method.
   ///
-  /// - Parameter allow: those that it is for, as the `Allow` header names them.
+  /// - Parameter allow: the methods that it has, as in the `Allow` header.
   static func wrongMethod(allow: String, isRPC: Bool) -> RequestError {
     let body = isRPC ? ", with the request as JSON in its body" : ""
     return RequestError(
       405, "Method Not Allowed: this path takes \(allow)\(body)", headers: [("Allow", allow)])
   }
 
-  /// The request's body cannot be understood.
+  /// The request's body is malformed.
   static func badBody(_ fault: TranscodingError) -> RequestError { .badRequest("the request body: \(fault)") }
 }

@@ -3,7 +3,7 @@ import SwiftProtobuf
 import Transcoding
 
 extension Schema.Rules {
-  /// What the options beside messages and fields say is refused of requests (`etcdrest/options.proto`).
+  /// Which requests the options beside messages and fields forbid (`etcdrest/options.proto`).
   init(_ descriptors: Google_Protobuf_FileDescriptorSet) {
     self.init()
     for file in descriptors.file {

@@ -4,15 +4,15 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Turns the response of a call into JSON as it comes. What is wrong with it is told once, at its end: what follows a
-/// fault cannot be understood.
+/// Turns the response of a call into JSON as it comes. A fault is reported once, at its end: bytes after a fault cannot
+/// be understood.
 struct ResponseTranscoder: ~Copyable {
   private var transcoder: ProtobufToJSON
   private var fault: TranscodingError?
 
   init(_ message: Schema.Message) { transcoder = ProtobufToJSON(message) }
 
-  /// Takes the next bytes of the message and appends to `output` the JSON that they make.
+  /// Takes the next bytes of the message and appends their JSON to `output`.
   mutating func push(_ bytes: UnsafeRawBufferPointer, into output: inout ByteBuffer) {
     guard fault == nil else { return }
     do throws(TranscodingError) {
@@ -24,7 +24,7 @@ struct ResponseTranscoder: ~Copyable {
 
   /// Completes the document.
   ///
-  /// - Throws: `TranscodingError` if the bytes are not of such a message, or the message is cut short.
+  /// - Throws: `TranscodingError` if the bytes are no such message, or the message is incomplete.
   mutating func finish(into output: inout ByteBuffer) throws(TranscodingError) {
     if let fault { throw fault }
     try transcoder.finish(into: &output)
@@ -32,15 +32,15 @@ struct ResponseTranscoder: ~Copyable {
 }
 
 extension Shard {
-  /// What a call has come to whose answer is not what etcd gives.
+  /// The status of a call whose answer etcd would not give.
   ///
-  /// - Parameter id: of the request that the call was made for.
+  /// - Parameter id: the ID of the request for which the call was made.
   func misunderstood(_ fault: any Error, for id: String) -> GRPCStatus {
     let status = GRPCStatus(.internal, "etcd sent an invalid answer: \(fault)")
     logger.error("\(status.message)", metadata: ["request_id": "\(id)"])
     return status
   }
 
-  /// Whether an answer may begin that is sent as it comes.
+  /// Whether there is room to begin an answer that is sent as it comes.
   var hasRoomForAnswer: Bool { memory.hasRoom(for: MemoryAccount.uncounted) }
 }

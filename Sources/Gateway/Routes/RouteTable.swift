@@ -4,7 +4,7 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-/// What the gateway serves under which path. Made once, read by all shards.
+/// The routes of the gateway, by path. Made once, read by all shards.
 struct RouteTable: Sendable {
   enum Route: Sendable {
     case rpc(RPCRoute)
@@ -13,9 +13,9 @@ struct RouteTable: Sendable {
     case stream(RPCRoute)
     /// The database as a file.
     case snapshot(RPCRoute)
-    /// What has a path with a part that varies.
+    /// A path with a part that varies.
     case varying(Varying)
-    /// The keys of a range, or one that the query or the body names.
+    /// The keys of a range, or one key that the query or the body names.
     case keys
     /// The changes of a key, or of the keys of a range.
     case changes
@@ -23,17 +23,17 @@ struct RouteTable: Sendable {
     case transaction
     /// All leases.
     case leases
-    /// What this table describes, for programs.
+    /// The description of this table, for programs.
     case description(OpenAPIFormat)
-    /// A file of the page `/docs`; nil for the way to its folder.
+    /// A file of the page `/docs`; nil for the redirection to its folder.
     case docs(DocsFile?)
-    /// What was counted.
+    /// The metrics.
     case metrics
 
     private static let ofLeases: HTTPMethods = [.get, .head, .post]
     private static let ofReads: HTTPMethods = [.get, .head]
 
-    /// The methods a path takes. No list is made of them for a request.
+    /// The methods of a path. No list is made of them for a request.
     private var methods: HTTPMethods {
       switch self {
       case .rpc, .stream, .transaction: .post
@@ -45,12 +45,12 @@ struct RouteTable: Sendable {
       }
     }
 
-    /// These, as the `Allow` header names them (RFC 9110, section 10.2.1).
+    /// The methods as in the `Allow` header (RFC 9110, section 10.2.1).
     var allow: String { methods.union(.options).description }
 
     func takes(_ method: HTTPMethod) -> Bool { methods.contains(HTTPMethods(method)) }
 
-    /// What may be called over a WebSocket, too; nil for what is no RPC of etcd's.
+    /// The RPC, which a WebSocket may call, too; nil if the route is no RPC of etcd's.
     var rpc: RPCRoute? {
       switch self {
       case .rpc(let rpc), .stream(let rpc): rpc
@@ -59,23 +59,23 @@ struct RouteTable: Sendable {
     }
   }
 
-  /// What has a path with a part that varies.
+  /// The kinds of paths with a part that varies.
   enum Varying: Int, CaseIterable, Sendable {
     /// A key, which is the rest of the path.
     case key
-    /// A lease, whose ID is the rest of the path.
+    /// A lease: its ID is the rest of the path.
     case lease
-    /// The renewal of a lease, whose ID is in the path.
+    /// The renewal of a lease: its ID is in the path.
     case leaseRenewal
-    /// A lock, whose name is the rest of the path.
+    /// A lock: its name is the rest of the path.
     case lock
-    /// The renewal of the lease that a lock is held with.
+    /// The renewal of the lease of a lock's holder.
     case lockRenewal
-    /// An election, whose name is the rest of the path.
+    /// An election: its name is the rest of the path.
     case election
     /// The renewal of the leader's lease.
     case electionRenewal
-    /// Who leads, as it changes.
+    /// The leader, as it changes.
     case electionChanges
 
     /// The path, with the part that varies in braces.
@@ -109,7 +109,7 @@ struct RouteTable: Sendable {
     }
   }
 
-  /// A path as libmicrohttpd has it. Those in the table are in memory that is never freed; others live as long as their
+  /// A path as libmicrohttpd has it. Paths in the table are in memory that is never freed; others live as long as their
   /// request.
   private struct Path: Hashable, @unchecked Sendable {
     let bytes: UnsafeBufferPointer<UInt8>
@@ -122,17 +122,17 @@ struct RouteTable: Sendable {
     func hash(into hasher: inout Hasher) { hasher.combine(bytes: UnsafeRawBufferPointer(bytes)) }
   }
 
-  /// The methods that some path takes, for `OPTIONS *` (RFC 9110, section 9.3.7).
+  /// The methods of all paths together, for `OPTIONS *` (RFC 9110, section 9.3.7).
   static let methods = HTTPMethods([.get, .head, .post, .put, .delete, .options]).description
 
-  /// The prefixes etcd has had for its v3 API: clients of 3.2 and 3.3 still ask for the older ones.
+  /// The prefixes of etcd's v3 API over time: clients of 3.2 and 3.3 still use the older ones.
   private static let prefixes = ["/v3/", "/v3beta/", "/v3alpha/"]
 
   private var routes: [Path: (route: Route, number: Int)] = [:]
-  /// The paths that requests are counted by, without those of former times; the first two are no paths of routes, and
-  /// those after them have parts that vary.
+  /// The paths by which requests are counted, without the older prefixes. The first two are no paths of routes; the
+  /// next ones have parts that vary.
   private(set) var templates = ["none", "*"] + Varying.allCases.map(\.template)
-  /// The numbers of what leads nowhere, and of the server as a whole.
+  /// The numbers for paths without a route, and for the server as a whole.
   static let noTemplate = 0
   static let asteriskTemplate = 1
   private static let firstVaryingTemplate = 2
@@ -167,16 +167,16 @@ struct RouteTable: Sendable {
     add("/metrics", .metrics)
   }
 
-  /// Every path with what it leads to, in no order; those that vary as templates.
+  /// Every path with its route, in no order; paths that vary as templates.
   var all: [(path: String, route: Route)] {
     routes.map { (String(decoding: $0.key.bytes, as: UTF8.self), $0.value.route) }
       + Varying.allCases.map { ($0.template, .varying($0)) }
   }
 
-  /// Whether a path is that of another one with a prefix of former times.
+  /// Whether a path is another one with an older prefix.
   static func isOlderPath(_ path: String) -> Bool { prefixes.dropFirst().contains { path.hasPrefix($0) } }
 
-  /// The number of a path's template, which those of former times share.
+  /// The number of a path's template; paths with older prefixes share it.
   private mutating func number(of path: String) -> Int {
     let older = Self.prefixes.dropFirst().first { path.hasPrefix($0) }
     let template = older.map { Self.prefixes[0] + path.dropFirst($0.count) } ?? path
@@ -191,7 +191,7 @@ struct RouteTable: Sendable {
     routes[Path(bytes: UnsafeBufferPointer(bytes))] = (route, number(of: path))
   }
 
-  /// Where a path leads to, and the number of its template.
+  /// The route of a path, and the number of its template.
   subscript(path: UnsafeBufferPointer<UInt8>) -> (route: Route, number: Int)? {
     if KeyRequest.isPath(path) { return entry(.key) }
     guard !path.isEmpty else { return nil }
@@ -204,17 +204,17 @@ struct RouteTable: Sendable {
   }
 }
 
-/// An RPC, with all that is needed to carry it between HTTP and gRPC.
+/// An RPC, with all that is needed to translate between HTTP and gRPC.
 final class RPCRoute: Sendable {
   /// How clients' calls become calls to etcd.
   enum Kind {
-    /// Each is a call of its own, with one request and one response.
+    /// Each client's call is its own call, with one request and one response.
     case unary
-    /// Each is a call of its own, with one request and a stream of responses.
+    /// Each client's call is its own call, with one request and a stream of responses.
     case serverStream
-    /// Many share a stream, on which each asks for its own watches.
+    /// Many clients share a stream, on which each has its own watches.
     case watch
-    /// Many share a stream, on which each renews its own leases.
+    /// Many clients share a stream, on which each renews its own leases.
     case leaseKeepAlive
   }
 
@@ -224,9 +224,9 @@ final class RPCRoute: Sendable {
   let response: Schema.Message
   /// Whether a call waits for another client by design, so that no default deadline may cut it.
   let waits: Bool
-  /// Whether this is a stream that goes on for as long as its client wants.
+  /// Whether it is a stream that continues as long as its client wants.
   let isEndless: Bool
-  /// Whether this is the login itself, the answers of which are etcd's.
+  /// Whether it is the login itself, whose answers are etcd's.
   let isAuthenticate: Bool
   /// Whether requests have a user's password.
   let hasPassword: Bool

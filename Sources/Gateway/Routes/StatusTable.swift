@@ -2,7 +2,7 @@ import GrpcBridge
 import HTTPServer
 
 extension GRPCCode {
-  /// The HTTP status of a gRPC status, as etcd's own gateway has it.
+  /// The HTTP status of a gRPC status, as in etcd's own gateway.
   var httpStatus: UInt32 {
     switch self {
     case .ok: 200
@@ -27,16 +27,16 @@ extension GRPCCode {
 }
 
 extension GRPCStatus {
-  /// The HTTP status, and the headers that belong to it.
+  /// The HTTP status, and the header fields that belong to it.
   ///
-  /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
+  /// - Parameter hadCredentials: whether the request had credentials of any kind.
   func httpStatus(hadCredentials: Bool) -> (status: UInt32, headers: HTTPResponse.Headers) {
     switch (origin, code, message) {
     case (.login, _, _): (401, HTTPResponse.challenge)
     case (.throttled(let seconds), _, _): (429, [("Retry-After", "\(seconds)")])
-    // Known to etcd as errors of other kinds, but sent with code Unknown.
+    // etcd has codes for these errors, but sends them as Unknown.
     case (.server, _, EtcdMessage.requestTooManyRequests): (429, [("Retry-After", "1")])
-    // Of etcd's own two limits (`--max-request-bytes`, and that of gRPC), which the gateway does not know.
+    // For etcd's own two limits (`--max-request-bytes`, and that of gRPC), which the gateway does not know.
     case (.server, _, EtcdMessage.requestTooLarge): (413, [])
     case (.server, .resourceExhausted, _) where message.hasPrefix("grpc: received message larger than max"): (413, [])
     case (.server, .unknown, EtcdMessage.notPrimary): (503, [("Retry-After", "1")])
@@ -44,13 +44,13 @@ extension GRPCStatus {
       (.server, .unknown, EtcdMessage.rawUserEmpty) where !hadCredentials:
       (401, HTTPResponse.challenge)
     case (.server, .unknown, EtcdMessage.rawInvalidAuthToken): (401, HTTPResponse.challenge)
-    // The second is of etcd's own lock and election services.
+    // The second is from etcd's own lock and election services.
     case (.server, .unknown, EtcdMessage.rawPermissionDenied), (.server, .unknown, EtcdMessage.permissionDenied):
       (403, [])
     case (_, .unauthenticated, _): (401, HTTPResponse.challenge)
     // There is no connection to etcd: nothing was executed.
     case (.client, .unavailable, _): (503, [("Retry-After", "1")])
-    // Not etcd's word, but what the gateway makes of an answer that no etcd gives (RFC 9110, section 15.6.3).
+    // Not from etcd: the gateway's error about an answer that etcd would not give (RFC 9110, section 15.6.3).
     case (.client, .internal, _), (.client, .unknown, _): (502, [])
     default: (code.httpStatus, [])
     }

@@ -4,14 +4,14 @@ import EtcdClient
 import GrpcBridge
 import ProtobufWire
 
-/// A command that speaks to etcd itself, with the library's client and a login of its own.
+/// A command that speaks to etcd itself, with the library's client and its own login.
 protocol ClientCommand: AsyncParsableCommand, ClientOwner {
   var etcd: EndpointOptions { get }
   var identity: IdentityOptions { get }
   var tls: UpstreamTLSOptions { get }
   var client: ClientOptions { get }
 
-  /// Does what the command is for.
+  /// Executes the command.
   func run(_ client: EtcdClient) async throws
 }
 
@@ -20,7 +20,7 @@ extension ClientCommand {
     let environment = CommandEnvironment()
     let configuration = try EtcdClient.Configuration(self, environment)
     do {
-      // Not closed: the end of the process is the end of its connections.
+      // Not closed: the connections end with the process.
       try await run(EtcdClient(configuration))
     } catch let error as EtcdError {
       throw CommandFailure(error.message)
@@ -28,7 +28,7 @@ extension ClientCommand {
   }
 }
 
-/// The flags that all of them have.
+/// The flags of all client commands.
 struct ClientOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
@@ -41,7 +41,7 @@ struct ClientOptions: ParsableArguments {
 }
 
 extension EtcdClient.Configuration {
-  /// What the flags and the environment come to.
+  /// Reads the flags and the environment.
   ///
   /// - Throws: `ValidationError` with one line that names the flag and its fault.
   fileprivate init(_ command: some ClientCommand, _ environment: CommandEnvironment) throws {
@@ -52,7 +52,7 @@ extension EtcdClient.Configuration {
     requestTimeout = timeout
     waitsForReady = false
     tls = try TLSConfiguration(command.tls, environment)
-    // A file's fault is told as that of its flag.
+    // The fault of a file is reported as that of its flag.
     if let tls { _ = try ClientTLS.make(tls, logger: .silent) }
     if let identity = try command.identity.credentials(environment) {
       credentials = .basic(user: identity.user, password: identity.password)
@@ -60,7 +60,7 @@ extension EtcdClient.Configuration {
   }
 }
 
-/// Which keys a command is about.
+/// The flags that select keys.
 struct RangeOptions: ParsableArguments {
   @Argument(help: "The key.")
   var key: String
@@ -74,7 +74,7 @@ struct RangeOptions: ParsableArguments {
   @Flag(help: "KEY and all keys after it.")
   var fromKey = false
 
-  /// Whether it is one key, and no range.
+  /// Whether they select one key, not a range.
   var isOneKey: Bool { !prefix && !fromKey && rangeEnd == nil }
 
   /// - Throws: `ValidationError` if the flags contradict each other.
@@ -89,7 +89,7 @@ struct RangeOptions: ParsableArguments {
   }
 }
 
-/// The ID of a lease on the command line: hexadecimal, as etcdctl has it.
+/// The ID of a lease on the command line: hexadecimal, as in etcdctl.
 struct LeaseArgument: ExpressibleByArgument, Sendable {
   let id: LeaseID
 
@@ -112,7 +112,7 @@ extension TimeSpan {
 // MARK: - What they print
 
 extension KeyValueFields {
-  /// A key as the client's library has it.
+  /// Makes it from a key of the client library.
   init(_ keyValue: KeyValue) {
     self.init(
       key: keyValue.key, value: keyValue.value, createRevision: keyValue.createRevision,
@@ -121,7 +121,7 @@ extension KeyValueFields {
 }
 
 extension ByteBuffer {
-  /// Appends a key and its value, a line each, as etcdctl does.
+  /// Appends a key and its value, one on each line, as etcdctl does.
   mutating func appendLines(_ keyValue: KeyValue, hasKey: Bool = true, hasValue: Bool = true) {
     if hasKey {
       append(keyValue.key)
@@ -133,13 +133,13 @@ extension ByteBuffer {
     }
   }
 
-  /// Appends a key as the gateway's JSON has it.
+  /// Appends a key in the gateway's JSON.
   mutating func appendJSON(_ keyValue: KeyValue, hasValue: Bool = true) {
     var fields = KeyValueFields(keyValue)
     fields.appendJSON(to: &self, hasValue: hasValue)
   }
 
-  /// Appends the ID of a lease as JSON has it: a decimal number in a string.
+  /// Appends the ID of a lease as in JSON: a decimal number in a string.
   mutating func appendJSON(_ lease: LeaseID) {
     append("\"")
     append(decimal: lease.rawValue)

@@ -32,7 +32,7 @@ struct Get: ClientCommand {
   @OptionGroup(title: "TLS to etcd") var tls: UpstreamTLSOptions
   @OptionGroup var client: ClientOptions
 
-  /// So many keys are asked for at once.
+  /// So many keys are requested at once.
   private static let page: Int64 = 1000
 
   func run(_ client: EtcdClient) async throws {
@@ -50,7 +50,7 @@ struct Get: ClientCommand {
       try print(response.keyValues)
       rest -= Int64(response.keyValues.count)
       guard response.more, rest > 0, let last = response.keyValues.last else { return }
-      // The rest as it was when the first ones were read.
+      // The further pages are read at the first one's revision.
       if options.revision == 0 { options.revision = response.header.revision }
       range = KeyRange(start: Bytes(last.key.array + [0]), end: range.end)
     }

@@ -3,15 +3,15 @@ import FoundationEssentials
 import Glibc
 import Synchronization
 
-/// What runs while a lock is held: a child process with our standard descriptors and in our process group, so that the
-/// terminal's signals reach it; or nothing but the wait for a signal.
+/// What runs while a lock is held: a child process with this process's standard descriptors and in its process group,
+/// so that the terminal's signals reach it; or only a wait for a signal.
 final class HeldCommand: Sendable {
   private enum State {
     case waiting
     case running(pid_t)
     /// There is no command, and the waiting task is notified of a signal.
     case idling(CheckedContinuation<Int32, Never>)
-    /// It has ended, or will not run any more.
+    /// It has ended, or must not run any more.
     case ended
   }
 
@@ -21,16 +21,16 @@ final class HeldCommand: Sendable {
   /// How long it may take to end before it is killed.
   private static let patience = Duration.seconds(10)
 
-  /// - Parameter words: the program, found by `PATH`, and its arguments; none if a signal is waited for.
+  /// - Parameter words: the program, found by `PATH`, and its arguments; none to wait for a signal.
   init(_ words: [String]) { self.words = words }
 
   var isEmpty: Bool { words.isEmpty }
 
-  /// Runs it to its end, also if the task is cancelled.
+  /// Runs it to its end, even if the task is cancelled.
   ///
   /// - Parameter variables: added to the environment.
-  /// - Returns: its exit code; 128 and the signal's number if a signal ended it, as in a shell.
-  /// - Throws: ``CommandFailure`` if it does not start, and `CancellationError` if it was stopped before.
+  /// - Returns: its exit code; 128 plus the signal's number if a signal ended it, as in a shell.
+  /// - Throws: ``CommandFailure`` if it does not start, and `CancellationError` if it was stopped before that.
   func run(_ variables: [String: String]) async throws -> Int32 {
     guard !isEmpty else { return await idle() }
     let child = try state.withLock { state in
@@ -59,9 +59,9 @@ final class HeldCommand: Sendable {
     }
   }
 
-  /// Takes a signal that we got. SIGINT is not passed on: the terminal sends it to the whole group.
+  /// Passes on a signal to this process, except SIGINT, which the terminal sends to the whole group.
   ///
-  /// - Returns: false if the command has not begun, and then will not.
+  /// - Returns: false if the command has not begun; then it never will.
   func pass(on signal: Int32) -> Bool {
     state.withLock { state in
       switch state {
@@ -79,7 +79,7 @@ final class HeldCommand: Sendable {
     }
   }
 
-  /// Makes it end: with SIGTERM, and a while later with SIGKILL.
+  /// Ends it: with SIGTERM, and later with SIGKILL.
   func stop() {
     _ = pass(on: SIGTERM)
     Task { [self] in
@@ -94,7 +94,7 @@ final class HeldCommand: Sendable {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     defer { posix_spawnattr_destroy(&attributes) }
-    // Those that we ignore, or wait for, mean to it what they always do.
+    // The child gets the default action of signals that this process ignores or waits for.
     var signals = sigset_t()
     sigemptyset(&signals)
     posix_spawnattr_setsigmask(&attributes, &signals)
@@ -113,7 +113,7 @@ final class HeldCommand: Sendable {
 
   /// Waits for the end of a child.
   private func reap(_ child: pid_t) -> Int32 {
-    // The process is left unreaped until the lock is held: until then no other process gets its number.
+    // The process is not reaped before the lock is held: until then no other process gets its number.
     var info = siginfo_t()
     while waitid(P_PID, id_t(child), &info, WEXITED | WNOWAIT) < 0 && errno == EINTR {}
     return state.withLock { state in

@@ -156,7 +156,7 @@ struct LeaseCommand: ParsableCommand {
   }
 }
 
-/// Prints a lease as the gateway has it.
+/// Prints a lease as the gateway does.
 private func printJSON(_ lease: LeaseID, _ ttl: Duration) throws {
   var output = ByteBuffer()
   output.append("{\"id\":")

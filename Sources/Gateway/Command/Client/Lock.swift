@@ -41,9 +41,9 @@ struct Lock: ClientCommand {
   @OptionGroup(title: "TLS to etcd") var tls: UpstreamTLSOptions
   @OptionGroup var client: ClientOptions
 
-  /// What was first.
+  /// The event that comes first.
   private enum Event {
-    /// The lock is no longer needed; with the exit code.
+    /// The command has ended, with this exit code.
     case done(Int32)
     /// A signal, before there was a command to pass it on to.
     case signal(Int32)
@@ -57,7 +57,7 @@ struct Lock: ClientCommand {
     }
     if wait?.milliseconds == 0 { throw ValidationError("--wait must be more than 0") }
     let ttl = try (ttl ?? TimeSpan(milliseconds: 10_000)).ttl()
-    // From here on a signal does not end the process, but the wait, and the lease.
+    // From here on a signal ends the wait and the lease, not the process.
     let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
     let lease = try await client.grantLease(ttl: ttl).id
     let result: Result<Int32, any Error>
@@ -66,7 +66,7 @@ struct Lock: ClientCommand {
     } catch {
       result = .failure(error)
     }
-    // Takes the key along, whether it holds the lock or waits for it. If etcd cannot be reached the lease ends by
+    // This deletes the key, whether it holds the lock or waits for it. If etcd cannot be reached, the lease expires by
     // itself.
     _ = try? await client.revokeLease(lease)
     let code = try result.get()
@@ -83,7 +83,7 @@ struct Lock: ClientCommand {
         do {
           for try await _ in client.keepAlive(lease) {}
         } catch is EtcdError {
-          // It may have ended, as etcd could not be asked for its whole life.
+          // It may have expired, because etcd could not be reached for its whole time.
         }
         try Task.checkCancellation()
         return .lost
@@ -97,7 +97,7 @@ struct Lock: ClientCommand {
       case .done(let code): return code
       case .signal(let signal): return 128 + signal
       case .lost, nil:
-        // The group waits for its end.
+        // The group waits for the command's end.
         command.stop()
         throw CommandFailure("the lock is lost: its lease has ended")
       }

@@ -51,9 +51,9 @@ struct Put: ClientCommand {
     try output.print()
   }
 
-  /// All that comes on standard input.
+  /// All of standard input.
   ///
-  /// - Throws: ``CommandFailure`` if that is more than is ever sent, or cannot be read.
+  /// - Throws: ``CommandFailure`` if that is more than can be sent, or cannot be read.
   private static func standardInput(upTo most: Int) throws -> Bytes {
     var bytes: [UInt8] = []
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
