@@ -76,6 +76,11 @@ over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|L
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 
+tsan: ## run the tests in which threads meet under ThreadSanitizer
+	@scripts/install-system-packages test
+	@scripts/install-etcd
+	scripts/check-threads
+
 deploy-test: ## try alerts, dashboard, upgrades, proxies and a cluster whose members and gateways die, and check the manifests
 	@scripts/install-system-packages test
 	@scripts/install-etcd
@@ -169,4 +174,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run cluster build unit test deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run cluster build unit test tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
