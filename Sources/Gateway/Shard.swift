@@ -4,7 +4,7 @@ import HTTPServer
 import Logging
 import TLS
 
-/// What all shards of a gateway share: read only.
+/// The settings that all shards of a gateway share, without changing them.
 struct GatewaySettings: Sendable {
   var endpoints: [Endpoint]
   var http = HTTPServer.Limits()
@@ -15,52 +15,51 @@ struct GatewaySettings: Sendable {
   var maxTransactionOperations = TxnReader.maxOperations
   /// How many bytes may be kept for clients.
   var memoryBytes = MachineMemory.budget
-  /// The value of a key may be this large, in bytes: as large as etcd takes by default, which is its limit of a
-  /// request.
+  /// How large a key's value may be, in bytes: etcd's default limit of a request.
   var maxValueBytes = 1536 << 10
-  /// Whose pages may read answers, change anything, and open WebSockets.
+  /// The origins whose pages may read answers, change anything, and open WebSockets.
   var origins = AllowedOrigins()
-  /// By which names requests without credentials may ask for the gateway.
+  /// The hosts that requests without credentials may name.
   var hosts = AllowedHosts()
   /// The page `/docs`; nil if there is none.
   var docs: DocsPage?
-  /// Who makes the requests that come without credentials.
+  /// The user of requests without credentials.
   var identity: BasicCredentials?
   var accessLog = AccessLog.Configuration()
-  /// Where spans go; nil if none are made.
+  /// The settings for spans; nil if none are made.
   var tracing: TracingSettings?
-  /// Where clients of other machines would send passwords without TLS; nil if they do not.
+  /// An address at which clients of other machines would send passwords without TLS; nil if there is none.
   var plainAddress: String?
-  /// Whether metrics have an address of their own (`--admin-listen`).
+  /// Whether metrics have their own address (`--admin-listen`).
   var hasAdminListener = false
 }
 
-/// The unit of scale: one thread with one loop that owns listening sockets, their HTTP/1.1 server and its connection to
-/// etcd. A request lives and dies on the shard that accepted it; nothing it needs is shared with another.
+/// The unit of scale: one thread with one loop that owns listening sockets, their HTTP/1.1 server and its connections
+/// to etcd. A request stays on the shard that accepted it, and shares nothing with other shards.
 final class Shard: HTTPService {
   let settings: GatewaySettings
   let bridge: Bridge
-  /// The user that requests without credentials are made for.
+  /// The user of requests without credentials.
   private(set) var identity: UserCredentials?
   let logger: Logger
   let loop: EventLoop
   private let routes: RouteTable
-  /// What members have told of their versions.
+  /// The versions that members have reported.
   let versions: VersionMemory
-  /// What observes elections.
+  /// The RPC that observes elections.
   var observation: RPCRoute { routes.observation }
-  /// What describes the routes.
+  /// The API's descriptions.
   let descriptions: OpenAPIFiles
   private let sockets: TakenOverConnections
-  /// What is kept for clients.
+  /// Counts the bytes that are kept for clients.
   let memory: MemoryAccount
   private let trimmer: MemoryTrimmer
-  /// Where requests are counted.
+  /// Counts requests.
   let journal: RequestJournal
   /// Gathers metrics of all shards.
   let scraper: Scraper
   private let telemetry: Telemetry
-  /// What there was in the last minutes.
+  /// The numbers of the last minutes.
   var history: StatusHistory { telemetry.history }
   /// The streams that are open.
   let streams: OpenStreams
@@ -72,18 +71,19 @@ final class Shard: HTTPService {
   private var watchdog: Watchdog?
   private var sampler: StatusSampler?
   private var isClosed = false
-  /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not keep etcd's
-  /// answers waiting.
+  /// How often libmicrohttpd runs in one turn: clients that always have another request ready must not delay etcd's
+  /// answers.
   private static let maxRuns = 16
-  /// How long connections without a request so far may take for their first one when the shard ends, in milliseconds.
+  /// How long connections that have sent no request yet may take for the first one when the shard ends, in
+  /// milliseconds.
   private static let newcomerPatience: UInt64 = 1000
 
   /// - Parameters:
   ///   - listeners: listening sockets, which the shard takes over.
-  ///   - tls: what TLS connections are made with; not needed if no listener has any.
+  ///   - tls: the TLS context; nil if no listener uses TLS.
   ///   - streamCount: counts the streams of all shards.
-  ///   - telemetry: where to ask all shards for metrics.
-  ///   - memoryBudget: what all shards may keep for clients.
+  ///   - telemetry: gathers metrics of all shards.
+  ///   - memoryBudget: the memory of all shards for clients.
   ///   - spans: takes the spans of all shards; nil if none are made.
   init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, settings: GatewaySettings, routes: RouteTable,
@@ -120,8 +120,8 @@ final class Shard: HTTPService {
     loop.beforeWaiting { [unowned self] in turn() }
   }
 
-  /// Runs once a turn of the loop, before it waits: what has come in since is served, and what that made goes out in
-  /// one write.
+  /// Runs once a turn of the loop, before it waits: serves what has come in since the last time, and sends the results
+  /// in one write.
   private func turn() {
     guard !isClosed else { return }
     var runs = 0
@@ -130,10 +130,10 @@ final class Shard: HTTPService {
       bridge.flush()
       runs += 1
     } while server.needsRun && runs < Self.maxRuns
-    // Most turns are about no stream.
+    // In most turns there is nothing to send on streams.
     if sockets.needsFlush {
       sockets.flush()
-      // A client that has caught up lets etcd go on.
+      // A client that has caught up lets etcd continue.
       bridge.flush()
     }
     journal.flush()
@@ -174,7 +174,7 @@ final class Shard: HTTPService {
           headers: [("Accept-Encoding", "identity")]))
     }
     if exchange.head.hasContentRange && exchange.head.method == .put {
-      // To put the part in the place of the whole would lose the rest (RFC 9110, section 14.5).
+      // Storing a part in place of the whole would lose the rest (RFC 9110, section 14.5).
       return ConstantResponseHandler(
         exchange, RequestError.badRequest("Content-Range: a value can be put as a whole only"))
     }
@@ -218,7 +218,7 @@ final class Shard: HTTPService {
 
   func ended(_ exchange: Exchange, isCut: Bool) { journal.ended(exchange, isCut: isCut) }
 
-  /// Adds what there is to tell of the shard's connections.
+  /// Adds the counters of the shard's connections.
   func addConnections(to samples: inout MetricSamples, _ shard: MetricSamples.Labels) {
     samples.add(.requestsInFlight, server.exchangeCount)
     samples.add(.connections, shard, server.connectionCount)
@@ -242,33 +242,33 @@ final class Shard: HTTPService {
       report: report)
   }
 
-  /// Who the gateway's own calls are made for.
+  /// The caller of the gateway's own calls.
   private var ownCaller: Caller { Caller(identity.map { .user($0) } ?? .none, peer: .itself) }
 
-  /// Makes the requests to come that have no credentials for another user, or for none.
+  /// Sets another user, or none, for requests without credentials from now on.
   func use(_ credentials: BasicCredentials?) {
     loop.checkOnLoop()
     identity = credentials.map { bridge.keep($0, areOwn: true) }
     sync?.caller = ownCaller
   }
 
-  /// Sees to it that passwords in plaintext are warned of, if there are any.
+  /// Begins to check whether to warn of passwords in plaintext.
   func lookForPlaintext() {
     guard !isClosed, let address = settings.plainAddress else { return }
     plaintextWarning = PlaintextWarning(address, bridge: bridge, loop: loop, logger: logger)
   }
 
-  /// Tells the service manager that all threads are well, as long as they are.
+  /// Notifies the service manager regularly, as long as all threads run.
   ///
   /// - Parameters:
   ///   - interval: how often, in milliseconds.
-  ///   - asked: what runs a job on each loop of the process.
+  ///   - asked: runs a job on each loop of the process.
   func feedWatchdog(of manager: ServiceManager, every interval: UInt64, asking asked: [Watchdog.Execute]) {
     guard !isClosed else { return }
     watchdog = Watchdog(of: manager, loop: loop, every: interval, asking: asked)
   }
 
-  /// Looks at what all shards have counted from time to time, for the status page.
+  /// Samples the counters of all shards from time to time, for the status page.
   func keepHistory() {
     guard !isClosed else { return }
     sampler = StatusSampler(telemetry, history: history, loop: loop)
@@ -279,16 +279,16 @@ final class Shard: HTTPService {
   /// Whether every answer is the last of its connection.
   var isDraining: Bool { server.isDraining }
 
-  /// Goes on serving, but is not ready any more, and has clients go elsewhere with their next request.
+  /// Continues to serve, but reports that it is not ready, and has clients use another gateway for their next request.
   func announceEnd() {
     loop.checkOnLoop()
     server.announceEnd()
   }
 
-  /// A lock that is free is had in less, in milliseconds.
+  /// A lock that is free is granted in less, in milliseconds.
   private static let patienceWithLocks: UInt64 = 500
 
-  /// Takes no more connections, ends streams and waits that have no end of their own, lets other requests under way
+  /// Accepts no more connections, ends streams and waits without an end of their own, lets other requests under way
   /// finish for up to `patience` milliseconds, and ends the loop.
   func drain(patience: UInt64) {
     loop.checkOnLoop()
@@ -308,7 +308,7 @@ final class Shard: HTTPService {
     drainTimer?.start(after: 0, every: 20)
   }
 
-  /// Ends the shard, and with it the loop. To be called on the loop's thread, or without one.
+  /// Ends the shard and its loop. To be called on the loop's thread, or while it has none.
   func close() {
     drainTimer = nil
     sync?.stop()
@@ -321,7 +321,7 @@ final class Shard: HTTPService {
     sampler = nil
     versions.close()
     scraper.close()
-    // Ends every call, and those to come at once: after that nothing is suspended, which libmicrohttpd demands.
+    // Ends all calls, and later ones at once: after that no connection is suspended, as libmicrohttpd requires.
     bridge.close()
     turn()
     isClosed = true

@@ -1,13 +1,13 @@
 import GrpcBridge
 import HTTPServer
 
-/// An answer that is made of a call's response as it comes: whole, with its length, if the response is small; else a
-/// stream, in which a client that reads slowly holds etcd back.
+/// An answer that is made from a call's response as it comes. If the response is small, the answer is whole, with its
+/// length; otherwise it is a stream, and a client that reads slowly holds etcd back.
 struct StreamedAnswer: ~Copyable {
   /// A response up to this size is answered whole.
   static let maxWhole = 64 << 10
 
-  /// What is appended to its buffer is answered.
+  /// Bytes that are appended to its buffer are answered.
   var body: ResponseBodyBuffer
   /// Whether the answer has begun.
   private(set) var isStreaming = false
@@ -25,15 +25,15 @@ struct StreamedAnswer: ~Copyable {
     exchange.respond(streaming: status, contentType: contentType, length: length, headers: headers)
   }
 
-  /// Has a stream go on with what was appended, and holds the call back if the client is slow. Of an answer that has
-  /// not begun nothing is passed on.
+  /// Has a stream continue with the appended bytes, and holds the call back if the client is slow. Does nothing if the
+  /// answer has not begun.
   mutating func passOn(of call: Call, over bridge: Bridge, to exchange: Exchange) {
     guard isStreaming else { return }
     if !body.keep() { bridge.cancel(call) } else if body.isFull { bridge.pause(call) }
     exchange.streamIsReadable()
   }
 
-  /// Hands out what was not read, and has etcd go on once that is all.
+  /// Hands out unread bytes, and has etcd continue once there are none.
   mutating func read(
     into target: UnsafeMutableRawBufferPointer, of call: Call?, over bridge: Bridge
   ) -> StreamRead {
@@ -44,7 +44,7 @@ struct StreamedAnswer: ~Copyable {
 
   /// Ends a stream.
   ///
-  /// - Parameter isBroken: whether something of it is missing.
+  /// - Parameter isBroken: whether the answer is incomplete.
   mutating func end(isBroken: Bool, to exchange: Exchange) {
     body.end(isBroken: isBroken)
     exchange.streamIsReadable()

@@ -2,14 +2,14 @@ import EventLoop
 import GrpcBridge
 import Synchronization
 
-/// What the process had counted at moments of the last minutes, for the status page. For all threads.
+/// The counters of the process at moments of the last minutes, for the status page. For all threads.
 final class StatusHistory: Sendable {
-  /// How often it is looked at, in milliseconds.
+  /// How often they are sampled, in milliseconds.
   static let interval: UInt64 = 10_000
-  /// How many moments are kept: ten minutes, and the moment that they begin with.
+  /// How many moments are kept: ten minutes, and the moment at their beginning.
   private static let length = 61
 
-  /// What there was at one moment; what only grows is counted from the start of the process.
+  /// The numbers at one moment; counters are counted from the start of the process.
   struct Moment: Sendable {
     /// In nanoseconds of a clock that only goes forward.
     let time: UInt64
@@ -38,7 +38,7 @@ final class StatusHistory: Sendable {
 }
 
 extension StatusHistory.Moment {
-  /// What metrics come to.
+  /// Makes a moment from metrics.
   init(_ samples: MetricSamples, at time: UInt64) {
     self.init(time: time)
     samples.forEachHistogram(of: .requestDuration) { durations.add($0) }
@@ -51,9 +51,9 @@ extension StatusHistory.Moment {
   }
 }
 
-/// Looks every ten seconds at what all shards have counted. Belongs to one loop.
+/// Samples the counters of all shards every ten seconds. Belongs to one loop.
 ///
-/// Nothing is counted for it: it asks for what the metrics have anyway.
+/// Nothing is counted for this alone: it uses what the metrics have anyway.
 final class StatusSampler {
   private let gathering: MetricGathering
   private let timer: LoopTimer
@@ -64,7 +64,7 @@ final class StatusSampler {
     }
     self.gathering = gathering
     timer = LoopTimer(loop: loop) {
-      // What has not answered for so long stands still: it is told as it was the last time.
+      // A shard that has not answered for so long hangs: its last numbers are used.
       gathering.finish()
       gathering.start()
     }

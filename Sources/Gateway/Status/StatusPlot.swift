@@ -1,21 +1,21 @@
-/// A small plot of the last minutes, as SVG within a page: nothing runs in the browser for it.
+/// A small plot of the last minutes, as SVG in a page: the browser needs no script for it.
 struct StatusPlot {
-  /// A line of it; a gap if there is no value.
+  /// A line of the plot; a gap if there is no value.
   struct Line {
     let name: String
-    /// The class of the style sheet.
+    /// The class in the style sheet.
     let style: String
     let values: [Double?]
   }
 
   let title: String
   let lines: [Line]
-  /// How a value is written, with its unit.
+  /// Formats a value, with its unit.
   let text: (Double) -> String
 
   private static let width = 300.0
   private static let height = 80.0
-  /// How many values there are place for; the newest is at the right.
+  /// How many values fit; the newest is at the right.
   private static let places = 60
 
   var html: String {
@@ -48,7 +48,7 @@ struct StatusPlot {
       let x = Double(first + index) * step
       let y = (Self.height - 1) - (Self.height - 4) * min(1, max(0, value / top))
       data += "\(isDrawing ? "L" : "M")\(Self.tenths(x)) \(Self.tenths(y))"
-      // One value alone is a dot.
+      // A single value is a dot.
       if !isDrawing { data += "h.1" }
       isDrawing = true
     }
@@ -59,7 +59,7 @@ struct StatusPlot {
 }
 
 extension StatusPlot {
-  /// Those of the page.
+  /// The plots of the page.
   static func all(_ spans: [StatusReport.Span]) -> [StatusPlot] {
     func line(_ name: String, _ style: String, _ value: (StatusReport.Span) -> Double?) -> Line {
       Line(name: name, style: style, values: spans.map(value))
@@ -82,7 +82,7 @@ extension StatusPlot {
     seconds < 1 ? "\(short(seconds * 1000)) ms" : "\(short(seconds)) s"
   }
 
-  /// Two digits, or all of a whole number.
+  /// Two digits, or all digits of a whole number.
   private static func short(_ number: Double) -> String {
     guard number < 10 else { return "\(Int64(min(number, 1e15).rounded()))" }
     let text = "\((number * 10).rounded() / 10)"

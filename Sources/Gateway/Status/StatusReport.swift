@@ -3,26 +3,26 @@ import EtcdSchema
 import GrpcBridge
 import Transcoding
 
-/// How the gateway and etcd are, and were in the last minutes: what the status page shows, and `/status` tells.
+/// The state of the gateway and of etcd, now and in the last minutes: shown by the status page and `/status`.
 struct StatusReport {
   struct Member {
     /// Empty if it is unknown.
     var name = ""
-    /// In hexadecimal digits, as etcdctl writes it; empty if it is not told.
+    /// In hexadecimal digits, as in etcdctl; empty if it is unknown.
     var id = ""
     var endpoints: [String] = []
     var isLeader = false
     var isLearner = false
-    /// That of the gateway's connection; nil if it has none to it.
+    /// The state of the gateway's connection to it; nil if it has none.
     var connection: String?
   }
 
-  /// What happened between two moments.
+  /// The numbers of the time between two moments.
   struct Span {
     let requestsPerSecond: Double
     let errorsPerSecond: Double
     let loginsPerSecond: Double
-    /// How many there were at its end.
+    /// How many streams there were at its end.
     let streams: Double
     let watches: Double
     /// In seconds; nil if there was no request.
@@ -30,7 +30,7 @@ struct StatusReport {
     let slowest: Double?
   }
 
-  /// What keeps etcd from being well; nil if nothing does.
+  /// Why etcd is unhealthy; nil if it is healthy.
   let complaint: String?
   private let status: Etcdserverpb_StatusResponse?
   let members: [Member]
@@ -38,9 +38,9 @@ struct StatusReport {
   let spans: [Span]
 
   /// - Parameters:
-  ///   - status: what a member tells of itself; nil if it does not.
-  ///   - list: the members as etcd tells them; nil if it does not.
-  ///   - links: the connections that calls are made on.
+  ///   - status: a member's answer to `Status`; nil if there is none.
+  ///   - list: etcd's list of members; nil if there is none.
+  ///   - links: the connections for calls.
   init(
     complaint: String?, status: Etcdserverpb_StatusResponse?, members list: Etcdserverpb_MemberListResponse?,
     links: [ChannelSample.Link], moments: [StatusHistory.Moment]
@@ -61,17 +61,17 @@ struct StatusReport {
     }
   }
 
-  /// etcd's version; empty if it is not told.
+  /// etcd's version; empty if it is unknown.
   var etcdVersion: String { status?.version ?? "" }
 
-  /// The leader's name, or else its ID; nil if there is none or it is not told.
+  /// The leader's name, or its ID if it has no name; nil if there is none or it is unknown.
   var leader: String? {
     guard let status, status.leader != 0 else { return nil }
     let name = members.first(where: \.isLeader)?.name ?? ""
     return name.isEmpty ? String(status.leader, radix: 16) : name
   }
 
-  /// The size of the database, in bytes; nil if it is not told.
+  /// The size of the database, in bytes; nil if it is unknown.
   var databaseBytes: Int64? { status?.dbSize }
 }
 
@@ -88,7 +88,8 @@ extension StatusReport.Span {
     slowest = Self.quantile(0.99, of: counts)
   }
 
-  /// As Prometheus's `histogram_quantile` has it: evenly spread within a bucket; beyond the last bound, that bound.
+  /// As in Prometheus's `histogram_quantile`: values are spread evenly within a bucket; beyond the last bound, the
+  /// result is that bound.
   static func quantile(_ part: Double, of counts: [UInt64]) -> Double? {
     let rank = part * Double(counts.reduce(0, &+))
     guard rank > 0 else { return nil }
@@ -105,7 +106,7 @@ extension StatusReport.Span {
 }
 
 extension String {
-  /// Whether this is the URL of an endpoint that metrics have without its scheme.
+  /// Whether this is the URL of an endpoint, which metrics have without its scheme.
   fileprivate func isEndpoint(_ label: String) -> Bool { self == label || hasSuffix("://\(label)") }
 }
 
@@ -156,7 +157,7 @@ extension StatusReport {
     return json
   }
 
-  /// To a millionth.
+  /// Rounded to a millionth.
   private static func short(_ number: Double) -> String { "\((number * 1e6).rounded() / 1e6)" }
 }
 

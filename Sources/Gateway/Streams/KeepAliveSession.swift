@@ -4,11 +4,11 @@ import EtcdSchema
 import GrpcBridge
 import ProtobufWire
 
-/// Keeps leases alive for one client: an answer for each request, in the order of the requests.
+/// Keeps leases alive for one client: answers each request, in the order of the requests.
 final class KeepAliveSession: StreamSession {
-  /// How many requests may be under way at etcd; the others wait as what they are, a number each.
+  /// How many requests may be under way at etcd; waiting ones take the memory of a number each.
   private static let maxAsked = 64
-  /// How many requests may wait, all of them in one HTTP request or WebSocket message.
+  /// How many requests may wait, all of them from one HTTP request or WebSocket message.
   private static let maxWaiting = 1 << 18
 
   /// A request that was passed on.
@@ -21,7 +21,7 @@ final class KeepAliveSession: StreamSession {
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
   private let caller: Caller
-  /// Those whose answers were not sent yet, the first first.
+  /// The requests whose answers were not sent yet, the oldest first.
   private var asked: Deque<Asked> = []
   /// The leases of the requests that were not passed on yet.
   private var waiting: Deque<Int64> = []
@@ -62,8 +62,8 @@ final class KeepAliveSession: StreamSession {
     waiting = []
   }
 
-  /// Passes on as many requests as may be under way, unless their answers would only wait for the client. More are
-  /// wanted once none of them waits.
+  /// Passes on as many requests as may be under way, unless their answers would only wait for the client. Takes more
+  /// requests once none of them waits.
   private func ask() {
     while !isOver, asked.count < Self.maxAsked, sink.backlog <= shard.settings.streams.backlog,
       let lease = waiting.popFirst()
@@ -87,10 +87,10 @@ final class KeepAliveSession: StreamSession {
     }
   }
 
-  /// Sends the answers that have come, up to the first that has not.
+  /// Sends the answers that have come, up to the first that is missing.
   private func answer() {
     while !isOver, let message = asked.first?.answer {
-      // Before it is sent, as that may make room for another request, or end all.
+      // Removed before its answer is sent, because sending may make room for another request, or end the session.
       asked.removeFirst()
       do {
         sink.send(try StreamFrame(result: route.response) { message.withUnsafeBytes($0) })

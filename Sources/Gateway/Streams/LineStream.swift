@@ -4,19 +4,20 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-/// The answer of a stream over plain HTTP: a line of JSON for each message, or whatever else its source's frames are,
+/// The answer of a stream over plain HTTP: a line of JSON for each message, or another kind of frame of its source's,
 /// each a chunk of its own. Belongs to its shard's loop.
 ///
 /// The connection is taken over when the first line is sent. Until then an error is an ordinary response.
 final class LineStream: StreamSink {
   private enum State {
-    /// The request is libmicrohttpd's, and so is the exchange alive.
+    /// libmicrohttpd still has the request, so the exchange is alive.
     case waiting
     case open(TakenOverConnection)
     case ended
   }
 
-  /// Nil from the first frame on: what is unowned keeps its memory, as much as all else of a stream that waits.
+  /// Nil from the first frame on: an unowned reference would keep the exchange's memory, which is large for a stream
+  /// that waits.
   private unowned var exchange: Exchange?
   let requestID: String
   private let journal: RequestJournal
@@ -27,27 +28,28 @@ final class LineStream: StreamSink {
   var takesRequests = true {
     didSet { takeRequests() }
   }
-  /// What the stream is about; nil once that has ended.
+  /// The source of the stream; nil once it has ended.
   var source: (any StreamSource)? {
     didSet {
       if source == nil { requests = nil }
     }
   }
-  /// The requests that were not passed on yet, all of which have come before the stream begins, and where they go.
+  /// The requests that were not passed on yet, all of which have come before the stream begins, and the session for
+  /// them.
   private var requests: (left: RequestSequence, session: any StreamSession, maxBacklog: Int)?
   private var isTakingRequests = false
-  /// More headers of the response. They leave with the first frame.
+  /// Further headers of the response, sent with the first frame.
   var headers: HTTPResponse.Headers = []
   private var state = State.waiting
   private var place: OpenStreams.Place?
-  /// What is counted, from the first frame on until the end.
+  /// Counts the stream, from the first frame on until the end.
   private var record: StreamRecord?
   /// How many requests were passed on before that.
   private var earlyRequests = 0
 
   /// - Parameters:
-  ///   - journal: where the stream is counted.
-  ///   - isEndless: whether the stream ends when the gateway is told to stop, rather than by itself.
+  ///   - journal: counts the stream.
+  ///   - isEndless: whether the stream ends when the gateway stops, because it has no end of its own.
   ///   - hadCredentials: whether the request came with credentials.
   init(
     _ exchange: Exchange, _ journal: RequestJournal, contentType: StaticString = "application/json", isEndless: Bool,
@@ -64,7 +66,7 @@ final class LineStream: StreamSink {
 
   /// Takes its place among the open streams.
   ///
-  /// - Throws: what to tell the client if there is none.
+  /// - Throws: the error for the client if there is no place.
   func enter(_ streams: OpenStreams, heartbeat: UInt64?, timeout: UInt64?) throws(RequestError) {
     place = try streams.admit(self, heartbeat: heartbeat, timeout: timeout)
   }
@@ -73,7 +75,7 @@ final class LineStream: StreamSink {
     if case .ended = state { true } else { false }
   }
 
-  /// Passes requests on to the stream's source, as many at a time as the client takes the answers to.
+  /// Passes requests on to the stream's source, as fast as the client takes the answers.
   ///
   /// - Parameter maxBacklog: while more bytes than this wait for the client, requests wait, too.
   func take(_ requests: RequestSequence, for session: any StreamSession, maxBacklog: Int) {
@@ -131,7 +133,7 @@ final class LineStream: StreamSink {
     exchange?.respond(source.refusal(status, hadCredentials: hadCredentials))
   }
 
-  /// The socket, to which the head of the response was sent if nothing was before.
+  /// The socket. Sends the head of the response first if nothing was sent yet.
   private func begin() -> TakenOverConnection? {
     switch state {
     case .ended: return nil
@@ -161,13 +163,13 @@ final class LineStream: StreamSink {
 
   // MARK: - From the handler
 
-  /// The client has left before anything was sent.
+  /// The client has disconnected before anything was sent.
   func clientIsGone() {
     state = .ended
     leave()
   }
 
-  /// Lets go of what the stream is about, at etcd too.
+  /// Releases the source, and ends it at etcd.
   private func leave() {
     record = nil
     let source = source
@@ -188,7 +190,7 @@ extension LineStream: TakenOverConnectionDelegate {
     let reason = GRPCStatus(.resourceExhausted, "\(reason)")
     if let source { send(source.ending(reason, hadCredentials: true)) }
     record?.ends(reason)
-    // A client that comes back to life may take the rest of the last frame and the error; if it stalls again it is cut.
+    // A client that continues to read may take the rest of the last frame and the error; if it stalls again it is cut.
     end(socket)
   }
 

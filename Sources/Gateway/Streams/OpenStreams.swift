@@ -2,15 +2,15 @@ import EventLoop
 import HTTPServer
 import Synchronization
 
-/// A client's stream of whichever kind, as the shard sees it. Belongs to its shard's loop.
+/// A client's stream of any kind, as the shard sees it. Belongs to its shard's loop.
 protocol OpenStream: AnyObject {
-  /// The gateway is about to stop: a stream that has no end of its own ends now.
+  /// The gateway is about to stop: a stream without an end of its own ends now.
   func gatewayStops()
-  /// Nothing was sent for as long as the client wants to be without a sign of life.
+  /// Nothing was sent for as long as the client's heartbeat interval.
   func beat()
-  /// The time is up that the client has set for the whole stream.
+  /// The client's time limit for the whole stream is over.
   func expire()
-  /// What was awaited of the client has not come in time.
+  /// The client has not sent in time what it has to send.
   func hasWaitedInVain()
 }
 
@@ -18,8 +18,8 @@ extension OpenStream {
   func hasWaitedInVain() {}
 }
 
-/// How many streams are open, of all shards: those that are of use, and WebSockets without a good request so far, which
-/// would else take the places of all others without a word.
+/// How many streams are open on all shards. WebSockets without a valid request so far are counted separately: otherwise
+/// they could take all places.
 final class StreamCount: Sendable {
   private let most: Int
   private let maxNew: Int
@@ -28,16 +28,17 @@ final class StreamCount: Sendable {
 
   /// - Parameters:
   ///   - most: how many streams there may be.
-  ///   - maxNew: how many WebSockets without a good request there may be besides.
+  ///   - maxNew: how many WebSockets without a valid request there may be besides.
   init(most: Int, maxNew: Int) {
     self.most = most
     self.maxNew = min(maxNew, most)
   }
 
-  /// Counts one more; false if there are as many as there may be.
+  /// Counts one more stream; false if the limit is reached.
   fileprivate func enter() -> Bool { Self.enter(count, most) }
 
-  /// Counts one more that has to show what it is good for. If there is no place for it then, there is none now.
+  /// Counts one more stream that has no valid request yet. If there is no place for a valid stream, there is none for
+  /// this one either.
   fileprivate func enterNew() -> Bool { count.load(ordering: .relaxed) < most && Self.enter(newCount, maxNew) }
 
   private static func enter(_ count: borrowing Atomic<Int>, _ most: Int) -> Bool {
@@ -57,10 +58,10 @@ final class StreamCount: Sendable {
 
 /// The streams of one shard. Belongs to its loop.
 final class OpenStreams {
-  /// The place of one stream among the open ones, which it has for as long as it keeps this.
+  /// The place of one stream among the open ones, held as long as this object lives.
   final class Place {
     private let streams: OpenStreams
-    /// Whether the stream has yet to show what it is good for.
+    /// Whether the stream has no valid request yet.
     fileprivate(set) var isNew: Bool
     fileprivate unowned let stream: any OpenStream
     fileprivate var index: Int
@@ -68,11 +69,11 @@ final class OpenStreams {
     private let interval: UInt64
     fileprivate var nextBeat = UInt64.max
     fileprivate var end = UInt64.max
-    /// Until when something has to come from the client.
+    /// The time by which the client has to send something.
     fileprivate var waitsUntil = UInt64.max {
       didSet { updateClock() }
     }
-    /// Whether it is among those that have a time to be looked at.
+    /// Whether it is counted among the places with a time limit.
     private var isTimed = false
 
     fileprivate init(
@@ -100,18 +101,18 @@ final class OpenStreams {
       streams.timedCount += isTimed ? 1 : -1
     }
 
-    /// Something is awaited of the client from now on: `hasWaitedInVain` is called if nothing else is said for `limit`
-    /// milliseconds. Nil for nothing.
+    /// The client has to send something from now on: `hasWaitedInVain` is called after `limit` milliseconds unless this
+    /// is called again. Nil for nothing.
     func wait(for limit: UInt64?) {
       waitsUntil = limit.map { streams.loop.now + $0 } ?? .max
     }
 
-    /// The same, until a certain time of the loop's clock.
+    /// The same, until a time of the loop's clock.
     func wait(until end: UInt64) { waitsUntil = end }
 
-    /// Gives the stream, which is of use, a place among those that are.
+    /// Gives the stream, which now has a valid request, a place among the others.
     ///
-    /// - Throws: what to tell the client if there is none.
+    /// - Throws: the error for the client if there is no place.
     func confirm() throws(RequestError) {
       guard isNew else { return }
       guard streams.count.enter() else { throw OpenStreams.noPlace }
@@ -130,11 +131,11 @@ final class OpenStreams {
 
   private let loop: EventLoop
   private let count: StreamCount
-  // Unowned: a place takes itself out before it goes.
+  // Unowned: a place removes itself before it is released.
   private var places: [Unmanaged<Place>] = []
   private var timedCount = 0 {
     didSet {
-      // It stops by itself: who waits for something else again and again would else put it off for ever.
+      // The timer stops itself: otherwise a stream that starts to wait again and again would postpone it for ever.
       if timedCount > 0 && !timer.isActive { timer.start(after: Self.tick, every: Self.tick) }
     }
   }
@@ -146,13 +147,13 @@ final class OpenStreams {
     self.count = count
   }
 
-  /// Takes in a stream that begins.
+  /// Admits a stream that begins.
   ///
   /// - Parameters:
   ///   - heartbeat: after how many milliseconds without anything sent to call `beat`; nil for never.
   ///   - timeout: after how many milliseconds to call `expire`; nil for never.
-  ///   - isNew: whether the stream has yet to show what it is good for: ``Place/confirm()``.
-  /// - Throws: what to tell the client if there can be no more streams.
+  ///   - isNew: whether the stream has no valid request yet: see ``Place/confirm()``.
+  /// - Throws: the error for the client if there can be no more streams.
   func admit(
     _ stream: any OpenStream, heartbeat: UInt64?, timeout: UInt64?, isNew: Bool = false
   ) throws(RequestError) -> Place {
@@ -163,10 +164,10 @@ final class OpenStreams {
     return place
   }
 
-  /// Ends all streams that have no end of their own, and lets none begin.
+  /// Ends all streams without an end of their own, and admits no more.
   func stop() {
     isStopping = true
-    // Held while the list changes.
+    // Kept alive while the list changes.
     for place in places.map({ $0.takeUnretainedValue() }) { place.stream.gatewayStops() }
   }
 
@@ -177,7 +178,7 @@ final class OpenStreams {
     "too many streams are open (--max-streams), or WebSockets without a valid request (--max-new-websockets)",
     headers: [("Retry-After", "5")])
 
-  /// What a client is told whose stream ends for that reason.
+  /// The error for the client of a stream that ends for that reason.
   static let stopping = "the gateway is stopping"
 
   private func remove(_ place: Place) {

@@ -4,10 +4,10 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// The requests of a stream that came in one text, one JSON value after the other: each is encoded when it is wanted,
-/// so that a text of many takes no more memory than it has bytes. Belongs to its shard's loop.
+/// The requests of a stream that came in one text, one JSON value after the other. Each is encoded when it is needed,
+/// so that a text of many takes no more memory than its bytes. Belongs to its shard's loop.
 final class RequestSequence {
-  /// What is wrong with a request, and which one it is, from 1 on.
+  /// What is wrong with a request, and its number, from 1 on.
   struct Fault: Error {
     let number: Int
     let error: TranscodingError
@@ -16,10 +16,10 @@ final class RequestSequence {
   private let type: Schema.Message
   private let isStrict: Bool
   private let text: ByteBuffer
-  /// Where the next one begins, and how many come before it.
+  /// The beginning of the next request, and the number of those before it.
   private var position = 0
   private var count = 0
-  /// The text counts as kept for the client.
+  /// Counts the text as kept for the client.
   private var kept: KeptBytes
 
   /// - Throws: ``RequestError`` if there is no room for the text.
@@ -35,9 +35,9 @@ final class RequestSequence {
   /// Whether no request is left.
   var isAtEnd: Bool { isAtEnd(position) }
 
-  /// The next request, behind the room for its gRPC prefix.
+  /// The next request, after room for its gRPC prefix.
   ///
-  /// - Throws: ``Fault`` if it is none.
+  /// - Throws: ``Fault`` if it is malformed.
   func next() throws(Fault) -> ByteBuffer {
     var message = ByteBuffer()
     message.appendZeros(CallMessage.headroom)
@@ -46,9 +46,9 @@ final class RequestSequence {
     return message
   }
 
-  /// Looks at all of them, of which there must be one, so that a fault is found before anything is done.
+  /// Checks all requests, of which there must be one, so that a fault is found before anything is executed.
   ///
-  /// - Throws: ``Fault`` with the first that is none.
+  /// - Throws: ``Fault`` for the first that is malformed.
   func check() throws(Fault) {
     var (position, count) = (0, 0)
     var message = ByteBuffer()
@@ -59,7 +59,7 @@ final class RequestSequence {
     }
   }
 
-  /// - Returns: where the next one begins.
+  /// - Returns: the beginning of the next request.
   private func encode(from start: Int, number: Int, into message: inout ByteBuffer) throws(Fault) -> Int {
     do throws(TranscodingError) {
       return try text.withUnsafeBytes { text throws(TranscodingError) in
@@ -71,7 +71,7 @@ final class RequestSequence {
     }
   }
 
-  /// Whether there is nothing but white space (RFC 8259, section 2) from `start` on.
+  /// Whether there is only white space (RFC 8259, section 2) from `start` on.
   private func isAtEnd(_ start: Int) -> Bool {
     text.withUnsafeBytes { $0[start...].allSatisfy { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 } }
   }

@@ -6,11 +6,11 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// A stream that is one call of its own, with one request and any number of responses: a snapshot, or what is observed
+/// A stream that is one call of its own, with one request and any number of responses: a snapshot, or the observation
 /// of an election.
 ///
-/// etcd ends what it observes without an error once the token has expired, and with one when the member goes: an
-/// observation goes on by another call, and tells nothing twice.
+/// etcd ends an observation without an error once the token has expired, and with one when the member goes. The session
+/// then continues with another call, and reports nothing twice.
 class ServerStreamSession: StreamSession, CallDelegate {
   private let route: RPCRoute
   unowned let sink: any StreamSink
@@ -21,27 +21,27 @@ class ServerStreamSession: StreamSession, CallDelegate {
   private var hasRequest = false
   private var isPaused = false
 
-  // Of an observation.
-  /// What is asked for, to be asked again; nil for what has an end.
+  // For an observation.
+  /// The request, to be sent again; nil for a stream with an end of its own.
   private var request: [UInt8]?
-  /// Those calls that told nothing new.
+  /// Counts calls that brought nothing new.
   private var vainCalls = VainCalls()
-  /// How large a message may be, in bytes, as it is kept whole. etcd's parts of a snapshot are 32 KiB, and what
-  /// candidates proclaim is no larger than a request may be.
+  /// How large a message may be, in bytes, as it is kept whole. etcd's parts of a snapshot are 32 KiB, and a
+  /// candidate's value is no larger than a request may be.
   private static let maxBytes = 16 << 20
-  /// How many milliseconds lie between two calls.
+  /// How many milliseconds to wait between two calls.
   private static let pauseBetween: UInt64 = 100
   /// The call that has ended, until another one begins.
   private var ended: Call?
   private lazy var reopening = LoopTimer(loop: shard.loop) { [unowned self] in reopen() }
-  /// The leader that the client was told of last.
+  /// The leader that the client has seen last.
   private var told: ObservedLeader?
   private var incoming: [UInt8] = []
 
   // The message that is being received.
   private var frame = ByteBuffer()
   private var transcoder: ResponseTranscoder?
-  /// What has come of a large one.
+  /// Counts a large message while it comes.
   private var kept: KeptBytes
 
   init(
@@ -58,7 +58,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
   // MARK: - From the client
 
   func receive(_ message: consuming ByteBuffer) {
-    // One request is all there is to such a stream.
+    // Such a stream has only one request.
     guard !hasRequest else { return }
     hasRequest = true
     if route.isEndless { request = message.withUnsafeBytes { Array($0[CallMessage.headroom...]) } }
@@ -90,7 +90,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
     call = nil
   }
 
-  /// Goes on with another call, and with another token.
+  /// Continues with another call, and another token.
   private func reopen() {
     guard let request else { return }
     let call = Call(route.method, message: CallMessage(copying: request), timeout: timeout, delegate: self)
@@ -100,7 +100,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
     shard.bridge.finishSending(call)
   }
 
-  /// Whether another call may go on with what this one has observed.
+  /// Whether another call may continue the observation.
   private func mayGoOn(after status: GRPCStatus, of call: Call) -> Bool {
     guard request != nil, status.isOK || told != nil && status.code == .unavailable, call.endpoint != nil else {
       return false
@@ -127,10 +127,10 @@ class ServerStreamSession: StreamSession, CallDelegate {
     transcoder = ResponseTranscoder(route.response)
   }
 
-  /// Makes a frame of the message that was received.
+  /// Makes a frame from the received message.
   ///
-  /// - Parameter message: its bytes, if it is an observation's.
-  /// - Throws: if it is not an answer of etcd.
+  /// - Parameter message: its bytes, for an observation.
+  /// - Throws: `TranscodingError` if it is not an answer of etcd's.
   func endMessage(_ message: [UInt8]) throws -> StreamFrame {
     try transcoder?.finish(into: &frame)
     frame.append("}")
@@ -155,7 +155,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
   }
 
   func callReceivedMessage(_ call: Call) {
-    // What goes to the client is counted there.
+    // From here on the client's socket counts the bytes.
     kept.release()
     let frame: StreamFrame
     do {
@@ -166,7 +166,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
     }
     if request != nil {
       let leader = ObservedLeader(incoming)
-      // Another call begins with what is known already.
+      // Another call begins with what the client knows already.
       guard leader == nil || leader != told else { return }
       told = leader ?? told
       vainCalls.wasOfUse()
@@ -189,7 +189,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
   }
 }
 
-/// What tells one leader, or one value that it has proclaimed, from another.
+/// Distinguishes leaders, and the values that a leader has proclaimed.
 private struct ObservedLeader: Equatable {
   let key: [UInt8]
   let createRevision: Int64

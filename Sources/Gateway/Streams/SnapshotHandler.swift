@@ -4,10 +4,10 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-/// Answers with etcd's database as it is, a file that `etcdctl snapshot restore` takes.
+/// Answers with etcd's database, a file for `etcdctl snapshot restore`.
 ///
-/// The file ends with the SHA-256 of what comes before. It is verified on the way: until it was, the client lacks the
-/// end, and if it is wrong the client never gets it.
+/// The file ends with the SHA-256 of the bytes before it, which is verified on the way: until then the client lacks the
+/// end, and if the digest is wrong the client never gets it.
 final class SnapshotHandler: RequestHandler {
   private let route: RPCRoute
   private unowned let exchange: Exchange
@@ -71,7 +71,7 @@ final class SnapshotHandler: RequestHandler {
       headers: [("Content-Disposition", "attachment; filename=\"\(name)\""), ("Cache-Control", "no-store")])
   }
 
-  /// Ends the answer; what is wrong with it, if anything, has `reason`.
+  /// Ends the answer; `reason` says what is wrong with it, if anything.
   private func end(brokenBecause reason: String?) {
     unread.end(isBroken: reason != nil)
     if let reason {
@@ -97,7 +97,7 @@ extension SnapshotHandler: CallDelegate {
         try snapshot.take(bytes, announcing: part.remainingBytes) { unread.buffer.append($0) }
       }
     } catch {
-      // Not even the end is passed on: a client that has got as much as was announced takes it for the file.
+      // The end is not passed on either: a client that has received the announced length takes it for the file.
       shard.bridge.cancel(call)
       guard !isBegun else {
         self.call = nil
@@ -136,7 +136,7 @@ extension SnapshotHandler: CallDelegate {
   }
 }
 
-// It counts as a stream, but ends by itself, and its client has the file's size to see that it goes on.
+// It counts as a stream, but ends by itself, and its client can follow its progress by the file's size.
 extension SnapshotHandler: OpenStream {
   func gatewayStops() {}
   func beat() {}

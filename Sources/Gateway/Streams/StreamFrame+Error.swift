@@ -5,8 +5,8 @@ import ProtobufWire
 import Transcoding
 
 extension StreamFrame {
-  /// The last message of a stream that ends with an error after its first message: with all that the gateways inside
-  /// the various versions of etcd have said.
+  /// The last message of a stream that ends with an error after its first message. It has all members that the gateways
+  /// in the various versions of etcd have used.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
   static func error(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame {

@@ -3,29 +3,29 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// One message of a stream, encoded once and sent to any number of clients: a line of JSON and, around it, the framing
-/// of an HTTP/1.1 chunk (RFC 9112, section 7.1); beside it the header that makes the JSON a WebSocket's text message.
+/// One message of a stream, encoded once and sent to any number of clients: a line of JSON within the framing of an
+/// HTTP/1.1 chunk (RFC 9112, section 7.1), and the header that makes the JSON a WebSocket's text message.
 ///
-/// Its bytes never change once it is made, so that the queues of many sockets refer to them.
+/// Its bytes never change once it is made, so that the queues of many sockets can refer to them.
 final class StreamFrame: Sendable {
   /// Room for the header of a WebSocket's frame, for the chunk's length in up to eight digits and the line end after
   /// it.
   private static let headroom = WebSocketHeader.maxBytes + 10
   private static let tail: StaticString = "\n\r\n"
 
-  /// What has the bytes.
+  /// Owns the bytes.
   let owner: SocketBytes
   private let chunkStart: Int
   private let messageHeaderCount: Int
 
-  /// A buffer for the one JSON value of a frame that is made by ``init(finishing:)``.
+  /// A buffer for the one JSON value of a frame, for ``init(finishing:)``.
   static func begin() -> ByteBuffer {
     var bytes = ByteBuffer()
     bytes.appendZeros(headroom)
     return bytes
   }
 
-  /// Makes a frame of a buffer that came from ``begin()`` and to which one JSON value was appended.
+  /// Makes a frame from a buffer of ``begin()`` to which one JSON value was appended.
   init(finishing bytes: consuming ByteBuffer, isShared: Bool = false) {
     // The chunk is the JSON and a line feed.
     var length = bytes.count - Self.headroom + 1
@@ -57,7 +57,7 @@ final class StreamFrame: Sendable {
   /// Makes the frame of one response of a stream, `{"result":…}`.
   ///
   /// - Parameter message: passes on the encoded response, in pieces.
-  /// - Throws: `TranscodingError` if that is no such message.
+  /// - Throws: `TranscodingError` if the response is malformed.
   convenience init(
     result type: Schema.Message, _ message: ((UnsafeRawBufferPointer) -> Void) -> Void
   ) throws(TranscodingError) {
@@ -75,25 +75,25 @@ final class StreamFrame: Sendable {
     }
   }
 
-  /// An empty line, which a client that asked for heartbeats gets while there is nothing else.
+  /// An empty line, which a client with heartbeats gets while there is nothing else.
   static let heartbeat = StreamFrame(isShared: true) { _ in }
 
-  /// The JSON and a line feed as one chunk of a body. The bytes live, where they are, as long as ``owner``.
+  /// The JSON and a line feed as one chunk of a body. The bytes stay in place as long as ``owner`` lives.
   var chunk: UnsafeRawBufferPointer {
     owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[chunkStart...]) }
   }
 
-  /// The JSON and a line feed. The bytes live, where they are, as long as ``owner``.
+  /// The JSON and a line feed. The bytes stay in place as long as ``owner`` lives.
   var line: UnsafeRawBufferPointer {
     owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 2]) }
   }
 
-  /// The JSON alone. The bytes live, where they are, as long as ``owner``.
+  /// The JSON alone. The bytes stay in place as long as ``owner`` lives.
   var json: UnsafeRawBufferPointer {
     owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[Self.headroom..<$0.count - 3]) }
   }
 
-  /// What stands before ``json`` in a WebSocket's text message. The bytes live, where they are, as long as ``owner``.
+  /// The header before ``json`` in a WebSocket's text message. The bytes stay in place as long as ``owner`` lives.
   var messageHeader: UnsafeRawBufferPointer {
     owner.buffer.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[..<messageHeaderCount]) }
   }

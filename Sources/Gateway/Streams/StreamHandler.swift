@@ -4,8 +4,8 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Begins a stream that a client asks for by plain HTTP: reads the whole request, as HTTP/1.1 clients send all of
-/// theirs before they read, and lets a ``LineStream`` answer.
+/// Begins a stream over plain HTTP: reads the whole request first, as HTTP/1.1 clients send all of it before they read,
+/// and lets a ``LineStream`` answer.
 final class StreamHandler: RequestHandler {
   private let route: RPCRoute
   private unowned let exchange: Exchange
@@ -63,7 +63,7 @@ final class StreamHandler: RequestHandler {
     var bytes = ByteBuffer()
   }
 
-  /// The requests that the body has, all of them known to be good.
+  /// The requests of the body, all of them known to be valid.
   private func requests() throws(RequestError) -> Requests {
     guard route.kind == .serverStream else {
       let requests = try RequestSequence(
@@ -76,7 +76,7 @@ final class StreamHandler: RequestHandler {
       }
       return .many(requests)
     }
-    // Of a single request whatever follows is ignored, and no body stands for an empty one, as in unary calls.
+    // Bytes after a single request are ignored, and an absent body means an empty request, as in unary calls.
     let message = Message()
     message.bytes.appendZeros(CallMessage.headroom)
     do throws(TranscodingError) {
@@ -92,12 +92,12 @@ final class StreamHandler: RequestHandler {
 }
 
 extension Exchange {
-  /// How often a client may want a sign of life, in milliseconds.
+  /// The heartbeat intervals that a client may request, in milliseconds.
   private static let heartbeats: ClosedRange<UInt64> = 1000...3_600_000
 
-  /// How often, in milliseconds, the client wants a sign of life (`?heartbeat=15s`); nil for never.
+  /// The heartbeat interval that the client requests (`?heartbeat=15s`), in milliseconds; nil for none.
   ///
-  /// - Throws: ``RequestError`` if the parameter is no such time.
+  /// - Throws: ``RequestError`` if the parameter is malformed or out of range.
   func heartbeat() throws(RequestError) -> UInt64? {
     guard let text = query("heartbeat") else { return nil }
     guard let span = TimeSpan(argument: text), Self.heartbeats.contains(span.milliseconds) else {

@@ -1,8 +1,8 @@
 /// The limits of streams.
 struct StreamLimits: Sendable {
-  /// How many may be open, WebSockets included, on all shards together.
+  /// How many streams may be open, WebSockets included, on all shards together.
   var most = 20_000
-  /// How many WebSockets may be open besides that have not sent a good request so far.
+  /// How many WebSockets without a valid request so far may be open besides.
   var maxNew = 1000
   /// While more bytes than this wait for one client, its source is held back.
   var backlog = 256 << 10

@@ -1,7 +1,7 @@
 import GrpcBridge
 
 extension Shard {
-  /// The session of one client's stream, whichever way its messages travel.
+  /// The session of one client's stream over any transport.
   ///
   /// - Parameter timeout: the time limit of the whole stream; nil for none.
   func session(

@@ -3,44 +3,42 @@ import GrpcBridge
 import HTTPServer
 import ProtobufWire
 
-/// Where the answers of a stream go: the body of an HTTP response, a line of JSON each, or a WebSocket, a text message
-/// each. Belongs to its shard's loop.
+/// The transport of a stream's answers: the body of an HTTP response, a line of JSON each, or a WebSocket, a text
+/// message each. Belongs to its shard's loop.
 protocol StreamSink: AnyObject {
-  /// What the request for the stream is known by in logs.
+  /// The ID of the stream's request in logs.
   var requestID: String { get }
   /// How many bytes wait for the client to take them.
   var backlog: Int { get }
-  /// Whether requests are wanted now: a session that owes more answers than it wants to keep track of sets this to
-  /// false. While it is, and while more than `--stream-backlog` waits for the client, the requests of a text that has
-  /// come stay in it, and what would come behind it with the client's system. To set it to true may call `receive` at
-  /// once.
+  /// Whether requests are taken now. A session that owes more answers than it wants to keep track of sets this to
+  /// false. Meanwhile, and while more than `--stream-backlog` waits for the client, the requests of a received text
+  /// stay in the text, and further ones with the client's system. Setting it to true may call `receive` at once.
   var takesRequests: Bool { get set }
 
-  /// Queues one message: `{"result":…}`, or over a WebSocket also the answer to a unary call.
+  /// Queues one message: `{"result":…}`, or the answer to a unary call over a WebSocket.
   func send(_ frame: StreamFrame)
-  /// Ends the stream as a success, after what is queued. Nothing more may be sent.
+  /// Ends the stream successfully, after what is queued. Nothing more may be sent.
   func finish()
-  /// Ends the stream with an error, after what is queued. Before the first frame of an HTTP response it decides the
-  /// HTTP status; later it is a frame of its own. Nothing more may be sent.
+  /// Ends the stream with an error, after what is queued. Before the first frame of an HTTP response the error decides
+  /// the HTTP status; later it is a frame of its own. Nothing more may be sent.
   func fail(_ status: GRPCStatus)
 }
 
-/// What one client's stream is about. It hears of the client, and answers through its sink. After it has called
-/// `finish` or `fail` it hears nothing more.
+/// The content of one client's stream. It is notified about the client, and answers through its sink. After it has
+/// called `finish` or `fail` it is no longer notified.
 protocol StreamSource: AnyObject {
-  /// The sink's backlog has fallen to nothing.
+  /// The sink's backlog has become empty.
   func sinkHasRoom()
-  /// The stream is over for a reason of the client's or of the gateway's: whatever is under way at etcd ends. Nothing
-  /// more may be sent.
+  /// The stream is over for a reason of the client's or of the gateway's: calls under way at etcd end. Nothing more may
+  /// be sent.
   func cancel()
-  /// What a client over plain HTTP that wants a heartbeat is sent while there is nothing else. Nil if that would
-  /// be too early.
+  /// The heartbeat for a client over plain HTTP that wants one. Nil if that would be too early.
   func heartbeat() -> StreamFrame?
-  /// What a request over plain HTTP is answered that fails before its stream's first message.
+  /// The answer to a request over plain HTTP that fails before its stream's first message.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
   func refusal(_ status: GRPCStatus, hadCredentials: Bool) -> HTTPResponse
-  /// How a stream over plain HTTP ends that fails after its first message.
+  /// The end of a stream over plain HTTP that fails after its first message.
   ///
   /// - Parameter hadCredentials: whether the request came with credentials, of whatever kind.
   func ending(_ status: GRPCStatus, hadCredentials: Bool) -> StreamFrame
@@ -56,10 +54,10 @@ extension StreamSource {
   }
 }
 
-/// A stream with requests of its client's, made when the first of them is known to be good.
+/// A stream with requests from its client, made when the first of them is known to be valid.
 protocol StreamSession: StreamSource {
-  /// A request message of the client's, encoded as protobuf behind `CallMessage.headroom` bytes of room.
+  /// A request of the client's, encoded as protobuf after `CallMessage.headroom` bytes of room.
   func receive(_ message: consuming ByteBuffer)
-  /// The client will send no more requests: the end of an HTTP request's body. A WebSocket has no such end.
+  /// The client will send no more requests: the body of an HTTP request has ended. A WebSocket has no such end.
   func receiveEnd()
 }

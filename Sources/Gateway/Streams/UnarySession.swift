@@ -4,8 +4,8 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Unary calls over a WebSocket: each message is one, answered by one message with the response's JSON, or with that of
-/// an error. One call is under way at a time; requests behind it stay with the client's system.
+/// Unary calls over a WebSocket: each message is one call, answered by one message with the response's JSON, or with
+/// that of an error. One call is under way at a time; further requests stay with the client's system.
 ///
 /// The gateway inside etcd answers in the same way, but takes one call and then cuts the connection.
 final class UnarySession: StreamSession {
@@ -107,7 +107,7 @@ extension UnarySession: CallDelegate {
     switch (status.isOK, isLarge) {
     case (true, false): sink.send(StreamFrame(finishing: json.takeAll()))
     case (true, true): sink.send(part: json.takeAll(), isFirst: !hasSentPart, isLast: true)
-    // Half an answer cannot be taken back.
+    // A partial answer cannot be taken back.
     case (false, _) where hasSentPart: return sink.fail(status)
     case (false, _): sink.send(.unaryError(status))
     }
@@ -116,7 +116,7 @@ extension UnarySession: CallDelegate {
 }
 
 extension StreamFrame {
-  /// The answer to a unary call that failed: the body that an HTTP response would have.
+  /// The answer to a unary call that failed: the body of the corresponding HTTP response.
   static func unaryError(_ status: GRPCStatus) -> StreamFrame {
     StreamFrame { $0.appendError(status.code, status.message) }
   }

@@ -10,7 +10,7 @@ final class WatchSession: StreamSession {
   private unowned let sink: any StreamSink
   private unowned let shard: Shard
   private var client: WatchClient!
-  /// Its watches count as kept for the client.
+  /// Counts its watches as kept for the client.
   private var kept: KeptBytes
   private var hasAllRequests = false
   private var isOver = false
@@ -58,7 +58,7 @@ final class WatchSession: StreamSession {
     sink.fail(status)
   }
 
-  /// Ends a stream on which nothing more can come: etcd's own gateway leaves it open for ever.
+  /// Ends a stream on which nothing more can come, which etcd's own gateway leaves open for ever.
   private func finishIfDone() {
     guard hasAllRequests, !isOver, !client.hasAnythingToTell else { return }
     cancel()
@@ -76,7 +76,7 @@ extension WatchSession: WatchClientDelegate {
     } catch {
       return end(shard.misunderstood(error, for: sink.requestID))
     }
-    // The sink may have had another request for it, which has ended it.
+    // The sink may have passed on another request, which has ended the session.
     guard !isOver else { return }
     if sink.backlog > shard.settings.streams.backlog { client.pause() }
     if client.takesRequests { sink.takesRequests = true }

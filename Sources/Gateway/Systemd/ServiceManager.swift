@@ -2,12 +2,12 @@ import EventLoop
 import Glibc
 import Logging
 
-/// systemd, or whatever else has started the gateway and wants to know how far it is (sd_notify(3)): datagrams to the
-/// socket that `NOTIFY_SOCKET` names.
+/// systemd, or another manager that has started the gateway and wants to be notified of its state (sd_notify(3)): by
+/// datagrams to the socket that `NOTIFY_SOCKET` names.
 struct ServiceManager: Sendable {
-  /// How far the gateway is.
+  /// The state of the gateway.
   enum State {
-    /// What is said is shown by `systemctl status`.
+    /// `systemctl status` shows the text.
     case serving(String)
     case reloading
     case stopping
@@ -15,22 +15,22 @@ struct ServiceManager: Sendable {
 
   /// How long a datagram may wait for room, in seconds.
   private static let patience = 1
-  /// More of a text is not shown, in bytes.
+  /// The part of a text that is shown, in bytes.
   private static let maxStatus = 500
 
   /// Open for as long as the process runs.
   private let descriptor: Int32
   private let address: SocketAddress
   private let logger: Logger
-  /// How often the manager is to hear that all is well, in milliseconds, well before it would end the process; nil
-  /// where it does not wait for that.
+  /// How often the manager is to be notified that all is well, in milliseconds, well before it would end the process;
+  /// nil if it does not wait for that.
   let watchdogInterval: UInt64?
 
-  /// - Parameter environment: what the manager has put there, by name.
+  /// - Parameter environment: the environment that the manager has set, by name.
   /// - Returns: nil if there is no manager, or none that can be reached, which is logged.
   init?(environment: (String) -> String?, logger: Logger) {
     guard let name = environment("NOTIFY_SOCKET"), !name.isEmpty else { return nil }
-    // Others, such as `vsock:`, are of virtual machines.
+    // Other kinds, such as `vsock:`, are for virtual machines.
     guard ["/", "@"].contains(where: name.hasPrefix),
       let address = name.hasPrefix("@") ? SocketAddress(abstractName: name.dropFirst()) : SocketAddress(unixPath: name)
     else {
@@ -43,13 +43,14 @@ struct ServiceManager: Sendable {
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout.size(ofValue: patience)))
     self.address = address
     self.logger = logger
-    // A variable that was inherited from a parent is about that one (sd_watchdog_enabled(3)).
+    // A variable that was inherited from a parent process is meant for that process (sd_watchdog_enabled(3)).
     let isMeant = environment("WATCHDOG_PID").map { $0 == "\(getpid())" } ?? true
     let microseconds = environment("WATCHDOG_USEC").flatMap { UInt64($0) } ?? 0
     watchdogInterval = isMeant && microseconds > 0 ? max(microseconds / 4000, 10) : nil
   }
 
-  /// The one that has started this process, if it wants to know. Its variables are not passed on to children.
+  /// The manager that has started this process, if it wants to be notified. Its variables are not passed on to
+  /// children.
   static func ofEnvironment(logger: Logger) -> ServiceManager? {
     let manager = ServiceManager(environment: { getenv($0).map { String(cString: $0) } }, logger: logger)
     for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"] { unsetenv(name) }
@@ -60,7 +61,7 @@ struct ServiceManager: Sendable {
     switch state {
     case .serving(let text): send("READY=1\nSTATUS=\(Self.line(text))")
     case .reloading:
-      // By the clock of the kernel, so that it can be told from an earlier one.
+      // By the kernel's clock, so that this notification differs from earlier ones.
       var now = timespec()
       clock_gettime(CLOCK_MONOTONIC, &now)
       send("RELOADING=1\nMONOTONIC_USEC=\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)\nSTATUS=reloading")
@@ -68,7 +69,7 @@ struct ServiceManager: Sendable {
     }
   }
 
-  /// All threads are well. Does not wait: the next time is soon.
+  /// All threads run. Does not wait for room: the next notification is soon.
   func feedWatchdog() { send("WATCHDOG=1", SocketConstants.dontWait) }
 
   private func send(_ text: String, _ flags: Int32 = 0) {
@@ -94,23 +95,23 @@ struct ServiceManager: Sendable {
   }
 }
 
-/// Tells the service manager that all threads are well, as long as they are. Belongs to one loop.
+/// Notifies the service manager regularly, as long as all threads run. Belongs to one loop.
 ///
-/// It asks every loop of the process for a sign of life, its own too: one that stands still gives none, and then the
-/// manager hears nothing and ends the process.
+/// It runs a job on every loop of the process, its own too. If a loop hangs, the manager is not notified, and ends the
+/// process.
 final class Watchdog {
   typealias Execute = @Sendable (@escaping @Sendable () -> Void) -> Void
 
   private let manager: ServiceManager
   private let asked: [Execute]
   private let loop: EventLoop
-  /// How many have yet to answer.
+  /// How many loops have yet to answer.
   private var missing = 0
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in ask() }
 
   /// - Parameters:
   ///   - interval: how often to ask, in milliseconds.
-  ///   - asked: what runs a job on each loop.
+  ///   - asked: runs a job on each loop.
   init(of manager: ServiceManager, loop: EventLoop, every interval: UInt64, asking asked: [Execute]) {
     self.manager = manager
     self.asked = asked

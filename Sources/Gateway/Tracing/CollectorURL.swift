@@ -1,7 +1,7 @@
 import GrpcBridge
 
-/// Where an OpenTelemetry collector takes traces over HTTP: the base URL of its API (OpenTelemetry protocol exporter,
-/// `OTEL_EXPORTER_OTLP_ENDPOINT`), below which they go to `/v1/traces`.
+/// The URL of an OpenTelemetry collector that takes traces over HTTP: the base URL of its API (OpenTelemetry protocol
+/// exporter, `OTEL_EXPORTER_OTLP_ENDPOINT`); traces are sent to `/v1/traces` below it.
 struct CollectorURL: DescribedArgument, Sendable, CustomStringConvertible {
   static let form =
     "http://HOST[:PORT] or https://HOST[:PORT], perhaps with a path, without a user, a query or a fragment"
@@ -9,7 +9,7 @@ struct CollectorURL: DescribedArgument, Sendable, CustomStringConvertible {
   let endpoint: Endpoint
   /// The path that traces are sent to.
   let path: String
-  /// The host as requests name it, with the port unless that is the scheme's own.
+  /// The host as in requests, with the port unless that is the scheme's default.
   let authority: String
   let description: String
 
@@ -23,7 +23,7 @@ struct CollectorURL: DescribedArgument, Sendable, CustomStringConvertible {
     else { return nil }
     let rest = argument.dropFirst(scheme.utf8.count)
     var authority = rest.prefix { $0 != "/" }
-    // An IPv6 address has colons of its own, in brackets.
+    // An IPv6 address in brackets has colons of its own.
     let hasPort = (authority.hasPrefix("[") ? authority.drop { $0 != "]" } : authority).utf8.contains(UInt8(ascii: ":"))
     guard let endpoint = try? Endpoint(hasPort ? scheme + authority : "\(scheme)\(authority):\(standardPort)") else {
       return nil
@@ -40,7 +40,7 @@ struct CollectorURL: DescribedArgument, Sendable, CustomStringConvertible {
   }
 }
 
-/// What share of something is meant, from 0 to 1.
+/// A share, from 0 to 1.
 struct Share: DescribedArgument, Sendable {
   static let form = "a number from 0 to 1 such as 0.01"
 

@@ -1,16 +1,17 @@
 import FoundationEssentials
 
-/// What a collector has not taken of an export that it has answered with success (OpenTelemetry protocol,
+/// The part of an export that a collector has rejected in a successful answer (OpenTelemetry protocol,
 /// `ExportTracePartialSuccess`).
 struct ExportRefusal: Equatable {
-  /// How many spans, as it says.
+  /// How many spans it has rejected.
   private(set) var rejected = 0
-  /// The beginning of what it says of them.
+  /// The beginning of its reason.
   private(set) var reason = ""
 
   private static let longestReason = 200
 
-  /// Reads the body of the answer, whatever it is: what is no `ExportTraceServiceResponse` in JSON says nothing.
+  /// Reads the body of the answer, whatever it is: anything except an `ExportTraceServiceResponse` in JSON counts as no
+  /// rejection.
   init(_ body: [UInt8]) {
     struct Answer: Decodable {
       struct PartialSuccess: Decodable {
@@ -24,7 +25,7 @@ struct ExportRefusal: Equatable {
         init(from decoder: any Decoder) throws {
           let container = try decoder.container(keyedBy: CodingKeys.self)
           errorMessage = try container.decodeIfPresent(String.self, forKey: .errorMessage)
-          // A 64-bit integer is a string in JSON, but a number is taken as well (protobuf, "ProtoJSON Format").
+          // A 64-bit integer is a string in JSON, but a number is accepted as well (protobuf, "ProtoJSON Format").
           if let text = try? container.decode(String.self, forKey: .rejectedSpans) {
             rejectedSpans = Int64(text) ?? 0
           } else {

@@ -2,10 +2,10 @@ import EventLoop
 import GrpcBridge
 import HTTPServer
 
-/// A part of a trace that is over (OpenTelemetry, "Span"). It has nothing that a client has sent but the method and the
-/// IDs of its trace: so spans take as much memory each, and tell no key, user or token.
+/// A finished part of a trace (OpenTelemetry, "Span"). From the client it has only the method and the IDs of the trace:
+/// so all spans take the same memory, and none reveals a key, user or token.
 enum Span: Sendable {
-  /// A request, or the stream that it has asked for.
+  /// A request, or the stream that it has begun.
   case request(RequestSpan)
   /// A call to etcd.
   case call(CallSpan)
@@ -23,9 +23,9 @@ struct RequestSpan: Sendable {
   let method: HTTPMethod
   /// The path's template; nil if it has no route.
   let route: String?
-  /// That of the answer; 0 if the client left before.
+  /// The status of the answer; 0 if the client disconnected before it.
   var status: UInt32
-  /// How a stream has ended; nil for what is none.
+  /// The end of a stream; nil if it is none.
   var streamEnd: GRPCCode?
   let isSecure: Bool
   let isHTTP10: Bool
@@ -48,8 +48,8 @@ struct RequestSpan: Sendable {
     client = exchange.clientAddress
   }
 
-  /// What has gone wrong on the side of the gateway and etcd (OpenTelemetry, "Semantic conventions for HTTP spans",
-  /// "Status"); nil if nothing has.
+  /// The fault on the side of the gateway and etcd (OpenTelemetry, "Semantic conventions for HTTP spans", "Status");
+  /// nil if there is none.
   var error: String? {
     if status >= 500 { return "\(status)" }
     switch streamEnd {

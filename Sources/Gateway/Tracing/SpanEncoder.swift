@@ -5,14 +5,14 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Writes spans as a collector takes them: an `ExportTraceServiceRequest` in JSON (OpenTelemetry protocol, "JSON
-/// Protobuf Encoding": IDs in hexadecimal, 64-bit integers as strings, enums as numbers).
+/// Writes spans for a collector: an `ExportTraceServiceRequest` in JSON (OpenTelemetry protocol, "JSON Protobuf
+/// Encoding": IDs in hexadecimal, 64-bit integers as strings, enums as numbers).
 ///
-/// Attributes are named as OpenTelemetry's semantic conventions for HTTP and for RPC have them.
+/// Attributes have their names from OpenTelemetry's semantic conventions for HTTP and for RPC.
 struct SpanEncoder {
-  /// What to add to a time of `preciseTime` to have Unix time, in nanoseconds.
+  /// The difference between Unix time and `preciseTime`, in nanoseconds.
   let epoch: UInt64
-  /// What tells this process from others (`service.instance.id`).
+  /// The ID of this process (`service.instance.id`).
   let instance: String
 
   func encode(_ spans: [Span]) -> ByteBuffer {
@@ -38,7 +38,7 @@ struct SpanEncoder {
   }
 
   private func append(_ span: RequestSpan, to json: inout ByteBuffer) {
-    // Of methods that nobody has agreed on there is no end.
+    // Clients may make up any number of other methods.
     let isKnown = span.method != .other
     let method = isKnown ? span.method.name : "HTTP"
     begin(span.trace, span.id, parent: span.parent, to: &json)
@@ -59,7 +59,7 @@ struct SpanEncoder {
 
   private func append(_ span: CallSpan, to json: inout ByteBuffer) {
     let call = span.call
-    // Behind its slash: `etcdserverpb.KV/Range`.
+    // The path without its slash: `etcdserverpb.KV/Range`.
     let name = String(decoding: call.method.path.dropFirst(), as: UTF8.self)
     let parts = name.split(separator: "/", maxSplits: 1)
     begin(span.trace, span.id, parent: span.parent, to: &json)

@@ -8,7 +8,7 @@ final class SpanExporter: Sendable {
   /// How long the end of the gateway waits for the spans that are left, in milliseconds.
   private static let lastWait: UInt64 = 3000
 
-  /// What shards put spans into.
+  /// Takes the spans of the shards.
   let queue: SpanQueue
   private let sender: LoopBound<SpanSender>
   private let loop: LoopBound<EventLoop>
@@ -24,7 +24,7 @@ final class SpanExporter: Sendable {
 
   /// Starts the thread. To be called once.
   ///
-  /// - Throws: `LoopError` if the system grants no further thread. Nothing is left then of what was started.
+  /// - Throws: `LoopError` if the system grants no further thread. Then nothing is left running.
   func start() throws(LoopError) {
     sender.value.start()
     do throws(LoopError) {
@@ -37,7 +37,8 @@ final class SpanExporter: Sendable {
     queue.whenFull { [sender] in sender.remote.execute { sender.value.export() } }
   }
 
-  /// Sends what is left, for a while, and ends the thread. To be called once, after all shards have ended.
+  /// Sends the spans that are left, for a limited time, and ends the thread. To be called once, after all shards have
+  /// ended.
   func close() {
     queue.whenFull {}
     guard let thread = thread.withLock({ $0.take() }) else { return sender.value.stop() }

@@ -4,19 +4,19 @@ import Synchronization
 
 /// The spans that wait to be exported. For all threads.
 ///
-/// The lock is held for as long as it takes to copy a batch of them. What does not fit is dropped and counted.
+/// The lock is held only while a batch of spans is copied. Spans that do not fit are dropped and counted.
 final class SpanQueue: Sendable {
-  /// How many spans are exported at a time, at most (OpenTelemetry's own default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`).
+  /// How many spans are exported at once, at most (OpenTelemetry's own default of `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`).
   static let batch = 512
 
-  /// What has become of spans, and how often an export was tried.
+  /// Counts the outcomes of spans, and the attempts to export them.
   struct Counts: Sendable, Equatable {
     var exported: UInt64 = 0
-    /// As there were too many waiting.
+    /// Spans dropped because too many were waiting.
     var overflowed: UInt64 = 0
-    /// As the collector could not be reached, or did not want them now, too often.
+    /// Spans dropped because the collector, too often, could not be reached or did not take them.
     var unsent: UInt64 = 0
-    /// As the collector has said that it does not take them.
+    /// Spans that the collector has rejected.
     var rejected: UInt64 = 0
     var doneExports: UInt64 = 0
     var failedExports: UInt64 = 0
@@ -26,17 +26,17 @@ final class SpanQueue: Sendable {
     var spans = Deque<Span>()
     var counts = Counts()
     var waking: (@Sendable () -> Void)?
-    /// Whether it was called, and nothing was taken since.
+    /// Whether the callback was called, and nothing was taken since.
     var hasWoken = false
   }
 
   private let state = Mutex(State())
   private let capacity: Int
 
-  /// - Parameter capacity: how many may wait.
+  /// - Parameter capacity: how many spans may wait.
   init(capacity: Int) { self.capacity = capacity }
 
-  /// Has `body` called, on any thread, as soon as there are enough for an export.
+  /// Has `body` called, on any thread, as soon as there are enough spans for an export.
   func whenFull(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.waking = body } }
 
   func append(_ spans: [Span]) {
@@ -51,7 +51,7 @@ final class SpanQueue: Sendable {
     wake?()
   }
 
-  /// Takes the oldest ones out, as many as are exported at a time.
+  /// Takes out the oldest spans, as many as one export has.
   func take() -> [Span] {
     state.withLock { state in
       state.hasWoken = false
@@ -61,7 +61,7 @@ final class SpanQueue: Sendable {
     }
   }
 
-  /// Whether there are enough for an export.
+  /// Whether there are enough spans for an export.
   var isFull: Bool { state.withLock { $0.spans.count >= min(Self.batch, capacity) } }
 
   var counts: Counts { state.withLock { $0.counts } }

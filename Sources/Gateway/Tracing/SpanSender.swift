@@ -5,23 +5,22 @@ import GrpcBridge
 import Logging
 import TLS
 
-/// Exports spans a batch at a time: one request each (OpenTelemetry protocol, "OTLP/HTTP"). Belongs to the exporter's
-/// loop.
+/// Exports spans in batches, one request each (OpenTelemetry protocol, "OTLP/HTTP"). Belongs to the exporter's loop.
 ///
-/// A batch that the collector does not take now is sent again, after pauses that grow, up to ``maxAttempts`` times.
-/// What comes meanwhile waits in the queue, which has a bound.
+/// If the collector does not take a batch now, it is sent again, after growing pauses, up to ``maxAttempts`` times. New
+/// spans wait meanwhile in the queue, which has a limit.
 final class SpanSender {
   /// How long spans wait until there are enough for a batch, in milliseconds.
   private static let interval: UInt64 = 2000
   /// How long an export may take, in milliseconds (the default of `OTEL_EXPORTER_OTLP_TIMEOUT`).
   private static let timeout: UInt64 = 10_000
   private static let maxAttempts = 5
-  /// How long a collector may have us wait, in seconds.
+  /// The longest pause that a collector may demand, in seconds.
   private static let maxRetryAfter = 60
   /// How large an answer may be, in bytes.
   private static let maxAnswer = 64 << 10
 
-  /// Spans on their way.
+  /// Spans that are being sent.
   private struct Batch {
     let body: [UInt8]
     let count: Int
@@ -36,11 +35,11 @@ final class SpanSender {
   private var batch: Batch?
   private var request: OutgoingRequest?
   private var pauses = Backoff(first: 1000, most: 30_000, factor: 2)
-  /// Until when, by the loop's clock, the collector is left alone.
+  /// Until when, by the loop's clock, nothing is sent to the collector.
   private var pauseEnd: UInt64 = 0
   /// Whether a failure was reported, and no success since.
   private var isTroubled = false
-  /// Called when there is nothing left to do; present from the end on.
+  /// Called when nothing is left to do; set when the exporter is ending.
   private var completion: (() -> Void)?
   private lazy var ticks = LoopTimer(loop: loop) { [unowned self] in export() }
   private lazy var retry = LoopTimer(loop: loop) { [unowned self] in send() }
@@ -64,7 +63,7 @@ final class SpanSender {
     request = nil
   }
 
-  /// Exports what waits, unless an export is under way.
+  /// Exports waiting spans, unless an export is under way.
   func export() {
     guard batch == nil, loop.now >= pauseEnd || completion != nil else { return }
     let spans = queue.take()
@@ -74,13 +73,13 @@ final class SpanSender {
     send()
   }
 
-  /// Exports all that is left within so many milliseconds; what is refused once is dropped.
+  /// Exports everything that is left within so many milliseconds; what is refused once is dropped.
   func finish(within limit: UInt64, _ completion: @escaping () -> Void) {
     ticks.stop()
     self.completion = completion
     end.start(after: limit)
     guard batch != nil else { return export() }
-    // It waits for its turn.
+    // If an export is under way, this one waits for it.
     if request == nil { send() }
   }
 
@@ -95,7 +94,7 @@ final class SpanSender {
     endIfAsked()
   }
 
-  /// What is left is lost.
+  /// Drops what is left.
   private func drop() {
     var count = batch?.count ?? 0
     batch = nil
@@ -148,7 +147,7 @@ final class SpanSender {
     switch result {
     case .success(let answer) where (200...299).contains(answer.status): succeeded(answer)
     case .success(let answer):
-      // As the specification has them ("Retryable Response Codes").
+      // The specification's list ("Retryable Response Codes").
       let mayRepeat = [429, 502, 503, 504].contains(answer.status)
       failed("status \(answer.status)", mayRepeat: mayRepeat, after: Self.retryAfter(answer))
     case .failure(let failure): failed(failure.description, mayRepeat: true, after: nil)
@@ -184,8 +183,8 @@ final class SpanSender {
     }
   }
 
-  /// How long the collector wants to be left alone, in milliseconds, as far as that is heeded (RFC 9110, section
-  /// 10.2.3: a number of seconds; a date counts as nothing).
+  /// The pause that the collector demands, in milliseconds, up to the longest accepted one (RFC 9110, section 10.2.3: a
+  /// number of seconds; a date is ignored).
   private static func retryAfter(_ answer: OutgoingAnswer) -> UInt64? {
     guard let text = answer["retry-after"], let seconds = OutgoingAnswer.decimal(text.utf8) else { return nil }
     return UInt64(min(seconds, maxRetryAfter)) * 1000
@@ -193,7 +192,7 @@ final class SpanSender {
 
   // MARK: - What users hear
 
-  /// Tells once that exports fail, until one succeeds.
+  /// Reports once that exports fail, until one succeeds.
   private func report(_ reason: String) {
     logger.log(
       level: isTroubled ? .debug : .warning, "spans cannot be exported; look whether a collector takes OTLP/HTTP there",
@@ -209,7 +208,7 @@ final class SpanSender {
 
   // MARK: - Of the process
 
-  /// What to add to a time of `preciseTime` to have Unix time, in nanoseconds.
+  /// The difference between Unix time and `preciseTime`, in nanoseconds.
   private static var epoch: UInt64 {
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)

@@ -4,24 +4,24 @@ import HTTPServer
 
 /// Makes the spans of a shard's requests and of their calls to etcd (`--otlp-endpoint`). Belongs to the shard's loop.
 ///
-/// What has ended in a turn of the loop is handed over at its end, in one piece.
+/// The spans that end in a turn of the loop are handed over at its end, in one piece.
 final class Tracer: CallRecorder {
   private let queue: SpanQueue
-  /// A trace that begins here is recorded from this number on, of those that the last 56 bits of its ID may be (W3C
-  /// Trace Context Level 2, "Random Trace ID Flag": these are random).
+  /// A trace that begins here is recorded if the last 56 bits of its ID are at least this number (W3C Trace Context
+  /// Level 2, "Random Trace ID Flag": these bits are random).
   private let threshold: UInt64
   private var traceNumbers = (high: UniqueNumbers(), low: UniqueNumbers())
   private var spanNumbers = UniqueNumbers()
   private var ended: [Span] = []
   private static let randomBits = 56
 
-  /// - Parameter ratio: how many of the traces that begin here are recorded, from 0 to 1.
+  /// - Parameter ratio: the share of the traces beginning here that is recorded, from 0 to 1.
   init(_ queue: SpanQueue, ratio: Double) {
     self.queue = queue
     threshold = UInt64((1 - min(max(ratio, 0), 1)) * Double(UInt64(1) << Self.randomBits))
   }
 
-  /// What the calls of a request belong to: the trace of its client, recorded as that one is, or one that begins here.
+  /// The trace of a request's calls: its client's, recorded if the client's is, or one that begins here.
   func trace(_ context: TraceContext?) -> CallTrace {
     let span = nextSpan()
     if let context {
@@ -35,7 +35,7 @@ final class Tracer: CallRecorder {
 
   func nextSpan() -> UInt64 { Self.next(&spanNumbers) }
 
-  /// 0 stands for no ID.
+  /// 0 means no ID.
   private static func next(_ numbers: inout UniqueNumbers) -> UInt64 {
     let number = numbers.next()
     return number == 0 ? numbers.next() : number
@@ -50,14 +50,14 @@ final class Tracer: CallRecorder {
     if ended.count >= SpanQueue.batch { flush() }
   }
 
-  /// A request is over, at `end` by `preciseTime`, or has become a stream, whose end is that of its span.
+  /// A request is over, at `end` by `preciseTime`, or has become a stream, whose end is then the end of the span.
   func ended(_ exchange: Exchange, at end: UInt64, route: String) {
     guard exchange.record.transport == nil, var span = RequestSpan(exchange, route: route) else { return }
     span.end = end
     record(.request(span))
   }
 
-  /// Hands over what the turn of the loop has made.
+  /// Hands over the spans of this turn of the loop.
   func flush() {
     guard !ended.isEmpty else { return }
     queue.append(ended)

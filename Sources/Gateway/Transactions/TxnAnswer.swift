@@ -3,9 +3,9 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Writes what etcd answers to a transaction, a `TxnResponse` (`etcdserverpb/kv.proto`), as JSON while it comes.
+/// Writes etcd's answer to a transaction, a `TxnResponse` (`etcdserverpb/kv.proto`), as JSON while it comes.
 struct TxnAnswer: ~Copyable {
-  /// Where in the answer a transaction's own is, and how far it has come.
+  /// The path of a transaction's answer within the whole answer, and how far it has come.
   private struct Level {
     let path: Int
     let shape: TxnShape
@@ -22,13 +22,13 @@ struct TxnAnswer: ~Copyable {
     var operationCount: Int { hasSucceeded ? shape.then.count : shape.otherwise.count }
   }
 
-  // Within an answer, and within one that is an operation's.
+  // The paths within an answer, and within an operation's.
   private typealias Path = TxnResponsePath
 
   private var levels: [Level]
   private(set) var revision: Int64 = 0
   private var hasRevision = false
-  /// Whether the answer is not one to the request.
+  /// Whether the answer does not fit the request.
   private(set) var isBroken = false
   // The operation whose answer is coming.
   private var key: KeyValueFields
@@ -40,13 +40,13 @@ struct TxnAnswer: ~Copyable {
   /// Whether there was no room for a key with its value.
   var isTooMuch: Bool { key.isTooMuch }
 
-  /// - Parameter memory: where is counted what comes.
+  /// - Parameter memory: counts the bytes that come.
   init(_ shape: TxnShape, _ memory: MemoryAccount) {
     levels = [Level(path: 0, shape: shape)]
     key = KeyValueFields(memory)
   }
 
-  /// The paths of the messages within the answer that are gone into.
+  /// The paths of the messages within the answer that are parsed.
   static func messages(of shape: TxnShape) -> [Int] {
     var messages = [AnswerPath.header]
     var path = 0
@@ -64,7 +64,7 @@ struct TxnAnswer: ~Copyable {
     path << (4 * ((Int.bitWidth - rest.leadingZeroBitCount + 3) / 4)) | rest
   }
 
-  /// Whether the outermost object was begun: what goes into the head of the answer is known.
+  /// Whether the outermost object was begun: then the head of the answer is known.
   var hasBegun: Bool { levels[0].hasBegun }
 
   mutating func take(_ event: ProtobufPushParser.Event, into json: inout ByteBuffer) {
@@ -102,7 +102,7 @@ struct TxnAnswer: ~Copyable {
 
   /// Writes the end.
   ///
-  /// - Throws: `WireError` where operations have no answer.
+  /// - Throws: `WireError` if operations have no answer.
   mutating func finish(into json: inout ByteBuffer) throws(WireError) {
     guard !isBroken, levels.count == 1 else { throw .unexpectedFields }
     begin(&json)
@@ -112,7 +112,7 @@ struct TxnAnswer: ~Copyable {
 
   // MARK: - Parts
 
-  /// Begins the answer of a nested transaction where the path is within it.
+  /// Begins the answer of a nested transaction if the path is within it.
   private mutating func enter(_ path: Int, _ json: inout ByteBuffer) {
     guard let level = levels.last, case .txn(let shape)? = level.operation, !isAnswered else { return }
     let nested = Self.inside(level.path, Path.nested)
@@ -212,7 +212,7 @@ struct TxnAnswer: ~Copyable {
     answered(&json)
   }
 
-  /// The operation has its answer; the object around it ends.
+  /// The operation has its answer: ends the object around it.
   private mutating func answered(_ json: inout ByteBuffer) {
     guard !isAnswered else { return isBroken = true }
     isAnswered = true

@@ -4,7 +4,7 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Carries out a transaction in plain JSON: one `Txn` of etcd's.
+/// Executes a transaction in plain JSON: one `Txn` of etcd's.
 final class TxnHandler: KeyCallHandler {
   unowned let exchange: Exchange
   unowned let shard: Shard
@@ -103,7 +103,7 @@ extension TxnHandler: CallDelegate {
     } else if status.isOK {
       var response = HTTPResponse(status: 200, body: answer.body.takeAll())
       response.headers = headers
-      // It tells of what was done.
+      // It reports what was done.
       response.isOwed = true
       exchange.respond(response)
     } else {

@@ -4,16 +4,17 @@ import GrpcBridge
 import ProtobufWire
 import Transcoding
 
-/// Reads a transaction in plain JSON, and writes it as etcd takes it: a `TxnRequest` (`etcdserverpb/kv.proto`).
+/// Reads a transaction in plain JSON, and writes it as a `TxnRequest` of etcd's (`etcdserverpb/kv.proto`).
 ///
-/// Its operations have the members that requests of their own have, and mean the same.
+/// Its operations have the same members as separate requests, with the same meaning.
 struct TxnReader {
-  /// How deep transactions may be nested in the outermost one. etcd knows no bound, and goes through all of them.
+  /// How many levels of transactions may be nested in the outermost one. etcd has no limit, and goes through all of
+  /// them.
   static let maxDepth = 3
 
-  /// How many comparisons and operations a transaction may have in all unless a flag says otherwise: what etcd takes by
-  /// default, 1.5 MiB, in pieces of 157 bytes. etcd's own limit, of each list, may be raised up to it from 128; and a
-  /// body of nothing else does not hold up those that the shard serves besides.
+  /// How many comparisons and operations a transaction may have in all unless a flag sets another limit: 1.5 MiB,
+  /// etcd's default limit, in pieces of 157 bytes. etcd's own limit, of each list, may be raised up to it from 128. A
+  /// body with nothing else does not delay other clients of the shard.
   static let maxOperations = 10_000
 
   private let most: Int
@@ -32,8 +33,8 @@ struct TxnReader {
 
   /// Reads a document and appends the request to `message`.
   ///
-  /// - Parameter most: how many comparisons and operations it may have, those of nested transactions included.
-  /// - Returns: what the answer will look like.
+  /// - Parameter most: how many comparisons and operations it may have, including nested transactions.
+  /// - Returns: the shape of the answer.
   /// - Throws: `TranscodingError`, which names the member.
   static func read(
     _ bytes: UnsafeRawBufferPointer, into message: inout ByteBuffer, most: Int
@@ -68,7 +69,7 @@ struct TxnReader {
     return shape
   }
 
-  /// Counts what is read next.
+  /// Counts the comparison or operation that is read next.
   private mutating func count(_ json: JSONDocument) throws(TranscodingError) {
     guard left > 0 else {
       throw json.refusal("a transaction has at most \(most) comparisons and operations (--max-txn-ops)")
@@ -220,13 +221,13 @@ struct TxnReader {
 }
 
 extension JSONDocument {
-  /// Reads one of the numbers that a parameter may be.
+  /// Reads a number, within the bounds of a parameter.
   fileprivate mutating func number(of parameter: QueryParameter) throws(TranscodingError) -> Int64 {
     guard case .integer(let range) = parameter.kind else { return 0 }
     return try integer(in: range)
   }
 
-  /// Reads one of the words that a parameter may be.
+  /// Reads one of the words of a parameter.
   fileprivate mutating func word(of parameter: QueryParameter) throws(TranscodingError) -> String {
     guard case .choice(let words) = parameter.kind else { return "" }
     let word = String(decoding: try text(), as: UTF8.self)

@@ -1,4 +1,4 @@
-/// What the answer to a transaction looks like: what each of its operations is answered with.
+/// The shape of the answer to a transaction: what each of its operations is answered with.
 struct TxnShape {
   enum Operation {
     case put(wantsPrevious: Bool)
@@ -10,17 +10,17 @@ struct TxnShape {
     indirect case txn(TxnShape)
   }
 
-  /// What was asked for of the keys of a range.
+  /// The options of a read of a range.
   struct Selection {
-    /// What revision they are of; 0 for that of the transaction.
+    /// The revision of the keys; 0 for the transaction's.
     var revision: Int64
     var keysOnly: Bool
     var countOnly: Bool
   }
 
-  /// What is done where all comparisons hold.
+  /// The operations if all comparisons hold.
   var then: [Operation] = []
-  /// What is done where one of them does not.
+  /// The operations if one of them does not hold.
   var otherwise: [Operation] = []
 
   /// How deep transactions are nested within this one.

@@ -3,19 +3,19 @@ import FoundationEssentials
 import ProtobufWire
 import Transcoding
 
-/// What a member answers to `GET /version`.
+/// A member's answer to `GET /version`.
 struct MemberVersions: Sendable, Equatable {
   /// The member's own version.
   let server: String
-  /// That of the cluster, which all members agree on.
+  /// The cluster's version, which all members agree on.
   let cluster: String
-  /// That of the database (since 3.6).
+  /// The database's version (since 3.6).
   let storage: String?
 
-  /// What can be told by the member's version alone, as `Status` has it: the cluster's is that of a cluster whose
-  /// members are all of the same minor version.
+  /// Derives the versions from the member's own alone, as in `Status`: the cluster's is then that of a cluster whose
+  /// members all have the same minor version.
   ///
-  /// - Returns: nil if that is no version.
+  /// - Returns: nil if the text is no version.
   init?(server: String) {
     guard Self.isVersion(server) else { return nil }
     self.server = server
@@ -23,7 +23,7 @@ struct MemberVersions: Sendable, Equatable {
     storage = nil
   }
 
-  /// Reads the body of an answer; nil if it is none that etcd gives.
+  /// Reads the body of an answer; nil if etcd would not answer so.
   init?(json: [UInt8]) {
     struct Answer: Decodable {
       let etcdserver: String
@@ -36,8 +36,8 @@ struct MemberVersions: Sendable, Equatable {
     (server, cluster, storage) = (answer.etcdserver, answer.etcdcluster, answer.storage)
   }
 
-  /// Versions, `not_decided` and what else etcd may say there: a short word without anything that has a meaning
-  /// elsewhere.
+  /// Whether the text is a version, `not_decided`, or what else etcd may say: a short word without characters that are
+  /// special elsewhere.
   private static func isVersion(_ text: String) -> Bool {
     (1...64).contains(text.utf8.count)
       && text.utf8.allSatisfy { byte in
@@ -54,7 +54,7 @@ struct MemberVersions: Sendable, Equatable {
   /// Whether the members have agreed on the cluster's version.
   var isDecided: Bool { cluster != "not_decided" }
 
-  /// The same answer, for the gateway's client, and the gateway's own version.
+  /// The same answer for the gateway's client, with the gateway's own version.
   func json() -> ByteBuffer {
     var json = ByteBuffer()
     json.append("{\"etcdserver\":")

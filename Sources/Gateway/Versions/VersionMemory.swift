@@ -1,11 +1,13 @@
 import EventLoop
 import GrpcBridge
 
-/// Knows the versions that members have told, each for as long as the connection to it lasts and for a minute at most,
-/// as that of the cluster may change; that one tells nothing, for a few seconds. Belongs to one shard.
+/// Remembers the versions that members have reported, each as long as the connection to the member lasts and for a
+/// minute at most, as the cluster's version may change. It also remembers for a few seconds that a member has reported
+/// none. Belongs to one shard.
 final class VersionMemory {
   private static let lifetime: UInt64 = 60_000
-  /// For how long a member is not asked again, in milliseconds, that has told nothing, or nothing that lasts.
+  /// For how long a member is not asked again, in milliseconds, after it has reported none, or one that may soon
+  /// change.
   private static let pause: UInt64 = 3000
 
   private let loop: EventLoop
@@ -14,7 +16,7 @@ final class VersionMemory {
   /// By the member's endpoint.
   private var known: [Endpoint: (member: ReadyMember, versions: MemberVersions?, end: UInt64)] = [:]
   private var request: VersionRequest?
-  /// Those who wait for the answer to the one request that is under way, by their tickets.
+  /// The callbacks that wait for the one request under way, by their tokens.
   private var waiting: [Int: (MemberVersions?) -> Void] = [:]
   private var lastTicket = 0
 
@@ -24,10 +26,10 @@ final class VersionMemory {
     self.configuration = configuration
   }
 
-  /// Asks a member that there is a connection to.
+  /// Asks a member with a connection.
   ///
-  /// - Parameter answer: hears what it says, perhaps at once; nil if that is nothing.
-  /// - Returns: what ``forget(_:)`` takes; nil if there is no such member, or if `answer` was called.
+  /// - Parameter answer: called with the member's versions, perhaps at once; nil if it reports none.
+  /// - Returns: the token for ``forget(_:)``; nil if there is no such member, or if `answer` was called.
   func ask(_ answer: @escaping (MemberVersions?) -> Void) -> Int? {
     guard let member = bridge.readyMember else {
       answer(nil)
@@ -48,12 +50,12 @@ final class VersionMemory {
     return lastTicket
   }
 
-  /// Takes out a caller that does not wait any longer.
+  /// Removes a callback that no longer waits.
   func forget(_ cancellationToken: Int) { waiting[cancellationToken] = nil }
 
   private func settle(_ member: ReadyMember, _ versions: MemberVersions?) {
     request = nil
-    // Members come and go; what is known of those that have gone is of no use.
+    // Members come and go: forgets expired entries.
     known = known.filter { loop.now < $0.value.end }
     known[member.endpoint] = (member, versions, loop.now + (versions?.isDecided == true ? Self.lifetime : Self.pause))
     let all = waiting
@@ -61,7 +63,7 @@ final class VersionMemory {
     for answer in all.values { answer(versions) }
   }
 
-  /// Ends what is under way: all callers get nothing.
+  /// Ends the request under way: all callbacks get nil.
   func close() {
     request?.cancel()
     request = nil

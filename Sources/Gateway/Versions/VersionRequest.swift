@@ -3,18 +3,18 @@ import EventLoop
 import GrpcBridge
 import TLS
 
-/// One `GET /version` to a member over HTTP, at the address where it serves gRPC, on a connection of its own: etcd
-/// answers it without credentials, whatever its users may do. Belongs to one loop.
+/// One `GET /version` to a member over HTTP, at the address where it serves gRPC, on its own connection: etcd answers
+/// it without credentials, whatever its users may do. Belongs to one loop.
 final class VersionRequest {
-  /// How large an answer may be, with its head.
+  /// How large an answer may be with its head, in bytes.
   private static let maxBytes = 16_384
 
   private let request: OutgoingRequest
   private let head: String
 
   /// - Parameters:
-  ///   - tls: what TLS is configured with; nil if it is not.
-  ///   - completion: hears once, later, what the member says; nil if that is nothing of use.
+  ///   - tls: the TLS settings; nil if TLS is not configured.
+  ///   - completion: called once, later, with the member's versions; nil if it reports none.
   init(
     to endpoint: Endpoint, tls: ClientTLS?, loop: EventLoop, completion: @escaping (MemberVersions?) -> Void
   ) {
@@ -31,15 +31,15 @@ final class VersionRequest {
     head = "GET /version HTTP/1.0\r\nHost: \(host)\r\nAccept: application/json\r\n\r\n"
   }
 
-  /// Connects and asks.
+  /// Connects and sends the request.
   ///
-  /// - Parameter timeout: how many milliseconds all of it may take.
+  /// - Parameter timeout: how many milliseconds everything together may take.
   func start(timeout: UInt64) {
     var bytes = ByteBuffer()
     bytes.append(head.utf8)
     request.start(bytes, timeout: timeout)
   }
 
-  /// Ends it without another word.
+  /// Ends the request without calling `completion`.
   func cancel() { request.cancel() }
 }

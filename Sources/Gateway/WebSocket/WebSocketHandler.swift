@@ -2,7 +2,7 @@ import GrpcBridge
 import HTTPServer
 import Transcoding
 
-/// Shakes hands with a client that wants to go on as a WebSocket, and lets a ``WebSocketStream`` serve it.
+/// Does the handshake with a client that wants to switch to a WebSocket, and lets a ``WebSocketStream`` serve it.
 final class WebSocketHandler: RequestHandler {
   private let route: RPCRoute
   private unowned let exchange: Exchange
@@ -27,11 +27,11 @@ final class WebSocketHandler: RequestHandler {
 
   var isEndless: Bool { true }
 
-  // Once the connection changes hands, the stream hears of it.
+  // Once the connection is taken over, the stream is notified.
   func clientIsGone() {}
 
   private func begin() throws(RequestError) {
-    // What follows the head belongs to the WebSocket.
+    // Bytes after the head belong to the WebSocket.
     if hasBody { throw .badRequest("the request for a WebSocket has a body") }
     var handshake = WebSocketHandshake()
     for header in exchange.headers { handshake.take(name: header.name, value: header.value) }

@@ -4,25 +4,25 @@ import HTTPServer
 import ProtobufWire
 import Transcoding
 
-/// Where answers go that may be too large to be kept at once, one for each request: a WebSocket.
+/// A sink for answers that may be too large to be kept whole, one for each request: a WebSocket.
 protocol MessageSink: StreamSink {
-  /// Queues a part of a message, the first of which begins it; no other may be sent before it has ended.
+  /// Queues a part of a message; the first part begins it. No other message may be sent before it has ended.
   func send(part: consuming ByteBuffer, isFirst: Bool, isLast: Bool)
-  /// A request was good: the client is of use.
+  /// The client has sent a valid request.
   ///
-  /// - Returns: false if there is no place for it, and the WebSocket has ended for that.
+  /// - Returns: false if there is no place for the stream, and the WebSocket has ended for that reason.
   func requestWasGood() -> Bool
 }
 
 /// A stream, or unary calls one after another, over a WebSocket: a text message for each request and for each answer.
 /// Belongs to its shard's loop.
 ///
-/// Its socket keeps it alive until that is closed.
+/// The socket keeps it alive until it is closed.
 final class WebSocketStream: MessageSink {
   private enum Awaited {
-    /// Without one the WebSocket is of no use.
+    /// Without a valid request the WebSocket is of no use.
     case firstRequest
-    /// Of a frame or a message that has begun.
+    /// The rest of a frame or a message that has begun.
     case rest
   }
 
@@ -36,36 +36,36 @@ final class WebSocketStream: MessageSink {
     maxMessageBytes: shard.settings.http.requestBytes, memory: shard.memory, delegate: self)
   private var socket: TakenOverConnection!
   private var place: OpenStreams.Place?
-  /// What is counted, until the end.
+  /// Counts the stream until its end.
   private var record: StreamRecord?
-  /// What the WebSocket is about, from the first good request until it has ended.
+  /// The session of the WebSocket, from the first valid request until it has ended.
   private var session: (any StreamSession)?
-  /// What is left of a message that has several requests.
+  /// The rest of a message with several requests.
   private var requests: RequestSequence?
   private var isTakingRequests = false
-  /// The next message, which came while a call that waits for other clients was under way, and what it counts as.
+  /// The next message, which came during a call that waits for other clients, and its counted bytes.
   private var nextMessage: [UInt8]?
   private var keptNext: KeptBytes
-  /// The request of a call that is under way counts as kept for the client.
+  /// Counts the request of the call under way as kept for the client.
   private var kept: KeptBytes
   /// What the client has to send in time.
   private var awaited: Awaited?
-  /// Until when the first good request has to come, whatever else comes: calls that are under way do not count.
+  /// By when the first valid request has to come, whatever else comes; the time of calls under way does not count.
   private var firstRequestEnd = UInt64.max
   private var callStart: UInt64 = 0
   private var isReading = false
   /// Whether the client was sent a ping and has sent nothing since.
   private var isSilent = false
-  /// Whether a message was begun of which parts are still to come.
+  /// Whether further parts of a message are to be sent.
   private var isInMessage = false
   /// Whether the stream has ended, whatever the client sends after that.
   private var isOver = false
-  /// Whether the gateway is about to stop, and the client waits for an answer that it still gets.
+  /// Whether the gateway is about to stop, and the client still waits for an answer, which it will get.
   private var isStopping = false
 
   /// - Parameters:
   ///   - timeout: the time limit of the stream, or of each unary call; nil for none.
-  ///   - requestID: what the request is known by.
+  ///   - requestID: the ID of the request.
   init(
     _ route: RPCRoute, shard: Shard, caller: Caller, timeout: GRPCTimeout?, isStrict: Bool, requestID: String
   ) {
@@ -81,16 +81,16 @@ final class WebSocketStream: MessageSink {
 
   /// Takes its place among the open streams.
   ///
-  /// - Throws: what to tell the client if there is none.
+  /// - Throws: the error for the client if there is no place.
   func enter(_ streams: OpenStreams, heartbeat: UInt64?) throws(RequestError) {
-    // Of unary calls each has its own time.
+    // Each unary call has a time limit of its own.
     let limit = route.kind == .unary ? nil : timeout?.milliseconds
     place = try streams.admit(self, heartbeat: heartbeat, timeout: limit, isNew: true)
   }
 
   /// Serves the client on `socket`.
   ///
-  /// - Parameter record: what is counted of it.
+  /// - Parameter record: counts the stream.
   func begin(_ socket: TakenOverConnection, _ record: StreamRecord) {
     self.socket = socket
     self.record = record
@@ -115,7 +115,7 @@ final class WebSocketStream: MessageSink {
     }
   }
 
-  /// Whether requests are wanted, and the client takes the answers to those before.
+  /// Whether requests are taken: the session wants them, and the client takes the answers to earlier ones.
   private var wantsRequests: Bool { takesRequests && backlog <= shard.settings.streams.backlog }
 
   private var idleLimit: UInt64 { UInt64(shard.settings.http.idleTimeout) * 1000 }
@@ -167,7 +167,7 @@ final class WebSocketStream: MessageSink {
   private func fail(_ status: GRPCStatus, _ code: WebSocketCloseCode, within limit: UInt64? = nil) {
     isOver = true
     session?.cancel()
-    // A message that has begun cannot be taken back: the client sees that it is not whole.
+    // A message that has begun cannot be taken back: the client sees that it is incomplete.
     if !isInMessage { send(.error(status, hadCredentials: caller.isSomebody)) }
     record?.ends(status)
     end(code, status.message, within: limit)
@@ -183,7 +183,7 @@ final class WebSocketStream: MessageSink {
     socket.finish(within: limit)
   }
 
-  /// Lets go of all that the stream has, at etcd too.
+  /// Releases everything that the stream has, and ends it at etcd.
   private func leave() {
     isOver = true
     record = nil
@@ -197,10 +197,10 @@ final class WebSocketStream: MessageSink {
 
   // MARK: - From the client
 
-  /// Reads while requests are wanted and none of those that have come is left. While a call waits for other clients,
-  /// one message more is read: it may be the client's word that it leaves, upon which it is not to wait any longer.
+  /// Reads while requests are taken and no received one is left. While a call waits for other clients, one message more
+  /// is read: it may be a close frame, after which the client must not wait any longer.
   private func updateReading() {
-    // What has requests taken looks again after that.
+    // The caller that is taking requests checks again after that.
     guard !isTakingRequests, !isOver else { return }
     takeRequests()
     let isWaiting = route.waits && !takesRequests && nextMessage == nil
@@ -218,11 +218,11 @@ final class WebSocketStream: MessageSink {
     updateWait(hasReceived: false)
   }
 
-  /// Sets the clock for what is awaited. The rest of a message has time for as long as some of it comes, as a request's
-  /// body has over HTTP.
+  /// Sets the clock for what the client has to send. The rest of a message has time as long as some of it comes, like a
+  /// request's body over HTTP.
   private func updateWait(hasReceived: Bool) {
     var now: Awaited?
-    // What is not read cannot come, and while a call is under way nothing need.
+    // While the client is not read it cannot send, and while a call is under way it need not.
     if isReading && takesRequests && webSocket.isOpen {
       now = place?.isNew == true ? .firstRequest : webSocket.awaitsRest ? .rest : nil
     }
@@ -239,7 +239,7 @@ final class WebSocketStream: MessageSink {
     }
   }
 
-  /// Encodes the one request that a message has, and hands it to the session.
+  /// Encodes the one request of a message, and passes it to the session.
   private func take(_ text: UnsafeRawBufferPointer) {
     var message = ByteBuffer(capacity: CallMessage.headroom + text.count)
     message.appendZeros(CallMessage.headroom)
@@ -255,8 +255,8 @@ final class WebSocketStream: MessageSink {
     receive(message)
   }
 
-  /// Keeps the requests that a message of a stream has, any number of them, as all messages together are one sequence
-  /// of JSON values.
+  /// Keeps the requests of a stream's message. There may be any number of them, as all messages together are one
+  /// sequence of JSON values.
   private func takeSequence(_ text: UnsafeRawBufferPointer) {
     var copy = ByteBuffer(capacity: text.count)
     copy.append(text)
@@ -268,7 +268,7 @@ final class WebSocketStream: MessageSink {
     updateReading()
   }
 
-  /// Hands requests to the session, as many at a time as the client takes the answers to.
+  /// Passes requests to the session, as fast as the client takes the answers.
   private func takeRequests() {
     isTakingRequests = true
     defer { isTakingRequests = false }
@@ -294,7 +294,7 @@ final class WebSocketStream: MessageSink {
 
   private func refuse(_ error: TranscodingError) {
     let status = GRPCStatus(.invalidArgument, "the message: \(error)")
-    // A call of its own fails alone. Of a stream no client could know which request will have no answer.
+    // A unary call fails alone. On a stream no client could know which request will have no answer.
     if route.kind == .unary { return send(.unaryError(status)) }
     fail(status, .invalidData)
   }
@@ -302,7 +302,7 @@ final class WebSocketStream: MessageSink {
   private func receive(_ message: consuming ByteBuffer) {
     record?.hasReceived()
     if let session { return session.receive(message) }
-    // Whether a call is of use shows in its answer.
+    // A stream's request is valid by now; whether a unary call is shows in its answer.
     guard route.kind == .unary || requestWasGood() else { return }
     let session: any StreamSession =
       if route.kind == .unary {
@@ -312,7 +312,7 @@ final class WebSocketStream: MessageSink {
       }
     self.session = session
     session.receive(message)
-    // There is no other request to such a stream.
+    // Such a stream has no further request.
     if route.kind == .serverStream { self.session?.receiveEnd() }
   }
 }
@@ -330,7 +330,7 @@ extension WebSocketStream: WebSocketProtocolDelegate {
     }
     switch route.kind {
     case .unary: take(text)
-    // There is one request to such a stream, and whatever follows is ignored.
+    // Such a stream has one request, and bytes after it are ignored.
     case .serverStream: if session == nil { take(text) }
     case .watch, .leaseKeepAlive: takeSequence(text)
     }
@@ -365,7 +365,7 @@ extension WebSocketStream: TakenOverConnectionDelegate {
   }
 
   func socketHasStalled(_ socket: TakenOverConnection, _ reason: StaticString) {
-    // How long a client that comes back to life has to take the error and what is queued before it.
+    // How long a client that continues to read has to take the error and what is queued before it.
     let patience: UInt64 = 5000
     let status = GRPCStatus(.resourceExhausted, "\(reason)")
     fail(status, .policyViolation, within: patience)
@@ -376,7 +376,7 @@ extension WebSocketStream: TakenOverConnectionDelegate {
 
 extension WebSocketStream: OpenStream {
   func gatewayStops() {
-    // What has an end of its own may come to it.
+    // A call or stream with an end of its own may reach it.
     let isBusy = route.kind == .unary ? !takesRequests : !route.isEndless && session != nil
     guard !isBusy else {
       isStopping = true
@@ -396,13 +396,13 @@ extension WebSocketStream: OpenStream {
   }
 
   func beat() {
-    // A ping behind other bytes would only tell what those tell.
+    // Behind other bytes a ping would show nothing more than those do.
     guard webSocket.isOpen, backlog == 0 else { return }
     if isSilent {
       leave()
       return socket.cut()
     }
-    // The answer is not seen while nothing is read.
+    // The answer to a ping is not seen while the client is not read.
     isSilent = isReading
     webSocket.ping()
   }
