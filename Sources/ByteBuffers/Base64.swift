@@ -37,8 +37,8 @@
     }
   }
 
-  /// How many bytes a text decodes to if it is valid, and how many of its characters are not padding; nil if no text of
-  /// this shape is. Both with and without padding is fine, bits beyond the last byte are ignored.
+  /// How many bytes a valid text decodes to, and how many of its characters are not padding; nil if no valid text has
+  /// this length and padding. Padding may be present or absent; bits beyond the last byte are ignored.
   @inlinable @inline(__always)
   package static func shape(_ text: UnsafePointer<UInt8>, _ count: Int) -> (decoded: Int, characters: Int)? {
     var characters = count
@@ -49,9 +49,8 @@
     return (characters &>> 2 &* 3 &+ (characters & 3 == 0 ? 0 : characters & 3 &- 1), characters)
   }
 
-  /// Decodes `count` characters of either alphabet (padding is not among them); false if one is of neither.
-  /// Writes nothing beyond the decoded bytes, and never before having read what it overwrites: the target may be the
-  /// source.
+  /// Decodes `count` characters of either alphabet, without padding; false if any character is in neither. Writes
+  /// nothing beyond the decoded bytes, and overwrites only bytes that it has read: the target may be the source.
   package static func decode(_ source: UnsafePointer<UInt8>, _ count: Int, to target: UnsafeMutablePointer<UInt8>)
     -> Bool
   {
@@ -62,7 +61,7 @@
     var to = target
     var left = count
     var marks: UInt32 = 0
-    // The marks above the six bits gather, so one test at the end will do.
+    // The marks above the six bits accumulate, so one test at the end is enough.
     while left >= 4 {
       let (a, b, c, d) = (value(from[0]), value(from[1]), value(from[2]), value(from[3]))
       marks |= a | b | c | d
@@ -86,7 +85,7 @@
 
   /// Decodes `text`, of either alphabet, with or without padding.
   ///
-  /// - Returns: how many bytes were written; nil where `text` is not base64 or `target` has no room for what it says.
+  /// - Returns: how many bytes were written; nil if `text` is not base64 or `target` is too small for the result.
   package static func decode(_ text: UnsafeBufferPointer<UInt8>, into target: UnsafeMutableRawBufferPointer) -> Int? {
     guard let source = text.baseAddress, let bytes = target.baseAddress, let shape = shape(source, text.count),
       shape.decoded <= target.count,
@@ -95,7 +94,7 @@
     return shape.decoded
   }
 
-  /// The text of `bytes` in the URL alphabet, without padding (RFC 4648, section 5).
+  /// `bytes` as text in the URL alphabet, without padding (RFC 4648, section 5).
   package static func urlText(_ bytes: [UInt8]) -> String {
     String(unsafeUninitializedCapacity: encodedCount(bytes.count)) { text in
       guard let target = text.baseAddress else { return 0 }
@@ -117,11 +116,11 @@
   private static let standardAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
   private static let urlAlphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-  /// The mark of a character that is in neither alphabet: those of both.
+  /// The mark of a character that is in neither alphabet: the marks of both together.
   private static let invalid: UInt32 = 0xc0
 
-  /// The six bits that a character stands for, and a mark above them where it is of one alphabet only: a text that has
-  /// characters of both is invalid. Written once, never freed.
+  /// The six bits of a character, with a mark above them if it is in one alphabet only: a text with characters of both
+  /// is invalid. Written once, never freed.
   private nonisolated(unsafe) static let values: UnsafePointer<UInt8> = {
     let values = UnsafeMutablePointer<UInt8>.allocate(capacity: 256)
     values.initialize(repeating: UInt8(invalid), count: 256)

@@ -2,9 +2,8 @@ internal import Glibc
 
 /// A growable buffer of bytes that owns its memory alone.
 ///
-/// It is what the transcoders write to: room is made once for a whole value, which is then written through a pointer.
-/// The memory comes from `malloc`, so that `release()` can hand it to C code that frees it. Running out of memory
-/// traps.
+/// The transcoders write to it: room is made once for a whole value, which is then written through a pointer. The
+/// memory comes from `malloc`, so that `release()` can pass it to C code that frees it. Running out of memory traps.
 @usableFromInline package struct ByteBuffer: ~Copyable, @unchecked Sendable {
   // Invariant (and why it is Sendable): `base` is null or memory of `capacity` bytes that only this value refers to;
   // the first `used` bytes are initialised and `used <= capacity`.
@@ -12,7 +11,7 @@ internal import Glibc
   @usableFromInline var capacity: Int
   @usableFromInline var used: Int
 
-  /// Creates an empty buffer with room for `capacity` bytes; none allocates nothing.
+  /// Creates an empty buffer with room for `capacity` bytes; 0 allocates nothing.
   package init(capacity: Int = 0) {
     base = nil
     self.capacity = 0
@@ -111,9 +110,9 @@ internal import Glibc
   }
 }
 
-// What the transcoders write through.
+// For the transcoders, which write through a pointer.
 extension ByteBuffer {
-  /// Makes room for `additional` bytes and returns where they go: write, then `commit`. The pointer is good until the
+  /// Makes room for `additional` bytes and returns where to write them before `commit`. The pointer is valid until the
   /// next call that may grow the buffer.
   @inlinable @inline(__always)
   package mutating func reserve(_ additional: Int) -> UnsafeMutablePointer<UInt8> {
@@ -121,13 +120,13 @@ extension ByteBuffer {
     return base.unsafelyUnwrapped + used
   }
 
-  /// Takes `additional` bytes written at the place that `reserve` returned as part of the contents.
+  /// Adds `additional` bytes that were written at the place from `reserve` to the contents.
   @inlinable @inline(__always)
   package mutating func commit(_ additional: Int) {
     used &+= additional
   }
 
-  /// Where the byte at `offset` lies; good until the next call that may grow the buffer.
+  /// The address of the byte at `offset`; valid until the next call that may grow the buffer.
   @inlinable @inline(__always)
   package func pointer(at offset: Int) -> UnsafeMutablePointer<UInt8> {
     base.unsafelyUnwrapped + offset

@@ -1,6 +1,6 @@
 /// Bytes that wait until they are taken.
 @usableFromInline package struct ByteQueue {
-  /// With so many bytes taken from its front a queue that is never empty lets go of their memory.
+  /// A queue that is never empty releases the memory of bytes taken from its front once these are so many.
   @usableFromInline static let maxTaken = 65_536
 
   @usableFromInline var bytes: [UInt8] = []
@@ -8,8 +8,8 @@
   /// Whether an empty queue keeps the memory that it had.
   @usableFromInline let keepsMemory: Bool
 
-  /// - Parameter keepsMemory: whether an empty queue keeps the memory that it had, for those that are filled again at
-  ///   once; else it has none of its own.
+  /// - Parameter keepsMemory: whether an empty queue keeps its memory, for queues that are filled again at once;
+  ///   otherwise it has none.
   @inlinable
   package init(keepsMemory: Bool = false) { self.keepsMemory = keepsMemory }
 
@@ -18,7 +18,7 @@
   @inlinable
   package var isEmpty: Bool { bytes.isEmpty }
 
-  /// Waits with `more`, too.
+  /// Adds `more` at the end.
   @inlinable
   package mutating func append(_ more: UnsafeRawBufferPointer) {
     if !more.isEmpty { bytes.append(contentsOf: more) }
@@ -33,7 +33,7 @@
     }
   }
 
-  /// Lets go of the first `count` bytes.
+  /// Removes the first `count` bytes.
   @inlinable
   package mutating func drop(_ count: Int) {
     takenCount += count

@@ -2,11 +2,11 @@
 @usableFromInline package enum UTF8Sequence {
   /// The bytes are a well-formed character of so many bytes.
   case character(Int)
-  /// The bytes are the beginning of a character and end too soon.
+  /// The bytes are the beginning of a character, and the rest is missing.
   case incomplete
   case malformed
 
-  /// Looks at the character whose first byte, not an ASCII one, is at `start`.
+  /// Checks the character that begins at `start`, whose first byte is not ASCII.
   @inlinable
   package static func at(_ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> UTF8Sequence {
     let lead = start[0]

@@ -1,9 +1,9 @@
 /// Text that comes in pieces, checked to be UTF-8 (RFC 3629).
 package enum UTF8Text {
-  /// Looks at the first characters of `bytes`.
+  /// Checks the characters of `bytes` from the beginning.
   ///
-  /// - Returns: how many bytes are whole, well-formed characters; nil where those after them can be the beginning of
-  ///   none, whatever follows.
+  /// - Returns: how many bytes are whole, well-formed characters; nil if the bytes after them cannot begin a character,
+  ///   whatever follows.
   package static func wellFormed(_ bytes: UnsafeRawBufferPointer) -> Int? {
     guard let base = bytes.baseAddress else { return 0 }
     let start = base.assumingMemoryBound(to: UInt8.self)

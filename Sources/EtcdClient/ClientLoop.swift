@@ -2,15 +2,15 @@ internal import EventLoop
 internal import GrpcBridge
 internal import Synchronization
 
-/// What a client's thread does for one waiting task, or for one stream. Belongs to the client's loop.
+/// An operation on a client's thread for one waiting task, or for one stream. Belongs to the client's loop.
 protocol ClientOperation: AnyObject {
   /// Begins; called once.
   func start()
-  /// Ends it at etcd, too, and reports to the waiting reader that the task was cancelled.
+  /// Ends it, at etcd too, and reports to the waiting reader that the task was cancelled.
   func cancel()
   /// Continues after the reader was too slow.
   func resume()
-  /// Ends it with an error. What the end of the bridge has told already does no harm.
+  /// Ends it with an error. Does nothing if the end of the bridge has ended it already.
   func close(_ error: EtcdError)
 }
 
@@ -18,7 +18,7 @@ extension ClientOperation {
   func resume() {}
 }
 
-/// What a task knows of its operation.
+/// A task's reference to its operation.
 final class CancellationToken: Sendable {
   private let cancellation = Atomic(false)
 
@@ -28,21 +28,21 @@ final class CancellationToken: Sendable {
   func cancel() { cancellation.store(true, ordering: .releasing) }
 }
 
-/// All of a client that belongs to its thread.
+/// The part of a client that belongs to its thread.
 final class ClientLoop {
   let loop: EventLoop
   let configuration: EtcdClient.Configuration
   let bridge: Bridge
-  /// The client, to its own bridge.
+  /// The caller of all calls.
   let caller: Caller
   private let authenticator: Authenticator
   private let settings: Bridge.Configuration
   private var sync: EndpointSync?
   private var operations: [ObjectIdentifier: (cancellationToken: CancellationToken, operation: any ClientOperation)] =
     [:]
-  /// Operations that have ended in this turn of the loop: they may still be at work.
+  /// Operations that have ended in this turn of the loop. They are kept, as their methods may still be running.
   private var ended: [any ClientOperation] = []
-  /// Bridges to one member each, for the calls that are about that one, with how many calls each has.
+  /// Bridges to one member each, for calls to a certain member, with the number of their calls.
   private var members: [Endpoint: (bridge: Bridge, callCount: Int)] = [:]
   private(set) var isClosed = false
 
@@ -113,7 +113,7 @@ final class ClientLoop {
 
   // MARK: - Members
 
-  /// A bridge for one call: to any member, or to one of them. It is to be given back.
+  /// A bridge for one call: to any member, or to one of them. To be given back after the call.
   func takeBridge(to endpoint: Endpoint?) -> Bridge {
     guard let endpoint else { return bridge }
     let known = members[endpoint]?.bridge
@@ -144,7 +144,7 @@ final class ClientLoop {
     loop.stop()
   }
 
-  /// The error that a status stands for.
+  /// The error for a status.
   func error(_ status: GRPCStatus, at endpoint: Endpoint? = nil) -> EtcdError {
     isClosed ? .clientClosed : EtcdError(status, endpoint: endpoint)
   }

@@ -4,9 +4,9 @@ internal import SwiftProtobuf
 
 /// The time limit of a call.
 enum CallLimit {
-  /// The one given, else that of the configuration.
+  /// The given one, otherwise that of the configuration.
   case usual(Duration?)
-  /// The one given, else none: the call waits for others by design.
+  /// The given one, otherwise none: the call waits for others by design.
   case waits(Duration?)
 }
 
@@ -16,14 +16,14 @@ extension RPC {
 }
 
 extension EtcdClient {
-  /// The RPCs by their numbers. The client has one user, or none: no anonymous call has to be kept from etcd.
+  /// The RPCs by their numbers. The client has one user, or none, so that no anonymous call has to be kept from etcd.
   fileprivate static let methods = EtcdRPC.all.map { CallMethod($0, userNeed: UserNeed.none, runsToEnd: false) }
 
   /// Makes a unary call.
   ///
   /// - Parameters:
   ///   - endpoint: the member that the call is for; nil for any.
-  ///   - hasCredentials: whether it is made for the client's user.
+  ///   - hasCredentials: whether it is made on behalf of the client's user.
   /// - Throws: ``EtcdError``, or `CancellationError` if the task is cancelled.
   func call<Request, Response>(
     _ rpc: RPC<Request, Response>, _ request: Request, _ limit: CallLimit, endpoint: String? = nil,

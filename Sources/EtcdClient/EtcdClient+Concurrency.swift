@@ -4,13 +4,13 @@ internal import SwiftProtobuf
 
 /// Locks and elections, which etcd stores as keys with a lease (etcd documentation, "etcd concurrency API").
 ///
-/// The lease is the caller's: a client that holds a lock or leads must keep it alive (``keepAlive(_:)``), and loses the
+/// The caller owns the lease: a client that holds a lock or leads must keep it alive (``keepAlive(_:)``), and loses the
 /// lock or the leadership when the lease ends.
 ///
 /// If a task that waits for a lock or in an election is cancelled, or its time has passed, it leaves the queue. With
 /// authentication on, etcd (3.4, 3.5) does not do that; this client does, if it reaches etcd within 5 seconds.
 extension EtcdClient {
-  /// Waits until the lock is the caller's.
+  /// Waits until the caller holds the lock.
   ///
   /// - Parameters:
   ///   - name: the name of the lock.
@@ -143,7 +143,7 @@ public struct Leaders: AsyncSequence, Sendable {
         ) { message in
           let response: V3electionpb_LeaderResponse = try decode(message)
           let leader = KeyValue(response.kv)
-          // A stream that takes another one's place begins with what is known.
+          // A stream that replaces another one begins with a leader that is known already.
           guard leader != last else { return true }
           last = leader
           return buffer.add(leader, size: message.count)
@@ -153,7 +153,7 @@ public struct Leaders: AsyncSequence, Sendable {
       })
   }
 
-  /// Observes an election for as long as it is there.
+  /// Observes an election as long as this iterator lives.
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate let reader: StreamReader<KeyValue>
 

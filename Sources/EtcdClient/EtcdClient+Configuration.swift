@@ -25,8 +25,8 @@ extension EtcdClient {
     /// The settings of TLS; nil, the default, for TLS only to endpoints with `https://` or `unixs://`, with the
     /// system's authorities. With a configuration, TLS is also used to endpoints without a scheme.
     public var tls: TLSConfiguration?
-    /// How often to ask the cluster for its members, which then replace ``endpoints``; nil, the default,
-    /// for never. At least 1 s. etcd from 3.5.28 on may list its members only for users with the role `root`.
+    /// How often to ask the cluster for its members, which then replace ``endpoints``; nil, the default, for never. At
+    /// least 1 s. etcd from 3.5.28 on may list its members only for users with the role `root`.
     public var autoSyncInterval: Duration?
 
     /// How long a connection may take to become ready, and how long a call waits for one before it fails with
@@ -116,7 +116,7 @@ extension EtcdClient.Configuration {
   /// - Throws: ``EtcdError`` for the first text that is no endpoint.
   func parsedEndpoints() throws -> [Endpoint] { try endpoints.map { try Endpoint(forClient: $0) } }
 
-  /// What the bridge of a client goes by.
+  /// The configuration of the client's bridge.
   var bridge: Bridge.Configuration {
     var bridge = Bridge.Configuration()
     bridge.channel.dialTimeout = dialTimeout.milliseconds
@@ -131,7 +131,7 @@ extension EtcdClient.Configuration {
 }
 
 extension Endpoint {
-  /// - Throws: ``EtcdError``, as all of a client's.
+  /// - Throws: ``EtcdError``, as all of a client's errors.
   init(forClient text: String) throws {
     do {
       try self.init(text)

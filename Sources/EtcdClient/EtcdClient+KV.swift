@@ -126,7 +126,7 @@ public struct GetOptions: Sendable, Hashable {
   public var serializable: Bool
   /// Whether to leave values out.
   public var keysOnly: Bool
-  /// Whether to count the keys and nothing more.
+  /// Whether to count the keys only.
   public var countOnly: Bool
   /// Only keys last changed within these revisions; nil for all.
   public var modRevisions: ClosedRange<Int64>?
@@ -175,19 +175,19 @@ public struct GetResponse: Sendable, Hashable {
   public var first: KeyValue? { keyValues.first }
 }
 
-/// That a key was written.
+/// The result of writing a key.
 public struct PutResponse: Sendable, Hashable {
   public let header: ResponseHeader
-  /// The key as it was before, if that was asked for and there was one.
+  /// The key as it was before, if that was requested and there was one.
   public let previous: KeyValue?
 }
 
-/// That keys were deleted.
+/// The result of deleting keys.
 public struct DeleteResponse: Sendable, Hashable {
   public let header: ResponseHeader
-  /// How many.
+  /// How many keys were deleted.
   public let deleted: Int64
-  /// The keys as they were before, if that was asked for.
+  /// The keys as they were before, if that was requested.
   public let previous: [KeyValue]
 }
 

@@ -48,8 +48,8 @@ extension EtcdClient {
     try await call(EtcdRPC.leaseLeases, .init(), .usual(timeout)).leases.map { LeaseID($0.id) }
   }
 
-  /// Keeps a lease alive for as long as the sequence is iterated over, whether or not its elements are read in time:
-  /// only the newest one waits.
+  /// Keeps a lease alive as long as the sequence is iterated over, whether or not its elements are read in time: only
+  /// the newest one waits.
   ///
   /// The sequence ends when the lease has ended. It throws ``EtcdError`` if etcd could not be reached for the lease's
   /// whole time to live, and `CancellationError` if the task is cancelled; the lease then lives on for its remaining
@@ -72,7 +72,7 @@ extension EtcdClient {
 public struct LeaseGrant: Sendable, Hashable {
   public let header: ResponseHeader
   public let id: LeaseID
-  /// How long it lives unless kept alive.
+  /// How long it lives without renewal.
   public let ttl: Duration
 }
 
@@ -88,7 +88,7 @@ public struct LeaseTimeToLive: Sendable, Hashable {
   public let keys: [Bytes]
 }
 
-/// That a lease was renewed.
+/// The renewal of a lease.
 public struct LeaseKeepAlive: Sendable, Hashable {
   public let header: ResponseHeader
   public let id: LeaseID
@@ -115,7 +115,7 @@ public struct LeaseKeepAlives: AsyncSequence, Sendable {
     }
   }
 
-  /// Keeps a lease alive until it goes.
+  /// Keeps a lease alive until this iterator is released.
   public struct Iterator: AsyncIteratorProtocol {
     fileprivate let reader: StreamReader<LeaseKeepAlive>
 
@@ -129,7 +129,7 @@ public struct LeaseKeepAlives: AsyncSequence, Sendable {
 // MARK: - To and from messages
 
 extension EtcdError {
-  /// What etcd says of leases elsewhere.
+  /// etcd's error for an unknown lease in other calls.
   fileprivate static var leaseNotFound: EtcdError {
     EtcdError(GRPCStatus(.notFound, EtcdMessage.leaseNotFound, origin: .server))
   }

@@ -160,7 +160,7 @@ public struct Alarm: Sendable, Hashable {
     case noSpace
     /// The database differs from those of others.
     case corrupt
-    /// One that this client does not know.
+    /// An alarm that this client does not know.
     case other(Int)
 
     fileprivate init(_ message: Etcdserverpb_AlarmType) {

@@ -15,7 +15,7 @@ public final class EtcdClient: Sendable {
   public let configuration: Configuration
   private let thread: LoopThread
   private let core: Core
-  /// Held while the thread is ended, so that every call of ``close()`` waits for that.
+  /// Locked while the thread is ended, so that every call of ``close()`` waits for that.
   private let closing = Mutex(())
 
   /// Makes a client that begins to connect at once; calls wait for a connection.
@@ -26,7 +26,7 @@ public final class EtcdClient: Sendable {
   ///   - credentials: the user of the calls.
   ///   - requestTimeout: the default time limit of calls; nil for none.
   ///   - logger: logs connections made and lost; nil for no log.
-  /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
+  /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for an invalid endpoint or limit, and
   ///   ``EtcdError/Code/resourceExhausted`` if the system grants no descriptor or thread.
   public convenience init(
     endpoints: [String], dialTimeout: Duration = .seconds(5), credentials: Credentials = .none,
@@ -42,7 +42,7 @@ public final class EtcdClient: Sendable {
 
   /// Makes a client that begins to connect at once; calls wait for a connection.
   ///
-  /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for what cannot be an endpoint or a limit, and
+  /// - Throws: ``EtcdError`` with ``EtcdError/Code/invalidArgument`` for an invalid endpoint or limit, and
   ///   ``EtcdError/Code/resourceExhausted`` if the system grants no descriptor or thread.
   public init(_ configuration: Configuration) throws {
     try configuration.check()
@@ -70,8 +70,7 @@ public final class EtcdClient: Sendable {
   }
 
   deinit {
-    // Not waited for: this may be one of the few threads that Swift's tasks share, and a name that is being resolved
-    // can take its time.
+    // Not awaited: this may be one of the few threads that Swift's tasks share, and resolving a name may take long.
     if let thread = end() { thread.detach() }
   }
 
@@ -85,19 +84,19 @@ public final class EtcdClient: Sendable {
     closing.withLock { _ in end()?.join() }
   }
 
-  /// Has the client's thread end; nil if it was told so before.
+  /// Makes the client's thread end; nil if that was done before.
   private func end() -> LoopThread? { core.end() ? thread : nil }
 
   /// Runs `job` on the client's thread.
   ///
   /// - Parameter job: must not refer to the client, whose end waits for the thread.
-  /// - Returns: whether it will be run: not after ``close()``.
+  /// - Returns: whether the job will be run: not after ``close()``.
   @discardableResult
   func execute(_ job: @escaping @Sendable (ClientLoop) -> Void) -> Bool { core.execute(job) }
 }
 
-/// All that lives on the client's thread, as other threads reach it. Only that thread takes it out, so that it is freed
-/// there: elsewhere, its end could make a thread of Swift's wait for a name that is being resolved.
+/// The objects on the client's thread, for other threads. Only that thread releases them: elsewhere, their release
+/// could make a thread of Swift's wait for a name resolution.
 private final class Core: Sendable {
   private struct State {
     var loop: LoopBound<ClientLoop>?
@@ -108,9 +107,9 @@ private final class Core: Sendable {
 
   init(_ loop: LoopBound<ClientLoop>) { state = Mutex(State(loop: loop)) }
 
-  /// - Returns: whether it will be run.
+  /// - Returns: whether the job will be run.
   func execute(_ job: @escaping @Sendable (ClientLoop) -> Void) -> Bool {
-    // Handed over under the lock, so that nothing comes behind the end.
+    // Handed over under the lock, so that no job comes after the end.
     state.withLock { state in
       guard !state.isEnding, let loop = state.loop else { return false }
       loop.remote.execute { job(loop.value) }

@@ -1,7 +1,7 @@
 internal import EtcdSchema
 public import GrpcBridge
 
-/// What etcd says of itself with each answer.
+/// The header of each answer of etcd's.
 public struct ResponseHeader: Sendable, Hashable {
   /// The ID of the cluster.
   public let clusterID: UInt64

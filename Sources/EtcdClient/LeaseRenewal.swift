@@ -3,22 +3,22 @@ internal import EventLoop
 internal import GrpcBridge
 internal import SwiftProtobuf
 
-/// Keeps one lease alive for a client, on the client's thread: asks when a third of its time has passed, as clientv3
-/// does.
+/// Keeps one lease alive for a client, on the client's thread: renews it when a third of its time has passed, as
+/// clientv3 does.
 final class LeaseRenewal: ClientOperation {
   private unowned let core: ClientLoop
   private let cancellationToken: CancellationToken
   private let lease: LeaseID
-  /// How long, in milliseconds, the first answer may take; further ones as long as the lease lives.
+  /// How long, in milliseconds, the first answer may take; later ones may take as long as the lease lives.
   private let patience: UInt64
-  /// Whether the first answer is all that is wanted.
+  /// Whether only the first answer is wanted.
   private let isOnce: Bool
   private let buffer: StreamBuffer<LeaseKeepAlive>
   private var asked: KeepAliveRequest?
   private lazy var timer = LoopTimer(loop: core.loop) { [unowned self] in ask() }
-  /// Until when the answer may take; by then the lease may have ended.
+  /// By when the answer has to come; the lease may have ended by then.
   private var deadline: UInt64 = 0
-  /// How long, in milliseconds, to wait before asking again if etcd could not be asked.
+  /// How long, in milliseconds, to wait before the next request if etcd could not be reached.
   private static let pause: UInt64 = 500
   /// Whether etcd has ever answered.
   private var isProven = false
@@ -52,12 +52,12 @@ final class LeaseRenewal: ClientOperation {
     asked = nil
     do {
       let response: Etcdserverpb_LeaseKeepAliveResponse = try decode(result.get())
-      // etcd says so of a lease that it does not know, too.
+      // For an unknown lease, etcd answers 0, too.
       guard response.ttl > 0 else { return end(nil) }
       _ = buffer.add(LeaseKeepAlive(response))
       guard !isOnce else { return end(nil) }
       isProven = true
-      // etcd's longest is some 285 years: what is beyond is as good as that.
+      // etcd's longest is some 285 years; longer times count as that.
       let life = UInt64(min(response.ttl, 9_000_000_000)) * 1000
       deadline = core.loop.now + life
       timer.start(after: life / 3)

@@ -3,9 +3,9 @@ internal import GrpcBridge
 
 /// A call of a client that etcd answers with a stream.
 final class ServerStream: ClientOperation {
-  /// Takes a message of the stream; answers whether there is room for more.
+  /// Takes a message of the stream; returns whether there is room for more.
   typealias OnMessage = ([UInt8]) throws -> Bool
-  /// Takes the end: the error, if it was not a good one.
+  /// Takes the end: the error, if there was one.
   typealias OnEnd = ((any Error)?) -> Void
 
   private unowned let core: ClientLoop
@@ -17,12 +17,12 @@ final class ServerStream: ClientOperation {
   private let bridge: Bridge
   private let onMessage: OnMessage
   private let onEnd: OnEnd
-  /// Whether another stream takes the place of one that breaks.
+  /// Whether a stream that breaks is replaced by another one.
   private let resumes: Bool
   private var call: Call?
   /// A call that etcd has ended without an error, as it does when the token has expired.
   private var ended: Call?
-  /// Those calls that etcd has ended without a message and without an error.
+  /// Counts the calls that etcd has ended without a message and without an error.
   private var vainCalls = VainCalls()
   private var incoming: [UInt8] = []
   private var isHeldBack = false
@@ -101,7 +101,7 @@ extension ServerStream: CallDelegate {
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
-    // A call that never was on the wire has found no connection within the time that calls wait for one.
+    // A call that was never on the wire has found no connection within the time limit for one.
     guard resumes, !core.isClosed, status.isPassing || status.isOK, call.endpoint != nil else {
       return end(status.isOK ? nil : core.error(status, at: call.endpoint))
     }

@@ -3,15 +3,15 @@ internal import Synchronization
 
 /// The received and unread part of a stream: written by the client's thread, read by one task.
 final class StreamBuffer<Element: Sendable>: Sendable {
-  /// What is done with an element while others wait.
+  /// How an element is kept while others wait.
   enum Policy: Sendable {
-    /// It waits, too; past so many bytes the writer has to pause.
+    /// It waits, too; beyond so many bytes the writer has to pause.
     case keep(bytes: Int)
-    /// It takes the place of the other one.
+    /// It replaces the waiting one.
     case newest
   }
 
-  /// What a reader finds.
+  /// The result of a reader's look into the buffer.
   private enum Found {
     /// An element, or the end.
     case element(Element?)
@@ -19,7 +19,7 @@ final class StreamBuffer<Element: Sendable>: Sendable {
   }
 
   private struct State {
-    /// The elements, the next one last, and those that have come since.
+    /// The elements in reverse order, the next one last, and those that have come since.
     var next: [(Element, Int)] = []
     var arrived: [(Element, Int)] = []
     var size = 0
@@ -35,7 +35,7 @@ final class StreamBuffer<Element: Sendable>: Sendable {
         return .element(element)
       }
       guard isEnded else { return .nothing }
-      // Told once; after that the stream is just over.
+      // Thrown once; after that the stream is just over.
       if let error = error.take() { throw error }
       return .element(nil)
     }
@@ -49,7 +49,7 @@ final class StreamBuffer<Element: Sendable>: Sendable {
   /// Adds an element.
   ///
   /// - Parameter size: how many bytes it counts as.
-  /// - Returns: whether there is room for more; if there is none, ``next(whenRoom:)`` tells when there is again.
+  /// - Returns: whether there is room for more; if not, ``next(whenRoom:)`` notifies the writer when there is again.
   func add(_ element: Element, size: Int = 0) -> Bool {
     let (reader, hasRoom) = state.withLock { state -> (CheckedContinuation<Element?, any Error>?, Bool) in
       guard !state.isEnded else { return (nil, true) }
@@ -68,9 +68,9 @@ final class StreamBuffer<Element: Sendable>: Sendable {
     return hasRoom
   }
 
-  /// Ends the stream after what is in it.
+  /// Ends the stream after the elements in it.
   ///
-  /// - Parameter dropping: whether what is in it is of no use any more.
+  /// - Parameter dropping: whether to drop the elements in it.
   func finish(_ error: (any Error)?, dropping: Bool = false) {
     let reader = state.withLock { state -> CheckedContinuation<Element?, any Error>? in
       if dropping { (state.next, state.arrived, state.size) = ([], [], 0) }

@@ -1,7 +1,6 @@
 internal import GrpcBridge
 
-/// The reading end of a stream: from the first word to etcd until it is no longer read, which ends the stream at
-/// etcd.
+/// The reading end of a stream. The stream begins at etcd when this is made, and ends there when it is no longer read.
 final class StreamReader<Element: Sendable>: Sendable {
   private let client: EtcdClient
   private let buffer: StreamBuffer<Element>
@@ -9,8 +8,8 @@ final class StreamReader<Element: Sendable>: Sendable {
 
   /// Begins the stream.
   ///
-  /// - Parameter make: makes what carries the stream, on the client's thread; must not refer to the client. What it
-  ///   throws ends the stream.
+  /// - Parameter make: makes the stream's operation, on the client's thread; must not refer to the client. An error
+  ///   that it throws ends the stream.
   init(
     _ client: EtcdClient, _ policy: StreamBuffer<Element>.Policy,
     make: @escaping @Sendable (ClientLoop, CancellationToken, StreamBuffer<Element>) throws -> any ClientOperation

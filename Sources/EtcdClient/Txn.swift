@@ -1,7 +1,8 @@
 internal import EtcdSchema
 public import GrpcBridge
 
-/// A transaction, as ``EtcdClient/txn(_:timeout:)`` executes it: if all comparisons hold, some operations, else others.
+/// A transaction for ``EtcdClient/txn(_:timeout:)``: if all comparisons hold, it executes some operations, otherwise
+/// others.
 ///
 /// ```swift
 /// let txn: Txn = .if(.version(of: "k", .equal, 0)).then(.put("k", "v")).else(.get("k"))
@@ -85,7 +86,7 @@ public struct Comparison: Sendable, Hashable {
   }
 }
 
-/// What a ``Txn`` does.
+/// An operation of a ``Txn``.
 public struct TxnOperation: Sendable, Hashable {
   enum Kind: Sendable, Hashable {
     case get(KeyRange, GetOptions)
@@ -127,16 +128,16 @@ public struct TxnOperation: Sendable, Hashable {
   public static func txn(_ txn: Txn) -> TxnOperation { TxnOperation(kind: .txn(txn)) }
 }
 
-/// What came of a ``Txn``.
+/// The result of a ``Txn``.
 public struct TxnResponse: Sendable, Hashable {
   public let header: ResponseHeader
   /// Whether all comparisons have held.
   public let succeeded: Bool
-  /// What came of each operation, in their order.
+  /// The results of its operations, in their order.
   public let results: [TxnResult]
 }
 
-/// What came of one operation of a ``Txn``.
+/// The result of one operation of a ``Txn``.
 public enum TxnResult: Sendable, Hashable {
   case get(GetResponse)
   case put(PutResponse)

@@ -3,7 +3,7 @@ package import SwiftProtobuf
 
 /// etcd's v3 API as data, read from the descriptor set that `scripts/generate` makes of the `.proto` files.
 ///
-/// Reading takes about a millisecond, and the descriptors a megabyte: a caller keeps what it makes of them.
+/// Reading takes about a millisecond, and the descriptors a megabyte: a caller keeps only what it makes of them.
 package struct EtcdSchema: Sendable {
   /// Every message, enum and service of the API, with source comments.
   package let descriptors: Google_Protobuf_FileDescriptorSet
@@ -42,9 +42,9 @@ extension EtcdSchema {
     package let request: String
     /// The full name of the response message.
     package let response: String
-    /// How its calls may be treated.
+    /// The traits of its calls.
     package let traits: RPCTraits
-    /// The paths it is served under over HTTP, all by `POST`; empty for an RPC that is gRPC only.
+    /// Its paths over HTTP, all with `POST`; empty for an RPC that is gRPC only.
     package let httpPaths: [String]
 
     /// The `:path` of a gRPC call.

@@ -1,8 +1,8 @@
 package import SwiftProtobuf
 
-/// What the `.proto` files say of an RPC and of how its calls may be treated.
+/// The properties of an RPC and of its calls in the `.proto` files.
 package struct RPCTraits: Sendable, Equatable {
-  /// Its place in ``EtcdRPC/all``.
+  /// Its index in ``EtcdRPC/all``.
   package let number: Int
   /// The `:path` of its calls (gRPC over HTTP/2, "Requests"), such as `/etcdserverpb.KV/Range`.
   package let path: String
@@ -12,16 +12,16 @@ package struct RPCTraits: Sendable, Equatable {
   package let isRepeatable: Bool
   /// Whether a call waits for another client by design, so that no default deadline may cut it.
   package let waits: Bool
-  /// Whether this is a stream that goes on for as long as its client wants.
+  /// Whether it is a stream that continues as long as its client wants.
   package let isEndless: Bool
-  /// Whether old releases execute a call without credentials though authentication is on, so that etcd is not to see an
-  /// anonymous one.
+  /// Whether old releases execute a call without credentials though authentication is on, so that an anonymous one must
+  /// not reach etcd.
   package let needsUser: Bool
-  /// The number field that a request must have set for that; 0 if it holds for all.
+  /// The number field that a request must have set for that; 0 if it applies to all requests.
   package let needsUserIf: UInt32
-  /// Whether a call is not to be cancelled at etcd once it may be executed.
+  /// Whether a call must not be cancelled at etcd once it may be executed.
   package let runsToEnd: Bool
-  /// Whether a successful call may change who can log in, or what with.
+  /// Whether a successful call may change which users can log in, or with which password.
   package let changesUsers: Bool
 
   package var isUnary: Bool { !isClientStreaming && !isServerStreaming }

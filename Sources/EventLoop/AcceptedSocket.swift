@@ -2,16 +2,16 @@ import Glibc
 
 /// A connection that came in on a listening socket.
 package struct AcceptedSocket {
-  /// The connection, which does not block. It belongs to its holder.
+  /// The connection, which is non-blocking. It belongs to the owner of this value.
   package let descriptor: Int32
-  /// Who has connected; unknown over a Unix socket.
+  /// The address of the client; unknown over a Unix socket.
   package let peer: SocketAddress
-  /// How many bytes a proxy has sent, and that were read, before those of the client.
+  /// How many bytes a proxy has sent before those of the client; they were read already.
   package let greetingSize: Int
 
   /// - Parameters:
-  ///   - peer: who the connection is carried for, if that is another.
-  ///   - greetingSize: how many bytes it took to say so.
+  ///   - peer: the client, also if a proxy has made the connection.
+  ///   - greetingSize: how many bytes the proxy has sent before the client's.
   package init(_ descriptor: Int32, peer: SocketAddress, greetingSize: Int = 0) {
     self.descriptor = descriptor
     self.peer = peer
@@ -31,11 +31,11 @@ package struct AcceptedSocket {
       return (descriptor, SocketAddress(address, length: min(length, socklen_t(bytes.count))))
     }
     guard descriptor >= 0 else {
-      // All others are about this one connection, or there is none.
+      // Other errors concern this one connection, or mean that there is none.
       if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(errno) { throw LoopError(-errno) }
       return nil
     }
-    // accept4(2), which would do it at once, is not among what Swift sees of the C library.
+    // Swift does not see accept4(2), which would do this in one call.
     _ = fcntl(descriptor, F_SETFL, O_NONBLOCK)
     _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
     self.init(descriptor, peer: peer)

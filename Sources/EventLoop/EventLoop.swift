@@ -3,8 +3,8 @@ import Synchronization
 
 /// One thread's loop over sockets, timers and wake-ups: a thin wrapper of libuv's `uv_loop_t`.
 ///
-/// A loop and everything made on it belong to the thread that calls ``run()``. Every entry that is not meant for other
-/// threads checks that, in release builds too. Other threads reach the loop through its ``remote``.
+/// A loop and everything made on it belong to the thread that calls ``run()``. Every method that is not meant for other
+/// threads checks that, in release builds too. Other threads use the loop's ``remote``.
 ///
 /// Follows the libuv documentation, "uv_loop_t — Event loop".
 package final class EventLoop {
@@ -13,7 +13,7 @@ package final class EventLoop {
   package let remote: Remote
   private var hooks: [PrepareHook] = []
   private var running = false
-  /// Whether a timer's callback is under way.
+  /// Whether a timer's callback is running.
   var isRunningTimers = false
 
   /// - Throws: ``LoopError`` if the system grants no further descriptors.
@@ -31,8 +31,8 @@ package final class EventLoop {
   deinit {
     remote.detach()
     hooks.removeAll()
-    // Handles are freed by their close callbacks, which need one more turn of the loop; a name that is still being
-    // resolved is waited for, as that cannot be taken back.
+    // Handles are freed by their close callbacks, which need one more turn of the loop. A name resolution under way
+    // cannot be cancelled, so it is awaited.
     while uv_run(raw, UV_RUN_ONCE) != 0 {}
     precondition(uv_loop_close(raw) == 0, "an event loop was released before the handles made on it")
     raw.deallocate()
@@ -59,7 +59,7 @@ package final class EventLoop {
     uv_stop(raw)
   }
 
-  /// Traps where the calling thread is not the loop's.
+  /// Traps if the calling thread is not the loop's.
   package func checkOnLoop() {
     precondition(remote.isCurrent, "called from a thread that is not the event loop's")
   }
@@ -73,14 +73,14 @@ package final class EventLoop {
 
 /// An error of libuv or of the system under it.
 package struct LoopError: Error, CustomStringConvertible {
-  /// A negative errno, as libuv has it.
+  /// A negative errno, as in libuv.
   package let code: Int32
 
   package init(_ code: Int32) { self.code = code }
 
   package var description: String { String(cString: uv_strerror(code)) }
 
-  /// Whether it says that no process listens at the target of a connection: at a port, or at a Unix socket's path.
+  /// Whether no process listens at the target of a connection: at a port, or at a Unix socket's path.
   package var isRefusal: Bool { code == UV_ECONNREFUSED.rawValue || code == UV_ENOENT.rawValue }
 }
 
@@ -96,16 +96,16 @@ extension EventLoop {
     private struct State {
       var jobs: [@Sendable () -> Void] = []
       var wakeUp: WakeUp?
-      /// Whether the loop has run and ended: a job would be kept for nothing, and with it all that it holds, often the
-      /// loop.
+      /// Whether the loop has run and ended: then a job would be kept in vain, and with it everything that it refers
+      /// to, often the loop.
       var hasEnded = false
     }
 
     private let state = Mutex(State())
     let owner = Atomic<UInt>(0)
 
-    /// Whether the calling thread runs the loop. True for every thread while none does: before the loop runs and after,
-    /// its owner has it to itself.
+    /// Whether the calling thread may use the loop. True for every thread while none runs the loop: before and after
+    /// that, its owner has it to itself.
     var isCurrent: Bool {
       let thread = owner.load(ordering: .relaxed)
       return thread == 0 || thread == currentThread
@@ -142,14 +142,14 @@ extension EventLoop {
       if let wakeUp { closeHandle(wakeUp.handle) }
     }
 
-    /// Takes no job from here on, and lets go of those that are not run any more.
+    /// Accepts no more jobs, and releases those that will not run.
     fileprivate func end() {
       let jobs = state.withLock { state in
         state.hasEnded = true
         defer { state.jobs = [] }
         return state.jobs
       }
-      // Freed outside of the lock, as what they held may execute something when it goes.
+      // Released outside of the lock, as objects that the jobs refer to may execute something when they are released.
       _ = jobs
     }
 
@@ -169,7 +169,7 @@ extension EventLoop {
 /// Invariant for `Sendable`: the value is reachable only through ``value``, which checks the thread.
 package struct LoopBound<Value>: @unchecked Sendable {
   private let stored: Value
-  /// How other threads reach the loop.
+  /// Reaches the loop from other threads.
   package let remote: EventLoop.Remote
 
   package init(_ value: Value, loop: EventLoop) {
@@ -177,7 +177,7 @@ package struct LoopBound<Value>: @unchecked Sendable {
     remote = loop.remote
   }
 
-  /// The value; traps on any thread but the loop's.
+  /// The value; traps on any thread except the loop's.
   package var value: Value {
     precondition(remote.isCurrent, "a loop's value was read from a thread that is not the loop's")
     return stored
@@ -202,7 +202,7 @@ private final class PrepareHook {
   deinit { closeHandle(handle) }
 }
 
-/// Closes any kind of libuv handle and frees its memory once the loop has let go of it (`uv_close`).
+/// Closes any kind of libuv handle and frees its memory once the loop has released it (`uv_close`).
 func closeHandle<Handle>(_ handle: UnsafeMutablePointer<Handle>) {
   let base = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_handle_t.self)
   base.pointee.data = nil

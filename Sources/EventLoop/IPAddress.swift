@@ -1,7 +1,7 @@
 package import Glibc
 
-/// An IPv4 or IPv6 address without a port. One of IPv4 is the same as the IPv6 address that stands for it
-/// (`::ffff:192.0.2.1`, RFC 4291, section 2.5.5.2), which is how a socket for both kinds tells it.
+/// An IPv4 or IPv6 address without a port. An IPv4 address equals the IPv6 address that it is mapped to
+/// (`::ffff:192.0.2.1`, RFC 4291, section 2.5.5.2), which a socket for both kinds reports.
 package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   /// The 128 bits of an IPv6 address, the first ones in `high`.
   package let high: UInt64
@@ -17,7 +17,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   /// An IPv4 address, its first number in the highest bits.
   package init(v4 bits: UInt32) { self.init(high: 0, low: Self.v4Prefix | UInt64(bits)) }
 
-  /// An IPv6 address as it is on the wire; nil if that is not 16 bytes.
+  /// An IPv6 address as on the wire; nil if there are not 16 bytes.
   package init?(v6 bytes: UnsafeRawBufferPointer) {
     guard bytes.count == 16 else { return nil }
     self.init(
@@ -25,7 +25,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
       low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
   }
 
-  /// The address of a socket; nil if that is of another kind, such as a Unix socket's.
+  /// The address of a socket; nil if it is of another kind, such as a Unix socket's.
   package init?(_ address: UnsafePointer<sockaddr>) {
     switch Int32(address.pointee.sa_family) {
     case AF_INET:
@@ -42,7 +42,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
-  /// Reads an address as `192.0.2.1` or `2001:db8::1`, without brackets, port or zone; nil if it is none.
+  /// Reads an address as `192.0.2.1` or `2001:db8::1`, without brackets, port or zone; nil if it is malformed.
   package init?(_ text: some Collection<UInt8>) {
     // The longest one has 45 characters (INET6_ADDRSTRLEN), and inet_pton(3) reads up to a zero.
     guard (2...45).contains(text.count), !text.contains(0) else { return nil }

@@ -5,7 +5,7 @@ package struct IPAddressRange: Hashable, Sendable, CustomStringConvertible {
   private let maskLow: UInt64
   package let description: String
 
-  /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address; nil if it is none of these.
+  /// Reads `192.0.2.0/24`, `2001:db8::/32`, or one address; nil if the text is none of these.
   package init?(_ text: String) {
     let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
     guard let address = parts.first.flatMap({ IPAddress($0.utf8) }) else { return nil }
@@ -18,7 +18,7 @@ package struct IPAddressRange: Hashable, Sendable, CustomStringConvertible {
       else { return nil }
       length = number
     }
-    // An IPv4 address is the end of an IPv6 address.
+    // The bits of an IPv4 address are the last ones of an IPv6 address.
     let bits = length + 128 - width
     maskHigh = bits >= 64 ? .max : bits == 0 ? 0 : .max << UInt64(64 - bits)
     maskLow = bits <= 64 ? 0 : .max << UInt64(128 - bits)

@@ -8,7 +8,7 @@ var currentThread: UInt { UInt(pthread_self()) }
 ///
 /// - Parameters:
 ///   - name: shown by the system's tools, its first 15 bytes.
-/// - Returns: what `pthread_join` takes; a thread that is not joined is to be detached.
+/// - Returns: the thread for `pthread_join`; a thread that is not joined has to be detached.
 /// - Throws: ``LoopError`` if the system grants no further thread.
 private func startThread(name: String, _ body: @escaping @Sendable () -> Void) throws(LoopError) -> pthread_t {
   final class Start {
@@ -37,18 +37,18 @@ private func startThread(name: String, _ body: @escaping @Sendable () -> Void) t
   return thread
 }
 
-/// Runs `body`, which may block, on a thread of its own that ends with it.
+/// Runs `body`, which may block, on a new thread that ends with it.
 ///
 /// - Throws: ``LoopError`` if the system grants no further thread.
 package func detachThread(name: String, _ body: @escaping @Sendable () -> Void) throws(LoopError) {
   pthread_detach(try startThread(name: name, body))
 }
 
-/// A thread that serves a loop.
+/// A thread that runs a loop.
 package struct LoopThread: Sendable {
   private let thread: pthread_t
 
-  /// Starts a thread that runs `loop` until it is stopped. From then on the loop and all that was made on it belong to
+  /// Starts a thread that runs `loop` until it is stopped. From then on the loop and everything made on it belong to
   /// that thread.
   ///
   /// - Parameters:
@@ -62,9 +62,9 @@ package struct LoopThread: Sendable {
   /// Waits until the loop has ended. To be called once, or ``detach()``.
   package func join() { pthread_join(thread, nil) }
 
-  /// Leaves the thread to itself: it is gone once the loop has ended.
+  /// Does not wait for the thread: it ends when the loop has ended.
   package func detach() { pthread_detach(thread) }
 }
 
-/// Gives memory that is free back to the system, of all threads (malloc_trim(3)). Takes up to milliseconds.
+/// Gives the process's free memory back to the system, that of all threads (malloc_trim(3)). Takes up to milliseconds.
 package func returnFreeMemory() { malloc_trim(0) }

@@ -1,9 +1,9 @@
 internal import CLibuv
 
-/// A timer of a loop (`uv_timer_t`). It is stopped when the object goes.
+/// A timer of a loop (`uv_timer_t`). It is stopped when the object is released.
 package final class LoopTimer {
   private let handle: UnsafeMutablePointer<uv_timer_t>
-  // The handle is part of the loop, which must not go before it.
+  // The handle is part of the loop, which must not be freed before it.
   private let loop: EventLoop
   private let body: () -> Void
 
@@ -23,11 +23,11 @@ package final class LoopTimer {
     UnsafeMutableRawPointer(handle).withMemoryRebound(to: uv_handle_t.self, capacity: 1) { uv_is_active($0) != 0 }
   }
 
-  /// Fires after `delay` milliseconds, 0 being the next turn of the loop, then every `interval` milliseconds unless
+  /// Fires after `delay` milliseconds (0 means the next turn of the loop), then every `interval` milliseconds unless
   /// that is 0. Replaces an earlier start.
   package func start(after delay: UInt64, every interval: UInt64 = 0) {
-    // What a timer starts for now libuv (before 1.45) still runs in the same turn: one that starts itself again would
-    // keep everything else from being served.
+    // If a timer's callback starts a timer with delay 0, libuv before 1.45 runs it in the same turn: a timer that
+    // starts itself again would block everything else.
     let delay = loop.isRunningTimers ? max(delay, 1) : delay
     uv_timer_start(
       handle,

@@ -1,10 +1,10 @@
-/// Where a request came from, as far as logins are slowed down and logs tell.
+/// The origin of a request, for throttling logins and for logs.
 package enum Peer: Hashable, Sendable, CustomStringConvertible {
   /// This process itself.
   case itself
-  /// A client of a Unix socket: all of them are one.
+  /// A client of a Unix socket: all of them count as one.
   case local
-  /// An address; of an IPv6 address the part that is a customer's own.
+  /// An address; of an IPv6 address only the part that belongs to one customer.
   case address(IPAddress)
 
   /// - Parameter address: nil for a client of a Unix socket.

@@ -8,7 +8,7 @@ extension EventLoop {
     checkOnLoop()
     let resolution = Resolution(completion)
     var hints = SocketAddress.hints
-    // The resolution keeps itself alive until libuv answers it.
+    // The resolution keeps itself alive until libuv has answered.
     let context = Unmanaged.passRetained(resolution)
     resolution.request.pointee.data = context.toOpaque()
     let code = uv_getaddrinfo(
@@ -25,10 +25,10 @@ extension EventLoop {
   }
 }
 
-/// A name that is being resolved.
+/// A name resolution under way.
 private final class Resolution {
-  /// Owned. libuv writes to it from one of its own threads until it has answered, so it is memory with an address of
-  /// its own: a pointer to a stored property is good for the one call that it is made for.
+  /// Owned. libuv writes to it from one of its own threads until it has answered, so it needs memory with a fixed
+  /// address: a pointer to a stored property is valid only during the call for which it is made.
   let request = UnsafeMutablePointer<uv_getaddrinfo_t>.allocate(capacity: 1)
   let completion: (Result<[SocketAddress], LoopError>) -> Void
 

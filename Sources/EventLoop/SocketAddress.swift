@@ -46,7 +46,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     self.storage = storage
   }
 
-  /// The address a socket is bound to (`getsockname`).
+  /// The local address of a socket (`getsockname`).
   package init(localOf descriptor: Int32) {
     var storage = sockaddr_storage()
     var length = socklen_t(MemoryLayout.size(ofValue: storage))
@@ -62,7 +62,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
 
   /// The port of an IPv4 or IPv6 address.
   package var port: UInt16 {
-    // Both kinds keep it in the same place (ip(7), ipv6(7)).
+    // The port is at the same offset in both kinds of address (ip(7), ipv6(7)).
     withUnsafeBytes(of: storage) { UInt16(bigEndian: $0.load(fromByteOffset: 2, as: UInt16.self)) }
   }
 
@@ -81,7 +81,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     return list(found)
   }
 
-  /// Reads an address in numbers; nil where `host` is a name.
+  /// Reads a numeric address; nil if `host` is a name.
   package init?(numericHost host: String, port: UInt16) {
     var hints = Self.hints
     hints.ai_flags = AI_NUMERICHOST
@@ -112,7 +112,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     let capacity = MemoryLayout.size(ofValue: address.sun_path)
     guard !name.isEmpty, name.utf8.count < capacity else { return nil }
     address.sun_family = sa_family_t(AF_UNIX)
-    // A zero byte comes first, and the length says where it ends.
+    // The name comes after a zero byte, and the length says where it ends.
     withUnsafeMutableBytes(of: &address.sun_path) { path in
       UnsafeMutableRawBufferPointer(rebasing: path[1...]).copyBytes(from: name.utf8)
     }
@@ -122,7 +122,7 @@ package struct SocketAddress: Sendable, CustomStringConvertible {
     }
   }
 
-  /// The address in numbers, without its port, or the path of a Unix socket.
+  /// The numeric address without its port, or the path of a Unix socket.
   package var description: String {
     withUnsafeBytes(of: storage) { bytes in
       let address = bytes.baseAddress!

@@ -4,13 +4,13 @@ import Glibc
 /// The constants of socket(2), send(2), recv(2), shutdown(2) and setsockopt(2) that glibc declares as the cases of
 /// enums.
 ///
-/// Clang gives each of those to the first C module that includes its header, and Swift finds it only in a file that
-/// imports this very module. Which one is first depends on the files that are compiled together. So they are named
-/// here, where every module that can be first is imported, and nowhere else.
+/// Clang assigns each of those to the first C module that includes its header, and Swift finds it only in a file that
+/// imports this very module. Which module is first depends on the files that are compiled together. So they are named
+/// only here, where every module that can be first is imported.
 package enum SocketConstants {
   package static var stream: Int32 { Int32(SOCK_STREAM.rawValue) }
   package static var closeOnExec: Int32 { Int32(SOCK_CLOEXEC.rawValue) }
-  /// A stream that does not block and that no child process inherits.
+  /// A non-blocking stream that no child process inherits.
   package static var nonBlockingStream: Int32 { stream | closeOnExec | Int32(SOCK_NONBLOCK.rawValue) }
 
   /// Datagrams, from a socket that no child process inherits.

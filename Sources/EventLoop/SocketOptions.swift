@@ -4,8 +4,8 @@ import Glibc
 /// probed every 5 s, and given up, with an error, after three probes. Sockets accepted by a listening socket inherit
 /// this.
 ///
-/// - Parameter patience: after how many milliseconds to give up where the peer does not take what is sent, too; nil
-///   leaves that to the sender.
+/// - Parameter patience: after how many milliseconds to give up if the peer does not acknowledge what is sent either;
+///   nil leaves that to the sender.
 package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
   func set(_ level: Int32, _ option: Int32, _ value: Int32) {
     var value = value
@@ -18,8 +18,8 @@ package func noticeVanishedPeer(_ descriptor: Int32, patience: Int32? = nil) {
   if let patience { set(SocketConstants.tcp, TCP_USER_TIMEOUT, patience) }
 }
 
-/// Whether a peer that has left has closed only its sending side, so that it may still read: a reset shows as an error
-/// and a hang-up (poll(2)).
+/// Whether a peer that has disconnected has only closed its sending side, so that it may still read: after a reset
+/// there would be an error and a hang-up (poll(2)).
 package func isHalfOpen(_ descriptor: Int32) -> Bool {
   var state = pollfd(fd: descriptor, events: 0, revents: 0)
   return poll(&state, 1, 0) == 0
@@ -30,9 +30,10 @@ package struct TCPCounts {
   package let received: UInt64
   package let sent: UInt64
 
-  /// - Returns: nil if the system does not say, as of connections that are not TCP's.
+  /// - Returns: nil if the system has no counts, as for connections that do not use TCP.
   package init?(_ descriptor: Int32) {
-    // `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received` and `_sent`.
+    // Offsets in `struct tcp_info` of linux/tcp.h, which grows at its end; glibc's has no `tcpi_bytes_received` and
+    // `_sent`.
     let (receivedOffset, sentOffset) = (128, 200)
     let counts: (UInt64, UInt64)? = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 8) { info in
       var length = socklen_t(info.count)

@@ -1,6 +1,6 @@
 internal import CLibuv
 
-/// What a socket can be ready for (libuv's `uv_poll_event`).
+/// The events of a socket (libuv's `uv_poll_event`).
 package struct SocketEvents: OptionSet, Sendable {
   package let rawValue: Int32
   package init(rawValue: Int32) { self.rawValue = rawValue }
@@ -11,11 +11,11 @@ package struct SocketEvents: OptionSet, Sendable {
   package static let disconnect = SocketEvents(rawValue: Int32(bitPattern: UV_DISCONNECT.rawValue))
 }
 
-/// Tells when a descriptor is ready (`uv_poll_t`). It does not own the descriptor, which must stay open until the
-/// watcher is stopped or gone.
+/// Notifies when a descriptor is ready (`uv_poll_t`). It does not own the descriptor, which must stay open until the
+/// watcher is stopped or released.
 package final class SocketWatcher {
   private let handle: UnsafeMutablePointer<uv_poll_t>
-  // The handle is part of the loop, which must not go before it.
+  // The handle is part of the loop, which must not be freed before it.
   private let loop: EventLoop
   private let body: (SocketEvents) -> Void
   private var events: SocketEvents = []
@@ -36,7 +36,7 @@ package final class SocketWatcher {
 
   deinit { closeHandle(handle) }
 
-  /// Watches for `events`, in place of those watched until now. An error on the socket shows as all of them.
+  /// Watches for `events` instead of the earlier ones. After an error on the socket all events are reported.
   package func watch(_ events: SocketEvents) {
     guard events != self.events else { return }
     self.events = events
@@ -51,8 +51,8 @@ package final class SocketWatcher {
     uv_poll_start(handle, events.rawValue) { handle, status, events in
       let watcher = Unmanaged<SocketWatcher>.fromOpaque(handle!.pointee.data).takeUnretainedValue()
       guard status < 0 else { return watcher.body(SocketEvents(rawValue: events)) }
-      // libuv has stopped watching, but there may be bytes to read before the error: it is seen again until it was
-      // read.
+      // libuv has stopped watching, but there may be bytes to read before the error: the error is reported again until
+      // they were read.
       watcher.start()
       watcher.body(watcher.events)
     }

@@ -3,7 +3,7 @@ import Glibc
 /// A connected or connecting socket, TCP or Unix, that never blocks. Owns its descriptor.
 package final class StreamSocket {
   package let descriptor: Int32
-  /// Hears what the socket is ready for.
+  /// Called with the events of the socket.
   package var onEvent: (SocketEvents) -> Void
   private var watcher: SocketWatcher?
 
@@ -15,7 +15,7 @@ package final class StreamSocket {
     case failed(LoopError)
   }
 
-  /// Begins to connect; the socket is writable once that has ended, well or not: see ``connectError``.
+  /// Begins to connect. When that has ended, successfully or not, the socket becomes writable: see ``connectError``.
   ///
   /// - Throws: ``LoopError`` if the connection fails at once.
   package init(loop: EventLoop, connectingTo address: SocketAddress, onEvent: @escaping (SocketEvents) -> Void)
@@ -26,7 +26,7 @@ package final class StreamSocket {
     guard descriptor >= 0 else { throw LoopError(-errno) }
     if address.family != AF_UNIX {
       var one: Int32 = 1
-      // Frames are gathered by the caller: waiting for more would only add delay (tcp(7), TCP_NODELAY).
+      // The caller gathers frames: waiting for more would only add delay (tcp(7), TCP_NODELAY).
       setsockopt(descriptor, SocketConstants.tcp, TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
       noticeVanishedPeer(descriptor, patience: 30_000)
     }
@@ -37,14 +37,14 @@ package final class StreamSocket {
   }
 
   deinit {
-    // The watcher must let go of the descriptor before the system may give its number to another socket.
+    // The watcher must release the descriptor before the system may give its number to another socket.
     watcher?.watch([])
     if descriptor >= 0 { close(descriptor) }
   }
 
   package func watch(_ events: SocketEvents) { watcher?.watch(events) }
 
-  /// The error the connection attempt ended with; nil if it succeeded.
+  /// The error of the attempt to connect; nil if it succeeded.
   package var connectError: LoopError? {
     var code: Int32 = 0
     var length = socklen_t(MemoryLayout.size(ofValue: code))
@@ -65,9 +65,9 @@ package final class StreamSocket {
     }
   }
 
-  /// Writes as much of `bytes` as the socket takes now; returns how much that was.
+  /// Writes as much of `bytes` as the socket takes now; returns how many bytes.
   ///
-  /// - Throws: ``LoopError`` if the connection is gone.
+  /// - Throws: ``LoopError`` if the connection is lost.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(LoopError) -> Int {
     while true {
       let count = send(descriptor, bytes.baseAddress, bytes.count, SocketConstants.noSignal)

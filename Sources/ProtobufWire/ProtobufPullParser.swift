@@ -1,16 +1,16 @@
 /// Steps through the fields of a protobuf message that is whole in memory (protobuf documentation, "Encoding").
 ///
-/// For the few messages that are looked into on their way: nothing is copied, and what is not known is stepped over.
+/// For the few messages that are inspected on their way: nothing is copied, and unknown fields are skipped.
 @usableFromInline package struct ProtobufPullParser {
-  /// One field, as it stands in the message.
+  /// One field of the message.
   @usableFromInline package struct Field {
     @usableFromInline package let number: Int
     @usableFromInline package let wireType: WireType
     /// The value of a varint field.
     @usableFromInline package let value: UInt64
-    /// Where the content of a length-delimited field lies.
+    /// The range of the content of a length-delimited field.
     @usableFromInline package let content: Range<Int>
-    /// Where the whole field lies, its tag included.
+    /// The range of the whole field, including its tag.
     @usableFromInline package let whole: Range<Int>
 
     @inlinable @inline(__always)
@@ -27,7 +27,7 @@
   @usableFromInline var at: Int
   @usableFromInline let end: Int
 
-  /// - Parameter range: where in `bytes` the message lies.
+  /// - Parameter range: the range of the message in `bytes`.
   @inlinable
   package init(_ bytes: UnsafeRawBufferPointer, in range: Range<Int>) {
     precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count)
@@ -38,7 +38,7 @@
 
   /// The next field; nil at the end of the message.
   ///
-  /// - Throws: ``WireError`` if there is none, and groups, which no message of proto3 has.
+  /// - Throws: ``WireError`` if the bytes are malformed, or for a group, which proto3 messages do not have.
   @inlinable
   package mutating func next() throws(WireError) -> Field? {
     guard at < end, let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return nil }

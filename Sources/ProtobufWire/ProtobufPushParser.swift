@@ -1,17 +1,18 @@
-/// Takes a protobuf message apart as it arrives (protobuf documentation, "Encoding"), for those who know the few fields
-/// that they want: nothing is copied, and no tree is made of it.
+/// Parses a protobuf message as it arrives (protobuf documentation, "Encoding"), for callers that know the few fields
+/// that they need: nothing is copied, and no tree is made.
 ///
-/// A field is known by its path: four bits for each field number on the way to it, the outermost first, so that `0x13`
-/// is field 3 of the message in field 1. What has a number beyond 15 is passed over, and so is what is not asked for.
+/// A field is identified by its path: four bits for each field number on the way to it, the outermost first, so that
+/// `0x13` is field 3 of the message in field 1. Fields with a number beyond 15 are skipped, and so are messages that
+/// the caller does not list.
 package struct ProtobufPushParser {
   package enum Event {
     /// A field that is a number, or a bool.
     case number(path: Int, UInt64)
     /// A field of `length` bytes begins, after which `rest` bytes of its message are left.
     case begin(path: Int, length: Int, rest: Int)
-    /// More of the field that has begun; valid as long as the input.
+    /// More bytes of the field that has begun; valid as long as the input.
     case bytes(path: Int, UnsafeRawBufferPointer)
-    /// A field of bytes, or a message that is gone into, has come to its end.
+    /// A field of bytes, or a listed message, has ended.
     case end(path: Int)
   }
 
@@ -20,7 +21,7 @@ package struct ProtobufPushParser {
     var left: Int
   }
 
-  /// What is read next.
+  /// What is parsed next.
   private enum Stage {
     case tag
     case number(path: Int)
@@ -38,23 +39,23 @@ package struct ProtobufPushParser {
   private var fault: WireError?
 
   /// - Parameters:
-  ///   - length: how long the message is, in bytes.
-  ///   - messages: the paths of messages within it that are gone into.
+  ///   - length: the length of the message, in bytes.
+  ///   - messages: the paths of messages within it whose fields are parsed.
   package init(length: Int, messages: [Int]) {
     self.messages = messages
     levels = [Level(path: 0, left: length)]
   }
 
-  /// To be asked when all bytes were given and all events taken.
+  /// To be called when all bytes were given and all events taken.
   ///
-  /// - Throws: ``WireError`` if they were not a message, or not all of it.
+  /// - Throws: ``WireError`` if they were not a message, or not a whole one.
   package func finish() throws(WireError) {
     if let fault { throw fault }
     guard case .tag = stage, levels.count == 1, levels[0].left == 0 else { throw .overrun }
   }
 
-  /// Takes the next event out of `input`; nil where more bytes are needed, there is no more, or what comes is no
-  /// message. To be asked until then.
+  /// Takes the next event out of `input`; nil if more bytes are needed, the message has ended, or the bytes are
+  /// malformed. To be called until then.
   package mutating func next(_ input: inout UnsafeRawBufferPointer) -> Event? {
     guard fault == nil else { return nil }
     do throws(WireError) {
@@ -118,14 +119,14 @@ package struct ProtobufPushParser {
   }
 
   private mutating func begin(_ tag: WireTag) throws(WireError) {
-    // 0 stands for one that has no path.
+    // 0 means that the field has no path.
     let path = tag.number <= 15 ? levels[levels.count - 1].path << 4 | Int(tag.number) : 0
     switch tag.wireType {
     case .varint: stage = .number(path: path)
     case .fixed64: stage = .fixed(count: 8)
     case .lengthDelimited: stage = .length(path: path)
     case .fixed32: stage = .fixed(count: 4)
-    // No message of proto3 has groups.
+    // proto3 messages have no groups.
     case .startGroup, .endGroup: throw .malformedTag
     }
   }
@@ -137,13 +138,13 @@ package struct ProtobufPushParser {
     return bytes
   }
 
-  /// Takes so many bytes off what is left of the innermost message.
+  /// Subtracts so many bytes from the rest of the innermost message.
   private mutating func spend(_ count: Int) throws(WireError) {
     guard levels[levels.count - 1].left >= count else { throw .overrun }
     levels[levels.count - 1].left -= count
   }
 
-  /// A varint; nil if it is not complete yet.
+  /// A varint; nil if it is incomplete.
   private mutating func varint(_ input: inout UnsafeRawBufferPointer) throws(WireError) -> UInt64? {
     let left = levels[levels.count - 1].left
     guard left > 0 else { throw .overrun }

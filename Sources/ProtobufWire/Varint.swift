@@ -20,7 +20,7 @@
     put(UInt8(truncatingIfNeeded: rest))
   }
 
-  /// Writes `value` and returns how many bytes it took, of which there must be room for ``maxCount``.
+  /// Writes `value` and returns how many bytes it took; there must be room for ``maxCount``.
   @inlinable @inline(__always)
   package static func write(_ value: UInt64, to target: UnsafeMutablePointer<UInt8>) -> Int {
     var count = 0
@@ -32,7 +32,7 @@
   }
 }
 
-/// A varint that is being read, of which some bytes may be still to come.
+/// A varint that is being read, some bytes of which may be still to come.
 @usableFromInline package struct PartialVarint {
   @usableFromInline package var value: UInt64
   @usableFromInline var shift: UInt64
@@ -45,7 +45,7 @@
 
   /// Takes the next byte.
   ///
-  /// - Returns: whether it was the last, so that `value` is complete.
+  /// - Returns: whether it was the last one, so that `value` is complete.
   @inlinable @inline(__always)
   package mutating func take(_ byte: UInt8) throws(WireError) -> Bool {
     // The tenth byte has room for one bit, and is the last.

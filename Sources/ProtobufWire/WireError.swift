@@ -1,12 +1,12 @@
-/// Why bytes are not the protobuf message that they should be.
+/// Why bytes are not the expected protobuf message.
 @usableFromInline package enum WireError: Error, Equatable, BitwiseCopyable, CustomStringConvertible {
   /// A varint has more than 64 bits.
   case malformedVarint
-  /// A field has a number that no field can have, or a wire type that is not read here.
+  /// A field has a number that no field can have, or a wire type that is not supported here.
   case malformedTag
-  /// A field is longer than what it is part of, or the message ends within it.
+  /// A field is longer than the message around it, or the message ends within it.
   case overrun
-  /// It is a message, but does not have the fields that were asked for.
+  /// The message does not have the expected fields.
   case unexpectedFields
 
   @usableFromInline package var description: String {

@@ -1,7 +1,7 @@
 public import ByteBuffers
 
-/// What messages are written to by hand, field after field (protobuf documentation, "Encoding"): ``ByteBuffer``, and
-/// arrays where the bytes are kept and compared.
+/// A target for messages that are written field after field (protobuf documentation, "Encoding"): ``ByteBuffer``, or an
+/// array if the bytes are kept and compared.
 @usableFromInline package protocol WireOutput: ~Copyable {
   mutating func append(_ byte: UInt8)
   mutating func append(_ bytes: UnsafeRawBufferPointer)
@@ -47,7 +47,7 @@ extension WireOutput where Self: ~Copyable {
     append(field: number, zeroOr: value)
   }
 
-  /// Appends a number or enum, even if it is zero, as the members of oneofs are.
+  /// Appends a number or enum even if it is zero, as for members of oneofs.
   @inlinable
   package mutating func append(field number: Int, zeroOr value: Int64) {
     append(UInt8(truncatingIfNeeded: number << 3) | WireType.varint.rawValue)

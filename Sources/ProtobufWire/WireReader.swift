@@ -1,10 +1,10 @@
-/// Reads numbers of the protobuf wire format from bytes of which there may be more later.
+/// Reads numbers of the protobuf wire format from bytes that may continue later.
 @usableFromInline package struct WireReader {
   @usableFromInline var cursor: UnsafePointer<UInt8>
   @usableFromInline let end: UnsafePointer<UInt8>
   @usableFromInline let isCut: Bool
 
-  /// - Parameter isCut: Whether what ends at `end` is only what has arrived, so that an incomplete number is not an
+  /// - Parameter isCut: Whether `end` is only the end of what has arrived, so that an incomplete number is not an
   ///   error.
   @inlinable @inline(__always)
   package init(_ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, isCut: Bool) {
@@ -13,11 +13,11 @@
     self.isCut = isCut
   }
 
-  /// Where the next number begins.
+  /// The position of the next number.
   @inlinable @inline(__always)
   package var at: UnsafePointer<UInt8> { cursor }
 
-  /// A varint; nil if it is not complete yet.
+  /// A varint; nil if it is incomplete.
   @inlinable @inline(__always)
   package mutating func varint() throws(WireError) -> UInt64? {
     guard cursor < end else { return try incomplete() }
@@ -30,9 +30,9 @@
     return try varint(resuming: &partial)
   }
 
-  /// A varint of which some bytes may have been read before; nil if it is not complete yet.
+  /// A varint of which some bytes may have been read before; nil if it is incomplete.
   ///
-  /// - Parameter partial: what has been read of it, which becomes that of the next one.
+  /// - Parameter partial: the part that has been read; reset for the next varint once this one is complete.
   @inlinable
   package mutating func varint(resuming partial: inout PartialVarint) throws(WireError) -> UInt64? {
     while cursor < end {
@@ -47,14 +47,14 @@
     return try incomplete()
   }
 
-  /// The tag of a field; nil if it is not complete yet.
+  /// The tag of a field; nil if it is incomplete.
   @inlinable @inline(__always)
   package mutating func tag() throws(WireError) -> WireTag? {
     guard let varint = try varint() else { return nil }
     return try WireTag(varint)
   }
 
-  /// The bits of a number of one of the three wire types that have numbers; nil if it is not complete yet.
+  /// The bits of a number of one of the three numeric wire types; nil if it is incomplete.
   @inlinable @inline(__always)
   package mutating func number(_ wireType: WireType) throws(WireError) -> UInt64? {
     switch wireType {

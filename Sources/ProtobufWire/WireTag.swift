@@ -1,4 +1,4 @@
-/// How the content of a field is written (protobuf documentation, "Encoding", "Message Structure").
+/// The encoding of a field's content (protobuf documentation, "Encoding", "Message Structure").
 @usableFromInline package enum WireType: UInt8, BitwiseCopyable, Sendable {
   case varint = 0
   case fixed64 = 1
@@ -8,7 +8,7 @@
   case fixed32 = 5
 }
 
-/// What stands before the content of a field.
+/// The tag before the content of a field.
 @usableFromInline package struct WireTag {
   @usableFromInline package let number: UInt32
   @usableFromInline package let wireType: WireType

@@ -1,7 +1,7 @@
 internal import COpenSSL
 
 extension OpenSSLReason {
-  /// Whether what the peer sent in answer to our greeting was not TLS at all.
+  /// Whether the peer's answer to this side's greeting was not TLS at all.
   var isOfForeignProtocol: Bool {
     [
       SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST, SSL_R_PACKET_LENGTH_TOO_LONG,
@@ -9,7 +9,7 @@ extension OpenSSLReason {
     ].contains { isSSL($0) }
   }
 
-  /// Why a handshake or a connection of ours failed, in one line.
+  /// Why a handshake or a connection of this side failed, in one line.
   func description(for settings: TLSSettings) -> String {
     if isSSL(SSL_R_UNSUPPORTED_PROTOCOL) || isSSL(SSL_R_VERSION_TOO_LOW) {
       return "the peer speaks no TLS \(settings.minimumVersion.rawValue) or later"
@@ -23,13 +23,13 @@ extension OpenSSLReason {
   }
 }
 
-/// What a peer says with an alert (RFC 8446, section 6.2).
+/// The meaning of a peer's alert (RFC 8446, section 6.2).
 ///
-/// - Parameter certificate: the file of the certificate that we could have sent.
+/// - Parameter certificate: the file of the certificate that this side could have sent.
 func describe(alert: Int32, certificate: String?) -> String {
   guard let certificate else {
     switch alert {
-    // Some say no more than that the certificate which is missing is bad.
+    // Some peers say only that the missing certificate is bad.
     case SSL_AD_CERTIFICATE_REQUIRED, SSL_AD_BAD_CERTIFICATE:
       return "it requires a client certificate, and none is configured"
     case SSL_AD_HANDSHAKE_FAILURE:

@@ -2,24 +2,24 @@ internal import COpenSSL
 
 /// One entry of OpenSSL's error queue (ERR_get_error(3)).
 ///
-/// The queue belongs to the thread, and what one call leaves there another takes for its own. So each call that may
-/// fail is preceded by ``clear()`` and, if it fails, followed by ``take()``.
+/// The queue belongs to the thread, and an entry that one call leaves there is taken for the next call's. So each call
+/// that may fail is preceded by ``clear()`` and, if it fails, followed by ``take()``.
 struct OpenSSLReason {
   private let code: UInt
 
-  /// Forgets what earlier calls have left.
+  /// Drops the entries of earlier calls.
   static func clear() { ERR_clear_error() }
 
-  /// The root of what went wrong, which is the oldest entry that says anything; the queue is empty afterwards.
+  /// The cause of the failure, which is the oldest entry with a meaning; the queue is empty afterwards.
   static func take() -> OpenSSLReason {
     defer { ERR_clear_error() }
     var reason = OpenSSLReason(code: ERR_get_error())
-    // OpenSSL 3.5 leaves the system's error 0, which is none, after a write that failed.
+    // After a write that failed, OpenSSL 3.5 leaves the system's error 0, which means nothing.
     while reason.isSystem && reason.number == 0 { reason = OpenSSLReason(code: ERR_get_error()) }
     return reason
   }
 
-  /// Whether there was any.
+  /// Whether there was an entry.
   var isGiven: Bool { code != 0 }
 
   /// Whether it is an error of the system (`errno`).

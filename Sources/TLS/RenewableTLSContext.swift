@@ -6,9 +6,9 @@ import Synchronization
 /// The files are checked when the context is used for a new connection. If the new ones are invalid, the
 /// context that was made of the old ones stays in use.
 package final class RenewableTLSContext: Sendable {
-  /// What a look at the files has shown.
+  /// The result of a check of the files.
   package enum Look: Sendable {
-    /// They are those that the context was made of.
+    /// The files are those that the context was made from.
     case unchanged
     /// There is a new context.
     case renewed
@@ -21,9 +21,9 @@ package final class RenewableTLSContext: Sendable {
     let check: Check
     let report: @Sendable (Look) -> Void
     var context: TLSContext
-    /// The files that it was made of.
+    /// The files that it was made from.
     var origin: [FileStamp?]
-    /// The files that were last looked at, good or not.
+    /// The files at the last check, valid or not.
     var stamps: [FileStamp?]
     /// What was wrong with them.
     var fault: TLSError?
@@ -36,15 +36,15 @@ package final class RenewableTLSContext: Sendable {
   /// Reads the files.
   ///
   /// - Parameters:
-  ///   - check: has the last word on a context.
-  ///   - report: hears, on any thread, when there is a new context, and once of each change that no context can be made
-  ///     of.
+  ///   - check: decides whether a context may be used.
+  ///   - report: called, on any thread, when there is a new context, and once for each change of the files from which
+  ///     no context can be made.
   /// - Throws: ``TLSError`` of the kind `file`, or what `check` throws.
   package init(
     _ settings: TLSSettings, check: @escaping Check = { _ in },
     report: @escaping @Sendable (Look) -> Void
   ) throws(TLSError) {
-    // The stamps come first: a file that changes while it is read differs from its stamp at the next look.
+    // The stamps come first: a file that changes while it is read differs from its stamp at the next check.
     let stamps = settings.files.map { FileStamp($0) }
     let context = try TLSContext(settings)
     try check(context)
@@ -52,19 +52,19 @@ package final class RenewableTLSContext: Sendable {
       State(settings: settings, check: check, report: report, context: context, origin: stamps, stamps: stamps))
   }
 
-  /// The context for a new connection, of the files as they are now.
+  /// The context for a new connection, from the files as they are now.
   package var current: TLSContext {
     look()
     return state.withLock { $0.context }
   }
 
-  /// Until when our own certificate is good that is in use, in Unix time; nil if there is none.
+  /// Until when this side's certificate in use is valid, in Unix time; nil if there is none.
   package var expiry: Int? { state.withLock { $0.context.certificateEnd } }
 
-  /// Whose certificate is in use and until when it is good, for users; nil if there is none.
+  /// The subject of the certificate in use, and until when it is valid, for users; nil if there is none.
   package var certificate: String? { state.withLock { $0.context.certificateText } }
 
-  /// Looks whether the files have changed, and reads them if so.
+  /// Checks whether the files have changed, and reads them if so.
   @discardableResult
   package func look() -> Look {
     let (look, report) = state.withLock { state -> (Look, (@Sendable (Look) -> Void)?) in
@@ -87,26 +87,26 @@ package final class RenewableTLSContext: Sendable {
     return look
   }
 
-  /// Takes what `other` was made of and with in place of its own.
+  /// Replaces its context, settings and files with those of `other`.
   ///
-  /// - Returns: whether that is something else than before.
+  /// - Returns: whether they differ from the earlier ones.
   package func adopt(_ other: RenewableTLSContext) -> Bool {
     let new = other.state.withLock { $0 }
     return state.withLock { state in
-      // Sessions that clients may come back to are lost with a context.
+      // Sessions that clients may resume are lost with a context.
       guard state.origin != new.origin || state.settings != new.settings else { return false }
       state = new
       return true
     }
   }
 
-  /// Leaves the files as they are now alone until they change again.
+  /// Ignores the files as they are now until they change again.
   package func ignorePresentFiles() {
     state.withLock { state in state.stamps = state.settings.files.map { FileStamp($0) } }
   }
 }
 
-/// What tells a file from the one that was there before (stat(2)); a symbolic link counts as what it leads to.
+/// Identifies a version of a file (stat(2)); a symbolic link counts as its target.
 struct FileStamp: Equatable {
   private let device: UInt
   private let inode: UInt

@@ -1,18 +1,18 @@
 internal import COpenSSL
 import Glibc
 
-/// How OpenSSL reaches the socket of a session (BIO_meth_new(3)).
+/// OpenSSL's access to the socket of a session (BIO_meth_new(3)).
 ///
-/// OpenSSL's own socket BIO writes with write(2), which kills the process with SIGPIPE if the peer has gone; only
-/// the program may change what that signal does, and this is a library.
+/// OpenSSL's own socket BIO writes with write(2), which kills the process with SIGPIPE if the peer has gone. Only the
+/// program may change the effect of that signal, and this is a library.
 enum SocketBIO {
-  /// Invariant for `@unchecked Sendable`: it is not changed once it was made.
+  /// Invariant for `@unchecked Sendable`: it is not changed after it was made.
   private struct Method: @unchecked Sendable {
     let raw: OpaquePointer
   }
 
   private static let method: Method = {
-    // A source and sink, of no kind that OpenSSL knows.
+    // A source and sink of a new type.
     guard let raw = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket") else {
       fatalError("BIO_meth_new: out of memory")
     }
@@ -22,7 +22,7 @@ enum SocketBIO {
     return Method(raw: raw)
   }()
 
-  /// Makes one that belongs to `session`, which must not go before it.
+  /// Makes one that belongs to `session`, which must outlive it.
   static func make(for session: TLSSession) -> OpaquePointer {
     guard let bio = BIO_new(method.raw) else { fatalError("BIO_new: out of memory") }
     BIO_set_data(bio, Unmanaged.passUnretained(session).toOpaque())
@@ -31,14 +31,14 @@ enum SocketBIO {
   }
 }
 
-/// What became of the socket under a session.
+/// The state of the socket under a session.
 struct SocketState {
   let descriptor: Int32
   /// Whether the peer has sent anything at all.
   var hasReceived = false
   /// Whether the peer has closed its side.
   var isAtEnd = false
-  /// The `errno` that the connection was lost with; 0 while it was not.
+  /// The `errno` with which the connection was lost; 0 if it was not.
   var error: Int32 = 0
 }
 

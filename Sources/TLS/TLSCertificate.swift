@@ -1,6 +1,6 @@
 internal import COpenSSL
 
-/// A certificate as OpenSSL lends it: valid as long as its owner.
+/// A certificate that OpenSSL owns: valid as long as its owner.
 struct TLSCertificate {
   private let raw: OpaquePointer
 
@@ -16,13 +16,13 @@ struct TLSCertificate {
     text { print_name($0, X509_get_issuer_name(raw)) }
   }
 
-  /// The last moment at which it is good.
+  /// The end of its validity.
   var end: String { text { ASN1_TIME_print($0, X509_get0_notAfter(raw)) } }
 
-  /// The first moment at which it is good.
+  /// The beginning of its validity.
   var begin: String { text { ASN1_TIME_print($0, X509_get0_notBefore(raw)) } }
 
-  /// The names and addresses that it is for; empty if it names none.
+  /// The names and addresses for which it is valid; empty if it has none.
   var alternativeNames: String {
     let index = X509_get_ext_by_NID(raw, NID_subject_alt_name, -1)
     guard index >= 0 else { return "" }
@@ -37,7 +37,7 @@ struct TLSCertificate {
     return text { print_string($0, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index))) }
   }
 
-  /// What `print` writes, cut if a peer wants to fill our log.
+  /// The output of `print`, cut so that a peer cannot fill the log.
   private func text(_ print: (OpaquePointer) -> Int32) -> String {
     guard let memory = BIO_new(BIO_s_mem()) else { return "" }
     defer { BIO_free(memory) }

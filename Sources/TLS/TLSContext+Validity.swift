@@ -2,7 +2,7 @@ internal import COpenSSL
 internal import Glibc
 
 extension TLSContext {
-  /// What is wrong with the dates of our own certificate now; nil if nothing is, or if there is none.
+  /// The fault in the dates of this side's certificate now; nil if there is none, or no certificate.
   package var certificateFault: String? {
     guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
     let certificate = TLSCertificate(lent: raw)
@@ -18,14 +18,14 @@ extension TLSContext {
 }
 
 extension TLSContext {
-  /// Until when our own certificate is good, in Unix time; nil if there is none.
+  /// Until when this side's certificate is valid, in Unix time; nil if there is none.
   package var certificateEnd: Int? {
     guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
     var end = tm()
     return ASN1_TIME_to_tm(X509_get0_notAfter(raw), &end) == 1 ? timegm(&end) : nil
   }
 
-  /// Whose our own certificate is and until when it is good, for users; nil if there is none.
+  /// The subject of this side's certificate, and until when it is valid, for users; nil if there is none.
   package var certificateText: String? {
     guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
     let certificate = TLSCertificate(lent: raw)

@@ -2,25 +2,25 @@ internal import COpenSSL
 import Glibc
 internal import Synchronization
 
-/// What all sessions of one side have in common (`SSL_CTX`): certificates, checks, versions, and a client's memory of
+/// The common part of all sessions of one side (`SSL_CTX`): certificates, checks, versions, and a client's memory of
 /// earlier sessions.
 ///
-/// Invariant for `@unchecked Sendable`: the `SSL_CTX` is not changed once `init` has returned. What sessions do with it
-/// (count references, read certificates) OpenSSL 3 locks by itself.
+/// Invariant for `@unchecked Sendable`: the `SSL_CTX` is not changed after `init` has returned. OpenSSL 3 itself locks
+/// what sessions do with it (count references, read certificates).
 package final class TLSContext: @unchecked Sendable {
   // Owned.
   let raw: OpaquePointer
   package let settings: TLSSettings
-  /// The common name in the subject of our own certificate; nil if there is none.
+  /// The common name in the subject of this side's certificate; nil if there is none.
   package let commonName: String?
-  /// The newest session with each peer, by whatever clients call it.
+  /// The newest session with each peer, by the client's names for peers.
   private let resumable = Mutex<[String: ResumableSession]>([:])
-  /// The protocols as ALPN writes them: each behind its length.
+  /// The protocols in ALPN's form: each after its length.
   private let protocolList: UnsafeMutableBufferPointer<UInt8>
 
   /// Reads the files.
   ///
-  /// - Throws: ``TLSError`` of the kind `file`, which says which one and what is wrong with it.
+  /// - Throws: ``TLSError`` of the kind `file`, which names the file and its fault.
   package init(_ settings: TLSSettings) throws(TLSError) {
     OpenSSLReason.clear()
     guard let raw = SSL_CTX_new(settings.role == .client ? TLS_client_method() : TLS_server_method()) else {
@@ -45,12 +45,12 @@ package final class TLSContext: @unchecked Sendable {
     protocolList.deallocate()
   }
 
-  /// Reads the files, and returns the common name of our own certificate.
+  /// Reads the files, and returns the common name of this side's certificate.
   private static func load(_ settings: TLSSettings, into raw: OpaquePointer) throws(TLSError) -> String? {
     if let path = settings.authorities {
       try read(path, "certificate") { SSL_CTX_load_verify_file(raw, path) }
       if settings.role == .server, settings.verification != .none {
-        // Tells clients that have several certificates which one is wanted.
+        // Tells clients with several certificates which one is wanted.
         SSL_CTX_set_client_CA_list(raw, SSL_load_client_CA_file(path))
       }
     } else if settings.verification != .none {
@@ -64,7 +64,7 @@ package final class TLSContext: @unchecked Sendable {
 
   private static func load(key path: String, into raw: OpaquePointer) throws(TLSError) {
     var isLocked = false
-    // OpenSSL would ask the terminal for a passphrase.
+    // Otherwise OpenSSL would ask the terminal for a passphrase.
     SSL_CTX_set_default_passwd_cb(raw) { _, _, _, isLocked in
       isLocked?.assumingMemoryBound(to: Bool.self).pointee = true
       return -1
@@ -82,7 +82,7 @@ package final class TLSContext: @unchecked Sendable {
   }
 
   private static func read(_ path: String, _ what: String, by load: () -> Int32) throws(TLSError) {
-    // OpenSSL does not tell clearly why a file cannot be opened.
+    // OpenSSL does not say clearly why a file cannot be opened.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw TLSError(.file, "\(path): \(String(cString: strerror(errno)))") }
     var status = stat()
@@ -100,7 +100,7 @@ package final class TLSContext: @unchecked Sendable {
 
   private func configure() {
     tls_context_set_minimum(raw, settings.minimumVersion.number)
-    // Renegotiation is an attack on processor time, and writes that wait for reads only complicate things.
+    // Renegotiation is an attack on processor time, and writes that wait for reads would only complicate things.
     tls_context_refuse_renegotiation(raw)
     tls_context_read_ahead(raw)
     tls_context_add_modes(raw, Int(SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER))
@@ -109,7 +109,7 @@ package final class TLSContext: @unchecked Sendable {
     switch settings.role {
     case .client:
       SSL_CTX_set_alpn_protos(raw, protocolList.baseAddress, UInt32(protocolList.count))
-      // TLS 1.3 hands sessions out whenever it likes after the handshake: only a callback sees them.
+      // TLS 1.3 issues sessions at any time after the handshake: only a callback gets them.
       tls_context_set_cache_mode(raw, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL))
       SSL_CTX_sess_set_new_cb(raw, keepSession)
     case .server:
@@ -126,7 +126,7 @@ package final class TLSContext: @unchecked Sendable {
 
   // MARK: - Resumption
 
-  /// The newest session with a peer that can be gone on with.
+  /// The newest session with a peer that can be resumed.
   func session(with peer: String) -> ResumableSession? {
     resumable.withLock { $0[peer] }.flatMap { $0.isResumable ? $0 : nil }
   }
@@ -143,10 +143,9 @@ package final class TLSContext: @unchecked Sendable {
   }
 }
 
-/// A session that can be gone on with by later connections (`SSL_SESSION`).
+/// A session that later connections can resume (`SSL_SESSION`).
 ///
-/// Invariant for `@unchecked Sendable`: it is not changed once the callback has given it to us; its references are
-/// counted by OpenSSL.
+/// Invariant for `@unchecked Sendable`: it is not changed after the callback has got it; OpenSSL counts its references.
 final class ResumableSession: @unchecked Sendable {
   let raw: OpaquePointer
 
@@ -161,7 +160,7 @@ final class ResumableSession: @unchecked Sendable {
 
 private func keepSession(_ ssl: OpaquePointer?, _ session: OpaquePointer?) -> Int32 {
   guard let ssl, let session else { return 0 }
-  // 1 says that the reference is ours (SSL_CTX_sess_set_new_cb(3)).
+  // 1 means that this side owns the reference (SSL_CTX_sess_set_new_cb(3)).
   return TLSSession.of(ssl).keep(session) ? 1 : 0
 }
 
@@ -171,7 +170,7 @@ private func selectProtocol(
 ) -> Int32 {
   let context = Unmanaged<TLSContext>.fromOpaque(context!).takeUnretainedValue()
   var choice: UnsafeMutablePointer<UInt8>?
-  // A server that shares no protocol with its client says so (RFC 7301, section 3.2).
+  // A server that has no protocol in common with its client sends an alert (RFC 7301, section 3.2).
   guard context.select(&choice, length, from: offered, count: count) else { return SSL_TLSEXT_ERR_ALERT_FATAL }
   selected?.pointee = UnsafePointer(choice)
   return SSL_TLSEXT_ERR_OK

@@ -1,22 +1,22 @@
 /// Why a file, a handshake or a connection was refused, in one line.
 package struct TLSError: Error, Hashable, CustomStringConvertible, Sendable {
-  /// What it was that failed.
+  /// The thing that failed.
   package enum Kind: Sendable {
-    /// A file of ours: it is not there, or not what it should be. The text begins with its path.
+    /// A file of this side: it does not exist, or is invalid. The text begins with its path.
     case file
-    /// A certificate of ours that is good, but not wanted by who uses it.
+    /// A certificate of this side that is valid, but that its check does not allow.
     case unwanted
     /// The check of the peer's certificate.
     case verification
-    /// The peer refused us and said so (RFC 8446, section 6.2).
+    /// The peer has refused this side with an alert (RFC 8446, section 6.2).
     case refused
     /// The peer speaks something other than TLS.
     case notTLS
-    /// The connection ended without close_notify: what came may not be all there was (RFC 8446, section 6.1).
+    /// The connection ended without close_notify: what came may be incomplete (RFC 8446, section 6.1).
     case truncated
     /// The system's connection.
     case system
-    /// Everything else that TLS forbids.
+    /// Any other violation of TLS.
     case violation
   }
 

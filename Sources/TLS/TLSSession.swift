@@ -1,13 +1,13 @@
 internal import COpenSSL
 import Glibc
 
-/// One side of a TLS connection over a socket that does not block (`SSL`). It does not own the descriptor, and belongs
-/// to one thread at a time.
+/// One side of a TLS connection over a non-blocking socket (`SSL`). It does not own the descriptor, and belongs to one
+/// thread at a time.
 ///
-/// Reads ahead: bytes may be here though the socket has none, so that a reader that stops before
-/// ``Transfer/wantsReadable`` has to look at ``hasPendingBytes`` before waiting for the socket.
+/// It reads ahead: it may have bytes though the socket has none. So a reader that stops before
+/// ``Transfer/wantsReadable`` has to check ``hasPendingBytes`` before it waits for the socket.
 package final class TLSSession {
-  /// How far a handshake or a goodbye has come.
+  /// The progress of a handshake or of a close.
   package enum Progress {
     case done
     /// To be called again once the socket is readable.
@@ -22,9 +22,9 @@ package final class TLSSession {
     case bytes(Int)
     /// To be called again once the socket is readable.
     case wantsReadable
-    /// To be called again once the socket is writable, a write with the same bytes, or more behind them.
+    /// To be called again once the socket is writable; a write with the same bytes, or with more bytes after them.
     case wantsWritable
-    /// The peer has said goodbye: everything it sent was read.
+    /// The peer has sent close_notify, and all of its bytes were read.
     case closed
     case failed(TLSError)
   }
@@ -33,11 +33,11 @@ package final class TLSSession {
   private let raw: OpaquePointer
   let context: TLSContext
   var socket: SocketState
-  /// Whom a client talks to: a name or an address; empty for servers.
+  /// The name or address of a client's peer; empty for servers.
   private let serverName: String
-  /// What a client calls the peer in the memory of sessions.
+  /// The client's name for the peer in the memory of sessions.
   private let peer: String
-  /// What was wrong with the peer's certificate.
+  /// The fault of the peer's certificate.
   private var verificationFault: String?
   private var isEstablished = false
   private var isBroken = false
@@ -64,9 +64,9 @@ package final class TLSSession {
   /// Makes a client's side.
   ///
   /// - Parameters:
-  ///   - serverName: the name or the address that the server's certificate must be for. A name is also told to the
+  ///   - serverName: the name or address for which the server's certificate must be valid. A name is also sent to the
   ///     server (SNI, RFC 6066, section 3).
-  ///   - peer: whatever tells this server from others: an earlier session with the same one is gone on with.
+  ///   - peer: identifies this server: an earlier session with the same one is resumed.
   ///   - offersProtocols: whether to agree on one of the context's protocols (ALPN).
   package convenience init(
     client context: TLSContext, descriptor: Int32, serverName: String, peer: String, offersProtocols: Bool = true
@@ -85,19 +85,19 @@ package final class TLSSession {
   }
 
   deinit {
-    // Else OpenSSL takes the session for a broken one that cannot be resumed (SSL_set_shutdown(3)).
+    // Otherwise OpenSSL takes the session for a broken one, which cannot be resumed (SSL_set_shutdown(3)).
     if isEstablished && !isBroken { SSL_set_shutdown(raw, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
     SSL_free(raw)
   }
 
-  /// The session that OpenSSL knows as `ssl`.
+  /// The session of OpenSSL's `ssl`.
   static func of(_ ssl: OpaquePointer) -> TLSSession {
     Unmanaged<TLSSession>.fromOpaque(SSL_get_ex_data(ssl, 0)).takeUnretainedValue()
   }
 
   // MARK: - Bytes
 
-  /// Goes on with the handshake.
+  /// Continues the handshake.
   package func handshake() -> Progress {
     OpenSSLReason.clear()
     let code = SSL_do_handshake(raw)
@@ -115,7 +115,7 @@ package final class TLSSession {
     return code == 1 ? .bytes(count) : transfer(after: code)
   }
 
-  /// Writes as much of `bytes`, of which there must be some, as the socket takes now.
+  /// Writes as much of `bytes`, which must not be empty, as the socket takes now.
   package func write(_ bytes: UnsafeRawBufferPointer) -> Transfer {
     OpenSSLReason.clear()
     var count = 0
@@ -123,9 +123,9 @@ package final class TLSSession {
     return code == 1 ? .bytes(count) : transfer(after: code)
   }
 
-  /// Says goodbye (close_notify, RFC 8446, section 6.1). The peer may still send, and may still be read.
+  /// Sends close_notify (RFC 8446, section 6.1). The peer may still send, and may still be read.
   package func close() -> Progress {
-    // Neither before the handshake has ended nor after a failure is there anything to say (SSL_shutdown(3)).
+    // Before the end of the handshake, and after a failure, no close_notify may be sent (SSL_shutdown(3)).
     guard isEstablished && !isBroken else { return .done }
     OpenSSLReason.clear()
     let code = SSL_shutdown(raw)
@@ -134,10 +134,10 @@ package final class TLSSession {
 
   // MARK: - What is known
 
-  /// Whether there are bytes to be read that the socket does not tell of.
+  /// Whether there are bytes to be read that the socket does not report.
   package var hasPendingBytes: Bool { SSL_has_pending(raw) == 1 }
 
-  /// The protocol that was agreed on (ALPN); nil if none was.
+  /// The negotiated protocol (ALPN); nil if there is none.
   package var negotiatedProtocol: String? {
     var name: UnsafePointer<UInt8>?
     var count: UInt32 = 0
@@ -145,20 +145,20 @@ package final class TLSSession {
     return count == 0 ? nil : String(decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
   }
 
-  /// Whether an earlier session was gone on with.
+  /// Whether an earlier session was resumed.
   package var isResumed: Bool { SSL_session_reused(raw) == 1 }
 
-  /// The version that was agreed on, such as `TLSv1.3`.
+  /// The negotiated version, such as `TLSv1.3`.
   package var version: String { String(cString: SSL_get_version(raw)) }
 
-  /// Whom the peer's certificate is for, and the last moment at which it is good; nil if it has shown none.
+  /// The subject of the peer's certificate, and the end of its validity; nil if the peer has sent none.
   package var peerCertificate: (subject: String, end: String)? {
     SSL_get0_peer_certificate(raw).map { TLSCertificate(lent: $0) }.map { ($0.subject, $0.end) }
   }
 
   // MARK: - Reports of OpenSSL
 
-  /// - Returns: whether the session is kept, which takes it over.
+  /// - Returns: whether the session is kept, and its reference taken over.
   func keep(_ session: OpaquePointer) -> Bool {
     guard !peer.isEmpty else { return false }
     context.keep(ResumableSession(takingOwnershipOf: session), with: peer)
@@ -197,7 +197,7 @@ package final class TLSSession {
   }
 
   private func failure(_ reason: OpenSSLReason) -> TLSError {
-    // What the system said is in the socket's state, where our own BIO has put it.
+    // The system's error is in the socket's state: this project's BIO has put it there.
     let isSilent = !reason.isGiven || reason.isSystem
     let isTransport = isSilent || reason.isSSL(SSL_R_UNEXPECTED_EOF_WHILE_READING)
     if isTransport && !isEstablished && !socket.hasReceived {

@@ -13,33 +13,33 @@ package enum TLSVersion: String, Sendable, CaseIterable {
   }
 }
 
-/// What a ``TLSContext`` is made of.
+/// The settings of a ``TLSContext``.
 package struct TLSSettings: Sendable, Equatable {
   package enum Role: Sendable {
     case client
     case server
   }
 
-  /// What is asked of the peer's certificate.
+  /// The requirements on the peer's certificate.
   package enum Verification: Sendable {
-    /// Nothing: a client takes any certificate, a server asks for none.
+    /// None: a client accepts any certificate, a server requests none.
     case none
-    /// For servers: a certificate that is sent must be good, but none need be sent.
+    /// For servers: a certificate that is sent must be valid, but none need be sent.
     case ifGiven
-    /// A good one.
+    /// A valid one.
     case required
   }
 
   package var role: Role
   package var verification: Verification
-  /// A PEM file of the certificates that the peer's must be signed by; nil for those of the system.
+  /// A PEM file of the certificates by which the peer's must be signed; nil for those of the system.
   package var authorities: String?
-  /// A PEM file of our certificate, followed by those between it and an authority. A server needs one.
+  /// A PEM file of this side's certificate, followed by those between it and an authority. A server needs one.
   package var certificate: String?
   /// The PEM file of its private key, without a passphrase.
   package var key: String?
   package var minimumVersion = TLSVersion.v1_2
-  /// The protocols to agree on one of (ALPN, RFC 7301), best first; empty for none.
+  /// The protocols for ALPN (RFC 7301), best first; empty for none.
   package var protocols: [String] = []
 
   package init(_ role: Role, verification: Verification) {
@@ -47,6 +47,6 @@ package struct TLSSettings: Sendable, Equatable {
     self.verification = verification
   }
 
-  /// All files that there are.
+  /// The files that are set.
   package var files: [String] { [authorities, certificate, key].compactMap { $0 } }
 }

@@ -1,14 +1,13 @@
 internal import COpenSSL
 
-/// What is wrong with a peer's certificate: OpenSSL's verdict (X509_STORE_CTX_get_error(3)) in words that say what to
-/// do.
+/// The fault of a peer's certificate: OpenSSL's verdict (X509_STORE_CTX_get_error(3)) in words that say what to do.
 struct VerificationFault: CustomStringConvertible {
   let code: Int32
-  /// The certificate that did not pass: the peer's, or one above it.
+  /// The certificate that failed: the peer's, or one above it.
   let certificate: TLSCertificate?
-  /// Whom we wanted to talk to.
+  /// The name of the intended peer.
   let serverName: String
-  /// The file of the authorities that we trust; nil for those of the system.
+  /// The file of the trusted authorities; nil for those of the system.
   let authorities: String?
 
   var description: String {

@@ -1,14 +1,14 @@
 import ByteBuffers
 import ProtobufWire
 
-/// The pieces of JSON documents that are written by hand.
+/// Parts of JSON documents, for code that writes them by hand.
 extension ByteBuffer {
   /// Appends an integer as decimal digits.
   package mutating func append(decimal value: Int64) {
     commit(IntegerText.write(value, to: reserve(IntegerText.maximumCount)))
   }
 
-  /// Appends bytes that are UTF-8 as a JSON string: in quotes, and escaped as the strings of a document are.
+  /// Appends UTF-8 bytes as a JSON string: in quotes, and escaped like the strings of a document.
   package mutating func appendJSONString(_ bytes: UnsafeRawBufferPointer) {
     append(UInt8(ascii: "\""))
     if let base = bytes.baseAddress {

@@ -1,6 +1,6 @@
 /// Integers as decimal text.
 enum IntegerText {
-  /// The digits of a 64-bit integer and its sign.
+  /// The most digits of a 64-bit integer, and its sign.
   static let maximumCount = 20
 
   private static let pairs: StaticString = """
@@ -9,7 +9,7 @@ enum IntegerText {
     8081828384858687888990919293949596979899
     """
 
-  /// Writes `value`, without a terminator, to at most `maximumCount` bytes; returns how many it took.
+  /// Writes `value`, without a terminator, to at most `maximumCount` bytes; returns how many bytes it took.
   @inline(__always)
   static func write(_ value: UInt64, to target: UnsafeMutablePointer<UInt8>) -> Int {
     let count = digits(value)
@@ -52,7 +52,7 @@ enum IntegerText {
   }
 }
 
-/// The value of a JSON number that is an integer: `1e2` and `1.0` are.
+/// The value of a JSON number that is an integer, as `1e2` and `1.0` are.
 struct DecimalInteger {
   let isNegative: Bool
   let magnitude: UInt64
@@ -67,10 +67,10 @@ struct DecimalInteger {
 }
 
 extension DecimalInteger {
-  /// The digits `whole` and `fraction` shifted by ten to the power of `exponent`, or nil if that is not an integer or
-  /// more than 64 bits hold. Takes time linear in the number of digits, whatever the exponent.
+  /// The digits `whole` and `fraction` shifted by ten to the power of `exponent`; nil if that is not an integer or does
+  /// not fit into 64 bits. Takes time linear in the number of digits, whatever the exponent.
   init?(isNegative: Bool, whole: UnsafeBufferPointer<UInt8>, fraction: UnsafeBufferPointer<UInt8>, exponent: Int) {
-    // The first `places` of all the digits stand before the decimal point, once it has moved.
+    // After the shift the decimal point comes after the first `places` digits.
     let places = whole.count + exponent
     var magnitude: UInt64 = 0
     var position = 0

@@ -1,19 +1,19 @@
 import ByteBuffers
 
-/// A JSON document (RFC 8259) in memory, read by someone who knows its shape: no tree is made of it.
+/// A JSON document (RFC 8259) in memory, for a reader that knows its shape: no tree is made of it.
 ///
-/// What can be meant in two ways is an error: a member that is there twice or that is not known, a value of another
-/// type, bytes behind the document. `null` is as good as no member, since many clients write it for what is not set.
+/// What can be understood in two ways is an error: a member that occurs twice or is unknown, a value of another type,
+/// bytes after the document. `null` means that the member is absent, since many clients write it for what is not set.
 /// Every error has the path of the member, such as `then[3].put.key`.
 package struct JSONDocument {
   private static let nothing: StaticString = ""
 
   private var reader: JSONReader
 
-  /// Reads the one document that `json` is.
+  /// Reads `json` as one document.
   ///
-  /// - Parameter read: reads the document's value, all of it. The document is of no use after it has returned.
-  /// - Throws: `TranscodingError`: what `read` throws, or that the document does not end behind its value.
+  /// - Parameter read: reads the document's whole value. The document must not be used after it has returned.
+  /// - Throws: `TranscodingError`: an error of `read`, or that there are bytes after the value.
   package static func read<Value>(
     _ json: UnsafeRawBufferPointer, _ read: (inout JSONDocument) throws(TranscodingError) -> Value
   ) throws(TranscodingError) -> Value {
@@ -27,8 +27,8 @@ package struct JSONDocument {
   /// Reads an object.
   ///
   /// - Parameters:
-  ///   - members: what its members may be called.
-  ///   - read: reads the value of a member that is there and not null.
+  ///   - members: the names of its members.
+  ///   - read: reads the value of a member that is present and not null.
   package mutating func object<Name>(
     _ members: JSONMembers<Name>, _ read: (inout JSONDocument, Name) throws(TranscodingError) -> Void
   ) throws(TranscodingError) {
@@ -94,7 +94,7 @@ package struct JSONDocument {
     }
   }
 
-  /// Reads a string of base64 in either alphabet, padded or not, as the bytes that it stands for.
+  /// Decodes a string of base64, in either alphabet, padded or not.
   package mutating func base64() throws(TranscodingError) -> [UInt8] {
     let text = try string()
     let offset = reader.offset(of: text.start) - 1
@@ -119,16 +119,16 @@ package struct JSONDocument {
     return isTrue
   }
 
-  /// Reads an integer, as a number or, as JavaScript's numbers have but 53 bits, in a string.
+  /// Reads an integer: a number, or a string, as JavaScript's numbers have only 53 bits.
   ///
-  /// - Parameter range: what it may be.
+  /// - Parameter range: the allowed values.
   package mutating func integer(in range: ClosedRange<Int64>) throws(TranscodingError) -> Int64 {
     let first = try peek()
     let offset = reader.offset
     var number: Int64?
     if first == UInt8(ascii: "\"") {
       let text = try text()
-      // No other sign, no blanks: what `Int64` takes besides is no JSON.
+      // No other sign, and no blanks: other forms that `Int64` accepts are no JSON.
       if text.first != UInt8(ascii: "+") { number = Int64(String(decoding: text, as: UTF8.self)) }
     } else if first == UInt8(ascii: "-") || first &- 0x30 < 10 {
       number = try run { reader throws(Fault) in try reader.number() }?.exactly()
@@ -139,7 +139,7 @@ package struct JSONDocument {
     return number
   }
 
-  /// Whether a string is next, and not something else.
+  /// Whether the next value is a string.
   package mutating func isAtString() throws(TranscodingError) -> Bool { try peek() == UInt8(ascii: "\"") }
 
   // MARK: - Errors
@@ -148,7 +148,7 @@ package struct JSONDocument {
   ///
   /// - Parameters:
   ///   - reason: what is wrong.
-  ///   - offset: where; nil for the end of what was read.
+  ///   - offset: the position of the fault; nil for the end of what was read.
   package func refusal(_ reason: String, at offset: Int? = nil) -> TranscodingError {
     TranscodingError(reason: .refused, path: "", offset: offset ?? reader.offset, detail: reason)
   }
@@ -173,7 +173,7 @@ package struct JSONDocument {
 }
 
 extension ClosedRange<Int64> {
-  /// What errors say of the integers that there may be.
+  /// The allowed integers in the words of errors.
   package var inWords: String {
     switch (lowerBound, upperBound) {
     case (.min, .max): "of 64 bits"
@@ -184,7 +184,7 @@ extension ClosedRange<Int64> {
 }
 
 extension TranscodingError {
-  /// The same of the member or element `component` of what holds it.
+  /// The same error, with the member or element `component` before its path.
   package func within(_ component: String) -> TranscodingError {
     let isElement = path.utf8.first == UInt8(ascii: "[")
     return TranscodingError(

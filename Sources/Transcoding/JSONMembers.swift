@@ -1,16 +1,15 @@
 import Glibc
 
-/// What the members of an object may be called: a table that is made once, as objects of a kind may come by the
-/// thousand.
+/// The names of an object's members: a table that is made once, as there may be thousands of objects of a kind.
 package struct JSONMembers<Name: Sendable & RawRepresentable<String>>: Sendable {
   let names: [Name]
   let table: MemberNames
-  /// Those that an error about another one tells of.
+  /// The names that an error about an unknown member lists.
   let told: String
 
   /// - Parameters:
   ///   - names: at most 64 of them.
-  ///   - refused: those of them that are known only to be refused with a reason.
+  ///   - refused: names among them that are known only so that they are refused with a reason.
   package init(_ names: [Name], refused: [Name] = []) {
     precondition(names.count <= UInt64.bitWidth, "more members than bits")
     self.names = names
@@ -20,7 +19,7 @@ package struct JSONMembers<Name: Sendable & RawRepresentable<String>>: Sendable 
   }
 }
 
-/// Names as bytes, one behind the other.
+/// Names as bytes, one after the other.
 struct MemberNames: Sendable {
   private var bytes: [UInt8] = []
   private var ends: [Int] = []
@@ -34,10 +33,10 @@ struct MemberNames: Sendable {
     }
   }
 
-  /// Which of the names `text` is; nil for none of them.
+  /// The index of the name that `text` is; nil if it is none of them.
   func index(of text: JSONText) -> Int? {
     guard text.hasEscapes else { return index(of: UnsafeBufferPointer(start: text.start, count: text.count)) }
-    // An escape has at most six bytes for one of a name.
+    // An escape takes at most six bytes for one of a name.
     guard text.count <= 6 * longest else { return nil }
     return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: text.count) { plain in
       guard let start = plain.baseAddress else { return nil }

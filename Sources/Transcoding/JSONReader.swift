@@ -29,7 +29,7 @@ struct JSONReader {
     Fault(reason: reason, offset: offset(of: position))
   }
 
-  /// Passes white space; false if nothing else follows.
+  /// Skips white space; false if nothing else follows.
   @inline(__always)
   mutating func skipWhiteSpace() -> Bool {
     while cursor < end {
@@ -41,7 +41,7 @@ struct JSONReader {
     return false
   }
 
-  /// The next byte that is not white space; it is not passed.
+  /// The next byte that is not white space; it stays unread.
   @inline(__always)
   mutating func peek() throws(Fault) -> UInt8 {
     guard skipWhiteSpace() else { throw fault(.unexpectedEnd) }
@@ -50,11 +50,11 @@ struct JSONReader {
 
   // MARK: Objects and arrays
 
-  /// Passes the `{` that `peek` returned; false if the object is empty, and then passes it whole.
+  /// Reads the `{` that `peek` returned; false if the object is empty, which is then read whole.
   @inline(__always)
   mutating func beginObject() throws(Fault) -> Bool { try begin(closing: UInt8(ascii: "}")) }
 
-  /// Passes the `[` that `peek` returned; false if the array is empty, and then passes it whole.
+  /// Reads the `[` that `peek` returned; false if the array is empty, which is then read whole.
   @inline(__always)
   mutating func beginArray() throws(Fault) -> Bool { try begin(closing: UInt8(ascii: "]")) }
 
@@ -87,7 +87,7 @@ struct JSONReader {
     return byte != closing
   }
 
-  /// Passes a member's name and the colon.
+  /// Reads a member's name and the colon.
   @inline(__always)
   mutating func memberName() throws(Fault) -> JSONText {
     guard try peek() == UInt8(ascii: "\"") else { throw fault(.unexpectedCharacter) }
@@ -99,7 +99,7 @@ struct JSONReader {
 
   // MARK: Values
 
-  /// Passes the literal `true`, `false` or `null` of which `peek` returned the first letter.
+  /// Reads the literal `true`, `false` or `null` of which `peek` returned the first letter.
   mutating func literal(_ literal: StaticString) throws(Fault) {
     for index in 0..<literal.utf8CodeUnitCount {
       guard cursor < end else { throw fault(.unexpectedEnd) }
@@ -108,7 +108,7 @@ struct JSONReader {
     }
   }
 
-  /// Passes any value.
+  /// Skips any value.
   mutating func skipValue() throws(Fault) {
     switch try peek() {
     case UInt8(ascii: "{"):
@@ -132,13 +132,13 @@ struct JSONReader {
     }
   }
 
-  /// Passes a number; nil if it is not an integer or 64 bits do not hold it.
+  /// Reads a number; nil if it is not an integer or does not fit into 64 bits.
   mutating func number() throws(Fault) -> DecimalInteger? {
     let isNegative = cursor < end && cursor.pointee == UInt8(ascii: "-")
     if isNegative { cursor += 1 }
     let first = cursor
     var magnitude: UInt64 = 0
-    // Wraps around in numbers of more than 19 digits, which are therefore looked at again.
+    // Wraps around for numbers of more than 19 digits, which are therefore read again.
     while cursor < end, case let digit = cursor.pointee &- 0x30, digit < 10 {
       magnitude = magnitude &* 10 &+ UInt64(digit)
       cursor += 1
@@ -176,7 +176,7 @@ struct JSONReader {
     return UnsafeBufferPointer(start: first, count: cursor - first)
   }
 
-  /// Passes the string whose opening quote `peek` returned, and checks it: escapes, control characters, UTF-8.
+  /// Reads the string whose opening quote `peek` returned, and checks it: escapes, control characters, UTF-8.
   @inline(__always)
   mutating func text() throws(Fault) -> JSONText {
     let first = cursor + 1
@@ -196,15 +196,15 @@ struct JSONReader {
     return JSONText(start: first, count: at - first, hasEscapes: hasEscapes)
   }
 
-  /// The first byte that is not an ordinary ASCII character of a string, or the end.
+  /// The first byte that is not a plain ASCII character of a string, or the end.
   @inline(__always)
   private static func plainRun(_ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>) -> UnsafePointer<UInt8> {
     let ones: UInt64 = 0x0101_0101_0101_0101
     var at = start
     while end - at >= 8 {
       let word = UInt64(littleEndian: UnsafeRawPointer(at).loadUnaligned(as: UInt64.self))
-      // The top bit of each byte that is a quote, a backslash, below 0x20 or above 0x7f. A borrow may mark bytes above
-      // such a byte too, but the lowest mark is true.
+      // The top bit of each byte that is a quote, a backslash, below 0x20 or above 0x7f. A borrow may mark further
+      // bytes above such a byte, but the lowest mark is right.
       let quotes = (word ^ ones &* 0x22) &- ones
       let backslashes = (word ^ ones &* 0x5c) &- ones
       let controls = word &- ones &* 0x20
@@ -216,7 +216,7 @@ struct JSONReader {
     return at
   }
 
-  /// Checks an escape sequence, or a character beyond ASCII, and returns where it ends.
+  /// Checks an escape sequence, or a character beyond ASCII, and returns its end.
   @inline(never)
   private mutating func special(_ at: UnsafePointer<UInt8>) throws(Fault) -> UnsafePointer<UInt8> {
     cursor = at

@@ -3,18 +3,18 @@ import ByteBuffers
 /// The inside of a JSON string that `JSONReader` has checked.
 struct JSONText {
   let start: UnsafePointer<UInt8>
-  /// In bytes, as it stands in the input.
+  /// Its length in bytes, as it is in the input.
   let count: Int
   let hasEscapes: Bool
 
-  /// For error messages: what it says, cut if it is long.
+  /// For error messages: its text, cut if it is long.
   var excerpt: String {
     let limit = 64
     let text = String(decoding: UnsafeBufferPointer(start: start, count: min(count, limit)), as: UTF8.self)
     return count > limit ? text + "…" : text
   }
 
-  /// Writes what the text says to `target`, at most `count` bytes, and returns how many.
+  /// Writes its unescaped text to `target`, at most `count` bytes, and returns how many.
   func unescape(to target: UnsafeMutablePointer<UInt8>) -> Int {
     let end = start + count
     var from = start
@@ -39,7 +39,7 @@ struct JSONText {
         var scalar = Self.hexUnit(from)
         from += 4
         if scalar & 0xfc00 == 0xd800 {
-          // The reader has seen the other half.
+          // The reader has checked the other half.
           scalar = 0x10000 + (scalar & 0x3ff) << 10 + Self.hexUnit(from + 2) & 0x3ff
           from += 6
         }
@@ -60,7 +60,7 @@ struct JSONText {
   static func hexUnit(_ digits: UnsafePointer<UInt8>) -> UInt32 {
     (0..<4).reduce(0) { unit, index in
       let digit = digits[index]
-      // Letters are nine past their low four bits.
+      // For letters, nine has to be added to the low four bits.
       return unit << 4 | UInt32(digit & 0x0f) + (digit > 0x39 ? 9 : 0)
     }
   }

@@ -1,10 +1,11 @@
 import ByteBuffers
 import ProtobufWire
 
-/// What is refused though it fits the schema. Looked at in the encoded bytes, so that what is checked is what is sent,
-/// and only of the messages and fields that have rules.
+/// Refuses values that fit the schema but break its rules. The checks read the encoded bytes, so that what is checked
+/// is what is sent, and only those of messages and fields that have rules.
 extension JSONEncoder {
-  /// - Parameter start: where the encoding of the field begins in `output`; nothing is there if it is zero or empty.
+  /// - Parameter start: the beginning of the field's encoding in `output`, which is empty if the field is zero or
+  ///   empty.
   @inline(never)
   mutating func check(
     _ rule: UnsafePointer<FieldRuleTable>, _ output: borrowing ByteBuffer, from start: Int
@@ -29,7 +30,7 @@ extension JSONEncoder {
     if roles & rule.excludes != 0 { throw refusal(rule.because) }
   }
 
-  /// - Parameter start: where the encoding of the message begins in `output`.
+  /// - Parameter start: the beginning of the message's encoding in `output`.
   @inline(never)
   mutating func check(
     _ requirements: UnsafePointer<RequirementTable>, _ output: borrowing ByteBuffer, from start: Int
@@ -53,7 +54,7 @@ extension JSONEncoder {
     }
   }
 
-  /// The number that the first field of that kind has, 0 if it is not a number; nil if there is no such field.
+  /// The number in the first field of that kind, 0 if it is not a number; nil if there is no such field.
   private func number(
     of field: UnsafePointer<FieldTable>, in output: borrowing ByteBuffer, from start: Int
   ) throws(Fault) -> UInt64? {
@@ -70,7 +71,7 @@ extension JSONEncoder {
     ProtobufPullParser(bytes, in: min(start, bytes.count)..<bytes.count)
   }
 
-  /// The next field of our own encoding, which is therefore never malformed.
+  /// The next field of this encoder's own output, which is therefore never malformed.
   private func next(_ fields: inout ProtobufPullParser) throws(Fault) -> ProtobufPullParser.Field? {
     do throws(WireError) { return try fields.next() } catch { throw Fault(error, offset: reader.offset) }
   }
@@ -87,7 +88,7 @@ extension TableText {
   }
 }
 
-/// The URL of a member of a cluster as every etcd takes it: a scheme, a host, a port and nothing else.
+/// The URL of a cluster's member in the form that every etcd accepts: only a scheme, a host and a port.
 private enum MemberURL {
   private static let schemes = ["http://", "https://", "unix://", "unixs://"]
 
@@ -96,7 +97,7 @@ private enum MemberURL {
     return false
   }
 
-  /// Whether this is `HOST:PORT` or `[ADDRESS]:PORT` (RFC 3986, section 3.2).
+  /// Whether the text is `HOST:PORT` or `[ADDRESS]:PORT` (RFC 3986, section 3.2).
   private static func isAuthority(_ text: Slice<UnsafeRawBufferPointer>) -> Bool {
     guard let colon = text.lastIndex(of: UInt8(ascii: ":")) else { return false }
     let port = text[(colon + 1)...]

@@ -5,32 +5,32 @@ import ProtobufWire
 ///
 /// Follows protobuf's JSON mapping (ProtoJSON): either name of a field, base64 in either alphabet, padded or not,
 /// integers as numbers or strings and with exponents, enums as names or numbers, `null` for a field that is not set.
-/// Unknown fields and unknown enum names are ignored unless handled strictly. A field that occurs twice, two fields of
-/// one oneof, an enum number that the schema does not have, and what the schema's ``Schema/Rules`` refuse are errors: a
-/// server may fail on what its own schema does not foresee, so none of it is written. Fields are written in the order
-/// in which they stand in the JSON; zero values of fields without presence are left out; repeated numbers are packed.
+/// Unknown fields and unknown enum names are ignored, unless handling is strict. These are errors: a field that occurs
+/// twice, two fields of one oneof, an enum number that the schema does not have, and what the schema's ``Schema/Rules``
+/// refuse. A server may fail on input that its own schema does not foresee, so none of it is written. Fields are
+/// written in the order of the JSON; zero values of fields without presence are left out; repeated numbers are packed.
 ///
-/// The output is at most four times as long as the input: of the three characters `-1,` of a list become ten bytes. A
-/// message's length stands before it, in one byte that is set aside; where it takes more, the message moves up. So a
-/// byte moves at most once for each level that it is nested in, of which there are `JSONReader.maximumDepth` at most.
+/// The output is at most four times as long as the input: three characters of a list, `-1,`, become ten bytes. A
+/// message's length precedes it, in one byte that is reserved; if it takes more bytes, the message is moved. So a byte
+/// moves at most once for each level of nesting, of which there are at most `JSONReader.maximumDepth`.
 package enum JSONToProtobuf {
   private static let nothing: StaticString = ""
 
-  /// Appends the encoding of the first value of `json` to `output`. No input, or nothing but white space, stands for
-  /// the empty message.
+  /// Appends the encoding of the first value of `json` to `output`. Empty input, or only white space, means the empty
+  /// message.
   ///
   /// After an error `output` holds what was written so far: `truncate` it.
   ///
   /// - Parameters:
   ///   - strict: Whether unknown fields, unknown enum names and bytes after the value are errors.
   ///   - sequence: Whether more values may follow, so that bytes after the value are no error even if `strict`.
-  /// - Returns: How many bytes of `json` the value took, with the white space before it.
-  /// - Throws: `TranscodingError`; `isIncomplete` where `json` may be the beginning of a valid value.
+  /// - Returns: How many bytes of `json` the value took, including the white space before it.
+  /// - Throws: `TranscodingError`; `isIncomplete` if `json` may be the beginning of a valid value.
   package static func encode(
     _ json: UnsafeRawBufferPointer, as message: Schema.Message, strict: Bool, sequence: Bool = false,
     into output: inout ByteBuffer
   ) throws(TranscodingError) -> Int {
-    // What the message requires is missing from no input, too.
+    // Required fields are missing from empty input, too.
     let start = json.baseAddress ?? UnsafeRawPointer(nothing.utf8Start)
     var encoder = JSONEncoder(
       reader: JSONReader(start.assumingMemoryBound(to: UInt8.self), json.count), strict: strict)
@@ -44,15 +44,15 @@ package enum JSONToProtobuf {
   }
 }
 
-/// One document on its way.
+/// One document that is being encoded.
 struct JSONEncoder {
   var reader: JSONReader
   let strict: Bool
-  /// The roles of fields that rules know and that have occurred anywhere in the document.
+  /// The roles, known to rules, of fields that have occurred anywhere in the document.
   var roles: UInt64 = 0
-  /// Of the field at fault; put together while a fault travels up.
+  /// The path of the faulty field; put together while a fault is passed up.
   var path = ""
-  /// What there is to say of the fault besides its reason: the text of a rule, or the values of an enum.
+  /// What an error adds to the reason of the fault: the text of a rule, or the values of an enum.
   var because: TableText?
   var enumeration: UnsafePointer<EnumTable>?
 
@@ -113,7 +113,7 @@ struct JSONEncoder {
     }
   }
 
-  /// A field that something is refused of.
+  /// Encodes a field that has a rule.
   @inline(never)
   private mutating func ruled(
     _ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer
@@ -159,7 +159,7 @@ struct JSONEncoder {
     } while try reader.nextElement()
     guard isPacked else { return }
     if output.count == mark {
-      // Nothing but unknown enum names.
+      // There were only unknown enum names.
       output.truncate(to: start)
     } else {
       endLength(mark, in: &output)
@@ -201,7 +201,7 @@ struct JSONEncoder {
     output.commit(decoded)
   }
 
-  /// Base64 of which some characters are escaped, such as the slash by PHP.
+  /// Decodes base64 with escaped characters, such as the slash in PHP's output.
   private mutating func escapedBytes(
     _ text: JSONText, _ field: UnsafePointer<FieldTable>, isElement: Bool, into output: inout ByteBuffer
   ) throws(Fault) {
@@ -233,7 +233,7 @@ struct JSONEncoder {
     return try reader.text()
   }
 
-  /// The bits of a number, bool or enum as the wire has them; nil for an unknown enum name that is ignored.
+  /// The bits of a number, bool or enum on the wire; nil for an unknown enum name that is ignored.
   private mutating func scalar(
     _ field: UnsafePointer<FieldTable>, scratch output: inout ByteBuffer
   ) throws(Fault) -> UInt64? {
@@ -282,7 +282,7 @@ struct JSONEncoder {
     return value
   }
 
-  /// The integer that a string holds: exactly a JSON number.
+  /// The integer in a string, which must be exactly a JSON number.
   private static func integer(in text: JSONText, scratch output: inout ByteBuffer) -> DecimalInteger? {
     var number = JSONReader(text.start, text.count)
     var count = text.count
@@ -326,7 +326,7 @@ struct JSONEncoder {
     return nil
   }
 
-  /// The bits of an enum number, which must be one that the schema has.
+  /// The bits of an enum number, which the schema must have.
   @inline(__always)
   private mutating func known(
     _ number: Int32, _ enumeration: UnsafePointer<EnumTable>, at start: UnsafePointer<UInt8>
@@ -345,7 +345,7 @@ struct JSONEncoder {
     _ number: UInt64, _ field: UnsafePointer<FieldTable>, isElement: Bool, into output: inout ByteBuffer
   ) {
     guard number != 0 || isElement || field.pointee.hasPresence else { return }
-    // At most eight bytes of tag, of which some may count, and ten of number.
+    // At most eight bytes of tag, not all of which may be used, and ten of number.
     let target = output.reserve(24)
     var count = isElement ? 0 : Self.writeTag(field, to: target)
     switch field.pointee.wireType {
@@ -361,7 +361,7 @@ struct JSONEncoder {
     output.commit(count)
   }
 
-  /// Writes the tag and the length of a field of `count` bytes, and returns where those go: write and commit them.
+  /// Writes the tag and the length of a field of `count` bytes, and returns where to write and commit these.
   @inline(__always)
   private func beginBytes(
     _ count: Int, _ field: UnsafePointer<FieldTable>, in output: inout ByteBuffer
@@ -373,7 +373,8 @@ struct JSONEncoder {
     return target + tagCount + lengthCount
   }
 
-  /// Writes the tag of a field whose length is not known yet, and room for the length; returns where its bytes start.
+  /// Writes the tag of a field whose length is not known yet, and reserves room for the length; returns where its bytes
+  /// begin.
   @inline(__always)
   private func beginLength(_ field: UnsafePointer<FieldTable>, in output: inout ByteBuffer) -> Int {
     let target = output.reserve(24)
@@ -382,7 +383,7 @@ struct JSONEncoder {
     return output.count
   }
 
-  /// Fills in the length of what was written since the mark, which moves if the length takes more than a byte.
+  /// Fills in the length of the bytes since the mark, which are moved if the length takes more than a byte.
   @inline(__always)
   private func endLength(_ mark: Int, in output: inout ByteBuffer) {
     let count = output.count - mark
@@ -398,7 +399,7 @@ struct JSONEncoder {
     _ = Varint.write(UInt64(truncatingIfNeeded: count), to: start - 1)
   }
 
-  /// Writes eight bytes, of which the returned number count.
+  /// Writes eight bytes, of which the first ones, as many as are returned, are the tag.
   @inline(__always)
   private static func writeTag(
     _ field: UnsafePointer<FieldTable>, to target: UnsafeMutablePointer<UInt8>

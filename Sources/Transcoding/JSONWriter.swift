@@ -1,7 +1,7 @@
 import ByteBuffers
 import ProtobufWire
 
-/// The pieces of a JSON document, appended to a buffer.
+/// Parts of a JSON document, appended to a buffer.
 enum JSONWriter {
   /// Appends a field's name and colon, after a comma unless it is the object's first.
   @inline(__always)
@@ -14,7 +14,7 @@ enum JSONWriter {
     let count = text.count &- first
     let target = output.reserve(max(count, TableText.padding))
     if count <= TableText.padding {
-      // Of a fixed number of bytes, most of which count: cheaper than a call.
+      // Copies a fixed number of bytes, most of which are used: cheaper than a call.
       let bytes = UnsafeRawPointer(text.start + first).loadUnaligned(as: SIMD32<UInt8>.self)
       UnsafeMutableRawPointer(target).storeBytes(of: bytes, as: SIMD32<UInt8>.self)
     } else {
@@ -23,7 +23,7 @@ enum JSONWriter {
     output.commit(count)
   }
 
-  /// Appends a number, bool or enum that the wire has as the bits `raw`: 64-bit integers in quotes, enums by name.
+  /// Appends a number, bool or enum with the bits `raw` on the wire: 64-bit integers in quotes, enums by name.
   @inline(__always)
   static func scalar(_ raw: UInt64, _ field: UnsafePointer<FieldTable>, to output: inout ByteBuffer) {
     switch field.pointee.kind {
@@ -44,7 +44,7 @@ enum JSONWriter {
     }
   }
 
-  /// Whether the bits `raw` are the zero value of a field, which has fewer bits than a varint may carry.
+  /// Whether the bits `raw` are the zero value of a field, which may have fewer bits than a varint.
   @inline(__always)
   static func isZero(_ raw: UInt64, _ kind: FieldKind) -> Bool {
     switch kind {
@@ -81,11 +81,11 @@ enum JSONWriter {
 
   // MARK: Text
 
-  /// Appends the characters of `start..<end`, escaped as Go's encoding/json does it, which wrote etcd's answers from
-  /// the first version on: besides what JSON demands `<`, `>`, `&`, U+2028 and U+2029, so that the text may stand
-  /// within HTML or JavaScript. Each byte that is not UTF-8 becomes U+FFFD.
+  /// Appends the characters of `start..<end`, escaped like Go's encoding/json, which has written etcd's answers from
+  /// the first version on: besides what JSON requires `<`, `>`, `&`, U+2028 and U+2029, so that the text is safe within
+  /// HTML or JavaScript. Each byte that is not UTF-8 becomes U+FFFD.
   ///
-  /// - Parameter isEnd: Whether the text ends here; if not, a character that is cut short is left alone.
+  /// - Parameter isEnd: Whether the text ends here; if not, an incomplete character at the end is left alone.
   /// - Returns: Where it stopped: at `end`, or at most three bytes before.
   static func text(
     _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, isEnd: Bool, to output: inout ByteBuffer
@@ -152,7 +152,7 @@ enum JSONWriter {
 }
 
 extension ByteBuffer {
-  /// Appends `text` as a JSON string: in quotes, and escaped as the strings of a document are.
+  /// Appends `text` as a JSON string: in quotes, and escaped like the strings of a document.
   package mutating func appendJSONString(_ text: String) {
     append(UInt8(ascii: "\""))
     var text = text

@@ -2,53 +2,53 @@ package import ByteBuffers
 internal import Glibc
 import ProtobufWire
 
-/// The protobuf wire format to JSON, as it arrives: a push parser that takes the message in pieces of any size and puts
-/// out all the JSON that is known.
+/// The protobuf wire format to JSON, as it arrives: a push parser that takes the message in pieces of any size and
+/// writes as much JSON as is known.
 ///
 /// Follows protobuf's JSON mapping (ProtoJSON) as etcd's own gateway uses it: names as in the `.proto` file, zero
 /// values left out unless the field has presence, 64-bit integers as strings, bytes as padded base64, enums by name (by
 /// number if there is none), no white space. Unknown fields, and known ones of another wire type, are skipped.
 ///
-/// What is out cannot be taken back, so members stand in the order of the wire. Serializers write fields in the order
-/// of their numbers and each field once, which is all that is understood: where a field comes a second time, a repeated
-/// one after other fields, or a second field of a oneof (protobuf has the last one win, or merges them), the message is
-/// refused.
+/// Output cannot be taken back, so members have the order of the wire. Serializers write fields in the order of their
+/// numbers and each field once, and nothing else is supported: a message is refused if a field occurs a second time, a
+/// repeated one after other fields, or a second field of a oneof (in protobuf the last one wins, or they are merged).
 ///
 /// It holds no more of the input than one incomplete number or character; bytes and strings of any length pass through.
 package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   /// How deep messages may nest, the outermost and skipped groups included.
   static let maximumDepth = 64
 
-  /// As deep as all but a few messages nest.
+  /// Nearly all messages nest no deeper.
   private static let usualDepth = 4
 
-  // Invariant (and why it is Sendable): memory of `malloc` for `capacity` frames that only this value refers to; those
-  // of the messages in progress, `depth` of them, are initialised. A frame has no more alignment than `malloc` gives.
+  // Invariant (and why it is Sendable): memory from `malloc` for `capacity` frames that only this value refers to; the
+  // first `depth` frames, those of the messages in progress, are initialised. A frame needs no more alignment than
+  // `malloc` gives.
   private var frames: UnsafeMutablePointer<Frame>
   private var capacity = usualDepth
   private var depth = 1
-  /// How many bytes of the message have been dealt with.
+  /// How many bytes of the message have been processed.
   private var position = 0
   private var state = State.field
-  /// Where the packed, bytes, string or skipped field in progress ends.
+  /// The end of the packed, bytes, string or skipped field in progress.
   private var contentEnd = 0
   private var packed: UnsafePointer<FieldTable>?
   /// The field that a fault is about.
   private var culprit: UnsafePointer<FieldTable>?
   private var hasStarted = false
-  /// The beginning of something too short to be dealt with, and room for the rest of it.
+  /// The beginning of an item that is incomplete, and room for the rest of it.
   private var carry = InlineArray<32, UInt8>(repeating: 0)
   private var carryCount = 0
 
   private enum State { case field, packed, bytes, string, skipped }
 
-  /// A message, or a group that is skipped, in progress.
+  /// A message in progress, or a group that is skipped.
   private struct Frame {
     /// Null in a group.
     var table: UnsafePointer<MessageTable>?
     /// The position at which it must end; unknown for the outermost message.
     var end = Int.max
-    /// The field of the surrounding message that this is the value of.
+    /// The field of the surrounding message whose value this is.
     var field: UnsafePointer<FieldTable>?
     var group: UInt32 = 0
     /// The fields that have occurred.
@@ -59,7 +59,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     var isFirst = true
   }
 
-  /// A converter of one message, or of one after the other, of this type.
+  /// Makes a converter for messages of this type, one after the other.
   package init(_ message: Schema.Message) {
     frames = Self.memory(for: Self.usualDepth, inPlaceOf: nil)
     frames.initialize(to: Frame(table: message.table))
@@ -73,9 +73,9 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     return memory.assumingMemoryBound(to: Frame.self)
   }
 
-  /// Takes the next bytes of the message and appends to `output` the JSON that they make.
+  /// Takes the next bytes of the message and appends their JSON to `output`.
   ///
-  /// - Throws: `TranscodingError` if the bytes are not of such a message; the converter is of no further use then.
+  /// - Throws: `TranscodingError` if the bytes are no such message; the converter must not be used any more then.
   package mutating func push(
     _ bytes: UnsafeRawBufferPointer, into output: inout ByteBuffer
   ) throws(TranscodingError) {
@@ -96,7 +96,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
 
   /// Completes the document. The converter is then ready for the next message of the type.
   ///
-  /// - Throws: `TranscodingError` if the message is cut short; the converter is of no further use then.
+  /// - Throws: `TranscodingError` if the message is incomplete; the converter must not be used any more then.
   package mutating func finish(into output: inout ByteBuffer) throws(TranscodingError) {
     start(&output)
     guard carryCount == 0, depth == 1, state == .field else {
@@ -116,7 +116,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     output.append(UInt8(ascii: "{"))
   }
 
-  /// Completes what was carried over with the first of the new bytes; returns where the rest of them start.
+  /// Completes the carried item with the first of the new bytes; returns where the rest of them begin.
   private mutating func resume(
     _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
   ) throws(Fault) -> UnsafePointer<UInt8> {
@@ -125,14 +125,14 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
       let old = carryCount
       let added = min(carry.count - old, end - next)
       for index in 0..<added { carry[old + index] = next[index] }
-      // A copy, because what runs may not hold a pointer into the value that it changes.
+      // A copy, because `run` must not have a pointer into the value that it changes.
       let bytes = carry
       let taken = try bytes.span.withUnsafeBufferPointer { bytes throws(Fault) in
         let first = bytes.baseAddress.unsafelyUnwrapped
         return try run(first, first + old + added, once: true, into: &output) - first
       }
       if taken == 0 {
-        // Nothing that is dealt with at once is as long as the carry.
+        // No item is as long as the carry.
         carryCount = old + added
         return end
       }
@@ -140,7 +140,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
         carryCount = 0
         return next + (taken - old)
       }
-      // An invalid byte of a string; the ones after it may be fine.
+      // An invalid byte of a string; the ones after it may be valid.
       for index in taken..<old { carry[index - taken] = carry[index] }
       carryCount = old - taken
     }
@@ -149,7 +149,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
 
   // MARK: The parser
 
-  /// Deals with as much as is complete, or with the first such thing if `once`; returns where it stopped.
+  /// Processes as many items as are complete, or only the first one if `once`; returns where it stopped.
   private mutating func run(
     _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, once: Bool, into output: inout ByteBuffer
   ) throws(Fault) -> UnsafePointer<UInt8> {
@@ -181,7 +181,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Deals with a field: all of a number, the head of anything else. Null if it is not complete.
+  /// Processes a field: all of a number, the head of anything else. Null if it is incomplete.
   @inline(__always)
   private mutating func field(
     _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
@@ -205,7 +205,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
       contentEnd = position + head + Int(length)
       try beginContent(field, from: position + head, into: &output)
     case .startGroup:
-      // Of messages of proto3 no group is part: it is skipped.
+      // proto3 messages have no groups: it is skipped.
       try push(Frame(table: nil, end: frame.pointee.end, group: tag.number))
     case .endGroup:
       guard frame.pointee.table == nil, frame.pointee.group == tag.number else {
@@ -216,7 +216,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     return input.at
   }
 
-  /// Deals with an element of a packed field. Null if it is not complete.
+  /// Processes an element of a packed field. Null if it is incomplete.
   private mutating func element(
     _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
   ) throws(Fault) -> UnsafePointer<UInt8>? {
@@ -228,7 +228,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     return input.at
   }
 
-  /// Puts out a number, bool or enum.
+  /// Writes a number, bool or enum.
   @inline(__always)
   private mutating func scalar(
     _ raw: UInt64, _ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer
@@ -241,7 +241,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Prepares for what lies between here and `contentEnd`.
+  /// Prepares for the bytes between here and `contentEnd`.
   @inline(__always)
   private mutating func beginContent(
     _ field: UnsafePointer<FieldTable>?, from contentStart: Int, into output: inout ByteBuffer
@@ -268,7 +268,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     }
   }
 
-  /// Passes on as much of a string, bytes or something skipped as is there; returns where it stopped, which is at most
+  /// Passes on as much of a string, bytes or skipped field as has come; returns where it stopped, which is at most
   /// three bytes before the end.
   @inline(__always)
   private func moreContent(
@@ -305,7 +305,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     return Fault(reason: isSame ? .duplicateField : .oneofAlreadySet, offset: position)
   }
 
-  /// Puts out what stands before a value: the name, or the comma after the element before.
+  /// Writes what precedes a value: the name, or the comma after the previous element.
   @inline(__always)
   private mutating func beginValue(_ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer) throws(Fault) {
     let frame = frames + (depth - 1)

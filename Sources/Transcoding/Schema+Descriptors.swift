@@ -1,15 +1,15 @@
-// The only file that knows SwiftProtobuf: everything else works on the definitions made here.
+// The only file that knows SwiftProtobuf: everything else uses the definitions made here.
 package import SwiftProtobuf
 
 extension Schema {
   /// Compiles the tables of a descriptor set.
   ///
-  /// Messages of `proto3` files outside the package `google.protobuf` are taken; those that are well-known types have a
-  /// JSON form of their own, which nothing here needs.
+  /// Includes messages of `proto3` files outside the package `google.protobuf`: well-known types have JSON forms of
+  /// their own, which are not needed here.
   ///
-  /// - Parameter rules: what is refused of requests though it fits the messages.
+  /// - Parameter rules: which requests to refuse even if they fit the messages.
   /// - Throws: `SchemaError` for a field of floating point, map or group type, a type that is not in the set, a message
-  ///   of more than 64 fields, or a rule about what there is not.
+  ///   of more than 64 fields, or a rule about an unknown message or field.
   package init(_ descriptors: Google_Protobuf_FileDescriptorSet, rules: Rules = Rules()) throws {
     var collector = Collector()
     for file in descriptors.file where file.syntax == "proto3" && file.package != "google.protobuf" {

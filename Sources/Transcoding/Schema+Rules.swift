@@ -1,12 +1,12 @@
-/// What a schema refuses of documents that fit its messages.
+/// The rules by which a schema refuses documents that fit its messages.
 extension Schema {
   package struct Rules: Sendable {
     /// A field that a message must have, with a value other than zero or empty.
     package struct Requirement: Sendable {
       package var field: String
-      /// The enum field and the number that it must have for this to hold; nil if it always holds.
+      /// The enum field, and the number that it must have, for the requirement to apply; nil if it always applies.
       package var condition: (field: String, number: Int32)?
-      /// What an error says after the name of the field.
+      /// The text after the name of the field in an error.
       package var because: String
 
       package init(field: String, condition: (field: String, number: Int32)? = nil, because: String) {
@@ -16,18 +16,18 @@ extension Schema {
       }
     }
 
-    /// What is refused of one field.
+    /// The rule of one field.
     package struct FieldRule: Sendable {
-      /// Whether each value must be a URL that etcd takes for a member's: `http://HOST:PORT`, or with another of its
+      /// Whether each value must be a URL that etcd accepts for a member: `http://HOST:PORT`, or with another of its
       /// schemes.
       package var isMemberURL: Bool
-      /// What the field does to a request that has it, under a name that other rules refer to; empty for nothing.
+      /// The effect of the field on a request, under a name that other rules refer to; empty for none.
       package var role: String
-      /// The role that no other field of the same document may have, however deep in it; empty for none.
+      /// The role that no other field of the same document may have, at any depth; empty for none.
       package var excludes: String
-      /// The value with which the field has its role; empty for any but zero or empty.
+      /// The value with which the field has its role; empty for any value that is not zero or empty.
       package var value: [UInt8]
-      /// What an error says after the name of the field.
+      /// The text after the name of the field in an error.
       package var because: String
 
       package init(
@@ -54,11 +54,11 @@ extension Schema {
 
 struct RequirementTable {
   let field: UnsafePointer<FieldTable>
-  /// The field that decides whether this holds, or null.
+  /// The field that decides whether the requirement applies, or null.
   let condition: UnsafePointer<FieldTable>?
   let number: UInt64
   let because: TableText
-  /// Whether another one of the same message follows.
+  /// Whether another requirement of the same message follows.
   let hasNext: Bool
 }
 
@@ -71,7 +71,7 @@ struct FieldRuleTable {
 }
 
 extension SchemaCompiler {
-  /// A bit for each name of a role.
+  /// A bit for each role, by name.
   static func roles(of rules: Schema.Rules) throws -> [String: UInt64] {
     let names = Set(rules.fields.values.flatMap { [$0.role, $0.excludes] }).subtracting([""]).sorted()
     guard names.count <= UInt64.bitWidth else { throw SchemaError(description: "too many roles of fields") }
@@ -84,7 +84,7 @@ extension SchemaCompiler {
       value: Self.text(rule.value), because: Self.text(rule.because))
   }
 
-  /// The requirements of a message, whose fields are known by name.
+  /// The requirements of a message whose fields are given by name.
   func requirements(
     of message: String, fields: [String: UnsafePointer<FieldTable>]
   ) -> UnsafePointer<RequirementTable>? {
@@ -100,7 +100,7 @@ extension SchemaCompiler {
       })
   }
 
-  /// A rule about what there is not would be a rule that does not hold.
+  /// A rule about an unknown message or field would silently not apply.
   func checkRules() throws {
     var fields = rules.fields
     var requirements = rules.requirements

@@ -2,15 +2,15 @@ import ProtobufWire
 
 /// The message types that JSON is transcoded to and from, compiled to tables.
 ///
-/// The tables are made of trivial values behind unsafe pointers, so that walking them costs no reference counting.
+/// The tables consist of trivial values behind unsafe pointers, so that walking them costs no reference counting.
 /// Invariant: they are written while the schema is made, then never changed and never freed, so a pointer into them is
-/// good on every thread for the life of the process. Make a schema once, not per request.
+/// valid on every thread for the life of the process. Make a schema once, not per request.
 package struct Schema: Sendable {
   private let messages: [String: Message]
 
   /// Compiles the tables of `definitions`.
   ///
-  /// - Throws: `SchemaError` if they are inconsistent or need what the transcoders cannot do.
+  /// - Throws: `SchemaError` if they are inconsistent or need something that the transcoders do not support.
   init(messages definitions: [MessageDefinition], enums: [EnumDefinition], rules: Rules = Rules()) throws {
     var compiler = SchemaCompiler(messages: definitions, enums: enums, rules: rules)
     try compiler.compile()
@@ -20,14 +20,14 @@ package struct Schema: Sendable {
   /// The message type of that full name, such as `etcdserverpb.RangeRequest`.
   package func message(_ fullName: String) -> Message? { messages[fullName] }
 
-  /// A message type: a pointer, cheap to copy and good for the life of the process.
+  /// A message type: a pointer, cheap to copy and valid for the life of the process.
   package struct Message: @unchecked Sendable {
     // Sendable because tables never change and are never freed; see `Schema`.
     let table: UnsafePointer<MessageTable>
   }
 }
 
-/// What is wrong with the definitions of a schema.
+/// A fault in the definitions of a schema.
 package struct SchemaError: Error, Sendable, CustomStringConvertible {
   package let description: String
 }
@@ -41,14 +41,14 @@ extension Schema {
   }
 
   struct FieldDefinition {
-    /// As written in the `.proto` file: the name in the output.
+    /// The name in the `.proto` file, which is used in the output.
     var name: String
-    /// The other name that is understood in the input, usually in lower camel case.
+    /// The other name that is accepted in the input, usually in lower camel case.
     var jsonName: String
     var number: Int
     var kind: FieldKind
     var isRepeated = false
-    /// Which of the message's oneofs the field belongs to.
+    /// The index of the oneof of the message that the field belongs to.
     var oneof: Int?
     /// The full name of the message or enum type.
     var typeName = ""
@@ -60,7 +60,7 @@ extension Schema {
   }
 }
 
-/// How a field is written on the wire and in JSON; the scalar types of protobuf but for the floating point ones.
+/// The type of a field on the wire and in JSON: the scalar types of protobuf without the floating point ones.
 enum FieldKind: UInt8, CaseIterable {
   case bool, int32, int64, uint32, uint64, sint32, sint64, fixed32, fixed64, sfixed32, sfixed64
   case enumeration, string, bytes, message
@@ -88,28 +88,28 @@ struct TableText {
 }
 
 struct FieldTable {
-  /// `,"name":`, of which the comma may be left out.
+  /// `,"name":`; the comma may be skipped.
   let label: TableText
   /// The message or enum type, or null.
   let message: UnsafePointer<MessageTable>?
   let enumeration: UnsafePointer<EnumTable>?
   /// This field's bit in the masks of a message in progress.
   let bit: UInt64
-  /// The bits of the fields that may not be set beside this one: its own and those of its oneof.
+  /// The bits of the fields that must not be set beside this one: its own, and those of its oneof.
   let exclusive: UInt64
-  /// The bytes of the tag, the first one lowest.
+  /// The bytes of the tag, the first one in the lowest bits.
   let tag: UInt64
   let tagCount: Int
   let number: UInt32
   let kind: FieldKind
   let wireType: WireType
   let isRepeated: Bool
-  /// Whether elements are encoded as one length-delimited run.
+  /// Whether elements are encoded as one length-delimited field.
   let isPacked: Bool
-  /// Whether a zero value differs from none.
+  /// Whether a zero value differs from an absent one.
   let hasPresence: Bool
   let hasRule: Bool
-  /// What is refused of this field, or null.
+  /// The rule of this field, or null.
   let rule: UnsafePointer<FieldRuleTable>?
 
   var name: String { TableText(start: label.start + 2, count: label.count - 4).string }
@@ -125,14 +125,14 @@ struct MessageTable {
   /// In the order of their numbers.
   let fields: UnsafePointer<FieldTable>
   let numbers: UnsafePointer<UInt32>
-  /// One plus the index of the field of a number below `directCount`, or 0.
+  /// One plus the index of the field with a number below `directCount`, or 0.
   let direct: UnsafePointer<UInt8>
   static let directCount: UInt32 = 64
   /// An open-addressing hash table of `slotMask + 1` slots, each one plus the index of a name, or 0.
   let slots: UnsafePointer<UInt8>
   let slotMask: Int
   let names: UnsafePointer<NameTable>
-  /// What must be set, or null.
+  /// The requirements, or null.
   let requirements: UnsafePointer<RequirementTable>?
 
   @inline(__always)
@@ -158,7 +158,7 @@ struct MessageTable {
     return nil
   }
 
-  /// Of a name that is not empty. The names are fixed, so a client cannot choose colliding ones.
+  /// The hash of a name, which must not be empty. The names are fixed, so a client cannot choose colliding ones.
   @inline(__always)
   static func hash(_ name: UnsafePointer<UInt8>, _ count: Int) -> Int {
     Int(name[0]) &+ Int(name[count &- 1]) &* 7 &+ Int(name[count &>> 1]) &* 31 &+ count &* 5
@@ -167,7 +167,7 @@ struct MessageTable {
 
 struct EnumTable {
   struct Value {
-    /// The name in quotes, as it is written.
+    /// The name in quotes, as in the output.
     let quoted: TableText
     let number: Int32
   }
@@ -195,7 +195,7 @@ struct EnumTable {
   }
 }
 
-/// Whether two short texts of the same length are the same.
+/// Whether two short texts of the same length are equal.
 @inline(__always)
 private func equal(_ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, _ count: Int) -> Bool {
   var index = 0

@@ -1,6 +1,6 @@
 import ProtobufWire
 
-/// Lays a schema's definitions out as tables. What it allocates is meant to live for ever.
+/// Lays a schema's definitions out as tables. The memory that it allocates is never freed.
 struct SchemaCompiler {
   let messages: [Schema.MessageDefinition]
   let rules: Schema.Rules
@@ -9,7 +9,7 @@ struct SchemaCompiler {
   private(set) var tables: [String: UnsafeMutablePointer<MessageTable>] = [:]
   private var enumTables: [String: UnsafePointer<EnumTable>] = [:]
 
-  /// One bit each in a message's masks.
+  /// Each field has one bit in a message's masks.
   private static let maximumFields = 64
 
   init(messages: [Schema.MessageDefinition], enums: [Schema.EnumDefinition], rules: Schema.Rules) {
@@ -30,7 +30,7 @@ struct SchemaCompiler {
       let table = EnumTable(count: values.count, values: Self.array(values))
       enumTables[definition.name] = Self.array([table])
     }
-    // Types refer to each other in circles: every table has its place before the first one is filled in.
+    // Types refer to each other in circles: all tables are allocated before the first one is filled in.
     for definition in messages { tables[definition.name] = .allocate(capacity: 1) }
     for definition in messages { tables[definition.name]?.initialize(to: table(of: definition)) }
   }
@@ -114,7 +114,7 @@ struct SchemaCompiler {
   }
 
   private static func slots(for names: [NameTable]) -> (UnsafePointer<UInt8>, mask: Int) {
-    // A quarter full at most: nearly every name is found, or known to be missing, at the first probe.
+    // A quarter full at most: nearly every name is found, or found missing, at the first probe.
     var size = 8
     while size < names.count * 4 { size *= 2 }
     let slots = UnsafeMutablePointer<UInt8>.allocate(capacity: size)

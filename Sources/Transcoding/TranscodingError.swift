@@ -1,6 +1,6 @@
 import ProtobufWire
 
-/// Why a document could not be transcoded, and where.
+/// Why a document could not be transcoded, and the place of the fault.
 package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvertible {
   package enum Reason: String, Sendable {
     // Either direction.
@@ -45,7 +45,7 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
   /// How many bytes of the input precede the fault.
   package let offset: Int
 
-  /// What the reason alone does not say: which rule of the schema refuses the document, or which values there are.
+  /// What the reason alone does not say: the rule of the schema that refuses the document, or the allowed values.
   package let detail: String
 
   init(reason: Reason, path: String, offset: Int, detail: String = "") {
@@ -55,12 +55,12 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
     self.detail = detail
   }
 
-  /// The same fault in a larger input, where so many bytes precede the document.
+  /// The same fault in a larger input, with so many bytes before the document.
   package func preceded(by count: Int) -> TranscodingError {
     TranscodingError(reason: reason, path: path, offset: offset + count, detail: detail)
   }
 
-  /// Whether the input is merely cut short: what is there may be the start of a valid document.
+  /// Whether the input is merely incomplete: it may be the beginning of a valid document.
   package var isIncomplete: Bool { reason == .unexpectedEnd }
 
   private var explanation: String {
@@ -73,7 +73,7 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
   }
 }
 
-/// What travels up the transcoders' own stack: trivial, so that the success path carries no reference.
+/// An error within the transcoders: trivial, so that the success path carries no reference.
 struct Fault: Error {
   let reason: TranscodingError.Reason
   let offset: Int

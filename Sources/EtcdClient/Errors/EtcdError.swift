@@ -111,20 +111,20 @@ extension EtcdError {
 
   private static let rows = Dictionary(uniqueKeysWithValues: table.map { ($0.message, $0) })
 
-  /// The error that a call's status stands for.
+  /// The error for a call's status.
   init(_ status: GRPCStatus, endpoint: Endpoint? = nil) {
     self.init(Code(status.code), status.code, status.message)
     self.endpoint = endpoint?.description
-    // What this client says of itself has no name, whatever it looks like.
+    // This client's own messages have no name, even if they equal one of etcd's.
     guard status.origin == .server || status.origin == .login, let row = Self.rows[status.message] else { return }
     code = row.code
     grpcCode = row.grpcCode
     name = row.name
   }
 
-  /// The error that a watch ends with.
+  /// The error with which a watch ends.
   ///
-  /// - Parameter reason: as etcd gives it: a gRPC status as text, or an error as it is.
+  /// - Parameter reason: etcd's reason: a gRPC status as text, or only an error's message.
   init(watchCanceledBecause reason: String, compactRevision: Int64) {
     guard compactRevision == 0 else {
       self.init(GRPCStatus(.outOfRange, EtcdMessage.compacted, origin: .server))
