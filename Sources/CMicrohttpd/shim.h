@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-// Swift cannot call C's variadic functions: each that is needed stands here once, with its arguments fixed.
+// Swift cannot call C's variadic functions: each one that is needed is here with fixed arguments.
 
 static inline struct MHD_Daemon *start_daemon(
     unsigned int flags, MHD_AccessHandlerCallback handler, void *context, const struct MHD_OptionItem *options) {
@@ -51,13 +51,13 @@ static inline int is_suspended(struct MHD_Connection *connection) {
   return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_SUSPENDED)->suspended == MHD_YES;
 }
 
-/// Who hears that libmicrohttpd is about to answer an error by itself, and with which status. It must outlive the daemon.
+/// Notified that libmicrohttpd is about to answer an error by itself, and with which status. It must outlive the daemon.
 struct answer_listener {
   void (*callback)(void *context, unsigned int status);
   void *context;
 };
 
-/// `MHD_LogCallback`: what is logged before such an answer has its status as the first argument.
+/// `MHD_LogCallback`: the message before such an answer has the answer's status as its first argument.
 static inline void tell_of_answer(void *listener, const char *format, va_list arguments) {
   static const char announcement[] = "Error processing request (HTTP response code is %u";
   const struct answer_listener *told = (const struct answer_listener *) listener;

@@ -8,7 +8,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-// What OpenSSL has as macros, which Swift does not see.
+// OpenSSL's macros, which Swift does not see, as functions.
 
 static inline int tls_context_set_minimum(SSL_CTX *context, int version) {
   return SSL_CTX_set_min_proto_version(context, version);
