@@ -1,5 +1,5 @@
-/// What another server answers to a request of the gateway's is read to the same end however its bytes arrive, and has
-/// no more in it than has come.
+/// The answer of another server to a request of the gateway's own is read to the same end however its bytes arrive, and
+/// has no more in it than has come.
 func checkAnswer(_ text: UnsafeRawBufferPointer) {
   var outcomes: [OutgoingAnswerReader.Progress] = []
   for size in [max(1, text.count), 1] {
@@ -18,7 +18,7 @@ func checkAnswer(_ text: UnsafeRawBufferPointer) {
     }
     outcomes.append(progress)
   }
-  // Byte by byte an answer may be over before what makes the whole of it too large, or something else, has come.
+  // Byte by byte an answer may be complete before the bytes come that make the whole too large or malformed.
   guard case .whole = outcomes[1] else {
     if case .malformed = outcomes[1] { return }
     return require(outcomes[0] == outcomes[1], "\(outcomes)")

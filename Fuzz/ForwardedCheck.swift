@@ -1,5 +1,5 @@
-/// Any bytes as what a client and its proxies say: a byte for the field of each line, then the line. Whatever a client
-/// says, the proxy that the gateway trusts has the last word.
+/// Any bytes as the header fields of a client and its proxies: a byte for the field of each line, then the line.
+/// Whatever a client says, the proxy that the gateway trusts has the last word.
 func checkForwarded(_ input: UnsafeBufferPointer<UInt8>) {
   let names: [StaticString] = ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"]
   let proxy = IPAddress(v4: 0x7F00_0001)
@@ -18,7 +18,8 @@ func checkForwarded(_ input: UnsafeBufferPointer<UInt8>) {
   let said = fields.resolve(from: proxy) { $0 == proxy }
   if let host = said.host { require(!host.isEmpty && host.utf8.count <= 261, "a host of \(host.utf8.count) bytes") }
 
-  // The proxy's word comes last: by the old field, and then the client can only be what the proxy says, or nobody.
+  // The proxy's field comes last, in the old form: then the client can only be the one that the proxy names, or
+  // unknown.
   let name: StaticString = "x-forwarded-for"
   let word = Array("192.0.2.1".utf8)
   word.withUnsafeBufferPointer { word in

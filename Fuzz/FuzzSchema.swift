@@ -1,6 +1,6 @@
 // Compiled together with the sources of Transcoding; see scripts/fuzz.
 
-/// A message type that has all there is: every kind of field, alone and repeated, a oneof, itself, a large number.
+/// A message type with everything: every kind of field, alone and repeated, a oneof, itself, a large number.
 let node: Schema.Message = {
   var fields: [Schema.FieldDefinition] = []
   func add(_ name: String, _ jsonName: String, _ kind: FieldKind, isRepeated: Bool = false, oneof: Int? = nil) {
@@ -31,7 +31,7 @@ let node: Schema.Message = {
   return node
 }()
 
-/// What became of an input.
+/// The result of an input.
 enum Outcome: Equatable {
   case accepted([UInt8])
   case refused(TranscodingError)
@@ -61,7 +61,7 @@ func decode(_ wire: UnsafeRawBufferPointer, nextCount: () -> Int) -> Outcome {
   var rest = wire[...]
   do {
     while !rest.isEmpty {
-      // A copy, so that AddressSanitizer sees a look beyond the piece.
+      // A copy, so that AddressSanitizer notices a read beyond the piece.
       let piece = Array(rest.prefix(nextCount()))
       rest = rest.dropFirst(piece.count)
       try piece.withUnsafeBytes { try converter.push($0, into: &output) }

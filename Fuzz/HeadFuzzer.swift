@@ -1,6 +1,6 @@
 /// Any bytes as the head of a request, read as laxly as libmicrohttpd 0.9.75 does (connection.c:
-/// `get_next_header_line`, `parse_initial_message_line`, `process_header_line`, `process_broken_line`). What the check
-/// lets through is the same request for a reader who goes by RFC 9112 to the letter: the same fields, and the same end.
+/// `get_next_header_line`, `parse_initial_message_line`, `process_header_line`, `process_broken_line`). If the check
+/// accepts a head, a reader that strictly follows RFC 9112 reads the same request: the same fields, and the same end.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzHead(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = Array(UnsafeBufferPointer(start: start, count: count))
@@ -23,7 +23,7 @@ public func fuzzHead(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   return 0
 }
 
-/// Whether these are two ends of lines, or what is known to be as long and as NUL as these.
+/// Whether these are two line ends, or bytes that are known to have the same length and NULs.
 private func isEnd(_ bytes: [UInt8]) -> Bool {
   guard bytes.count == 4, bytes[3] == 10, let lineFeed = bytes.dropLast().firstIndex(of: 10) else { return false }
   let (first, second) = (bytes[..<lineFeed], bytes[(lineFeed + 1)..<3])
@@ -58,7 +58,7 @@ private final class LaxReader {
 
   func offset(of pointer: UnsafePointer<UInt8>) -> Int { pointer - UnsafePointer(buffer) }
 
-  /// Where the next line begins and how long it is; its end is NUL then.
+  /// The beginning and length of the next line; its end is NUL then.
   private func line() -> (start: Int, length: Int)? {
     let start = position
     var index = start
@@ -102,7 +102,7 @@ private final class LaxReader {
       if buffer[next.start] == 0 { return ended(head) }
       guard let field = field(next.start) else { return nil }
       pending = field
-      // A line that began with its colon begins with NUL now, and is taken for the empty one.
+      // If a line began with its colon, it begins with NUL now, and is taken for the empty line.
       if buffer[next.start] == 0 { return ended(head) }
     }
     return nil
@@ -144,13 +144,13 @@ private final class LaxReader {
   }
 }
 
-/// To the letter, but for what the check is known not to tell apart from CRLF.
+/// Strict, except for what the check is known not to distinguish from CRLF.
 private struct StrictReader {
   private var rest: ArraySlice<UInt8>
 
   init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
 
-  /// The next line; nil if there is no end of it.
+  /// The next line; nil if it has no end.
   private mutating func line() -> ArraySlice<UInt8>? {
     guard let lineFeed = rest.firstIndex(of: 10), lineFeed > rest.startIndex else { return nil }
     let mark = rest[lineFeed - 1]

@@ -1,5 +1,5 @@
-/// Any bytes as a greeting of the PROXY protocol. What is complete stays the same whatever follows it, no part of it is
-/// more than incomplete; and what is malformed does not become good by more bytes.
+/// Any bytes as a header of the PROXY protocol. A complete header stays the same whatever follows it, every part of it
+/// is incomplete, and a malformed one does not become valid by more bytes.
 func checkProxy(_ input: UnsafeRawBufferPointer) {
   let count = input.count
   let whole = ProxyGreeting(input)

@@ -1,5 +1,6 @@
-/// Any bytes as JSON. Nothing crashes; the output is bounded; strict handling takes no more than lenient; and what is
-/// taken is a message that our own decoder reads and that is the same again when it is written and read once more.
+/// Any bytes as JSON. Nothing crashes; the output is bounded; strict handling accepts no more than lenient; and
+/// accepted JSON becomes a message that this project's decoder reads and that is the same after it is written and read
+/// once more.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzRequest(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = UnsafeRawBufferPointer(start: start, count: count)

@@ -1,5 +1,5 @@
 /// Any bytes as a protobuf message. Nothing crashes; the output is bounded; how the bytes arrive makes no difference;
-/// and what is taken becomes JSON that our own encoder reads, and that stands for the same message.
+/// and an accepted message becomes JSON that this project's encoder reads, and that stands for the same message.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzResponse(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = UnsafeRawBufferPointer(start: start, count: count)
@@ -12,15 +12,16 @@ public func fuzzResponse(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   }
   require(pieces == whole, "in pieces it is different: \(pieces), \(whole)")
   guard let json = whole.output else { return 0 }
-  // The longest there can be: a number, after its name, of two bytes.
+  // The longest case: a number, after its name, of two bytes.
   require(json.count <= 2 + 40 * count, "the output is too long: \(json.count)")
 
   switch encode(json, strict: true) {
   case .accepted(let wire):
-    // Not the same document: what was not UTF-8 has become U+FFFD and is written as that now.
+    // Not the same document: invalid UTF-8 has become U+FFFD and is now written as that.
     guard let again = decode(wire).output else { fatalError("what was written cannot be read: \(decode(wire))") }
     require(encode(again, strict: true) == .accepted(wire), "another message: \(encode(again, strict: true))")
-  // Messages that nest 64 deep make arrays and objects that nest deeper. What others send is not all that we would.
+  // Messages that nest 64 deep make arrays and objects that nest deeper. The encoder does not accept all that others
+  // may send.
   case .refused(let error):
     require(
       [.tooDeep, .unknownEnumNumber, .refused].contains(error.reason), "what was written cannot be read: \(error)")

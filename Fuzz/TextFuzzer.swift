@@ -1,9 +1,9 @@
-/// Any bytes as what clients, proxies and other servers say in text. The first byte chooses the parser. Nothing
-/// crashes; what is understood stands for the same when it is written and read once more.
+/// Any bytes as text from clients, proxies and other servers. The first byte chooses the parser. Nothing crashes;
+/// accepted text means the same after it is written and read once more.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzText(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let start, count > 0 else { return 0 }
-  // A copy, so that AddressSanitizer sees a look beyond it.
+  // A copy, so that AddressSanitizer notices a read beyond it.
   let input = Array(UnsafeBufferPointer(start: start + 1, count: count - 1))
   input.withUnsafeBufferPointer { text in
     switch start[0] & 15 == 15 ? 15 : start[0] & 7 {
@@ -25,7 +25,7 @@ public func fuzzText(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
 
 private let maxOperations = 20
 
-/// What is taken of a transaction is a message that has as many operations as the answer will be of.
+/// An accepted transaction is a message with as many operations as the shape of the answer.
 private func checkTransaction(_ json: UnsafeRawBufferPointer) {
   var message = ByteBuffer()
   let shape: TxnShape
@@ -40,7 +40,7 @@ private func checkTransaction(_ json: UnsafeRawBufferPointer) {
   }
 }
 
-/// How many of `left` operations there are yet to come.
+/// How many of `left` operations are yet to come.
 private func checkTransaction(
   _ message: UnsafeRawBufferPointer, _ range: Range<Int>, _ shape: TxnShape, left: Int
 ) -> Int {
@@ -81,7 +81,7 @@ private func fields(_ message: UnsafeRawBufferPointer, _ range: Range<Int>) -> [
   return fields
 }
 
-/// A put is as large as it says, of a request of its own and of a line of an import.
+/// A put has the size that it says, in a request of its own and in a line of an import.
 private func checkPut(_ json: UnsafeRawBufferPointer) {
   checkPut(json, as: .request)
   checkPut(json, as: .line)
@@ -107,8 +107,7 @@ private func checkPut(_ json: UnsafeRawBufferPointer, as place: KeyPut.Place) {
 
 // MARK: - Targets: paths, queries, cursors
 
-/// What a request for `/keys` asks for; the cursor of a page of it leads to where that page has ended, and nowhere
-/// else.
+/// A target for `/keys`; the cursor of a page of it leads exactly to where that page has ended.
 private func checkTarget(_ text: HeadBytes) {
   guard let target = RequestTarget(text) else { return }
   for method in [HTTPMethod.get, .put, .delete, .post] {
@@ -185,7 +184,7 @@ private func checkPercentEncoding(_ text: HeadBytes) {
 
 // MARK: - Lists in headers
 
-/// Lists may go on in the next line, and blanks around their elements make no difference (RFC 9110, section 5.6.1).
+/// Lists may continue in the next line, and blanks around their elements make no difference (RFC 9110, section 5.6.1).
 private func checkLists(_ text: HeadBytes) {
   _ = Preference.isStrict(text)
   let comma = UInt8(ascii: ",")
@@ -206,7 +205,7 @@ private func checkLists(_ text: HeadBytes) {
   }
 }
 
-/// What a condition says; nil if it is none.
+/// The meaning of a condition; nil if it is malformed.
 private func tagsOf(_ lines: [HeadBytes]) -> [String]? {
   switch try? TagCondition(lines, "If-Match") {
   case nil: nil

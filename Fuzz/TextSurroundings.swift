@@ -1,5 +1,5 @@
-// What the parsers of scripts/fuzz's `texts` know of the rest of the program, which is not compiled with them: no more
-// than they use of it.
+// The declarations that the parsers of scripts/fuzz's `texts` use from the rest of the program, which is not compiled
+// with them.
 
 struct HTTPResponse {
   typealias Headers = [(name: StaticString, value: String)]
@@ -34,7 +34,7 @@ struct KeptBytes: ~Copyable {
 
 func keyCallMessage(capacity: Int = 64) -> ByteBuffer { ByteBuffer(capacity: capacity) }
 
-/// As etcd's API has it.
+/// As in etcd's API.
 extension Etcdserverpb_Compare {
   enum CompareTarget: Int {
     case version

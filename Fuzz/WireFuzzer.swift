@@ -1,5 +1,5 @@
-/// Any bytes as what etcd and clients send in formats of bytes. The first byte chooses the reader, and how the rest is
-/// cut into pieces. Nothing crashes, how the bytes arrive makes no difference, and readers of one format agree.
+/// Any bytes as binary input from etcd and clients. The first byte chooses the reader, and how the rest is cut into
+/// pieces. Nothing crashes, how the bytes arrive makes no difference, and readers of one format agree.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzWire(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   guard let start, count > 0 else { return 0 }
@@ -17,7 +17,7 @@ public func fuzzWire(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   return 0
 }
 
-/// How an input is cut: each piece a copy, so that AddressSanitizer sees a look beyond it.
+/// How an input is cut: each piece is a copy, so that AddressSanitizer notices a read beyond it.
 private struct Pieces {
   let seed: UInt8
 
@@ -36,14 +36,14 @@ private struct Pieces {
 
 // MARK: - The readers of messages
 
-/// What both readers tell of a message.
+/// The events of a message that both readers report.
 private enum FieldEvent: Equatable {
   case number(path: Int, UInt64)
   case bytes(path: Int, [UInt8], rest: Int)
   case end(path: Int)
 }
 
-/// The paths that are gone into.
+/// The paths of the messages that are parsed.
 private let nested = [0x1, 0x2, 0x12, 0x123]
 
 private func checkReaders(_ input: [UInt8], _ pieces: Pieces) {
@@ -103,7 +103,7 @@ private func pull(
 
 // MARK: - Messages that are looked into
 
-/// What is passed on of a watch's message is understood, and tells the same.
+/// The parts of a watch's message that are passed on can be parsed, and mean the same.
 private func checkWatchMessage(_ input: [UInt8]) {
   guard let message = try? WatchMessage(input) else { return }
   _ = WatchResponse.header(message.header, at: 7)
@@ -122,7 +122,7 @@ private func checkWatchMessage(_ input: [UInt8]) {
   }
 }
 
-/// The header that is made for each part of an answer is one, of the part's revision.
+/// The header that is made for each part of an answer is valid, and has the part's revision.
 private func checkBatchAnswer(_ input: [UInt8]) {
   guard let count = input.first.map({ Int($0 & 3) }) else { return }
   Array(input.dropFirst()).withUnsafeBytes { bytes in
@@ -146,7 +146,7 @@ private func checkBatchAnswer(_ input: [UInt8]) {
   }
 }
 
-/// What shares its way with others is a message that asks for one key.
+/// A read that may share a batch is a message for one key.
 private func checkSingleRead(_ input: [UInt8]) {
   input.withUnsafeBytes { bytes in
     guard SingleRead(bytes) != nil else { return }
@@ -206,7 +206,7 @@ private func frames(_ input: [UInt8], _ pieces: Pieces, takesMany: Bool) -> ([Fr
 
 // MARK: - WebSockets
 
-/// How a client's frames are cut, and whether messages are taken at once, makes no difference to what is heard of them.
+/// How a client's frames are cut, and whether messages are taken at once, makes no difference to the results.
 private func checkWebSocket(_ input: [UInt8], _ pieces: Pieces) {
   let whole = Listener(input, Pieces(seed: 1), takesAtOnce: true)
   let cut = Listener(input, pieces, takesAtOnce: true)

@@ -1,5 +1,5 @@
-// What the parsers of scripts/fuzz's `wire` know of the rest of the program, which is not compiled with them: no more
-// than they use of it.
+// The declarations that the parsers of scripts/fuzz's `wire` use from the rest of the program, which is not compiled
+// with them.
 
 final class MemoryAccount {
   static let shortage: StaticString = ""

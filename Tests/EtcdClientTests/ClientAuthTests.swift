@@ -114,7 +114,7 @@ import TestSupport
     }
   }
 
-  /// Tokens are lost with a restart; nobody notices.
+  /// Tokens are lost with a restart; no caller notices.
   @Test(arguments: EtcdVersion.allCases)
   func aLostTokenIsRenewed(version: EtcdVersion) async throws {
     try await withClient(ClientSetting(version: version, hasAuth: true)) { client, etcd in

@@ -19,7 +19,7 @@ import TestSupport
       (0..<calls).map { index in Task { _ = try await client.put("k\(index)", "v") } }
       + kinds.flatMap { kind in (0..<streams).map { _ in Task { try await kind() } } }
       + (0..<20).map { _ in Task { _ = try await client.status(endpoint: peer.endpoint) } }
-    // All calls are there; watches and keepalives share a stream each.
+    // All calls have arrived; watches and keepalives share a stream each.
     try await peer.wait(for: "everything") { record in
       record.streams(of: EtcdRPC.put.path).count == calls
         && record.streams(of: EtcdRPC.snapshot.path).count == streams

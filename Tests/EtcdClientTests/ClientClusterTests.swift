@@ -6,7 +6,7 @@ import TestSupport
 @Suite struct ClientClusterTests {
   @Test(arguments: ClientSetting.all)
   func membersAreAddedChangedAndRemoved(setting: ClientSetting) async throws {
-    // Members that change quickly make etcd itself lose its way now and then, which it says so.
+    // After quick changes of members etcd itself sometimes loses its connection, and says so.
     for attempt in 1...3 {
       do {
         return try await changeMembers(setting)
@@ -17,7 +17,7 @@ import TestSupport
   }
 
   private func changeMembers(_ setting: ClientSetting) async throws {
-    // etcd's checks would have the learner started first.
+    // etcd's checks would require that the learner is started first.
     try await withClient(setting, ["--strict-reconfig-check=false"]) { client, etcd in
       let members = try await client.members()
       let own = try #require(members.first)

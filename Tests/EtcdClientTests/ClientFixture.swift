@@ -2,7 +2,7 @@ import EtcdClient
 import Testing
 import TestSupport
 
-/// What every typed call is tried with: each release of etcd, with authentication and without.
+/// The settings with which every typed call is tried: each release of etcd, with authentication and without.
 struct ClientSetting: Sendable, CustomTestStringConvertible {
   let version: EtcdVersion
   let hasAuth: Bool
@@ -60,7 +60,7 @@ func expectError<Value>(
   _ body: () async throws -> Value
 ) async -> EtcdError? {
   do {
-    // A member whose cluster changes may say that it has lost touch, whatever else it has against a call.
+    // A member whose cluster changes may report that it has lost its connection, before any other error of a call.
     let value = try await eventually("another answer than lost connections") { () -> Value? in
       do {
         return try await body()

@@ -3,9 +3,10 @@ import EtcdSchema
 import Testing
 import TestSupport
 
-/// What clients take and leave behind, each in a process of its own, where nothing else comes and goes.
+/// The memory and descriptors of clients, during their life and after it, each in a process of its own, where nothing
+/// else changes.
 ///
-/// One after the other: while such a process runs, Swift Testing has one of Swift's threads wait for what it says.
+/// One after the other: while such a process runs, Swift Testing blocks one of Swift's threads until it ends.
 @Suite(.serialized, .timeLimit(.minutes(15))) struct ClientFootprintTests {
   @Test func manyClientsLeaveNothingBehind() async throws {
     let peer = try ScriptedPeer { _ in .message([]) }
@@ -38,7 +39,7 @@ import TestSupport
     }
   }
 
-  /// What a watcher does not read stays at etcd: what waits in memory is some MiB at most.
+  /// What a watcher does not read stays at etcd: some MiB at most wait in memory.
   @Test func aWatcherThatDoesNotReadIsBounded() async throws {
     try await withEtcd(.v3_5) { etcd in
       _ = await #expect(processExitsWith: .success) { [endpoint = etcd.url as String] in
@@ -50,7 +51,7 @@ import TestSupport
           let before = bytesInUse()
           var revisions: [Int64] = []
           for _ in 0..<800 { revisions.append(try await client.put("k", value).header.revision) }
-          // Somebody else sees them all, so that the slow one could have, too.
+          // Another watcher sees them all, so that the slow one could have, too.
           var fast = client.watch("k", from: revisions[0]).makeAsyncIterator()
           for revision in revisions { #expect(try await fast.next()?.revision == revision) }
           let grown = bytesInUse() - before
@@ -65,7 +66,7 @@ import TestSupport
   }
 }
 
-/// Expects memory, threads and descriptors to stay what they were after a tenth of the cycles.
+/// Expects that memory, threads and descriptors stay at what they were after a tenth of the cycles.
 private func expectFlat(cycles: Int, _ cycle: () async throws -> Void) async throws {
   for _ in 0..<cycles / 10 { try await cycle() }
   let (memory, threads, descriptors) = (bytesInUse(), threadCount(), descriptorCount())

@@ -30,7 +30,7 @@ import TestSupport
     }
   }
 
-  /// No time is too long to reckon with.
+  /// No time is too long to compute with.
   @Test func aLeaseOfAllTimeIsKept() async throws {
     let script: ScriptedPeer.Script = { call in
       if call.path.hasSuffix("LeaseTimeToLive") {
@@ -54,7 +54,7 @@ import TestSupport
     }
   }
 
-  /// The lease would be gone twice over; when it is gone, so is the sequence.
+  /// The lease would have expired twice; when it is gone, the sequence ends.
   @Test(arguments: ClientSetting.all)
   func keepAliveKeepsALeaseAliveAndEndsWithIt(setting: ClientSetting) async throws {
     try await withClient(setting) { client, _ in
@@ -83,7 +83,7 @@ import TestSupport
       #expect(try await client.timeToLive(of: lease).ttl > .zero)
       #expect(try await renewals?.next()?.id == lease)
       renewals = nil
-      // Nobody keeps it any more.
+      // It is no longer kept alive.
       _ = try await eventually("the end of the lease") { try await client.leases().isEmpty ? true : nil }
     }
   }

@@ -48,7 +48,7 @@ import Testing
       try await peer.wait(for: "the stream") { $0.streams.first?.messages.count == 1 }
       reading.cancel()
       await #expect(throws: CancellationError.self) { try await reading.value }
-      // The stream of keepalives is everybody's: it stays for those to come.
+      // All keepalives share the stream: it stays for later ones.
       if kind != "keepalive" {
         let record = try await peer.wait(for: "the reset") { $0.streams.first?.reset != nil }
         #expect(record.streams[0].reset?.code == HTTP2Error.cancel)
@@ -107,7 +107,7 @@ import Testing
     var settings = ScriptedPeer.Settings()
     settings.listens = false
     let peer = try ScriptedPeer(settings: settings) { _ in .message([]) }
-    // With patience it would be the time limit that ends them.
+    // With patience the time limit would end them.
     let impatient: (inout EtcdClient.Configuration) -> Void = {
       $0.dialTimeout = .seconds(3600)
       $0.requestTimeout = .seconds(20)
@@ -139,7 +139,7 @@ import Testing
     }
   }
 
-  /// etcd would answer an empty transaction in its place that it has succeeded.
+  /// etcd would answer to an empty transaction in its place that it has succeeded.
   @Test func aRequestThatCannotBeEncodedIsNotSent() async throws {
     try await withScriptedClient(script: { _ in .message([]) }, change: { $0.maxSendBytes = .max }) { client, peer in
       // 2 GiB, and all of it the same MiB of memory.

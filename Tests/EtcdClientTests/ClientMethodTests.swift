@@ -4,7 +4,7 @@ import Testing
 @testable import EtcdClient
 @testable import GrpcBridge
 
-/// The RPCs as the client and the bridge call them are those of the schema's table.
+/// The RPCs of the client and the bridge are those of the schema's table.
 @Suite struct ClientMethodTests {
   @Test func theClientTreatsCallsAsTheSchemaSays() {
     for traits in EtcdRPC.all {
@@ -14,7 +14,7 @@ import Testing
       #expect(method.isStream == !traits.isUnary, "\(traits.path)")
       #expect(method.changesUsers == traits.changesUsers, "\(traits.path)")
     }
-    // A login through the client is none of the changes after which refused logins are forgotten.
+    // A login through the client does not count as a change after which refused logins are forgotten.
     #expect(!EtcdRPC.authenticate.clientMethod.changesUsers)
     #expect(!EtcdRPC.authStatus.clientMethod.changesUsers)
     #expect(EtcdRPC.userAdd.clientMethod.changesUsers)

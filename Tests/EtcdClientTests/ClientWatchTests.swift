@@ -50,7 +50,7 @@ import TestSupport
         return found
       }
       #expect(try await revisions(key, 4).joined().map(\.self) == ["1", "", "2", ""])
-      // What happens in one transaction comes at once.
+      // The events of one transaction come at once.
       #expect(try await revisions(puts, 3).last?.suffix(2) == ["2", "2"])
       #expect(try await revisions(deletions, 2).joined().map(\.self) == ["", ""])
     }
@@ -64,7 +64,7 @@ import TestSupport
       try await client.compact(revision)
       let error = await expectError(.compacted) { for try await _ in client.watch("k", from: 2) {} }
       #expect(error?.compactRevision == revision && error?.name == "ErrGRPCCompacted")
-      // From there on it can be watched.
+      // From there on the key can be watched.
       var iterator = client.watch("k", from: revision).makeAsyncIterator()
       #expect(try await iterator.next()?.revision == revision)
     }
@@ -82,7 +82,7 @@ import TestSupport
         await expectError(.authFailed) { for try await _ in ann.watch("k") {} }
       }
       try await withClient(to: [etcd.url]) { nobody in
-        // This one says the same of a client without a token.
+        // This version answers the same to a client without a token.
         let code: EtcdError.Code = version == .v3_5_1 ? .permissionDenied : .userEmpty
         await expectError(code) { for try await _ in nobody.watch("k") {} }
       }

@@ -41,17 +41,17 @@ import Testing
       return .failure(row.code.rawValue, row.message)
     }) { client, peer in
       for (index, row) in Self.rows.enumerated() {
-        // Of a put nothing is repeated, not even on Unavailable, and no token is asked for.
+        // A put is not repeated, not even on Unavailable, and no token is requested.
         let error = await expectError(.init(rawValue: row.swiftName)) { try await client.put("\(index)", "") }
         #expect(error?.message == row.message && error?.name == row.name && error?.endpoint == peer.endpoint)
-        // Where etcd has a code for it, this is the one.
+        // If etcd has a code for it, this is the one.
         let first = Self.rows.first { $0.name == row.name }
         #expect(error?.grpcCode == first?.code)
       }
     }
   }
 
-  /// As etcd sends them where an inner error goes out as it is.
+  /// As etcd sends them if it passes an inner error on.
   @Test(arguments: [
     ("etcdserver: too many requests", EtcdError.Code.requestTooManyRequests, GRPCCode.resourceExhausted),
     ("not a primary lessor", .notPrimary, .unavailable),
@@ -100,7 +100,7 @@ import Testing
     #expect(EtcdError(watchCanceledBecause: reason, compactRevision: 0).code == code)
   }
 
-  /// What this client says of itself is not taken for etcd's word.
+  /// This client's own messages are not taken for etcd's.
   @Test func ourOwnWordsHaveNoName() {
     let error = EtcdError(GRPCStatus(.unavailable, EtcdMessage.noLeader))
     #expect(error.code == .unavailable && error.name == nil)

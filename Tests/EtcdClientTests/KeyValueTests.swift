@@ -136,7 +136,7 @@ import TestSupport
     }
   }
 
-  /// The sample of the documentation of clientv3, and ours.
+  /// The sample in the documentation of clientv3, and this project's.
   @Test func theErrorIsCaughtByItsName() async throws {
     try await withClient(ClientSetting(version: .v3_5, hasAuth: false)) { client, _ in
       do {

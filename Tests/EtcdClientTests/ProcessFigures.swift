@@ -1,8 +1,8 @@
 import EventLoop
 import Foundation
 
-/// Memory that this process uses, in bytes: what is allocated, if AddressSanitizer counts that, which needs much more
-/// room than it gives; else what is resident (proc(5)), without what malloc keeps for later.
+/// Memory that this process uses, in bytes: the allocated memory if AddressSanitizer counts it (which needs much more
+/// than it hands out); otherwise the resident memory (proc(5)) without what malloc keeps for later.
 func bytesInUse() -> Int {
   if let count = dlsym(nil, "__sanitizer_get_current_allocated_bytes") {
     return unsafeBitCast(count, to: (@convention(c) () -> Int).self)()

@@ -1,7 +1,7 @@
 import EtcdSchema
 import SwiftProtobuf
 
-/// Something a `.proto` file declares, and where (`google.protobuf.SourceCodeInfo.Location.path`).
+/// A declaration in a `.proto` file, and its place (`google.protobuf.SourceCodeInfo.Location.path`).
 struct Declaration {
   enum Kind { case service, method, message, field, oneof, enumeration, value }
 

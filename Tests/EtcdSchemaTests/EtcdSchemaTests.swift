@@ -3,7 +3,7 @@ import Foundation
 import SwiftProtobuf
 import Testing
 
-/// The schema against etcd's API: nothing missing, nothing made up, nothing undocumented.
+/// The schema against etcd's API: nothing missing, nothing invented, nothing undocumented.
 @Suite struct EtcdSchemaTests {
   /// The schema's own files: how etcd's API is annotated, not part of it.
   private static let annotations: Set = ["etcdrest", "google.api"]

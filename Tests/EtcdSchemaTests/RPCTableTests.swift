@@ -26,7 +26,7 @@ import Testing
     }
   }
 
-  /// A login is no change of users, nor is the question whether authentication is on.
+  /// A login does not change users, nor does the question whether authentication is on.
   @Test func usersAreChangedByWhatChangesThem() {
     let changes = EtcdRPC.all.filter(\.changesUsers).map { $0.path.split(separator: "/").last.map(String.init) ?? "" }
     #expect(

@@ -21,7 +21,7 @@ import Testing
     #expect(timers.allSatisfy { !$0.isActive })
   }
 
-  /// A timer that starts itself for the next turn lets everything else be served in between.
+  /// A timer that starts itself for the next turn lets everything else run in between.
   @Test func aTimerThatGoesOnAndOnHoldsUpNothing() throws {
     let loop = try EventLoop()
     var count = 0
@@ -147,7 +147,7 @@ import Testing
     #expect(failed)
   }
 
-  /// libuv works on some of them at once and keeps the others waiting: each gets its own answer, and is then let go of.
+  /// libuv resolves some of them at once and keeps the others waiting: each gets its own answer, and is then released.
   @Test func manyNamesAreResolvedAtOnce() throws {
     final class Kept {}
     let loop = try EventLoop()

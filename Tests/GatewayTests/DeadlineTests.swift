@@ -1,13 +1,13 @@
 import TestSupport
 import Testing
 
-/// How long calls may take, and what ends them early.
+/// The time limits of calls, and what ends calls early.
 @Suite(.repeatedAfterPauses(of: .seconds(2))) struct DeadlineTests {
   private static let range: JSON = ["key": "YQ=="]
 
   @Test(arguments: EtcdVersion.allCases)
   func clientsMaySayHowLong(_ version: EtcdVersion) async throws {
-    // So that only what the client says ends a call.
+    // So that only the client's limit ends a call.
     let limits = ["--request-timeout", "1h", "--max-request-timeout", "1h"]
     try await withEtcdAndGateway(version, gateway: limits) { etcd, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
@@ -44,7 +44,7 @@ import Testing
   }
 
   @Test func theGatewayHasALimitOfItsOwn() async throws {
-    // A member that is silent is not given up before.
+    // A silent member is not given up before that.
     let patience = ["--suspect-after", "1h", "--keepalive-time", "1h"]
     let limits = ["--request-timeout", "3s", "--max-request-timeout", "6s"] + patience
     try await withEtcdAndGateway(.v3_5, gateway: limits) { etcd, gateway in

@@ -1,40 +1,40 @@
 import TestSupport
 
-/// Where the gateway answers otherwise than the one inside etcd 3.4.23 and 3.5.1, on purpose.
+/// The deliberate differences from the gateways inside etcd 3.4.23 and 3.5.1.
 ///
-/// What is not here must be equal: status, `code`, `message` and the JSON of a success. The text of an error about
-/// malformed JSON is our own, so that only its status and code are compared.
+/// Everything else must be equal: status, `code`, `message` and the JSON of a success. The text of an error about
+/// malformed JSON is this project's own, so that only its status and code are compared.
 enum DeliberateDifferences {
   /// A difference that shows in one certain request.
   struct Sample: Sendable {
     var request: Request
-    /// The statuses of the stock gateway and of ours.
+    /// The statuses of the stock gateway and of etcd-rest.
     var stock: Int
     var ours: Int
     var reason: String
-    /// Versions whose gateway cannot be asked, because the request kills etcd.
+    /// Versions whose gateway is not asked, because the request kills etcd.
     var notAsked: [EtcdVersion] = []
   }
 
   static let samples: [Sample] = json + poison + http + streams
 
-  /// What our answer to a request must be like, given stock's: the differences that a rule describes.
+  /// The expected answer of etcd-rest to a request, given stock's: the differences that a rule describes.
   /// - Parameter hasToken: whether the request carried a token.
-  /// - Returns: nil where the two have nothing to do with each other.
+  /// - Returns: nil if the two cannot be compared.
   static func expected(_ stock: Answer, path: String, of version: EtcdVersion, hasToken: Bool) -> Answer? {
-    // 3.4 checks a token that comes with a login, and refuses the login for it; we send a login without any.
+    // 3.4 checks a token that comes with a login, and refuses the login for it; etcd-rest sends a login without any.
     if hasToken && path == "/v3/auth/authenticate" && stock.code == 16 { return nil }
     var answer = stock
     // 3.4's gateway says 412 for FailedPrecondition; 3.5 and later say 400, as gRPC's own mapping does.
     if version == .v3_4 && stock.code == 9 { answer.status = 400 }
-    // Hash and Defragment pass their errors on with code Unknown; what they say is 401 and 403 all the same.
+    // Hash and Defragment pass their errors on with code Unknown; their messages mean 401 and 403 all the same.
     switch (stock.code, stock.message) {
     case (2, "auth: invalid auth token"): answer.status = 401
     case (2, "auth: user name is empty") where !hasToken: answer.status = 401
     case (2, "auth: permission denied"): answer.status = 403
     default: break
     }
-    // Who has not said who they are is asked to: 401 with a challenge, so that browsers and curl log in.
+    // A client that has sent no credentials is asked for them: 401 with a challenge, so that browsers and curl log in.
     if !hasToken && stock.message == "etcdserver: user name is empty" && stock.code == 3 { answer.status = 401 }
     return answer
   }
@@ -180,7 +180,7 @@ struct Request: Sendable, CustomStringConvertible {
   }
 }
 
-/// What the two gateways' responses are compared by.
+/// The compared part of the two gateways' responses.
 struct Answer: Sendable {
   var status: Int
   var code: Int?

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// The same requests to the gateway inside one etcd and to ours in front of another.
+/// The same requests to the gateway inside one etcd and to etcd-rest in front of another.
 @Suite struct DifferentialTests {
   @Test(arguments: EtcdVersion.ofUpstream, [1, 2, 3] as [UInt64])
   func randomRequestsAreAnsweredAlike(_ version: EtcdVersion, seed: UInt64) async throws {
@@ -65,7 +65,7 @@ import Testing
     }
   }
 
-  /// Runs `body` with the gateway inside an etcd and ours over another, each with a key `a` and nothing else.
+  /// Runs `body` with the gateway inside an etcd and with etcd-rest over another, each with only a key `a`.
   private func withBoth(_ version: EtcdVersion, _ body: (Side, Side) async throws -> Void) async throws {
     try await withEtcd(version) { etcd in
       try await withEtcdAndGateway(version) { _, gateway in
@@ -81,7 +81,7 @@ import Testing
   }
 }
 
-/// One of the two gateways: a connection, and what its etcd calls things.
+/// One of the two gateways: a connection, and the IDs of its etcd.
 private actor Side {
   nonisolated let connection: HTTPConnection
   /// The ids that etcd chose for leases, in order; they appear as `lease-N` in answers.

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The gateway after very many requests: as it was after many.
+/// The gateway after very many requests is as it was after many.
 @Suite(.timeLimit(.minutes(15)))
 struct EnduranceTests {
   private static let connections = 8
@@ -17,7 +17,7 @@ struct EnduranceTests {
     }
   }
 
-  /// Clients that leave in the midst of a call leave nothing behind either.
+  /// Clients that disconnect in the midst of a call leave nothing behind either.
   @Test func brokenConnectionsLeaveNothingBehind() async throws {
     try await withScriptedEtcd(script: { _ in .hang }) { peer, gateway in
       let request = "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -37,7 +37,7 @@ struct EnduranceTests {
             if index % 2 == 0 { await client.close() } else { await client.reset() }
           }
         }
-        // Some left before their call was sent; those that were sent have been reset.
+        // Some disconnected before their call was sent; the calls that were sent have been reset.
         try await peer.wait(for: "the end of all streams") { record in
           record.streams.allSatisfy { $0.closed != nil }
         }

@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The examples of those pages of the documentation that have some to be run, and of the README's section about
-/// streams, as they stand there.
+/// The examples on those pages of the documentation that have programs, and in the README's section about streams, as
+/// they are there.
 @Suite(.timeLimit(.minutes(15)))
 struct ExampleTests {
   @Test func thereAreExamplesInEveryLanguage() throws {
@@ -34,7 +34,7 @@ struct ExampleTests {
     }
   }
 
-  /// What runs in Node.js runs in a browser as it is, where the page says so.
+  /// Programs for Node.js also run unchanged in a browser, if the page says so.
   @Test func thoseForBrowsersDoTheSameThere() async throws {
     let example = try #require(try Example.all().flatMap { $0 }.first { $0.language == "javascript" })
     try await withBrowser { browser in
@@ -56,8 +56,8 @@ struct ExampleTests {
     }
   }
 
-  /// The text without the numbers that each etcd chooses for itself (all others have to be as they are), and without
-  /// line feeds at its end: the value of a key has none.
+  /// The text without the numbers that each etcd chooses for itself (all others must be equal), and without line feeds
+  /// at its end: a key's value has none.
   private static func comparable(_ text: String) -> String {
     text.replacing(/\n+$/) { _ in "" }
       .replacing(/"(cluster_id|member_id|raft_term)":"[0-9]+"/) { "\"\($0.output.1)\":\"-\"" }
@@ -65,24 +65,24 @@ struct ExampleTests {
   }
 }
 
-/// A program in a page, and what it prints.
+/// A program on a page, and its output.
 private struct Example {
-  /// What runs a program of a language, and the name of its file.
+  /// The command for a program's language, and the name of its file.
   static let commands = [
     "sh": ("bash -e", "example.sh"), "javascript": ("node", "example.mjs"),
     "python": ("/usr/bin/python3", "example.py"), "php": ("php", "example.php"), "ruby": ("ruby", "example.rb"),
   ]
-  /// What follows the language of a program that needs what the one before it has left at etcd.
+  /// The mark after the language of a program that needs what the one before it has left at etcd.
   private static let continuation = "same-etcd"
 
   let language: String
-  /// The page and the line where it begins.
+  /// The page and the line where the program begins.
   let place: String
   let code: String
-  /// The `text` block that follows, if one does.
+  /// The `text` block that follows, if there is one.
   private(set) var output: String?
 
-  /// All programs of all pages, those together that need the same etcd.
+  /// All programs of all pages, grouped by those that need the same etcd.
   static func all() throws -> [[Example]] {
     try [
       "docs/quick-start.md", "docs/plain-json.md", "docs/streams.md", "docs/users.md", "docs/from-etcd-v2.md",
@@ -90,7 +90,7 @@ private struct Example {
     ].flatMap { try all(in: $0) }
   }
 
-  /// All programs of a page (CommonMark, "Fenced code blocks"); a block without a language is none.
+  /// All programs of a page (CommonMark, "Fenced code blocks"); a block without a language is not a program.
   /// - Throws: `TestSupportError` for a block that is neither a program nor the output of the one before.
   private static func all(in page: String) throws -> [[Example]] {
     var groups: [[Example]] = []
@@ -126,8 +126,8 @@ private struct Example {
     return groups
   }
 
-  /// Its code for a gateway at `url`, whose address is all that is replaced.
-  /// - Throws: `TestSupportError` where there is no address in it.
+  /// Its code for a gateway at `url`: only the address is replaced.
+  /// - Throws: `TestSupportError` if it has no address.
   func code(at url: String) throws -> String {
     let address = "127.0.0.1:8379"
     guard code.contains(address) else { throw TestSupportError("\(place): no \(address) in it") }

@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// What the gateway does as an HTTP/1.1 server, whatever etcd says.
+/// The gateway's behaviour as an HTTP/1.1 server, whatever etcd answers.
 @Suite struct HTTPBehaviourTests {
   private static let limit = 64 * 1024
 
@@ -42,7 +42,7 @@ import Testing
     }
   }
 
-  /// Where plain resources speak, and etcd's own API stays as etcd has it.
+  /// On plain resources the gateway uses its own words, and on etcd's own API etcd's.
   @Test(arguments: EtcdVersion.allCases)
   func whoeverIsAnonymousIsToldThatCredentialsAreNeeded(_ version: EtcdVersion) async throws {
     try await withAuth(version) { _, gateway in
@@ -125,7 +125,7 @@ import Testing
       let endless = try await HTTPConnection.connect(to: gateway.url)
       try await endless.send(head)
       try await expectCut("the endless body") {
-        // Over TLS what comes after the end is taken for 2 s, so that the client may read what came before it.
+        // Over TLS, bytes after the end are accepted for 2 s, so that the client may read what came before it.
         for _ in 0..<4_000_000 { try await endless.send(chunk) }
       }
     }
@@ -150,7 +150,7 @@ import Testing
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       let value = String(repeating: "x", count: size)
-      // Where the server answers before it has read all, the rest of a large head is not taken any more.
+      // If the server answers before it has read everything, it no longer accepts the rest of a large head.
       try? await connection.send("GET /livez HTTP/1.1\r\nHost: x\r\nX-Large: \(value)\r\n\r\n")
       let response = try await connection.receive()
       #expect(response.status == 431, "\(size) bytes: \(response)")
@@ -224,8 +224,8 @@ import Testing
     }
   }
 
-  /// What nobody should guess the meaning of: behind a proxy that guesses otherwise, one request can hide another
-  /// (RFC 9112, section 11.2).
+  /// Requests with more than one meaning: behind a proxy that reads another one, one request can hide another (RFC
+  /// 9112, section 11.2).
   @Test(arguments: [
     "nonsense\r\n\r\n", "GET\r\n\r\n",
     "GET /livez HTTP/1.1\r\n\r\n",
@@ -244,7 +244,7 @@ import Testing
         // The body is libmicrohttpd's own; what matters is that nothing else is read from this connection.
         _ = try await connection.receiveToEnd()
       } catch HTTPFailure.closed, HTTPFailure.reset {
-        // To close the connection without a word is as good.
+        // Closing the connection without an answer is as good.
       }
       #expect(try await gateway.http.get("/livez").status == 200)
     }
@@ -255,7 +255,7 @@ import Testing
   }
 }
 
-/// Expects an error in the one shape that all have.
+/// Expects an error in the form that all errors have.
 func expectError(
   _ response: HTTPResponse, _ status: Int, code: Int, _ what: String, sourceLocation: SourceLocation = #_sourceLocation
 ) {

@@ -4,12 +4,12 @@ import Testing
 
 /// How `etcd-rest serve` starts and ends as a process.
 @Suite struct LifecycleTests {
-  /// Nothing listens there: port 1 is below all that are given out.
+  /// No process listens there: systems give out no port as low as 1.
   private static let nowhere = "http://127.0.0.1:1"
 
   @Test(arguments: [SIGTERM, SIGINT])
   func aSignalAtAnyTimeIsACleanEnd(_ signal: Int32) async throws {
-    // The first moment after it says that it serves is the one at which a supervisor may already want it to stop.
+    // As soon as it reports that it serves, a supervisor may want it to stop.
     for _ in 0..<10 {
       try await withGateway([Self.nowhere]) { gateway in
         gateway.process.signal(signal)
@@ -19,7 +19,7 @@ import Testing
     }
   }
 
-  /// Too few for what the gateway has before any client comes: it says so, and leaves nothing behind.
+  /// Fewer than the gateway needs without any client: it reports that, and leaves nothing behind.
   @Test(arguments: [16, 32, 64, 96])
   func tooFewDescriptorsAreAnErrorAtTheStart(_ limit: Int) async throws {
     try await withTemporaryDirectory { directory in
@@ -45,7 +45,7 @@ import Testing
     }
   }
 
-  /// Load balancers see that it is not ready any more, while it serves whatever still comes.
+  /// Load balancers see that it is no longer ready, while it serves whatever still comes.
   @Test func theEndIsAnnounced() async throws {
     let flags = ["--shutdown-delay", "10s", "--shutdown-timeout", "1h"]
     try await withEtcdAndGateway(.v3_5, gateway: flags) { _, gateway in
@@ -82,8 +82,8 @@ import Testing
     }
   }
 
-  /// Whoever waits for a lock may wait for ever: the client asks another gateway, and nothing of it is left in the
-  /// queue.
+  /// A client that waits for a lock could wait for ever: it gets an answer, can use another gateway, and nothing of it
+  /// is left in the queue.
   @Test(arguments: [false, true]) func whoWaitsForALockIsNotWaitedFor(hasUsers: Bool) async throws {
     let user = hasUsers ? "root:rootpw" : nil
     try await withEtcd(.v3_5) { etcd in
@@ -124,13 +124,13 @@ import Testing
       async let lock = waiting.post("/v3/lock/lock", ["name": "bA=="])
       _ = try await eventually("second lock at etcd") { try await etcd.callsStarted(of: "Lock") == 2 ? true : nil }
       try await gateway.stop()
-      // An answer that says so or a closed connection; but not a lock.
+      // A 503 or a closed connection; but not a lock.
       let status = try? await lock.status
       #expect(status != 200)
     }
   }
 
-  /// Clients that always have the next request ready, some of which wait at etcd when the patience is over.
+  /// Clients that always have the next request ready, some of which wait at etcd when the time is over.
   @Test func theEndComesUnderLoadToo() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shutdown-timeout", "300ms"]) { etcd, gateway in
       #expect(try await gateway.http.post("/v3/lock/lock", ["name": "bA=="]).status == 200)

@@ -72,7 +72,7 @@ import Testing
           return metrics["etcd_rest_streams", "route=\"/v3/watch\",transport=\"http\""] == 0
             && metrics["etcd_rest_watches"] == 0 ? true : nil
         }
-        // What etcd has refused is told from what is refused because of that.
+        // Refusals by etcd are distinct from refusals from memory.
         _ = try await eventually("a login that is refused from memory") { () -> Bool? in
           _ = try await http.get("/keys/secret", user: "root:wrong")
           let metrics = try Exposition(try await http.get("/metrics").text)
@@ -84,7 +84,7 @@ import Testing
               == metrics["etcd_rest_upstream_calls_total", refused])
           return true
         }
-        // A page whose name was made to lead here learns nothing.
+        // A page under a foreign host name learns nothing.
         #expect(try await Self.metrics(gateway.url, asking: "gateway.example.com") == 421)
         #expect(try await http.post("/metrics").status == 405)
         #expect(try await http.request("HEAD", "/metrics").body.isEmpty)
@@ -99,7 +99,7 @@ import Testing
       #expect(gateway.urls.count == 2)
       #expect(try await Self.metrics(admin.url, asking: "gateway.example.com") == 200)
       #expect(try await gateway.http.get("/metrics").status == 404)
-      // An alert can be about a state that no connection is in.
+      // An alert can use a state that no connection is in.
       let metrics = try Exposition(try await admin.get("/metrics").text)
       for state in ["idle", "connecting", "securing", "greeting", "ready", "draining"] {
         let labels = "endpoint=\"127.0.0.1:1\",use=\"calls\",state=\"\(state)\""
@@ -131,7 +131,7 @@ import Testing
     }
   }
 
-  /// docs/metrics.md has each metric with its type, its labels and what it counts, and no other.
+  /// docs/metrics.md lists exactly the existing metrics, each with its type, its labels and what it counts.
   @Test func theDocumentIsTrue() throws {
     let text = try String(contentsOfFile: "\(packageRoot)/docs/metrics.md", encoding: .utf8)
     let rows = text.split(separator: "\n").filter { $0.hasPrefix("| `") }.map { row in
@@ -141,13 +141,13 @@ import Testing
     #expect(told == Metric.allCases.map { ["`\($0.rawValue)`", "\($0.type)", "\($0.help)"] })
   }
 
-  /// docs/metrics.md has how many rows requests can make at most.
+  /// docs/metrics.md says how many rows requests can make at most.
   @Test func theBoundOfSeriesIsTrue() throws {
     let table = try Gateway.RouteTable()
     let routes = table.all.filter { !Gateway.RouteTable.isOlderPath($0.path) }
     #expect(Set(routes.map(\.path)) == Set(table.templates.dropFirst(2)))
-    // Of a route: the methods that it takes, `OPTIONS`, all others together, and the GET of a WebSocket. Of what has no
-    // route all methods, of `*` one.
+    // For a route: its methods, `OPTIONS`, all others together, and the GET of a WebSocket. For paths without a route
+    // all methods, for `*` one.
     let rows = routes.reduce(HTTPMethod.allCases.count + 1) { sum, route in
       sum + HTTPMethod.allCases.count { route.route.takes($0) } + 2 + (route.route.rpc == nil ? 0 : 1)
     }
@@ -169,7 +169,7 @@ private struct Exposition {
 
   subscript(name: String, labels: String = "") -> Double? { values[labels.isEmpty ? name : "\(name){\(labels)}"] }
 
-  /// - Throws: `TestSupportError` with the line that is not as it should be.
+  /// - Throws: `TestSupportError` with the invalid line.
   init(_ text: String) throws {
     var (name, type) = ("", "")
     var names: Set<String> = []

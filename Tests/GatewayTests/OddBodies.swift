@@ -1,5 +1,5 @@
-/// Bodies at the edge of JSON and of protobuf's JSON that the gateways inside etcd 3.4.23 and 3.5.1 and ours judge
-/// alike. Those that they judge otherwise are samples of `DeliberateDifferences`.
+/// Bodies at the edge of JSON and of protobuf's JSON that the gateways inside etcd 3.4.23 and 3.5.1 and etcd-rest treat
+/// alike. Those that they treat differently are samples of `DeliberateDifferences`.
 enum OddBodies {
   static let all: [Request] = documents.map { Request("/v3/kv/range", $0) } + members.map { .range(with: $0) } + others
 

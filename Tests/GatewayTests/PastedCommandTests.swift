@@ -2,10 +2,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Lines of documentation that somebody pastes one by one, as they stand there but for the address.
+/// Lines of documentation that a reader pastes one by one, unchanged except for the address.
 @Suite(.timeLimit(.minutes(5)))
 struct PastedCommandTests {
-  /// Those of README.md that no other test runs: each is answered with the status that the text says.
+  /// The lines of README.md that no other test runs: each gets the status that the text says.
   @Test(arguments: EtcdVersion.allCases)
   func linesOfTheReadmeAreAnswered(_ version: EtcdVersion) async throws {
     let lines = try lines(of: "README.md") { $0.hasPrefix("curl ") && !$0.hasPrefix("curl -f") }
@@ -20,7 +20,7 @@ struct PastedCommandTests {
     }
   }
 
-  /// Those of docs/command-line.md that come to an end, and are not about a lease that somebody else has granted.
+  /// The lines of docs/command-line.md that end by themselves and do not use a lease from elsewhere.
   @Test(arguments: EtcdVersion.allCases)
   func linesOfTheCommandLineSucceed(_ version: EtcdVersion) async throws {
     let lines = try lines(of: "docs/command-line.md") { line in

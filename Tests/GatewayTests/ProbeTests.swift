@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// `/version`, `/health`, `/livez` and `/readyz`, and calls, through etcd's good and bad days.
+/// `/version`, `/health`, `/livez` and `/readyz`, and calls, while etcd runs well and badly.
 @Suite struct ProbeTests {
   @Test(arguments: EtcdVersion.allCases)
   func aHealthyEtcd(_ version: EtcdVersion) async throws {
@@ -21,7 +21,7 @@ import Testing
       try await etcd.enableAuth(rootPassword: "rootpw")
       try await expectHealthy(gateway)
       #expect(try await gateway.http.get("/version").status == 200)
-      // Nobody asks for credentials here, and wrong ones do no harm.
+      // No credentials are required here, and wrong ones do no harm.
       #expect(try await gateway.http.get("/health", user: "nobody:wrong").status == 200)
       #expect(try await etcd.callsStarted(of: "Authenticate") == 0)
     }

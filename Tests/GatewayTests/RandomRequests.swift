@@ -13,10 +13,10 @@ struct RandomRequests {
     var identity = Identity.none
   }
 
-  /// Who sends a request.
+  /// The sender of a request.
   enum Identity { case none, root, user, stranger }
 
-  /// Whether requests carry tokens: from when authentication is on.
+  /// Whether requests carry tokens: once authentication is on.
   var isGuarded = false
   private var random: SeededGenerator
 
@@ -38,7 +38,7 @@ struct RandomRequests {
     if chance(8) { item.body["unknown_\(number(9))"] = [1, ["a": nil]] }
     if chance(10) { item.damaged = damage(item.body) }
     if isGuarded { item.identity = pick([.none, .root, .root, .root, .user, .user, .stranger]) }
-    // What our gateway asks anonymous clients for who they are, stock etcd executes in part.
+    // etcd-rest asks anonymous clients for credentials for some calls that the stock gateway executes.
     if isGuarded && item.identity == .none && Self.needsUser(item.path) { item.identity = .user }
     return item
   }
@@ -79,7 +79,7 @@ struct RandomRequests {
   private mutating func deleteRange(isInTransaction: Bool = false) -> JSON {
     var body: JSON = [:]
     if !chance(4) { body["key"] = key() }
-    // Never to the end of all keys in a transaction: with a put that keeps a value, that ends every etcd.
+    // Never a range without an end in a transaction: with a put that keeps a value, that ends every etcd.
     if chance(20) { body[name("range_end")] = isInTransaction ? pick(["azM=", "azk=", "bA=="]) : end() }
     if chance(50) { body[name("prev_kv")] = true }
     return body
@@ -168,7 +168,7 @@ struct RandomRequests {
     chance(15) ? "$lease" : integer(pick([0, 1, 7, 70, 0x6000_0000_0000_0001]))
   }
 
-  /// An integer as number or, where doubles end for certain, as string.
+  /// An integer as a number or, beyond the precision of doubles, as a string.
   private mutating func integer(_ value: Int) -> JSON {
     abs(value) > 1 << 50 || chance(50) ? .string(String(value)) : .number(Double(value))
   }
@@ -186,7 +186,8 @@ struct RandomRequests {
 
   // MARK: Damage
 
-  /// A text that is no request any more: cut, a structural character replaced, or a field of an impossible type.
+  /// A text that is no longer a request: cut, with a structural character replaced, or with a field of an impossible
+  /// type.
   private mutating func damage(_ body: JSON) -> String? {
     var text = Array(body.description.utf8)
     guard case .object(let members) = body, let victim = members.keys.sorted().randomElement(using: &random) else {

@@ -1,23 +1,23 @@
 import TestSupport
 
-/// A row of the route tables: one call and what it answers.
+/// A row of the route tables: one call and its answer.
 struct RouteCall: Sendable {
   enum Answer: Sendable {
-    /// Status 200 and at least these members; `"*"` stands for anything.
+    /// Status 200 and at least these members; `"*"` means any value.
     case success(JSON)
     /// One of etcd's errors, in the gateway's shape.
     case error(status: Int, code: Int, message: String)
   }
 
   var path: String
-  /// Strings such as `"$lease"` stand for what an earlier row has kept.
+  /// Strings such as `"$lease"` stand for values that an earlier row has kept.
   var body: JSON
   var answer: Answer
   /// `NAME:PASSWORD` of the caller.
   var user: String?
   /// The first version under test that knows the method; older ones answer 501.
   var since = EtcdVersion.v3_4
-  /// What to keep of the answer: name to members, such as `["member": "header.member_id"]`.
+  /// The parts of the answer to keep: name to members, such as `["member": "header.member_id"]`.
   var keep: [String: String] = [:]
   /// Whether the call is repeated until etcd is ready for it.
   var isPatient = false
@@ -43,7 +43,7 @@ struct RouteCall: Sendable {
 
 extension RouteCall {
   /// Checks a response against the row.
-  /// - Returns: what is wrong with it; nil if nothing is.
+  /// - Returns: the difference; nil if there is none.
   func mismatch(_ response: HTTPResponse, of version: EtcdVersion, _ variables: [String: JSON]) -> String? {
     guard let json = try? response.json else { return "no JSON: \(response)" }
     if version < since {
@@ -73,7 +73,7 @@ extension JSON {
     }
   }
 
-  /// Whether the value is as `expected`, objects possibly with more members; `"*"` matches anything.
+  /// Whether the value equals `expected`, except for further members of objects; `"*"` matches anything.
   func contains(_ expected: JSON) -> Bool {
     switch (self, expected) {
     case (_, "*"): true

@@ -4,7 +4,7 @@ import TestSupport
 enum RouteTable {
   static var all: [RouteCall] { alone + learner + pair }
 
-  /// Routes for which etcd has no error to give, and why.
+  /// Routes for which etcd has no error, and the reason.
   static let withoutError = [
     "/v3/maintenance/status": "3.4 and 3.5.1 answer it in any state of the member, to anyone"
   ]
@@ -59,7 +59,7 @@ enum RouteTable {
     .error("/v3/kv/lease/revoke", ["ID": "78"], 404, 5, "etcdserver: requested lease not found"),
   ]
 
-  // Lock and election are written with a client of etcd's inside etcd; its errors lose their code on the way.
+  // Lock and election use a client of etcd's inside etcd; its errors lose their code on the way.
   private static let locks: [RouteCall] = [
     .ok("/v3/lock/lock", ["name": "bA==", "lease": "$lease"], ["key": "*"], keep: ["lock": "key"]),
     .error("/v3/lock/lock", ["name": "bA==", "lease": "404"], 500, 2, "etcdserver: requested lease not found"),
@@ -184,13 +184,13 @@ enum RouteTable {
     .ok("/v3/auth/disable", [:], [:], user: root),
   ]
 
-  /// To a member that is no voter yet.
+  /// For a member that is no voter yet.
   static let learner: [RouteCall] = [
     "/v3/lease/leases", "/v3/kv/lease/leases", "/v3/lease/timetolive", "/v3/kv/lease/timetolive",
     "/v3/cluster/member/list", "/v3/maintenance/alarm",
   ].map { .error($0, [:], 503, 14, "etcdserver: rpc not supported for learner") }
 
-  /// In this order, to the leader of a cluster with a running learner, `$learner`.
+  /// In this order, for the leader of a cluster with a running learner, `$learner`.
   static let pair: [RouteCall] = [
     .ok("/v3/cluster/member/promote", ["ID": "$learner"], ["members": ["*", "*"]], isPatient: true),
     .error("/v3/cluster/member/promote", ["ID": "$learner"], 400, 9, "etcdserver: can only promote a learner member"),

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Gateway
 
-/// Where paths lead to, by the table alone: no socket, no etcd.
+/// The routes of paths, by the table alone: no socket, no etcd.
 @Suite struct RoutingTests {
   private let table: Gateway.RouteTable
 
@@ -21,7 +21,7 @@ import Testing
     }
   }
 
-  /// What has a part that varies is counted by its template, whatever stands in its place.
+  /// A path with a part that varies is counted by its template.
   @Test(arguments: [
     ("/keys/a", "/keys/{key}"), ("/keys/", "/keys/{key}"), ("/keys/a/b//c%00", "/keys/{key}"),
     ("/leases/77", "/leases/{id}"), ("/leases/77/keepalive", "/leases/{id}/keepalive"),
@@ -33,7 +33,7 @@ import Testing
     #expect(try #require(route(path), "\(path)").template == template)
   }
 
-  /// Clients of etcd 3.2 and 3.3 ask for older prefixes, which are counted as today's.
+  /// Clients of etcd 3.2 and 3.3 use older prefixes, which are counted like today's.
   @Test(arguments: ["/v3/kv/range", "/v3beta/kv/range", "/v3alpha/kv/range"])
   func olderPrefixesLeadToTheSameRPC(_ path: String) throws {
     let found = try #require(route(path))

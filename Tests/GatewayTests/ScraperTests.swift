@@ -6,10 +6,10 @@ import Testing
 @testable import Gateway
 @testable import HTTPServer
 
-/// What it costs to ask for metrics, however many do and however often.
+/// The cost of metrics, however many clients ask and however often.
 @Suite(.timeLimit(.minutes(1)))
 struct ScraperTests {
-  /// One part, which answers at once.
+  /// One source, which answers at once.
   private final class Source: MetricSource {
     /// When it was asked, by `preciseTime`.
     let asked = Mutex<[UInt64]>([])
@@ -52,8 +52,8 @@ struct ScraperTests {
     }
   }
 
-  /// - Parameter bytes: what may be kept for clients.
-  /// - Returns: what three clients get that ask at once, and how many bytes are counted then.
+  /// - Parameter bytes: the budget for clients.
+  /// - Returns: the answers to three clients that ask at once, and how many bytes are counted then.
   private func ask(_ source: Source, within bytes: Int = 1 << 20) throws -> (replies: Replies, memory: MemoryAccount) {
     let loop = try EventLoop()
     let memory = MemoryAccount(MemoryBudget(bytes: bytes), trimmer: MemoryTrimmer(loop: loop))

@@ -9,9 +9,9 @@ import Testing
 
 @testable import Gateway
 
-/// A gateway that does not come to serve, in this process.
+/// A gateway that fails to start, in this process.
 @Suite struct ServiceStartTests {
-  /// With one thread for two shards clients would find a socket that nobody accepts on.
+  /// With one thread for two shards clients would find a socket on which no shard accepts.
   @Test(arguments: [0, 1])
   func aShardWithoutAThreadLeavesNothingThatListens(_ granted: Int) async throws {
     try await withTemporaryDirectory { directory in

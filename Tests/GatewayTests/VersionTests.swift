@@ -4,7 +4,7 @@ import Testing
 
 @testable import Gateway
 
-/// `GET /version` has to answer anybody: clients ask it before they log in.
+/// `GET /version` has to answer every client: clients use it before they log in.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct VersionTests {
   /// etcd's own answer, whatever its users may do, with authentication on and off, through TLS as without it.
@@ -30,14 +30,14 @@ struct VersionTests {
             #expect(answer.status == 200, "\(answer)")
             #expect(try answer.json == stock)
           }
-          // `Status` was not needed, which newer versions answer to root alone.
+          // `Status` was not needed, which newer versions answer to root only.
           #expect(try await etcd.callsStarted(of: "Status") == 0)
         }
       }
     }
   }
 
-  /// What speaks gRPC alone is asked by `Status`, as before.
+  /// A peer that only speaks gRPC is asked by `Status`, as before.
   @Test func withoutHTTPItIsAskedFor() async throws {
     try await withScriptedEtcd(
       gateway: ["--dial-timeout", "3s"],
@@ -51,7 +51,7 @@ struct VersionTests {
     }
   }
 
-  /// That it tells nothing is remembered for a moment.
+  /// A missing answer is remembered for a moment.
   @Test func aMemberThatTellsNothingIsNotAskedEachTime() async throws {
     try await withScriptedEtcd(script: { _ in .message([0x12, 5] + Array("3.9.7".utf8)) }) { peer, gateway in
       expectStatus(200, try await gateway.http.get("/version"))

@@ -5,7 +5,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// Which of an endpoint's addresses is connected to.
+/// The choice among an endpoint's addresses.
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct DialerTests {
   @Test func familiesTakeTurns() {
     func order(_ hosts: [String]) -> [String] {
@@ -17,7 +17,7 @@ import Testing
     #expect(order(["10.0.0.1", "10.0.0.2", "::1", "::2"]) == ["10.0.0.1", "::1", "10.0.0.2", "::2"])
   }
 
-  /// What came of dialling: the port connected to, or the reason why none was.
+  /// The result of dialling: the port of the connection, or the reason why there is none.
   private func dial(_ endpoint: String, _ addresses: [SocketAddress]?) throws -> (port: UInt16?, reason: String?) {
     let loop = try EventLoop()
     var outcome: (port: UInt16?, reason: String?)
@@ -80,7 +80,7 @@ import Testing
   }
 }
 
-/// A port on which connections are neither taken nor refused: its queue is full, and what comes to it is dropped
+/// A port on which connections are neither accepted nor refused: its queue is full, and further packets are dropped
 /// (listen(2)).
 private final class FullListener {
   let port: UInt16
@@ -94,7 +94,7 @@ private final class FullListener {
     try #require(listen(listener, 0) == 0)
     let bound = SocketAddress(localOf: listener)
     port = bound.port
-    // One more than the queue takes.
+    // One more than the queue holds.
     descriptors =
       [listener]
       + (0..<4).map { _ in

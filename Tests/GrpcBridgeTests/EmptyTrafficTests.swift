@@ -2,7 +2,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// How much a peer may send for nothing.
+/// How much a peer may send that carries nothing.
 @Suite struct EmptyTrafficTests {
   @Test func aFloodIsTooMuchAndATrickleIsNot() {
     var traffic = EmptyTraffic(at: 0)

@@ -1,7 +1,7 @@
 import GrpcBridge
 import Testing
 
-/// Ranges of keys, and bytes. What etcd makes of them is tested with `KeyValueTests`.
+/// Ranges of keys, and bytes. `KeyValueTests` tests how etcd treats them.
 @Suite struct KeyRangeTests {
   @Test(
     arguments: [
@@ -29,7 +29,7 @@ import Testing
     #expect(KeyRange.from("a", upTo: "b") == KeyRange(start: "a", end: "b"))
   }
 
-  /// An end that is not behind the start must not become one that etcd takes for "no end" or "one key".
+  /// An end that is not after the start must not become one that etcd takes for "no end" or "one key".
   @Test(
     arguments: [("b", "a"), ("a", "a"), ("", ""), ("", [0]), ([0], [0]), ("a", ""), ("a", [0])] as [(Bytes, Bytes)])
   func noKeysAreNoKeys(start: Bytes, end: Bytes) {

@@ -40,7 +40,7 @@ import Testing
     throttle.failed(user: "user", peer: .test(9), now: 0)
     #expect(throttle.isFlooded(now: 0))
     #expect(!throttle.isFlooded(now: 1000))
-    // However long it went on, it is over soon.
+    // However long the failures went on, they are soon forgotten.
     for index in 0..<5000 { throttle.failed(user: "user \(index)", peer: .test(UInt32(index)), now: 2000) }
     #expect(throttle.isFlooded(now: 2000))
     #expect(!throttle.isFlooded(now: 14_000))

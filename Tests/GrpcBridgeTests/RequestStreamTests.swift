@@ -2,7 +2,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// The requests of a stream: read once for each attempt, let go once there will be no other.
+/// The requests of a stream: read once for each attempt, released once there will be no other.
 @Suite struct RequestStreamTests {
   private func read(_ requests: RequestStream, from offset: Int, most: Int = 1 << 20) -> [UInt8] {
     [UInt8](unsafeUninitializedCapacity: most) { buffer, count in

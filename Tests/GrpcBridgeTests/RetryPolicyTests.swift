@@ -16,7 +16,7 @@ import Testing
   private static let unavailable = GRPCStatus(.unavailable, "etcdserver: request timed out", origin: .server)
   private static let leaderless = GRPCStatus(.unavailable, EtcdMessage.noLeader, origin: .server)
 
-  /// Sends a call, and lets its stream end.
+  /// Sends a call, and ends its stream.
   private func decide(
     _ policy: inout RetryPolicy, _ status: GRPCStatus, isUnexecuted: Bool = false, hasAnswered: Bool = false,
     at place: Endpoint? = nil, isRepeatable: Bool = false, requiresLeader: Bool = false, members: Int = 3
@@ -59,7 +59,7 @@ import Testing
     #expect(decisions.last == .over)
   }
 
-  /// What ends two members is not given to a third one.
+  /// A call that has ended two members is not given to a third one.
   @Test func aCallIsLostTwiceAtMost() {
     var policy = RetryPolicy()
     #expect(decide(&policy, Self.lost, at: endpoint, isRepeatable: true) == .again)
@@ -83,7 +83,7 @@ import Testing
     #expect(decide(&policy, GRPCStatus(.notFound, "x", origin: .server), isRepeatable: true) == .over)
   }
 
-  /// Such refusals come before anything is executed, and are of the member alone.
+  /// Such refusals come before anything is executed, and concern only the member.
   @Test func membersThatAreOfNoUseArePassedOverForTwoRounds() {
     for message in [EtcdMessage.notSupportedForLearner, EtcdMessage.notLeader] {
       let status = GRPCStatus(.failedPrecondition, message, origin: .server)

@@ -6,8 +6,8 @@ import Testing
 
 @testable import GrpcBridge
 
-/// An etcd in memory that serves watches the way the real one does, one step at a time, so that a test decides what
-/// comes before what: requests, the answers to them, and events each have a queue of their own.
+/// An etcd in memory that serves watches as the real one does, one step at a time, so that a test decides the order of
+/// events: requests, the answers to them, and events each have a queue of their own.
 final class SimulatedEtcd: WatchCarrier {
   struct Event {
     let revision: Int64
@@ -32,7 +32,7 @@ final class SimulatedEtcd: WatchCarrier {
     init(_ call: Call) { self.call = call }
   }
 
-  /// As 3.4 and 3.5 put it.
+  /// The words of 3.4 and 3.5.
   static let refusal = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
 
   let loop: EventLoop
@@ -42,13 +42,13 @@ final class SimulatedEtcd: WatchCarrier {
     logger: Logger(label: "test")
   )
   var progressInterval: UInt64 = 60_000
-  /// To be set before the hub is asked for.
+  /// To be set before the first use of the hub.
   var patience: UInt64 = 200
   var revision: Int64 = 1
   var compacted: Int64 = 0
   var events: [Event] = []
   var streams: [Stream] = []
-  /// Calls that are not watches: questions about permission.
+  /// Calls that are not watches: checks of permissions.
   var probes: [Call] = []
   var mayWatch = true
   var creations = 0
@@ -159,7 +159,7 @@ final class SimulatedEtcd: WatchCarrier {
     send(stream.answers.removeFirst(), on: stream)
   }
 
-  /// Sends a watcher up to `most` of the events it has not had, unless its creation has not been announced.
+  /// Sends a watcher up to `most` of the events that it has not had, if its creation has been answered.
   func sendEvents(_ stream: Stream, watcher index: Int, atMost most: Int = .max, inFragments: Bool = false) {
     let watcher = stream.watchers[index]
     guard !stream.answers.contains(where: { $0.created && $0.watchID == watcher.id }) else { return }
@@ -196,7 +196,7 @@ final class SimulatedEtcd: WatchCarrier {
     stream.call.delegate.call(stream.call, endedWith: status)
   }
 
-  /// Does all there is to do.
+  /// Does everything that is left to do.
   func settle() {
     repeat {
       for stream in streams {
@@ -230,7 +230,7 @@ extension Etcdserverpb_WatchResponse {
   }
 }
 
-/// A client of the hub that keeps what it is told.
+/// A client of the hub that keeps all responses.
 final class WatchListener: WatchClientDelegate {
   private(set) var client: WatchClient!
   private(set) var responses: [Etcdserverpb_WatchResponse] = []

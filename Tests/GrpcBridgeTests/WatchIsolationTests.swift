@@ -5,7 +5,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// What one client asks for ends nobody else's watches, though they share a gRPC stream.
+/// One client's request ends no other client's watches, though they share a gRPC stream.
 @Suite struct WatchIsolationTests {
   private let etcd: SimulatedEtcd
 
@@ -31,7 +31,7 @@ import Testing
     suspect.create("poison")
     innocent.create("d")
     etcd.fail(etcd.streams[0], status)
-    // Each of the two is asked for alone, and the others together, on a third stream.
+    // Each of the two is created alone, and the others together, on a third stream.
     for _ in 0..<50 where etcd.streams.count < 3 { etcd.turn() }
     #expect(etcd.streams.map(\.requests.count).sorted() == [1, 1, 3])
     let own = try #require(
@@ -73,7 +73,7 @@ import Testing
     let large = WatchListener(etcd)
     large.create(String(repeating: "k", count: WatchLine.maxShared))
     #expect(etcd.streams.count == 2)
-    // It is as good as any other, if etcd takes it.
+    // It is as good as any other, if etcd accepts it.
     etcd.settle()
     #expect(large.created.count == 1)
     etcd.put(String(repeating: "k", count: WatchLine.maxShared))
@@ -110,7 +110,7 @@ import Testing
     let listeners = (0..<300).map { _ in WatchListener(etcd) }
     for (index, listener) in listeners.enumerated() { listener.create("key \(index)") }
     #expect(etcd.streams[0].requests.count == WatchLine.maxCreating)
-    // Those who leave before their turn are not asked for.
+    // Watches of clients that leave before their turn are not created.
     for listener in listeners[280...] { listener.client.cancel() }
     etcd.settle()
     #expect(listeners[..<280].allSatisfy { $0.created.count == 1 })
@@ -133,7 +133,7 @@ import Testing
     let bytes: [UInt8] = try request.serializedBytes()
     let error = #expect(throws: GRPCStatus.self) { try bytes.withUnsafeBytes { try listener.client.receive($0) } }
     #expect(error?.code == .invalidArgument)
-    // Beside others it is refused alone.
+    // On a shared line it is refused alone.
     listener.create("a")
     etcd.settle()
     listener.create("b", from: revision)

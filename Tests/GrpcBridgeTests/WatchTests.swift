@@ -19,7 +19,7 @@ import Testing
     for listener in listeners { listener.create("a") }
     etcd.settle()
     #expect(watchers == 1)
-    // The first asks for itself; the others have gathered behind it.
+    // The first is created alone; the others have waited for the next creation.
     #expect(etcd.creations == 2)
     #expect(listeners.allSatisfy { $0.created.map(\.header.revision) == [1] })
     etcd.put("a")
@@ -288,7 +288,7 @@ import Testing
     listener.create("a")
     etcd.settle()
     for _ in 0..<10 { etcd.put("b") }
-    // Two answers at once say no more than one: events may be on their way.
+    // Two answers at once prove no more than one: events may be on their way.
     for _ in 0..<2 {
       listener.send { $0.progressRequest = .init() }
       etcd.settle()
@@ -298,7 +298,7 @@ import Testing
     #expect(etcd.streams[0].requests.map(\.createRequest.startRevision) == [2])
   }
 
-  /// Quiet for long enough, a watch that was resumed goes on from what etcd has named.
+  /// If it is quiet for long enough, a resumed watch continues from the revision that etcd has named.
   @Test func progressOfEtcdMovesQuietWatches() throws {
     etcd.progressInterval = 20
     let listener = WatchListener(etcd)
@@ -369,7 +369,7 @@ import Testing
     etcd.settle()
     #expect(listener.revisions == [2])
 
-    // Now the right is gone for good, which shows when the watch has to be created again.
+    // Now the permission is gone for good, which is noticed when the watch has to be created again.
     etcd.mayWatch = false
     etcd.fail(etcd.streams[0])
     etcd.settle()
@@ -421,7 +421,7 @@ import Testing
     #expect(other.responses.count == 1)
   }
 
-  /// Whatever comes before whatever: each watch gets each event after its creation once, and in order.
+  /// In any order of things, each watch gets each event after its creation once, and in order.
   @Test(arguments: 0..<40) func nothingIsLostInAnyOrderOfThings(seed: UInt64) throws {
     var random = SeededGenerator(seed: seed)
     // However long a busy machine takes.
@@ -467,7 +467,7 @@ import Testing
       let first = start == 0 ? listener.created[0].header.revision + 1 : start
       #expect(listener.revisions == etcd.events.filter { $0.key == key && $0.revision >= first }.map(\.revision))
     }
-    // In the end one watcher is left of each watch.
+    // In the end each watch has one watcher.
     #expect(watchers == Set(listeners.map(\.key)).count)
   }
 }

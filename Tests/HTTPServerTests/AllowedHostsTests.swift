@@ -2,7 +2,7 @@ import Testing
 
 @testable import HTTPServer
 
-/// By which names requests without credentials may ask for the gateway: none that a page may have made its own.
+/// The hosts that requests without credentials may name: none that may be a page's own.
 @Suite struct AllowedHostsTests {
   @Test(arguments: [
     "127.0.0.1", "127.0.0.1:8379", "[::1]:8379", "[2001:db8::1]", "localhost", "LocalHost:80", "app.localhost",

@@ -20,7 +20,7 @@ import Testing
       ({ $0.feed() }, .starved, .answered),
     ]
 
-  /// Whatever comes at another time, such as a handler's word after its client has left, changes nothing.
+  /// An event at another time, such as a handler's answer after its client has left, changes nothing.
   @Test(arguments: 0..<7)
   func anEventCountsInItsPhaseAlone(_ number: Int) {
     let step = Self.steps[number]
@@ -52,7 +52,7 @@ import Testing
     }
   }
 
-  /// A connection is resumed by exactly those events that end a suspension: libmicrohttpd takes no second resume.
+  /// Exactly those events resume a connection that end a suspension: libmicrohttpd does not accept a second resume.
   @Test func whatIsResumedWasSuspended() {
     for phase in Self.all {
       for event: (inout ExchangePhase) -> Bool in [
@@ -67,7 +67,7 @@ import Testing
     }
   }
 
-  /// All ways through a request that a client and a handler can take end, and no way suspends a connection for good.
+  /// All sequences of events that a client and a handler can cause end, and none suspends a connection for good.
   @Test func everyWayEnds() {
     var phase = ExchangePhase.receiving
     phase.arriveAtGate()

@@ -3,12 +3,11 @@ import Testing
 
 @testable import HTTPServer
 
-/// What proxies say of a request, read from the right over those that are trusted.
+/// The fields of proxies about a request, read from the right over the trusted ones.
 @Suite struct ForwardedTests {
   private static let peer = "127.0.0.1"
 
-  /// What comes of these header fields where 127.0.0.0/8 and 10.0.0.0/8 are trusted, and the request is from one of
-  /// them.
+  /// The result for these header fields if 127.0.0.0/8 and 10.0.0.0/8 are trusted, and the request is from one of them.
   private func resolve(_ fields: [(String, String)]) throws -> Forwarded {
     let proxies = try #require(TrustedProxies("127.0.0.0/8, 10.0.0.0/8"))
     // One memory for all, which outlives the fields.
@@ -63,7 +62,7 @@ import Testing
     ])
     #expect(old == said("1.2.3.4", true, "a.example:8080"))
     #expect(try resolve([("X-Forwarded-Host", "a.example")]) == said(Self.peer, nil, "a.example"))
-    // Of several the one that the outermost trusted proxy has added.
+    // Of several hosts, the one that the outermost trusted proxy has added.
     let chain = try resolve([
       ("X-Forwarded-For", "1.2.3.4, 10.1.1.1"), ("X-Forwarded-Host", "evil.example, a.example, inner"),
     ])
@@ -76,7 +75,7 @@ import Testing
     #expect(try resolve([("X-Forwarded-Proto", "gopher")]).isSecure == nil)
   }
 
-  /// A proxy that writes one kind of field passes the other one on as its client has made it up.
+  /// A proxy that writes one kind of field passes the other one on as the client has made it up.
   @Test func twoKindsThatDisagreeAreNotBelieved() throws {
     let two = try resolve([("Forwarded", "for=6.6.6.6;host=localhost"), ("X-Forwarded-For", "1.2.3.4")])
     #expect(two == said(Self.peer, nil, nil))

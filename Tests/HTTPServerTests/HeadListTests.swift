@@ -12,7 +12,7 @@ import Testing
     #expect(elements(#"a="x\",y", b"#) == [#"a="x\",y""#, "b"])
     #expect(elements(#"a="x, b"#) == [#"a="x, b"#])
     #expect(elements("").isEmpty && elements(" , ").isEmpty)
-    // In an entity tag a backslash is a character.
+    // In an entity tag a backslash is an ordinary character.
     #expect(#""a\", "b,c""#.utf8.tagElements.map { String(Substring($0)) } == [#""a\""#, #""b,c""#])
   }
 

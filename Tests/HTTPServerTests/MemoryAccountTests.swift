@@ -18,7 +18,7 @@ struct MemoryAccountTests {
     let takesMore = more.grow(by: 1)
     #expect(takesAll && !takesMore && more.count == 0 && !second.hasRoom(for: 1))
     let givesBack = all.set(to: 100)
-    // But for what the first keeps at hand.
+    // Except for what the first one keeps in reserve.
     let takesRest = more.grow(by: 800_000)
     #expect(givesBack && takesRest && !first.hasRoom(for: 800_000))
     more.release()

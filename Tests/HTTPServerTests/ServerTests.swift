@@ -4,8 +4,8 @@ import Logging
 import TestSupport
 import Testing
 
-/// A server in this process, over real sockets: under AddressSanitizer these see what the pointers that libmicrohttpd
-/// hands out are good for.
+/// A server in this process, over real sockets: under AddressSanitizer they check how long the pointers from
+/// libmicrohttpd are valid.
 @Suite(.timeLimit(.minutes(5)))
 struct ServerTests {
   /// Runs a server on a thread of its own for as long as `body` runs.
@@ -29,7 +29,7 @@ struct ServerTests {
     try result.get()
   }
 
-  /// What `read` finds, on the loop's thread.
+  /// The value that `read` finds, on the loop's thread.
   private func ask<Value: Sendable>(
     _ service: LoopBound<TestService>, _ read: @escaping @Sendable (TestService) -> Value
   ) async -> Value {
@@ -123,7 +123,7 @@ struct ServerTests {
     }
   }
 
-  /// The client's end reaches what waits for it, wherever the request is.
+  /// Whatever waits for the client is notified of its end, wherever the request is.
   @Test(arguments: ["/never", "/gate/stays-shut"])
   func aClientThatLeavesIsNoticed(_ path: String) async throws {
     try await withServer { url, service in
@@ -159,7 +159,7 @@ struct ServerTests {
     }
   }
 
-  /// A handler that answers twice is a fault of ours. It costs its own connection and no other.
+  /// A handler that answers twice is a bug. It costs its own connection and no other.
   @Test func aSecondAnswerCutsItsConnectionAlone() async throws {
     try await withServer { url, service in
       let other = try await HTTPConnection.connect(to: url)

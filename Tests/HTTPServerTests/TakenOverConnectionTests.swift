@@ -15,7 +15,7 @@ struct TakenOverConnectionTests {
     func socketIsGone(_ socket: TakenOverConnection) {}
   }
 
-  /// As many as are flushed in one turn, and more; whatever is queued late wakes the loop.
+  /// As many as are flushed in one turn, and more; what is queued late wakes the loop.
   @Test(arguments: [1, 256, 600])
   func whatIsQueuedAfterTheFlushGoesOutInTheNextTurns(_ count: Int) throws {
     let loop = try EventLoop()

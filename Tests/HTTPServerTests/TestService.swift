@@ -4,7 +4,8 @@ import Glibc
 import HTTPServer
 import Logging
 
-/// What the servers of these tests serve: each path is one thing that a handler may do. Belongs to its server's loop.
+/// The service of the servers in these tests: each path is one thing that a handler may do. Belongs to its server's
+/// loop.
 final class TestService: HTTPService {
   let loop: EventLoop
   private let memory: MemoryAccount
@@ -15,7 +16,7 @@ final class TestService: HTTPService {
   /// How many requests have ended, and how many of their answers broke off.
   private(set) var endedCount = 0
   private(set) var cutCount = 0
-  /// How many handlers and gates heard that their client has left.
+  /// How many handlers and gates were notified that their client has disconnected.
   var goneCount = 0
 
   init(
@@ -102,7 +103,7 @@ private final class TestGate: RequestGate {
   }
 }
 
-/// Does what its path says.
+/// Executes what its path says.
 private final class TestHandler: RequestHandler {
   private let path: String
   private unowned let exchange: Exchange

@@ -8,8 +8,7 @@ import Testing
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
   ]
 
-  /// The outcome with the headers of a good handshake, of which those of the same name are replaced; nil takes one
-  /// away.
+  /// The result for the headers of a valid handshake, some of which are replaced; nil removes one.
   private func accept(
     _ changes: [(String, String?)] = [], isHTTP10: Bool = false, isSecure: Bool = false, usesBasic: Bool = false,
     origins: String = ""
@@ -79,14 +78,14 @@ import Testing
     #expect(acceptance.headers.last?.value == "Bearer")
     let parts = try accept([("Sec-WebSocket-Protocol", "Bearer"), ("Sec-WebSocket-Protocol", "t")])
     #expect(parts.token == Array("t".utf8))
-    // None of ours: the client has to go on without.
+    // No supported one: the client continues without.
     #expect(try accept([("Sec-WebSocket-Protocol", "chat, superchat")]).headers.count == 2)
     #expect(status([("Sec-WebSocket-Protocol", "Bearer")]) == 400)
     #expect(status([("Sec-WebSocket-Protocol", "Bearer, a, b")]) == 400)
     #expect(status([("Sec-WebSocket-Protocol", "Bearer, a"), ("Authorization", "b")]) == 400)
   }
 
-  /// Text that is looked at twice is looked at in two ways: what is a header's value elsewhere is none here.
+  /// A token is not read like a header's value: what is valid there is none here.
   @Test(arguments: ["Basic dTpw", "Bearer abc", "basic", "BEARER", "a b", "a\tb", "\u{e4}", "a\u{7f}"])
   func aTokenIsATokenAndNothingElse(_ token: String) {
     #expect(status([("Sec-WebSocket-Protocol", "Bearer, \(token)")]) == 400)
@@ -105,7 +104,7 @@ import Testing
     #expect(status([("Origin", origin)], origins: listed) == expected)
   }
 
-  /// A page cannot set the header of a WebSocket: its browser has, of its own knowledge.
+  /// A page cannot set the header of a WebSocket: its browser has set it.
   @Test func everyOriginIsAllowedWithoutBasicCredentialsOnly() {
     let evil = ("Origin", "https://evil.example")
     #expect(status([evil], usesBasic: true, origins: "*") == 403)
@@ -121,7 +120,7 @@ import Testing
     #expect(status([("Host", "a.example:80"), ("Origin", "https://a.example")]) == 403)
   }
 
-  /// Where TLS ends before the gateway, it does not see which scheme the page has.
+  /// If TLS ends before the gateway, the gateway does not see which scheme the page has.
   @Test func overTLSThePageMustHaveComeOverTLS() {
     let (secure, plain) = (("Origin", "https://example.com:8379"), ("Origin", "http://example.com:8379"))
     #expect(status([secure]) == 101)

@@ -11,7 +11,7 @@ extension MemoryAccount {
   }
 }
 
-/// What a WebSocket says of the bytes it is given.
+/// Records what a WebSocket makes of its bytes.
 private final class Recorder: WebSocketProtocolDelegate {
   var texts: [String] = []
   var frames: [[UInt8]] = []
@@ -31,7 +31,7 @@ private final class Recorder: WebSocketProtocolDelegate {
 
   func receive(_ bytes: [UInt8]) { bytes.withUnsafeBytes { webSocket.receive($0) } }
 
-  /// The code of the last frame, which is a close frame in good order; nil where there is none.
+  /// The code of the last frame, if that is a proper close frame; nil otherwise.
   var closeCode: Int? {
     guard let frame = frames.last, frame[0] == 0x88, frame.count == 2 + Int(frame[1]), frame.count >= 4 else {
       return nil
@@ -87,7 +87,7 @@ private func text(_ text: String, fin: Bool = true) -> [UInt8] { frame(1, Array(
       recorder.receive([byte])
       #expect(recorder.webSocket.awaitsRest == recorder.texts.isEmpty)
     }
-    // What libwslay has read ahead counts too.
+    // Bytes that libwslay has read ahead count, too.
     recorder.receive(text("whole") + [0x81])
     #expect(recorder.texts.count == 2 && recorder.webSocket.awaitsRest)
     recorder.receive(Array(text("x")[1...]))
@@ -96,7 +96,7 @@ private func text(_ text: String, fin: Bool = true) -> [UInt8] { frame(1, Array(
 
   @Test func fragmentsAreJoinedAroundControlFrames() {
     let bytes = Array("ä🦆!".utf8)
-    // Cut in the middle of characters, and with fragments of nothing.
+    // Cut in the middle of characters, and with empty fragments.
     recorder.receive(
       frame(1, Array(bytes[..<1]), fin: false) + frame(9, [1]) + frame(0, [], fin: false)
         + frame(0, Array(bytes[1..<4]), fin: false) + frame(10) + frame(0, Array(bytes[4...])))
@@ -182,7 +182,7 @@ private func text(_ text: String, fin: Bool = true) -> [UInt8] { frame(1, Array(
 
   @Test(arguments: forbidden)
   func whatTheRulesForbidEndsTheWebSocket(_ bytes: [UInt8]) {
-    // Nothing that comes after it is of interest.
+    // Bytes after it are ignored.
     recorder.receive(bytes + text("later") + frame(9))
     #expect(recorder.closeCode == 1002)
     #expect(recorder.frames.count == 1)

@@ -7,7 +7,7 @@ import Testing
 
 /// Messages that are whole in memory.
 @Suite struct ProtobufPullParserTests {
-  /// A field, as both readers tell of it.
+  /// A field, as both readers report it.
   private struct Field: Equatable {
     let number: Int
     var value: UInt64 = 0
@@ -65,7 +65,7 @@ import Testing
       $0.more = true
       $0.count = -1
     }.serializedBytes()
-    // Fields 16 and 17, and fixed ones, are passed over by one and told by the other.
+    // Fields 16 and 17, and fixed ones, are skipped by one reader and reported by the other.
     let message =
       response + [0x82, 0x01, 0x03, 1, 2, 3, 0x88, 0x01, 0x05, 0x35, 1, 2, 3, 4, 0x29]
       + [UInt8](repeating: 1, count: 8)

@@ -5,7 +5,7 @@ import SwiftProtobuf
 import TestSupport
 import Testing
 
-/// Messages that are taken apart as they come.
+/// Messages that are parsed as they come.
 @Suite struct ProtobufPushParserTests {
   // Not kept: a leak checker does not see what a long `Data` in a global refers to.
   private static var response: Etcdserverpb_RangeResponse {
@@ -25,7 +25,7 @@ import Testing
     }
   }
 
-  /// What is heard of a message that comes in pieces of `size` bytes.
+  /// The events of a message that comes in pieces of `size` bytes.
   private func events(_ message: [UInt8], pieces size: Int) throws -> [String] {
     var events = ProtobufPushParser(length: message.count, messages: [0x1, 0x2])
     var heard: [String] = []
@@ -78,7 +78,7 @@ import Testing
   @Test func whatIsNoMessageIsSaidSo() throws {
     let message: [UInt8] = try Self.response.serializedBytes()
     for count in 0..<message.count {
-      // The same message without its end, which was announced.
+      // The same message without its announced end.
       var events = ProtobufPushParser(length: message.count, messages: [0x1, 0x2])
       message[..<count].withUnsafeBytes { piece in
         var input = piece

@@ -4,7 +4,7 @@ import Testing
 @Suite struct VarintTests {
   private static let values: [UInt64] = (0..<64).flatMap { [1 << $0, (1 << $0) - 1] } + [.max]
 
-  /// What a reader takes from `bytes`, and how many of them.
+  /// The result of reading `bytes`, and how many of them were used.
   private func read(_ bytes: [UInt8], isCut: Bool = false) throws(WireError) -> (value: UInt64?, count: Int) {
     let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: bytes.count)
     defer { copy.deallocate() }
@@ -31,7 +31,7 @@ import Testing
     }
   }
 
-  /// Its length in bytes is of no matter, as long as 64 bits hold it.
+  /// Its length in bytes does not matter, as long as the value fits into 64 bits.
   @Test func zerosAtTheEndAreRead() throws {
     let read = try read([0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00])
     #expect(read.value == 1)

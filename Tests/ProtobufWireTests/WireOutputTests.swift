@@ -23,7 +23,7 @@ import Testing
     }
   }
 
-  /// Arrays hold the same bytes as buffers.
+  /// Arrays get the same bytes as buffers.
   @Test func whatHoldsTheBytesMakesNoDifference() {
     for number: Int64 in [0, 1, 0x7f, 0x80, 1 << 32, .max, -1, .min] {
       var buffer = ByteBuffer()

@@ -23,9 +23,9 @@ final class Pair {
     descriptors[1] = -1
   }
 
-  /// Drives both handshakes until neither goes on.
+  /// Drives both handshakes until neither continues.
   ///
-  /// - Returns: what each failed with.
+  /// - Returns: the errors of each side.
   func shakeHands() -> (client: TLSError?, server: TLSError?) {
     var errors: [TLSError?] = [nil, nil]
     var isDone = [false, false]
@@ -44,7 +44,7 @@ final class Pair {
   }
 }
 
-/// Two connected sockets that do not block.
+/// Two connected non-blocking sockets.
 func socketPair() throws -> [Int32] {
   var descriptors: [Int32] = [-1, -1]
   guard socketpair(AF_UNIX, nonBlockingStream, 0, &descriptors) == 0 else {
@@ -53,14 +53,14 @@ func socketPair() throws -> [Int32] {
   return descriptors
 }
 
-/// Closes a socket so that its peer sees that at once: a process that another test is starting may have a copy of it.
+/// Closes a socket so that its peer notices at once: a process that another test is starting may have a copy of it.
 func hangUp(_ descriptor: Int32) {
   shutdown(descriptor, Int32(SHUT_RDWR))
   close(descriptor)
 }
 
 extension TLSSession {
-  /// Everything that can be read now, and what came instead of more.
+  /// Everything that can be read now, and what came after that.
   func readAll() -> (text: String, end: Transfer) {
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 100_000)
@@ -93,7 +93,7 @@ extension TLSContext {
   }
 }
 
-/// An outcome other than the one a test is about.
+/// An outcome other than the one that a test is about.
 struct Unexpected: Error {
   var what = "another outcome"
 }

@@ -5,7 +5,7 @@ import Testing
 
 @testable import TLS
 
-/// Files: what is wrong with them is said by their names, and what is new in them is noticed.
+/// Files: faults are reported with the file's name, and new content is noticed.
 @Suite struct TLSFileTests {
   @Test func whatIsWrongWithAFileIsSaid() async throws {
     try await withTemporaryDirectory { directory in
@@ -74,7 +74,7 @@ import Testing
       let first = source.current
       #expect(source.current === first)
 
-      // Another authority signs: a client that knows only that one is content with the new context alone.
+      // Another authority signs: a client that knows only that one accepts only the new context.
       let other = try TestAuthority("other", in: directory)
       try other.issue("server")
       let second = source.current
@@ -84,7 +84,7 @@ import Testing
       #expect(try Pair(client: client, server: second).shakeHands().client == nil)
       #expect(try Pair(client: client, server: first).shakeHands().client?.kind == .verification)
 
-      // What is no good is said once, and the old context stays.
+      // An invalid file is reported once, and the old context stays.
       try "junk".write(toFile: files.key, atomically: true, encoding: .utf8)
       for _ in 0..<3 { #expect(source.current === second) }
       guard case .failed(let fault) = source.look() else { throw Unexpected() }
@@ -104,8 +104,8 @@ import Testing
     }
   }
 
-  /// A key under a passphrase (of no certificate): made by `openssl genpkey -algorithm ED25519 -aes256 -pass
-  /// pass:test`.
+  /// A key under a passphrase (of no certificate): made by
+  /// `openssl genpkey -algorithm ED25519 -aes256 -pass pass:test`.
   private static let lockedKey = """
     -----BEGIN ENCRYPTED PRIVATE KEY-----
     MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAgDF+xfrFYBMAICCAAw

@@ -4,7 +4,7 @@ import Testing
 
 @testable import TLS
 
-/// Handshakes, bytes and ends between a client and a server of ours.
+/// Handshakes, bytes and ends between a client and a server of this project.
 @Suite struct TLSSessionTests {
   @Test(arguments: TLSVersion.allCases)
   func bytesGoBothWays(version: TLSVersion) async throws {
@@ -30,7 +30,7 @@ import Testing
     }
   }
 
-  /// What does not fit the socket is written later, and nothing is lost or doubled.
+  /// Bytes that do not fit into the socket are written later, and nothing is lost or doubled.
   @Test func aFullSocketHoldsTheWriterBack() async throws {
     try await withTemporaryDirectory { directory in
       let authority = try TestAuthority(in: directory)
@@ -44,7 +44,7 @@ import Testing
       var stalls = 0
       while received.utf8.count < bytes.count {
         while sent < bytes.count {
-          // Another buffer each time: OpenSSL must not insist on the one it knows.
+          // Another buffer each time: OpenSSL must not insist on the first one.
           let rest = Array(bytes[sent...])
           guard case .bytes(let count) = rest.withUnsafeBytes({ pair.client.write($0) }) else { break }
           sent += count
@@ -103,7 +103,7 @@ import Testing
     }
   }
 
-  /// What the peer said before it closed is still read when a write has failed.
+  /// What the peer sent before it closed is still read after a write has failed.
   @Test func whatWasSaidLastIsReadAfterAFailedWrite() async throws {
     try await withTemporaryDirectory { directory in
       let authority = try TestAuthority(in: directory)

@@ -4,9 +4,9 @@ import Testing
 
 @testable import TLS
 
-/// What is refused in a handshake, and how that is said.
+/// What is refused in a handshake, and the errors.
 @Suite struct VerificationTests {
-  /// A server's certificate that does not pass.
+  /// A server's certificate that is refused.
   struct Case: Sendable, CustomTestStringConvertible {
     var hosts = ["localhost", "*.example.com", "127.0.0.1"]
     var commonName: String?
@@ -49,7 +49,7 @@ import Testing
       #expect(error.kind == .verification)
       #expect(error.description.hasPrefix("certificate verify failed: " + test.begin), "\(error)")
       #expect(error.description.hasSuffix(test.end), "\(error)")
-      // Without the check there is nothing to say.
+      // Without the check there is no error.
       let trusting = try Pair(
         client: .client(authorities: nil) { $0.verification = .none }, server: .server(files), name: test.name)
       let errors = trusting.shakeHands()
@@ -69,7 +69,7 @@ import Testing
     }
   }
 
-  /// What a server says of clients, and what it tells them.
+  /// A server's errors about clients, and what the clients get.
   @Test(arguments: [
     (TestAuthority.Validity.expired, false, "it expired on", "the certificate in FILE has expired"),
     (
@@ -142,7 +142,7 @@ import Testing
     let client = TLSSession(
       client: try .client(authorities: nil), descriptor: descriptors[0], serverName: "localhost", peer: "")
     guard case .wantsReadable = client.handshake() else { throw Unexpected() }
-    // The greeting is read, so that nothing but the answer reaches the client.
+    // The greeting is read, so that only the answer reaches the client.
     var greeting = [UInt8](repeating: 0, count: 4096)
     #expect(recv(descriptors[1], &greeting, greeting.count, 0) > 0)
     _ = send(descriptors[1], answer, answer.utf8.count, 0)

@@ -1,7 +1,7 @@
 import Glibc
 
 extension [UInt8] {
-  /// Where `pattern`, which is not empty, first stands at or behind `start`.
+  /// The first position of `pattern`, which must not be empty, from `start` on.
   ///
   /// By the C library: tests search through very much, and the collections of a build without optimization take a
   /// hundred times as long.
@@ -20,7 +20,7 @@ extension [UInt8] {
     }
   }
 
-  /// The lines that begin with `prefix`, but for the first.
+  /// The lines that begin with `prefix`, except the first.
   package func lines(beginningWith prefix: String) -> [String] {
     let mark = Array("\n\(prefix)".utf8)
     var lines: [String] = []

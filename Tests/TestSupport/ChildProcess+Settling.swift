@@ -1,14 +1,13 @@
 extension ChildProcess {
-  /// What a process holds on to: descriptors, and memory in bytes.
+  /// A process's resources: descriptors, and memory in bytes.
   package struct Holding: Sendable {
     package let descriptors: Int
     package let memory: Int
   }
 
-  /// What it holds once its descriptors have not changed for a while, so that what was under way has come to its end.
+  /// Its resources once its descriptors have not changed for a while, so that what was under way has ended.
   ///
-  /// On a busy machine that may be too early: then it is more than what stays, and what is compared with it later
-  /// passes.
+  /// On a busy machine that may be too early: then the result is larger, and later comparisons with it pass.
   package func settledHolding() async throws -> Holding {
     var last = openDescriptors
     var stableSince = ContinuousClock.now
@@ -21,7 +20,7 @@ extension ChildProcess {
     return Holding(descriptors: descriptors, memory: residentBytes)
   }
 
-  /// Returns once it holds no more than it did, but for so many bytes.
+  /// Returns once it has no more than it had, except for so many bytes.
   package func awaitReturn(to earlier: Holding, spare bytes: Int = .max) async throws {
     let limit = earlier.memory.addingReportingOverflow(bytes)
     _ = try await eventually(

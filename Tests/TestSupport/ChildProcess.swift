@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// A process of a test's own. It cannot outlive the test process, however that ends.
+/// A process for one test. It cannot outlive the test process, however that ends.
 package final class ChildProcess: Sendable {
   /// How a process ended.
   package enum Exit: Equatable, Sendable {
@@ -12,8 +12,8 @@ package final class ChildProcess: Sendable {
   /// The files that standard output and standard error go to.
   package let outputPath: String
   package let errorPath: String
-  /// Its thread tells everything under this lock. A continuation would tell as well, but Swift's runtime (6.3) does not
-  /// show ThreadSanitizer what one brings that is resumed before it is awaited.
+  /// Its thread reports everything under this lock. A continuation would do as well, but Swift's runtime (6.3) does not
+  /// show ThreadSanitizer the data of one that is resumed before it is awaited.
   private let state = Mutex(State())
 
   private struct State {
@@ -31,7 +31,7 @@ package final class ChildProcess: Sendable {
   ///
   /// `setpriv --pdeathsig KILL` (util-linux) has the kernel kill the child when the *thread* that forked it ends
   /// (prctl(2), `PR_SET_PDEATHSIG`). Therefore each child has a thread that starts it and then waits for it.
-  /// - Parameter environment: added to the inherited environment, which is stripped of everything named `ETCD…`.
+  /// - Parameter environment: added to the inherited environment, from which every variable named `ETCD…` is removed.
   package static func start(
     _ program: String, _ arguments: [String], environment: [String: String] = [:], output: String, error: String
   ) async throws -> ChildProcess {
@@ -72,7 +72,7 @@ package final class ChildProcess: Sendable {
 
   /// Sends a signal; nothing happens if the process has ended.
   package func signal(_ number: Int32) {
-    // Under the lock the process is not reaped yet, so the id is still its own.
+    // Under the lock the process is not reaped yet, so that the id still belongs to it.
     state.withLock { state in
       if state.exit == nil { _ = kill(state.pid, number) }
     }
@@ -159,7 +159,7 @@ extension ChildProcess {
 
   /// Processor time of all threads so far, user and system.
   package var processorTime: Duration {
-    // The name, in parentheses, may hold blanks; the fields after it are numbered from 3, and 14 and 15 are wanted.
+    // The name, in parentheses, may contain blanks; the fields after it are numbered from 3, and 14 and 15 are needed.
     let fields = text(of: "/proc/\(pid)/stat").split(separator: ")").last?.split(separator: " ") ?? []
     guard fields.count > 12, let user = Int(fields[11]), let system = Int(fields[12]) else { return .zero }
     return .milliseconds((user + system) * 1000 / sysconf(Int32(_SC_CLK_TCK)))

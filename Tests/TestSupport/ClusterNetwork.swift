@@ -1,9 +1,9 @@
 import Foundation
 
-/// A network with a namespace for each member of a cluster, all joined by a bridge, which this process is on as well.
-/// Members can be partitioned from all others: packets vanish, and no connection is closed.
+/// A network with a namespace for each member of a cluster, all joined by a bridge, to which this process is connected
+/// as well. Members can be partitioned from all others: packets vanish, and no connection is closed.
 package final class ClusterNetwork: Sendable {
-  /// A member's place.
+  /// A member's place in the network.
   package struct Place: Sendable {
     package let address: String
     let namespace: Namespace
@@ -12,8 +12,8 @@ package final class ClusterNetwork: Sendable {
   package let places: [Place]
   private let hub: Namespace
 
-  /// Makes the network; it goes with this object and the processes in it.
-  /// - Throws: `TestSupportError` where there can be none, as without root.
+  /// Makes the network; it is removed with this object and the processes in it.
+  /// - Throws: `TestSupportError` if that is not possible, as without root.
   package init(members count: Int) async throws {
     let addresses = TestAddresses(bits: 5)
     let (length, host, device) = (addresses.prefixLength, addresses.address(1), addresses.tag)

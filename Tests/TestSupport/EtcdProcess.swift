@@ -1,14 +1,14 @@
 import Foundation
 import Synchronization
 
-/// A member of etcd, of a test's own. See `withEtcd` and `withEtcdCluster`.
+/// A member of etcd for one test. See `withEtcd` and `withEtcdCluster`.
 package final class EtcdProcess: Sendable {
   package let version: EtcdVersion
   package let name: String
   /// Where clients connect: `http://127.0.0.1:PORT`, or its place's address; etcd's own JSON gateway is there too.
   package let url: String
   package let peerURL: String
-  /// How clients that want TLS are served, and on which port, both of IPv4 and IPv6.
+  /// The settings and the port for clients that use TLS, over both IPv4 and IPv6.
   package let tls: (settings: EtcdTLS, port: UInt16)?
   private let host: String
   private let arguments: [String]
@@ -31,12 +31,12 @@ package final class EtcdProcess: Sendable {
     peerURL = "http://\(host):\(ports[1])"
   }
 
-  /// The path of a Unix socket where clients are served as at ``url``.
+  /// The path of a Unix socket that serves clients like ``url``.
   package var socketPath: String { "\(directory)/\(socketName)" }
-  /// etcd takes nothing but `NAME:PORT`, relative to its working directory.
+  /// etcd only accepts `NAME:PORT`, relative to its working directory.
   private var socketName: String { "\(name):0" }
-  /// Where clients that want TLS connect, by another name or address of its host if one is given; empty where there is
-  /// no TLS.
+  /// Where clients that use TLS connect, by another name or address of its host if one is given; empty if there is no
+  /// TLS.
   package func secureURL(_ name: String? = nil) -> String { tls.map { "https://\(name ?? host):\($0.port)" } ?? "" }
 
   /// Calls of etcd's own HTTP side: its JSON gateway, `/health`, `/metrics`.
@@ -47,8 +47,8 @@ package final class EtcdProcess: Sendable {
 
   // MARK: Life
 
-  /// Starts etcd, on the data it left if it ran before, and returns when it is healthy (so it has a leader).
-  /// - Throws: `TestSupportError` with the end of etcd's log; `isPortTaken` tells a failed bind.
+  /// Starts etcd, with its old data if it ran before, and returns when it is healthy (so it has a leader).
+  /// - Throws: `TestSupportError` with the end of etcd's log; `isPortTaken` says whether binding has failed.
   package func start(within limit: Duration = suiteLimit) async throws {
     try await launch()
     try await awaitHealth(within: limit)
@@ -62,7 +62,7 @@ package final class EtcdProcess: Sendable {
       "--listen-peer-urls", peerURL, "--initial-advertise-peer-urls", peerURL,
       "--logger", "zap", "--log-outputs", "stderr", "--bcrypt-cost", "4",
     ]
-    // etcd 3.4 does not take one over that it left when it was killed.
+    // etcd 3.4 does not take over one that it left behind when it was killed.
     try? FileManager.default.removeItem(atPath: socketPath)
     let secure = tls?.settings.arguments ?? []
     let noSync = version == .v3_4 ? [] : ["--unsafe-no-fsync"]
@@ -95,7 +95,7 @@ package final class EtcdProcess: Sendable {
     }
   }
 
-  /// Ends etcd in good order (SIGTERM). The data and the ports stay for `start`.
+  /// Ends etcd properly (SIGTERM). The data and the ports stay for `start`.
   package func stop() async throws {
     guard let child = process.withLock({ $0 }) else { return }
     child.signal(SIGTERM)
@@ -107,7 +107,7 @@ package final class EtcdProcess: Sendable {
     await process.withLock { $0 }?.killAndWait()
   }
 
-  /// Ends etcd in good order and starts it again on the same data and ports.
+  /// Ends etcd properly and starts it again on the same data and ports.
   package func restart() async throws {
     try await stop()
     try await start()
@@ -120,24 +120,23 @@ package final class EtcdProcess: Sendable {
     while !process.isFrozen { sched_yield() }
   }
 
-  /// Lets a frozen etcd go on (SIGCONT).
+  /// Continues a frozen etcd (SIGCONT).
   package func resume() {
     process.withLock { $0 }?.signal(SIGCONT)
   }
 
-  /// Whether the last start failed because somebody else has one of the ports.
+  /// Whether the last start failed because another process has one of the ports.
   var isPortTaken: Bool { log.contains("address already in use") }
 
   // MARK: Looking and arranging
 
   /// The sum of a metric's samples that carry all of `labels`; zero before the first.
   ///
-  /// How often etcd was asked to log someone in:
-  /// `metric("grpc_server_started_total", ["grpc_method": "Authenticate"])`.
+  /// How often etcd was asked to log a user in: `metric("grpc_server_started_total", ["grpc_method": "Authenticate"])`.
   package func metric(_ name: String, _ labels: [String: String] = [:]) async throws -> Double {
     let response = try await http.get("/metrics")
     guard response.status == 200 else { throw TestSupportError("GET /metrics: \(response)") }
-    // The first line of all is a comment.
+    // The very first line is a comment.
     return response.body.lines(beginningWith: name).reduce(0) { sum, line in
       guard let blank = line.lastIndex(of: " "), line.prefix(while: { $0 != "{" && $0 != " " }) == name,
         labels.allSatisfy({ line.contains("\($0.key)=\"\($0.value)\"") })
@@ -146,7 +145,7 @@ package final class EtcdProcess: Sendable {
     }
   }
 
-  /// How many calls of a method etcd has been sent, by gRPC or its own gateway.
+  /// How many calls of a method etcd has received, by gRPC or its own gateway.
   package func callsStarted(of method: String) async throws -> Int {
     Int(try await metric("grpc_server_started_total", ["grpc_method": method]))
   }
@@ -175,7 +174,7 @@ package final class EtcdProcess: Sendable {
   }
 
   /// Runs etcdctl of the same version against this member and returns its output.
-  /// - Throws: `TestSupportError` with what it says where it fails.
+  /// - Throws: `TestSupportError` with its error if it fails.
   @discardableResult
   package func etcdctl(_ arguments: String...) async throws -> String {
     let files = "\(directory)/etcdctl-\(UInt64.random(in: 0 ... .max))"
@@ -189,11 +188,11 @@ package final class EtcdProcess: Sendable {
   }
 }
 
-/// How an etcd serves clients that want TLS, beside those that do not.
+/// How an etcd serves clients that use TLS, beside those that do not.
 package struct EtcdTLS: Sendable {
   /// Its certificate: etcd reads the files again for each connection.
   package var server: TestAuthority.Files
-  /// The file of the authorities that have to have signed clients' certificates; nil where clients need none.
+  /// The file of the authorities that must have signed clients' certificates; nil if clients need none.
   package var clientAuthorities: String?
 
   package init(_ server: TestAuthority.Files, clientAuthorities: String? = nil) {

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A release of etcd that tests run against, as `scripts/install-etcd` has put it at `.build-etcd`.
+/// A release of etcd that tests run against, which `scripts/install-etcd` has put into `.build-etcd`.
 ///
 /// Releases compare by their numbers: `version < "3.5.28"`.
 package struct EtcdVersion: RawRepresentable, Comparable, Hashable, Sendable, CustomStringConvertible {
@@ -11,16 +11,16 @@ package struct EtcdVersion: RawRepresentable, Comparable, Hashable, Sendable, Cu
     self.rawValue = rawValue
   }
 
-  /// What Debian 12 has; the oldest one served.
+  /// Debian 12's release; the oldest supported one.
   package static let v3_4: EtcdVersion = "3.4.23"
-  /// The newest 3.5 that can be had here: of Debian testing, else of the system, else ``v3_5_1``.
+  /// The newest available 3.5: of Debian testing, else of the system, else ``v3_5_1``.
   package static let v3_5 = EtcdVersion(rawValue: (try? linked("3.5")) ?? "3.5")
-  /// What upstream built. Debian's 3.5 have another version of grpc-gateway in them.
+  /// A build of upstream's. Debian's 3.5 contain another version of grpc-gateway.
   package static let v3_5_1: EtcdVersion = "3.5.1"
 
-  /// Those that every integration suite runs against: `@Test(arguments: EtcdVersion.allCases)`.
+  /// The releases that every integration suite runs against: `@Test(arguments: EtcdVersion.allCases)`.
   package static let allCases = available(.v3_4, .v3_5)
-  /// Those that upstream made, with whose own gateway ours is compared.
+  /// The builds of upstream's, with whose own gateway etcd-rest is compared.
   package static let ofUpstream = available(.v3_4, .v3_5_1)
 
   package var description: String { rawValue }
@@ -39,7 +39,7 @@ package struct EtcdVersion: RawRepresentable, Comparable, Hashable, Sendable, Cu
     return path
   }
 
-  /// Why the release named so cannot be had here, as `scripts/install-etcd` found; nil if it can, or was not tried.
+  /// Why the release is not available here, as `scripts/install-etcd` found; nil if it is, or was not tried.
   package static func reasonMissing(_ name: String) -> String? {
     let reason = try? String(contentsOfFile: "\(folder)/\(name).missing", encoding: .utf8)
     return reason?.trimmingCharacters(in: .whitespacesAndNewlines)

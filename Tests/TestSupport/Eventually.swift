@@ -1,16 +1,17 @@
 /// How long a test waits for what has to come, whatever else the machine is doing: the one limit of the suite.
 ///
-/// It says that nothing comes any more, not how fast anything is. What would come by itself in less time than that (a
-/// timeout of the gateway's, say) is switched off or told apart by the test. Shorter waits are for what must not come.
+/// It says that nothing comes any more, not how fast anything is. If something would come by itself in less time (by a
+/// timeout of the gateway's, say), the test switches that off or distinguishes it. Shorter waits are for what must not
+/// come.
 package let suiteLimit = Duration.seconds(90)
 
-/// Asks `condition` again and again until it yields a value.
+/// Evaluates `condition` again and again until it returns a value.
 ///
-/// For what only shows itself by looking: a port that answers, a counter that moves, a log line.
+/// For what can only be seen by polling: a port that answers, a counter that moves, a log line.
 /// - Parameters:
 ///   - what: what is awaited, for the error.
-///   - limit: how long to go on asking.
-///   - interval: the pause between two looks.
+///   - limit: how long to continue.
+///   - interval: the pause between two evaluations.
 /// - Throws: `TestSupportError` at the limit; what `condition` throws, at once.
 package func eventually<Value>(
   _ what: @autoclosure () -> String,

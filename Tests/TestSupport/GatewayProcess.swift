@@ -3,7 +3,7 @@ import TLS
 
 /// The built `etcd-rest`, serving. See `withGateway`.
 package final class GatewayProcess: Sendable {
-  /// Where it serves, as it printed it: `http://127.0.0.1:PORT`, then whatever else it was told to listen on.
+  /// Where it serves, as it printed it: `http://127.0.0.1:PORT`, then its other addresses.
   package let urls: [String]
   /// The process: its signals, memory, descriptors and output.
   package let process: ChildProcess
@@ -19,7 +19,7 @@ package final class GatewayProcess: Sendable {
 
   package var http: HTTPClient { HTTPClient(url) }
 
-  /// Returns when the gateway takes no more connections.
+  /// Returns when the gateway accepts no more connections.
   package func awaitEndOfListening() async throws {
     _ = try await eventually("end of listening") { () -> Bool? in
       do {
@@ -33,7 +33,7 @@ package final class GatewayProcess: Sendable {
     }
   }
 
-  /// What the gateway has logged so far. Lines leave it by a thread of their own, a little later than they are made.
+  /// What the gateway has logged so far. Lines are written by a separate thread, a little later than they are made.
   package var log: String { process.errorOutput }
 
   /// Waits until the gateway has logged `text`.
@@ -41,8 +41,8 @@ package final class GatewayProcess: Sendable {
     _ = try await eventually("'\(text)' in the log") { log.contains(text) ? true : nil }
   }
 
-  /// What `TESTED_GATEWAY` of the environment names; else the executable that SwiftPM puts beside the test executable
-  /// that is running.
+  /// The program in the environment's `TESTED_GATEWAY`; otherwise the executable that SwiftPM puts beside the test
+  /// executable that is running.
   package static var program: String {
     get throws {
       let tests = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
@@ -55,12 +55,12 @@ package final class GatewayProcess: Sendable {
     }
   }
 
-  /// Starts `etcd-rest` with these arguments and returns when it says where it is serving.
-  /// - Throws: `TestSupportError` with its output where it ends instead.
+  /// Starts `etcd-rest` with these arguments and returns when it reports where it serves.
+  /// - Throws: `TestSupportError` with its output if it ends instead.
   static func start(
     _ arguments: [String], environment: [String: String], in directory: String
   ) async throws -> GatewayProcess {
-    // Should it crash, its log has the reason and the guilty thread, without pages of registers and images.
+    // If it crashes, its log has the reason and the guilty thread, without pages of registers and images.
     let backtrace = "color=no,registers=none,images=none,threads=crashed,limit=16,sanitize=yes"
     let process = try await ChildProcess.start(
       try program, arguments, environment: environment.merging(["SWIFT_BACKTRACE": backtrace]) { given, _ in given },
@@ -80,7 +80,7 @@ package final class GatewayProcess: Sendable {
     }
   }
 
-  /// Ends the gateway in good order.
+  /// Ends the gateway properly.
   /// - Throws: `TestSupportError` unless it exits with code 0 within `limit`.
   package func stop(within limit: Duration = suiteLimit) async throws {
     process.signal(SIGTERM)
@@ -91,15 +91,14 @@ package final class GatewayProcess: Sendable {
 
 /// Runs `body` with a gateway in front of `endpoints`, then ends it with SIGTERM and expects a clean exit.
 ///
-/// Where the environment of the tests has `OVER_TLS`, its first address has TLS, which connections of the task know how
-/// to make: what is true over HTTP has to be so over HTTPS.
+/// If the environment of the tests has `OVER_TLS`, its first address has TLS, for which connections of the task are
+/// prepared: what is true over HTTP has to be so over HTTPS.
 /// - Parameters:
-///   - endpoints: client URLs of etcd; none where `arguments` name them.
-///   - arguments: more arguments of `etcd-rest serve`; where `--listen` is not among them it has a free port of
-///     127.0.0.1.
+///   - endpoints: client URLs of etcd; none if `arguments` name them.
+///   - arguments: more arguments of `etcd-rest serve`; without `--listen` among them it gets a free port of 127.0.0.1.
 ///   - environment: more environment variables.
-/// - Throws: what `body` throws; `TestSupportError` where the gateway does not start, died meanwhile or does not end
-///   well.
+/// - Throws: what `body` throws; `TestSupportError` if the gateway does not start, dies meanwhile or does not end
+///   properly.
 package func withGateway<Value>(
   _ endpoints: [String], _ arguments: [String] = [], environment: [String: String] = [:],
   isolation: isolated (any Actor)? = #isolation, _ body: (GatewayProcess) async throws -> Value
@@ -132,7 +131,7 @@ package func withGateway<Value>(
 
 private let isOverTLS = ProcessInfo.processInfo.environment["OVER_TLS"] != nil
 
-/// What a gateway and its clients need to speak TLS.
+/// What a gateway and its clients need for TLS.
 private struct SecureListener {
   let arguments: [String]
   let client: TLSContext
@@ -149,7 +148,7 @@ private struct SecureListener {
 }
 
 /// Runs `etcd-rest` with these arguments until it ends by itself.
-/// - Throws: `TestSupportError` where it does not end, after it was killed.
+/// - Throws: `TestSupportError` if it does not end; then it was killed.
 package func runGateway(
   _ arguments: [String], environment: [String: String] = [:], within limit: Duration = suiteLimit
 ) async throws -> (exit: ChildProcess.Exit, output: String, errorOutput: String) {
@@ -176,7 +175,7 @@ package func withEtcdAndGateway<Value>(
   }
 }
 
-/// The URLs after "is serving on" in a whole line, as `etcd-rest` prints once it listens.
+/// The URLs after "is serving on" in a whole line, as `etcd-rest` prints it once it listens.
 private func servingURLs(in output: String) -> [String]? {
   for line in output.split(separator: "\n", omittingEmptySubsequences: false).dropLast() {
     if let range = line.range(of: " is serving on ") {

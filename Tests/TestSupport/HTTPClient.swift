@@ -1,6 +1,6 @@
 import Foundation
 
-/// One request, one connection: for calls where the connection is of no interest.
+/// One request, one connection: for calls that are not about the connection.
 package struct HTTPClient: Sendable {
   /// `http://HOST:PORT`.
   package let url: String
@@ -26,7 +26,7 @@ package struct HTTPClient: Sendable {
     try await request("GET", path, user: user, headers: headers, timeout: timeout)
   }
 
-  /// Posts a body as it is, of the type curl's `-d` gives it.
+  /// Posts a body unchanged, with the type that curl's `-d` gives it.
   /// - Parameter user: `NAME:PASSWORD` for `Authorization: Basic`.
   package func post(
     _ path: String, _ body: String = "", user: String? = nil, headers: [(String, String)] = [],

@@ -13,7 +13,7 @@ package actor HTTPConnection {
   private var bodyFraming = BodyFraming.none
   private let authority: String
 
-  /// How the body of the response under way ends (RFC 9112, section 6.3).
+  /// The end of the body of the response under way (RFC 9112, section 6.3).
   private enum BodyFraming {
     case none
     case length(Int)
@@ -26,7 +26,7 @@ package actor HTTPConnection {
     self.authority = authority
   }
 
-  /// What connections to `https://` are made with where nothing else is said, by whatever client.
+  /// The TLS context for connections to `https://` unless another one is given, for all clients.
   @TaskLocal package static var tls: TLSContext?
 
   deinit {
@@ -35,9 +35,9 @@ package actor HTTPConnection {
 
   /// Connects to `http://HOST:PORT`, `https://HOST:PORT` or `unix:///PATH`.
   /// - Parameters:
-  ///   - tls: what to make a TLS connection with; by default that of the task.
-  ///   - network: where the client is; nil for the network of this process.
-  /// - Throws: `TLSError` where the handshake fails.
+  ///   - tls: the TLS context; by default that of the task.
+  ///   - network: the client's network; nil for the network of this process.
+  /// - Throws: `TLSError` if the handshake fails.
   package static func connect(
     to url: String, tls: TLSContext? = nil, in network: NetworkNamespace? = nil, timeout: Duration = suiteLimit
   ) async throws -> HTTPConnection {
@@ -90,14 +90,14 @@ package actor HTTPConnection {
     }
   }
 
-  /// The version of TLS, and whether an earlier session was gone on with; nil where there is no TLS.
+  /// The version of TLS, and whether an earlier session was resumed; nil if there is no TLS.
   package var tlsState: (version: String, isResumed: Bool, negotiatedProtocol: String?)? {
     session.map { ($0.version, $0.isResumed, $0.negotiatedProtocol) }
   }
 
   // MARK: Bytes
 
-  /// Sends bytes as they are.
+  /// Sends bytes unchanged.
   package func send(_ bytes: [UInt8], timeout: Duration = suiteLimit) async throws {
     let deadline = ContinuousClock.now + timeout
     var sent = 0
@@ -126,13 +126,13 @@ package actor HTTPConnection {
     }
   }
 
-  /// Sends text as it is; line ends are the caller's.
+  /// Sends text unchanged, with the caller's line ends.
   package func send(_ text: String, timeout: Duration = suiteLimit) async throws {
     try await send(Array(text.utf8), timeout: timeout)
   }
 
   /// Exactly so many bytes.
-  /// - Throws: `HTTPFailure.closed` where the connection ends before.
+  /// - Throws: `HTTPFailure.closed` if the connection ends before.
   package func receive(exactly count: Int, timeout: Duration = suiteLimit) async throws -> [UInt8] {
     let deadline = ContinuousClock.now + timeout
     while inbox.count - position < count {
@@ -148,7 +148,7 @@ package actor HTTPConnection {
     return take(inbox.count - position)
   }
 
-  /// Returns when the peer has closed (or reset) the connection and everything it sent has been taken.
+  /// Returns when the peer has closed (or reset) the connection and everything that it sent has been taken.
   /// - Throws: `HTTPFailure.timedOut` if it stays open, `malformed` if bytes come instead.
   package func receiveClose(timeout: Duration = suiteLimit) async throws {
     do {
@@ -157,7 +157,7 @@ package actor HTTPConnection {
     } catch HTTPFailure.reset {}
   }
 
-  /// Says that nothing more will be sent: over TLS by close_notify alone, else by FIN (shutdown(2), `SHUT_WR`).
+  /// Ends the sending side: over TLS by close_notify alone, otherwise by FIN (shutdown(2), `SHUT_WR`).
   package func finishSending() {
     if let session { _ = session.close() } else { finishConnection() }
   }
@@ -195,8 +195,8 @@ package actor HTTPConnection {
     return poll(&state, 1, 0) > 0 && Int32(state.revents) & (POLLERR | POLLHUP) != 0
   }
 
-  /// Bounds the kernel's receive buffer, so that a client that does not read is felt early. One that reads
-  /// on afterwards raises it first: through a small one little flows.
+  /// Limits the kernel's receive buffer, so that a client that does not read is soon noticed. A client that continues
+  /// to read raises it first: through a small one little flows.
   package func setReceiveBuffer(bytes: Int32) {
     var size = bytes
     setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, socklen_t(MemoryLayout<Int32>.size))
@@ -226,7 +226,7 @@ package actor HTTPConnection {
     try await send(Array((head + "\r\n").utf8) + (body ?? []), timeout: timeout)
   }
 
-  /// Receives one whole response; interim ones (1xx) are passed over.
+  /// Receives one whole response; interim ones (1xx) are skipped.
   /// - Parameter toHead: whether the request was a HEAD, so that no body follows.
   package func receive(toHead: Bool = false, timeout: Duration = suiteLimit) async throws -> HTTPResponse {
     let deadline = ContinuousClock.now + timeout
@@ -244,7 +244,7 @@ package actor HTTPConnection {
 
   /// Receives the next part of the body; nil at its proper end.
   ///
-  /// A part is one chunk of a chunked body, otherwise whatever has come.
+  /// A part is one chunk of a chunked body, otherwise all bytes that have come.
   /// - Throws: `HTTPFailure.closed` or `.reset` for a body that was cut.
   package func receivePart(timeout: Duration = suiteLimit) async throws -> [UInt8]? {
     try await receivePart(.now + timeout)
@@ -304,7 +304,7 @@ package actor HTTPConnection {
 
   // MARK: The inbox
 
-  /// The text before `end`, which is consumed with it.
+  /// The text before `end`; both are consumed.
   private func takeLine(endingIn end: String, _ deadline: ContinuousClock.Instant) async throws -> String {
     while true {
       if let found = inbox.firstIndex(of: Array(end.utf8), from: position) {
@@ -326,11 +326,11 @@ package actor HTTPConnection {
     return bytes
   }
 
-  /// Receives what has come into the inbox; false at the end of the connection.
+  /// Receives bytes into the inbox; false at the end of the connection.
   private func fill(_ deadline: ContinuousClock.Instant) async throws -> Bool {
     while true {
       guard descriptor >= 0 else { throw HTTPFailure.closedHere }
-      // A stream's last part has hardly ever come whole, so the inbox would never be empty.
+      // A stream's last part is hardly ever complete, so the inbox would never be empty.
       if position > 1 << 20 {
         inbox.removeFirst(position)
         position = 0
@@ -385,7 +385,7 @@ private func failure(_ error: Int32) -> any Error {
   }
 }
 
-/// A connection to a Unix socket, which does not block.
+/// A non-blocking connection to a Unix socket.
 private func openSocket(path: String) throws -> Int32 {
   let descriptor = socket(AF_UNIX, nonBlockingStream, 0)
   guard descriptor >= 0 else { throw TestSupportError(systemCall: "socket") }
@@ -403,7 +403,7 @@ private func openSocket(path: String) throws -> Int32 {
   return descriptor
 }
 
-/// A socket that does not block, on its way to a connection.
+/// A non-blocking socket that is connecting.
 private func openSocket(host: String, port: Int) throws -> Int32 {
   var hints = addrinfo()
   hints.ai_socktype = Int32(SOCK_STREAM.rawValue)

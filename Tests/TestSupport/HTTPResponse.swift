@@ -15,12 +15,12 @@ package struct HTTPResponse: Sendable {
   package var text: String { String(decoding: body, as: UTF8.self) }
 
   /// The body as JSON.
-  /// - Throws: `DecodingError` if it is none.
+  /// - Throws: `DecodingError` if it is not JSON.
   package var json: JSON { get throws { try JSON(parsing: body) } }
 
-  /// The `code` of an error; nil where the body has none.
+  /// The `code` of an error; nil if the body has none.
   package var code: Int? { (try? json)?["code"]?.number.map { Int($0) } }
-  /// The `message` of an error; nil where the body has none.
+  /// The `message` of an error; nil if the body has none.
   package var message: String? { (try? json)?["message"]?.string }
 
   /// The first header of that name, whatever its case.
@@ -63,7 +63,7 @@ package struct HTTPHead: Sendable {
   }
 }
 
-/// Why there is no (whole) response.
+/// Why there is no response, or no complete one.
 package enum HTTPFailure: Error, Equatable {
   /// Nothing came in time.
   case timedOut
@@ -75,19 +75,19 @@ package enum HTTPFailure: Error, Equatable {
   case refused
   /// This side has closed the connection.
   case closedHere
-  /// The connection ended without TLS's close_notify: what has come may not be all there was.
+  /// The connection ended without TLS's close_notify: the received bytes may be incomplete.
   case truncated
   /// The peer refused this side of the TLS connection, or does not speak TLS.
   case tls(String)
-  /// What came is not HTTP.
+  /// The received bytes are not HTTP.
   case malformed(String)
 
-  /// Whether the peer has ended the connection: that nothing came in time is another thing.
+  /// Whether the peer has ended the connection, in contrast to a timeout.
   package var isCut: Bool { self == .closed || self == .reset || self == .truncated }
 }
 
 /// Expects that the peer cuts the connection while `body` sends or receives.
-/// - Throws: `TestSupportError` where `body` comes to its end; what `body` throws where that is no cut, such as
+/// - Throws: `TestSupportError` if `body` returns; what `body` throws if that is no cut, such as
 ///   `HTTPFailure.timedOut`.
 package func expectCut<Value>(
   _ what: String = "the answer", isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value

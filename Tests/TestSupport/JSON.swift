@@ -14,7 +14,7 @@ package enum JSON: Equatable, Sendable {
     self = try JSONDecoder().decode(JSON.self, from: Data(bytes))
   }
 
-  /// A member of an object; nil where there is none, or this is no object.
+  /// A member of an object; nil if there is none, or this is no object.
   package subscript(key: String) -> JSON? {
     get {
       guard case .object(let members) = self else { return nil }
@@ -27,7 +27,7 @@ package enum JSON: Equatable, Sendable {
     }
   }
 
-  /// An element of an array; nil where there is none, or this is no array.
+  /// An element of an array; nil if there is none, or this is no array.
   package subscript(index: Int) -> JSON? {
     guard case .array(let elements) = self, elements.indices.contains(index) else { return nil }
     return elements[index]
@@ -75,7 +75,7 @@ extension JSON: CustomStringConvertible {
   package var description: String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    // Only a number that JSON cannot say (a NaN) fails to encode, and no parsed or literal value is one.
+    // Only a number that JSON cannot express (a NaN) fails to encode, and no parsed or literal value is one.
     return String(decoding: (try? encoder.encode(self)) ?? Data(), as: UTF8.self)
   }
 }
@@ -98,6 +98,6 @@ extension JSON: ExpressibleByNilLiteral, ExpressibleByBooleanLiteral, Expressibl
 extension String {
   /// The UTF-8 bytes in base64, as etcd's JSON wants keys and values.
   package var base64: String { Data(utf8).base64EncodedString() }
-  /// The text that this base64 stands for; nil if it is no base64.
+  /// The text that this base64 stands for; nil if it is malformed.
   package var fromBase64: String? { Data(base64Encoded: self).map { String(decoding: $0, as: UTF8.self) } }
 }

@@ -1,7 +1,7 @@
 /// The response to a stream's request over HTTP/1.1: lines of JSON, as the gateway inside etcd sends them.
 ///
-/// It is strict: a message has to be one line, and the line one chunk of its own (RFC 9112, section 7.1), unless it is
-/// told that the server is the gateway inside etcd, which spreads lines of more than about 2 KB over several chunks.
+/// It is strict: a message has to be one line, and the line one chunk of its own (RFC 9112, section 7.1). The gateway
+/// inside etcd spreads lines of more than about 2 KB over several chunks; that has to be allowed.
 package actor JSONStream {
   /// For closing, resetting or half-closing, and for its socket options.
   package nonisolated let connection: HTTPConnection
@@ -20,8 +20,8 @@ package actor JSONStream {
   /// - Parameters:
   ///   - body: the requests, one after another.
   ///   - user: `NAME:PASSWORD` for `Authorization: Basic`.
-  ///   - network: where the client is; nil for the network of this process.
-  ///   - receiveBuffer: the size of the kernel's buffer in bytes, so that a client that does not read is felt early.
+  ///   - network: the client's network; nil for the network of this process.
+  ///   - receiveBuffer: the size of the kernel's buffer in bytes, so that a client that does not read is soon noticed.
   ///   - joinsChunks: whether several chunks may make a line, as those of the gateway inside etcd do.
   package static func open(
     _ url: String, _ path: String, _ body: String, user: String? = nil, headers: [(String, String)] = [],
@@ -41,9 +41,8 @@ package actor JSONStream {
     return head
   }
 
-  /// The next line, with its line feed and whatever it says; nil at the proper end of the response.
-  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` where a chunk is not one
-  ///   line.
+  /// The next line, with its line feed and any content; nil at the proper end of the response.
+  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` if a chunk is not one line.
   package func nextLine(timeout: Duration = suiteLimit) async throws -> [UInt8]? {
     let head = try await head(timeout: timeout)
     guard head.status == 200 else {
@@ -60,8 +59,8 @@ package actor JSONStream {
     return chunk
   }
 
-  /// The next message, `{"result":…}` or `{"error":…}`, past all heartbeats; nil at the proper end of the response.
-  /// - Throws: as `nextLine`; `HTTPFailure.timedOut` where nothing but heartbeats comes.
+  /// The next message, `{"result":…}` or `{"error":…}`, after any heartbeats; nil at the proper end of the response.
+  /// - Throws: as `nextLine`; `HTTPFailure.timedOut` if only heartbeats come.
   package func nextMessage(timeout: Duration = suiteLimit) async throws -> JSON? {
     let deadline = ContinuousClock.now + timeout
     while let line = try await nextLine(timeout: deadline - .now) {
@@ -87,12 +86,12 @@ package actor JSONStream {
     return HTTPResponse(head: head, body: body)
   }
 
-  /// Leaves with FIN.
+  /// Disconnects with FIN.
   package func close() async {
     await connection.close()
   }
 
-  /// Leaves with RST.
+  /// Disconnects with RST.
   package func reset() async {
     await connection.reset()
   }

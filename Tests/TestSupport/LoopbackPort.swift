@@ -4,9 +4,9 @@ import Foundation
 package enum LoopbackPort {
   /// Ports that could be bound a moment ago, all different.
   ///
-  /// They lie below the range that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`), so that
-  /// no connection takes one meanwhile, or while a server is down and about to be restarted on it. Another server may:
-  /// whoever starts one tries again on a failed bind.
+  /// They lie below the range that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`), so that no
+  /// connection takes one meanwhile, or while a server is down and about to be restarted on it. Another server may: a
+  /// caller whose server cannot bind tries again.
   package static func pick(_ count: Int) throws -> [UInt16] {
     var ports: Set<UInt16> = []
     for _ in 0..<1000 where ports.count < count {

@@ -24,10 +24,10 @@ final class Namespace: Sendable {
 
   deinit { close(descriptor) }
 
-  /// What ip(8) takes for this namespace.
+  /// The path of this namespace for ip(8).
   var path: String { "/proc/\(getpid())/fd/\(descriptor)" }
 
-  /// Takes the calling thread, which must end with it, into the namespace.
+  /// Moves the calling thread, which must end with it, into the namespace.
   func enter() throws {
     guard setns(descriptor, CLONE_NEWNET) == 0 else { throw TestSupportError(systemCall: "setns") }
   }

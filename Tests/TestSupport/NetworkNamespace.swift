@@ -1,16 +1,16 @@
 import Foundation
 
 /// A network of its own, joined to this process's by a pair of virtual Ethernet devices: clients in it can be cut off
-/// so that not one packet of theirs, not even a FIN, arrives any more.
+/// so that none of their packets, not even a FIN, arrives any more.
 ///
 /// The kernel removes the pair with the namespace.
 package final class NetworkNamespace: Sendable {
-  /// The address of this process, as seen from inside. Servers that clients inside shall reach listen here.
+  /// The address of this process, as seen from inside. Servers for clients inside listen here.
   package let hostAddress: String
   private let namespace: Namespace
 
   /// Makes a namespace and brings the link up.
-  /// - Throws: `TestSupportError` where there can be none, as without root.
+  /// - Throws: `TestSupportError` if that is not possible, as without root.
   package init() async throws {
     let addresses = TestAddresses(bits: 2)
     let (host, guest, length, device) = (
@@ -30,10 +30,10 @@ package final class NetworkNamespace: Sendable {
     }
   }
 
-  /// Drops all packets between the namespace and this process from now on, both ways and without a word to either.
+  /// Drops all packets between the namespace and this process from now on, both ways, without notifying either.
   package func drop() async throws {
     let host = hostAddress
-    // No answer is sent, and nothing that comes is taken either: its sender is not reachable the way it came.
+    // No answer is sent, and incoming packets are dropped, too: their sender cannot be reached the way they came.
     try await inside { try ip("route", "add", "blackhole", "\(host)/32") }
   }
 
@@ -48,7 +48,7 @@ package final class NetworkNamespace: Sendable {
     try await namespace.inside(body)
   }
 
-  /// Why there can be no namespaces here; nil where there can.
+  /// Why there can be no namespaces here; nil if there can.
   package static func obstacle() async -> String? {
     do {
       _ = try await NetworkNamespace()

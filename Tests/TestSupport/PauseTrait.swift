@@ -2,11 +2,10 @@ import Synchronization
 package import Testing
 
 extension Trait where Self == PauseTrait {
-  /// Runs a test again that has failed while the machine stood still for `limit` or longer.
+  /// Repeats a test that has failed while the machine stood still for `limit` or longer.
   ///
-  /// For tests of what the gateway does to a client or an etcd that takes too long, where the test itself is that
-  /// client or that etcd: if it was not run for seconds, what it saw says nothing. A test that fails without such a
-  /// pause has failed.
+  /// For tests of how the gateway treats a slow client or etcd, if the test itself is that client or etcd: if it was
+  /// not run for seconds, its results say nothing. A test that fails without such a pause has failed.
   package static func repeatedAfterPauses(of limit: Duration) -> Self { PauseTrait(limit: limit) }
 }
 
@@ -37,7 +36,7 @@ package struct PauseTrait: TestTrait, SuiteTrait, TestScoping {
   }
 }
 
-/// Knows when the tasks of this process were not run.
+/// Notices when the tasks of this process were not run.
 private final class PauseWatch: Sendable {
   static let shared = PauseWatch()
 

@@ -3,7 +3,7 @@ import Foundation
 /// A reverse proxy of Debian's in front of what a test serves: what it does to requests is what users' proxies do.
 /// See `withReverseProxy`.
 package struct ReverseProxy: Sendable {
-  /// Where it serves: `http://127.0.0.1:PORT`; `https` where it was told of a certificate.
+  /// Where it serves: `http://127.0.0.1:PORT`; `https` if it has a certificate.
   package let url: String
   package let process: ChildProcess
 
@@ -11,7 +11,7 @@ package struct ReverseProxy: Sendable {
   /// What the proxy has logged so far.
   package var log: String { process.errorOutput }
 
-  /// Which proxy, and how it is configured besides the port that it listens on.
+  /// The kind of proxy, and its configuration besides the port that it listens on.
   package struct Kind: Sendable, CustomStringConvertible {
     package let description: String
     fileprivate let program: String
@@ -25,7 +25,7 @@ extension ReverseProxy.Kind {
   /// nginx.
   /// - Parameters:
   ///   - server: the directives of its one server, such as `location / { proxy_pass http://…; }`.
-  ///   - listen: what follows the address in `listen`, such as `ssl` or `proxy_protocol`.
+  ///   - listen: the text after the address in `listen`, such as `ssl` or `proxy_protocol`.
   ///   - http: directives of the `http` block, such as an `upstream`.
   package static func nginx(_ server: String, listen: String = "", http: String = "") -> Self {
     Self(
@@ -51,7 +51,7 @@ extension ReverseProxy.Kind {
   /// - Parameters:
   ///   - sections: the lines of its one frontend, and the sections after it, such as
   ///     `"default_backend gateway\nbackend gateway\nserver one 127.0.0.1:2380"`.
-  ///   - bind: what follows the address in `bind`, such as `ssl crt FILE` or `accept-proxy`.
+  ///   - bind: the text after the address in `bind`, such as `ssl crt FILE` or `accept-proxy`.
   package static func haproxy(_ sections: String, bind: String = "") -> Self {
     Self(
       description: "HAProxy", program: "/usr/sbin/haproxy", isSecure: bind.contains("ssl"),
@@ -75,7 +75,7 @@ extension ReverseProxy.Kind {
 }
 
 /// Runs `body` with a reverse proxy, which is gone when it returns.
-/// - Throws: what `body` throws; `TestSupportError` with the proxy's log where it does not start.
+/// - Throws: what `body` throws; `TestSupportError` with the proxy's log if it does not start.
 package func withReverseProxy<Value>(
   _ kind: ReverseProxy.Kind, isolation: isolated (any Actor)? = #isolation,
   _ body: (ReverseProxy) async throws -> Value
@@ -96,7 +96,7 @@ package func withReverseProxy<Value>(
 }
 
 extension ReverseProxy {
-  /// Starts the proxy, on another port if the one picked is taken by the time it is bound.
+  /// Starts the proxy, on another port if the chosen one is taken by the time it is bound.
   fileprivate static func start(_ kind: Kind, in directory: String) async throws -> ReverseProxy {
     for attempt in 1... {
       let port = try LoopbackPort.pick(1)[0]
@@ -125,7 +125,7 @@ extension ReverseProxy {
 }
 
 extension ChildProcess {
-  /// Whether the process itself listens on this TCP port: a connection alone might be to another one (proc(5),
+  /// Whether the process itself listens on this TCP port: a connection alone might reach another one (proc(5),
   /// `net/tcp`).
   fileprivate func listens(on port: UInt16) -> Bool {
     let files = FileManager.default

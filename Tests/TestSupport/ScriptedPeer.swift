@@ -1,16 +1,16 @@
 import Foundation
 import Synchronization
 
-/// A gRPC server on loopback that does what a test's script says, standing in for etcd.
+/// A gRPC server on loopback that follows a test's script, in place of etcd.
 ///
-/// It speaks HTTP/2 without TLS (RFC 9113 section 3.3, prior knowledge), records whatever the client does
-/// (`Record`) and answers each stream by the steps the script returns, well-formed or not. One thread a peer runs
-/// everything, so what a client sends on one connection is recorded and answered in order.
+/// It speaks HTTP/2 without TLS (RFC 9113 section 3.3, prior knowledge), records everything that the client does
+/// (`Record`) and answers each stream by the steps that the script returns, well-formed or not. Each peer has one
+/// thread for everything, so that what a client sends on one connection is recorded and answered in order.
 package final class ScriptedPeer: Sendable {
   /// Decides the answer to a stream, on the peer's thread, as soon as its first message or its end has arrived.
   package typealias Script = @Sendable (Call) -> Answer
 
-  /// What is done with a connection the moment it is accepted.
+  /// What happens to a connection the moment it is accepted.
   package enum Welcome: Sendable {
     /// Speak HTTP/2 and follow the script.
     case serve
@@ -23,13 +23,13 @@ package final class ScriptedPeer: Sendable {
   }
 
   package struct Settings: Sendable {
-    /// SETTINGS_MAX_CONCURRENT_STREAMS, unlimited where nil.
+    /// SETTINGS_MAX_CONCURRENT_STREAMS; unlimited if nil.
     package var maxConcurrentStreams: UInt32?
-    /// SETTINGS_INITIAL_WINDOW_SIZE in bytes, HTTP/2's 65,535 where nil.
+    /// SETTINGS_INITIAL_WINDOW_SIZE in bytes; HTTP/2's 65,535 if nil.
     package var initialWindowSize: UInt32?
     /// Whether the port is open from the start; see `ScriptedPeer.listen`.
     package var listens = true
-    /// What awaits a connection, by its number (the first is 0).
+    /// The welcome of a connection, by its number (the first is 0).
     package var welcome: @Sendable (Int) -> Welcome = { _ in .serve }
 
     package init() {}
@@ -42,7 +42,7 @@ package final class ScriptedPeer: Sendable {
   private let shared: ScriptedPeerState
 
   /// Binds a port and starts serving.
-  /// - Throws: `TestSupportError` where the sockets cannot be made.
+  /// - Throws: `TestSupportError` if the sockets cannot be made.
   package init(settings: Settings = Settings(), script: @escaping Script) throws {
     let shared = try ScriptedPeerState()
     let listener = try PeerListener()
@@ -62,9 +62,9 @@ package final class ScriptedPeer: Sendable {
   /// Everything that happened until now.
   package var record: Record { shared.record }
 
-  /// Waits for what `condition` asks of the record.
-  /// - Returns: the record that fulfilled it.
-  /// - Throws: `Timeout` if it is not fulfilled `within` the given time.
+  /// Waits until `condition` holds for the record.
+  /// - Returns: the record for which it holds.
+  /// - Throws: `Timeout` if it does not hold `within` the given time.
   @discardableResult
   package func wait(
     for what: String, within limit: Duration = suiteLimit, until condition: @escaping @Sendable (Record) -> Bool
@@ -83,7 +83,7 @@ package final class ScriptedPeer: Sendable {
     shared.post(.close(connection: connection, abruptly: abruptly))
   }
 
-  /// Opens or closes the port; while closed, connecting is refused. Connections that exist are not touched.
+  /// Opens or closes the port; while it is closed, connecting is refused. Existing connections are not affected.
   package func listen(_ listens: Bool) {
     shared.post(.listen(listens))
   }
@@ -98,14 +98,14 @@ package final class ScriptedPeer: Sendable {
 }
 
 extension ScriptedPeer {
-  /// A stream the script is asked about.
+  /// A stream that the script has to answer.
   package struct Call: Sendable {
     package let connection: Int
     package let stream: Int32
     /// How many streams with this `:path` have come so far, this one included.
     package let attempt: Int
     package let headers: [Header]
-    /// The first gRPC message without its prefix, empty where none came.
+    /// The first gRPC message without its prefix; empty if none came.
     package let message: [UInt8]
 
     package var path: String { headers[":path"] ?? "" }
@@ -119,7 +119,7 @@ extension ScriptedPeer {
 
 /// Hands the listener to the loop's thread.
 ///
-/// `@unchecked`: `PeerListener` is not touched by the initialiser after the thread was given it.
+/// `@unchecked`: the initialiser does not use `PeerListener` after the thread has got it.
 private struct LoopStart: @unchecked Sendable {
   let listener: PeerListener
 }

@@ -1,7 +1,7 @@
 import Synchronization
 
 extension ScriptedPeer {
-  /// What is done on a stream, step by step; a stream whose steps are at their end without `END_STREAM` just hangs.
+  /// The steps on a stream; a stream whose steps have ended without `END_STREAM` just hangs.
   package struct Answer: Sendable, ExpressibleByArrayLiteral {
     package let steps: [Step]
 
@@ -12,28 +12,28 @@ extension ScriptedPeer {
   package enum Step: Sendable {
     /// HEADERS without END_STREAM.
     case headers([Header])
-    /// DATA with these bytes as they are, as far and as fast as the client's windows allow.
+    /// DATA with these bytes unchanged, as far and as fast as the client's windows allow.
     case data([UInt8])
     /// HEADERS with END_STREAM.
     case trailers([Header])
     /// An empty DATA frame with END_STREAM.
     case endStream
-    /// These bytes on the connection, frames or not: what the answer means for its stream is up to them.
+    /// These bytes on the connection, frames or not: what they mean for the stream is up to them.
     case raw([UInt8])
     /// The same, made for the stream's number.
     case rawOnStream(@Sendable (Int32) -> [UInt8])
     /// RST_STREAM.
     case reset(code: UInt32)
-    /// GOAWAY; `lastStream` as of `ScriptedPeer.goAway`.
+    /// GOAWAY; `lastStream` as in `ScriptedPeer.goAway`.
     case goAway(lastStream: Int32, code: UInt32)
     /// Closes the connection once everything before is written: with FIN, or with RST if `abruptly`.
     case close(abruptly: Bool)
-    /// Neither reads nor writes on the connection from here on, as if the process stood still: the system under it
-    /// takes what comes.
+    /// Neither reads nor writes on the connection from here on, as if the process were stopped: its system still
+    /// accepts what comes.
     case freeze
-    /// Goes on once the client has acknowledged a PING: it has read all that was sent before.
+    /// Continues once the client has acknowledged a PING: it has read everything that was sent before.
     case barrier
-    /// Goes on once the gate is open.
+    /// Continues once the gate is open.
     case wait(Gate)
   }
 
@@ -56,7 +56,7 @@ extension ScriptedPeer {
       for resume in waiting { resume() }
     }
 
-    /// Calls `resume` when the gate opens, at once where it is open.
+    /// Calls `resume` when the gate opens, or at once if it is open.
     func whenOpen(_ resume: @escaping @Sendable () -> Void) {
       let isOpen = state.withLock { state in
         if !state.isOpen { state.waiting.append(resume) }
@@ -118,10 +118,10 @@ extension ScriptedPeer.Answer {
 }
 
 extension [ScriptedPeer.Header] {
-  /// The header fields a gRPC server begins with.
+  /// The header fields with which a gRPC server begins.
   package static let grpcResponse: Self = [.init(":status", "200"), .init("content-type", "application/grpc")]
 
-  /// `grpc-status` and, where there is any text, the percent-encoded `grpc-message`.
+  /// `grpc-status` and, if there is any text, the percent-encoded `grpc-message`.
   package static func grpcStatus(_ status: Int, _ text: String = "") -> Self {
     let message: Self = text.isEmpty ? [] : [.init("grpc-message", grpcPercentEncoded(text))]
     return [.init("grpc-status", String(status))] + message
@@ -129,13 +129,13 @@ extension [ScriptedPeer.Header] {
 }
 
 /// A gRPC length-prefixed message.
-/// - Parameter claiming: the length in the prefix, the true one where nil.
+/// - Parameter claiming: the length in the prefix; the true one if nil.
 package func grpcFrame(_ message: [UInt8], compressed: Bool = false, claiming: Int? = nil) -> [UInt8] {
   let length = UInt32(claiming ?? message.count)
   return [compressed ? 1 : 0] + (0..<4).map { UInt8(truncatingIfNeeded: length >> (24 - 8 * $0)) } + message
 }
 
-/// Percent-encodes as `grpc-message` asks: all but printable ASCII, and `%` itself.
+/// Percent-encodes as `grpc-message` requires: all but printable ASCII, and `%` itself.
 package func grpcPercentEncoded(_ text: String) -> String {
   let digits = Array("0123456789ABCDEF")
   return text.utf8.reduce(into: "") { result, byte in

@@ -3,15 +3,15 @@ import Foundation
 
 /// One connection of the peer: an nghttp2 server session and the steps of its streams.
 ///
-/// nghttp2's callbacks only note what came and whose turn it is; sending happens afterwards in `turn`, as nghttp2
-/// forbids to send or receive from within a callback.
+/// nghttp2's callbacks only record what came and which stream is next; sending happens afterwards in `turn`, as nghttp2
+/// forbids to send or receive within a callback.
 final class ScriptedPeerConnection {
   private struct Active {
     /// The stream's index in the record.
     let index: Int
     var steps: ArraySlice<ScriptedPeer.Step> = []
     var scripted = false
-    /// The DATA being sent and how much of it is out.
+    /// The DATA being sent, and how much of it was sent.
     var data: [UInt8] = []
     var sent = 0
   }
@@ -29,12 +29,12 @@ final class ScriptedPeerConnection {
   private var lastBarrier: UInt64 = 0
   private var output: [UInt8] = []
   private var written = 0
-  /// Set once a step asks to close: how.
+  /// Set once a step wants to close: how.
   private var closing: (abruptly: Bool, Void)?
   /// Whether the client has sent GOAWAY.
   private var hasHeardGoodbye = false
 
-  /// Whether it stands still for good.
+  /// Whether it is frozen for good.
   private(set) var isFrozen = false
 
   var isFinished: Bool { socket < 0 }
@@ -56,7 +56,7 @@ final class ScriptedPeerConnection {
 
   deinit { finish(byClient: false) }
 
-  /// Reads what is there, runs the steps that may run, writes what can be written.
+  /// Reads what has come, runs the steps that may run, writes what can be written.
   func turn() {
     read()
     pump()
@@ -111,15 +111,15 @@ extension ScriptedPeerConnection {
     if let closing {
       close(abruptly: closing.abruptly)
     } else if let session, !session.wantsMore {
-      // Once the client has said goodbye there is nothing more to come: newer versions of curl do before they close.
+      // Once the client has sent GOAWAY, nothing more will come: newer versions of curl send it before they close.
       finish(byClient: hasHeardGoodbye)
     }
   }
 
   private var hasUnwritten: Bool { written < output.count }
 
-  /// Takes out of the session what it has to send, up to a bound.
-  /// - Returns: whether that was all.
+  /// Takes the output of the session, up to a limit.
+  /// - Returns: whether that was everything.
   private func fillOutput() -> Bool {
     while let session {
       guard output.count - written < 1 << 20 else { return false }
@@ -182,7 +182,7 @@ extension ScriptedPeerConnection {
       active[stream]?.sent = 0
       session.submitData(stream: stream, endStream: true)
     case .raw(let bytes):
-      // What the session had to send is in the output already.
+      // The session's earlier output is there already.
       output.append(contentsOf: bytes)
       runnable.append(stream)
     case .rawOnStream(let bytes):

@@ -1,6 +1,6 @@
 import Foundation
 
-/// The peer's thread: one `poll` over the port, the connections and the wake-up, until told to stop.
+/// The peer's thread: one `poll` over the port, the connections and the wake-up, until it is stopped.
 ///
 /// Made and used on that thread only.
 final class ScriptedPeerLoop {
@@ -10,7 +10,7 @@ final class ScriptedPeerLoop {
   private let shared: ScriptedPeerState
   /// The open connections that speak HTTP/2, by number.
   private var connections: [Int: ScriptedPeerConnection] = [:]
-  /// The sockets of connections that are to be met with silence; never polled.
+  /// The sockets of connections that get no answer; never polled.
   private var silent: [Int: Int32] = [:]
   /// How many streams came, by path.
   private var attempts: [String: Int] = [:]

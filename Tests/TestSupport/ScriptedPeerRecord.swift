@@ -14,7 +14,7 @@ extension ScriptedPeer {
 
   /// What a client did, from the peer's point of view.
   package struct Record: Sendable {
-    /// In the order they were accepted; a connection's number is its index.
+    /// In the order in which they were accepted; a connection's number is its index.
     package var connections: [Connection] = []
     /// The streams of all connections in the order their headers arrived.
     package var streams: [Stream] = []
@@ -32,7 +32,7 @@ extension ScriptedPeer {
     package fileprivate(set) var settings: [(id: Int32, value: UInt32)] = []
     /// PING frames of the client, acknowledgements not counted.
     package fileprivate(set) var pings = 0
-    /// By how much the client has opened the connection's window with WINDOW_UPDATE, in bytes.
+    /// By how many bytes the client has opened the connection's window with WINDOW_UPDATE.
     package fileprivate(set) var windowIncrements = 0
     /// The error code of the client's GOAWAY.
     package fileprivate(set) var goAwayCode: UInt32?
@@ -43,7 +43,7 @@ extension ScriptedPeer {
     package init(opened: ContinuousClock.Instant) { self.opened = opened }
   }
 
-  /// When a connection ended and who ended it.
+  /// When a connection ended, and which side ended it.
   package struct Closing: Sendable {
     package let at: ContinuousClock.Instant
     package let byClient: Bool
@@ -60,9 +60,9 @@ extension ScriptedPeer {
     package fileprivate(set) var halfClosed = false
     /// The code of the client's RST_STREAM and when it came.
     package fileprivate(set) var reset: (code: UInt32, at: ContinuousClock.Instant)?
-    /// When the stream ended, whoever ended it.
+    /// When the stream ended, whichever side ended it.
     package fileprivate(set) var closed: ContinuousClock.Instant?
-    /// Bytes of DATA payload the client's windows have let out.
+    /// Bytes of DATA payload that the client's windows have let out.
     package fileprivate(set) var bytesSent = 0
     fileprivate var unparsed: [UInt8] = []
 

@@ -1,13 +1,13 @@
 import CNghttp2
 
-/// What a session tells its connection; called from within nghttp2, so nothing may be sent or received here.
+/// Receives the events of a session; called from within nghttp2, so nothing may be sent or received here.
 protocol PeerSessionOwner: AnyObject {
   func streamBegan(_ stream: Int32)
   func received(header: ScriptedPeer.Header, stream: Int32)
   func received(data: UnsafeBufferPointer<UInt8>, stream: Int32)
   func received(frame: PeerSession.Frame)
   func streamClosed(_ stream: Int32)
-  /// Fills the buffer with DATA; nil where the stream is gone.
+  /// Fills the buffer with DATA; nil if the stream is gone.
   func data(for stream: Int32, into buffer: UnsafeMutableBufferPointer<UInt8>) -> (count: Int, isLast: Bool)?
 }
 
@@ -43,7 +43,7 @@ final class PeerSession {
     var options: OpaquePointer?
     nghttp2_option_new(&options)
     defer { nghttp2_option_del(options) }
-    // As etcd does, the peer puts up with any number of streams that are opened and reset.
+    // Like etcd, the peer accepts any number of streams that are opened and reset.
     nghttp2_option_set_stream_reset_rate_limit(options, 1_000_000, 1_000_000)
     let context = Unmanaged.passUnretained(self).toOpaque()
     let created = nghttp2_session_server_new2(&session, callbacks, context, options)
@@ -55,7 +55,7 @@ final class PeerSession {
   /// Whether the session still expects anything to be read or written.
   var wantsMore: Bool { nghttp2_session_want_read(session) != 0 || nghttp2_session_want_write(session) != 0 }
 
-  /// - Returns: whether the session goes on; not after a breach of protocol it cannot survive.
+  /// - Returns: whether the session continues; not after a fatal violation of the protocol.
   func receive(_ bytes: ArraySlice<UInt8>) -> Bool {
     bytes.withUnsafeBufferPointer { nghttp2_session_mem_recv(session, $0.baseAddress, $0.count) >= 0 }
   }
@@ -108,7 +108,7 @@ extension PeerSession {
     }
   }
 
-  /// Sends what the owner's `data(for:into:)` gives.
+  /// Sends the bytes from the owner's `data(for:into:)`.
   func submitData(stream: Int32, endStream: Bool) {
     var provider = nghttp2_data_provider()
     provider.read_callback = readData
@@ -121,8 +121,8 @@ extension PeerSession {
 
   func submitGoAway(lastStream: Int32, code: UInt32) {
     if lastStream == .max && code == HTTP2Error.noError {
-      // Streams that are on their way are still taken, as the announcement says: after any other GOAWAY nghttp2 ignores
-      // them.
+      // Streams that are on their way are still accepted, as the announcement says: after any other GOAWAY nghttp2
+      // ignores them.
       nghttp2_submit_shutdown_notice(session)
     } else {
       nghttp2_submit_goaway(session, UInt8(NGHTTP2_FLAG_NONE.rawValue), lastStream, code, nil, 0)

@@ -5,7 +5,7 @@ final class PeerListener {
   let port: UInt16
   /// The listening socket, while open.
   private(set) var socket: Int32?
-  /// A socket that is bound and never listens: it keeps the port from being given to someone else.
+  /// A socket that is bound and never listens: it keeps the port from being given to another process.
   private let holder: Int32
 
   init() throws {
@@ -29,7 +29,7 @@ final class PeerListener {
     socket = nil
   }
 
-  /// The next connection's socket, nil where there is none at the moment.
+  /// The next connection's socket; nil if there is none at the moment.
   func accept() -> Int32? {
     guard let socket else { return nil }
     let connection = Glibc.accept(socket, nil, nil)
@@ -55,7 +55,7 @@ func makeCloseAbrupt(_ socket: Int32) {
 ///
 /// - Parameters:
 ///   - port: 0 for a free one.
-///   - type: as socket(2) takes it.
+///   - type: the type for socket(2).
 package func boundSocket(port: UInt16, type: Int32 = nonBlockingStream) throws -> (socket: Int32, port: UInt16) {
   let result = socket(AF_INET, type, 0)
   guard result >= 0 else { throw TestSupportError(systemCall: "socket") }

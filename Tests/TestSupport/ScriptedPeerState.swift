@@ -1,7 +1,7 @@
 import Foundation
 import Synchronization
 
-/// What the peer's thread and the tests share: the record, those who wait for it, and the commands.
+/// What the peer's thread and the tests share: the record, the waiters, and the commands.
 final class ScriptedPeerState: Sendable {
   enum Command: Sendable {
     case goAway(connection: Int?, lastStream: Int32, code: UInt32)
@@ -55,7 +55,7 @@ final class ScriptedPeerState: Sendable {
     wake()
   }
 
-  /// A full buffer is no loss: then there are wake-ups enough.
+  /// A full buffer is no loss: then there are enough wake-ups.
   private func wake() { _ = send(waker, [1], 1, Int32(MSG_NOSIGNAL)) }
 
   func takeCommands() -> [Command] {

@@ -44,9 +44,10 @@ final class SocketPoller: Sendable {
     thread.start()
   }
 
-  /// Returns true when the descriptor is ready (or broken: the next call on it tells), false at the deadline.
+  /// Returns true when the descriptor is ready (or broken: the next call on it shows that), false at the deadline.
   ///
-  /// True is a hint: the next call may find that there is nothing yet. One task at a time waits for each readiness.
+  /// True is a hint: the next call may find that there is nothing yet. Only one task at a time may wait for each
+  /// readiness.
   func wait(for readiness: Readiness, of descriptor: Int32, until deadline: ContinuousClock.Instant) async -> Bool {
     await withCheckedContinuation { continuation in
       state.withLock { state in

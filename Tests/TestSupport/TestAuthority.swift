@@ -1,7 +1,7 @@
 internal import COpenSSL
 import Foundation
 
-/// A certificate authority of a test's own: makes certificates, as PEM files in a folder of the test's.
+/// A certificate authority for one test: issues certificates, as PEM files in a folder of the test's.
 ///
 /// Keys are elliptic (P-256), which costs next to nothing. Not for several threads at once.
 package final class TestAuthority {
@@ -11,7 +11,7 @@ package final class TestAuthority {
     package let key: String
   }
 
-  /// When a certificate is good.
+  /// The validity of a certificate.
   package enum Validity: Sendable {
     case current
     /// It ended an hour ago.
@@ -44,7 +44,7 @@ package final class TestAuthority {
   ///
   /// - Parameters:
   ///   - name: its common name, and that of its file.
-  ///   - directory: where the files go.
+  ///   - directory: the folder for the files.
   package init(_ name: String = "ca", in directory: String) throws {
     self.directory = directory
     let key = try Certified.makeKey()
@@ -58,9 +58,9 @@ package final class TestAuthority {
   /// Makes a certificate and its key.
   ///
   /// - Parameters:
-  ///   - name: that of the files; those of the same name are replaced at once, as a renewal does.
-  ///   - hosts: names and addresses that it is for.
-  ///   - commonName: the CN of its subject, which has none where nil.
+  ///   - name: the name of the files; existing ones are replaced at once, as by a renewal.
+  ///   - hosts: the names and addresses for which it is valid.
+  ///   - commonName: the CN of its subject; none if nil.
   @discardableResult
   package func issue(
     _ name: String, for hosts: [String] = ["localhost", "127.0.0.1", "::1"], commonName: String? = nil,
@@ -80,7 +80,7 @@ package final class TestAuthority {
   }
 }
 
-/// A certificate and its key, as OpenSSL has them.
+/// A certificate and its key, as OpenSSL's objects.
 private final class Certified {
   let certificate: OpaquePointer
   let key: OpaquePointer
@@ -137,7 +137,7 @@ private final class Certified {
     try replace(path) { PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }
   }
 
-  /// Puts a file in the place of an older one, whole.
+  /// Replaces an older file as a whole.
   private func replace(_ path: String, by write: (OpaquePointer) -> Int32) throws {
     guard let file = BIO_new_file(path + ".new", "w") else { throw TestSupportError("cannot write \(path)") }
     let code = write(file)

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A failure of the harness, or of a process it drives, in one line.
+/// A failure of the harness, or of a process that it drives, in one line.
 package struct TestSupportError: Error, CustomStringConvertible {
   package let description: String
 

@@ -1,7 +1,7 @@
-/// Lets a bounded number of scopes run at a time.
+/// Lets a limited number of scopes run at a time.
 ///
-/// Swift Testing starts all tests at once; without a bound as many etcd processes would start together, and each
-/// would be too slow for its deadlines.
+/// Swift Testing starts all tests at once; without a limit as many etcd processes would start together, and each would
+/// be too slow for its deadlines.
 actor Turnstile {
   private var free: Int
   private var waiting: [CheckedContinuation<Void, Never>] = []
@@ -30,7 +30,7 @@ actor Turnstile {
 extension Turnstile {
   /// Scopes that drive processes of their own.
   static let processes = Turnstile(3)
-  /// Whether this task is inside such a scope already: an inner one must not wait for a place its outer one holds.
+  /// Whether this task is inside such a scope already: an inner one must not wait for a place that its outer one holds.
   @TaskLocal private static var isInside = false
 
   /// Runs `body` as soon as a place is free; nested calls share the place of the outermost.

@@ -1,9 +1,9 @@
 internal import COpenSSL
 import Foundation
 
-/// A client of one WebSocket (RFC 6455), driven by hand: right frames, wrong frames, any bytes.
+/// A client of one WebSocket (RFC 6455), driven by hand: valid frames, invalid frames, any bytes.
 ///
-/// It answers nothing by itself, neither a ping nor a close, and takes only frames that the RFC lets a server send.
+/// It answers nothing by itself, neither a ping nor a close, and accepts only frames that the RFC lets a server send.
 package actor WebSocketClient {
   /// For closing, resetting or half-closing, and for its socket options.
   package nonisolated let connection: HTTPConnection
@@ -20,14 +20,14 @@ package actor WebSocketClient {
     self.head = head
   }
 
-  /// Connects and shakes hands (RFC 6455, section 4.1).
+  /// Connects and does the handshake (RFC 6455, section 4.1).
   /// - Parameters:
   ///   - user: `NAME:PASSWORD` for `Authorization: Basic`.
   ///   - subprotocols: the value of `Sec-WebSocket-Protocol`, as in `["Bearer", TOKEN]`.
-  ///   - headers: more headers, such as `Origin`; one of the handshake's own names takes its place, or, if empty, its
-  ///     absence.
-  ///   - network: where the client is; nil for the network of this process.
-  /// - Throws: `RequestError` where the answer is not 101, `HTTPFailure.malformed` where that is not right.
+  ///   - headers: more headers, such as `Origin`; one with a name of the handshake's replaces that, or, if empty,
+  ///     removes it.
+  ///   - network: the client's network; nil for the network of this process.
+  /// - Throws: `RequestError` if the answer is not 101, `HTTPFailure.malformed` if it is an invalid 101.
   package static func connect(
     _ url: String, _ path: String, user: String? = nil, subprotocols: [String] = [], headers: [(String, String)] = [],
     in network: NetworkNamespace? = nil, timeout: Duration = suiteLimit
@@ -68,7 +68,7 @@ package actor WebSocketClient {
     try await send(json.description, timeout: timeout)
   }
 
-  /// Sends a text message in fragments of `size` bytes each, which may part a character.
+  /// Sends a text message in fragments of `size` bytes each, which may split a character.
   package func send(_ text: String, inFragmentsOf size: Int, timeout: Duration = suiteLimit) async throws {
     let bytes = Array(text.utf8)
     for start in stride(from: 0, to: max(1, bytes.count), by: size) {
@@ -81,8 +81,8 @@ package actor WebSocketClient {
 
   // MARK: Receiving
 
-  /// The next frame as it comes, fragment or not.
-  /// - Throws: `HTTPFailure.malformed` for one that no server may send, `.closed` at the end of the connection.
+  /// The next frame, fragment or not.
+  /// - Throws: `HTTPFailure.malformed` for a frame that no server may send, `.closed` at the end of the connection.
   package func receiveFrame(timeout: Duration = suiteLimit) async throws -> WebSocketFrame {
     let deadline = ContinuousClock.now + timeout
     let start = try await connection.receive(exactly: 2, timeout: timeout)
@@ -104,10 +104,10 @@ package actor WebSocketClient {
     return whole
   }
 
-  /// Fragments of a message that a control frame has come amid.
+  /// Fragments of a message that was interrupted by a control frame.
   private var fragments: [WebSocketFrame] = []
 
-  /// The next message; control frames count, wherever they come.
+  /// The next message, which may be a control frame at any place.
   /// - Throws: as `receiveFrame`; `HTTPFailure.malformed` for fragments out of order and text that is not UTF-8.
   package func receive(timeout: Duration = suiteLimit) async throws -> WebSocketMessage {
     let deadline = ContinuousClock.now + timeout
@@ -135,27 +135,27 @@ package actor WebSocketClient {
   }
 
   /// The next text message as JSON.
-  /// - Throws: as `receive`; `HTTPFailure.malformed` where something else comes.
+  /// - Throws: as `receive`; `HTTPFailure.malformed` if something else comes.
   package func receiveJSON(timeout: Duration = suiteLimit) async throws -> JSON {
     let message = try await receive(timeout: timeout)
     guard case .text(let text) = message else { throw HTTPFailure.malformed("\(message) is no text") }
     return try JSON(parsing: Array(text.utf8))
   }
 
-  /// Awaits a close frame, answers it, and awaits the end of the connection; messages before it are passed over.
-  /// - Returns: the code of the server's close frame; nil where it has none.
+  /// Awaits a close frame, answers it, and awaits the end of the connection; messages before it are skipped.
+  /// - Returns: the code of the server's close frame; nil if it has none.
   package func receiveClose(timeout: Duration = suiteLimit) async throws -> UInt16? {
     let deadline = ContinuousClock.now + timeout
     while true {
       guard case .close(let code, _) = try await receive(timeout: deadline - .now) else { continue }
-      // The server may be gone already, where it was it that found fault.
+      // The server may be gone already, if the server has found the fault.
       try? await send(.close(code ?? 1000), timeout: deadline - .now)
       try await connection.receiveClose(timeout: deadline - .now)
       return code
     }
   }
 
-  /// Leaves with FIN and without a close frame.
+  /// Disconnects with FIN and without a close frame.
   package func close() async {
     await connection.close()
   }

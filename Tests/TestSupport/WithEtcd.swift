@@ -5,8 +5,8 @@ import Foundation
 /// Authentication hashes with bcrypt's lowest cost, timers are short, and 3.5 does not sync its files: a start takes
 /// about 0.1 s. Only a few such scopes run at a time; nested ones count as one.
 /// - Parameters:
-///   - arguments: more flags of etcd's, such as `["--auth-token-ttl", "3"]`; they win over the harness's.
-///   - tls: how clients that want TLS are served; they are not where nil.
+///   - arguments: more flags of etcd's, such as `["--auth-token-ttl", "3"]`; they take precedence over the harness's.
+///   - tls: the TLS settings for clients; nil for no TLS.
 package func withEtcd<Value>(
   _ version: EtcdVersion, _ arguments: [String] = [], tls: EtcdTLS? = nil,
   isolation: isolated (any Actor)? = #isolation,
@@ -18,8 +18,8 @@ package func withEtcd<Value>(
 
 /// Runs `body` with a fresh cluster; processes and data are gone when it returns, however it ends.
 /// - Parameters:
-///   - network: where its members have their places; all are on this process's loopback device where nil.
-///   - tls: how clients that want TLS are served; they are not where nil.
+///   - network: the network of the members; nil for this process's loopback device.
+///   - tls: the TLS settings for clients; nil for no TLS.
 package func withEtcdCluster<Value>(
   _ version: EtcdVersion, members count: Int, _ arguments: [String] = [], network: ClusterNetwork? = nil,
   tls: EtcdTLS? = nil, isolation: isolated (any Actor)? = #isolation, _ body: ([EtcdProcess]) async throws -> Value
@@ -100,7 +100,7 @@ package func withTemporaryDirectory<Value>(
 
 private let folderPrefix = "etcd-rest-tests-"
 
-/// Removes, once a process, the folders of test processes that are no more: an etcd's takes 120 MB.
+/// Removes, once in a process, the folders of test processes that no longer exist: an etcd's takes 120 MB.
 private let removeLeftovers: Void = {
   let files = FileManager.default
   for name in (try? files.contentsOfDirectory(atPath: NSTemporaryDirectory())) ?? [] where name.hasPrefix(folderPrefix)

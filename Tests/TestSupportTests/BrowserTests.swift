@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// The browser that tests drive: that it sees what a page does wrong, or else a page without fault would prove nothing.
+/// The browser that tests drive notices what a page does wrong: otherwise a page without faults would prove nothing.
 @Suite struct BrowserTests {
   @Test func seesWhatAPageDoesAndComplainsAbout() async throws {
     try await withBrowser { browser in

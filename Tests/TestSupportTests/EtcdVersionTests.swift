@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// The releases of etcd that the other suites run against, or why they do not.
+/// The releases of etcd that the other suites run against, or the reasons why they do not.
 @Suite struct EtcdVersionTests {
   @Test(.enabled(if: missing("3.4.23") == nil, missing("3.4.23")))
   func theOldestServedIsThere() async throws { try await expectRuns(.v3_4) }
@@ -9,7 +9,7 @@ import Testing
   @Test(.enabled(if: missing("3.5.1") == nil, missing("3.5.1")))
   func theOneOfUpstreamIsThere() async throws { try await expectRuns(.v3_5_1) }
 
-  /// Without it, the tests of 3.5 run against an older one.
+  /// Without it, the tests of 3.5 run against an older release.
   @Test(.enabled(if: missing("3.5") == nil, missing("3.5")))
   func theNewestOfDebianIsThere() async throws { try await expectRuns(.v3_5) }
 

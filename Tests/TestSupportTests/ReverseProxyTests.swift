@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// What other suites rely on of Debian's proxies.
+/// The behaviour of Debian's proxies that other suites rely on.
 struct ReverseProxyTests {
   @Test func requestsGoThroughNginx() async throws {
     try await withReverseProxy(.nginx("location / { return 200 'nginx'; }")) { proxy in

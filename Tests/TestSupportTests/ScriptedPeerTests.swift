@@ -65,7 +65,7 @@ struct ScriptedPeerTests {
     #expect(record.connections[0].windowIncrements > 0)
   }
 
-  /// curl's codes for what broke off on the way (curl(1), "Exit codes"): which one it takes changes from version to
+  /// curl's codes for a transfer that broke off (curl(1), "Exit codes"): which one it uses changes from version to
   /// version.
   private static let brokenOff: Set<Int32> = [16, 18, 52, 55, 56, 92]
 

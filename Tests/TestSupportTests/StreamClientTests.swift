@@ -2,8 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// The clients that tests of streams are made of, against the gateway inside etcd, and the networks they are cut off
-/// in.
+/// The clients that tests of streams use, against the gateway inside etcd, and the networks in which they are cut off.
 @Suite(.timeLimit(.minutes(15)))
 struct StreamClientTests {
   @Test(arguments: EtcdVersion.allCases)
@@ -48,7 +47,7 @@ struct StreamClientTests {
       try await socket.send(#"{"cancel_request":{"watch_id":0}}"#, inFragmentsOf: 3)
       #expect(try await socket.receiveJSON()["result"]?["canceled"] == true)
       await socket.close()
-      // The gateway inside 3.5.30 goes on with the watch of a WebSocket that has gone.
+      // The gateway inside 3.5.30 continues the watch of a WebSocket that has gone.
       guard version != .v3_5 else { return }
       _ = try await eventually("end of the stream") { try await etcd.callsUnderWay(of: "Watch") == 0 ? true : nil }
     }
@@ -86,7 +85,7 @@ struct StreamClientTests {
     try await network.drop()
     try await client.send("b")
     await client.close()
-    // Neither the byte nor the FIN arrives, however long one waits; this long is enough to see a packet of either.
+    // Neither the byte nor the FIN arrives, however long one waits; this time is enough to see a packet of either.
     await #expect(throws: TestSupportError.self) {
       _ = try await eventually("byte", within: .milliseconds(300)) { received(peer) }
     }
@@ -96,7 +95,7 @@ struct StreamClientTests {
   }
 }
 
-/// What has come, "" at the end of the connection; nil while there is nothing.
+/// The bytes that have come, "" at the end of the connection; nil if there are none yet.
 private func received(_ socket: Int32) -> String? {
   var byte: UInt8 = 0
   let count = recv(socket, &byte, 1, Int32(MSG_DONTWAIT))

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Transcoding
 
-/// Every kind of field, those too that etcd's API does not have.
+/// Every kind of field, including those that etcd's API does not have.
 @Suite struct FieldKindTests {
   static let schema = Result {
     let kinds = FieldKind.allCases.enumerated()
@@ -79,7 +79,7 @@ import Testing
     #expect { try Self.encode(json) } throws: { ($0 as? TranscodingError)?.reason == .expectedInteger }
   }
 
-  /// A varint may carry more bits than the field has, which are cut off.
+  /// A varint may have more bits than the field, which are cut off.
   @Test func surplusBitsAreIgnored() throws {
     #expect(try Self.decode([0x20, 0x85, 0x80, 0x80, 0x80, 0x10]) == #"{"uint32":5}"#)
     #expect(try Self.decode([0x10, 0x80, 0x80, 0x80, 0x80, 0x10]) == "{}")

@@ -1,7 +1,7 @@
 import EtcdSchema
 import SwiftProtobuf
 
-/// Every generated message; a test makes sure that none is missing.
+/// Every generated message; a test checks that none is missing.
 let generatedMessages: [any Message.Type] = [
   Authpb_Permission.self, Authpb_Role.self, Authpb_User.self, Authpb_UserAddOptions.self, Etcdrest_CallRule.self,
   Etcdrest_FieldRule.self, Etcdrest_Requirement.self,

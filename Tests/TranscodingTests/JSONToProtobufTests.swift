@@ -3,7 +3,7 @@ import Testing
 
 @testable import Transcoding
 
-/// What stock etcd takes and refuses, row by row.
+/// What stock etcd accepts and refuses, row by row.
 @Suite struct JSONToProtobufTests {
   static let range = "etcdserverpb.RangeRequest"
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Transcoding
 
-/// What stock etcd writes, and what no server of sound mind sends.
+/// What stock etcd writes, and what no sane server sends.
 @Suite struct ProtobufToJSONTests {
   static let range = "etcdserverpb.RangeResponse"
 
@@ -37,7 +37,7 @@ import Testing
     Row([0x18, 0, 0x20, 0], "{}"), Row([0x0a, 0], #"{"header":{}}"#), Row([0x12, 0], #"{"kvs":[{}]}"#),
     Row([0x0a, 0, 0x2a, 0], "{}", "mvccpb.KeyValue"), Row([0x08, 0], "{}", "mvccpb.Event"),
     Row([0x12, 0], "{}", "etcdserverpb.AuthenticateResponse"), Row([0x10, 0x80, 0], "{}", "etcdserverpb.HashResponse"),
-    // But for members of a oneof.
+    // Except members of a oneof.
     Row([0x20, 0], #"{"version":"0"}"#, "etcdserverpb.Compare"),
     Row([0x3a, 0], #"{"value":""}"#, "etcdserverpb.Compare"),
     // Bytes as standard padded base64.
@@ -104,7 +104,7 @@ import Testing
       ([0x0a], .unexpectedEnd, "", 1), ([0x0a, 2, 0x18], .unexpectedEnd, "header", 3),
       ([0x20, 0x80], .unexpectedEnd, "", 2),
       ([0x12, 4, 0x0a, 2, 0x61], .unexpectedEnd, "kvs[0]", 4 + 1), ([0x9b, 6], .unexpectedEnd, "", 2),
-      // Longer than what it is part of.
+      // Longer than the surrounding message.
       ([0x0a, 1, 0x18], .overrun, "header", 2), ([0x0a, 2, 0x18, 0x80, 1], .overrun, "header", 2),
       ([0x12, 3, 0x0a, 2, 0x61, 0x61], .overrun, "kvs[0]", 2),
       ([0x9b, 6, 0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 1], .overrun, "", 2),

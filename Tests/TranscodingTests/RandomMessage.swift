@@ -56,7 +56,7 @@ struct RandomMessage {
 
   private func extended(_ value: Int32) -> UInt64 { UInt64(bitPattern: Int64(value)) }
 
-  /// All magnitudes alike, and the extremes often.
+  /// All magnitudes with the same probability, and the extremes often.
   private mutating func integer() -> UInt64 {
     switch Int.random(in: 0..<8, using: &random) {
     case 0: return 0

@@ -6,7 +6,7 @@ import Testing
 
 /// Both directions against swift-protobuf, with random messages of every type.
 @Suite struct RoundTripTests {
-  /// Another one for every run; a failure says which.
+  /// Another one for every run; a failure reports it.
   static let seed = UInt64.random(in: .min ... .max)
   static let rounds: UInt64 = 25
 
@@ -31,13 +31,13 @@ import Testing
     let wire = source.wire(of: try message(name).table)
     let original = try M(serializedBytes: wire)
 
-    // Out: what we write is the message, however the bytes arrive.
+    // Out: what the transcoder writes is the message, however the bytes arrive.
     let json = try decode(wire, as: name)
     #expect(try M(jsonString: json).isEqualTo(message: original), comment)
     #expect(try decode(wire.map { [$0] }, as: name) == json, comment)
     #expect(try decode(source.pieces(of: wire), as: name) == json, comment)
 
-    // In: what we wrote, and what swift-protobuf writes, is the message again, to the very byte.
+    // In: what the transcoder has written, and what swift-protobuf writes, is the message again, to the byte.
     let canonical: [UInt8] = try original.serializedBytes()
     #expect(try encode(json, as: name, strict: true) == canonical, comment)
     var options = JSONEncodingOptions()

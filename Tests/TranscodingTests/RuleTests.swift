@@ -6,7 +6,7 @@ import Testing
 
 /// What rules refuse.
 @Suite struct RuleTests {
-  // Kept for ever, as the tables are, which would be taken for a leak otherwise.
+  // Kept for ever, like the tables, which would be taken for a leak otherwise.
   private static let schema = Result {
     var rules = Schema.Rules()
     rules.requirements["Top"] = [

@@ -53,7 +53,7 @@ import Testing
       })
   }
 
-  // Kept for ever, as the tables are, which would be taken for a leak otherwise.
+  // Kept for ever, like the tables, which would be taken for a leak otherwise.
   private static let small = Result { try schema([field("a", .int32)]) }
   private static let large = Result { try schema((1...64).map { field("f\($0)", .int32, number: $0) }) }
 

@@ -18,7 +18,7 @@ func encode(
 ) throws -> (wire: [UInt8], taken: Int) {
   var output = ByteBuffer()
   let message = try message(name)
-  // Memory of just that size, so that AddressSanitizer sees a read beyond it.
+  // Memory of exactly that size, so that AddressSanitizer notices a read beyond it.
   let input = UnsafeMutableRawBufferPointer.allocate(byteCount: json.count, alignment: 1)
   defer { input.deallocate() }
   input.copyBytes(from: json)
@@ -31,7 +31,7 @@ func encode(_ json: String, as name: String, strict: Bool = false) throws -> [UI
   try encode(json.utf8, as: name, strict: strict).wire
 }
 
-/// What is wrong with a JSON text.
+/// The fault of a JSON text.
 func fault(_ json: String, as name: String, strict: Bool = false) throws -> TranscodingError {
   try #require(throws: TranscodingError.self) { try encode(json, as: name, strict: strict) }
 }

@@ -2,14 +2,14 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Reads that travel together are answered byte for byte as each would have been alone.
+/// Reads in a batch are answered byte for byte as each would have been alone.
 @Suite(.timeLimit(.minutes(15)))
 struct BatchDifferentialTests {
   /// So many reads come in one turn of the gateway's loop.
   private static let crowd = 24
   private static let rounds = 20
 
-  /// A read in one of the ways there are.
+  /// A read in one of the possible forms.
   private struct Read: CustomStringConvertible {
     var method = "POST"
     var path = "/v3/kv/range"
@@ -22,12 +22,12 @@ struct BatchDifferentialTests {
 
   private static let users = ["ann:annpw", "ann:annpw", "ann:annpw", "bob:bobpw", "ann:wrong", nil]
 
-  /// Keys with small and large values, text and bytes, some that are not there, and one that bob may not read.
+  /// Keys with small and large values, text and bytes, some that do not exist, and one that bob may not read.
   private static let keys =
     (0..<8).map { "a/\($0)" } + ["a/large", "a/larger", "a/huge", "a/gone", "a/never", "a/\u{0}\u{ff}", "b/secret"]
 
   private static func read(_ random: inout SeededGenerator, user: String?) -> Read {
-    // What is denied fails the batch that it is in, and after some of these the user's reads go alone.
+    // A denied key fails its batch, and after some of these the user's reads go alone.
     var key = keys.randomElement(using: &random) ?? ""
     if key == "b/secret", user == "bob:bobpw", !random.chance(1, in: 8) { key = "a/1" }
     let text = KeyText.encode(Array(key.utf8))
@@ -87,7 +87,7 @@ struct BatchDifferentialTests {
           let reads = (0..<Self.crowd).map { _ in
             Self.read(&random, user: Self.users.randomElement(using: &random) ?? nil)
           }
-          // What comes while the gateway stands still is there all at once when it goes on.
+          // What arrives while the gateway is stopped is handled all at once when it continues.
           gateway.process.signal(SIGSTOP)
           for (client, read) in zip(clients, reads) { try await client.send(read) }
           gateway.process.signal(SIGCONT)
@@ -120,9 +120,9 @@ struct BatchDifferentialTests {
     let revision = try await http.post("/v3/kv/range", ["key": "YQ=="], user: "ann:annpw").json["header"]?["revision"]
     expectStatus(
       200, try await http.post("/v3/kv/compaction", ["revision": revision ?? "2"], user: AuthFixture.root))
-    // Wrong passwords do not slow anybody down that is known.
+    // Wrong passwords do not slow down users who are known.
     for user in Set(users.compactMap { $0 }) { _ = try await gateway.get(user) }
-    // The first reads that come together have the member asked for its version.
+    // The first reads that come together make the gateway ask the member for its version.
     _ = try await eventually("reads that travel together") {
       gateway.process.signal(SIGSTOP)
       let clients = (0..<4).map { _ in Client(gateway.url) }

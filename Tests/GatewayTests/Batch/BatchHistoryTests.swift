@@ -3,17 +3,17 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Reads that travel together are linearizable whoever of the members dies.
+/// Batched reads are linearizable whichever member dies.
 @Suite(.timeLimit(.minutes(15)))
 struct BatchHistoryTests {
   private static let timers = ["--heartbeat-interval", "50", "--election-timeout", "500"]
   private static let writers = 3
   private static let readers = 24
 
-  /// What clients know of the counters that they write and read.
+  /// The clients' knowledge of the counters that they write and read.
   ///
-  /// A counter is one key, written by one client, with a larger number each time. A write that nobody has acknowledged
-  /// may still be executed later, so that its counter is left for another one.
+  /// A counter is one key, written by one client, with a larger number each time. A write that was not acknowledged may
+  /// still be executed later, so that its counter is left for another one.
   private final class History: Sendable {
     struct Counter {
       var key: String
@@ -59,7 +59,7 @@ struct BatchHistoryTests {
       }
     }
 
-    /// - Parameter counter: what was known when the read began.
+    /// - Parameter counter: the counter when the read began.
     func endRead(_ number: Int, _ counter: Counter, _ value: Int) {
       state.withLock {
         $0.reads += 1

@@ -9,20 +9,20 @@ struct ClusterFailureTests {
   /// With this in the environment, what clients saw is printed, and the gateway has these flags.
   private static let measuredFlags = ProcessInfo.processInfo.environment["ETCD_REST_MEASURED_FLAGS"]?
     .split(separator: " ").map(String.init)
-  /// A member that says nothing is left soon.
+  /// A member that sends nothing is soon left.
   private static let flags = measuredFlags ?? ["--keepalive-time", "6s", "--keepalive-timeout", "2s"]
 
   enum Fault: String, CaseIterable {
     case killed
-    /// SIGSTOP: its system goes on.
+    /// SIGSTOP: its system continues.
     case stopped
-    /// Nobody reaches it.
+    /// Neither clients nor members reach it.
     case partitioned
     /// Clients reach it, the other members do not.
     case isolated
   }
 
-  /// No write that was acknowledged is lost, and none is executed twice, whoever fails; the others go on; and in the
+  /// No acknowledged write is lost, and none is executed twice, whichever member fails; the others go on; and in the
   /// end calls go to all members again.
   @Test(.needsNetworkNamespaces, arguments: EtcdVersion.allCases, measuredFlags == nil ? [false, true] : [false])
   func everyMemberFailsInEveryWay(_ version: EtcdVersion, isSecure: Bool) async throws {
@@ -53,7 +53,7 @@ struct ClusterFailureTests {
     }
   }
 
-  /// What came of the calls from the failure of a member until calls go to it again.
+  /// The results of the calls from the failure of a member until calls go to it again.
   private func watch(
     _ load: ClusterLoad, _ fault: Fault, of number: Int, _ members: [EtcdProcess], _ network: ClusterNetwork
   ) async throws -> [ClusterLoad.Kind: ClusterLoad.Figures] {
@@ -103,7 +103,7 @@ struct ClusterFailureTests {
   /// Waits until calls come to every member.
   private func expectCalls(at members: [EtcdProcess]) async throws {
     let before = try await calls(at: members)
-    // Each look costs etcd all of its metrics.
+    // Each check costs etcd all of its metrics.
     _ = try await eventually("calls at every member", every: .milliseconds(50)) {
       try await zip(before, calls(at: members)).allSatisfy { $0 + 10 <= $1 } ? true : nil
     }

@@ -2,9 +2,9 @@ import Foundation
 import Synchronization
 import TestSupport
 
-/// Clients that write and read as long as a test lasts, each on a connection of its own, and note what came of it.
+/// Clients that write and read as long as a test lasts, each on its own connection, and record the results.
 final class ClusterLoad: Sendable {
-  /// What came of the calls of one kind.
+  /// The results of the calls of one kind.
   struct Figures: Sendable, CustomStringConvertible {
     var count = 0
     var errors: [String: Int] = [:]
@@ -46,7 +46,7 @@ final class ClusterLoad: Sendable {
     return load
   }
 
-  /// What came of the calls that have ended since this was asked last.
+  /// The results of the calls that have ended since this was last called.
   func takeFigures() -> [Kind: Figures] {
     state.withLock { state in
       defer { state.figures = [:] }

@@ -62,7 +62,7 @@ struct EndpointRenewalTests {
     run.expectRefusal(naming: text)
   }
 
-  /// The members that the cluster tells take the place of the one endpoint that was given; with authentication on, too.
+  /// The members that the cluster reports replace the one given endpoint, with authentication on, too.
   @Test(arguments: EtcdVersion.allCases)
   func membersAreFound(_ version: EtcdVersion) async throws {
     try await withEtcdCluster(version, members: 3, ["--heartbeat-interval", "20", "--election-timeout", "200"]) {

@@ -2,11 +2,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A member whose process stands still while its system goes on acknowledging what is sent.
+/// A member whose process is stopped while its system continues to acknowledge what is sent.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct FrozenMemberTests {
   private static let timers = ["--heartbeat-interval", "100", "--election-timeout", "1000"]
-  /// So that no call is ended by its own time, with 504: only by what the gateway finds out about the member.
+  /// So that no call ends by its own time limit, with 504, but only because of what the gateway finds out about the
+  /// member.
   private static let limit = ("Request-Timeout", "80")
   private static let lost = "the peer does not answer; the call may have been executed"
 
@@ -20,13 +21,13 @@ struct FrozenMemberTests {
     return counts
   }
 
-  /// By default flags: whatever waits at the frozen member ends as what it is, and nothing else fails.
+  /// With default flags: whatever waits at the frozen member ends with its own error, and nothing else fails.
   @Test(arguments: [EtcdVersion.v3_4, .v3_5])
   func aWriteThatWaitsThereEndsInTime(_ version: EtcdVersion) async throws {
     try await withEtcdCluster(version, members: 3, Self.timers) { members in
       try await withGateway(members.map(\.url), ["--shards", "1"]) { gateway in
         for (number, member) in members.enumerated() {
-          // Connections to all members, before one of them is needed.
+          // Connections to all members, before any of them is needed.
           let before = try await calls(at: members)
           _ = try await eventually("calls at every member") { () -> Bool? in
             _ = try await put(gateway, "warm")
@@ -46,12 +47,12 @@ struct FrozenMemberTests {
           let failures = answers.filter { $0.status != 200 }
           #expect(failures.contains { $0.message?.hasSuffix(Self.lost) == true }, "\(failures)")
           for failure in failures {
-            // The other ones are etcd's, which was without a leader for a while.
+            // The other errors are etcd's, which had no leader for a while.
             let isEtcds = failure.message?.hasPrefix("etcdserver: ") == true
             #expect(failure.status == 503, "\(failure)")
             #expect(isEtcds || failure.message?.hasSuffix(Self.lost) == true, "\(failure)")
           }
-          // Nobody goes there any more, reads and writes alike.
+          // No call goes there any more, reads and writes alike.
           for index in 0..<6 {
             expectStatus(200, try await put(gateway, "after\(number)-\(index)"))
             expectStatus(200, try await gateway.http.post("/v3/kv/range", ["key": "YQ=="], headers: [Self.limit]))
@@ -64,7 +65,7 @@ struct FrozenMemberTests {
     }
   }
 
-  /// A member that is slow and answers PINGs is waited for, for longer than a silent one.
+  /// A member that is slow but answers PINGs is waited for, for longer than a silent one.
   @Test func aMemberThatAnswersPINGsIsWaitedFor() async throws {
     let gate = ScriptedPeer.Gate()
     let flags = ["--suspect-after", "2s", "--keepalive-timeout", "4s"]

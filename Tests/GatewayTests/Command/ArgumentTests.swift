@@ -2,7 +2,7 @@ import Testing
 
 @testable import Gateway
 
-/// What flags, parameters and headers take for numbers.
+/// The numbers that flags, parameters and headers accept.
 @Suite struct ArgumentTests {
   @Test(
     arguments: [

@@ -5,7 +5,7 @@ import Testing
 /// `etcd-rest get`, `put`, `del`, `watch`, `lease` and `lock`, beside etcdctl.
 @Suite(.timeLimit(.minutes(15)))
 struct ClientCommandTests {
-  /// A cluster with authentication on, as ann sees it by either program.
+  /// A cluster with authentication on, as user ann sees it with either program.
   private struct Client {
     let etcd: EtcdProcess
 
@@ -16,7 +16,7 @@ struct ClientCommandTests {
       return try await CommandRun.etcdRest(arguments.prefix(commands) + flags + arguments.dropFirst(commands))
     }
 
-    /// Runs a command that does what it is asked for.
+    /// Runs a command that succeeds.
     @discardableResult
     func output(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) async throws -> String {
       let run = try await run(arguments)
@@ -24,7 +24,7 @@ struct ClientCommandTests {
       return run.output
     }
 
-    /// Expects that a command fails, and says why.
+    /// Expects that a command fails, and with which message.
     func expectFailure(
       _ arguments: String..., naming text: String, output: String = "",
       sourceLocation: SourceLocation = #_sourceLocation
@@ -34,7 +34,7 @@ struct ClientCommandTests {
       #expect(run.errorOutput.contains(text), "\(run.errorOutput)", sourceLocation: sourceLocation)
     }
 
-    /// Starts a command whose output grows, and ends it at last.
+    /// Starts a command whose output grows, and ends it afterwards.
     func withRunning(_ program: Program, _ arguments: [String], _ body: (ChildProcess) async throws -> Void)
       async throws
     {
@@ -145,7 +145,7 @@ struct ClientCommandTests {
       try await client.output("put", "w/a", "1")
       try await client.withRunning(.etcdRest, ["watch", "w/", "--prefix", "--json", "--rev", "2"]) { json in
         try await client.withRunning(.etcdRest, ["watch", "w/", "--prefix"]) { text in
-          // It is there when what happens now is told.
+          // The watch has begun when new changes are printed.
           _ = try await eventually("the watch") {
             try await client.output("put", "w/a", "2")
             return text.output.isEmpty ? nil : true
@@ -202,7 +202,7 @@ struct ClientCommandTests {
     }
   }
 
-  /// Each waits for the other.
+  /// Each program waits for the other.
   @Test(arguments: EtcdVersion.allCases, Program.allCases)
   private func aLockIsThatOfEtcdctl(_ version: EtcdVersion, _ holder: Program) async throws {
     try await withClient(version) { client in
@@ -260,7 +260,7 @@ struct ClientCommandTests {
     }
   }
 
-  /// Who has lost the lock must not go on.
+  /// A command that has lost its lock must not continue.
   @Test func aCommandEndsWithItsLock() async throws {
     try await withClient(.v3_5) { client in
       try await client.withRunning(.etcdRest, ["lock", "--ttl", "2s", "job", "sh", "-c", "echo here; exec sleep 600"]) {
@@ -278,7 +278,7 @@ struct ClientCommandTests {
     let peer = try ScriptedPeer { _ in .hang }
     peer.listen(false)
     for arguments in [["get", "a"], ["put", "a", "b"], ["del", "a"], ["lease", "list"], ["lock", "a", "true"]] {
-      // What waited would end by its time limit, with other words.
+      // A waiting command would end by its time limit, with another message.
       let run = try await CommandRun.etcdRest(
         arguments.prefix(arguments[0] == "lease" ? 2 : 1) + [
           "--endpoints", peer.endpoint, "--command-timeout", "20s",

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What a command that ends by itself left behind.
+/// The results of a command that ends by itself.
 struct CommandRun {
   let exit: ChildProcess.Exit
   let output: String
@@ -41,7 +41,7 @@ struct CommandRun {
     }
   }
 
-  /// Expects that the command refused to work and said why, naming `text`, in a line of its own.
+  /// Expects that the command failed with a line of its own that names `text`.
   func expectRefusal(naming text: String, sourceLocation: SourceLocation = #_sourceLocation) {
     guard case .code(let code) = exit, code != 0 else {
       Issue.record("ended with \(exit): \(output)\(errorOutput)", sourceLocation: sourceLocation)
@@ -73,7 +73,7 @@ func withServing(
 }
 
 extension ChildProcess {
-  /// The URL it says it is serving on.
+  /// The URL that it reports to serve on.
   fileprivate func servingURL() async throws -> String {
     try await eventually("line saying where etcd-rest is serving") {
       if let exit = exited { throw TestSupportError("ended (\(exit)): \(output)\(errorOutput)") }

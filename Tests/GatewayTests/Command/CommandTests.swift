@@ -29,7 +29,7 @@ struct CommandTests {
     for flag in ["--listen", "--data-dir", "--etcd", "--auth"] { #expect(dev.output.contains(flag), "\(flag)") }
   }
 
-  /// Without a commit where it was built by other means than the Makefile.
+  /// Without a commit if it was not built by the Makefile.
   @Test func theVersionSaysWhatItIsMadeOf() async throws {
     let version = try await CommandRun.etcdRest("--version")
     #expect(version.exit == .code(0))
@@ -121,7 +121,7 @@ struct CommandTests {
     }
     #expect(flags.count > 50)
     let known = flags.map { CommandEnvironment.name(of: String($0.dropFirst(2))) } + ["ETCD_REST_PASSWORD"]
-    // What Kubernetes makes of a service that is called etcd-rest, and what is none of ours.
+    // Variables that Kubernetes makes for a service called etcd-rest, and others that are not the gateway's.
     let others = [
       "ETCD_REST_SERVICE_HOST", "ETCD_REST_SERVICE_PORT_HTTP", "ETCD_REST_PORT", "ETCD_REST_PORT_8379_TCP_ADDR", "PATH",
       "ETCDCTL_API", "ETCD_RESTORE",
@@ -150,7 +150,7 @@ struct CommandTests {
     }
     try await withGateway([peer.endpoint], ["--listen", "127.0.0.1:0", "--user", "ann:annpw"]) { gateway in
       expectStatus(200, try await gateway.http.get("/readyz"))
-      // But for what may have to be said of the library (Debian 13).
+      // Except a possible warning about the library (Debian 13).
       let warnings = gateway.log.split(separator: "\n").filter {
         $0.contains("warning") && !$0.contains("libmicrohttpd")
       }
@@ -250,7 +250,7 @@ struct CommandTests {
         } catch HTTPFailure.refused {
           return true
         } catch HTTPFailure.reset {
-          // Taken by the kernel, then lost with the port: not the proof that the port is closed.
+          // The kernel has accepted it, then it was lost with the port: that does not prove that the port is closed.
           return nil
         }
       }

@@ -56,7 +56,7 @@ import Testing
     }
   }
 
-  /// The command line comes before the environment, and that before the file.
+  /// The command line takes precedence over the environment, and that over the file.
   @Test func theMoreParticularComesFirst() async throws {
     try await withFile("listen: 127.0.0.1:0\nlog-level: debug\nendpoints: [http://127.0.0.1:1]\nmax-streams: 7\n") {
       path in

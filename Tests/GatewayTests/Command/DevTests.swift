@@ -5,7 +5,7 @@ import Testing
 /// `etcd-rest dev`: an etcd of its own and a gateway in front of it.
 @Suite(.timeLimit(.minutes(15)))
 struct DevTests {
-  /// A running `dev`, in a folder that serves it as `TMPDIR`.
+  /// A running `dev`, with a folder as its `TMPDIR`.
   private struct Dev {
     let process: ChildProcess
     let http: HTTPClient
@@ -68,7 +68,7 @@ struct DevTests {
   }
 
   @Test func controlCStopsBoth() async throws {
-    // As a terminal does it: to all processes of the group at once.
+    // As a terminal does: to all processes of the group at once.
     try await withDev(.v3_5, leader: ["/usr/bin/setsid"]) { dev in
       #expect(!dev.temporaryFiles.isEmpty)
       kill(-dev.process.pid, SIGINT)

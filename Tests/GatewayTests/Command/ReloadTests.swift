@@ -12,7 +12,7 @@ struct ReloadTests {
     try await HTTPClient(secure.plain).get("/metrics").body.lines(beginningWith: "etcd_rest_config_").map { String($0) }
   }
 
-  /// A good certificate is not taken where another file is bad, nor by the next connection, until all is well.
+  /// If another file is invalid, a valid certificate is not used, not even by the next connection, until all are valid.
   @Test func aGoodCertificateWaitsForAGoodFileOfSettings() async throws {
     try await withTemporaryDirectory { folder in
       let path = "\(folder)/etcd-rest.yaml"
@@ -58,7 +58,7 @@ struct ReloadTests {
     }
   }
 
-  /// What the file of settings has is of no effect where the command line has it: it has not changed then.
+  /// A setting in the file has no effect if the command line has it, too: then it has not changed.
   @Test func whatTheCommandLineHasIsNoChange() async throws {
     try await withTemporaryDirectory { folder in
       let path = "\(folder)/etcd-rest.yaml"

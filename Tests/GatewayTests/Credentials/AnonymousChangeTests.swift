@@ -1,14 +1,14 @@
 import TestSupport
 import Testing
 
-/// Changes that old etcds take from anybody, though authentication is on.
+/// Changes that old etcds accept from any client, though authentication is on.
 @Suite struct AnonymousChangeTests {
   private static let versions = Set(EtcdVersion.allCases + EtcdVersion.ofUpstream).sorted()
   private static let alarm: JSON = ["action": "ACTIVATE", "alarm": "NOSPACE"]
   private static let calm: JSON = ["action": "DEACTIVATE", "alarm": "NOSPACE"]
 
-  /// What no anonymous client may do, each with a request that etcd 3.4.23 or 3.5.1 executes, some only while it has an
-  /// alarm.
+  /// The changes that no anonymous client may make, each with a request that etcd 3.4.23 or 3.5.1 executes, some only
+  /// while it has an alarm.
   private static let changes: [(path: String, body: JSON)] = [
     ("/v3/maintenance/alarm", alarm), ("/v3/maintenance/alarm", ["action": 2]),
     ("/v3/kv/compaction", ["revision": "2"]), ("/v3/kv/deleterange", ["key": "YQ=="]), ("/v3/kv/txn", [:]),
@@ -49,7 +49,7 @@ import Testing
         }
       }
       expectStatus(200, try await gateway.http.post("/v3/maintenance/alarm", Self.calm, user: AuthFixture.root))
-      // Nothing has happened.
+      // Nothing was executed.
       let key = try await gateway.http.post("/v3/kv/range", ["key": "YQ=="], user: "ann:annpw")
       #expect(try key.json["kvs"]?[0]?["version"] == "3")
       let lease = try await gateway.http.post("/v3/lease/timetolive", ["ID": "7"], user: AuthFixture.root)
@@ -63,7 +63,7 @@ import Testing
       for body in [Self.alarm, Self.calm] {
         expectStatus(200, try await gateway.http.post("/v3/maintenance/alarm", body, user: AuthFixture.root))
       }
-      // etcds before 3.5.28 tell anybody of alarms: health checks rely on that.
+      // etcds before 3.5.28 report alarms to every client: health checks rely on that.
       let status = version < "3.5.28" ? 200 : 401
       expectStatus(status, try await gateway.http.post("/v3/maintenance/alarm", [:]))
       expectStatus(status, try await gateway.http.post("/v3/maintenance/alarm", ["alarm": "NOSPACE"]))
@@ -78,13 +78,14 @@ import Testing
       }
       let before = try await etcd.callsStarted(of: "Range")
       for _ in 0..<200 { expectStatus(200, try await gateway.http.post("/v3/kv/deleterange", ["key": "YQ=="])) }
-      // Once a second is enough to know; a busy machine takes longer for so many calls.
+      // One question a second is enough; a busy machine takes longer for so many calls.
       let probes = try await etcd.callsStarted(of: "Range") - before
       #expect(probes < 100, "\(probes) looks at whether authentication is on")
     }
   }
 
-  /// Who sent a password while authentication was off has no token: that is not forgotten when it is switched on.
+  /// A user who sent a password while authentication was off has no token: that is not forgotten when it is switched
+  /// on.
   @Test(arguments: versions)
   func aLoginFromBeforeAuthenticationIsNoPass(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version) { etcd, gateway in
@@ -92,7 +93,7 @@ import Testing
       try await etcd.enableAuth(rootPassword: AuthFixture.rootPassword)
       let response = try await eventually("a refusal") {
         let response = try await gateway.http.post("/v3/maintenance/alarm", Self.alarm, user: "ann:whatever")
-        // What is known of authentication may be a second old.
+        // The gateway's knowledge about authentication may be a second old.
         return response.status == 200 ? nil : response
       }
       expectChallenge(response)

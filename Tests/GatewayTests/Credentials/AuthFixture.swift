@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// An etcd with authentication on, and what tests change about it behind the gateway's back.
+/// An etcd with authentication on, and changes to it that do not go through the gateway.
 struct AuthFixture: Sendable {
   static let rootPassword = "rootpw"
   static let root = "root:\(rootPassword)"
@@ -27,7 +27,7 @@ struct AuthFixture: Sendable {
     try await asRoot("/v3/auth/role/grant", ["name": "everything", "perm": permission])
   }
 
-  /// How often etcd was asked for a password's token; those of the fixture itself are counted too.
+  /// How often etcd was asked to log a user in, including the logins of the fixture itself.
   func logins() async throws -> Int { try await etcd.callsStarted(of: "Authenticate") }
 }
 

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Who may do what, against a real etcd.
+/// The permissions of users, at a real etcd.
 @Suite(.timeLimit(.minutes(15)))
 struct CredentialTests {
   @Test(arguments: EtcdVersion.allCases)
@@ -92,7 +92,7 @@ struct CredentialTests {
     try await withAuth(version, etcd: ["--auth-token-ttl", "3"]) { fixture, gateway in
       expectStatus(200, try await gateway.get("ann:annpw"))
       let before = try await fixture.logins()
-      // No condition tells: any use of the token would keep it alive. It lives for 3 s, looked at once a second.
+      // No condition shows this: any use of the token would keep it alive. It lives for 3 s, checked once a second.
       try await Task.sleep(for: .seconds(5))
       expectStatus(200, try await gateway.get("ann:annpw"))
       #expect(try await fixture.logins() == before + 1)
@@ -129,7 +129,7 @@ struct CredentialTests {
         expectStatus(200, try await gateway.http.post("/v3/auth/disable", "", user: AuthFixture.root))
         expectStatus(200, try await gateway.get(AuthFixture.root))
         expectStatus(200, try await gateway.get())
-        // Refused a moment ago with authentication on: good again as soon as that is off.
+        // Refused a moment ago with authentication on: accepted again as soon as that is off.
         expectStatus(200, try await gateway.get("root:wrong"))
       }
     }

@@ -7,7 +7,7 @@ import Testing
 struct LoginRequestTests {
   private static let path = "/v3/auth/authenticate"
 
-  /// Nobody has credentials before the login.
+  /// Before the login no client has credentials.
   @Test(arguments: EtcdVersion.allCases)
   func aLoginMayComeInChunks(_ version: EtcdVersion) async throws {
     try await withAuth(version) { _, gateway in
@@ -20,7 +20,7 @@ struct LoginRequestTests {
         expectStatus(200, answer)
         #expect(try answer.json["token"]?.string?.isEmpty == false)
       }
-      // So it is small.
+      // So the limit is small.
       let large = try await HTTPConnection.connect(to: gateway.url)
       try await large.sendRequest("POST", Self.path, headers: [("Transfer-Encoding", "chunked")])
       try await large.send("11170\r\n" + String(repeating: " ", count: 70_000) + "\r\n")
@@ -33,7 +33,7 @@ struct LoginRequestTests {
     }
   }
 
-  /// One who has the password may ask as often as it likes: etcd is asked once at a time.
+  /// A client that has the password may log in as often as it likes: etcd is asked once at a time.
   @Test func loginsOfAUserWhoIsKnownAreOne() async throws {
     let gate = ScriptedPeer.Gate()
     let body = #"{"name":"ann","password":"secret"}"#

@@ -1,7 +1,8 @@
 import TestSupport
 import Testing
 
-/// bcrypt looks at 72 bytes of a password: what is longer is refused, as etcd would let in whatever begins like it.
+/// bcrypt compares 72 bytes of a password: a longer one is refused, as etcd would accept every text with the same
+/// beginning.
 @Suite struct PasswordLimitTests {
   private static let longest = String(repeating: "p", count: 72)
 

@@ -3,7 +3,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Guessing passwords: slow for who guesses, of no consequence to others.
+/// Guessing passwords: slow for the client that guesses, without effect on others.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct ThrottledLoginTests {
   /// The gateway forgives a failure a second, and etcd may take longer than that for a login. If one failure is enough,
@@ -21,10 +21,10 @@ struct ThrottledLoginTests {
       expectError(refusal, 429, code: 8)
       #expect(refusal[header: "Retry-After"].flatMap { Int($0) } ?? 0 > 0)
       #expect(try await fixture.logins() - before == guesses, "a guess that is held back is no call to etcd")
-      // Who is logged in already goes on from the same address, and others log in from another one.
+      // Users who are logged in already continue from the same address, and others log in from another one.
       expectStatus(200, try await gateway.get("ben:benpw"))
       #expect(try await status(of: "cleo:cleopw", from: 2, gateway) == "200")
-      // The name is held back from everywhere: none of these addresses has failed before.
+      // The name is held back from all addresses: none of these has failed before.
       var statuses: Set<String> = []
       for address in 3..<60 where !statuses.contains("429") {
         statuses.insert(try await status(of: "ann:guess", from: address, gateway))
@@ -58,7 +58,7 @@ struct ThrottledLoginTests {
     }
   }
 
-  /// The route of `Authenticate` is no way around the throttle, and its success no way to be forgiven.
+  /// The route of `Authenticate` does not circumvent the throttle, and its success does not reset it.
   @Test func guessingByAuthenticateIsHeldBackToo() async throws {
     let logins = Mutex(0)
     try await withScriptedEtcd(
@@ -85,7 +85,7 @@ struct ThrottledLoginTests {
     }
   }
 
-  /// Who has been let in before is let in again, though somebody else guesses at the same name.
+  /// A user who has logged in before is logged in again, though another client guesses passwords for the same name.
   @Test func renewalIsNotHeldBackByGuesses() async throws {
     let firstGood = Mutex(1)
     try await withScriptedEtcd(
@@ -110,7 +110,7 @@ struct ThrottledLoginTests {
     }
   }
 
-  /// However many strangers guess at it, and wherever they are: the password of the gateway's own user is known.
+  /// However many strangers guess, from any address: the password of the gateway's own user is known.
   @Test func guessesAtItsNameDoNotLockTheGatewaysOwnUserOut() async throws {
     let isStale = Mutex(false)
     try await withScriptedEtcd(
@@ -138,7 +138,7 @@ struct ThrottledLoginTests {
     }
   }
 
-  /// What etcd says of a user that was made without a password is what it says of any wrong one.
+  /// etcd's message about a user without a password is treated as that about any wrong password.
   @Test(arguments: EtcdVersion.allCases)
   func aUserWithoutAPasswordIsRefusedAsAnyOther(_ version: EtcdVersion) async throws {
     try await withAuth(version, gateway: ["--max-login-failures", "3"]) { fixture, gateway in
@@ -156,8 +156,8 @@ struct ThrottledLoginTests {
     }
   }
 
-  /// Tries users and passwords, all wrong, one after another, until the gateway holds one back: how many reached etcd,
-  /// and how the gateway answered the last.
+  /// Tries wrong users and passwords, one after another, until the gateway holds one back: returns how many reached
+  /// etcd, and the gateway's last answer.
   private func guess(
     at gateway: GatewayProcess, _ guess: (Int) -> String
   ) async throws -> (reached: Int, refusal: HTTPResponse) {
@@ -170,7 +170,8 @@ struct ThrottledLoginTests {
     }
   }
 
-  /// The status of a call from another loopback address than that of all the tests' own connections: 127.0.0.ADDRESS.
+  /// The status of a call from another loopback address than that of all other connections of the tests:
+  /// 127.0.0.ADDRESS.
   private func status(of user: String, from address: Int, _ gateway: GatewayProcess) async throws -> String {
     try await withTemporaryDirectory { directory in
       let curl = try await ChildProcess.start(

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Request targets in absolute form (RFC 9112, section 3.2.2): what clients send that take the gateway for a proxy.
+/// Request targets in absolute form (RFC 9112, section 3.2.2), from clients that take the gateway for a proxy.
 @Suite(.timeLimit(.minutes(10)))
 struct AbsoluteFormTests {
   private static let body = #"{"key":"YQ=="}"#
@@ -28,7 +28,7 @@ struct AbsoluteFormTests {
     }
   }
 
-  /// The target's host is the one asked for, whatever `Host` says.
+  /// The target's host counts, whatever `Host` says.
   @Test func theTargetDecidesWhoseNameItIs() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let authority = gateway.authority

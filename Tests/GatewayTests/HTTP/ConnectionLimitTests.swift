@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// How many connections clients may have, and what happens beyond that.
+/// The limits of clients' connections, and what happens beyond them.
 @Suite(.timeLimit(.minutes(15)))
 struct ConnectionLimitTests {
   @Test func anAddressHasSoManyConnections() async throws {
@@ -21,7 +21,7 @@ struct ConnectionLimitTests {
           expectError(response, 429, code: 8, "the sixth")
           #expect(response[header: "Retry-After"] == "1")
         } catch let failure as HTTPFailure where failure.isCut {
-          // Not everybody has time to read why.
+          // Not all of them have time to read the reason.
         }
         await refused.close()
       }
@@ -36,7 +36,7 @@ struct ConnectionLimitTests {
     }
   }
 
-  /// Other addresses, and Unix sockets, are not touched by that.
+  /// Other addresses, and Unix sockets, are not affected.
   @Test func othersHaveTheirOwn() async throws {
     try await withTemporaryDirectory { directory in
       let listen = ["--listen", "127.0.0.1:0,[::1]:0,unix://\(directory)/socket"]
@@ -54,7 +54,7 @@ struct ConnectionLimitTests {
     }
   }
 
-  /// A stream's connection counts for as long as the stream.
+  /// A stream's connection counts as long as the stream is open.
   @Test func streamsCount() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--max-connections-per-address", "2"]) { _, gateway in
       let body = #"{"create_request":{"key":"YQ=="}}"#
@@ -89,7 +89,7 @@ struct ConnectionLimitTests {
     try await CommandRun.etcdRest(arguments).expectRefusal(naming: "--max-connections-per-address")
   }
 
-  /// Behind a proxy the clients count that it names, not the proxy.
+  /// Behind a proxy its clients count, not the proxy.
   @Test func clientsOfAProxyCountByThemselves() async throws {
     try await withProxiedGateway("proxy+http", ["--max-connections-per-address", "2"]) { port in
       func connect(from client: String) async throws -> HTTPConnection {
@@ -111,7 +111,7 @@ struct ConnectionLimitTests {
     }
   }
 
-  /// Connections that are closed as soon as they have said whom they are for leave room for others.
+  /// Connections that are closed as soon as their header has named the client leave room for others.
   @Test func refusedClientsOfAProxyLeaveRoom() async throws {
     let arguments = [
       "--max-connections-per-address", "1", "--max-connections", "2", "--shards", "1", "--handshake-timeout", "1h",
@@ -126,7 +126,7 @@ struct ConnectionLimitTests {
       let second = try await connect(from: "198.51.100.7")
       try await second.receiveClose()
       let third = try await connect(from: "198.51.100.8")
-      // What is no TLS gets an answer from whatever serves TLS.
+      // A client that does not use TLS gets an answer where TLS is served.
       try await third.send("GET / HTTP/1.1\r\n\r\n")
       #expect(try await third.receive().status == 400)
       await first.close()
@@ -150,7 +150,7 @@ struct ConnectionLimitTests {
     }
   }
 
-  /// Files that are asked for and not read take no descriptors beside their connections.
+  /// Clients that request files and do not read them take no descriptors beside their connections.
   @Test func filesThatAreNotReadTakeNoDescriptors() async throws {
     try await withEtcd(.v3_5) { etcd in
       try await withDescriptors(200, etcd.url) { process, http in
@@ -180,8 +180,8 @@ struct ConnectionLimitTests {
     try await withServing(["/bin/sh", "-c", line]) { process, http in try await body(process, http) }
   }
 
-  /// More connections than there are descriptors: those that are there live on, etcd's among them, streams begin on
-  /// them, the gateway does not spin, and all are served once there is room.
+  /// More connections than there are descriptors: existing ones live on, etcd's among them, streams begin on them, the
+  /// gateway does not spin, and all are served once there is room.
   @Test func aFloodAtTheLimitOfDescriptors() async throws {
     try await withEtcd(.v3_5) { etcd in
       try await withDescriptors(200, etcd.url) { process, http in
@@ -204,7 +204,7 @@ struct ConnectionLimitTests {
         #expect(process.openDescriptors < 190)
         let before = process.processorTime
         try await Task.sleep(for: .seconds(2))
-        // One that spins takes all of a core.
+        // A gateway that spins takes all of a core.
         #expect(process.processorTime - before < .seconds(1), "the gateway spins")
         #expect(try await kept.get("/readyz").status == 200)
         // There is a descriptor for a new connection to etcd all the same.

@@ -65,7 +65,7 @@ import Testing
   @Test(arguments: ["https://c.example", "null", "http://a.example", "https://a.example:444", "https://a.example.org"])
   func anotherOriginMayChangeAndReadNothing(_ origin: String) async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--cors", Self.origin]) { _, gateway in
-      // What any page can make a browser send without asking first.
+      // Requests that any page can make a browser send without asking first.
       let put = try await gateway.http.post(
         "/v3/kv/put", #"{"key":"YQ==","value":"Yg=="}"#, headers: [("Origin", origin), ("Content-Type", "text/plain")])
       expectError(put, 403, code: 7)
@@ -83,7 +83,7 @@ import Testing
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       for headers in [
         [("Origin", gateway.url)],
-        // Behind a proxy with another name, of which the browser says so.
+        // Behind a proxy with another name; the browser says that the origin is the same.
         [("Origin", "https://etcd.example"), ("Sec-Fetch-Site", "same-origin")],
       ] {
         expectStatus(200, try await gateway.http.post("/v3/kv/range", Self.range, headers: headers))
@@ -109,7 +109,7 @@ import Testing
     }
   }
 
-  /// What every origin may do it may do without the credentials that the browser has of its user, who need not know.
+  /// What every origin may do, it may do without the browser's credentials of its user, who may know nothing of it.
   @Test func everyOriginIsNotForBasicCredentials() async throws {
     try await withAuth(.v3_5, gateway: ["--cors", "*,\(Self.origin)"]) { fixture, gateway in
       let evil = [("Origin", "https://evil.example")]
@@ -127,7 +127,7 @@ import Testing
       }
       #expect(refusal?.response.status == 403)
       #expect(try await gateway.get("ann:annpw").json["kvs"] == nil)
-      // With a token of its own, without anything, or where it is listed, a page may.
+      // With its own token, without credentials, or if it is listed, a page may.
       let token = try await fixture.etcd.token(user: "ann", password: "annpw")
       let bearer = evil + [("Authorization", "Bearer \(token)")]
       expectStatus(200, try await gateway.http.post("/v3/kv/put", put, headers: bearer))
@@ -141,7 +141,7 @@ import Testing
     }
   }
 
-  /// Libraries that trace requests add headers, of which the gateway knows nothing.
+  /// Libraries that trace requests add headers that the gateway does not know.
   @Test func aListedOriginMaySendTheHeadersThatItAsksFor() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--cors", "*,\(Self.origin)"]) { _, gateway in
       func allowed(_ headers: String, origin: String) async throws -> [String] {

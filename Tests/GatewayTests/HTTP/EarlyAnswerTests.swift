@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Answers that are given before a request is complete reach clients that send all of it before they read.
+/// Early answers reach clients that send all of a request before they read.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct EarlyAnswerTests {
   private static let limit = 64 << 10
@@ -37,7 +37,7 @@ struct EarlyAnswerTests {
         head: "GET /livez HTTP/1.1\r\nX: \(String(repeating: "x", count: 2_000_000))\r\n", status: 431),
     ]
 
-  /// - Throws: what sending throws: a client of this kind has lost the answer then.
+  /// - Throws: the error of sending: then a client of this kind has lost the answer.
   private func answer(to request: Request, over connection: HTTPConnection) async throws -> HTTPResponse {
     try await connection.send(request.head + "Host: localhost\r\n\r\n")
     try await connection.send([UInt8](repeating: 65, count: request.body))
@@ -68,7 +68,7 @@ struct EarlyAnswerTests {
     }
   }
 
-  /// What is thrown away is bounded, so that nobody sends for ever.
+  /// The bytes that are thrown away are limited, so that no client sends for ever.
   @Test func whoSendsOnAndOnIsCut() async throws {
     try await withGateway(["http://127.0.0.1:1"], ["--max-request-bytes", "\(Self.limit)"]) { gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
@@ -120,7 +120,7 @@ struct EarlyAnswerTests {
     }
   }
 
-  /// So is a list of keys whose next page does not come in the time that the client gives.
+  /// So is a list of keys whose next page does not come within the client's time limit.
   @Test func aListThatBreaksIsCut() async throws {
     let script: ScriptedPeer.Script = { call in
       guard let request = try? Etcdserverpb_RangeRequest(serializedBytes: call.message) else { return .failure(13, "") }

@@ -4,7 +4,7 @@ import Testing
 @testable import Gateway
 @testable import HTTPServer
 
-/// What is known of versions of libmicrohttpd, and how long a connection lingers.
+/// The known peculiarities of versions of libmicrohttpd, and how long a connection lingers.
 @Suite(.timeLimit(.minutes(5)))
 struct HTTPLibraryTests {
   @Test(arguments: [

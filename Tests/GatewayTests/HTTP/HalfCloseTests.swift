@@ -51,7 +51,7 @@ struct HalfCloseTests {
     }
   }
 
-  /// An answer that takes longer than it takes to notice the end.
+  /// An answer that takes longer than noticing the end does.
   @Test func aSlowAnswerIsWaitedFor() async throws {
     let gate = ScriptedPeer.Gate()
     let message = ScriptedPeer.Answer.range
@@ -72,8 +72,8 @@ struct HalfCloseTests {
     }
   }
 
-  /// Answers that come one after the other: as long as they do, the client is waited for, however long all of them
-  /// take.
+  /// Answers that come one after the other: as long as they come, the client counts as connected, however long all of
+  /// them take.
   @Test func slowAnswersAreAllWaitedFor() async throws {
     let gates = (0..<8).map { _ in ScriptedPeer.Gate() }
     let next = Mutex(0)
@@ -88,7 +88,7 @@ struct HalfCloseTests {
       let connection = try await HTTPConnection.connect(to: gateway.url)
       try await connection.send(String(repeating: Self.requests[3], count: gates.count))
       await connection.finishSending()
-      // Longer together than any one is waited for.
+      // Longer together than the limit for any one answer.
       for gate in gates {
         try await Task.sleep(for: .seconds(1))
         gate.open()

@@ -1,10 +1,10 @@
 import TestSupport
 import Testing
 
-/// HEAD goes wherever GET goes, and says the same (RFC 9110, section 9.3.2).
+/// HEAD is possible wherever GET is, and has the same head (RFC 9110, section 9.3.2).
 @Suite(.timeLimit(.minutes(15)))
 struct HeadTests {
-  /// Of what is asked of etcd anew each time the length may change.
+  /// The length of answers that come from etcd anew may change each time.
   private static let paths: [(path: String, hasLength: Bool)] = [
     ("/readyz", true), ("/livez", true), ("/health", true), ("/version", true), ("/openapi.json", true),
     ("/openapi.yaml", true), ("/docs/", true), ("/", false), ("/keys", false), ("/keys?prefix=a", false),
@@ -27,7 +27,7 @@ struct HeadTests {
           if hasLength {
             #expect(head[header: "Content-Length"] == "\(get.body.count)", "\(path), \(user ?? "")")
           }
-          // Nothing of a body is there, which the next answer would be taken for.
+          // There are no bytes of a body, which would be taken for the next answer.
           if head[header: "Connection"]?.lowercased() == "close" {
             try await connection.receiveClose()
           } else {

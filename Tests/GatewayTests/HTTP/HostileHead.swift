@@ -1,11 +1,11 @@
-/// Bytes that a client may send in the place of a request, and what becomes of them.
+/// Bytes that a client may send in place of a request, and their outcome.
 struct HostileHead: Sendable, CustomStringConvertible {
   enum Outcome: Equatable, Sendable {
     /// Answered with this status.
     case served(Int)
-    /// Answered once, with 400 in the one shape of errors, and the connection closed.
+    /// Answered once, with 400 in the form of all errors, and the connection closed.
     case refused
-    /// Answered with an error, by libmicrohttpd itself maybe, or not at all; and the connection closed.
+    /// Answered with an error, perhaps by libmicrohttpd itself, or not at all; and the connection closed.
     case ended
   }
 
@@ -21,20 +21,20 @@ struct HostileHead: Sendable, CustomStringConvertible {
 }
 
 extension HostileHead {
-  /// A write that no reader by the RFC finds in the requests below: it must never be carried out.
+  /// A write that no strict reader finds in the requests below: it must never be executed.
   static let hiddenKey = "hidden"
   private static let hidden = "PUT /keys/\(hiddenKey) HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nS"
   private static let count = hidden.utf8.count
   private static let host = "Host: x\r\n"
   private static let post = "POST /v3/kv/range HTTP/1.1\r\n" + host
   private static let get = "GET /livez HTTP/1.1\r\n" + host
-  /// A body of chunks for the reader who goes by `Transfer-Encoding`, and of 14 bytes for who goes by the length.
+  /// A body of chunks for a reader that uses `Transfer-Encoding`, and of 14 bytes for one that uses the length.
   private static let twoBodies = "\(String(count + 11, radix: 16))\r\n          " + hidden
   private static let last = "0\r\n\r\n"
 
   static let all = lines + fields + hosts + lengths + targets + served
 
-  // How lines end and begin (RFC 9112, sections 2.2 and 5).
+  // The ends and beginnings of lines (RFC 9112, sections 2.2 and 5).
   private static let lines = [
     HostileHead("a method and nothing else", "GET\r\nHost: x\r\n\r\n" + hidden),
     HostileHead("tabs in the request line", "GET\t/livez\tHTTP/1.1\r\nHost: x\r\n\r\n" + hidden),
@@ -78,7 +78,7 @@ extension HostileHead {
     HostileHead("a line without a colon", get + "nonsense\r\n\r\n", .ended),
   ]
 
-  // What fields are made of (RFC 9110, section 5).
+  // The parts of fields (RFC 9110, section 5).
   private static let fields = [
     HostileHead("a blank in a name", get + "X y: a\r\n\r\n"),
     HostileHead("a tab in a name", get + "X\ty: a\r\n\r\n"),
@@ -96,7 +96,7 @@ extension HostileHead {
     HostileHead("a method that is no token", "GE[T /livez HTTP/1.1\r\nHost: x\r\n\r\n", .ended),
   ]
 
-  // Whom the request is for (RFC 9112, section 3.2; RFC 9110, section 7.2).
+  // The host (RFC 9112, section 3.2; RFC 9110, section 7.2).
   private static let hosts = [
     HostileHead("no Host", "GET /livez HTTP/1.1\r\n\r\n"),
     HostileHead("no Host among others", "GET /livez HTTP/1.1\r\nX: a\r\n\r\n"),
@@ -114,7 +114,7 @@ extension HostileHead {
     HostileHead("a port alone", "GET /livez HTTP/1.1\r\nHost: :80\r\n\r\n"),
   ]
 
-  // What belongs to the request (RFC 9112, section 6).
+  // The length of the request (RFC 9112, section 6).
   private static let lengths = [
     HostileHead("a length that is none", post + "Content-Length: abc\r\n\r\n"),
     HostileHead("an empty length", post + "Content-Length:\r\n\r\n"),
@@ -151,7 +151,7 @@ extension HostileHead {
       .ended),
   ]
 
-  // What it is about (RFC 9112, section 3).
+  // The target (RFC 9112, section 3).
   private static let targets = [
     HostileHead("two blanks after the method", "GET  /livez HTTP/1.1\r\nHost: x\r\n\r\n"),
     HostileHead("two blanks before the version", "GET /livez  HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -172,7 +172,7 @@ extension HostileHead {
     HostileHead("a version and more", "GET /livez HTTP/1.1 \r\nHost: x\r\n\r\n", .ended),
   ]
 
-  // Odd, but as it has to be.
+  // Odd, but valid.
   private static let served = [
     HostileHead("an empty line before the request", "\r\n" + get + "\r\n", .served(200)),
     HostileHead("blanks and tabs around a value", get + "X: \t a b\t \r\nHost2:a\r\n\r\n", .served(200)),

@@ -4,8 +4,8 @@ import Testing
 @testable import Gateway
 @testable import HTTPServer
 
-/// Heads that nobody should guess the meaning of: behind a proxy that guesses otherwise, one request can hide another
-/// (RFC 9112, section 11.2).
+/// Heads with more than one meaning: behind a proxy that reads another one, one request can hide another (RFC 9112,
+/// section 11.2).
 @Suite(.timeLimit(.minutes(10)))
 struct HostileHeadTests {
   @Test func eachIsAnsweredOnceAndHidesNothing() async throws {
@@ -23,7 +23,7 @@ struct HostileHeadTests {
     }
   }
 
-  /// The same, though nothing is there as a whole when it is looked at.
+  /// The same, though the head does not arrive as a whole.
   @Test func itDoesNotMatterHowTheyArrive() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       for head in HostileHead.all where head.bytes.count < 1000 {
@@ -80,7 +80,8 @@ struct HostileHeadTests {
     }
   }
 
-  /// A request whose fields come later than its line is told of its fault in the same way, whoever else has begun one.
+  /// A request whose fields come later than its first line gets the error for its fault in the same way, even if other
+  /// clients have begun requests.
   @Test func aFaultThatTheLibraryFindsIsAnsweredOnTheRightConnection() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { _, gateway in
       var waiting: [HTTPConnection] = []
@@ -101,7 +102,7 @@ struct HostileHeadTests {
     }
   }
 
-  /// What comes after chunks is a request of its own only where all chunks and trailers are read strictly.
+  /// What follows chunks is a request of its own only if all chunks and trailers are read strictly.
   @Test func theAnswerToChunksIsTheLastOneWhereTheyAreReadLaxly() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)

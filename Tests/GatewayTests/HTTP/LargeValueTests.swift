@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Values as large as etcd takes them, and larger ones, with the flags as they are.
+/// Values as large as etcd accepts them, and larger ones, with default flags.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LargeValueTests {
   /// PHP, Lua's cjson and others write a slash as `\/`, in base64, too.
@@ -28,11 +28,11 @@ struct LargeValueTests {
     let method: String
     let path: String
     let size: Int
-    /// gRPC's code: etcd's own where it is etcd that refuses it.
+    /// gRPC's code: etcd's own if etcd refuses the request.
     var code = 8
     var testDescription: String { "\(method) \(path) of \(size) bytes" }
 
-    /// A request for which nothing but its size is wrong.
+    /// A request whose only fault is its size.
     var body: [UInt8] {
       guard method == "POST" else { return [UInt8](repeating: 120, count: size) }
       let start = #"{"key":"YQ==","value":""#
@@ -47,7 +47,7 @@ struct LargeValueTests {
     Request(method: "POST", path: "/v3/kv/put", size: 8_000_000),
   ]
 
-  /// The answer reaches clients that send all before they read, whoever finds that it is too much: gateway or etcd.
+  /// The answer reaches clients that send everything before they read, whether the gateway or etcd refuses the size.
   @Test(arguments: EtcdVersion.allCases, tooLarge)
   func whatIsTooLargeIsToldSo(_ version: EtcdVersion, _ request: Request) async throws {
     try await withEtcdAndGateway(version) { _, gateway in
@@ -58,7 +58,7 @@ struct LargeValueTests {
           if isInOnePiece {
             try await connection.sendRequest(request.method, request.path, body: body)
           } else {
-            // As many libraries do it: the head, then the body.
+            // As many libraries do: the head first, then the body.
             try await connection.sendRequest(
               request.method, request.path, headers: [("Content-Length", "\(body.count)")])
             try await connection.send(body)

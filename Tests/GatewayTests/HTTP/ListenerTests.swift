@@ -20,7 +20,7 @@ struct ListenerTests {
         #expect(urls[3].hasPrefix("http://localhost:") && urls[5].hasPrefix("http://[::1]:"))
         #expect(Set(urls).count == urls.count && !urls.contains { $0.hasSuffix(":0") })
         for url in urls { #expect(try await HTTPClient(url).get("/livez").status == 200, "\(url)") }
-        // A name is all of its addresses, at the same port.
+        // A name stands for all of its addresses, at the same port.
         let port = try #require(urls[3].split(separator: ":").last.flatMap { UInt16($0) })
         for address in SocketAddress.resolve(host: "localhost", port: port) {
           let host = address.family == AF_INET6 ? "[::1]" : "127.0.0.1"
@@ -80,10 +80,10 @@ struct ListenerTests {
           try await socket.send(["key": "YQ==", "value": "MQ=="])
           #expect(try await socket.receiveJSON()["header"] != nil)
           #expect(try await watch.next() != nil)
-          // A client that leaves is noticed.
+          // A client that disconnects is noticed.
           await watch.connection.close()
           try await etcd.awaitWatchers(0)
-          // As curl has it.
+          // With curl's option.
           let curl = try await CommandRun.run(
             "/usr/bin/curl", ["-sf", "--unix-socket", path, "http://localhost/v3/kv/range", "-d", #"{"key":"YQ=="}"#])
           #expect(curl.exit == .code(0) && curl.output.contains(#""value":"MQ==""#), "\(curl)")
@@ -103,7 +103,7 @@ struct ListenerTests {
           .expectRefusal(naming: "another process serves this socket")
         #expect(try await HTTPClient(try socket(first)).get("/livez").status == 200)
       }
-      // As a process that was killed leaves it.
+      // As a killed process leaves it.
       let serve = [try GatewayProcess.program, "serve", "--endpoints", Self.nowhere[0]]
       try await withServing(serve + flags) { process, http in
         let response = try await http.get("/livez")
@@ -113,7 +113,7 @@ struct ListenerTests {
       #expect(access(path, F_OK) == 0)
       try await withGateway(Self.nowhere, flags) { gateway in
         #expect(try await HTTPClient(try socket(gateway)).get("/livez").status == 200)
-        // What somebody has put in its place is not ours to remove.
+        // If another file has replaced it, the gateway must not remove that.
         try #require(unlink(path) == 0)
         try "theirs".write(toFile: path, atomically: true, encoding: .utf8)
       }
@@ -122,7 +122,7 @@ struct ListenerTests {
     }
   }
 
-  /// The mode is the umask's, as that of any file.
+  /// The mode follows the umask, like that of any file.
   @Test func theModeIsTheUmasks() async throws {
     try await withTemporaryDirectory { directory in
       let program = try GatewayProcess.program
@@ -137,7 +137,7 @@ struct ListenerTests {
     }
   }
 
-  /// All who come through a socket's file have one name.
+  /// All clients of a socket's file count as one peer.
   @Test func guessesOverAUnixSocketAreThrottledTogether() async throws {
     try await withTemporaryDirectory { directory in
       let flags = ["--listen", "127.0.0.1:0,unix://\(directory)/socket", "--max-login-failures", "3"]

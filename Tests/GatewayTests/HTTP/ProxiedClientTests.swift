@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Clients behind reverse proxies: each is known by its own address, and its pages by the host and scheme they were
-/// asked for, where the proxy is trusted; and by nothing that it makes up, where it is not.
+/// Clients behind reverse proxies: if the proxy is trusted, each client counts by its own address, and its pages by the
+/// host and scheme of their requests; if not, nothing that the client makes up counts.
 @Suite(.timeLimit(.minutes(15)))
 struct ProxiedClientTests {
   private static let trust = ["--trusted-proxies", "127.0.0.1"]
@@ -147,7 +147,8 @@ struct ProxiedClientTests {
 
   // MARK: - Helpers
 
-  /// Takes the client's address from a header, in place of a network of them: what nginx then says of it is its own.
+  /// Takes the client's address from a header, instead of needing a network of clients: nginx then reports that address
+  /// as its own knowledge.
   private static let namesClients = "set_real_ip_from 127.0.0.1; real_ip_header X-Test-Client;"
 
   private func get(_ proxy: ReverseProxy, _ user: String, from client: String) async throws -> HTTPResponse {

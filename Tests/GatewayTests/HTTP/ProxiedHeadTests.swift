@@ -3,20 +3,20 @@ import Testing
 
 @testable import Gateway
 
-/// The same bytes sent straight and through Debian's proxies: no request is in there for one reader that is not for the
-/// other, and every key that arrives is the key that was meant.
+/// The same bytes sent directly and through Debian's proxies: no reader finds a request that another reader does not
+/// find, and every key that arrives is the intended one.
 @Suite(.timeLimit(.minutes(10)))
 struct ProxiedHeadTests {
   enum Way: CaseIterable, Sendable {
     case nginx, haproxy
 
-    /// To a gateway, with paths left as they are. The proxy refuses what it takes for a request about the hidden key:
-    /// what gets there all the same has got past it.
+    /// To a gateway, with unchanged paths. The proxy refuses requests about the hidden key: one that arrives all the
+    /// same has got past it.
     func configuration(_ gateway: GatewayProcess) -> ReverseProxy.Kind {
       let address = gateway.authority
       return switch self {
       case .nginx:
-        // Connections to the gateway are kept: what is left of one request would be the next one's beginning.
+        // Connections to the gateway are kept: the rest of one request would be the beginning of the next one.
         .nginx(
           """
           location / { proxy_pass http://gateway; proxy_http_version 1.1; proxy_set_header Connection "";
@@ -45,12 +45,12 @@ struct ProxiedHeadTests {
           let connection = try await HTTPConnection.connect(to: proxy.url)
           let response = try await response(to: head, on: connection)
           await connection.close()
-          // What the proxy passes on it has understood, and so has the gateway: what one refuses the other may have
-          // mended.
+          // The proxy has understood what it passes on, and so has the gateway: it may have repaired what the other
+          // refuses.
           if case .served(let status) = head.outcome, let response, response.status < 400 {
             #expect(response.status == status, "\(head) through \(way): \(response)")
           }
-          // Whatever the proxy has left on its connection to the gateway is before this request.
+          // Whatever the proxy has left on its connection to the gateway comes before this request.
           let after = try await proxy.http.get("/livez")
           #expect(after.status == 200 && after.text == "ok\n", "after \(head) through \(way): \(after)")
           let hidden = try await gateway.http.get("/keys/\(HostileHead.hiddenKey)")
@@ -60,11 +60,11 @@ struct ProxiedHeadTests {
     }
   }
 
-  /// The first answer; nil where there is none.
+  /// The first answer; nil if there is none.
   private func response(to head: HostileHead, on connection: HTTPConnection) async throws -> TestSupport.HTTPResponse? {
     do {
       try await connection.send(head.bytes)
-      // Some of the requests are not whole for a proxy, which waits for the rest.
+      // Some of the requests are incomplete for a proxy, which waits for the rest.
       await connection.finishSending()
       return try await connection.receive(timeout: .seconds(10))
     } catch is HTTPFailure {
@@ -106,11 +106,11 @@ struct ProxiedHeadTests {
           #expect(posted.status == 200, "\(key): \(posted)")
           try await expectOnly(key, "posted", gateway)
         }
-        // What docs/keys.md warns of.
+        // docs/keys.md warns of this.
         _ = try await proxy.http.request("PUT", "/etcd/keys/%2Frenamed", body: [1])
         #expect(try await gateway.http.get("/keys/renamed").status == 200, "has nginx changed its ways?")
         _ = try await gateway.http.request("DELETE", "/keys/renamed")
-        // The description's server is where the description is.
+        // The description's server is the address by which it was requested.
         let description = try await proxy.http.get("/etcd/openapi.json").json
         #expect(description["servers"]?.array?.first?["url"] == .string("."))
       }
@@ -132,7 +132,7 @@ struct ProxiedHeadTests {
 }
 
 extension String {
-  /// Every byte but letters and digits percent-encoded.
+  /// Every byte except letters and digits percent-encoded.
   fileprivate var percentEncoded: String {
     utf8.map { byte in
       let isPlain = (0x30...0x39).contains(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)

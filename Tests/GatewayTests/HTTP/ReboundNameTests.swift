@@ -1,9 +1,9 @@
 import TestSupport
 import Testing
 
-/// Requests by names that are none of the gateway's.
+/// Requests with host names that are not the gateway's.
 @Suite struct ReboundNameTests {
-  /// DNS rebinding: a page's name has come to mean the gateway's address.
+  /// DNS rebinding: a page's name now resolves to the gateway's address.
   @Test func aPageByAnotherNameGetsNothingWithoutCredentialsOfItsOwn() async throws {
     try await withAuth(.v3_5, gateway: ["--user", AuthFixture.root]) { fixture, gateway in
       let rebound = OtherName(gateway: gateway, name: "rebound.example")
@@ -21,8 +21,8 @@ import Testing
         let refusal = try await rebound.request("GET", path, "", headers: Self.webSocket)
         expectError(refusal, 421, code: 7, path)
       }
-      // With credentials that etcd checks it is served, as no such page has them; so is whatever tells nothing of what
-      // etcd keeps.
+      // With credentials that etcd checks it is served, as such a page has none; so are answers that show nothing of
+      // etcd's content.
       expectStatus(200, try await rebound.request("GET", "/keys?prefix=", "", headers: basic("ann:annpw")))
       expectStatus(
         200, try await rebound.request("POST", "/v3/auth/authenticate", #"{"name":"ann","password":"annpw"}"#))
@@ -30,7 +30,7 @@ import Testing
     }
   }
 
-  /// Where etcd looks at no credentials, those that a page makes up are none: `fetch` and `WebSocket` let it send any.
+  /// If etcd checks no credentials, those that a page makes up count as none: `fetch` and `WebSocket` let it send any.
   @Test(arguments: ["Basic \("x:y".base64)", "Bearer x", "x"])
   func credentialsThatEtcdDoesNotCheckExcuseNothing(_ credentials: String) async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
@@ -48,10 +48,10 @@ import Testing
       let socket = try await rebound.request("GET", "/v3/kv/range", "", headers: Self.webSocket + origin)
       expectError(socket, 421, code: 7, "a WebSocket")
       expectStatus(404, try await gateway.http.get("/keys/x"))
-      // By a name that may be asked for nothing has changed, nor for what tells nothing.
+      // Nothing changes for an allowed name, nor for answers that show nothing.
       expectStatus(200, try await gateway.http.post("/v3/kv/range", ["key": "eA=="], user: "x:y"))
       expectStatus(200, try await rebound.request("GET", "/health", "", headers: origin))
-      // Once etcd checks them, they are what they are.
+      // Once etcd checks credentials, they count.
       try await etcd.enableAuth(rootPassword: AuthFixture.rootPassword)
       let user = basic(AuthFixture.root)
       expectStatus(200, try await rebound.request("POST", "/v3/kv/range", #"{"key":"eA=="}"#, headers: user))
@@ -67,8 +67,8 @@ import Testing
     }
   }
 
-  /// Behind a name of its own a gateway is served to its users as by any other: every kind of request, and to a client
-  /// that closes its side at once.
+  /// Behind a name of its own a gateway serves its users as under any other: every kind of request, and a client that
+  /// closes its side at once.
   @Test func usersAreServedByAnyName() async throws {
     try await withAuth(.v3_5) { fixture, gateway in
       let named = OtherName(gateway: gateway, name: "etcd.example.com")
@@ -90,7 +90,7 @@ import Testing
     }
   }
 
-  /// An etcd that does not answer leaves it open whether it checks credentials.
+  /// If etcd does not answer, it is unknown whether it checks credentials.
   @Test func withoutAnAnswerNothingIsServed() async throws {
     try await withScriptedEtcd(script: { _ in .failure(14, "etcdserver: no leader") }) { _, gateway in
       let rebound = OtherName(gateway: gateway, name: "rebound.example")

@@ -4,7 +4,7 @@ import Testing
 @testable import Gateway
 @testable import HTTPServer
 
-/// `X-Request-Id`: the client's own comes back, or one is made.
+/// `X-Request-Id`: the client's own comes back, or the gateway makes one.
 @Suite struct RequestIDTests {
   /// Of every kind: an RPC, a probe, a page, an error of the router, of the head, of the body and of its size, a
   /// constant answer, a stream's error.
@@ -37,7 +37,7 @@ import Testing
         #expect(id?.count == 13, "\(wrong): \(id ?? "none")")
       }
 
-      // What the gateway and libmicrohttpd refuse for its head.
+      // Heads that the gateway and libmicrohttpd refuse.
       for fault in ["Host: a\r\nHost: b", "Host: a\r\nContent-Length: x", "Host: a\r\nTransfer-Encoding: x"] {
         let connection = try await HTTPConnection.connect(to: gateway.url)
         try await connection.send("POST /keys/a HTTP/1.1\r\nX-Request-Id: mine\r\n\(fault)\r\n\r\n")

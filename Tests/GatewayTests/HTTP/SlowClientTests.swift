@@ -6,8 +6,8 @@ import Testing
 struct SlowClientTests {
   private static let arguments = ["--header-timeout", "500ms", "--shards", "1"]
 
-  /// Sends a byte every now and then until the gateway has had enough.
-  /// - Throws: `HTTPFailure.timedOut` where the gateway never has enough.
+  /// Sends a byte every now and then until the gateway closes the connection.
+  /// - Throws: `HTTPFailure.timedOut` if the gateway never does.
   private func trickle(_ byte: String, over connection: HTTPConnection) async throws -> HTTPResponse {
     let trickling = Task {
       while true {
@@ -35,13 +35,13 @@ struct SlowClientTests {
     }
   }
 
-  /// The second request on a connection is no better than the first.
+  /// The second request on a connection has the same limit as the first.
   @Test(arguments: [false, true]) func soHasALaterHead(_ overTLS: Bool) async throws {
     try await withSecureGateway(["http://127.0.0.1:1"], Self.arguments) { secure in
       let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
       for _ in 0..<3 {
         #expect(try await connection.get("/livez").status == 200)
-        // Longer than a head may take: what is idle is none of that.
+        // Longer than a head may take: an idle connection has no head.
         try await Task.sleep(for: .seconds(1))
       }
       try await connection.send("GET /livez HTTP/1.1\r\nHost: x\r\nX: ")
@@ -77,7 +77,7 @@ struct SlowClientTests {
 
   @Test(arguments: ["Content-Length: 1000000", "Transfer-Encoding: chunked"], [false, true])
   func aBodyHasALeastRate(_ framing: String, overTLS: Bool) async throws {
-    // Of what has come in the first 10 s nothing is said. The path is one for which etcd is not asked about the client.
+    // The bytes of the first 10 s do not count. For this path etcd is not asked about the client.
     try await withSecureGateway(["http://127.0.0.1:1"], ["--min-body-rate", "100000", "--shards", "1"]) { secure in
       let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
       try await connection.send("POST /nothing HTTP/1.1\r\nHost: x\r\n\(framing)\r\n\r\n1\r\n{\r\n")
@@ -89,7 +89,7 @@ struct SlowClientTests {
     }
   }
 
-  /// What has come at once buys no time for later: 2.7 MB at 1024 bytes a second would be three quarters of an hour.
+  /// Bytes that came at once buy no time for later: 2.7 MB at 1024 bytes a second would be three quarters of an hour.
   @Test func aBurstBuysNoTime() async throws {
     try await withGateway(["http://127.0.0.1:1"], ["--shards", "1", "--access-log", "all"]) { gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
@@ -100,7 +100,7 @@ struct SlowClientTests {
       let response = try await connection.receive(timeout: suiteLimit)
       expectError(response, 408, code: 4, "a body that stops")
       #expect(ContinuousClock.now - start < .seconds(600))
-      // It is a request that was answered, and is known as such.
+      // The request was answered, and counts as such.
       #expect(response[header: "X-Request-Id"] == "slow")
       await connection.close()
       let line = try await eventually("a line of the request") {
@@ -112,7 +112,7 @@ struct SlowClientTests {
     }
   }
 
-  /// A client that sends as fast as it must, and no faster, has all the time it needs.
+  /// A client that sends just as fast as it must has all the time that it needs.
   @Test func aBodyAtItsLeastRateIsTaken() async throws {
     try await withGateway(["http://127.0.0.1:1"], ["--min-body-rate", "4", "--shards", "1"]) { gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
@@ -125,7 +125,7 @@ struct SlowClientTests {
     }
   }
 
-  /// The greeting of a proxy is nothing that the client has sent.
+  /// A proxy's header does not count as something that the client has sent.
   @Test func aConnectionMadeBeforehandByAProxyIsKept() async throws {
     let listen = ["--listen", "127.0.0.1:0,proxy+http://127.0.0.1:0", "--trusted-proxies", "127.0.0.1"]
     try await withGateway(["http://127.0.0.1:1"], listen + Self.arguments) { gateway in
@@ -134,14 +134,14 @@ struct SlowClientTests {
       try await connection.send("PROXY TCP4 198.51.100.7 192.0.2.1 40000 80\r\n")
       try await Task.sleep(for: .seconds(2))
       #expect(try await connection.get("/livez").status == 200)
-      // A head is one all the same, on a connection that was idle for a moment.
+      // A head has its limit even on a connection that was idle for a moment.
       try await Task.sleep(for: .seconds(2))
       try await connection.send("GET /livez HTTP/1.1\r\n")
       expectError(try await connection.receive(timeout: suiteLimit), 408, code: 4, "a head that stops")
     }
   }
 
-  /// All places taken by heads that trickle are free again soon.
+  /// All places that trickling heads have taken are soon free again.
   @Test func othersAreServedSoon() async throws {
     let arguments = ["--max-connections", "20", "--idle-timeout", "10m"] + Self.arguments
     try await withGateway(["http://127.0.0.1:1"], arguments) { gateway in

@@ -5,8 +5,8 @@ import ServiceLifecycle
 
 @testable import Gateway
 
-/// Runs a gateway in this process, so that the sanitizer that the tests are built with looks at it, too; `body` gets
-/// its URL. When that has ended so has the gateway, by itself: no call, stream or connection may keep it.
+/// Runs a gateway in this process, so that the tests' sanitizer checks it, too; `body` gets its URL. When `body` has
+/// ended, so has the gateway, by itself: no call, stream or connection may keep it.
 func withInProcessGateway(
   _ endpoints: [String], shards: Int = 2, _ change: (inout GatewaySettings) -> Void = { _ in },
   _ body: @Sendable (String) async throws -> Void

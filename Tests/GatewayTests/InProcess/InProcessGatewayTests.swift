@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-/// All kinds of requests at a gateway in this process. What they answer is tested elsewhere; here the sanitizer looks
-/// at what becomes of their memory, as answers, refusals, and clients that leave come together.
+/// All kinds of requests at a gateway in this process. Other tests check the answers; here the sanitizer checks their
+/// memory, as answers, refusals, and clients that disconnect come together.
 @Suite(.timeLimit(.minutes(15)))
 struct InProcessGatewayTests {
   private static let clients = 6
@@ -53,7 +53,7 @@ struct InProcessGatewayTests {
     }
   }
 
-  /// Clients that leave while something is on its way to them, or from them.
+  /// Clients that disconnect while something is on its way to them, or from them.
   private static func leave(_ url: String, _ client: Int) async throws {
     let waiting: [(method: String, path: String, body: String?)] = [
       ("GET", "/changes?prefix=c\(client)/&wait=60s", nil), ("GET", "/changes?prefix=c\(client)/", nil),

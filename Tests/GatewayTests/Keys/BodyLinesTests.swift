@@ -10,7 +10,7 @@ struct BodyLinesTests {
     case tooLong(Int, Int)
   }
 
-  /// Takes what there is.
+  /// Takes all complete lines.
   private func take(_ lines: inout BodyLines) -> [Seen] {
     var seen: [Seen] = []
     while true {
@@ -57,7 +57,7 @@ struct BodyLinesTests {
     }
   }
 
-  /// Of a line that is too long nothing is kept.
+  /// Nothing is kept of a line that is too long.
   @Test func aLongLineIsNotKept() {
     var lines = BodyLines(limit: 10)
     [UInt8](repeating: 32, count: 11).withUnsafeBytes { lines.append($0) }

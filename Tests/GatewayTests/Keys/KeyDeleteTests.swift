@@ -12,7 +12,7 @@ struct KeyDeleteTests {
       for _ in 0..<20 {
         let key = KeyText.random(using: &generator)
         let put = try await http.key("PUT", key, body: [1])
-        // Of the keys that begin alike none goes along.
+        // No key that begins in the same way is deleted with it.
         expectStatus(200, try await http.key("PUT", key + [0], body: [2]))
         let tag = try #require(put[header: "ETag"])
         for condition in ["\"1\"", "W/\(tag)"] {
@@ -43,7 +43,7 @@ struct KeyDeleteTests {
         try await http.request("DELETE", "/keys?\(query)").json["deleted"]
       }
       #expect(try await delete("prefix=app/") == 2)
-      // A range with nothing in it is no error: there is nothing left to do.
+      // An empty range is no error: there is nothing left to do.
       #expect(try await delete("prefix=app/") == 0)
       #expect(try await delete("from=app&to=b") == 1)
       #expect(try await delete("from=c&to=a") == 0)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What `/keys` says to those who may not.
+/// The answers of `/keys` to users without the permission.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyDenialTests {
   private static let requests: [(method: String, path: String, headers: [(String, String)])] = [
@@ -53,7 +53,7 @@ struct KeyDenialTests {
       expectStatus(200, try await http.key("GET", "a", user: bob))
       expectStatus(200, try await http.get("/keys?prefix=a", user: bob))
       expectError(try await http.key("PUT", "a", user: bob, body: "w"), 403, code: 7)
-      // A condition gives nothing away to those who may not write, nor does it let them.
+      // A condition reveals nothing to users who may not write, and does not let them write.
       for condition in [("If-None-Match", "*"), ("If-Match", "*")] {
         expectError(try await http.key("PUT", "a", user: bob, headers: [condition], body: "w"), 403, code: 7)
       }
@@ -65,7 +65,7 @@ struct KeyDenialTests {
     }
   }
 
-  /// etcd forgets its tokens when it is started anew.
+  /// etcd forgets its tokens when it is restarted.
   @Test func tokensAreRenewed() async throws {
     try await withAuth(.v3_5) { fixture, gateway in
       expectStatus(200, try await gateway.http.request("PUT", "/keys/a", user: "ann:annpw", body: [1]))

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `GET` of ranges as lines: all of it, of one revision.
+/// `GET` of ranges as lines: all keys, at one revision.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyExportTests {
   private static let lines = [("Accept", "application/x-ndjson")]
@@ -60,7 +60,7 @@ struct KeyExportTests {
       try await reader.sendRequest("GET", "/keys?prefix=k", headers: Self.lines)
       let head = try await reader.receiveHead()
       let revision = try #require(head["X-Etcd-Revision"])
-      // Changes in what was not read yet.
+      // Changes of keys that were not read yet.
       for index in [19_999, 19_998, 15_000] { try await http.put("k0\(index)", "new") }
       try await http.put("k0199995", "new")
       expectStatus(200, try await http.key("DELETE", "k019997"))
@@ -77,7 +77,7 @@ struct KeyExportTests {
   @Test func slowReadersCostLittleMemory() async throws {
     try await withKeys(.v3_5, gateway: ["--shards", "1"]) { _, gateway, http in
       try await fill(http, 2000, value: String(repeating: "v", count: 10_000))
-      // What a first one leaves behind is no cost of the next ones.
+      // Memory that the first export leaves behind does not count for the next ones.
       _ = try await http.get("/keys?prefix=k", headers: Self.lines)
       let before = gateway.process.residentBytes
       var readers: [HTTPConnection] = []
@@ -172,7 +172,7 @@ struct KeyExportTests {
       try await expectCut {
         while let part = try await http.receivePart() { bytes += part }
       }
-      // What has come is whole as far as it goes.
+      // What has come is valid as far as it goes.
       #expect(bytes.last == 0x0a && bytes.count(where: { $0 == 0x0a }) == 2)
       try await gateway.expectLogged("an export was cut")
     }

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `POST /keys` with lines: what an export has written goes into etcd again.
+/// `POST /keys` with lines: an export goes into etcd again.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyImportTests {
   private static let type = [("Content-Type", "application/x-ndjson")]
@@ -23,7 +23,7 @@ struct KeyImportTests {
     return try response.body.split(separator: 0x0a).map { try JSON(parsing: Array($0)) }
   }
 
-  /// Expects that an import was whole.
+  /// Expects that an import was complete.
   private func expectDone(
     _ response: HTTPResponse, keys: Int, errors: Int? = nil, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
@@ -86,7 +86,7 @@ struct KeyImportTests {
 
   enum Framing: CaseIterable, Sendable { case length, chunked, tinyChunks }
 
-  /// However the body comes; also where nothing comes after it.
+  /// In every framing of the body, and also if nothing comes after it.
   @Test(arguments: Framing.allCases, [false, true])
   func everyFramingIsTaken(_ framing: Framing, overTLS: Bool) async throws {
     try await withEtcd(.v3_5) { etcd in
@@ -142,7 +142,7 @@ struct KeyImportTests {
     }
   }
 
-  /// The last line of a key wins, and each counts.
+  /// The last line of a key wins, and each line counts.
   @Test(arguments: EtcdVersion.allCases)
   func linesTakeEffectInTheirOrder(_ version: EtcdVersion) async throws {
     try await withHTTP(version) { _, http in
@@ -150,7 +150,7 @@ struct KeyImportTests {
       var last: [String: String] = [:]
       var puts: [String: Int] = [:]
       var body = ""
-      // Runs of keys of their own, and some few keys that come again and again.
+      // Runs of keys of their own, and a few keys that come again and again.
       for number in 0..<6000 {
         let key = generator.chance(1, in: 40) ? "again\(Int.random(in: 0..<9, using: &generator))" : "k\(number / 2)"
         last[key] = "\(number)"
@@ -251,14 +251,14 @@ struct KeyImportTests {
     }
   }
 
-  /// What is too large for etcd and not for the gateway.
+  /// A line that is too large for etcd but not for the gateway.
   @Test func etcdRefusesALineThatIsTooLarge() async throws {
     try await withHTTP(.v3_5) { _, http in
       let large = line("large", String(repeating: "x", count: 2_000_000))
       let body = Array((lines(0..<10) + large + lines(10..<20)).utf8)
       let response = try await http.request("POST", "/keys", headers: Self.type, body: body)
       #expect(response.status == 413 && response.message?.hasPrefix("line 11: ") == true, "\(response)")
-      // What comes behind it may have been at etcd already.
+      // Lines after it may have been at etcd already.
       #expect(try [10, 20].contains(response.json["keys"]))
       try expectDone(
         try await http.request("POST", "/keys?skip_errors=true", headers: Self.type, body: body), keys: 20, errors: 1)
@@ -282,7 +282,7 @@ struct KeyImportTests {
       expectError(denied, 403, code: 7, message: "line 701: etcdserver: permission denied")
       let answer = try denied.json
       #expect(answer["line"] == 701 && answer["byte"] == .number(Double(lines(0..<700).utf8.count)))
-      // All before it were put; behind it only what was at etcd already.
+      // All lines before it were put; of those after it only some that were at etcd already.
       let keys = try #require(answer["keys"]?.number)
       let there = try await gateway.http.get("/keys?prefix=k&keys_only=true&limit=10000", user: "ann:annpw").json[
         "keys"]
@@ -292,7 +292,7 @@ struct KeyImportTests {
       let skipped = try await request("?skip_errors=true", "bob:bobpw", body)
       try expectDone(skipped, keys: 2500, errors: 2)
       #expect(try lastLine(skipped)["first_errors"]?.array?.map { $0["line"] } == [701, 2002])
-      // Who it is, is no matter of lines.
+      // A client without the permission gets no lines.
       for query in ["", "?skip_errors=true"] {
         expectChallenge(try await request(query, nil, body))
         expectChallenge(try await request(query, "bob:wrong", body))
@@ -362,7 +362,7 @@ struct KeyImportTests {
   func aSlowEtcdHoldsTheClientBack(_ isChunked: Bool) async throws {
     let gate = ScriptedPeer.Gate()
     let script: ScriptedPeer.Script = { Self.isImport($0) ? Self.txn.after(gate) : .range }
-    // The time that it has to wait is not the client's.
+    // The client is not to blame for the time that it has to wait.
     let arguments = ["--min-body-rate", "10000000", "--idle-timeout", "3s"]
     try await withScriptedEtcd(gateway: arguments, script: script) { peer, gateway in
       let keys = 400_000
@@ -392,19 +392,19 @@ struct KeyImportTests {
       try await sending.value
       let response = try await connection.receive()
       try expectDone(response, keys: keys)
-      // It told how far it was meanwhile.
+      // It has reported its progress meanwhile.
       let first = try #require(try answer(response).first)
       #expect(first["keys"] == 0 && first["done"] == nil)
     }
   }
 
-  /// Chunks that were read already come though the client is held back; what is wrong with them is told later.
+  /// Chunks that were read already come though the client is held back; their fault is reported later.
   @Test func aBadChunkIsRefusedOnceTheClientGoesOn() async throws {
     let gate = ScriptedPeer.Gate()
     let script: ScriptedPeer.Script = { Self.isImport($0) ? Self.txn.after(gate) : .range }
     try await withScriptedEtcd(script: script) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
-      // Once before, so that nothing is asked about the client between its head and its body.
+      // Once before that, so that the gateway does not ask about the client between its head and its body.
       try expectDone(try await gateway.http.request("POST", "/keys", headers: Self.type, body: []), keys: 0)
       let chunks = (0..<720).map { number -> String in
         let line = "{\"key\":\"\(number)\",\"value\":\"\"}\n"
@@ -414,7 +414,7 @@ struct KeyImportTests {
       try await connection.send(
         head + "Transfer-Encoding: chunked\r\n\r\n" + chunks.joined() + "3\n{}\n\r\n0\r\n\r\n")
       try await peer.wait(for: "the calls") { $0.streams(of: EtcdRPC.txn.path).count == 4 }
-      // The same while it is not held back, though calls are under way.
+      // The same while the client is not held back, though calls are under way.
       let other = try await HTTPConnection.connect(to: gateway.url)
       try await other.send(
         head + "Transfer-Encoding: chunked\r\n\r\n" + chunks[..<200].joined() + "3\n{}\n\r\n0\r\n\r\n")
@@ -459,7 +459,7 @@ struct KeyImportTests {
           try await send(lines(0..<10))
           let head = try await connection.receiveHead()
           #expect(head.status == 200 && head["Content-Type"] == "application/x-ndjson" && head["Connection"] == "close")
-          // What has come is put, however little it is.
+          // Received lines are put, however few they are.
           var report = try JSON(parsing: try #require(try await connection.receivePart()))
           #expect(report["keys"] == 10 && report["done"] == nil)
           try await send(line("y"))
@@ -475,7 +475,7 @@ struct KeyImportTests {
             #expect(last["done"] == true && last["keys"] == 12)
             try await connection.receiveClose()
           } else {
-            // What has begun as a good answer ends as none.
+            // An answer that has begun as a success must not end as one.
             try await expectCut { try await take() }
             #expect(last["line"] == 12 && last["keys"] == 11 && last["code"] == 3)
           }
@@ -487,7 +487,7 @@ struct KeyImportTests {
 
   // MARK: - What may have been executed
 
-  /// A member dies, and another one takes what it had.
+  /// A member dies, and another one gets its calls.
   @Test func theLossOfAMemberIsSurvived() async throws {
     try await withEtcdCluster(.v3_5, members: 3) { members in
       try await withGateway(members.map(\.url)) { gateway in

@@ -134,7 +134,7 @@ struct KeyListTests {
       let sorted = try await http.get("/keys?sort=mod&limit=2").json
       #expect(sorted["more"] == true && sorted["cursor"] == nil)
       #expect(try await http.get("/keys?sort=mod&limit=3").json["more"] == nil)
-      // With bounds etcd counts what it leaves out, too; pages go on all the same.
+      // With bounds etcd also counts the keys that it leaves out; paging works all the same.
       let page = try await http.get("/keys?min_mod_revision=\(first + 1)&limit=1").json
       let cursor = try #require(page["cursor"]?.string)
       #expect(try await names("min_mod_revision=\(first + 1)&limit=1&cursor=\(cursor)") == "c")
@@ -156,7 +156,7 @@ struct KeyListTests {
       #expect(json["keys"]?.array?.allSatisfy { $0["value"]?.string == value } == true)
       let head = try await http.request("HEAD", "/keys?prefix=k")
       #expect(head.status == 200 && head[header: "X-Etcd-Revision"] == response[header: "X-Etcd-Revision"])
-      // Its length is not known, so that there is nothing to tell it from what follows.
+      // Its length is unknown, so that nothing separates it from what follows.
       #expect(head[header: "Connection"] == "close" && head[header: "Content-Length"] == nil)
       try await http.receiveClose()
     }
@@ -183,7 +183,7 @@ struct KeyListTests {
       }
       for cursor in broken {
         let status = try await http.get("/keys?\(query)&cursor=\(cursor)").status
-        // What is another revision or count by chance is for etcd to say.
+        // Whether another revision or count happens to be valid is for etcd to say.
         #expect([200, 400, 410].contains(status), "\(cursor): \(status)")
       }
       for cursor in broken.prefix(7) {

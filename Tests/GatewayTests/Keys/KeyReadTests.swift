@@ -98,7 +98,7 @@ struct KeyReadTests {
           let response = try await http.key("GET", key, headers: [("If-None-Match", condition)])
           #expect(response.status == 200 && response.text == value, "\(condition): \(response.status)")
         }
-        // A list may go on in the next line.
+        // A list may continue in the next line.
         let lines = [("If-None-Match", "\"1\""), ("If-None-Match", "\"\(revision)\"")]
         #expect(try await http.key("GET", key, headers: lines).status == 304)
         for condition in ["*", "\"\(revision)\"", "\"1\", \"\(revision)\""] {
@@ -112,7 +112,7 @@ struct KeyReadTests {
         for condition in ["x", "\"", "\"a\" \"b\"", "", ",", "w/\"1\"", "*, \"1\""] {
           for name in ["If-Match", "If-None-Match"] {
             let response = try await http.key("GET", key, headers: [(name, condition)])
-            // An empty header is a list with nothing in it, which makes as little sense.
+            // An empty header is a list without elements, which makes no sense either.
             expectError(response, 400, code: 3)
             #expect(response.message?.contains(name) == true)
           }
@@ -197,7 +197,7 @@ struct KeyReadTests {
   }
 }
 
-/// Runs `body` with a connection to a gateway that has nobody behind it: what is answered is known without etcd.
+/// Runs `body` with a connection to a gateway without an etcd: the answers are known without etcd.
 func withoutEtcd(body: (HTTPConnection) async throws -> Void) async throws {
   // No service has this port.
   try await withGateway(["http://127.0.0.1:1"]) { gateway in

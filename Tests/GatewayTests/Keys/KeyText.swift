@@ -1,9 +1,9 @@
 import Foundation
 import TestSupport
 
-/// Keys of any bytes, and how requests write them.
+/// Keys of any bytes, and their forms in requests.
 enum KeyText {
-  /// A key with more of what is hard to carry than chance would have.
+  /// A key with more bytes that are hard to carry than chance would give it.
   static func random(using generator: inout SeededGenerator) -> [UInt8] {
     let hard = Array("%/?#&=+ \"\\.;,*~".utf8) + [0, 0x0a, 0x0d, 0x7f, 0x80, 0xc3, 0xe2, 0xfe, 0xff]
     return (0..<Int.random(in: 1...24, using: &generator)).map { _ in
@@ -12,7 +12,7 @@ enum KeyText {
     }
   }
 
-  /// The key in a path or a query: everything escaped but letters, digits, `-`, `.`, `_` and `~`.
+  /// The key in a path or a query: everything escaped except letters, digits, `-`, `.`, `_` and `~`.
   static func encode(_ bytes: some Sequence<UInt8>) -> String {
     bytes.map { isUnreserved($0) ? String(UnicodeScalar($0)) : escape($0) }.joined()
   }
@@ -50,7 +50,7 @@ extension JSON {
 }
 
 extension HTTPConnection {
-  /// Asks for a key.
+  /// Requests a key.
   func key(
     _ method: String, _ key: some Sequence<UInt8>, _ query: String = "", user: String? = nil,
     headers: [(String, String)] = [], body: [UInt8]? = nil
@@ -66,7 +66,7 @@ extension HTTPConnection {
       method, Array(key.utf8), query, user: user, headers: headers, body: body.map { Array($0.utf8) })
   }
 
-  /// Puts a key and returns the revision of it.
+  /// Puts a key and returns its revision.
   @discardableResult
   func put(_ key: String, _ value: String = "", _ query: String = "") async throws -> Int {
     let response = try await self.key("PUT", key, query, body: value)

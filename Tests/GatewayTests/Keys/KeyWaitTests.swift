@@ -2,7 +2,7 @@ import Glibc
 import TestSupport
 import Testing
 
-/// `GET` with `wait` and `since`: one answer, as soon as there is something to tell.
+/// `GET` with `wait` and `since`: one answer, as soon as there is a change.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyWaitTests {
   @Test(arguments: EtcdVersion.allCases)
@@ -22,7 +22,7 @@ struct KeyWaitTests {
             ]
           ],
         ])
-      // What happens later is waited for.
+      // A later change is waited for.
       async let later = gateway.http.get("/keys/a/1?wait=10m&since=2")
       _ = try await eventually("watcher") { try await etcd.watchers() == 1 ? true : nil }
       try await http.put("b")
@@ -41,10 +41,10 @@ struct KeyWaitTests {
         let since: JSON = query.hasSuffix("=1") ? 1 : 700
         #expect(try response.json == ["revision": since, "events": []], "\(response)")
       }
-      // A limit of the client's own counts, too.
+      // The client's own limit counts, too.
       let hasty = try await http.get("/keys/a?wait=10m&since=1", headers: [("Request-Timeout", "1")])
       #expect(try hasty.json == ["revision": 1, "events": []], "\(hasty)")
-      // The connection serves on.
+      // The connection stays usable.
       try await http.put("a")
       #expect(try await http.get("/keys/a?wait=1s&since=1").json["revision"] == 2)
       try await etcd.awaitWatchers(0)
@@ -61,7 +61,7 @@ struct KeyWaitTests {
     }
   }
 
-  /// A client that waits again and again where nothing happens does not fall behind the compaction of the rest.
+  /// A client that waits again and again where nothing changes does not fall behind the compaction of the rest.
   @Test(arguments: EtcdVersion.allCases)
   func whoWaitsWhereNothingHappensStaysUpToDate(_ version: EtcdVersion) async throws {
     let flags = ["--watch-progress-interval", "1s"]
@@ -83,13 +83,13 @@ struct KeyWaitTests {
     }
   }
 
-  /// The answer is made once for all who have waited for the same, and kept once.
+  /// The answer is made once for all clients with the same wait, and kept once.
   @Test func manyWhoWaitForTheSameShareTheirAnswer() async throws {
     try await withKeys(.v3_5, gateway: ["--shards", "1", "--max-memory", "32M"]) { _, gateway, http in
       for number in 0..<4 { try await http.put("big/\(number)", String(repeating: "v", count: 1_000_000)) }
       let before = gateway.process.peakResidentBytes
       var clients: [HTTPConnection] = []
-      // What comes while the gateway stands still is there all at once when it goes on: before there is an answer.
+      // What arrives while the gateway is stopped is handled all at once when it continues: before there is an answer.
       gateway.process.signal(SIGSTOP)
       for _ in 0..<50 {
         let client = try await HTTPConnection.connect(to: gateway.url)
@@ -118,7 +118,7 @@ struct KeyWaitTests {
     }
   }
 
-  /// A client that asks again and again misses nothing, while etcd is restarted, too.
+  /// A client that waits again and again misses nothing, while etcd is restarted, too.
   @Test(arguments: EtcdVersion.allCases)
   func oneAnswerFollowsOnTheOther(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in

@@ -4,8 +4,8 @@ import Testing
 /// Server-Sent Events as a real browser takes them.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyWatchBrowserTests {
-  /// The gateway is restarted in the middle of events, and etcd, and both at once: the page has an `EventSource` and
-  /// nothing else, and sees what was written, all of it and in order.
+  /// The gateway is restarted in the middle of events, and etcd, and both at once: the page only has an `EventSource`,
+  /// and sees all changes in order.
   @Test(arguments: EtcdVersion.allCases)
   func aPageMissesNothingAndRepeatsNothing(_ version: EtcdVersion) async throws {
     try await withEtcd(version) { etcd in
@@ -25,7 +25,7 @@ struct KeyWatchBrowserTests {
           try await writer.awaitMore(30)
           try await withGateway([etcd.url], arguments) { _ in try await Self.awaitMore(page) }
           await etcd.kill()
-          // Nobody is behind the gateway when the page comes back.
+          // There is no etcd behind the gateway when the page reconnects.
           try await withGateway([etcd.url], arguments) { _ in
             try await page.wait("word that etcd is away", for: "state.refusals > 0")
             try await etcd.start()
@@ -45,7 +45,7 @@ struct KeyWatchBrowserTests {
     }
   }
 
-  /// Notes what comes, and how often the connection was made; an event of the name `error` is the server's.
+  /// Records events, and how often the connection was made; an event named `error` comes from the server.
   private static let script = """
     globalThis.state = { seen: [], opened: 0, refusals: 0 };
     const source = new EventSource("/keys?prefix=w/&watch=true&since=1");

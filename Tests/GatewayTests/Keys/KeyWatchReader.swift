@@ -1,13 +1,13 @@
 import Foundation
 import TestSupport
 
-/// The two forms in which a watch of keys is told.
+/// The two forms of a watch of keys.
 enum WatchForm: String, CaseIterable {
   case lines = "application/x-ndjson"
   case events = "text/event-stream"
 }
 
-/// One thing that a watch of keys has told.
+/// One message of a watch of keys.
 struct KeyNews: Sendable, Equatable {
   /// The event's name, or the document's `type`; `error` for an error.
   var type: String
@@ -32,7 +32,7 @@ actor KeyWatchReader {
   private var rest = Data()
   /// How many comments have come so far.
   private(set) var comments = 0
-  /// After how many milliseconds to come back.
+  /// After how many milliseconds to reconnect.
   private(set) var retry: Int?
 
   private init(_ connection: HTTPConnection, as form: WatchForm, isChunked: Bool) {
@@ -44,7 +44,7 @@ actor KeyWatchReader {
   /// Connects and sends the request; the response is for the calls below.
   /// - Parameters:
   ///   - target: path and query.
-  ///   - isOld: whether the client knows of HTTP/1.0 only.
+  ///   - isOld: whether the client only knows HTTP/1.0.
   static func open(
     _ url: String, _ target: String, as form: WatchForm, user: String? = nil, lastEventID: String? = nil,
     headers: [(String, String)] = [], receiveBuffer: Int32? = nil, isOld: Bool = false
@@ -68,7 +68,7 @@ actor KeyWatchReader {
     return head
   }
 
-  /// The whole response, for one that is expected to end by itself.
+  /// The whole response, if it is expected to end by itself.
   func response() async throws -> HTTPResponse {
     let head = try await head()
     var body: [UInt8] = []
@@ -76,9 +76,8 @@ actor KeyWatchReader {
     return HTTPResponse(head: head, body: body)
   }
 
-  /// What is told next; nil at the proper end of the response.
-  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` for one that is not as it
-  ///   should be.
+  /// The next message; nil at the proper end of the response.
+  /// - Throws: `HTTPFailure.closed` or `.reset` for a response that was cut, `.malformed` for an invalid one.
   func next(timeout: Duration = suiteLimit) async throws -> KeyNews? {
     let deadline = ContinuousClock.now + timeout
     let head = try await head(timeout: timeout)
@@ -99,8 +98,7 @@ actor KeyWatchReader {
     throw TestSupportError("the watch has ended")
   }
 
-  /// All changes up to and with those of that revision, as `Last-Event-ID` would have it; for lines, up to `count` of
-  /// it.
+  /// All changes up to and including those of that revision, as with `Last-Event-ID`; for lines, up to `count` of it.
   func changes(through revision: Int, count: Int = 1, timeout: Duration = suiteLimit) async throws -> [KeyNews] {
     var changes: [KeyNews] = []
     while changes.filter({ $0.revision == revision }).count < count {
@@ -158,8 +156,7 @@ actor KeyWatchReader {
   }
 }
 
-/// A client that comes back whenever its watch ends, as a browser does: what it has seen is neither sent again nor left
-/// out.
+/// A client that reconnects whenever its watch ends, as a browser does: no change comes twice, and none is left out.
 actor ReturningReader {
   private let url: String
   private let target: String
@@ -167,7 +164,7 @@ actor ReturningReader {
   private let user: String?
   private var lastID: String?
   private var seen: [KeyNews] = []
-  /// How often it has come back.
+  /// How often it has reconnected.
   private(set) var returns = 0
 
   init(_ url: String, _ target: String, as form: WatchForm, user: String? = nil) {
@@ -175,7 +172,7 @@ actor ReturningReader {
   }
 
   /// Everything up to the change of a key of that name.
-  /// - Parameter patience: leaves by itself after each of so many changes at most, in the middle of transactions, too.
+  /// - Parameter patience: disconnects by itself after at most so many changes, in the middle of transactions, too.
   func changes(upTo key: String, patience: Int = .max, seed: UInt64 = 1) async throws -> [KeyNews] {
     var generator = SeededGenerator(seed: seed)
     while true {
@@ -204,7 +201,7 @@ actor ReturningReader {
       if let id = news.id { lastID = id }
       return
     }
-    // Who reads lines counts.
+    // A reader of lines counts.
     guard let revision = news.revision else { return }
     lastID = news.isChange ? "\(revision)-\(seen.count { $0.revision == revision })" : lastID ?? "\(revision)"
   }

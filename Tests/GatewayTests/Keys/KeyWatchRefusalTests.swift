@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// What is answered to requests for changes that may not be, or make no sense.
+/// The answers to requests for changes that are not permitted, or make no sense.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyWatchRefusalTests {
   @Test(arguments: EtcdVersion.allCases)
@@ -27,7 +27,7 @@ struct KeyWatchRefusalTests {
         expectChallenge(try await gateway.http.get("/keys/a/1?" + query))
         expectChallenge(try await gateway.http.get("/keys/a/1?" + query, user: "bob:wrong"))
       }
-      // The tokens of a restarted etcd are new ones.
+      // A restarted etcd has new tokens.
       let reader = try await KeyWatchReader.open(gateway.url, "/keys/a/1?watch=true", as: .events, user: "bob:bobpw")
       #expect(try await reader.next()?.type == "progress")
       try await fixture.etcd.restart()
@@ -81,7 +81,7 @@ struct KeyWatchRefusalTests {
       for query in ["watch=true&heartbeat=1s", "wait=30s&since=1"] {
         expectError(try await gateway.http.get("/keys/a?\(query)"), 503, code: 14, query)
       }
-      // A browser that comes back would take another status than 200 for the end.
+      // A browser that reconnects would take any status except 200 for the end.
       let back = try await KeyWatchReader.open(gateway.url, "/keys/a?watch=true", as: .events, lastEventID: "1")
       let news = try #require(try await back.next())
       #expect(news.type == "error" && news.id == nil && news.data["error"]?["grpc_code"] == 14, "\(news)")

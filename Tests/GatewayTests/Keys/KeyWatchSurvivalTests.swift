@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Clients that come back lose nothing and get nothing twice, whatever is restarted.
+/// Clients that reconnect lose nothing and get nothing twice, whatever is restarted.
 @Suite(.timeLimit(.minutes(15)))
 struct KeyWatchSurvivalTests {
   @Test(arguments: EtcdVersion.allCases)
@@ -11,7 +11,7 @@ struct KeyWatchSurvivalTests {
       let (url, arguments) = ("http://127.0.0.1:\(port)", ["--shards", "1", "--listen", "127.0.0.1:\(port)"])
       let target = "/keys?prefix=w/&watch=true&since=1"
       let readers = WatchForm.allCases.map { ReturningReader(url, target, as: $0) }
-      // Some leave in the middle of transactions.
+      // Some disconnect in the middle of transactions.
       let restless = WatchForm.allCases.map { ReturningReader(url, target, as: $0) }
       let reading = Task {
         try await withThrowingTaskGroup(of: [String].self) { group in

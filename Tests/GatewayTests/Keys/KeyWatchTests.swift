@@ -94,7 +94,7 @@ struct KeyWatchTests {
         let reader = try await KeyWatchReader.open(gateway.url, "/keys/a?watch=true&since=\(since)", as: form)
         #expect(try await reader.head()["X-Etcd-Revision"] == "\(since)")
         #expect(try await reader.next()?.revision == since)
-        // What is to come may be asked for, too.
+        // A future revision may be named, too.
         for revision in max(2, since + 1)..<max(6, since + 1) {
           #expect(try await reader.nextChange().revision == revision)
         }
@@ -133,7 +133,7 @@ struct KeyWatchTests {
         #expect(try await again.changes(through: 5).map(\.data) == all[(index + 1)...].map(\.data), "\(news.id!)")
         await again.close()
       }
-      // Who counts need not know how many there are.
+      // A client that counts need not know how many there are.
       let counted = try await KeyWatchReader.open(gateway.url, target, as: form, lastEventID: "4-5")
       #expect(try await counted.changes(through: 5).map(\.data) == [all.last!.data])
     }
@@ -150,7 +150,7 @@ struct KeyWatchTests {
       #expect(news.data == ["type": "compacted", "compact_revision": 4] && news.type == "compacted")
       #expect(try await reader.next() == nil)
       guard form == .events else { return }
-      // A browser comes back with that, and gets what there is.
+      // A browser reconnects with that, and gets the changes since.
       #expect(news.id == "3")
       let again = try await KeyWatchReader.open(
         gateway.url, "/keys/a?watch=true&since=1", as: form, lastEventID: news.id)
@@ -158,7 +158,7 @@ struct KeyWatchTests {
     }
   }
 
-  /// A quiet watch says how far it is, and can be gone on with from there whatever has been compacted.
+  /// A quiet watch reports its progress, and can be resumed from there whatever has been compacted.
   @Test(arguments: EtcdVersion.allCases)
   func aQuietWatchTellsItsProgress(_ version: EtcdVersion) async throws {
     try await withKeys(version, gateway: ["--watch-progress-interval", "1s"]) { etcd, gateway, http in
@@ -171,7 +171,7 @@ struct KeyWatchTests {
       for _ in 0..<5 { other = try await http.put("b") }
       let progress = try #require(try await events.next())
       #expect(progress.type == "progress" && progress.id == "\(other)" && progress.revision == other)
-      // There is a line for each beat, with news or without.
+      // There is a line for each beat, with changes or without.
       for _ in 0..<3 { #expect(try await lines.next()?.type == "progress") }
       try await etcd.call("/v3/kv/compaction", ["revision": .string("\(other)")])
       await events.close()
@@ -179,7 +179,7 @@ struct KeyWatchTests {
       #expect(try await again.next()?.type == "progress")
       let put = try await http.put("a/1")
       #expect(try await again.nextChange().revision == put)
-      // Nothing new is a comment, which no page hears of.
+      // Without a change there is a comment, which a page does not see.
       #expect(await again.comments == 0)
       async let next = again.nextChange()
       _ = try await eventually("comments") { await again.comments > 1 ? true : nil }

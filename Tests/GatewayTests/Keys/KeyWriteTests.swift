@@ -68,7 +68,7 @@ struct KeyWriteTests {
       expectStatus(200, granted)
       let lease = try #require(try granted.json["lease"]?.string)
       #expect(Int64(lease) != nil)
-      // Never shorter than was asked for.
+      // Never shorter than requested.
       #expect(try granted.json["ttl"]?.number ?? 0 >= 2)
       expectStatus(200, try await http.key("PUT", "b", "?lease=\(lease)", headers: [("If-None-Match", "*")], body: "v"))
       #expect(try await http.key("GET", "b")[header: "X-Etcd-Lease"] == lease)
@@ -116,7 +116,7 @@ struct KeyWriteTests {
   @Test(arguments: EtcdVersion.allCases)
   func whatIsTooLargeIs413(_ version: EtcdVersion) async throws {
     try await withKeys(version) { _, gateway, http in
-      // Refused before it is read.
+      // Refused before the body is read.
       let asking = try await HTTPConnection.connect(to: gateway.url)
       try await asking.send(
         "PUT /keys/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1572865\r\nExpect: 100-continue\r\n\r\n")

@@ -8,7 +8,7 @@ struct PlainJSONTests {
   @Test(arguments: EtcdVersion.allCases)
   func aKeyIsPutReadAndDeleted(_ version: EtcdVersion) async throws {
     try await withKeys(version) { _, _, http in
-      // What an answer says can be posted back, a lease that is none, too.
+      // Members of an answer can be posted back, including a lease of 0.
       try await http.put("copied", "1")
       let read = try await http.get("/keys?key=copied").json
       var copy: [String: JSON] = [:]
@@ -113,7 +113,7 @@ struct PlainJSONTests {
       #expect(values == Array(repeating: long, count: 8))
       #expect(inner.last?["get"]?["value"] == "3" && all[1]["get"]?["value"] == "3")
 
-      // Bodies that are kept only for clients whom etcd knows.
+      // Bodies that are kept only for clients that etcd knows.
       let deep = String(repeating: #"{"then":[{"txn":"#, count: 6000)
       let many = #"{"then":["# + Array(repeating: #"{"get":{"key":"a"}}"#, count: 21).joined(separator: ",") + "]}"
       for (body, name) in [
@@ -141,7 +141,7 @@ struct PlainJSONTests {
       let id = try #require(try granted.json["id"]?.string)
       #expect(try granted.json["ttl"] == 60)
       #expect(try await ask("POST", "/leases", ["ttl": 90, "id": "77"]).json == ["id": "77", "ttl": 90])
-      // As much as etcd takes.
+      // As much as etcd accepts.
       #expect(try await ask("POST", "/leases", ["ttl": "9000000000s", "id": "78"]).json["ttl"] == 9_000_000_000)
       expectStatus(200, try await ask("POST", "/keys", ["key": "a", "value": "1", "lease": .string(id)]))
       let left = try await ask("GET", "/leases/\(id)?keys=true").json
@@ -200,7 +200,7 @@ struct PlainJSONTests {
         #expect(try await http.key("GET", "b", headers: headers)[header: "Content-Type"] == "application/octet-stream")
       }
       #expect(try await http.key("GET", "a")[header: "Content-Type"] == "application/octet-stream")
-      // A program that names a type besides gets that one.
+      // A program that also names another type gets that one.
       let named = [
         ("text/html, application/json;q=0.1", "application/json"),
         ("application/octet-stream, text/html", "application/octet-stream"),
@@ -218,7 +218,7 @@ struct PlainJSONTests {
     }
   }
 
-  /// Path, body, and what the message has.
+  /// Path, body, and a part of the message.
   private static let badInput: [(String, String, String)] = [
     ("/keys", "", "unexpected end"), ("/keys", "[]", "expected an object"), ("/keys", "{}", "'key'"),
     ("/keys", #"{"key":"a"}"#, "'value'"), ("/keys", #"{"key":"","value":"1"}"#, "key: the key is empty"),

@@ -2,7 +2,7 @@ import Foundation
 import Synchronization
 import TestSupport
 
-/// Somebody who writes several keys at a time as long as a test lasts, straight to etcd.
+/// A client that writes several keys at a time as long as a test lasts, directly to etcd.
 final class Transactions: Sendable {
   private struct State {
     var count = 0
@@ -43,7 +43,7 @@ final class Transactions: Sendable {
     }
   }
 
-  /// Everything that was ever written, as `KeyNews.mark` has it, as etcd tells it when it is asked afterwards.
+  /// Everything that was ever written, in the form of `KeyNews.mark`, as etcd reports it afterwards.
   static func written(_ url: String) async throws -> [String] {
     let request: JSON = [
       "create_request": ["key": .string("w/".base64), "range_end": .string("w0".base64), "start_revision": "1"]

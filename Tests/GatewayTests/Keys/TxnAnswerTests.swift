@@ -9,7 +9,7 @@ import Testing
 @testable import Gateway
 @testable import HTTPServer
 
-/// What etcd, or what stands in its place, may answer to a transaction in plain JSON.
+/// The answers that etcd, or what is in its place, may give to a transaction in plain JSON.
 @Suite struct TxnAnswerTests {
   private static let request = """
     {"then":[{"put":{"key":"a","value":"","prev":true}},{"get":{"key":"a"}},{"get":{"prefix":"b"}},

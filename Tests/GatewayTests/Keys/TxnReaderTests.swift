@@ -13,7 +13,7 @@ import Transcoding
     return try Array(json.utf8).withUnsafeBytes { try TxnReader.read($0, into: &message, most: most) }
   }
 
-  /// What follows the fourth of these, wherever it stands, is not even read.
+  /// What follows the fourth of these, wherever it is, is not even read.
   @Test(arguments: [
     (#"{"then":[GET,GET,GET,GET,?"#, "then[4]"),
     (#"{"if":[IS,IS],"then":[GET],"else":[GET,?"#, "else[1]"),
@@ -37,7 +37,7 @@ import Transcoding
     #expect(try read(#"{"then":[\#(many.joined(separator: ","))]}"#, most: many.count).then.count == many.count)
   }
 
-  /// Names are compared as bytes, as what they say and not as how they are written.
+  /// Names are compared by their unescaped bytes.
   @Test func aNameIsWhatItSays() throws {
     #expect(try read(#"{"\u0074hen":[{"g\u0065t":{"k\u0065\u0079":"a"}}]}"#).then.count == 1)
     for (json, message) in [

@@ -4,12 +4,12 @@ import Testing
 
 @testable import Gateway
 
-/// `--access-log` and `--log-format`, of a gateway that runs.
+/// `--access-log` and `--log-format` of a running gateway.
 @Suite(.timeLimit(.minutes(10)))
 struct AccessLogTests {
-  /// The lines of a request, of all that there are so far.
+  /// The lines of a request so far.
   private func lines(_ gateway: GatewayProcess, of id: String) throws -> [JSON] {
-    // The last one may be on its way.
+    // The last line may be incomplete.
     let whole = gateway.log.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
     return try whole.map { try JSON(parsing: Array($0.utf8)) }.filter { $0["request_id"]?.string == id }
   }
@@ -35,7 +35,7 @@ struct AccessLogTests {
         #expect(bad["peer"] == "2001:db8::7" && bad["user"] == "root" && bad["level"] == "info")
         #expect(bad["status"] == 400 && bad["code"] == "InvalidArgument" && bad["etcd_seconds"] == nil)
 
-        // Credentials of every kind, right and wrong ones; reads that travel to etcd together have its time each.
+        // Credentials of every kind, right and wrong ones; each batched read has its time at etcd.
         let traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
         let good = try await http.get(
           "/keys/k", user: "root:rootpw",
@@ -63,7 +63,7 @@ struct AccessLogTests {
         #expect(long["route"] == "none" && long["path"]?.string?.utf8.count == 1027, "\(long)")
 
         try await streams(gateway, user: "root:rootpw")
-        // What a client sends too much of is answered before it is whole.
+        // A request that is too large is answered before it is complete.
         let large = try await http.request(
           "PUT", "/keys/k", user: "root:rootpw", headers: [("X-Request-Id", "large")],
           body: Array(repeating: 0x78, count: 3 << 20))
@@ -73,7 +73,7 @@ struct AccessLogTests {
         for secret in ["rootpw", "hunter2", "sesame", "value", token, "root:rootpw".base64] {
           #expect(!gateway.log.contains(secret), "\(secret)")
         }
-        // One line a request, and messages are such lines, too.
+        // One line for each request, and messages are such lines, too.
         for id in ["bad", "good", "login", "token", "wrong", "long", "large"] {
           #expect(try lines(gateway, of: id).count == 1, "\(id)")
         }
@@ -111,7 +111,7 @@ struct AccessLogTests {
     #expect(end["code"] == "InvalidArgument" && end["messages_in"] == 1, "\(end)")
     #expect(try lines(gateway, of: "watch").count == 2 && lines(gateway, of: "socket").count == 2)
 
-    // One that was never opened is a request like others.
+    // A stream that was never opened is logged as an ordinary request.
     let refused = try await gateway.http.post("/v3/watch", "}", user: user, headers: [("X-Request-Id", "refused")])
     #expect(refused.status == 400)
     #expect(try await line(gateway, of: "refused")["transport"] == nil)
@@ -143,7 +143,7 @@ struct AccessLogTests {
     }
   }
 
-  /// Nothing reads standard error: requests go on, and what could not be written is counted and told of later.
+  /// Nothing reads standard error: requests go on, and lines that could not be written are counted and reported later.
   @Test func aStuckPipeStopsNoRequest() async throws {
     try await withTemporaryDirectory { directory in
       let path = "\(directory)/pipe"

@@ -5,7 +5,7 @@ import Transcoding
 @testable import Gateway
 @testable import HTTPServer
 
-/// Lines of the log, whatever is in them.
+/// Lines of the log, whatever they contain.
 @Suite struct LogLineTests {
   private static let time = "2026-11-29T03:14:15.926Z"
 
@@ -34,7 +34,8 @@ import Transcoding
         + ",\"c\":\"\",\"d\":\"x=1\",\"e\":404,\"f\":1.002003,\"g\":true}\n")
   }
 
-  /// Line feeds, quotes, escape sequences of terminals (C1 too), line separators, and marks that turn text around.
+  /// Line feeds, quotes, escape sequences of terminals (C1 too), line separators, and marks that change the direction
+  /// of text.
   @Test(arguments: [LogFormat.text, .json])
   func nothingInAValueForgesALine(_ format: LogFormat) throws {
     let evil =

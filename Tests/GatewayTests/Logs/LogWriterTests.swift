@@ -6,7 +6,7 @@ import Testing
 
 @testable import Gateway
 
-/// Where log lines go, and what becomes of them if nothing takes them.
+/// Where log lines go, and what happens if they cannot be written.
 @Suite(.timeLimit(.minutes(5))) struct LogWriterTests {
   private func lines(_ count: Int, of size: Int) -> ByteBuffer {
     var buffer = ByteBuffer()
@@ -15,8 +15,8 @@ import Testing
     return buffer
   }
 
-  /// More than the pipe and the buffers have room for, while nothing reads: whoever logs goes on. Once somebody reads,
-  /// what was taken is whole, and the rest is told of.
+  /// More than the pipe and the buffers have room for, while nothing reads: no logging thread waits. Once the pipe is
+  /// read, the lines that were taken are whole, and the others are reported.
   @Test func aStuckPipeHoldsNobodyBack() async throws {
     let pipe = Pipe()
     let writer = LogWriter(pipe.fileHandleForWriting.fileDescriptor)
@@ -27,7 +27,8 @@ import Testing
     let dropped = Int(writer.droppedCount)
     #expect(dropped >= batches * batch / 2 && dropped % batch == 0)
 
-    // What was dropped is told each time when there is room again: once or twice, as the writer's thread comes to run.
+    // Dropped lines are reported each time when there is room again: once or twice, depending on when the writer's
+    // thread runs.
     var (bytes, taken, told) = ([UInt8](), 0, 0)
     while taken + told < batches * batch {
       bytes += pipe.fileHandleForReading.availableData
@@ -46,7 +47,7 @@ import Testing
     }
     #expect(taken == batches * batch - dropped && told == dropped && bytes.isEmpty)
 
-    // All is as before.
+    // Everything is as before.
     writer.append(lines(1, of: 4))
     #expect(pipe.fileHandleForReading.availableData == Data("xxx\n".utf8))
     #expect(Int(writer.droppedCount) == dropped)

@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// What etcd's answers make the gateway keep while they come, in every form in which they may be asked for.
+/// The memory of etcd's answers in the gateway while they come, in every form in which clients may request them.
 @Suite(.timeLimit(.minutes(15)))
 struct AnswerMemoryTests {
   private static let megabyte = 1 << 20
@@ -16,7 +16,7 @@ struct AnswerMemoryTests {
     ("PUT", "/keys/large?prev=true", [], "x"),
   ]
 
-  /// Each of the clients asks for a value of 1.4 MB, and reads nothing.
+  /// Each of the clients requests a value of 1.4 MB, and reads nothing.
   @Test func answersOfKeysAreCountedWhileTheyCome() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--max-memory", "16M", "--shards", "1"]) { etcd, gateway in
       let value = [UInt8](repeating: 120, count: 1_400_000)
@@ -33,7 +33,7 @@ struct AnswerMemoryTests {
             request.method, request.path, headers: request.headers, body: request.body.map { Array($0.utf8) })
           connections.append(connection)
         }
-        // Small requests are served all the same, and behind all of them.
+        // Small requests are served all the same, after all of them.
         #expect(try await http.post("/v3/kv/range", #"{"key":"YQ=="}"#).status == 200)
         let grown = gateway.process.peakResidentBytes - before
         #expect(grown < 100 * Self.megabyte, "\(request.path) \(request.headers): \(grown)")
@@ -45,7 +45,7 @@ struct AnswerMemoryTests {
     }
   }
 
-  /// What stands in etcd's place sends leases, or keys of one, without end.
+  /// A peer in etcd's place sends leases, or keys of one, without end.
   @Test func leasesAreCountedWhileTheyCome() async throws {
     let header = Etcdserverpb_ResponseHeader.with { $0.revision = 7 }
     let leases = Etcdserverpb_LeaseLeasesResponse.with {
@@ -79,7 +79,7 @@ struct AnswerMemoryTests {
     }
   }
 
-  /// What stands in etcd's place sends a value that is larger than all that may be kept.
+  /// A peer in etcd's place sends a value that is larger than the whole budget.
   @Test func aMemberCannotFillTheMemory() async throws {
     let value = Mvccpb_KeyValue.with {
       $0.key = .init("large".utf8)
@@ -116,7 +116,7 @@ struct AnswerMemoryTests {
         let answer = try? await connection.receive()
         let isStreamed = request.path.hasPrefix("/keys?")
         let isExecuted = request.method != "GET"
-        // One that has begun breaks off.
+        // An answer that has begun breaks off.
         #expect(
           isStreamed ? answer == nil || answer?.status == 503 : answer?.status == (isExecuted ? 500 : 503),
           "\(request.path) \(request.headers): \(String(describing: answer))")

@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// What is answered to a call that etcd has executed while the memory for clients is used up.
+/// The answer to a call that etcd has executed while the memory for clients is used up.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct ExecutedAnswerTests {
   private static func value(_ bytes: Int) -> Mvccpb_KeyValue {

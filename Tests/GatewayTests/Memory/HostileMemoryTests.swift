@@ -1,14 +1,14 @@
 import TestSupport
 import Testing
 
-/// Clients that want the gateway to keep as much as they can get it to keep. Bounds are generous: what is wrong is
-/// wrong by much more.
+/// Clients that try to make the gateway keep as much as possible. The bounds are generous: real faults exceed them by
+/// far.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct HostileMemoryTests {
   private static let megabyte = 1 << 20
   private static let requests = 10_000
 
-  /// Memory settles a moment after what made it grow.
+  /// Memory settles a moment after its growth.
   private func awaitResident(_ gateway: GatewayProcess, below bytes: Int) async throws {
     _ = try await eventually("less than \(bytes) resident bytes", every: .milliseconds(100)) {
       gateway.process.residentBytes < bytes ? true : nil
@@ -30,7 +30,7 @@ struct HostileMemoryTests {
         connections.append(connection)
       }
       #expect(gateway.process.residentBytes - before < 64 * Self.megabyte)
-      // Small requests are served all the same, however they come.
+      // Small requests are served all the same, in every framing.
       #expect(try await gateway.http.post("/v3/kv/range", #"{"key":"YQ=="}"#).status == 200)
       let small = try await HTTPConnection.connect(to: gateway.url)
       let head = "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\n"
@@ -42,14 +42,14 @@ struct HostileMemoryTests {
       #expect(try await gateway.http.get("/livez").status == 200)
       try await split.send("\"YQ==\"}")
       #expect(try await split.receive().status == 200)
-      // One more is refused at its head, with a word about when to come again.
+      // One more is refused at its head, with a time to try again.
       let one = try await HTTPConnection.connect(to: gateway.url)
       try await one.sendRequest("POST", "/v3/kv/put", headers: [("Content-Length", "\(2 << 20)")])
       let refusal = try await one.receive()
       #expect(refusal.status == 503 && refusal[header: "Retry-After"] == "1", "\(refusal)")
       let reason = try refusal.json["error"]?.string ?? ""
       #expect(reason.contains("--max-memory"))
-      // Once they have gone there is room, and the memory is the system's again.
+      // Once they have disconnected there is room, and the memory is the system's again.
       for connection in connections { await connection.close() }
       let large = #"{"key":"YQ==","value":"\#(String(repeating: "eHh4", count: 200_000))"}"#
       _ = try await eventually("room") { try await gateway.http.post("/v3/kv/put", large).status == 200 ? true : nil }
@@ -120,7 +120,7 @@ struct HostileMemoryTests {
       _ = try await gateway.http.post("/v3/kv/range", #"{"key":"YQ=="}"#)
       let grown = gateway.process.residentBytes - before
       #expect(grown < 64 * Self.megabyte, "20 messages hold \(grown) bytes")
-      // One who reads gets an answer to each.
+      // A client that reads gets an answer to each.
       let socket = sockets[0]
       await socket.connection.setReceiveBuffer(bytes: 4 << 20)
       var answers = 0
@@ -174,7 +174,7 @@ struct HostileMemoryTests {
     }
   }
 
-  /// Neither blanks nor pings nor bad calls make a WebSocket one that is of use.
+  /// Neither blanks nor pings nor invalid calls make a WebSocket useful.
   @Test func whoAsksNothingGoodTakesNobodysPlace() async throws {
     let arguments = ["--max-streams", "4", "--max-new-websockets", "2", "--idle-timeout", "10s"]
     try await withEtcdAndGateway(.v3_5, gateway: arguments) { _, gateway in
@@ -184,10 +184,10 @@ struct HostileMemoryTests {
         _ = try await WebSocketClient.connect(gateway.url, "/v3/watch")
       }
       #expect(refusal?.response.status == 503 && refusal?.response[header: "Retry-After"] != nil)
-      // Places of streams are there for those that say what they want.
+      // The places of streams are for clients with a valid request.
       let readers = try await WatchReader.open(4) { _ in try await .open(gateway.url) }
       for reader in readers { await reader.stream.close() }
-      // Each on and on, more often than the gateway looks at the time.
+      // Each again and again, more often than the gateway checks the time.
       let talks = [
         Task { while true { try await say(on: blanks) { try await $0.send(" ") } } },
         Task {
@@ -224,7 +224,7 @@ struct HostileMemoryTests {
         try await socket.send(["create_request": ["key": .string(key(number))]])
         #expect(try await socket.receiveJSON()["result"]?["created"] == true)
       }
-      // What is cancelled makes room.
+      // A cancelled watch makes room.
       try await socket.send(["cancel_request": ["watch_id": "1"]])
       #expect(try await socket.receiveJSON()["result"]?["canceled"] == true)
       try await socket.send(["create_request": ["key": .string(key(3))]])
@@ -277,7 +277,7 @@ struct HostileMemoryTests {
         try await connection.send("POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nX: \(String(repeating: "x", count: 4000))")
         connections.append(connection)
       }
-      // The one that stays must not keep the memory of all others.
+      // The remaining one must not keep the memory of all others.
       let last = connections.removeLast()
       for connection in connections { await connection.close() }
       try await awaitResident(gateway, below: before + 16 * Self.megabyte)

@@ -6,7 +6,7 @@ import Testing
 @testable import Gateway
 @testable import HTTPServer
 
-/// What is counted of a key with its value while it comes.
+/// The bytes that are counted for a key with its value while it comes.
 @Suite(.timeLimit(.minutes(1)))
 struct KeyValueMemoryTests {
   private static let path = 0x2
@@ -24,7 +24,7 @@ struct KeyValueMemoryTests {
       take(piece, field: 5, &fields)
       used.append(account.used)
     }
-    // As much as any request may keep is not counted.
+    // The bytes that any request may keep are not counted.
     #expect(used == [0, 0, 48 << 10, 64 << 10])
     take(piece, field: 1, &fields)
     #expect(account.used == 80 << 10)
@@ -33,7 +33,7 @@ struct KeyValueMemoryTests {
     while !fields.isTooMuch { take(piece, field: 5, &fields) }
     let isEmpty = fields.key.isEmpty && fields.value.isEmpty
     #expect(account.used == 0 && isEmpty)
-    // What comes after that is not taken either.
+    // Bytes after that are not taken either.
     take([1], field: 1, &fields)
     let hasNothing = fields.key.isEmpty
     #expect(hasNothing)

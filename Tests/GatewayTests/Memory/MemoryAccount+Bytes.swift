@@ -2,7 +2,7 @@ import EventLoop
 import HTTPServer
 
 extension MemoryAccount {
-  /// One of its own, for a test without a server.
+  /// A separate one, for a test without a server.
   convenience init(bytes: Int) throws {
     let loop = try EventLoop()
     self.init(MemoryBudget(bytes: bytes), trimmer: MemoryTrimmer(loop: loop))

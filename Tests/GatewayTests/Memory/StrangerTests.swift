@@ -35,7 +35,7 @@ struct StrangerTests {
   @Test(arguments: EtcdVersion.allCases)
   func usersWaitForTheirLoginAndThenSend(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
-      // Without authentication anybody's body is taken.
+      // Without authentication the bodies of all clients are accepted.
       #expect(try await gateway.http.post("/v3/kv/put", Self.put).status == 200)
       try await etcd.enableAuth(rootPassword: "pw")
       try await etcd.call(
@@ -47,15 +47,15 @@ struct StrangerTests {
       #expect(try await connection.receiveHead().status == 100)
       try await connection.send(Self.put)
       #expect(try await connection.receive().status == 200)
-      // Of a user without rights the call itself says so.
+      // For a user without permissions the call itself is refused.
       let denied = try await gateway.http.post("/v3/kv/put", Self.put, user: "ann:pw")
       #expect(denied.status == 403, "\(denied)")
-      // A token that etcd has given out is as good.
+      // A token from etcd is as good.
       let token = try await etcd.token(user: "root", password: "pw")
       let bearer = try await gateway.http.post(
         "/v3/kv/put", Self.put, headers: [("Authorization", "Bearer \(token)")])
       #expect(bearer.status == 200, "\(bearer)")
-      // The connection of the first goes on, and its next body is not asked about.
+      // The connection of the first goes on, and its next body is not checked.
       #expect(try await connection.post("/v3/kv/put", Self.put, user: "root:pw").status == 200)
     }
   }

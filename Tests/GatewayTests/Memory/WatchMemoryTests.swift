@@ -3,11 +3,11 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What a member makes the gateway keep of the messages of a watch.
+/// The memory of a watch's messages that a member can make the gateway keep.
 @Suite(.timeLimit(.minutes(15)))
 struct WatchMemoryTests {
   private static let megabyte = 1 << 20
-  /// More than all that may be kept.
+  /// More than the whole budget.
   private static let large = frame(1, revision: 8, bytes: 64 << 20)
   private static let gateway = ["--max-memory", "16M", "--shards", "1"]
 
@@ -35,7 +35,7 @@ struct WatchMemoryTests {
     return grpcFrame(response.wireBytes)
   }
 
-  /// Which key a stream begins with.
+  /// The key with which a stream begins.
   private static func key(_ call: ScriptedPeer.Call) -> String {
     let request = try? Etcdserverpb_WatchRequest(serializedBytes: call.message)
     return String(decoding: request?.createRequest.key ?? Data(), as: UTF8.self)
@@ -43,7 +43,7 @@ struct WatchMemoryTests {
 
   private static func creation(_ key: String) -> String { #"{"create_request":{"key":"\#(key.base64)"}}"# }
 
-  /// It is asked for again a few times, as there may be room later; then its clients hear of it.
+  /// It is requested again a few times, as there may be room later; then its clients get an error.
   @Test func aMessageThatNeverFitsEndsItsWatch() async throws {
     let script: ScriptedPeer.Script = { call in
       call.path == EtcdRPC.watch.path ? [.headers(.grpcResponse), .data(Self.created(1)), .data(Self.large)] : .range
@@ -64,7 +64,7 @@ struct WatchMemoryTests {
     }
   }
 
-  /// The watch goes on from where it was, and others of the user wait for nothing.
+  /// The watch resumes from its position, and others of the user do not wait.
   @Test func aMessageThatDoesNotFitEndsNobodysWatch() async throws {
     let gate = ScriptedPeer.Gate()
     let script: ScriptedPeer.Script = { call in

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// What generators of clients take and make something right of, beyond what OpenAPI allows.
+/// What client generators accept and use correctly, beyond what OpenAPI allows.
 @Suite(.timeLimit(.minutes(2)))
 struct GeneratorTests {
   private let document: JSON
@@ -10,12 +10,12 @@ struct GeneratorTests {
     document = try JSON(parsing: Array(try await CommandRun.etcdRest("openapi").output.utf8))
   }
 
-  /// The objects that hold a member of that name, with their places, such as `/paths//keys/get`.
+  /// The objects with a member of that name, with their places, such as `/paths//keys/get`.
   private func objects(having name: String) -> [(place: String, object: [String: JSON])] {
     var found: [(String, [String: JSON])] = []
     func search(_ value: JSON, _ place: String) {
       if let object = value.object {
-        // What stands in examples is no description.
+        // Examples are no description.
         if object[name] != nil { found.append((place, object)) }
         for (member, value) in object where !["example", "examples"].contains(member) {
           search(value, "\(place)/\(member)")
@@ -27,7 +27,7 @@ struct GeneratorTests {
     return found
   }
 
-  /// swagger-parser, and with it OpenAPI Generator, refuses a document with a link that has another one.
+  /// swagger-parser, and with it OpenAPI Generator, refuses a document with a link that has another body.
   @Test func aLinkHasABodyOnlyInItsExtension() throws {
     let links = objects(having: "links").flatMap { place, object in
       (object["links"]?.object ?? [:]).map { ("\(place)/links/\($0.key)", $0.value) }
@@ -51,20 +51,21 @@ struct GeneratorTests {
     }
   }
 
-  /// Of alternatives, generators make types that want the fields of all, or that take the first, whatever has come.
+  /// For alternatives, generators make types that require the fields of all, or that take the first one, whatever has
+  /// come.
   @Test func noSchemaIsAChoiceOfObjects() throws {
     for keyword in ["anyOf", "oneOf"] {
       for (place, object) in objects(having: keyword) {
         let choices = try #require(object[keyword]?.array)
         let isNullable = choices.count == 2 && choices.contains { $0["type"]?.string == "null" }
-        // Rules beside properties only name what is required.
+        // Rules beside properties only name required members.
         let isRule = choices.allSatisfy { $0.object?.keys.elementsEqual(["required"]) == true }
         #expect(isNullable || isRule, "\(place)")
       }
     }
   }
 
-  /// Generated clients put all schemes in the request, one over the other, empty ones too: the last must be Basic.
+  /// Generated clients put all schemes into the request, one over the other, even empty ones: the last must be Basic.
   @Test func noTwoSchemesAreOfOneKindAndHeader() throws {
     let schemes = try #require(document["components"]?["securitySchemes"]?.object)
     #expect(Set(schemes.keys) == ["basic", "bearer"])

@@ -9,7 +9,7 @@ struct OpenAPITests {
   func theDescriptionIsServed(_ format: String, _ path: String) async throws {
     let command = try await CommandRun.etcdRest("openapi", "--format", format)
     #expect(command.exit == .code(0), "\(command.errorOutput)")
-    // It is about the gateway: etcd need not be there.
+    // It describes the gateway: no etcd is needed.
     try await withGateway(["http://127.0.0.1:1"]) { gateway in
       let response = try await gateway.http.get(path)
       #expect(response.status == 200)

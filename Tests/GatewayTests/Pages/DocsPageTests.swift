@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The page `/docs` as a person has it: in a real browser, against the gateway that serves it.
+/// The page `/docs` as a person uses it: in a real browser, against the gateway that serves it.
 @Suite struct DocsPageTests {
   @Test func aPersonLogsInAndTriesThingsOut() async throws {
     try await withGuardedEtcd { gateway in
@@ -21,7 +21,7 @@ import Testing
           let key = ["key": "app/ä %2F?#"]
           let written = try await docs.execute("Keys-putValue", key, body: "größer\n")
           #expect(written.status == 200, "\(written)")
-          // What is asked for is what the page shows: text.
+          // The page requests what it shows: text.
           let read = try await docs.execute("Keys-getKey", key)
           #expect(read.status == 200 && read.body == "größer\n", "\(read)")
           let raw = try await gateway.http.get("/keys/app%2F%C3%A4%20%252F%3F%23", user: "root:rootpw")
@@ -36,7 +36,7 @@ import Testing
     }
   }
 
-  /// Bytes go in from a file and come out as one.
+  /// Bytes are read from a file and come out as a file.
   private func binaryValue(_ docs: SwaggerPage, _ gateway: GatewayProcess, in directory: String) async throws {
     let bytes = (0..<3000).map { UInt8(truncatingIfNeeded: $0 * 7) }
     try Data(bytes).write(to: URL(fileURLWithPath: "\(directory)/value"))
@@ -136,7 +136,7 @@ import Testing
     }
   }
 
-  /// Nothing is wrong, and everything came from the gateway.
+  /// There is no error, and everything came from the gateway.
   private func expectQuiet(_ page: BrowserPage, _ gateway: GatewayProcess) {
     #expect(page.complaints == [])
     #expect(page.requests.count > 1)
@@ -152,7 +152,7 @@ import Testing
     #expect(try await page.evaluate("indexedDB.databases().then((all) => all.length)") == 0)
   }
 
-  /// Nothing sticks out at the side, and text is light on dark or dark on light as the system has it.
+  /// Nothing is wider than the page, and text is light on dark or dark on light as the system is set.
   private func expectFit(_ page: BrowserPage, isDark: Bool) async throws {
     #expect(try await page.evaluate("document.documentElement.scrollWidth - innerWidth").number ?? 1 <= 0)
     let brightness = """

@@ -2,8 +2,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Programs in a browser, which have nothing but fetch() (Fetch Standard): on a page of the gateway's own origin, and
-/// on one of another that `--cors` lists.
+/// Programs in a browser, which only have fetch() (Fetch Standard): on a page of the gateway's own origin, and on one
+/// of another that `--cors` lists.
 @Suite struct FetchTests {
   /// What a program in TypeScript would have as its client.
   private static let client = #"""
@@ -44,7 +44,7 @@ import Testing
     try await withGuardedGateway([]) { gateway in
       try await withBrowser { browser in
         let page = try await browser.openPage()
-        // Its policy lets it.
+        // Its policy allows it.
         try await page.navigate(to: "\(gateway.url)/docs/")
         try await useFetch(page, base: "")
       }
@@ -92,7 +92,7 @@ import Testing
     #expect(got["bytes"] == [0, 255, 10, 128], "\(got)")
     #expect(got["tag"] == .string("\"\(Int(revision))\"") && got["revision"]?.string != nil, "\(got)")
 
-    // A swap that wins, and one that does not.
+    // A swap that succeeds, and one that does not.
     let tag = try #require(got["tag"]?.string)
     let swap = "client.put('a/\u{e4} \u{1F600}', 'new', { 'If-Match': \(JSON.string(tag)) })"
     #expect(try await page.evaluate(swap)["status"] == 200)
@@ -101,7 +101,7 @@ import Testing
     #expect(lost["status"] == 412 && lost["tag"]?.string != nil && lost["tag"] != got["tag"], "\(lost)")
     #expect(page.complaints.count == 1 && page.complaints[0].contains("412"), "\(page.complaints)")
 
-    // A stream is read as it comes: what is written after its first line is on it.
+    // A stream is read as it comes: a key written after its first line is on it.
     let events = try await page.evaluate(
       """
       (async () => {
@@ -127,7 +127,7 @@ import Testing
     }
   }
 
-  /// Runs `body` with the origin of a server that has an empty page and nothing else.
+  /// Runs `body` with the origin of a server that only has an empty page.
   private func withPageServer(_ body: (_ origin: String) async throws -> Void) async throws {
     try await withTemporaryDirectory { directory in
       let pages = "\(directory)/pages"

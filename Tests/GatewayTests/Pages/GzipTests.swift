@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Whole documents that are nobody's secret come in gzip's coding where the client takes that; answers of etcd do not.
+/// Whole documents without secrets are compressed if the client accepts gzip; answers of etcd are not.
 @Suite(.timeLimit(.minutes(5))) struct GzipTests {
   @Test func documentsComePacked() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
@@ -16,7 +16,7 @@ import Testing
         #expect(packed[header: "Content-Type"] == plain[header: "Content-Type"])
         #expect(packed.body.count < plain.body.count / 2)
         if path != "/" {
-          // Each moment has another landing page.
+          // The landing page changes from moment to moment.
           #expect(try await unpacked(packed.body) == plain.body, "\(path)")
         } else {
           #expect(String(decoding: try await unpacked(packed.body), as: UTF8.self).hasSuffix("</html>\n"))
@@ -37,7 +37,7 @@ import Testing
 
   @Test func metricsComePackedToThoseWhoTakeIt() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { _, gateway in
-      // Those who ask at the same time share a text, each in its coding.
+      // Clients that ask at the same time share a text, each in its coding.
       try await withThrowingTaskGroup(of: (asked: Bool, answer: HTTPResponse).self) { group in
         for index in 0..<6 {
           let asks = index % 2 == 0
@@ -55,7 +55,7 @@ import Testing
     }
   }
 
-  /// What is short would not be shorter, and the size of what is packed tells of secrets in it.
+  /// Short bodies would not become shorter, and the size of a compressed one reveals secrets in it.
   @Test func nothingElseDoes() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let value = [UInt8](repeating: 0x61, count: 10_000)
@@ -67,7 +67,7 @@ import Testing
     }
   }
 
-  /// - Throws: `TestSupportError` where `gzip` does not read it to its end.
+  /// - Throws: `TestSupportError` if `gzip` cannot read all of it.
   private func unpacked(_ bytes: [UInt8]) async throws -> [UInt8] {
     try await withTemporaryDirectory { directory in
       let file = "\(directory)/packed.gz"

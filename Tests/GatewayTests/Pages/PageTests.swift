@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The pages as files: what they say, their heads, and that nothing else is to be had where they are.
+/// The pages as files: their content, their heads, and that nothing else is served beside them.
 @Suite struct PageTests {
   private static let files = [
     ("/docs/", "text/html; charset=utf-8"), ("/docs/docs.css", "text/css; charset=utf-8"),
@@ -39,7 +39,7 @@ import Testing
 
   @Test func theLinesOfTheLandingPageWork() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
-      // A user is asked for only where etcd wants one; its password is left to the terminal.
+      // A user is required only if etcd requires one; the terminal asks for the password.
       #expect(try await gateway.http.get("/").text.contains("<code>curl -X PUT"))
       try await etcd.enableAuth(rootPassword: "rootpw")
       let lines = try await examples(gateway)
@@ -57,19 +57,19 @@ import Testing
         let connection = try await HTTPConnection.connect(to: gateway.url)
         try await connection.send("GET / HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n\r\n")
         let page = try await connection.receive()
-        // One, of its own, at the most.
+        // At most one script, of the gateway's own.
         #expect(page.text.components(separatedBy: "<script").count <= 2, "\(page)")
         return page
       }
       for host in [#"a"><script>alert(1)</script>"#, "$(touch /tmp/x)'`id`", "<\u{338}script>", "a b", "a|b", "ä"] {
         #expect(try await page(askedFor: host).status == 400, "\(host)")
       }
-      // Names that may be (RFC 3986, section 3.2.2), and that mean something to a shell.
+      // Valid names (RFC 3986, section 3.2.2) with characters that are special to a shell.
       for host in ["$(id)", "a'b", "a;b&c", "!*$a,b=(c)", "%60id%60", "[::1]:8379"] {
         let page = try await page(askedFor: host)
         #expect(page.status == 200, "\(host)")
         let address = try #require(try lines(of: page).first?.split(separator: " ").dropFirst(5).joined(separator: " "))
-        // What a shell makes of it is one word, which is what was sent.
+        // For a shell it is one word, equal to what was sent.
         #expect(try await shell("printf '<%s>' \(address)") == "<\(scheme(gateway))://\(host)/keys/greeting>")
       }
     }
@@ -144,11 +144,11 @@ import Testing
         let first = try await gateway.http.get("/docs/docs.js", headers: [("Accept-Encoding", "gzip")])
         #expect(first.text == "<docs.js>" && first[header: "Content-Encoding"] == nil)
         tag = try #require(first[header: "ETag"])
-        // What the gateway has read it keeps.
+        // The gateway keeps the files that it has read.
         try Data("<new.js>".utf8).write(to: URL(fileURLWithPath: "\(directory)/docs.js"))
         #expect(try await gateway.http.get("/docs/docs.js").text == "<docs.js>")
       }
-      // The next one has what is there then, which is another file.
+      // The next gateway has the files that are there then, which are others.
       try await withEtcdAndGateway(.v3_5, gateway: ["--docs", directory]) { _, gateway in
         let next = try await gateway.http.get("/docs/docs.js", headers: [("If-None-Match", tag)])
         #expect(next.text == "<new.js>")
@@ -179,7 +179,7 @@ import Testing
     }
   }
 
-  /// What a command line writes.
+  /// The output of a command line.
   private func shell(_ line: String) async throws -> String {
     try await withTemporaryDirectory { directory in
       let process = try await ChildProcess.start(

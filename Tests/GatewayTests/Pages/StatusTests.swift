@@ -5,7 +5,7 @@ import Testing
 
 @testable import Gateway
 
-/// The status page and `/status`: what they show, and to whom.
+/// The status page and `/status`: what they show, and to which clients.
 @Suite(.timeLimit(.minutes(10)))
 struct StatusTests {
   @Test func membersAndTheLeaderAreTold() async throws {
@@ -30,7 +30,7 @@ struct StatusTests {
     }
   }
 
-  /// What came in is in the history, and what the page shows of it needs no script.
+  /// Requests are in the history, and the page shows it without a script.
   @Test func theLastMinutesAreTold() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let history = try await eventually("a span with requests") { () -> [JSON]? in
@@ -48,7 +48,7 @@ struct StatusTests {
     }
   }
 
-  /// With an address for operators, it is there alone.
+  /// With an address for operators, it is only there.
   @Test func operatorsHaveItToThemselves() async throws {
     try await withEtcd(.v3_5) { etcd in
       let arguments = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
@@ -68,7 +68,7 @@ struct StatusTests {
     }
   }
 
-  /// A page of a name that leads here by DNS learns nothing of the members.
+  /// A page whose name resolves to the gateway (DNS rebinding) learns nothing of the members.
   @Test func aForeignNameIsToldLess() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
       func ask(_ path: String) async throws -> TestSupport.HTTPResponse {
@@ -82,7 +82,7 @@ struct StatusTests {
     }
   }
 
-  /// Who may not ask etcd for its members is told the endpoints, and no more.
+  /// A user who may not list etcd's members sees only the endpoints.
   @Test func withoutRightsTheEndpointsAreTold() async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in
       try await etcd.enableAuth(rootPassword: AuthFixture.rootPassword)

@@ -5,7 +5,7 @@ import TestSupport
 struct SwaggerPage {
   let page: BrowserPage
 
-  /// What an operation was answered with, as the page shows it.
+  /// The answer to an operation, as the page shows it.
   struct Answer {
     var status: Int
     var body: String
@@ -33,7 +33,7 @@ struct SwaggerPage {
     try await page.click(".modal-ux .btn-done")
   }
 
-  /// Opens the form, whose first field is the one to type into, and fills it.
+  /// Opens the form, whose first field has the focus, and fills it.
   func enter(_ user: String, _ password: String) async throws {
     try await page.click(".auth-wrapper .authorize")
     try await page.wait("focus", for: "document.activeElement?.id === 'auth-basic-username'")
@@ -65,7 +65,7 @@ struct SwaggerPage {
     return try await answer(operation)
   }
 
-  /// As ``execute``, without waiting for the answer.
+  /// Like ``execute``, without waiting for the answer.
   func start(
     _ operation: String, _ parameters: [String: String] = [:], body: String? = nil, file: String? = nil,
     accept: String? = nil
@@ -74,7 +74,7 @@ struct SwaggerPage {
     if try await page.evaluate("document.querySelector('\(block) .execute') === null") == true {
       try await page.click("\(block) .opblock-summary-control")
     }
-    // Fields are there before the examples are, which would take the place of what is typed.
+    // Fields appear before the examples, which would overwrite what is typed.
     try await page.wait(
       "\(operation) to be open",
       for: """
@@ -94,14 +94,14 @@ struct SwaggerPage {
       try await page.choose(file, in: "\(block) .opblock-section-request-body input[type=file]")
     }
     if let accept { try await select(accept, in: "\(block) tr.response[data-code='200'] select") }
-    // What is left of the answer before would be taken for the new one.
+    // The rest of the previous answer would be taken for the new one.
     try await page.evaluate("document.querySelector('\(block) .btn-clear')?.click()")
     let live = "document.querySelector('\(block) .live-responses-table .response')"
     try await page.wait("no answer yet", for: "\(live) === null")
     try await page.click("\(block) .execute")
   }
 
-  /// Waits for the answer that an operation has next.
+  /// Waits for the next answer of an operation.
   func answer(_ operation: String) async throws -> Answer {
     let live = "document.querySelector('#operations-\(operation) .live-responses-table .response')"
     let status = try await page.wait(
@@ -112,8 +112,7 @@ struct SwaggerPage {
     return Answer(status: Int((status.string ?? "").prefix(3)) ?? 0, body: text.string ?? "")
   }
 
-  /// Types into a field and leaves it, as whoever presses a button does: until then the page takes its time to hear of
-  /// it.
+  /// Types into a field and leaves it, as pressing a button does: until then the page may delay the change.
   private func fill(_ field: String, with value: String) async throws {
     try await page.type(value, into: field)
     try await page.evaluate("document.activeElement?.blur()")

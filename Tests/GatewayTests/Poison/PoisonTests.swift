@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// What an etcd dies of does not reach it, whichever way it comes.
+/// A request that kills etcd does not reach it, over any transport.
 @Suite struct PoisonTests {
   private static let versions = Set(EtcdVersion.allCases + EtcdVersion.ofUpstream).sorted()
 
@@ -49,7 +49,7 @@ import Testing
     }
   }
 
-  /// What a message requires is missing from no body as from a blank one.
+  /// Required fields are missing from an absent body as from an empty one.
   @Test func noBodyIsHeldToTheSameAsABlank() async throws {
     try await withScriptedEtcd(script: { _ in .message([]) }) { peer, gateway in
       for body in [" ", ""] {
@@ -71,7 +71,7 @@ import Testing
     #expect(fields.contains("create_request.filters[0]: "))
   }
 
-  /// What looks like them but does no harm.
+  /// Similar requests that do no harm.
   @Test(arguments: versions)
   func theirHarmlessSiblingsAreServed(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version) { etcd, gateway in
@@ -140,7 +140,7 @@ import Testing
   }
 }
 
-/// The member serves, and still does when it is started again with the same data.
+/// The member serves, and still does after it is restarted with the same data.
 private func expectLife(_ etcd: EtcdProcess, _ gateway: GatewayProcess) async throws {
   expectStatus(200, try await gateway.http.post("/v3/kv/put", ["key": "bGlmZQ==", "value": "MQ=="]))
   try await etcd.restart()

@@ -2,7 +2,7 @@ import EtcdSchema
 import SwiftProtobuf
 import TestSupport
 
-/// Requests that an etcd in use dies of, or is damaged by, and their siblings: the gateway refuses all of them.
+/// Requests that kill or damage an etcd in use, and similar ones: the gateway refuses all of them.
 enum PoisonousRequests {
   struct Sample: Sendable, CustomStringConvertible {
     var path: String
@@ -77,7 +77,7 @@ enum PoisonousRequests {
     Sample("/v3/cluster/member/add", #"{"peerURLs":[null]}"#, "peerURLs[0]: "),
   ]
 
-  /// Every field of every request that has an enum, with numbers that are no value of it.
+  /// Every enum field of every request, with numbers that are not among its values.
   static let enums: [Sample] = {
     let etcd = EtcdSchema()
     var messages: [String: Google_Protobuf_DescriptorProto] = [:]
@@ -88,7 +88,7 @@ enum PoisonousRequests {
     for file in etcd.descriptors.file { for message in file.messageType { collect(message, in: ".\(file.package)") } }
 
     var samples: [Sample] = []
-    /// - Parameter wrap: makes a request of the JSON of a message; `field` is the path to that.
+    /// - Parameter wrap: makes a request from the JSON of a message; `field` is the path to that.
     func walk(_ name: String, depth: Int, path: String, field: String, wrap: @escaping (String) -> String) {
       guard depth < 5, let message = messages[name] else { return }
       for member in message.field {

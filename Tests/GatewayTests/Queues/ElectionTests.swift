@@ -79,7 +79,7 @@ struct ElectionTests {
       expectStatus(200, try await queue.ask("DELETE", "e?lease=\(last)"))
       try await fixture.awaitQueue("e", 0)
 
-      // A value may be as large as any.
+      // A value may be as large as any other.
       let large = JSON.string(String(repeating: "v", count: 200_000))
       let long = try await queue.ask("POST", "e", ["value": large, "ttl": "60s"])
       expectStatus(200, long)

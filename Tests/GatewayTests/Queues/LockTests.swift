@@ -67,7 +67,7 @@ struct LockTests {
       try await fixture.awaitQueue("l", 1)
       #expect(try await queue.ask("GET", "l").json["key"] == held.json["key"])
 
-      // Of those that wait in vain nothing is left.
+      // Nothing is left of those that wait in vain.
       let leases = try await fixture.leases()
       let late = try await queue.ask("POST", "l", ["ttl": "60s", "wait": "200ms"])
       expectError(late, 409, code: 10, message: "another client holds the lock, and has not released it within 200ms")
@@ -82,7 +82,7 @@ struct LockTests {
       try await fixture.awaitQueue("l", 1)
       _ = try await eventually("revoked lease") { try await fixture.leases() == leases ? true : nil }
 
-      // A token that ends while its call waits.
+      // A token that expires while its call waits.
       async let patient = queue.ask("POST", "l", ["ttl": "60s", "wait": "10m"])
       try await fixture.awaitQueue("l", 2)
       try await fixture.asRoot("/v3/auth/user/changepw", ["name": "ann", "password": "annpw"])
@@ -91,7 +91,7 @@ struct LockTests {
       expectStatus(200, try await patient)
       try await fixture.awaitQueue("l", 1)
 
-      // Those who may not leave nothing.
+      // Users without the permission leave nothing behind.
       try await fixture.asRoot("/v3/auth/user/add", ["name": "bob", "password": "bobpw"])
       let before = try await fixture.leases()
       for (user, status) in [("bob:bobpw", 403), ("ann:wrong", 401), (nil, 401)] as [(String?, Int)] {
@@ -104,7 +104,7 @@ struct LockTests {
     }
   }
 
-  /// Without authentication, too, and the gateway does not end before.
+  /// Without authentication, too, and the gateway does not end before that.
   @Test func aGatewayThatStopsTakesWhoWaitsOutOfTheQueue() async throws {
     try await withEtcd(.v3_5) { etcd in
       func leases() async throws -> Int { try await etcd.call("/v3/lease/leases")["leases"]?.array?.count ?? 0 }
@@ -140,7 +140,7 @@ struct LockTests {
     }
   }
 
-  /// Method, path, body, and what the message has.
+  /// Method, path, body, and a part of the message.
   private static let badInput: [(String, String, String?, String)] = [
     ("POST", "/locks/", "{}", "the name of the lock is empty"),
     ("POST", "/locks//keepalive", "{}", "the name of the lock is empty"),
@@ -170,7 +170,7 @@ struct LockTests {
   ]
 }
 
-/// Asks for locks, or for elections.
+/// Requests locks, or elections.
 struct QueueClient: Sendable {
   private let http: HTTPClient
   private let prefix: String
@@ -180,7 +180,7 @@ struct QueueClient: Sendable {
     (self.http, self.prefix, self.user) = (http, prefix, user)
   }
 
-  /// - Parameter rest: what follows the prefix: the name, and more.
+  /// - Parameter rest: the path after the prefix: the name, and more.
   func ask(
     _ method: String, _ rest: String, _ body: JSON? = nil, _ headers: [(String, String)] = []
   ) async throws -> HTTPResponse {
@@ -188,14 +188,14 @@ struct QueueClient: Sendable {
       method, prefix + rest, user: user, headers: headers, body: body.map { Array($0.description.utf8) })
   }
 
-  /// Grants a lease that holds nothing.
+  /// Grants a lease without keys.
   func grant() async throws -> String? {
     try await http.post("/leases", ["ttl": "60s"], user: user).json["id"]?.string
   }
 }
 
 extension AuthFixture {
-  /// The keys below a name, of those that wait, too.
+  /// The keys below a name, including those of waiting clients.
   func awaitQueue(_ name: String, _ count: Int) async throws {
     let token = try await etcd.token(user: "root", password: Self.rootPassword)
     _ = try await eventually("\(count) in the queue", every: .milliseconds(30)) {
@@ -218,7 +218,7 @@ extension AuthFixture {
     for lease in try await leaseIDs() { try await asRoot("/v3/lease/revoke", ["ID": lease]) }
   }
 
-  /// Starts etcdctl as root, which goes on until it is told to end.
+  /// Starts etcdctl as root, which runs until it is stopped.
   func startControl(_ arguments: String...) async throws -> ChildProcess {
     let files = NSTemporaryDirectory() + "etcd-rest-control-\(UUID().uuidString)"
     return try await ChildProcess.start(

@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What is left of a lock in orders that a real etcd does not give.
+/// What is left of a lock in sequences that a real etcd does not produce.
 @Suite(.timeLimit(.minutes(15)))
 struct QueueTicketTests {
   private static let grant = EtcdRPC.leaseGrant.path
@@ -21,7 +21,7 @@ struct QueueTicketTests {
       })
   }
 
-  /// What says whose the first key is: the call's own, or another one.
+  /// An answer that says which key is the first: the call's own, or another one.
   private static func put(_ call: ScriptedPeer.Call, isFirst: Bool) -> ScriptedPeer.Answer {
     let key = (try? Etcdserverpb_TxnRequest(serializedBytes: call.message).compare.first?.key) ?? Data()
     func found(_ key: Data, _ revision: Int64) -> Etcdserverpb_ResponseOp {
@@ -62,7 +62,7 @@ struct QueueTicketTests {
     try await gateway.http.post("/locks/l", ["ttl": "60s", "wait": .string(wait)], user: user, headers: headers)
   }
 
-  /// What etcd answers to the grant, the put and the lock, in turn, and what the client hears: none leaves a lease.
+  /// etcd's answers to the grant, the put and the lock, and the client's answer: no failure leaves a lease.
   @Test func whateverFailsTheLeaseIsRevoked() async throws {
     let gate = ScriptedPeer.Gate()
     try await withScriptedEtcd(script: { call in
@@ -87,14 +87,14 @@ struct QueueTicketTests {
       try await Self.expectRevoked(peer)
       #expect(peer.record.streams(of: Self.revoke).count == 4)
 
-      // The client leaves before etcd has answered the put.
+      // The client disconnects before etcd has answered the put.
       let leaving = try await HTTPConnection.connect(to: gateway.url)
       try await leaving.sendRequest(
         "POST", "/locks/l", headers: basic(Self.user), body: Array(#"{"ttl":"60s","wait":"10m"}"#.utf8))
       try await peer.wait(for: "the put") { $0.streams(of: Self.txn).count == 4 }
       await leaving.close()
       _ = try await eventually("the end of its request") {
-        // The request for the metrics is one.
+        // The request for the metrics counts, too.
         try await gateway.http.get("/metrics").text.contains("\netcd_rest_http_requests_in_flight 1\n") ? true : nil
       }
       gate.open()
@@ -104,7 +104,7 @@ struct QueueTicketTests {
     }
   }
 
-  /// The lease of one who waits is renewed in the meantime; the wait ends when it is gone all the same.
+  /// The lease of a waiting client is renewed meanwhile; the wait ends when the lease is gone all the same.
   @Test func aLeaseIsRenewedWhileItsCallWaits() async throws {
     try await withScriptedEtcd(script: { call in
       switch call.path {
@@ -126,7 +126,8 @@ struct QueueTicketTests {
     }
   }
 
-  /// Where nobody is before it there is nothing to wait for: an etcd that does not answer is late, and not taken.
+  /// If the client is the first there is nothing to wait for: an etcd that does not answer is late, and the lock is not
+  /// taken.
   @Test func anEtcdThatDoesNotAnswerHasNotLostTheLock() async throws {
     try await withScriptedEtcd(script: { call in
       switch call.path {
@@ -138,7 +139,7 @@ struct QueueTicketTests {
     }) { peer, gateway in
       expectStatus(504, try await Self.ask(gateway, [("Request-Timeout", "2")]))
       try await Self.expectRevoked(peer)
-      // It does not even ask for the lock.
+      // It does not even call etcd's lock service.
       expectError(try await Self.ask(gateway, wait: "0s"), 409, code: 10, message: "another client holds the lock")
       try await Self.expectRevoked(peer)
       #expect(peer.record.streams(of: RPCPath.lock).count == 1)

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Which gateway serves: the one inside etcd shows what a test may ask of ours.
+/// The gateway under test: the one inside etcd shows what a test may require of etcd-rest.
 enum Front: CaseIterable {
   case stock
   case ours

@@ -2,9 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Clients that ask for what harms others, who share their gRPC streams.
+/// Clients whose requests harm others, with whom they share gRPC streams.
 @Suite struct HostileStreamTests {
-  /// Clients of the same user that watch the key `a`, in each way there is.
+  /// Clients of the same user that watch the key `a`, over each transport.
   private struct Victims {
     let lines: WatchReader
     let socket: WebSocketClient
@@ -48,7 +48,7 @@ import Testing
     ["create_request": ["key": .string(String(repeating: "k", count: bytes).base64)]]
   }
 
-  /// etcd takes `--max-request-bytes` and 512 KiB; whatever it is set to, nobody else is harmed.
+  /// etcd accepts `--max-request-bytes` plus 512 KiB; whatever that is set to, no other client is harmed.
   @Test(arguments: EtcdVersion.allCases, [(65_536, 600_000, 500_000), (1_572_864, 2_200_000, 1_900_000)])
   func aWatchThatIsTooLargeIsRefusedAlone(
     _ version: EtcdVersion, _ sizes: (limit: Int, tooLarge: Int, large: Int)
@@ -62,13 +62,13 @@ import Testing
       #expect(answer.status == 413, "\(answer)")
       #expect(answer.text.hasPrefix(#"{"error":"grpc: received message larger than max ("#), "\(answer)")
       try await victims.expectNothingHasHappened(etcd)
-      // A client that watches something else loses that one alone.
+      // A client that also watches something else loses only this watch.
       try await victims.socket.send(Self.creation(sizes.tooLarge))
       let refusal = try await victims.socket.receiveJSON()["result"]
       #expect(refusal?["created"] == true && refusal?["canceled"] == true && refusal?["watch_id"] == "-1")
       #expect(refusal?["cancel_reason"]?.string?.hasPrefix("rpc error: code = ResourceExhausted desc = ") == true)
       try await victims.expectNothingHasHappened(etcd)
-      // What etcd takes is served.
+      // A creation that etcd accepts is served.
       try await victims.socket.send(Self.creation(sizes.large))
       let created = try await victims.socket.receiveJSON()["result"]
       #expect(created?["created"] == true && created?["canceled"] == nil, "\(created ?? .null)")
@@ -111,12 +111,12 @@ import Testing
       try await victims.expectNothingHasHappened(etcd)
       await stream.close()
       await socket.close()
-      // Of those that share a key one watcher is left.
+      // One watcher is left for those that share a key.
       try await etcd.awaitWatchers(1)
     }
   }
 
-  /// What a client wants that takes no answers waits with the client.
+  /// If a client takes no answers, its further requests wait with the client.
   @Test func answersThatNobodyReadsAreNotMade() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
       let victims = try await Victims.open(gateway)
@@ -136,7 +136,7 @@ import Testing
     }
   }
 
-  /// Watches that are created and cancelled on and on, by a client that takes all answers.
+  /// Watches that are created and cancelled again and again, by a client that takes all answers.
   @Test func watchesThatComeAndGoHarmNobody() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1"]) { etcd, gateway in
       let victims = try await Victims.open(gateway)

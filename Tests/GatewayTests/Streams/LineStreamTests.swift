@@ -3,11 +3,11 @@ import Glibc
 import TestSupport
 import Testing
 
-/// Streams over plain HTTP, whatever they are about: how they begin, what keeps them alive, and how they end.
+/// Streams over plain HTTP of all kinds: how they begin, what keeps them alive, and how they end.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LineStreamTests {
   private static let observe = "/v3/election/observe"
-  /// A stream that has an end of its own: an observation goes on by another call.
+  /// A stream with an end of its own: an observation would continue with another call.
   private static let snapshot = "/v3/maintenance/snapshot"
   private static let election: JSON = ["name": "ZQ=="]
 
@@ -33,7 +33,7 @@ struct LineStreamTests {
       let response = try await connection.post(Self.observe, Self.election)
       expectError(response, 429, code: 8, message: "etcdserver: too many requests")
       #expect(response[header: "Content-Length"] != nil)
-      // The connection goes on.
+      // The connection stays usable.
       expectError(try await connection.post(Self.observe, Self.election), 429)
     }
   }
@@ -94,7 +94,7 @@ struct LineStreamTests {
   @Test func heartbeatsComeWhileThereIsNothingElse() async throws {
     try await withScriptedEtcd(script: { _ in .hang }) { _, gateway in
       let stream = try await JSONStream.open(gateway.url, Self.observe + "?heartbeat=1s", "{}")
-      // The first brings the head.
+      // The first one brings the head.
       for _ in 0..<2 { #expect(try await stream.nextLine() == [10]) }
     }
   }
@@ -182,7 +182,7 @@ struct LineStreamTests {
     try await withScriptedEtcd(gateway: ["--stall-timeout", "3s"], script: script) { _, gateway in
       let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 65_536)
       #expect(try await stream.next() != nil)
-      // Read on before, the answer might come to its end.
+      // If the client continued to read before, the answer might come to its end.
       _ = try await eventually("the end of the connection") { await stream.connection.isReset ? true : nil }
       try await expectCut { while try await stream.nextMessage() != nil {} }
     }
@@ -232,7 +232,7 @@ struct LineStreamTests {
       }
       let record = try await peer.wait(for: "the end of the call") { $0.streams.allSatisfy { $0.closed != nil } }
       #expect(record.streams.allSatisfy { $0.reset?.code == HTTP2Error.cancel })
-      // What is left are the connections to etcd, which may have come since.
+      // The connections to etcd are left, some of which may have come since.
       _ = try await eventually("end of the connections") {
         gateway.process.openDescriptors <= descriptors + 3 ? true : nil
       }

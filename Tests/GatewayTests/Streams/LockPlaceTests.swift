@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Calls that wait in a queue, at an etcd that answers when it suits the test.
+/// Calls that wait in a queue, at an etcd that answers when the test needs it.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LockPlaceTests {
   private static let txn = EtcdRPC.txn.path
@@ -22,7 +22,7 @@ struct LockPlaceTests {
     return connection
   }
 
-  /// Has two clients wait with the same name and lease, the second one once etcd has heard of the first by `path`.
+  /// Two clients wait with the same name and lease, the second one after etcd has got the first one's call of `path`.
   private static func waitTwice(
     _ gateway: GatewayProcess, _ peer: ScriptedPeer, seenBy path: String
   ) async throws -> (HTTPConnection, HTTPConnection) {
@@ -33,7 +33,7 @@ struct LockPlaceTests {
     return (first, second)
   }
 
-  /// Two calls wait with the same name and lease. The lock of the one that has it outlives the other's leave.
+  /// Two calls wait with the same name and lease. The lock of the granted one survives when the other one leaves.
   @Test func aKeyThatWasGrantedStaysWhenAnotherLeavesWhoWaitsByIt() async throws {
     let gate = ScriptedPeer.Gate()
     try await withScriptedEtcd(script: { call in
@@ -48,13 +48,13 @@ struct LockPlaceTests {
       #expect(try await first.receive().status == 200)
       await second.close()
       try await peer.wait(for: "its end") { $0.streams(of: RPCPath.lock).allSatisfy { $0.closed != nil } }
-      // What the gateway has to say about the key it has said by then, on the same connection.
+      // The gateway has sent its requests about the key by then, on the same connection.
       expectStatus(200, try await gateway.http.post("/v3/kv/put", ["key": "YQ=="], user: Self.user))
       #expect(peer.record.streams(of: Self.txn).isEmpty)
     }
   }
 
-  /// Neither knows a revision from before the key when both come: the lower one counts, whoever leaves last.
+  /// Neither call knows a revision from before the key: the lower one counts, whichever leaves last.
   @Test func theLastOneToLeaveDeletesTheKeyThatTheFirstOneHasPutThere() async throws {
     let gates = [ScriptedPeer.Gate(), ScriptedPeer.Gate()]
     try await withScriptedEtcd(script: { call in
@@ -81,8 +81,7 @@ struct LockPlaceTests {
     }
   }
 
-  /// The deadline passes while the call waits for another token: its place is given up, and the call is not sent after
-  /// all.
+  /// The deadline passes while the call waits for another token: its place is given up, and the call is not sent.
   @Test func aLockThatWasGivenUpDuringALoginIsNotSent() async throws {
     let gate = ScriptedPeer.Gate()
     let late = ScriptedPeer.Answer.message(Etcdserverpb_AuthenticateResponse.with { $0.token = "late" }).after(gate)
@@ -98,7 +97,7 @@ struct LockPlaceTests {
       async let answer = gateway.http.post(
         "/v3/lock/lock", Self.request, user: Self.user, headers: [("Grpc-Timeout", "300m")])
       try await peer.wait(for: "the second login") { $0.streams(of: RPCPath.authenticate).count == 2 }
-      // Nothing tells from outside that the deadline has passed.
+      // It is not visible from outside that the deadline has passed.
       try await Task.sleep(for: .seconds(2))
       gate.open()
       expectStatus(504, try await answer)
@@ -107,7 +106,7 @@ struct LockPlaceTests {
     }
   }
 
-  /// How long a login takes says nothing about how long its token was good.
+  /// How long a login takes does not say how long its token was valid.
   @Test func aLockWhoseTokensAreAllRefusedEnds() async throws {
     try await withScriptedEtcd(
       script: { $0.path == RPCPath.lock ? Self.refusedToken : Self.range(5) },
@@ -119,7 +118,7 @@ struct LockPlaceTests {
       let answer = try await gateway.http.post(
         "/v3/lock/lock", Self.request, user: Self.user, headers: [("Grpc-Timeout", "60S")])
       expectStatus(401, answer)
-      // A token that is new is tried again a few times, as a member may be behind; but no login follows the second.
+      // A new token is tried again a few times, as a member may be behind; but no login follows the second.
       #expect(peer.record.streams(of: RPCPath.lock).count <= 10)
       #expect(peer.record.streams(of: RPCPath.authenticate).count == 2)
     }

@@ -2,9 +2,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Locks and elections with authentication on, where etcd takes nobody out of its queue (etcd issue 13330).
+/// Locks and elections with authentication on, when etcd removes no client from its queue (etcd issue 13330).
 @Suite struct LockQueueTests {
-  /// What waits: the lock `l`, or the election `l`.
+  /// The queue: the lock `l`, or the election `l`.
   enum Queue: CaseIterable, CustomTestStringConvertible {
     case lock, election
 
@@ -56,7 +56,7 @@ import Testing
         let socket = try await WebSocketClient.connect(gateway.url, queue.path, user: Self.user)
         try await socket.send(queue.request(lease: lease))
         try await fixture.awaitPlaces(2)
-        // Not a close frame, which is read after the answer: a WebSocket is not read while a call is under way.
+        // Not a close frame, which would be read after the answer: a WebSocket is not read while a call is under way.
         await socket.close()
         try await fixture.awaitPlaces(1)
       }
@@ -104,7 +104,7 @@ import Testing
       try await fixture.asRoot("/v3/auth/user/add", ["name": "bob", "password": "bobpw"])
       for queue in Queue.allCases {
         let answer = try await gateway.http.post(queue.path, queue.request(), user: "bob:bobpw")
-        // etcd's lock service passes errors on without their codes, which the gateway knows by their text.
+        // etcd's lock service passes errors on without their codes; the gateway recognises them by their text.
         let reason = try answer.json["error"]?.string
         #expect(answer.status == 403 && reason?.hasSuffix("permission denied") == true, "\(answer)")
         let wrong = try await gateway.http.post(queue.path, queue.request(), user: "bob:wrong")

@@ -3,12 +3,13 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Streams that end amid what is being done for them: by a request that had waited for just that, or by one too many.
+/// Streams that end while one of their events is being handled: by a request that had waited for that event, or by one
+/// too many.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct ReentrantStreamTests {
   private static let observe = "/v3/election/observe"
 
-  /// Creations that are answered one after the other, the cancellation of the first one, and what is no request, which
+  /// Creations that are answered one after the other, the cancellation of the first one, and an invalid request, which
   /// waits until one of them is created.
   private static let requests: String = {
     func create(_ id: Int) -> String { #"{"create_request":{"key":"YQ==","watch_id":\#(id)}}"# }
@@ -38,7 +39,7 @@ struct ReentrantStreamTests {
     }
   }
 
-  /// What a second request to an observation would take is not asked for, whatever it is.
+  /// A second request to an observation is ignored, whatever it is.
   @Test func aSecondRequestToAStreamOfOneIsIgnored() async throws {
     let gate = ScriptedPeer.Gate()
     func leader(_ key: String) -> [UInt8] {
@@ -51,7 +52,7 @@ struct ReentrantStreamTests {
       let socket = try await WebSocketClient.connect(gateway.url, Self.observe)
       try await socket.send(#"{"name":"ZQ=="}"#)
       #expect(try await socket.receiveJSON()["result"]?["kv"]?["key"]?.string == "a".base64)
-      // The text fits into the memory for clients, but not what it becomes beside it.
+      // The text fits into the memory for clients, but not together with its encoding.
       try await socket.send(#"{"name":"\#(String(repeating: "eHh4", count: 170_000))"}"#)
       try await socket.send("no JSON")
       try await socket.send(WebSocketFrame(WebSocketFrame.Opcode.ping, []))
@@ -65,7 +66,7 @@ struct ReentrantStreamTests {
     }
   }
 
-  /// Requests behind those whose answers the client takes slowly.
+  /// Requests behind others whose answers the client takes slowly.
   @Test func aBadRequestBehindKeepalivesThatAreReadSlowlyEndsItsStreamAlone() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stream-backlog", "1"]) { _, gateway in
       let requests = String(repeating: #"{"ID":"77"}"#, count: 5000) + "{"
@@ -86,7 +87,7 @@ struct ReentrantStreamTests {
     }
   }
 
-  /// etcd refuses the first creation; the second one's refusal is told, too, and nothing is left of the stream.
+  /// etcd refuses the first creation; the second one's refusal is passed on, too, and nothing is left of the stream.
   @Test(arguments: EtcdVersion.allCases)
   func aRefusalBehindARefusedCreationIsTold(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { _, gateway in
@@ -130,7 +131,7 @@ struct ReentrantStreamTests {
     }
   }
 
-  /// A message that nobody would want to keep.
+  /// A message that is too large to be kept.
   @Test(arguments: ["/v3/election/observe", "/v3/maintenance/snapshot"])
   func aMessageWithoutMeasureEndsItsStream(_ path: String) async throws {
     let script: ScriptedPeer.Script = { _ in [.headers(.grpcResponse), .data([0, 0x40, 0, 0, 0])] }

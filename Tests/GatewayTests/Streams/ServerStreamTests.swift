@@ -16,7 +16,7 @@ struct ServerStreamTests {
         let blob = try #require(Data(base64Encoded: result["blob"]?.string ?? ""), "\(result.description.prefix(200))")
         file += blob
         let left = result["remaining_bytes"]?.string.flatMap { Int($0) } ?? 0
-        // What remains is what the frames say together; in the last ones nothing does.
+        // What remains must agree with the frames; after the last ones nothing remains.
         total = total ?? (file.count + left)
       }
       #expect(try #require(total) <= file.count)
@@ -43,7 +43,7 @@ struct ServerStreamTests {
     }
   }
 
-  /// The window of the call's stream at etcd is what a client that does not read fills, and no more.
+  /// A client that does not read fills the window of the call's stream at etcd, and no more.
   @Test(arguments: ["POST /v3/maintenance/snapshot", "GET /snapshot"])
   func aClientThatDoesNotReadHoldsEtcdBack(_ request: String) async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "1h"]) { etcd, gateway in
@@ -54,7 +54,7 @@ struct ServerStreamTests {
       try await connection.send("\(request) HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
       let head = try await connection.receiveHead()
       #expect(head.status == 200)
-      // Until nothing more moves at either side.
+      // Until nothing more moves on either side.
       var sent = try await etcd.metric("etcd_network_client_grpc_sent_bytes_total")
       _ = try await eventually("standstill", every: .milliseconds(200)) { () -> Bool? in
         let now = try await etcd.metric("etcd_network_client_grpc_sent_bytes_total")

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Readers that stop reading cost nobody anything but themselves.
+/// Readers that stop reading affect only themselves.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct SlowReaderTests {
   private static let value = String(repeating: "x", count: 500_000)
@@ -17,7 +17,7 @@ struct SlowReaderTests {
       var last = 0
       for number in 0..<100 {
         last = try await etcd.put("a", Self.value)
-        // Those who read are up to date all the time.
+        // Clients that read are up to date all the time.
         for reader in fast { #expect(try await reader.revisions(through: last) == [last], "put \(number)") }
         most = max(most, gateway.process.residentBytes)
       }
@@ -27,7 +27,7 @@ struct SlowReaderTests {
         let revisions = try await reader.revisions(through: last)
         #expect(revisions == Array(reader.createdRevision + 1...last))
       }
-      // All read again, so one watcher is enough again.
+      // All clients read again, so one watcher is enough again.
       try await etcd.awaitWatchers(1)
     }
   }
@@ -35,7 +35,7 @@ struct SlowReaderTests {
   @Test func aReaderThatIsStalledForTooLongIsCut() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "3s"]) { etcd, gateway in
       let stalled = try await WatchReader.open(gateway.url, receiveBuffer: 65536)
-      // Of another user, who is known by the password though etcd asks nobody for it here.
+      // Of another user, who is identified by the password though etcd requires none here.
       let quiet = try await WatchReader.open(gateway.url, key: "b", user: "ann:annpw", receiveBuffer: 65536)
       for _ in 0..<20 { try await etcd.put("a", Self.value) }
       // A stream that is held back is kept; it is gone before the client reads again.
@@ -48,18 +48,19 @@ struct SlowReaderTests {
       let error = try #require(messages.last?["error"], "\(messages.count) messages and no error")
       #expect(error["grpc_code"] != nil && error["message"] != nil)
       #expect(messages.dropLast().allSatisfy { $0["result"] != nil } && messages.count < 20)
-      // Who has nothing to take is not stalled, however long it takes nothing.
+      // A client for which nothing waits has not stalled, however long it takes nothing.
       let last = try await etcd.put("b")
       #expect(try await quiet.revisions(through: last) == [last])
     }
   }
 
-  /// What those keep who do not read is no more than the budget: some of them end for that, and nobody else notices.
+  /// Readers that stop reading keep no more than the budget: some of them are ended for that, and no other client
+  /// notices.
   @Test(arguments: EtcdVersion.allCases)
   func readersThatStopEndForTheBudget(_ version: EtcdVersion) async throws {
     let arguments = ["--shards", "1", "--stall-timeout", "1h", "--max-memory", "1M"]
     try await withEtcdAndGateway(version, gateway: arguments) { etcd, gateway in
-      // Each of another range, so that they have nothing in common.
+      // Each of another range, so that they share nothing.
       let stopped = try await WatchReader.open(12) { number in
         try await .open(gateway.url, ["range_end": .string("b\(number)".base64)], receiveBuffer: 65536)
       }
@@ -67,7 +68,7 @@ struct SlowReaderTests {
       let before = gateway.process.residentBytes
       var last = 0
       for number in 0..<300 {
-        // Of a size that counts as kept up with. The kernel takes the first 4 MiB of what a reader leaves unread.
+        // Small enough to count as keeping up. The kernel takes the first 4 MiB of what a reader leaves unread.
         last = try await etcd.put("a", String(repeating: "x", count: 20_000))
         for reader in fast { #expect(try await reader.revisions(through: last) == [last], "put \(number)") }
       }
@@ -93,7 +94,7 @@ struct SlowReaderTests {
           cuts += 1
         }
       }
-      // Those that come back too late for the error find their connection cut.
+      // Clients that read again too late for the error find their connection cut.
       #expect(errors + cuts > 0)
       let still = try await etcd.put("a")
       for reader in fast { #expect(try await reader.revisions(through: still) == [still]) }

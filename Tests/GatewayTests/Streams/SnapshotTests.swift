@@ -34,7 +34,7 @@ struct SnapshotTests {
   @Test(arguments: EtcdVersion.allCases)
   func theStreamHasTheSameBytesLineByLine(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version) { _, gateway in
-      // etcd may write between the two and take another page: then all are asked for again.
+      // etcd may write between the two and use another page: then both are requested again.
       let (bytes, file) = try await eventually("snapshots without a page more in between") {
         let before = try await gateway.http.get("/snapshot").body.count
         let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
@@ -125,7 +125,7 @@ struct SnapshotTests {
       case .noDigest: .messages([start])
       case .wrongByte: .messages([start, Self.part(Self.digest, remaining: 0)])
       case .tooLong: .messages([start, Self.part(Self.digest + [0], remaining: 0)])
-      // As many bytes before the last 32 as the file was to have in all.
+      // As many bytes before the last 32 as the whole file was to have.
       case .muchTooLong: .messages([start, Self.part(Self.digest + Self.digest, remaining: 0)])
       case .error: .messages([start], status: 14, text: "gone")
       case .reset:

@@ -1,12 +1,12 @@
 import TestSupport
 import Testing
 
-/// Where streams and WebSockets are otherwise than those of the gateway inside etcd, on purpose, besides what
-/// `DeliberateDifferences` has: what stock does, so that nobody has to believe the table in
-/// docs/architecture/differences.md.
+/// Deliberate differences of streams and WebSockets from those of the gateway inside etcd, besides those in
+/// `DeliberateDifferences`: what the stock gateway does, so that nothing in the table of
+/// docs/architecture/differences.md has to be believed.
 @Suite(.timeLimit(.minutes(15)))
 struct StreamDeliberateDifferenceTests {
-  /// How long something is awaited that stock never sends.
+  /// How long to wait for something that the stock gateway never sends.
   private static let patience = Duration.milliseconds(500)
   private static let get = #"{"key":"YQ=="}"#
   private static let watch = #"{"create_request":{"key":"YQ=="}}"#

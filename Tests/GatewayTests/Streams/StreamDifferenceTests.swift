@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// The same streams from the gateway inside one etcd and from ours in front of another, frame by frame.
+/// The same streams from the gateway inside one etcd and from etcd-rest in front of another, frame by frame.
 @Suite(.timeLimit(.minutes(15)))
 struct StreamDifferenceTests {
   @Test(arguments: EtcdVersion.ofUpstream, WatchCase.all)
@@ -74,22 +74,22 @@ struct StreamDifferenceTests {
   }
 }
 
-/// A watch, and what happens while it is open.
+/// A watch, and the changes while it is open.
 struct WatchCase: Sendable, CustomTestStringConvertible {
   typealias Call = (path: String, body: JSON)
 
   var name: String
   var body: String
-  /// What is done before it is opened, after `past`.
+  /// The calls before it is opened, after `past`.
   var before: [Call] = []
-  /// How many frames it is answered with at once, as the gateway inside etcd has it.
+  /// How many frames come at once, as from the gateway inside etcd.
   var immediate = 1
   var actions: [Call] = []
   /// How many frames follow the actions.
   var later = 0
   var etcdArguments: [String] = []
-  /// The revision up to which only the events are compared; nil where the frames are. Where etcd parts a large response
-  /// depends on the watcher's id and on what was asked upstream.
+  /// The revision up to which only the events are compared; nil to compare the frames. Where etcd splits a large
+  /// response depends on the watcher's id and on earlier requests.
   var lastEvent: Int?
 
   var testDescription: String { name }

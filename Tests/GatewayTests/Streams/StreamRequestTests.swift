@@ -10,7 +10,7 @@ struct StreamRequestTests {
     #"{"create_request":{"key":"YQ=="},"cancel_request":{}}"#,
   ]
 
-  /// The gateway inside etcd lets such a request hang, or takes a part of it.
+  /// The gateway inside etcd lets such a request hang, or accepts a part of it.
   @Test(arguments: malformed)
   func aMalformedWatchIsRefused(_ body: String) async throws {
     try await withEtcdAndGateway(.v3_5) { etcd, gateway in

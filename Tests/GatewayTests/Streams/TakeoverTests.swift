@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// Connections that are taken over from libmicrohttpd, beside those that are not.
+/// Connections that are taken over from libmicrohttpd, and others beside them.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct TakeoverTests {
   private static let body = "{\"name\":\"ZQ==\"}"
@@ -11,7 +11,7 @@ struct TakeoverTests {
     "POST /v3/election/observe\(query) HTTP/1.1\r\nHost: x\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)"
   }
 
-  /// A stream that begins, one message, and goes on.
+  /// A stream that begins, sends one message, and stays open.
   private static let begun = ScriptedPeer.Answer([
     .headers(.grpcResponse),
     .data(grpcFrame(V3electionpb_LeaderResponse.with { $0.kv.key = .init("k".utf8) }.wireBytes)),
@@ -73,7 +73,7 @@ struct TakeoverTests {
       for (index, stream) in streams.enumerated() {
         if index % 2 == 0 { await stream.close() } else { await stream.reset() }
       }
-      // What is left are the kept connection and those to etcd.
+      // The kept connection and those to etcd are left.
       _ = try await eventually("end of all connections") {
         gateway.process.openDescriptors <= descriptors + 4 ? true : nil
       }

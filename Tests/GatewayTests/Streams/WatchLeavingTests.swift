@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Clients that leave take everything with them.
+/// Clients that disconnect leave nothing behind.
 @Suite(.timeLimit(.minutes(15)))
 struct WatchLeavingTests {
   enum Farewell: CaseIterable {
@@ -9,7 +9,7 @@ struct WatchLeavingTests {
     case reset
   }
 
-  /// The watcher of a client that left an idle watch is gone at etcd.
+  /// The watcher of a client that has left an idle watch is gone at etcd.
   @Test(arguments: EtcdVersion.allCases, Farewell.allCases)
   func anIdleWatchEndsWithItsClient(_ version: EtcdVersion, _ farewell: Farewell) async throws {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
@@ -49,7 +49,7 @@ struct WatchLeavingTests {
     let network = try await NetworkNamespace()
     let arguments = shardArguments + ["--listen", "\(network.hostAddress):0"]
     try await withEtcdAndGateway(version, gateway: arguments) { etcd, gateway in
-      // The connections that a gateway keeps to etcd, and what its libraries open once.
+      // Opens the connections that a gateway keeps to etcd, and what its libraries open once.
       _ = try await gateway.get()
       let warm = try await WatchReader.open(10) { _ in try await .open(gateway.url, key: "warm") }
       for reader in warm { await reader.stream.close() }
@@ -58,7 +58,7 @@ struct WatchLeavingTests {
 
       let url = gateway.url
       let abandoned = try await WatchReader.open(1000) { number in
-        // Some have a watcher of their own, some share; two hundred are in the network that goes away.
+        // Some have a watcher of their own, some share one; two hundred are in the network that is cut off.
         let key = number % 4 == 0 ? "key \(number)" : "shared"
         return try await .open(url, key: key, in: number < 200 ? network : nil)
       }
@@ -67,7 +67,7 @@ struct WatchLeavingTests {
       for (number, reader) in abandoned.enumerated() {
         if number % 2 == 0 { await reader.stream.close() } else { await reader.stream.reset() }
       }
-      // What vanished without a word is noticed by TCP keepalive, after 30 s at the most.
+      // TCP keepalive notices peers that have vanished without a word, after 30 s at the most.
       try await etcd.awaitWatchers(0)
       try await gateway.process.awaitReturn(to: holding)
       // The streams may stay for the next watch, one for each shard at most, or end.

@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Who may watch what: sharing never shows anybody more than etcd would.
+/// Permissions of watches: sharing never shows a user more than etcd would.
 @Suite(.timeLimit(.minutes(15)))
 struct WatchPermissionTests {
   private static let watch = #"{"create_request":{"key":"YQ=="}}"#
@@ -13,8 +13,7 @@ struct WatchPermissionTests {
       let users = ["ann:annpw", "bob:bobpw"]
       var readers: [WatchReader] = []
       for user in users + users { readers.append(try await .open(gateway.url, user: user)) }
-      // Each has a watcher of its own until it has joined, which it has once it is as far as the others; and what etcd
-      // is asked for afterwards it does afterwards.
+      // Each has a watcher of its own until it has caught up and joined; etcd executes later requests after that.
       for _ in 0..<2 {
         let last = try await fixture.put("a")
         for reader in readers { #expect(try await reader.revisions(through: last) == [last]) }
@@ -40,7 +39,7 @@ struct WatchPermissionTests {
       let expected = try #require(try await stocks.next())
       let denied = try #require(try await ours.next())
       #expect(denied["canceled"] == true)
-      // Of a watch that never was, 3.5.1 gives the id it was asked for, 3.4 gives -1, and so do we.
+      // For a watch that was never created, 3.5.1 answers with the requested id, 3.4 with -1, and so does etcd-rest.
       for member in ["canceled", "created", "cancel_reason", "events"] {
         #expect(denied[member] == expected[member], "\(member): \(denied) in place of \(expected)")
       }
@@ -60,13 +59,13 @@ struct WatchPermissionTests {
       let denied = try #require(try await late.next())
       #expect(denied["canceled"] == true, "\(denied)")
       #expect(try await late.next() == nil)
-      // What is shared is lost to all who share it.
+      // What is shared is lost by all clients that share it.
       let canceled = try await early.canceled()
       #expect(canceled["cancel_reason"]?.string?.contains("permission denied") == true, "\(canceled)")
     }
   }
 
-  /// When a watch has to begin again at etcd, etcd asks again.
+  /// When a watch has to begin again at etcd, etcd checks the permission again.
   @Test(arguments: EtcdVersion.allCases)
   func losingTheRightEndsAWatchThatIsResumed(_ version: EtcdVersion) async throws {
     try await withAuth(version, gateway: ["--shards", "1"]) { fixture, gateway in
@@ -86,7 +85,7 @@ struct WatchPermissionTests {
       for user in [nil, "ann:wrong"] {
         let stream = try await JSONStream.open(gateway.url, "/v3/watch", Self.watch, user: user)
         if user == nil && version == .v3_5_1 {
-          // This one does not say that it is the user who is missing.
+          // This version does not say that there is no user.
           #expect(try await stream.next()?["canceled"] == true)
           continue
         }
@@ -97,14 +96,14 @@ struct WatchPermissionTests {
     }
   }
 
-  /// Simple tokens end some time after their last use, and a watch uses its own only once.
+  /// Simple tokens expire some time after their last use, and a watch uses its own only once.
   @Test(arguments: EtcdVersion.allCases)
   func anExpiredTokenIsRenewed(_ version: EtcdVersion) async throws {
     try await withAuth(version, etcd: ["--auth-token-ttl", "1", "--log-level", "debug"], gateway: ["--shards", "1"]) {
       fixture, gateway in
       let early = try await WatchReader.open(gateway.url, user: "ann:annpw")
       let logins = try await fixture.logins()
-      // Asking whether it has expired would keep it alive.
+      // Checking whether it has expired would keep it alive.
       try await fixture.awaitExpiredTokens(1)
       let late = try await WatchReader.open(gateway.url, ["prev_kv": true], user: "ann:annpw")
       #expect(try await fixture.logins() > logins)
@@ -112,7 +111,7 @@ struct WatchPermissionTests {
       #expect(try await early.revisions(through: last) == [last])
       #expect(try await late.revisions(through: last) == [last])
       await late.stream.close()
-      // And again, now that the streams have to begin anew with a token that has expired.
+      // And again, when the streams have to begin anew with an expired token.
       try await fixture.awaitExpiredTokens(2)
       try await fixture.etcd.restart()
       let next = try await fixture.put("a")
@@ -131,7 +130,7 @@ extension AuthFixture {
     }
   }
 
-  /// Puts a key as root, past the gateway, and returns the revision.
+  /// Puts a key as root, directly at etcd, and returns the revision.
   func put(_ key: String) async throws -> Int {
     try await etcd.put(key, token: try await etcd.token(user: "root", password: Self.rootPassword))
   }

@@ -1,14 +1,15 @@
 import TestSupport
 import Testing
 
-/// One client's watch: what it was told when it was created, then the revisions of its events.
+/// One client's watch: the answer to its creation, then the revisions of its events.
 struct WatchReader: Sendable {
   let stream: JSONStream
   /// The store's revision as the watch began; events later than this one come.
   let createdRevision: Int
 
   /// Opens a watch and waits until it is created.
-  /// - Parameter request: the members of the create request beside the key; it has to start at the present or the past.
+  /// - Parameter request: the members of the create request beside the key; the watch must start at the current or an
+  ///   earlier revision.
   static func open(
     _ url: String, key: String = "a", _ request: JSON = [:], user: String? = nil, headers: [(String, String)] = [],
     in network: NetworkNamespace? = nil, receiveBuffer: Int32? = nil, joinsChunks: Bool = false
@@ -39,8 +40,8 @@ struct WatchReader: Sendable {
     return readers
   }
 
-  /// The revisions of all events that come up to and with that one; progress notifications are passed over.
-  /// - Throws: `TestSupportError` where the watch is canceled, fails or ends before.
+  /// The revisions of all events up to and including that one; progress notifications are skipped.
+  /// - Throws: `TestSupportError` if the watch is canceled, fails or ends before.
   func revisions(through last: Int, timeout: Duration = suiteLimit) async throws -> [Int] {
     var revisions: [Int] = []
     while (revisions.last ?? 0) < last {
@@ -78,7 +79,7 @@ struct WatchReader: Sendable {
   private static let mark = Array(#""mod_revision":""#.utf8)
 
   /// Waits until the watch is canceled, past all events.
-  /// - Returns: the message that says so.
+  /// - Returns: the message of the cancellation.
   func canceled(timeout: Duration = suiteLimit) async throws -> JSON {
     while let result = try await stream.next(timeout: timeout) {
       if result["canceled"] == true { return result }

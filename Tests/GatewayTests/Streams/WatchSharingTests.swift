@@ -1,7 +1,7 @@
 import TestSupport
 import Testing
 
-/// Watches that ask for the same thing cost etcd one watcher, and nobody notices.
+/// Equal watches cost etcd one watcher, and no client notices.
 @Suite(.timeLimit(.minutes(15)))
 struct WatchSharingTests {
   @Test(arguments: EtcdVersion.allCases)
@@ -39,7 +39,7 @@ struct WatchSharingTests {
     }
   }
 
-  /// With writers at work there is no moment at which a new reader could join unnoticed.
+  /// While others write, there is no moment at which a new reader could join unnoticed.
   @Test(arguments: EtcdVersion.allCases, Front.allCases)
   func whoeverJoinsAmidWritesMissesNothing(_ version: EtcdVersion, _ front: Front) async throws {
     try await withFront(front, version, gateway: shardArguments) { etcd, url in
@@ -49,7 +49,7 @@ struct WatchSharingTests {
       try await Writers.run(8, to: etcd.url) { writers in
         for number in 0..<20 {
           try await writers.awaitMore(20)
-          // Every other one starts at a revision of long ago and has to catch up before it can be shared.
+          // Every other one starts at an old revision and has to catch up before it can be shared.
           let request: JSON = number % 2 == 0 ? [:] : ["start_revision": .string("\(first)")]
           let reader = try await WatchReader.open(url, request, joinsChunks: front.joinsChunks)
           readers.append((reader, number % 2 == 0 ? reader.createdRevision + 1 : first))
@@ -73,7 +73,7 @@ struct WatchSharingTests {
 }
 
 extension [Int] {
-  /// Where these revisions are not one after another, for a failure's message.
+  /// The places where these revisions are not consecutive, for a failure's message.
   func gaps(from start: Int) -> String {
     var expected = start
     var found: [String] = []

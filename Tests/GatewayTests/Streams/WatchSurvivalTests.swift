@@ -13,7 +13,7 @@ struct WatchSurvivalTests {
     try await withEtcdCluster(version, members: 3, Self.timers) { members in
       var user: String?
       if isGuarded {
-        // Simple tokens are lost with the member that gave them.
+        // Simple tokens are lost with the member that issued them.
         try await members[0].enableAuth(rootPassword: AuthFixture.rootPassword)
         user = AuthFixture.root
       }
@@ -51,13 +51,13 @@ struct WatchSurvivalTests {
           let missing = Set(acknowledged).filter { $0 > first }.subtracting(revisions)
           #expect(missing.isEmpty, "missing: \(missing.sorted().prefix(10))")
         }
-        // What was written and not acknowledged is seen by all or by none.
+        // A write that was not acknowledged is seen by all watches or by none.
         #expect(Set(seen.map { $0.filter { $0 > first } }).count == 1)
       }
     }
   }
 
-  /// A put that all watches see last; it is tried until it is acknowledged.
+  /// A put that all watches see last; it is repeated until it is acknowledged.
   private func lastPut(_ gateway: GatewayProcess, _ user: String?) async throws -> Int {
     try await eventually("acknowledged put") {
       let body: JSON = ["key": .string("w/last".base64)]
@@ -66,8 +66,8 @@ struct WatchSurvivalTests {
     }
   }
 
-  /// The second `created` is hidden, and an event is neither lost nor sent twice, whether it came before or while the
-  /// only member was away.
+  /// The second `created` is hidden, and an event is neither lost nor sent twice, whether it came before the only
+  /// member was away or during that.
   @Test(arguments: EtcdVersion.allCases)
   func aWatchGoesOnAfterTheOnlyMember(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
@@ -82,7 +82,8 @@ struct WatchSurvivalTests {
     }
   }
 
-  /// What a watch has missed may be compacted away when it comes back: then it ends, as at the gateway inside etcd.
+  /// The changes that a watch has missed may be compacted when it is resumed: then it ends, as at the gateway inside
+  /// etcd.
   @Test(arguments: EtcdVersion.allCases)
   func aWatchThatMissedWhatIsCompactedIsCanceled(_ version: EtcdVersion) async throws {
     try await withEtcdCluster(version, members: 3, Self.timers) { members in
@@ -102,7 +103,7 @@ struct WatchSurvivalTests {
     }
   }
 
-  /// A quiet watch knows that it has missed nothing, for etcd tells it how far it is.
+  /// A quiet watch knows that it has missed nothing, because etcd reports its progress.
   @Test(arguments: EtcdVersion.allCases)
   func aQuietWatchDoesNotAgeIntoCompaction(_ version: EtcdVersion) async throws {
     try await withEtcdCluster(version, members: 3, Self.timers) { members in
@@ -111,8 +112,8 @@ struct WatchSurvivalTests {
         let reader = try await WatchReader.open(gateway.url)
         var other = 0
         for _ in 0..<10 { other = try await members[0].put("b") }
-        // Three more messages than now: the second is about a moment after the last put, and the third says that it has
-        // left the member, which counts messages before it sends them.
+        // Three more messages than now: the second one describes a moment after the last put, and the third one shows
+        // that the second has left the member, which counts messages before it sends them.
         let messages = try await messagesSent(members[0])
         _ = try await eventually("progress") { try await messagesSent(members[0]) >= messages + 3 ? true : nil }
         await members[0].kill()
@@ -144,6 +145,6 @@ struct WatchSurvivalTests {
 }
 
 extension [Int] {
-  /// The neighbours that are not in order, for a failure's message.
+  /// The adjacent pairs that are not in order, for a failure's message.
   fileprivate var disorder: [(Int, Int)] { Array<(Int, Int)>(zip(self, dropFirst()).filter { $0 >= $1 }.prefix(5)) }
 }

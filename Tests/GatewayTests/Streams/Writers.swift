@@ -2,7 +2,7 @@ import Foundation
 import Synchronization
 import TestSupport
 
-/// Clients that put keys as long as a test lasts, each on its own connection, and note what was acknowledged.
+/// Clients that put keys as long as a test lasts, each on its own connection, and record what was acknowledged.
 final class Writers: Sendable {
   private struct State {
     var acknowledged: [Int] = []
@@ -16,9 +16,9 @@ final class Writers: Sendable {
 
   /// Runs `body` while `count` writers write. They have stopped when it returns.
   /// - Parameters:
-  ///   - url: where they put; what fails there is tried again, with another value.
+  ///   - url: where they put; a failed put is repeated with another value.
   ///   - key: the key of a writer.
-  ///   - pause: of each writer after each put.
+  ///   - pause: the pause of each writer after each put.
   static func run(
     _ count: Int, to url: String, user: String? = nil, pause: Duration = .milliseconds(5),
     key: @escaping @Sendable (Int) -> String = { _ in "a" }, body: (Writers) async throws -> Void
@@ -33,7 +33,7 @@ final class Writers: Sendable {
     }
   }
 
-  /// Waits for more acknowledged puts, so that what a test does falls amid them.
+  /// Waits for more acknowledged puts, so that a test acts in the middle of them.
   func awaitMore(_ count: Int) async throws {
     let before = acknowledged.count
     _ = try await eventually("\(count) more puts") {

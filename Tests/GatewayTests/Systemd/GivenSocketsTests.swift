@@ -19,7 +19,7 @@ import Testing
     }
   }
 
-  /// Whatever the environment has does no harm.
+  /// Nothing in the environment does harm.
   @Test(
     arguments: [
       ("a", "0"), ("a", "-1"), ("a", "99999999999"), ("a", "2147483647"), ("a", ""), (":::", "3"), ("", "1"),
@@ -54,8 +54,8 @@ import Testing
     if let address { #expect(address.isTLS == isTLS) }
   }
 
-  /// A program is started as systemd does it: two sockets of a name, one of TCP and one of a file, and one that is not
-  /// for connections.
+  /// A program is started as by systemd: with two sockets of a name, one of TCP and one of a file, and one that does
+  /// not accept connections.
   @Test func givenSocketsAreServed() async throws {
     try await withTemporaryDirectory { folder in
       let start = """
@@ -86,7 +86,7 @@ import Testing
         for _ in 0..<8 { #expect(try await HTTPClient(urls[0]).get("/livez").status == 200) }
         gateway.signal(SIGTERM)
         #expect(try await gateway.exit() == .code(0))
-        // The file is systemd's.
+        // The file belongs to systemd.
         #expect(FileManager.default.fileExists(atPath: String(urls[1].dropFirst("unix://".count))))
       } catch {
         await gateway.killAndWait()

@@ -3,12 +3,12 @@ import Glibc
 import Synchronization
 import TestSupport
 
-/// The socket on which a service manager hears (sd_notify(3)).
+/// The socket on which a service manager receives notifications (sd_notify(3)).
 final class NotifySocket: Sendable {
   private let descriptor: Int32
   private let received = Mutex<[String]>([])
 
-  /// - Parameter name: a path, or `@` and a name of a socket without a file.
+  /// - Parameter name: a path, or `@` and a name for a socket without a file.
   init(_ name: String) throws {
     descriptor = socket(AF_UNIX, SocketConstants.datagram, 0)
     var address = sockaddr_un()
@@ -27,7 +27,7 @@ final class NotifySocket: Sendable {
 
   deinit { close(descriptor) }
 
-  /// What has come so far.
+  /// The messages so far.
   var messages: [String] {
     received.withLock { received in
       withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
@@ -41,6 +41,6 @@ final class NotifySocket: Sendable {
     }
   }
 
-  /// What has come so far, without the signs of life.
+  /// The messages so far, without those of the watchdog.
   var states: [String] { messages.filter { $0 != "WATCHDOG=1" } }
 }

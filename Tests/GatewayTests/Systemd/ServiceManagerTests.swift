@@ -7,7 +7,7 @@ import Testing
 
 @testable import Gateway
 
-/// What the gateway tells systemd (sd_notify(3)).
+/// The gateway's notifications of systemd (sd_notify(3)).
 @Suite(.timeLimit(.minutes(10)))
 struct ServiceManagerTests {
   private static let silent = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -16,7 +16,7 @@ struct ServiceManagerTests {
     ServiceManager(environment: { environment[$0] }, logger: silent)
   }
 
-  /// A whole life: each state once, in its order, and signs of life in between.
+  /// A whole life: each state once, in order, and watchdog messages in between.
   @Test(arguments: ["/notify", "@etcd-rest-\(UUID())"])
   func aLifeIsTold(_ name: String) async throws {
     try await withTemporaryDirectory { folder in
@@ -38,7 +38,7 @@ struct ServiceManagerTests {
         #expect(socket.states[1].wholeMatch(of: /RELOADING=1\nMONOTONIC_USEC=[0-9]+\nSTATUS=reloading/) != nil)
         #expect(socket.states[2] == serving)
 
-        // What is wrong is said in one line whatever it is.
+        // A fault is reported in one line whatever it is.
         try "log-level: \"a\\nREADY=0\"\n".write(toFile: path, atomically: true, encoding: .utf8)
         gateway.process.signal(SIGHUP)
         _ = try await eventually("word of the second reload") { socket.states.count == 5 ? true : nil }
@@ -52,7 +52,7 @@ struct ServiceManagerTests {
     }
   }
 
-  /// A thread that gives no sign of life leaves the manager without one.
+  /// If a thread hangs, the manager gets no more watchdog messages.
   @Test func aThreadThatIsStuckIsNotCoveredFor() async throws {
     try await withTemporaryDirectory { folder in
       let socket = try NotifySocket("\(folder)/notify")
@@ -67,7 +67,7 @@ struct ServiceManagerTests {
           of: manager, loop: loop, every: interval,
           asking: [loop.remote.execute, { job in stuck.withLock { $0.append(job) } }]), loop: loop)
       let thread = try LoopThread(name: "watched", running: bound)
-      // Many rounds of the timer go by: what is not answered is not asked again.
+      // Many rounds of the timer pass: a loop that has not answered is not asked again.
       let rounds = Mutex(0)
       loop.remote.execute {
         let timer = LoopTimer(loop: bound.value) { rounds.withLock { $0 += 1 } }
@@ -77,7 +77,7 @@ struct ServiceManagerTests {
       _ = try await eventually("ten rounds") { rounds.withLock { $0 } >= 10 ? true : nil }
       #expect(stuck.withLock { $0.count } == 1)
       #expect(socket.messages.isEmpty)
-      // It comes to itself.
+      // The thread continues.
       for job in stuck.withLock({ $0 }) { job() }
       _ = try await eventually("a sign of life") { socket.messages == ["WATCHDOG=1"] ? true : nil }
       _ = try await eventually("the next question") { stuck.withLock { $0.count } == 2 ? true : nil }
@@ -92,7 +92,7 @@ struct ServiceManagerTests {
     }
   }
 
-  /// Whatever the environment has does no harm.
+  /// Nothing in the environment does harm.
   @Test func aStrangeEnvironmentIsNoManager() throws {
     for name in [
       "", "@", "notify", "vsock:2:1", "/\(String(repeating: "a", count: 200))",
@@ -102,7 +102,7 @@ struct ServiceManagerTests {
     }
     #expect(Self.manager([:]) == nil)
     let path = ["NOTIFY_SOCKET": "/no/such/socket"]
-    // Nobody hears it, and nothing else happens.
+    // Nothing receives it, and nothing else happens.
     Self.manager(path)?.tell(.serving("here"))
     Self.manager(path)?.feedWatchdog()
     for (value, expected) in [

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The commands of docs/certificates.md, as they stand there but for the ports.
+/// The commands of docs/certificates.md, unchanged except for the ports.
 @Suite(.timeLimit(.minutes(5)))
 struct CertificateGuideTests {
   @Test(arguments: EtcdVersion.allCases)
@@ -21,7 +21,7 @@ struct CertificateGuideTests {
       for (name, program) in [("etcd", try version.program("etcd")), ("etcd-rest", try GatewayProcess.program)] {
         try FileManager.default.createSymbolicLink(atPath: "\(programs)/\(name)", withDestinationPath: program)
       }
-      // Nothing is to outlive it, whatever fails.
+      // No process must outlive it, whatever fails.
       let surroundings = """
         trap 'kill $(jobs -p) 2> /dev/null; wait' EXIT
         export PATH='\(programs)':"$PATH" no_proxy=127.0.0.1

@@ -4,12 +4,12 @@ import TLS
 import TestSupport
 import Testing
 
-/// Renewed certificates come into use without a restart and without anybody losing a connection.
+/// Renewed certificates take effect without a restart, and no client loses a connection.
 @Suite(.timeLimit(.minutes(15)))
 struct CertificateRenewalTests {
   private static let nowhere = ["http://127.0.0.1:1"]
 
-  /// Whether a new client that trusts only `authority` gets through.
+  /// Whether a new client that trusts only `authority` can connect.
   private func isServed(_ secure: SecureGateway, trusting authority: TestAuthority) async throws -> Bool {
     do {
       let connection = try await secure.connect(try secure.client(trusting: authority.certificate))
@@ -22,7 +22,7 @@ struct CertificateRenewalTests {
     }
   }
 
-  /// Puts the files of `authority` in the place of those that the gateway was started with.
+  /// Replaces the files that the gateway was started with by those of `authority`.
   private func renew(_ secure: SecureGateway, by authority: TestAuthority) throws {
     let files = try authority.issue("renewed")
     for (new, old) in [(files.key, "server.key"), (files.certificate, "server.pem")] {
@@ -62,7 +62,7 @@ struct CertificateRenewalTests {
         return lines.contains { $0.contains("server.pem: no certificate can be read from it") } ? true : nil
       }
       #expect(try await isServed(secure, trusting: secure.authority))
-      // Each fault is said once, not by each connection.
+      // Each fault is reported once, not for each connection.
       let faults = secure.gateway.log.components(separatedBy: word).count - 1
       #expect(faults == 1)
       try renew(secure, by: other)
@@ -80,7 +80,7 @@ struct CertificateRenewalTests {
       let open = try await secure.connect(context)
       #expect(try await open.request("GET", "/livez").status == 200)
       try #require(rename(other.certificate, secure.authority.certificate) == 0)
-      // Not even with an earlier session is somebody let in whose authority is no longer trusted.
+      // An earlier session does not let a client in whose authority is no longer trusted.
       let refusal = await #expect(throws: (any Error).self) {
         try await secure.connect(context).request("GET", "/livez")
       }
@@ -93,7 +93,7 @@ struct CertificateRenewalTests {
     }
   }
 
-  /// Everything else about a certificate that cannot be served is one clear line, and no gateway.
+  /// Every other fault of a certificate is one clear line, and the gateway does not start.
   @Test func unusableFilesAreOneClearLine() async throws {
     try await withTemporaryDirectory { directory in
       let authority = try TestAuthority(in: directory)

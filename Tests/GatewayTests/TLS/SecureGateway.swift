@@ -2,7 +2,7 @@ import Foundation
 import TLS
 import TestSupport
 
-/// A gateway that serves over TLS beside its plain address, and the authority that made its certificate.
+/// A gateway that serves over TLS beside its plain address, and the authority that has issued its certificate.
 struct SecureGateway {
   let gateway: GatewayProcess
   let authority: TestAuthority
@@ -13,11 +13,11 @@ struct SecureGateway {
   /// `https://127.0.0.1:PORT`.
   var url: String { gateway.urls[1] }
 
-  /// What a client that trusts the authority makes connections with.
+  /// The TLS context of a client that trusts the authority.
   ///
   /// - Parameters:
-  ///   - trusting: the file of the authorities that it trusts instead; `nil` for a client that trusts anybody.
-  ///   - certificate: the client's own.
+  ///   - trusting: the file of other authorities to trust instead; `nil` for a client that trusts every server.
+  ///   - certificate: the client's own certificate.
   func client(
     trusting authorities: String? = "", certificate: TestAuthority.Files? = nil, protocols: [String] = ["http/1.1"]
   ) throws -> TLSContext {
@@ -35,10 +35,10 @@ struct SecureGateway {
   }
 }
 
-/// Runs `body` with a gateway that serves over TLS, too; connections of the task to `https://` trust its authority.
+/// Runs `body` with a gateway that also serves over TLS; the task's connections to `https://` trust its authority.
 ///
 /// - Parameters:
-///   - validity: that of the gateway's certificate.
+///   - validity: the validity of the gateway's certificate.
 ///   - isMutual: whether clients need a certificate of the same authority.
 func withSecureGateway<Value>(
   _ endpoints: [String], _ arguments: [String] = [], validity: TestAuthority.Validity = .current,

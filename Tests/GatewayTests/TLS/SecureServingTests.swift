@@ -5,9 +5,9 @@ import TLS
 import TestSupport
 import Testing
 
-/// What is served over TLS is what is served without, and so are its ends.
+/// Over TLS the same is served as without it, and connections end in the same ways.
 ///
-/// That everything else is the same, too, is shown by running other suites with `OVER_TLS` in the environment.
+/// Other suites run with `OVER_TLS` in the environment show that everything else is the same, too.
 @Suite(.timeLimit(.minutes(15)))
 struct SecureServingTests {
   private static let lock = "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -119,7 +119,7 @@ struct SecureServingTests {
     }
   }
 
-  /// Who says goodbye may still read.
+  /// A client that has sent close_notify may still read.
   @Test func aClientMaySayGoodbyeBeforeItsAnswers() async throws {
     try await withEtcd(.v3_5) { etcd in
       try await withSecureGateway([etcd.url]) { secure in
@@ -134,7 +134,7 @@ struct SecureServingTests {
 
   // MARK: - Ends of the gateway's
 
-  /// TLS tells a client that knows no lengths whether it has got all.
+  /// TLS tells a client that knows no lengths whether the answer is complete.
   @Test func aGoodEndHasAGoodbyeAndABrokenOneHasNone() async throws {
     let large = LargeAnswer.message
     try await withScriptedPeer(script: { call in
@@ -183,7 +183,8 @@ struct SecureServingTests {
     }
   }
 
-  /// What a client has yet to take of an answer after its connection has ended for the gateway is sent all the same.
+  /// Bytes of an answer that a client has not taken yet when the connection has ended for the gateway are sent all the
+  /// same.
   @Test func theRestOfAnAnswerOutlivesItsConnection() async throws {
     try await withScriptedPeer(script: { _ in .message(LargeAnswer.message) }) { _, secure in
       let slow = try await secure.connect()
@@ -217,7 +218,7 @@ struct SecureServingTests {
                 default: await connection.finishConnection()
                 }
               }
-              // Some never get through the handshake.
+              // Some never complete the handshake.
               for _ in 0..<count / 100 {
                 let port = url.dropFirst("https://".count)
                 let connection = try await HTTPConnection.connect(to: "http://\(port)")

@@ -3,13 +3,12 @@ import TLS
 import TestSupport
 import Testing
 
-/// Who gets through the gateway's handshake and who does not, each with the error that is seen, and nobody else
-/// disturbed.
+/// Successful and failed handshakes with the gateway, each with its visible error, and without an effect on others.
 @Suite(.timeLimit(.minutes(15)))
 struct ServerHandshakeTests {
   private static let nowhere = ["http://127.0.0.1:1"]
 
-  /// Other clients go on, over TLS and without.
+  /// Other clients are served, over TLS and without.
   private func expectGoodService(_ secure: SecureGateway, _ certificate: TestAuthority.Files? = nil) async throws {
     let connection = try await secure.connect(try secure.client(certificate: certificate))
     #expect(try await connection.request("GET", "/livez").status == 200)
@@ -24,7 +23,7 @@ struct ServerHandshakeTests {
       #expect(state.version == "TLSv1.3")
       #expect(state.negotiatedProtocol == "http/1.1")
       #expect(try await connection.request("GET", "/livez").status == 200)
-      // A client need not name any protocol, but one that names only others is told so.
+      // A client need not name any protocol, but one that names only others gets an error.
       let silent = try await secure.connect(try secure.client(protocols: []))
       #expect(try await silent.request("GET", "/livez").status == 200)
       #expect(await silent.tlsState?.negotiatedProtocol == nil)
@@ -35,7 +34,7 @@ struct ServerHandshakeTests {
     }
   }
 
-  /// A handshake that goes on with an earlier session costs no signature; all shards know the sessions of each other.
+  /// Resuming an earlier session costs no signature; all shards know each other's sessions.
   @Test func sessionsAreGoneOnWith() async throws {
     try await withSecureGateway(Self.nowhere, ["--shards", "4"]) { secure in
       let context = try secure.client()
@@ -62,7 +61,7 @@ struct ServerHandshakeTests {
     }
   }
 
-  /// It is for the clients to say what they think of it; whoever runs the gateway finds a line in its log.
+  /// Clients decide what to make of it; the operator finds a line in the gateway's log.
   @Test func anExpiredCertificateIsServedWithAWarning() async throws {
     try await withSecureGateway(Self.nowhere, validity: .expired) { secure in
       let warnings = secure.gateway.log.split(separator: "\n").filter {
@@ -79,7 +78,7 @@ struct ServerHandshakeTests {
 
   // MARK: - Certificates of clients
 
-  /// Over TLS 1.3 the client's handshake ends before the gateway has looked at its certificate.
+  /// Over TLS 1.3 the client's handshake ends before the gateway has checked its certificate.
   private func refusal(_ secure: SecureGateway, _ certificate: TestAuthority.Files?) async throws -> String {
     do {
       let connection = try await secure.connect(try secure.client(certificate: certificate))
@@ -112,7 +111,7 @@ struct ServerHandshakeTests {
     }
   }
 
-  /// Whose certificate it is says nothing about which user of etcd asks.
+  /// The name in a client's certificate does not select a user of etcd.
   @Test func theNameOfACertificateIsNobodysUser() async throws {
     try await withAuth(.v3_5) { fixture, _ in
       try await withSecureGateway([fixture.etcd.url], isMutual: true) { secure in
@@ -139,7 +138,7 @@ struct ServerHandshakeTests {
         let client = try await HTTPConnection.connect(to: "http://\(port)")
         try await client.send(garbage)
         await client.finishSending()
-        // It ends; what comes before is of no use to such a client.
+        // It ends; bytes before that are of no use to such a client.
         _ = try? await client.receiveToEnd()
       }
       try await expectGoodService(secure)
@@ -159,7 +158,7 @@ struct ServerHandshakeTests {
 
   @Test func oldVersionsAreRefused() async throws {
     try await withSecureGateway(Self.nowhere) { secure in
-      // A client that would take TLS 1.0 and 1.1, at the security level at which OpenSSL still does.
+      // A client that would accept TLS 1.0 and 1.1, at the security level at which OpenSSL still does.
       let curl = try await CommandRun.run(
         "/usr/bin/curl",
         ["-sk", "--tlsv1.0", "--tls-max", "1.1", "--ciphers", "DEFAULT@SECLEVEL=0", secure.url + "/livez"])
@@ -173,14 +172,14 @@ struct ServerHandshakeTests {
 
   // MARK: - Time
 
-  /// A client that never gets to the end of its greeting is cut though it always sends a little more, while others are
-  /// served, and while a connection whose handshake is done waits for longer.
+  /// A client that never completes its greeting is cut though it always sends a little more, while others are served,
+  /// and while a connection with a completed handshake waits for longer.
   @Test func theHandshakeHasAnEndHoweverItsBytesTrickle() async throws {
     try await withSecureGateway(Self.nowhere, ["--handshake-timeout", "3s"]) { secure in
       let patient = try await secure.connect()
       let port = secure.url.dropFirst("https://".count)
       let loris = try await HTTPConnection.connect(to: "http://\(port)")
-      // The head of a record of 16 KiB, of which there is a byte at a time: it would take more than five minutes.
+      // The head of a record of 16 KiB, of which one byte comes at a time: it would take more than five minutes.
       try await loris.send([0x16, 3, 1, 0x40, 0])
       let end = Task { try await loris.receiveClose() }
       let trickle = Task {
@@ -197,7 +196,7 @@ struct ServerHandshakeTests {
     }
   }
 
-  /// Those who are shaking hands count as connections: nobody gets more of them by never coming to an end of it.
+  /// Connections in a handshake count: no client gets more connections by never completing it.
   @Test func unfinishedHandshakesCountAsConnections() async throws {
     let limits = ["--shards", "1", "--max-connections", "3", "--handshake-timeout", "60s"]
     try await withSecureGateway(Self.nowhere, limits) { secure in
@@ -206,7 +205,7 @@ struct ServerHandshakeTests {
       for _ in 0..<3 { silent.append(try await HTTPConnection.connect(to: "http://\(port)")) }
       let waiting = try await HTTPConnection.connect(to: secure.plain)
       try await waiting.sendRequest("GET", "/livez")
-      // By the time one of them is answered, the gateway would have seen the other connection, if it looked.
+      // By the time one of them is answered, the gateway would have seen the other connection, if it accepted any.
       let talker = silent.removeLast()
       #expect(try await talker.request("GET", "/").status == 400)
       await #expect(throws: HTTPFailure.timedOut) {

@@ -2,13 +2,13 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Files of TLS to etcd that are renewed while the gateway runs, and those that are no good from the start.
+/// TLS files for etcd that are renewed while the gateway runs, and some that are invalid from the start.
 @Suite(.timeLimit(.minutes(15)))
 struct UpstreamRenewalTests {
   private static let renewed = "new connections to etcd use the renewed TLS files"
 
-  /// etcd's certificate comes from another authority, which the gateway then learns of, and its own certificate is
-  /// renewed.
+  /// etcd's certificate comes from another authority, which the gateway learns from its file, and the gateway's own
+  /// certificate is renewed.
   @Test(arguments: EtcdVersion.allCases)
   func renewedFilesAreUsedWithoutARestart(version: EtcdVersion) async throws {
     try await UpstreamTLSTests.withSecureEtcd(version, mutual: false) { etcd, secrets in
@@ -39,7 +39,7 @@ struct UpstreamRenewalTests {
         }
         try await gateway.expectLogged(Self.renewed)
 
-        // What is no good is said, and what was good goes on.
+        // Invalid files are reported, and the valid ones stay in use.
         try "junk".write(toFile: trusted, atomically: true, encoding: .utf8)
         try await etcd.restart()
         _ = try await eventually("an answer in spite of the broken file") {
@@ -52,7 +52,7 @@ struct UpstreamRenewalTests {
     }
   }
 
-  /// A client's certificate that is about to end is followed by another one.
+  /// A client certificate that is about to expire is replaced.
   @Test func aRenewedClientCertificateIsShown() async throws {
     try await UpstreamTLSTests.withSecureEtcd(.v3_5) { etcd, secrets in
       let client = try secrets.authority.issue("own", for: [], validity: .expired)
@@ -73,7 +73,7 @@ struct UpstreamRenewalTests {
         }
         try await gateway.expectLogged(Self.renewed)
 
-        // One that has got a common name is no more welcome than at the start.
+        // A renewed one with a common name is refused, as at the start.
         try secrets.authority.issue("own", for: [], commonName: "root")
         gateway.process.signal(SIGHUP)
         _ = try await eventually("a word on the common name") {

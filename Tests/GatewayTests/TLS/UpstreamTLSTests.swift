@@ -5,7 +5,7 @@ import Testing
 /// TLS to etcd, as users of the gateway see it.
 @Suite(.timeLimit(.minutes(15)))
 struct UpstreamTLSTests {
-  /// Runs `body` with an etcd that wants certificates, and what is needed to reach it.
+  /// Runs `body` with an etcd that requires certificates, and what is needed to reach it.
   static func withSecureEtcd(
     _ version: EtcdVersion, mutual: Bool = true, server hosts: [String] = ["localhost", "127.0.0.1", "::1"],
     validity: TestAuthority.Validity = .current, _ body: (EtcdProcess, Secrets) async throws -> Void
@@ -19,7 +19,7 @@ struct UpstreamTLSTests {
     }
   }
 
-  /// An authority, and what it has signed.
+  /// An authority, and the certificates that it has issued.
   struct Secrets {
     let directory: String
     let authority: TestAuthority
@@ -38,7 +38,7 @@ struct UpstreamTLSTests {
     var flags: [String] { trust + identity }
   }
 
-  /// Expects that no connection comes about, for `reason`, and that the client of the gateway and its log say so.
+  /// Expects that no connection is made, for `reason`, and that the gateway's client and its log get that reason.
   static func expectNoConnection(
     to endpoint: String, _ arguments: [String], because reason: String,
     sourceLocation: SourceLocation = #_sourceLocation
@@ -67,7 +67,7 @@ struct UpstreamTLSTests {
           #expect(try range.json["count"]?.string == "1", "\(endpoint)")
         }
       }
-      // In TLS only where that is configured, as clientv3 has it.
+      // With TLS only if that is configured, as in clientv3.
       for endpoint in ["unix://\(etcd.socketPath)", String(etcd.url.dropFirst("http://".count))] {
         try await withGateway([endpoint], ["--shards", "1"]) { gateway in
           expectStatus(200, try await gateway.http.post("/v3/kv/range", ["key": "Zm9v"]))
@@ -119,7 +119,7 @@ struct UpstreamTLSTests {
     }
   }
 
-  /// The connection for streams goes on with the session of that for unary calls.
+  /// The connection for streams resumes the session of the one for unary calls.
   @Test(arguments: EtcdVersion.allCases)
   func sessionsAreGoneOnWith(version: EtcdVersion) async throws {
     try await Self.withSecureEtcd(version) { etcd, secrets in
@@ -167,7 +167,7 @@ struct UpstreamTLSTests {
         "certificate verify failed: it is for \(names), not for 127.0.0.2 \(subject)")
       try await expect(
         secrets.trust, "the peer rejected the TLS handshake: it requires a client certificate, and none is configured")
-      // Go, which etcd is built with, said of both that they are bad, and no more; later versions of it say why.
+      // Go, with which etcd is built, said only that both are bad; later versions say why.
       let isTerse = version == .v3_4 || version == .v3_5_1
       for (files, reason) in [
         (stranger, "it does not know the authority that signed the certificate in \(stranger.certificate)"),
@@ -198,7 +198,7 @@ struct UpstreamTLSTests {
     }
   }
 
-  /// What etcd answers nobody knows: peers that are none.
+  /// Peers that are not etcd.
   @Test(arguments: [
     ("http", "\u{15}\u{3}\u{1}\0\u{2}\u{2}\u{46}", "the peer speaks TLS: use https://"),
     ("http", "HTTP/1.1 400 Bad Request\r\n\r\n", "the peer speaks HTTP/1, not gRPC"),

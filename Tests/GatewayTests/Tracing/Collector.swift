@@ -4,15 +4,16 @@ import Synchronization
 import TLS
 import TestSupport
 
-/// An OpenTelemetry collector of a test: an HTTP server on loopback that keeps what comes, and answers as it is told.
+/// An OpenTelemetry collector for a test: an HTTP server on loopback that keeps what it receives, and answers as the
+/// test decides.
 ///
 /// Each connection has a thread, and one request.
 final class Collector: Sendable {
   enum Answer: Sendable {
     case status(Int, headers: [String] = [], body: String = "{}")
-    /// None, until the collector stops.
+    /// No answer until the collector stops.
     case silence
-    /// A good one that never ends.
+    /// A valid answer that never ends.
     case endless
     /// These bytes, and the end of the connection.
     case bytes(String)
@@ -30,7 +31,7 @@ final class Collector: Sendable {
     var isStopped = false
   }
 
-  /// The spans that have come with exports that were answered well.
+  /// The spans of exports that were answered with success.
   private struct Taken {
     var spans: [CollectedSpan] = []
   }
@@ -44,7 +45,7 @@ final class Collector: Sendable {
 
   var url: String { "\(tls == nil ? "http" : "https")://127.0.0.1:\(port)" }
 
-  /// - Parameter answer: decides by the number of the request, the first of which is 0.
+  /// - Parameter answer: decides by the number of the request, from 0 on.
   init(tls: TLSContext? = nil, port: UInt16 = 0, _ answer: @escaping @Sendable (Int) -> Answer = { _ in .good }) throws
   {
     self.tls = tls
@@ -63,7 +64,7 @@ final class Collector: Sendable {
 
   deinit { close(listener) }
 
-  /// Takes no more connections, and answers nobody any more.
+  /// Accepts no more connections, and answers no more requests.
   func stop() {
     state.withLock { $0.isStopped = true }
     shutdown(listener, Int32(SHUT_RDWR))
@@ -73,10 +74,10 @@ final class Collector: Sendable {
 
   var requests: [Request] { state.withLock { $0.requests } }
 
-  /// What has come with exports that were taken.
+  /// The spans of exports that were accepted.
   var spans: [CollectedSpan] { taken.withLock { $0.spans } }
 
-  /// Waits for the spans that `isWanted` is about.
+  /// Waits for spans for which `isWanted` is true.
   func spans(_ count: Int, where isWanted: (CollectedSpan) -> Bool = { _ in true }) async throws -> [CollectedSpan] {
     try await eventually("\(count) spans; there are \(spans)") {
       let found = spans.filter(isWanted)

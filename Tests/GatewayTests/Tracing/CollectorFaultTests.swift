@@ -3,7 +3,7 @@ import TLS
 import TestSupport
 import Testing
 
-/// Collectors that are slow, hostile or not there: requests do not mind, and what is lost is counted.
+/// Collectors that are slow, hostile or absent: requests are not affected, and lost spans are counted.
 @Suite(.timeLimit(.minutes(15))) struct CollectorFaultTests {
   private func withTracing(
     _ url: String, _ flags: [String] = [], body: (GatewayProcess) async throws -> Void
@@ -27,12 +27,12 @@ import Testing
     gateway.log.split(separator: "\n").filter { $0.contains("spans cannot be exported") }
   }
 
-  /// The first line that says so: it is written a moment after it was counted.
+  /// The first such line: it is written a moment after the loss was counted.
   private func warning(_ gateway: GatewayProcess) async throws -> Substring {
     try await eventually("a warning") { warnings(gateway).first }
   }
 
-  /// What is answered badly comes again, as soon as the collector is well.
+  /// An export with a bad answer is repeated as soon as the collector is well.
   @Test(arguments: [
     Collector.Answer.status(503, headers: ["Retry-After: 1"]), .status(429), .status(502), .bytes(""),
     .bytes("SSH-2.0-what\r\n"), .bytes("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"), .endless,
@@ -55,14 +55,14 @@ import Testing
     }
   }
 
-  /// How long a collector wants to be left alone is heeded: it is asked once, whatever comes meanwhile.
+  /// The pause that a collector demands is observed: there is one request, whatever comes meanwhile.
   @Test func retryAfterIsHeeded() async throws {
     let collector = try Collector { _ in .status(503, headers: ["Retry-After: 999999999"]) }
     defer { collector.stop() }
     try await withTracing(collector.url) { gateway in
       try await put(gateway)
       _ = try await eventually("an export") { collector.requests.isEmpty ? nil : true }
-      // Longer than spans are gathered, and than the pause without it.
+      // Longer than spans are gathered, and than the pause would be otherwise.
       try await Task.sleep(for: .seconds(4))
       try await put(gateway)
       #expect(collector.requests.count == 1)
@@ -96,7 +96,7 @@ import Testing
     }
   }
 
-  /// A collector that says nothing holds up nobody, and no memory beyond the bound.
+  /// A collector that does not answer delays nothing, and takes no memory beyond the limit.
   @Test func whatDoesNotFitIsCounted() async throws {
     let collector = try Collector { _ in .silence }
     defer { collector.stop() }
@@ -104,7 +104,7 @@ import Testing
       let connection = try await HTTPConnection.connect(to: gateway.url)
       for _ in 0..<100 { expectStatus(200, try await connection.request("GET", "/livez")) }
       await connection.close()
-      // Ten are on their way and ten wait; exports are begun as soon as there are enough.
+      // Ten are on their way and ten wait; exports begin as soon as there are enough.
       #expect(try await metric(gateway, #"spans_dropped_total{reason="overflow"}"#) >= 80)
       #expect(Set(collector.requests.map(\.body)).count <= 1)
     }
@@ -119,7 +119,7 @@ import Testing
       }
       #expect(try await warning(gateway).contains("connection refused"))
       #expect(warnings(gateway).count == 1, "\(gateway.log)")
-      // Whoever comes later gets what is there.
+      // A collector that starts later gets what is left.
       let collector = try Collector(port: port)
       defer { collector.stop() }
       _ = try await collector.spans(2) { $0.name.contains("Put") || $0.name.contains("PUT") }
@@ -139,7 +139,7 @@ import Testing
     #expect(spans.count == 2, "\(collector.spans)")
   }
 
-  /// A collector that says nothing does not keep the gateway from ending, well.
+  /// A collector that does not answer does not keep the gateway from ending properly.
   @Test func theEndWaitsForNobody() async throws {
     let collector = try Collector { _ in .silence }
     defer { collector.stop() }
@@ -169,7 +169,7 @@ import Testing
         #expect(head.contains("\r\nAuthorization: Bearer sesame\r\nX-Scope: a b"), "\(head)")
         #expect(!gateway.log.contains("sesame"))
       }
-      // Its authority is not one of the system's.
+      // Its authority is not among the system's.
       try await withTracing(collector.url) { gateway in
         try await put(gateway)
         #expect(try await warning(gateway).contains("certificate"))

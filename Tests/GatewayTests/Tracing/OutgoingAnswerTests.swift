@@ -2,9 +2,9 @@ import Testing
 
 @testable import Gateway
 
-/// What other servers answer the gateway's own requests.
+/// Answers of other servers to the gateway's own requests.
 @Suite struct OutgoingAnswerTests {
-  /// Reads an answer, whole and byte by byte, which must come to the same.
+  /// Reads an answer, whole and byte by byte, with the same result.
   private func read(_ text: String, endsThere: Bool = true) -> OutgoingAnswerReader.Progress {
     var outcomes: [OutgoingAnswerReader.Progress] = []
     for pieces in [[Array(text.utf8)], text.utf8.map { [$0] }] {

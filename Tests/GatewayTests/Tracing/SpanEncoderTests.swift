@@ -8,7 +8,7 @@ import Testing
 @testable import Gateway
 @testable import GrpcBridge
 
-/// What is told a collector, and read from its answers, without any.
+/// The text of exports, and of a collector's answers, without a collector.
 @Suite struct SpanEncoderTests {
   private static let encoder = SpanEncoder(epoch: 1_800_000_000_000_000_000, instance: "me")
 

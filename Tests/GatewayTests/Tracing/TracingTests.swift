@@ -82,7 +82,7 @@ import Testing
       #expect(try parts(stream.headers["traceparent"]).trace == Self.traceID)
       #expect(stream.headers["tracestate"] == "a=1")
 
-      // What its client does not record costs no span, and goes on unchanged.
+      // A request that its client does not record costs no span, and its context is passed on unchanged.
       let other = try await gateway.http.get("/keys/b", headers: [("traceparent", Self.unsampled)])
       #expect(other[header: "traceparent"] == Self.unsampled)
       #expect(peer.record.streams(of: RPCPath.range).last?.headers["traceparent"] == Self.unsampled)
@@ -104,7 +104,7 @@ import Testing
       let answer = try await gateway.http.request("PUT", "/keys/a", body: [1])
       #expect(try parts(answer[header: "traceparent"]).flags == "00")
       #expect(peer.record.streams(of: RPCPath.put).last?.headers["traceparent"] == answer[header: "traceparent"])
-      // A client's decision comes first.
+      // A client's decision takes precedence.
       _ = try await gateway.http.request("PUT", "/keys/b", headers: [("traceparent", Self.sampled)], body: [1])
       let spans = try await collector.spans(2)
       #expect(spans.count == 2 && spans.allSatisfy { $0.trace == Self.traceID })
@@ -121,7 +121,7 @@ import Testing
         if told.flags == "01" { recorded.insert(told.trace) }
       }
       await connection.close()
-      // That it is none or all is as likely as 2 to the power of -99.
+      // The probability that it is none or all is 2 to the power of -99.
       #expect((1..<100).contains(recorded.count))
       #expect(Set(try await collector.spans(recorded.count).map(\.trace)) == recorded)
     }
@@ -189,7 +189,7 @@ import Testing
     }
   }
 
-  /// etcd 3.5 sends spans of its own to a collector (OTLP over gRPC): they are below that of the call.
+  /// etcd 3.5 sends its own spans to a collector (OTLP over gRPC): the call's span is their parent.
   @Test func spansOfEtcdAreBelowThatOfTheCall() async throws {
     let ofEtcd = try ScriptedPeer { _ in .message([]) }
     let collector = try Collector()
@@ -202,7 +202,7 @@ import Testing
     try await withEtcdAndGateway(.v3_5, etcd: flags, gateway: ["--otlp-endpoint", collector.url]) { _, gateway in
       expectStatus(200, try await gateway.http.request("PUT", "/keys/a", body: [1]))
       let call = try await collector.spans(1) { $0.name == "etcdserverpb.KV/Put" }[0]
-      // As protobuf has the parent of a span: field 4, of 8 bytes.
+      // The parent of a span in protobuf: field 4, of 8 bytes.
       let parent =
         [0x22, 8] + stride(from: 0, to: 16, by: 2).map { UInt8(call.id.dropFirst($0).prefix(2), radix: 16) ?? 0 }
       _ = try await eventually("a span of etcd's below the call") {
@@ -211,7 +211,7 @@ import Testing
     }
   }
 
-  /// Reads whose traces begin here travel together, and say so.
+  /// Reads whose traces begin here share a batch, and their span says so.
   @Test func readsThatTravelTogetherSaySo() async throws {
     let collector = try Collector()
     defer { collector.stop() }

@@ -3,14 +3,14 @@ import Foundation
 import SwiftProtobuf
 import TestSupport
 
-/// An answer that no etcd gives, what is asked, and what becomes of that.
+/// An answer that etcd would not give, the request for it, and the outcome.
 struct HostileAnswer: Sendable {
   enum Outcome: Sendable {
     /// A whole answer with this status.
     case status(Int)
     /// The answer has begun, and breaks off, or ends with an error within.
     case cut
-    /// The numbers make no sense, and are passed on as they are.
+    /// The numbers make no sense, and are passed on unchanged.
     case passed
   }
 
@@ -19,7 +19,7 @@ struct HostileAnswer: Sendable {
   let path: String
   var headers: [(String, String)] = []
   var body: String?
-  /// The RPC that is answered in this way; others as by a small etcd.
+  /// The RPC that is answered in this way; others are answered as by a small etcd.
   let rpc: String
   let answer: ScriptedPeer.Answer
   let outcome: Outcome
@@ -253,7 +253,7 @@ struct HostileAnswer: Sendable {
       [.headers(.grpcResponse), .data(grpcFrame([1], claiming: 1 << 31))], .status(502), rpc: snapshot),
   ]
 
-  /// A stream's messages; then it is ended.
+  /// A stream's messages; then the stream ends.
   private static func open(_ messages: [UInt8]...) -> ScriptedPeer.Answer {
     .init([.headers(.grpcResponse)] + messages.map { .data(grpcFrame($0)) } + [.barrier])
   }

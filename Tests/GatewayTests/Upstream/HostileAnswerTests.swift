@@ -2,15 +2,15 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// Answers that no etcd gives, in the protobuf of each kind of request, in the headers and in the framing: each is an
-/// error of that request alone, and the gateway lives on.
+/// Answers that etcd would not give, in the protobuf of each kind of request, in the headers and in the framing: each
+/// is an error of that request alone, and the gateway lives on.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct HostileAnswerTests {
   @Test func aKey() async throws { try await expect(HostileAnswer.keys) }
   @Test func aCall() async throws { try await expect(HostileAnswer.calls) }
   @Test func aStream() async throws { try await expect(HostileAnswer.streams) }
 
-  /// All in one gateway, one after the other, beside a call that waits on the same connection.
+  /// All of them through one gateway, one after the other, beside a call that waits on the same connection.
   private func expect(_ answers: [HostileAnswer]) async throws {
     let gate = ScriptedPeer.Gate()
     for answer in answers {

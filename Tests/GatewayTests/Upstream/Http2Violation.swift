@@ -57,7 +57,7 @@ struct RawFrame {
 /// Ways in which a peer may break the rules of HTTP/2 while it has a call.
 struct Http2Violation: Sendable {
   let name: String
-  /// What is sent instead of the answer on a stream.
+  /// The bytes in place of the answer on a stream.
   let bytes: @Sendable (Int32) -> [UInt8]
 
   init(_ name: String, _ bytes: @escaping @Sendable (Int32) -> [UInt8]) {
@@ -69,7 +69,7 @@ struct Http2Violation: Sendable {
 
   static let endlessHeaders = "a header list without end"
 
-  /// Those that end the connection.
+  /// Violations that end the connection.
   static let all: [Http2Violation] = [
     .init("DATA on a stream that never was") { _ in RawFrame.bytes(RawFrame.data, stream: 9999, [1, 2, 3]) },
     .init("DATA on stream 0") { _ in RawFrame.bytes(RawFrame.data, [1, 2, 3]) },

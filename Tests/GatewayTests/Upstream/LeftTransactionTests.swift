@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// Transactions whose clients have left run to their end at etcd.
+/// Transactions whose clients have disconnected run to their end at etcd.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct LeftTransactionTests {
   @Test func oneAddressThatLeavesItsTransactionsIsRefusedAlone() async throws {

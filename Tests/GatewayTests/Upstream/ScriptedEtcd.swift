@@ -13,7 +13,7 @@ enum RPCPath {
   static let campaign = EtcdRPC.campaign.path
 }
 
-/// Runs `body` with a gateway of one shard in front of a peer that logs everyone in and leaves the rest to `script`.
+/// Runs `body` with a gateway of one shard in front of a peer that logs every user in and leaves the rest to `script`.
 ///
 /// The n-th login of all gives NAME the token `NAME.n`.
 func withScriptedEtcd(
@@ -29,7 +29,7 @@ func withScriptedEtcd(
     do {
       try await body(peer, gateway)
     } catch {
-      // A gateway that crashed says more than the connections it lost.
+      // If the gateway has crashed, its log says more than the connections that it lost.
       if let exit = gateway.process.exited {
         let log = gateway.log.split(separator: "\n").prefix { !$0.hasPrefix("*** ") }.suffix(40)
         Issue.record("the gateway ended (\(exit)): \(log.joined(separator: "\n"))")
@@ -75,7 +75,7 @@ extension ScriptedPeer.Stream {
   }
 }
 
-/// Expects the gateway's one shape of errors.
+/// Expects an error in the gateway's form.
 func expectError(
   _ response: HTTPResponse, _ status: Int, code: Int? = nil, message: String? = nil,
   sourceLocation: SourceLocation = #_sourceLocation
@@ -95,7 +95,7 @@ func expectChallenge(_ response: HTTPResponse, sourceLocation: SourceLocation = 
   #expect(challenge.hasPrefix("Basic realm=\"etcd\""), "\(challenge)", sourceLocation: sourceLocation)
 }
 
-/// Expects a status and shows the whole answer where it is another.
+/// Expects a status, and shows the whole answer if it is another.
 func expectStatus(_ status: Int, _ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
   #expect(response.status == status, "\(response)", sourceLocation: sourceLocation)
 }

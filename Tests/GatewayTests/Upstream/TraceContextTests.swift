@@ -3,7 +3,7 @@ import GrpcBridge
 import TestSupport
 import Testing
 
-/// What becomes of `traceparent` and `tracestate` (W3C Trace Context).
+/// The handling of `traceparent` and `tracestate` (W3C Trace Context).
 @Suite(.timeLimit(.minutes(15))) struct TraceContextTests {
   private static let traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
   private static let sampled = "00-\(traceID)-00f067aa0ba902b7-01"
@@ -62,7 +62,7 @@ import Testing
     }
   }
 
-  /// A client that records its trace finds its own call in it, and not one of many clients'.
+  /// A client that records its trace finds its own call in it, and not a call for many clients.
   @Test func aReadOfARecordedTraceTravelsAlone() async throws {
     try await withEtcdAndGateway(.v3_5) { _, gateway in
       let count = 40
@@ -82,21 +82,21 @@ import Testing
         return (try await travelled(gateway) - before, count)
       }
       #expect(try await reads(Self.sampled).travelled == 0)
-      // How many of the others do depends on when they come; some time they do.
+      // How many of the others share a batch depends on when they come; at some time some do.
       _ = try await eventually("reads that travel together") {
         try await reads(Self.unsampled).travelled > 0 ? true : nil
       }
     }
   }
 
-  /// How many reads have travelled with others so far.
+  /// How many reads have shared a batch so far.
   private func travelled(_ gateway: GatewayProcess) async throws -> Double {
     let text = try await gateway.http.get("/metrics").text
     let line = text.split(separator: "\n").first { $0.hasPrefix("etcd_rest_batched_reads_total ") }
     return try #require(line.flatMap { Double($0.split(separator: " ")[1]) }, "\(text)")
   }
 
-  /// etcd 3.5 sends the spans of a recorded trace to a collector (OTLP over gRPC), which this one is.
+  /// etcd 3.5 sends the spans of a recorded trace to a collector (OTLP over gRPC), as which the test acts.
   @Test func spansOfEtcdAreInTheTrace() async throws {
     let collector = try ScriptedPeer { _ in .message([]) }
     let address = String(collector.endpoint.dropFirst("http://".count))

@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// The head of every call as a member of etcd sees it, and what becomes of its answer's status.
+/// The head of every call as a member of etcd sees it, and the mapping of its answer's status.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamCallTests {
   private let key: JSON = ["key": .string("a".base64)]
@@ -75,7 +75,7 @@ struct UpstreamCallTests {
     }
   }
 
-  /// gRPC's codes and the statuses they become, as etcd's own gateway has it.
+  /// gRPC's codes and their HTTP statuses, as in etcd's own gateway.
   private static let statuses: [Int: Int] = [
     1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500,
     14: 503, 15: 500, 16: 401,
@@ -88,7 +88,7 @@ struct UpstreamCallTests {
     }) { peer, gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       for (code, status) in Self.statuses {
-        // Not a range: that would be repeated while etcd is unavailable.
+        // Not a range, which would be repeated while etcd is unavailable.
         let response = try await connection.post("/v3/kv/put", ["key": "YQ==", "lease": .number(Double(code))])
         expectError(response, status, code: code, message: "etcdserver: because")
       }
@@ -104,7 +104,7 @@ struct UpstreamCallTests {
     try await withScriptedEtcd(script: { call in
       switch call.path {
       case RPCPath.put: .failure(2, "etcdserver: too many requests")
-      // Whether authentication is on is asked before an anonymous grant.
+      // Before an anonymous grant the gateway asks whether authentication is on.
       case RPCPath.range: .range
       default: .failure(2, "not a primary lessor")
       }
@@ -146,10 +146,10 @@ struct UpstreamCallTests {
     }
   }
 
-  /// HTTP statuses of proxies in between and what they become (gRPC, "HTTP to gRPC Status Code Mapping").
+  /// HTTP statuses of proxies in between, and their mapping (gRPC, "HTTP to gRPC Status Code Mapping").
   @Test(arguments: [400: 502, 401: 401, 403: 403, 404: 501, 418: 502, 429: 503, 500: 502, 502: 503, 503: 503, 504: 503])
   func httpErrorsWithoutAGrpcStatusAreMapped(http: Int, status: Int) async throws {
-    // One whose body has no end is known by its head, too.
+    // An answer whose body has no end is recognised by its head, too.
     let endless: ScriptedPeer.Answer = [.headers([.init(":status", "\(http)"), .init("content-type", "text/html")])]
     let script: ScriptedPeer.Script = { $0.attempt == 1 ? .http(status: http) : endless }
     try await withScriptedEtcd(gateway: ["--request-timeout", "10m"], script: script) { peer, gateway in

@@ -4,7 +4,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// What a member of etcd sees of logins and tokens.
+/// Logins and tokens as a member of etcd sees them.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamCredentialTests {
   private let key: JSON = ["key": .string("a".base64)]
@@ -118,7 +118,7 @@ struct UpstreamCredentialTests {
     }
   }
 
-  /// A shard that slept through a renewal is not to be given a token that has gone stale as well.
+  /// A shard that has not noticed a renewal must not be given a token that has become stale as well.
   @Test func everyShardRecoversFromTwoRestartsOfEtcd() async throws {
     let firstGood = Mutex(1)
     try await withScriptedEtcd(
@@ -138,7 +138,7 @@ struct UpstreamCredentialTests {
         firstGood.withLock { $0 = known + 1 }
       }
       for connection in connections { try await put(on: connection) }
-      // Half of them are with the other shard than the first one is.
+      // Half of them belong to another shard than the first one.
       for connection in connections.dropFirst() {
         loseTokens()
         try await put(on: connections[0])

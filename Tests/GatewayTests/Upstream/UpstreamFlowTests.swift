@@ -3,7 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Deadlines, clients that leave, answers larger than memory should hold, and more calls than a member takes.
+/// Deadlines, clients that disconnect, answers larger than memory should hold, and more calls than a member takes.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamFlowTests {
   private let key: JSON = ["key": .string("a".base64)]
@@ -94,7 +94,7 @@ struct UpstreamFlowTests {
     }
   }
 
-  /// What is sent before the break, of an answer that claims to be larger.
+  /// The bytes before the break, of an answer that announces more.
   private static let beginning = Array(grpcFrame(LargeAnswer.message)[..<(1 << 20)])
   private static let breaks: [[ScriptedPeer.Step]] = [
     [.reset(code: HTTP2Error.internalError)],
@@ -149,7 +149,7 @@ struct UpstreamFlowTests {
           }
         }
         try await peer.wait(for: "ten open streams") { $0.streams.count == 10 }
-        // An answer from the gateway itself: the calls above have been taken in.
+        // An answer from the gateway itself: it has received the calls above.
         expectStatus(200, try await gateway.http.get("/livez"))
         #expect(peer.record.streams.count == 10)
         gate.open()
@@ -160,7 +160,7 @@ struct UpstreamFlowTests {
     }
   }
 
-  /// A member that takes no call, or nothing of one, has not executed it, whatever it is.
+  /// If a member takes no call, or nothing of one, it has not executed it, whatever it is.
   @Test(arguments: [true, false]) func whatAMemberDoesNotTakeEndsAsNotSent(isFull: Bool) async throws {
     var settings = ScriptedPeer.Settings()
     if isFull { settings.maxConcurrentStreams = 0 } else { settings.initialWindowSize = 0 }
@@ -177,7 +177,7 @@ struct UpstreamFlowTests {
     }
   }
 
-  /// One of two members takes no calls: all go to the other one, those that it was given, too.
+  /// One of two members takes no calls: all go to the other one, including those that were given to the first.
   @Test func whatAMemberDoesNotTakeGoesToAnother() async throws {
     let peer = try ScriptedPeer { call in call.path == RPCPath.put ? .put : .range }
     let gate = ScriptedPeer.Gate()
@@ -188,7 +188,7 @@ struct UpstreamFlowTests {
     try await withGateway([filling.endpoint], flags) { gateway in
       async let first = gateway.http.post("/v3/kv/put", key)
       try await filling.wait(for: "a put") { !$0.streams(of: RPCPath.put).isEmpty }
-      // It is full, and alone.
+      // It is the only member, and full.
       expectError(try await gateway.http.post("/v3/kv/put", key), 503, code: 14)
       gate.open()
       expectStatus(200, try await first)
@@ -263,7 +263,7 @@ enum LargeAnswer {
     #"{"kvs":[],"count":"50"}"#.count + values * (#"{"value":""},"#.count + (valueSize + 2) / 3 * 4) - 1
 }
 
-/// Counts the bytes of a body that is too large to keep, but for a line feed at its end.
+/// Counts the bytes of a body that is too large to keep, without the line feed at its end.
 private struct JSONSize {
   private(set) var bytes = 0
   private var endsInLineFeed = false

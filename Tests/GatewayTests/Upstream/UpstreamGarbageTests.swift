@@ -2,7 +2,7 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// Answers no etcd gives: each becomes a JSON error, and the next call is served as if nothing had been.
+/// Answers that etcd would not give: each becomes a JSON error, and the next call is served as if nothing had happened.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamGarbageTests {
   struct Garbage: Sendable, CustomTestStringConvertible {
@@ -92,7 +92,7 @@ struct UpstreamGarbageTests {
     }
   }
 
-  /// A member that takes each connection and closes it is not reported each time.
+  /// A member that accepts each connection and closes it is not reported each time.
   @Test func aMemberThatComesAndGoesDoesNotFillTheLog() async throws {
     let script: ScriptedPeer.Script = { _ in [.close(abruptly: false)] }
     try await withScriptedEtcd(gateway: ["--request-timeout", "1s"], script: script) { peer, gateway in

@@ -57,7 +57,7 @@ struct UpstreamRepeatTests {
     }
   }
 
-  /// What the gateway asks by itself changes nothing at etcd.
+  /// The gateway's own calls change nothing at etcd.
   @Test(arguments: doubts.indices)
   func probesAndLoginsAreRepeated(index: Int) async throws {
     try await withScriptedEtcd(
@@ -118,7 +118,7 @@ struct UpstreamRepeatTests {
   @Test func theConnectionComesBack() async throws {
     try await withScriptedEtcd(script: { _ in .range }) { peer, gateway in
       for round in 1...3 {
-        // A range: a put that meets the end of its connection is rightly not repeated.
+        // A range: a put whose connection ends is rightly not repeated.
         expectStatus(200, try await gateway.http.post("/v3/kv/range", key, user: "ann:secret"))
         #expect(peer.record.streams(of: RPCPath.range).count == round)
         peer.close(abruptly: round == 2)
@@ -136,22 +136,22 @@ struct UpstreamRepeatTests {
     try await withScriptedEtcd(settings, script: { _ in .put }) { peer, _ in
       let connections = try await peer.wait(for: "twenty attempts") { $0.connections.count >= 20 }
         .connections
-      // One or two connections try, one of them at least ten times. Waits that grow add up to 3 s, with the least
-      // jitter; those that stay as they begin, to half a second.
+      // One or two connections try, one of them at least ten times. Growing pauses add up to 3 s, with the least
+      // jitter; constant ones to half a second.
       #expect(connections[19].opened - connections[0].opened > .seconds(2))
     }
   }
 
   @Test func callsWaitForAConnection() async throws {
     var settings = ScriptedPeer.Settings()
-    // Those of the shards and of the logins.
+    // The connections of the shards and of the logins.
     settings.welcome = { $0 < 6 ? .close : .serve }
     try await withScriptedEtcd(settings, gateway: ["--dial-timeout", "20s"], script: { _ in .put }) { _, gateway in
       expectStatus(200, try await gateway.http.post("/v3/kv/put", key, user: "ann:secret"))
     }
   }
 
-  /// A call that waited would end with 504 at last.
+  /// A call that waited would end with 504.
   @Test func whereNobodyListensCallsEndAtOnce() async throws {
     var settings = ScriptedPeer.Settings()
     settings.listens = false
@@ -163,7 +163,7 @@ struct UpstreamRepeatTests {
           response, 503, code: 14, message: "no connection to etcd: \(peer.endpoint.dropFirst(7)): connection refused")
         #expect(response[header: "Retry-After"] == "1")
       }
-      // Each call asks anew, whatever the backoff: the first one after the return is served.
+      // Each call dials anew, whatever the backoff: the first one after the peer's return is served.
       peer.listen(true)
       _ = try await eventually("the port") { try? await HTTPConnection.connect(to: peer.endpoint) }
       for user in ["ann:secret", nil] {

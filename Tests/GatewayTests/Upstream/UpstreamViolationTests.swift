@@ -2,13 +2,13 @@ import EtcdSchema
 import TestSupport
 import Testing
 
-/// Peers that break the rules of HTTP/2: the connection is dropped at once, and its calls go on by the rules. nghttp2
-/// answers most of these with a GOAWAY and no error.
+/// Peers that break the rules of HTTP/2: the connection is dropped at once, and its calls continue by the rules.
+/// nghttp2 answers most of these with a GOAWAY and no error.
 @Suite(.timeLimit(.minutes(15)), .repeatedAfterPauses(of: .seconds(2)))
 struct UpstreamViolationTests {
   private static let key: JSON = ["key": .string("a".base64)]
 
-  /// A violation while a put and a read are under way, and PINGs are answered on: without a word from the gateway both
+  /// A violation while a put and a read are under way, and PINGs are still answered: if the gateway did nothing, both
   /// would wait for their deadlines.
   @Test(arguments: Http2Violation.all.indices)
   func endsTheConnection(index: Int) async throws {

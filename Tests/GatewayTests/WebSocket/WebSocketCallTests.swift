@@ -116,7 +116,7 @@ import Testing
       try await socket.send(["key": .string("k".base64), "range_end": .string("l".base64)])
       let first = try await socket.receiveFrame()
       #expect(first.opcode == WebSocketFrame.Opcode.text && !first.isFinal)
-      // What etcd would send if it were not held back is here by the time that so many other calls are.
+      // What etcd would send if it were not held back has come by the time that so many other calls are answered.
       for _ in 0..<50 { #expect(try await gateway.http.post("/v3/kv/range", #"{"key":"azA="}"#).status == 200) }
       #expect(gateway.process.residentBytes - before < 16 << 20)
       var payload = first.payload

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// WebSockets as connections: handshakes, frames that are right and wrong, and their ends.
+/// WebSockets as connections: handshakes, valid and invalid frames, and their ends.
 @Suite(.repeatedAfterPauses(of: .seconds(2))) struct WebSocketConnectionTests {
   private static let path = "/v3/kv/range"
   private static let get = #"{"key":"YQ=="}"#
@@ -136,7 +136,7 @@ import Testing
 
   private static let text = WebSocketFrame.Opcode.text
   private static let ping = WebSocketFrame.Opcode.ping
-  /// What ends a WebSocket, and by which code.
+  /// Frames that end a WebSocket, and the close code.
   private static let wrong: [(String, [WebSocketFrame], UInt16)] = [
     ("not masked", [WebSocketFrame(text, Array("{}".utf8), isMasked: false)], 1002),
     ("RSV1", [WebSocketFrame(text, Array("{}".utf8), reserved: 4)], 1002),
@@ -165,7 +165,7 @@ import Testing
         let socket = try await WebSocketClient.connect(gateway.url, Self.path)
         try await socket.send(Self.get)
         for frame in frames { try await socket.send(frame) }
-        // What follows is neither answered nor in the way of the answer.
+        // Later frames are neither answered nor do they prevent the answer.
         try? await socket.send(WebSocketFrame(Self.text, [UInt8](repeating: 32, count: 100_000)))
         #expect(try await socket.receiveJSON()["header"] != nil, "\(name)")
         #expect(try await socket.receiveClose() == code, "\(name)")
@@ -206,7 +206,7 @@ import Testing
 
   @Test func whoBeginsNothingOrEndsNothingIsClosed() async throws {
     try await withEtcdAndGateway(.v3_5, gateway: ["--idle-timeout", "5s", "--max-streams", "6"]) { _, gateway in
-      // It outlives all others: it has had a request, and has begun nothing.
+      // It outlives all others: it has sent a request, and has begun nothing else.
       let get = WebSocketFrame(Self.text, Array(Self.get.utf8)).encoded()
       let calls = try await open(gateway, Self.path, get)
       let watch = WebSocketFrame(Self.text, Array(#"{"create_request":{"key":"YQ=="}}"#.utf8)).encoded()
@@ -236,7 +236,7 @@ import Testing
     }
   }
 
-  /// Shakes hands; `bytes` come with the request.
+  /// Does the handshake; `bytes` come with the request.
   private func open(_ gateway: GatewayProcess, _ path: String, _ bytes: [UInt8] = []) async throws -> HTTPConnection {
     let connection = try await HTTPConnection.connect(to: gateway.url)
     let head = """

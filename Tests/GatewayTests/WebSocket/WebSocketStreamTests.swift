@@ -8,7 +8,7 @@ import Testing
   func watchesComeAndGoOnOneSocket(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version) { etcd, gateway in
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
-      // Two in one message, as stock reads all messages as one sequence; then one more.
+      // Two in one message, as the stock gateway reads all messages as one sequence; then one more.
       try await socket.send(#" {"create_request":{"key":"YQ=="}} {"create_request":{"key":"Yg==","watch_id":"7"}} "#)
       #expect(try await socket.receiveJSON()["result"]?["created"] == true)
       #expect(try await socket.receiveJSON()["result"]?["watch_id"] == "7")
@@ -68,7 +68,7 @@ import Testing
         count += blob.count
         size = size ?? (blob.count + (Int(result["remaining_bytes"]?.string ?? "0") ?? 0))
       }
-      // Of etcd's own count, the digest at the end is no part.
+      // etcd's own count does not include the digest at the end.
       #expect(count > 0 && size.map { count - $0 } == 32, "\(count) of \(size ?? 0) bytes")
     }
   }
@@ -96,7 +96,7 @@ import Testing
       // Once it is given up its place is free.
       _ = try await eventually("room") { try? await WebSocketClient.connect(gateway.url, "/v3/watch") }
       await socket.connection.setReceiveBuffer(bytes: 4 << 20)
-      // What was queued, whole, then the reason.
+      // The queued messages, whole, then the reason.
       var last = try await socket.receiveJSON()
       while last["result"] != nil { last = try await socket.receiveJSON() }
       #expect(last["error"]?["message"]?.string == "the client does not read (--stall-timeout)", "\(last)")

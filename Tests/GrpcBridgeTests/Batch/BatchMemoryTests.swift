@@ -2,7 +2,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// What is remembered of reads and of those who make them.
+/// What is remembered of reads and of their users.
 @Suite struct BatchMemoryTests {
   @Test func largeReadsAreRememberedUntilTheyAreSmall() {
     var reads = LargeReads()
@@ -28,7 +28,7 @@ import Testing
     #expect(failing.contains(ann, at: 5) && failing.contains(Token("ann".utf8), at: 10_004))
     #expect(!failing.contains(nil, at: 5) && !failing.contains(Token("bob".utf8), at: 5))
     #expect(!failing.contains(ann, at: 10_005))
-    // Then it takes fewer.
+    // Then fewer failures are enough.
     failing.failed(ann, at: 20_000)
     failing.failed(ann, at: 20_000)
     #expect(failing.contains(ann, at: 20_000))

@@ -5,7 +5,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// What stands in for an etcd that has every key, with a value of its own, at revision 7.
+/// Acts as an etcd that has every key, with a value of its own, at revision 7.
 enum BatchPeer {
   static let range = EtcdRPC.range.method
   static let txn = EtcdRPC.txn.path
@@ -23,7 +23,7 @@ enum BatchPeer {
 
   static func wire(_ message: some Message) -> [UInt8] { (try? message.serializedBytes()) ?? [] }
 
-  /// What a range of its own is answered with.
+  /// The answer to a range alone.
   static func response(to request: Etcdserverpb_RangeRequest, valueBytes: Int = 1) -> Etcdserverpb_RangeResponse {
     .with {
       $0.header = header
@@ -61,7 +61,7 @@ enum BatchPeer {
     }
   }
 
-  /// How an etcd answers.
+  /// The answer of an etcd.
   static func answer(_ call: ScriptedPeer.Call, version: String = "3.5.30", valueBytes: Int = 1) -> ScriptedPeer.Answer
   {
     switch call.path {
@@ -76,14 +76,14 @@ enum BatchPeer {
     }
   }
 
-  /// What the read that was asked for with `message` is to be answered with.
+  /// The expected answer to the read `message`.
   static func expected(_ message: [UInt8], valueBytes: Int = 1) -> [UInt8] {
     wire(response(to: (try? .init(serializedBytes: message)) ?? .init(), valueBytes: valueBytes))
   }
 }
 
 extension Bridge.Configuration {
-  /// One that has reads travel together.
+  /// A configuration with batches.
   static func batching(_ most: Int = 64) -> Self {
     var configuration = Self()
     configuration.maxBatch = most
@@ -92,7 +92,7 @@ extension Bridge.Configuration {
 }
 
 extension BridgeFixture {
-  /// Makes reads until some have travelled together: the first ones are alone, as the member is asked for its version.
+  /// Makes reads until some have shared a batch: the first ones are alone, as the member is asked for its version.
   func warmUp(for user: User = .nobody) async throws {
     let before = await run { $0.batchCounts.batches }
     _ = try await eventually("reads that travel together") {

@@ -5,12 +5,12 @@ import Testing
 
 @testable import GrpcBridge
 
-/// Batches that etcd refuses, or answers as no etcd does.
+/// Batches that etcd refuses, or answers as etcd never does.
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct FailedBatchTests {
   private static let rangePath = EtcdRPC.range.path
   private static let messages = (0..<4).map { BatchPeer.request("k\($0)") }
 
-  /// What is done to the answer to a batch.
+  /// What is changed in the answer to a batch.
   enum Damage: String, CaseIterable {
     case fewer, more, none, wrongKind, empty, noHeader, emptyHeader, noInnerHeader, laterHeader, noRevision
     case notSucceeded, unknownField, twoHeaders, twoInOne, cut, garbage, noMessage, compressed, tooLong
@@ -51,7 +51,7 @@ import Testing
     }
   }
 
-  /// Each read is asked alone then, and answered as it would have been.
+  /// Each read is then sent alone, and answered as it would have been.
   @Test(arguments: Damage.allCases)
   func aBatchIsTakenApart(_ damage: Damage) async throws {
     let script: ScriptedPeer.Script = {
@@ -65,7 +65,7 @@ import Testing
       #expect(fixture.peer.record.streams(of: BatchPeer.txn).count == 2)
       #expect(fixture.peer.record.streams(of: Self.rangePath).count == before + 4)
       #expect(await fixture.run { $0.batchCounts.repeatedReads } == 4)
-      // The connection and the next batch are none the worse.
+      // The connection and the next batch are not affected.
       let next = await fixture.startTogether(BatchPeer.range, Self.messages)
       try await fixture.expectAnswers(next, Self.messages)
       #expect(fixture.peer.record.streams(of: BatchPeer.txn).count == 3)
@@ -74,7 +74,7 @@ import Testing
     }
   }
 
-  /// Nobody pays for a neighbour.
+  /// A denied read does not affect the others.
   @Test func oneThatIsDeniedIsDeniedAlone() async throws {
     let denial = ScriptedPeer.Answer.failure(7, "etcdserver: permission denied")
     let script: ScriptedPeer.Script = { call in
@@ -89,7 +89,7 @@ import Testing
       let calls = await fixture.startTogether(BatchPeer.range, messages)
       try await fixture.expectAnswers(Array(calls[..<4]), Self.messages)
       try await calls[4].expectEnd(.permissionDenied)
-      // Whose batches fail all the time is left alone for a while, and others are not.
+      // If a user's batches fail all the time, the user's reads go alone for a while; other users' do not.
       for _ in 0..<5 {
         for call in await fixture.startTogether(BatchPeer.range, messages) { _ = try await call.end() }
       }
@@ -103,7 +103,7 @@ import Testing
     }
   }
 
-  /// etcd has `--max-txn-ops`, which nothing tells but a refusal.
+  /// etcd has `--max-txn-ops`, which only a refusal reveals.
   @Test func howManyOperationsEtcdTakesIsLearnt() async throws {
     let script: ScriptedPeer.Script = { call in
       let batch = call.path == BatchPeer.txn ? (try? Etcdserverpb_TxnRequest(serializedBytes: call.message)) : nil
@@ -119,7 +119,7 @@ import Testing
       let sizes = fixture.peer.record.streams(of: BatchPeer.txn).dropFirst().compactMap {
         try? Etcdserverpb_TxnRequest(serializedBytes: $0.messages[0]).success.count
       }
-      // 20 and 10 are refused, upon which 5 is the limit.
+      // 20 and 10 are refused; then 5 is the limit.
       #expect(sizes == [20, 10, 10, 5, 5, 5, 5, 5, 5, 5, 5] || sizes == [20, 10, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5])
     }
   }
@@ -148,7 +148,7 @@ import Testing
           }.count
       }
     }
-    // Each member has said its version.
+    // Each member has given its version.
     _ = try await eventually("batches at each member") {
       try await fixture.warmUp()
       return peers.allSatisfy { !$0.record.streams(of: BatchPeer.txn).isEmpty } ? true : nil
@@ -160,7 +160,7 @@ import Testing
     #expect(seen() == 2)
   }
 
-  /// A read may be asked elsewhere when its member has gone with it, in a batch or not.
+  /// A read may be sent elsewhere if its member was lost with it, in a batch or not.
   @Test func theReadsOfALostMemberAreAskedElsewhere() async throws {
     let isDeadly = Mutex(false)
     let script: ScriptedPeer.Script = { call in
@@ -202,7 +202,7 @@ import Testing
     }
   }
 
-  /// One login is enough for all of them, and they travel together again.
+  /// One login is enough for all of them, and they share batches again.
   @Test func aStaleTokenIsRenewedForAll() async throws {
     let isStale = Mutex(false)
     let script: ScriptedPeer.Script = { call in
@@ -258,7 +258,7 @@ import Testing
     }
   }
 
-  /// The answer to a batch has a bound, beyond which nothing of it is waited for.
+  /// The answer to a batch has a limit, beyond which it is not awaited.
   @Test func anAnswerThatIsTooLargeIsNotRead() async throws {
     let size = 600_000
     let isLarge = Mutex(false)
@@ -315,12 +315,12 @@ import Testing
         try await read()
         return fixture.peer.record.streams(of: BatchPeer.status).isEmpty ? nil : true
       }
-      // An answer to what was sent later has come after that one.
+      // The answer to a later call has come after that one.
       try await read()
       try await read()
       #expect(fixture.peer.record.streams(of: BatchPeer.txn).isEmpty != takes)
       #expect(fixture.peer.record.streams(of: BatchPeer.status).count == 1)
-      // What is equal shares an answer even so.
+      // Equal reads share an answer even so.
       let ranges = fixture.peer.record.streams(of: Self.rangePath).count
       let same = Array(repeating: Self.messages[0], count: 3) + [Self.messages[1]]
       try await fixture.expectAnswers(await fixture.startTogether(BatchPeer.range, same), same)

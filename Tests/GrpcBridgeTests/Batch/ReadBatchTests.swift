@@ -6,7 +6,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// Reads that travel together, and those that do not.
+/// Reads that share batches, and reads that do not.
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct ReadBatchTests {
   private static func withBatches(
     _ most: Int = 64, warm: Bool = true,
@@ -25,7 +25,7 @@ import Testing
     }
   }
 
-  /// The sizes of the transactions, those of the warming up left out.
+  /// The sizes of the transactions, without those of the warming up.
   private static func sizes(_ fixture: BridgeFixture) -> [Int] {
     transactions(fixture).map(\.success).filter { !$0.contains { $0.requestRange.key.starts(with: "warm".utf8) } }
       .map(\.count)
@@ -39,7 +39,7 @@ import Testing
       #expect(Self.sizes(fixture) == [64, 36])
       #expect(calls.allSatisfy { $0.ends == 1 })
       let headers = try #require(fixture.peer.record.streams(of: BatchPeer.txn).first?.headers)
-      // Its reads have deadlines, each its own.
+      // Each read has a deadline of its own.
       #expect(headers["grpc-timeout"] == nil)
     }
   }
@@ -93,7 +93,7 @@ import Testing
     }
   }
 
-  /// A transaction without a linearizable read is answered by the member's own data.
+  /// A transaction without a linearizable read is answered from the member's own data.
   @Test func serializableReadsTravelAmongThemselves() async throws {
     try await Self.withBatches { fixture in
       let messages = (0..<8).map { number in BatchPeer.request("k\(number)") { $0.serializable = number % 2 == 0 } }
@@ -147,7 +147,7 @@ import Testing
     }
   }
 
-  /// When nobody waits any more nothing is asked any more.
+  /// When no caller waits any more, the batch is cancelled.
   @Test func theLastOneThatIsCancelledCancelsTheBatch() async throws {
     let script: @Sendable (ScriptedPeer.Call) -> ScriptedPeer.Answer? = {
       $0.path == BatchPeer.txn && $0.attempt > 1 ? .hang : nil
@@ -175,7 +175,7 @@ import Testing
     }
   }
 
-  /// What one does with its answer is nothing to the others.
+  /// What a delegate does with its answer does not affect the others.
   @Test func oneMayEndOthersWhenItIsAnswered() async throws {
     try await Self.withBatches { fixture in
       let others = Mutex<[LoopBound<Call>]>([])

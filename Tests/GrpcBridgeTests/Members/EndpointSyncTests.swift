@@ -25,7 +25,7 @@ import Testing
     return .message((try? response.serializedBytes()) ?? [])
   }
 
-  /// Runs a sync against `script` and returns what it reports, as soon as that is `count` times.
+  /// Runs a sync against `script` and returns its reports, as soon as there are `count`.
   private static func reports(
     _ count: Int, user: BasicCredentials? = nil, script: @escaping ScriptedPeer.Script
   ) async throws -> (reports: [[String]], record: ScriptedPeer.Record) {

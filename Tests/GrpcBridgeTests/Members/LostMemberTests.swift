@@ -13,7 +13,7 @@ import Testing
   private static let watch = EtcdRPC.watch.path
   private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]
 
-  /// Three members that die of what has the path.
+  /// Three members that die of calls with that path.
   private static func cluster(
     dyingOf path: String, _ death: ScriptedPeer.Answer = [.close(abruptly: true)],
     body: (BridgeFixture, [ScriptedPeer]) async throws -> Void
@@ -44,13 +44,13 @@ import Testing
       #expect(status.message.hasSuffix("the call may crash etcd and is not sent again"), "\(status.message)")
       #expect(Self.count(peers, "/test/Read") == 2)
       #expect(peers.allSatisfy { $0.record.streams(of: "/test/Read").count < 2 })
-      // One that nobody dies of goes on.
+      // A call that does no harm continues.
       let other = await fixture.start(Self.other, [[1]])
       try await other.expectEnd(.ok)
     }
   }
 
-  /// There is another one, though it does not answer.
+  /// There is another member, though it does not answer.
   @Test func aReadIsNotSentAgainToTheMemberThatItMayHaveEnded() async throws {
     let peer = try ScriptedPeer { call in
       call.path == "/test/Read" ? (call.attempt == 1 ? [.close(abruptly: true)] : .message([7])) : .message([7])
@@ -81,7 +81,7 @@ import Testing
     }
   }
 
-  /// A proxy in front of etcd lives on, and says that its member does not.
+  /// A proxy in front of etcd lives on, and reports that its member does not.
   @Test(
     arguments: [
       .http(status: 502), .http(status: 504), .failure(14, "error reading from server: EOF"),
@@ -94,7 +94,7 @@ import Testing
     }
   }
 
-  /// etcd's own word that it cannot for now proves that it lives.
+  /// etcd's own answer that it is unavailable proves that it lives.
   @Test func anAnswerIsRepeatedAsOftenAsEver() async throws {
     try await Self.cluster(dyingOf: "/test/Read", .failure(14, "etcdserver: leader changed")) { fixture, peers in
       let call = await fixture.start(Self.read, [[1]])
@@ -133,8 +133,7 @@ import Testing
     #expect(etcd.streams.isEmpty)
   }
 
-  /// A watch outlives any number of members that have kept it for a while, and those who die in a row take it along in
-  /// the end.
+  /// A watch outlives any number of members that have kept it for a while; members that die in a row end it in the end.
   @Test func aWatchOutlivesMembersThatHaveKeptIt() throws {
     let watcher = UpstreamWatcher(
       WatchSpec(request: [], passesFragments: false), startRevision: 0, birth: 0)
@@ -180,7 +179,7 @@ import Testing
 }
 
 extension ScriptedPeer.Call {
-  /// Whether it is the one by which the channel itself finds out whether a member is of use.
+  /// Whether it is the call by which the channel itself checks whether a member is usable.
   fileprivate var isSentinel: Bool { path == EtcdRPC.watch.path }
 }
 

@@ -6,14 +6,14 @@ import Testing
 
 @testable import GrpcBridge
 
-/// Where calls go while there are several members.
+/// The choice of members for calls.
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct MemberTests {
   private static let leaderProbe = EtcdRPC.watch.path
   private static let repeatable = CallMethod(path: "/test/Read", isRepeatable: true)
   private static let watch = CallMethod(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
   private static let well: ScriptedPeer.Answer = [.headers(.grpcResponse), .data(grpcFrame([0x18, 1]))]
 
-  /// Members that answer what the channel itself asks as etcd does, and calls with their number.
+  /// Members that answer the channel's own calls as etcd does, and other calls with their number.
   private static func cluster(
     _ count: Int, _ configuration: Bridge.Configuration = .init(),
     settings: [Int: ScriptedPeer.Settings] = [:],
@@ -33,7 +33,7 @@ import Testing
     try await body(fixture, peers)
   }
 
-  /// Makes calls, one after the other, until `isEnough` of who has answered how many.
+  /// Makes calls, one after the other, until `isEnough` accepts the number of answers from each member.
   @discardableResult
   private static func call(
     _ fixture: BridgeFixture, _ method: CallMethod = .unary, until isEnough: ([UInt8: Int]) -> Bool
@@ -47,7 +47,7 @@ import Testing
     return counts
   }
 
-  /// Starts repeatable calls until `isEnough` of how many each member has seen.
+  /// Starts repeatable calls until `isEnough` accepts the number of calls that each member has seen.
   private static func read(
     _ fixture: BridgeFixture, _ peers: [ScriptedPeer], until isEnough: ([Int]) -> Bool
   ) async throws -> [RecordedCall] {
@@ -98,11 +98,11 @@ import Testing
     let isWell = Atomic(false)
     try await Self.cluster(3) { number, call in
       if number != 1 || isWell.load(ordering: .relaxed) { return nil }
-      // Whatever reaches it before it was asked is neither executed nor refused.
+      // Calls that reach it before its probe are neither executed nor refused.
       return call.path == Self.leaderProbe ? .failure(14, message) : .hang
     } body: { fixture, peers in
       try await peers[1].wait(for: "the question") { !$0.streams(of: Self.leaderProbe).isEmpty }
-      // Repeatable ones are moved away should they come first.
+      // Repeatable calls are moved away if they come first.
       try await Self.call(fixture, Self.repeatable) { $0[0, default: 0] + $0[2, default: 0] == 10 }
       let counts = try await Self.call(fixture) { $0.values.reduce(0, +) == 30 }
       #expect(counts[1] == nil)
@@ -188,7 +188,7 @@ import Testing
       let isAsked: @Sendable (ScriptedPeer.Record) -> Bool = { record in
         record.streams(of: "/test/Read").first.map { record.connections[$0.connection].pings > 0 } == true
       }
-      // It is asked for a sign of life, and gives it.
+      // It gets a PING, and answers it.
       _ = try await eventually("a ping") { peers.contains { isAsked($0.record) } ? true : nil }
       try await Self.call(fixture) { $0.count == 2 }
       gate.open()
@@ -224,7 +224,7 @@ import Testing
       await fixture.run { $0.update(both) }
       try await Self.call(fixture) { $0.count == 2 }
       await fixture.run { $0.update([both[1]]) }
-      // A stream without an end does not hold on to a member that is none any more; whoever may be repeated goes on.
+      // A stream without an end does not stay at a removed member; repeatable calls continue elsewhere.
       try await stream.expectEnd(.unavailable)
       try await watch.expectEnd(.ok)
       let counts = try await Self.call(fixture) { $0.values.reduce(0, +) == 10 }

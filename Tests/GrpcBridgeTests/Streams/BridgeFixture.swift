@@ -6,7 +6,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// A bridge on a thread of its own, which a test reaches into.
+/// A bridge on a thread of its own, which tests can use.
 final class BridgeFixture: Sendable {
   let peer: ScriptedPeer
   let bridge: LoopBound<Bridge>
@@ -17,7 +17,7 @@ final class BridgeFixture: Sendable {
   /// Delegates have to outlive their calls.
   private let calls = Mutex<[RecordedCall]>([])
 
-  /// - Parameter others: further members, which are kept by the caller.
+  /// - Parameter others: further members, which the caller keeps alive.
   init(_ peer: ScriptedPeer, others: [ScriptedPeer] = [], _ configuration: Bridge.Configuration = .init()) throws {
     self.peer = peer
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -46,8 +46,8 @@ final class BridgeFixture: Sendable {
   /// Starts a call with these messages, all in one turn of the loop.
   ///
   /// - Parameters:
-  ///   - refused: a call whose token is to be replaced.
-  ///   - reaction: called on the loop at the end of each message, with how many there were.
+  ///   - refused: a call whose token has to be replaced.
+  ///   - reaction: called on the loop at the end of each message, with the number of messages so far.
   func start(
     _ method: CallMethod, _ messages: [[UInt8]], user: BasicCredentials? = nil, timeout: UInt64? = nil,
     insteadOf refused: RecordedCall? = nil, reaction: @escaping RecordedCall.Reaction = { _, _, _ in }
@@ -66,7 +66,7 @@ final class BridgeFixture: Sendable {
     return recorded
   }
 
-  /// Who makes calls.
+  /// The callers of calls.
   enum User: Sendable {
     case nobody
     case token(String)
@@ -76,8 +76,8 @@ final class BridgeFixture: Sendable {
   /// Starts a call with each of these messages, all in one turn of the loop.
   ///
   /// - Parameters:
-  ///   - timeouts: those of the first calls; the others have none.
-  ///   - also: what else is done in the turn.
+  ///   - timeouts: the timeouts of the first calls; the others have none.
+  ///   - also: called in the same turn.
   func startTogether(
     _ method: CallMethod, _ messages: [[UInt8]], for user: User = .nobody, timeouts: [UInt64?] = [],
     reaction: @escaping RecordedCall.Reaction = { _, _, _ in },
@@ -107,7 +107,7 @@ final class BridgeFixture: Sendable {
     return all
   }
 
-  /// Makes a value of the bridge's thread fit to be held by the test's.
+  /// Wraps a value of the bridge's thread so that the test's thread can hold it.
   func bind<Value>(_ value: Value) -> LoopBound<Value> { LoopBound(value, loop: loop.value) }
 
   /// Runs `body` with a call on its loop.
@@ -136,7 +136,7 @@ func withBridge(
   try await body(fixture)
 }
 
-/// A call that keeps what it hears.
+/// A call that records its notifications.
 final class RecordedCall: CallDelegate, Sendable {
   typealias Reaction = @Sendable (Bridge, Call, Int) -> Void
 
@@ -164,7 +164,7 @@ final class RecordedCall: CallDelegate, Sendable {
 
   /// The messages, the last one as far as it has come.
   var messages: [[UInt8]] { state.withLock { $0.messages } }
-  /// How often the delegate was told of the end.
+  /// How often the delegate was notified of the end.
   var ends: Int { state.withLock { $0.ends } }
   private var status: GRPCStatus? { state.withLock { $0.status } }
   private var completeCount: Int { state.withLock { $0.messages.count - ($0.isInMessage ? 1 : 0) } }

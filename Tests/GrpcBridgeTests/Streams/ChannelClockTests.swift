@@ -5,7 +5,7 @@ import Testing
 
 @testable import GrpcBridge
 
-/// The clock of a channel runs only for those who need it.
+/// The clock of a channel runs only for calls that need it.
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct ChannelClockTests {
   /// A channel on a loop that the test turns itself.
   private struct Rig {
@@ -45,7 +45,7 @@ import Testing
     let delegate = Silent()
     let stream = Call(.stream, message: CallMessage(copying: [1]), timeout: nil, delegate: delegate)
     rig.channel.send(stream)
-    // It waits for a connection, and not for ever.
+    // It waits for a connection, but not for ever.
     #expect(rig.channel.isTicking)
     let channel = rig.channel
     rig.run { stream.phase == .sent && !channel.isTicking }
@@ -61,8 +61,7 @@ import Testing
     #expect(stream.phase == .idle)
   }
 
-  /// A server may be the first to see that a call's time is over: with newer versions of grpc-go it just resets the
-  /// stream.
+  /// A server may be the first to notice that a call's time is over: newer versions of grpc-go only reset the stream.
   @Test(arguments: [(15, .deadlineExceeded), (3_600_000, .canceled)] as [(UInt64, GRPCCode)])
   func aResetAtTheDeadlineIsTheDeadline(milliseconds: UInt64, code: GRPCCode) throws {
     let rig = try Rig { _ in [.reset(code: HTTP2Error.cancel)] }

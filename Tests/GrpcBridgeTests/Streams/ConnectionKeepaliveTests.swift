@@ -2,7 +2,7 @@ import GrpcBridge
 import TestSupport
 import Testing
 
-/// Peers that fall silent, and those that have nothing to say.
+/// Peers that fall silent, and peers that owe nothing.
 @Suite struct ConnectionKeepaliveTests {
   private static func configuration(time: UInt64, timeout: UInt64 = 10_000) -> Bridge.Configuration {
     var configuration = Bridge.Configuration()
@@ -76,7 +76,7 @@ import Testing
 
   @Test func aBusyConnectionIsNotAsked() async throws {
     try await withBridge(.init(), Self.configuration(time: 150)) {
-      // A connection on which something comes all the time, and beside it one on which nothing does.
+      // A connection on which something comes all the time, and beside it one on which nothing comes.
       $0.path == "/test/Stream" ? .init(Array(repeating: .barrier, count: 200_000)) : .hang
     } body: { fixture in
       _ = await fixture.start(.stream, [[1]])

@@ -9,7 +9,7 @@ import Testing
   private static let noLeader = "etcdserver: no leader"
   private static let watch = CallMethod(path: "/test/Watch", isRepeatable: true, isStream: true, requiresLeader: true)
 
-  /// Two members, of which the first to be asked for a stream has no leader: which one that is is up to the channel.
+  /// Two members, of which the first one that gets a stream has no leader: the channel chooses which one that is.
   private final class Cluster: Sendable {
     private let leaderlessNumber = Mutex<Int?>(nil)
     private let peers = Mutex<[ScriptedPeer]>([])
@@ -17,7 +17,7 @@ import Testing
     init(leaderless: @escaping ScriptedPeer.Script, other: @escaping ScriptedPeer.Script) throws {
       let peers = try (0..<2).map { number in
         try ScriptedPeer { [unowned self] call in
-          // What the channel itself asks comes to nothing.
+          // The channel's own probe is refused.
           guard call.path != EtcdRPC.watch.path else { return .failure(12, "unknown service") }
           return isLeaderless(number) ? leaderless(call) : other(call)
         }
@@ -57,7 +57,7 @@ import Testing
       let call = await fixture.start(Self.watch, [[1]])
       try await call.expectEnd(.ok)
       #expect(call.messages == [[9]])
-      // More than once only where the other one is not connected yet.
+      // More than once only if the other one is not connected yet.
       #expect(try !cluster.leaderless.record.streams(of: "/test/Watch").isEmpty)
       #expect(try cluster.other.record.streams(of: "/test/Watch").count == 1)
     }
@@ -76,7 +76,7 @@ import Testing
     try await cluster.run { fixture in
       let late = await fixture.start(.stream, [[1]])
       _ = try await late.messages(1)
-      // Whoever comes to the member without a leader goes on at the other one.
+      // Calls that reach the member without a leader continue at the other one.
       let next = await fixture.start(.stream, [[2]])
       _ = try await next.messages(1)
       let third = await fixture.start(.stream, [[3]])

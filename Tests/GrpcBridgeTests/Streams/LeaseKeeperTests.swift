@@ -23,7 +23,7 @@ import Testing
     (try? Etcdserverpb_LeaseKeepAliveRequest.with { $0.id = lease }.serializedBytes()) ?? []
   }
 
-  /// What a stream does that stays open.
+  /// The steps of a stream that stays open.
   private static func answers(_ leases: Int64...) -> [ScriptedPeer.Step] {
     [.headers(.grpcResponse), .data(leases.flatMap { grpcFrame(response($0)) })]
   }
@@ -38,7 +38,7 @@ import Testing
       #expect(Set(record.streams[0].messages) == Set([1, 2, 3].map { Self.request($0) }))
       #expect(record.streams[0].headers["hasleader"] == "true")
       gate.open()
-      // Two clients ask for the same lease: one request has served both.
+      // Two clients renew the same lease: one request has served both.
       for (answer, lease) in zip(answers, [1, 2, 3, 2] as [Int64]) {
         let result = try await answer.result()
         #expect(result == .success(Self.response(lease)))
@@ -141,7 +141,7 @@ import Testing
       }
     } body: { fixture in
       _ = try await fixture.keepAlive([1])[0].result()
-      // etcd answers one by one: what has ended the stream is the first that it has not answered.
+      // etcd answers one by one: the first unanswered request has ended the stream.
       let bad = await fixture.keepAlive([2])
       try await fixture.peer.wait(for: "the bad request") { $0.streams.first?.messages.count == 2 }
       let good = await fixture.keepAlive([3, 4])
@@ -222,7 +222,7 @@ import Testing
       _ = try await fixture.keepAlive([1])[0].result()
       let record = try await fixture.peer.wait(for: "the end of the requests") { $0.streams.first?.halfClosed == true }
       #expect(record.streams[0].reset == nil)
-      // The peer leaves the old stream open: another one serves what comes.
+      // The peer leaves the old stream open: another one serves later requests.
       let result = try await fixture.keepAlive([1])[0].result()
       #expect(result == .success(Self.response(1)))
       #expect(fixture.peer.record.streams(of: Self.path).count == 2)
@@ -273,7 +273,7 @@ import Testing
   }
 }
 
-/// What one client hears of its wish.
+/// The answers to one client's requests.
 final class LeaseAnswer: Sendable {
   private struct State {
     var keepAlive: LoopBound<KeepAliveRequest>?
@@ -299,9 +299,9 @@ final class LeaseAnswer: Sendable {
 }
 
 extension BridgeFixture {
-  /// Asks for these leases in one turn of the loop, each for a client of its own.
+  /// Renews these leases in one turn of the loop, each for a client of its own.
   ///
-  /// - Parameter next: a lease that the client asks for when it has got an answer.
+  /// - Parameter next: a lease that the client renews when it has got an answer.
   func keepAlive(
     _ leases: [Int64], credentials: CallCredentials = .none, timeout: UInt64 = 20_000,
     next: @escaping @Sendable (Int64) -> Int64? = { _ in nil }

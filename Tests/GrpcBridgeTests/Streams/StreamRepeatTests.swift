@@ -4,11 +4,11 @@ import SwiftProtobuf
 import TestSupport
 import Testing
 
-/// Streams that are begun again, and those that must not be.
+/// Streams that are begun again, and streams that must not be.
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct StreamRepeatTests {
   private static let messages: [[UInt8]] = [[1], [2, 2], []]
 
-  /// Logs users in, each time with another token; `answer` is that to all other calls.
+  /// Logs users in, each time with another token; `answer` is the answer to all other calls.
   private static func loggingIn(_ answer: @escaping ScriptedPeer.Script) -> ScriptedPeer.Script {
     { call in
       guard call.path == EtcdRPC.authenticate.path else { return answer(call) }
@@ -95,7 +95,7 @@ import Testing
     }
   }
 
-  /// A member that has been away does not know it yet. No further login would help.
+  /// A member that has been away does not know the token yet. No further login would help.
   @Test func aTokenThatIsTooNewForAMemberIsTriedAgain() async throws {
     try await withBridge(
       script: Self.loggingIn { call in
@@ -136,7 +136,7 @@ import Testing
       try await first.expectEnd(.ok)
       let second = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
       try await second.expectEnd(.ok)
-      // The first one's token is no news any more.
+      // The first one's token is not new any more.
       let third = await fixture.start(.stream, Self.messages, user: ann, insteadOf: first)
       try await third.expectEnd(.ok)
       let tokens = fixture.peer.record.streams(of: "/test/Stream").map { $0.headers["token"] }

@@ -19,7 +19,7 @@ import Testing
       #expect(headers["client-api-version"] != nil)
       #expect(headers["grpc-timeout"] == nil)
 
-      // The request side has said all it had to say by now, but is open.
+      // The request side has sent everything by now, but is open.
       try await fixture.peer.wait(for: "three messages") { $0.streams[0].messages == [[10], [], [11]] }
       await fixture.with(call) { $0.send(CallMessage(copying: [12]), on: $1) }
       try await fixture.peer.wait(for: "a fourth message") { $0.streams[0].messages.last == [12] }
@@ -64,7 +64,7 @@ import Testing
       #expect(end == GRPCStatus(.permissionDenied, "enough", origin: .server))
       let record = try await fixture.peer.wait(for: "the end of the stream") { $0.streams[0].closed != nil }
       #expect(record.streams[0].reset?.code == HTTP2Error.noError)
-      // Said too late: there is nobody to say it to.
+      // Too late: the call has ended.
       await fixture.with(call) { $0.send(CallMessage(copying: [2]), on: $1) }
       await fixture.with(call) { $0.finishSending($1) }
       #expect(call.ends == 1)
@@ -105,7 +105,7 @@ import Testing
       }
       let window = 1 << 20
       try await fixture.peer.wait(for: "a full window") { $0.streams.first?.bytesSent ?? 0 >= window }
-      // What goes by on the same connection shows that all of it was read, and that others are not held back.
+      // A message on the same connection shows that all of it was read, and that others are not held back.
       let other = await fixture.start(.stream, [[2]])
       try await other.expectEnd(.ok)
       #expect(fixture.peer.record.streams[0].bytesSent <= window + 16_384)
@@ -129,7 +129,7 @@ import Testing
   }
 }
 
-/// What a delegate may do while it hears of a message.
+/// What a delegate may do when it is notified of a message.
 @Suite(.repeatedAfterPauses(of: .seconds(1))) struct StreamReactionTests {
   private static let twoMessages: ScriptedPeer.Answer = [
     .headers(.grpcResponse), .data(grpcFrame([1]) + grpcFrame([2])),
@@ -155,7 +155,7 @@ import Testing
     } body: { fixture in
       let call = await fixture.start(.stream, [[1]]) { bridge, call, _ in bridge.cancel(call) }
       try await fixture.peer.wait(for: "a reset") { $0.streams.first?.reset?.code == HTTP2Error.cancel }
-      // Another stream is answered after all that the first one was sent.
+      // Another stream is answered after everything that was sent to the first one.
       let other = await fixture.start(.stream, [[1]])
       _ = try await other.messages(2)
       #expect(call.messages == [[1]])

@@ -1,6 +1,6 @@
 import Foundation
 
-/// A headless Chromium of a test's own. See `withBrowser`.
+/// A headless Chromium for one test. See `withBrowser`.
 package final class Browser: Sendable {
   /// Debian's package `chromium-headless-shell`, which takes a quarter of the time of `chromium`: it has no windows.
   private static let program = "/usr/bin/chromium-headless-shell"
@@ -14,7 +14,7 @@ package final class Browser: Sendable {
   }
 
   /// A new empty page, which shares cookies, logins and storage with no other.
-  /// - Parameter downloads: the folder for what is downloaded; nothing is where nil.
+  /// - Parameter downloads: the folder for downloads; nil for none.
   package func openPage(downloads: String? = nil) async throws -> BrowserPage {
     try await BrowserPage.open(devTools, downloads: downloads)
   }
@@ -26,12 +26,12 @@ package final class Browser: Sendable {
       program,
       [
         "--headless", "--remote-debugging-port=0", "--user-data-dir=\(profile)",
-        // Its sandbox does not work for root, nor in most containers; the pages are our own.
+        // Its sandbox does not work for root, nor in most containers; the pages are this project's.
         "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
         "--disable-background-networking", "--disable-component-update", "--disable-crash-reporter",
-        // Nothing outside is reached, whatever asks for it.
+        // Nothing outside can be reached, whatever requests it.
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
-        // Gateways under test have certificates of authorities that last for a test.
+        // Gateways under test have certificates of authorities that exist for one test.
         "--ignore-certificate-errors", "about:blank",
       ], output: "\(directory)/output", error: "\(directory)/log")
     do {
@@ -49,7 +49,7 @@ package final class Browser: Sendable {
     }
   }
 
-  /// Ends it in good order, so that none of its many processes is left at work in the profile.
+  /// Ends it properly, so that none of its many processes still works in the profile.
   fileprivate func stop() async {
     _ = try? await devTools.call("Browser.close")
     _ = try? await process.exit()
@@ -58,7 +58,7 @@ package final class Browser: Sendable {
 }
 
 /// Runs `body` with a fresh Chromium; process and profile are gone when it returns, however it ends.
-/// - Throws: what `body` throws; `TestSupportError` where Chromium does not start.
+/// - Throws: what `body` throws; `TestSupportError` if Chromium does not start.
 package func withBrowser<Value>(
   isolation: isolated (any Actor)? = #isolation, _ body: (Browser) async throws -> Value
 ) async throws -> Value {

@@ -1,15 +1,15 @@
 import Foundation
 import Synchronization
 
-/// A page of a `Browser`, with all that it has asked for and complained about.
+/// A page of a `Browser`, with all of its requests and complaints.
 package final class BrowserPage: Sendable {
-  /// A request of the page, by whatever part of it.
+  /// A request by any part of the page.
   package struct Request: Sendable {
     package var method: String
     package var url: String
-    /// That of the response, once it has come.
+    /// The status of the response, once it has come.
     package var status: Int?
-    /// Why there was none, or not all of it.
+    /// Why the response is missing or incomplete.
     package var failure: String?
   }
 
@@ -73,11 +73,11 @@ package final class BrowserPage: Sendable {
 
   // MARK: What it did
 
-  /// Its requests so far, in their order; redirected ones once, as they were at last.
+  /// Its requests so far, in their order; a redirected one once, with its last address.
   package var requests: [Request] { state.withLock { state in state.order.compactMap { state.requests[$0] } } }
 
   /// Errors and warnings of its console: of scripts, of the network (statuses from 400 on, too) and of its security
-  /// policy; and errors nobody caught.
+  /// policy; and errors that were not caught.
   package var complaints: [String] { state.withLock(\.complaints) }
 
   private func take(_ event: String, _ parameters: JSON) {
@@ -120,20 +120,20 @@ package final class BrowserPage: Sendable {
 
   // MARK: What it is told
 
-  /// Goes to an address and returns once the document with all that belongs to it is there.
-  /// - Throws: `TestSupportError` where the address does not answer, or not in time.
+  /// Goes to an address and returns once the document with everything that belongs to it has been loaded.
+  /// - Throws: `TestSupportError` if the address does not answer, or not in time.
   package func navigate(to url: String, within limit: Duration = suiteLimit) async throws {
     let answer = try await call("Page.navigate", ["url": .string(url)])
     if let error = answer["errorText"]?.string { throw TestSupportError("\(url): \(error)") }
-    // Where only the fragment differs there is no new document.
+    // If only the fragment differs there is no new document.
     guard let loader = answer["loaderId"]?.string else { return }
     _ = try await eventually("load of \(url)", within: limit) {
       state.withLock { $0.loaded.contains(loader) } ? true : nil
     }
   }
 
-  /// The value of an expression, of a promise once it is kept; undefined is null.
-  /// - Throws: `TestSupportError` with what the page throws.
+  /// The value of an expression, of a promise once it is resolved; undefined is null.
+  /// - Throws: `TestSupportError` with the page's error.
   @discardableResult
   package func evaluate(_ script: String) async throws -> JSON {
     let answer = try await call(
@@ -144,7 +144,7 @@ package final class BrowserPage: Sendable {
   }
 
   /// Evaluates an expression again and again until it is neither null nor false nor an empty text.
-  /// - Throws: `TestSupportError` at the limit, with what the page has complained about.
+  /// - Throws: `TestSupportError` at the limit, with the page's complaints.
   @discardableResult
   package func wait(
     _ what: String, for script: String, within limit: Duration = suiteLimit
@@ -155,7 +155,7 @@ package final class BrowserPage: Sendable {
         do {
           value = try await evaluate(script)
         } catch let error as DevTools.RequestError where error.message.contains("Inspected target navigated") {
-          // The page makes way for the next one, which is what is waited for.
+          // The page is being replaced by the next one, which is awaited.
           return nil
         }
         // A bare nil would be a value here: JSON's own null.
@@ -167,7 +167,7 @@ package final class BrowserPage: Sendable {
     }
   }
 
-  /// The text of the page as it can be seen.
+  /// The visible text of the page.
   package func text() async throws -> String { try await evaluate("document.body.innerText").string ?? "" }
 
   /// Clicks the element of a CSS selector as soon as there is one that is not disabled.
@@ -176,7 +176,7 @@ package final class BrowserPage: Sendable {
     try await wait("\(selector) to click", for: click)
   }
 
-  /// Types into the field of a CSS selector as soon as there is one, in place of what is there.
+  /// Types into the field of a CSS selector as soon as there is one, in place of its content.
   package func type(_ text: String, into selector: String) async throws {
     let focus = """
       ((e) => e && !e.disabled && (e.focus(), e.select(), true))(document.querySelector(\(JSON.string(selector))))
@@ -205,7 +205,7 @@ package final class BrowserPage: Sendable {
     try await call("Emulation.setEmulatedMedia", ["features": [scheme]])
   }
 
-  /// What is to be seen, as PNG.
+  /// The visible part, as PNG.
   package func screenshot() async throws -> [UInt8] {
     let data = try await call("Page.captureScreenshot", ["format": "png"])["data"]?.string ?? ""
     return Array(Data(base64Encoded: data) ?? Data())

@@ -3,7 +3,7 @@ import Foundation
 /// A connection to Chromium by the Chrome DevTools Protocol: numbered calls, their answers, and events, as JSON over
 /// one WebSocket. Pages share it, each under the name of its session.
 actor DevTools {
-  /// What Chromium says against a call.
+  /// An error that Chromium answers to a call.
   struct RequestError: Error, CustomStringConvertible {
     let method: String
     let message: String
@@ -18,7 +18,7 @@ actor DevTools {
 
   /// - Parameters:
   ///   - url: `http://HOST:PORT` of the browser.
-  ///   - path: that of its own WebSocket.
+  ///   - path: the path of its own WebSocket.
   static func connect(_ url: String, _ path: String) async throws -> DevTools {
     let devTools = DevTools(try await WebSocketClient.connect(url, path))
     // It ends with the connection, which ends with the browser.
@@ -31,8 +31,8 @@ actor DevTools {
   }
 
   /// Calls a method of the protocol.
-  /// - Parameter session: whose; nil for the browser's own.
-  /// - Throws: `RequestError` where Chromium refuses; `HTTPFailure` where it has gone.
+  /// - Parameter session: the session; nil for the browser's own.
+  /// - Throws: `RequestError` if Chromium refuses; `HTTPFailure` if it has gone.
   @discardableResult
   func call(_ method: String, _ parameters: JSON = [:], session: String? = nil) async throws -> JSON {
     if let failure { throw failure }
@@ -53,7 +53,7 @@ actor DevTools {
     return answer["result"] ?? [:]
   }
 
-  /// Has `listener` hear of the events of a session, in their order.
+  /// Passes the events of a session to `listener`, in their order.
   func listen(to session: String, _ listener: @escaping @Sendable (_ event: String, _ parameters: JSON) -> Void) {
     listeners[session] = listener
   }
