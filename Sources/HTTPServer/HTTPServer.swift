@@ -368,7 +368,7 @@ package final class HTTPServer {
   ) -> Exchange {
     exchangeCount += 1
     let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
-    client.hasHead()
+    client.hasHead(at: method)
     heads.remove(client)
     let target = client.target?.restored() ?? HeadBytes(start: nil, count: 0)
     client.target = nil

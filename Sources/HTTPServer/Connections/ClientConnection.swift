@@ -66,6 +66,13 @@ final class ClientConnection: Attended {
   /// How many requests there were, and how many when the clock last looked.
   private var requestCount: UInt64 = 0
   private var seenCount: UInt64 = 0
+  /// When the clock last saw another request, in the loop's milliseconds.
+  private var seenAt: UInt64 = 0
+  /// How long a connection is idle, in milliseconds, before it gives memory back: using that again costs a request some
+  /// microseconds.
+  private static let rest: UInt64 = 5000
+  /// libmicrohttpd's memory of the connection, from the first request on, if it was found.
+  private var pool: ConnectionPool?
 
   /// - Parameters:
   ///   - peer: the client's address.
@@ -110,9 +117,14 @@ final class ClientConnection: Attended {
   }
 
   /// The head of a request is complete.
-  func hasHead() {
+  ///
+  /// - Parameter line: where it begins.
+  func hasHead(at line: UnsafePointer<CChar>) {
     headSince = nil
-    if isNew { server.newcomerHasCome() }
+    if isNew {
+      server.newcomerHasCome()
+      pool = ConnectionPool(startingAt: line, size: HTTPServer.Limits.connectionMemory)
+    }
     isNew = false
     requestCount &+= 1
     hasMadeProgress()
@@ -273,9 +285,13 @@ extension ClientConnection {
     }
     guard requestCount == seenCount else {
       seenCount = requestCount
+      seenAt = now
       return true
     }
     awaitBytes()
+    guard let pool else { return false }
+    guard now - seenAt >= Self.rest else { return true }
+    pool.releaseIfZero()
     return false
   }
 
