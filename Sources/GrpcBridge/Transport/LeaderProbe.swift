@@ -3,13 +3,18 @@ import EventLoop
 internal import SwiftProtobuf
 
 /// Tells whether a member is of use: a stream of its own that the member ends as soon as it has no leader, and refuses
-/// while it has none or is a learner. Calls that go to a member without a leader would be answered after seven seconds
-/// or more, with an error, and nothing else tells them apart; and with a call under way a peer that has fallen silent
-/// is noticed before it is needed.
+/// while it has none or is a learner. A member without a leader would answer calls after seven seconds or more, with an
+/// error, and nothing else tells it apart. Besides, the stream is a call under way, so that a silent peer is noticed
+/// before it is needed.
 ///
 /// The stream is one of watches, with etcd's metadata `hasleader`: its rights are looked at only if a watch is
 /// created, so that it needs no token. The first request asks for a watch, as etcd answers that in any case; then it is
 /// idle.
+///
+/// A member that was lost or of no use first answers a linearizable read. Once a partition has healed a member knows
+/// its leader at once, but what it sends there is lost until etcd's own connections are new, some 5 s later. Only a
+/// read that the leader has agreed to shows that calls come through, and that the member has caught up. The read needs
+/// no token either: etcd agrees on it before it looks at rights.
 final class LeaderProbe: CallDelegate {
   private static let method = EtcdRPC.watch.method
   private static let question = Etcdserverpb_WatchRequest.with {
@@ -18,15 +23,23 @@ final class LeaderProbe: CallDelegate {
     $0.createRequest.filters = [.noput, .nodelete]
   }.encodedSmall()
   private static let thanks = Etcdserverpb_WatchRequest.with { $0.cancelRequest.watchID = 1 }.encodedSmall()
+  private static let read = Etcdserverpb_RangeRequest.with {
+    $0.key = .init([0])
+    $0.countOnly = true
+  }.encodedSmall()
   /// How long, in milliseconds, until a member that was of no use is asked again.
   private static let pause: UInt64 = 500
+  /// How long the read may take.
+  private static let readTimeout = GRPCTimeout(milliseconds: 2000)
 
-  /// Whether the member has said that it is of no use.
+  /// Whether calls had better go elsewhere: the member has said that it is of no use, or its connection was lost, and
+  /// it has not shown the contrary since.
   private(set) var isRefused = false
   /// Whether the member has answered on this stream.
   private var isAnswered = false
   private unowned let subchannel: Subchannel
   private let loop: EventLoop
+  /// The stream, or the read before it.
   private var call: Call?
   private lazy var again = LoopTimer(loop: loop) { [unowned self] in subchannel.watch() }
 
@@ -39,7 +52,18 @@ final class LeaderProbe: CallDelegate {
   func start(on connection: Connection) {
     guard call == nil else { return }
     isAnswered = false
-    let call = Call(Self.method, message: CallMessage(copying: Self.question), timeout: nil, delegate: self)
+    guard isRefused else { return openStream(on: connection) }
+    let read = Call(
+      EtcdRPC.range.method, message: CallMessage(copying: Self.read), timeout: Self.readTimeout, delegate: self)
+    read.requiresLeader = true
+    submit(read, on: connection)
+  }
+
+  private func openStream(on connection: Connection) {
+    submit(Call(Self.method, message: CallMessage(copying: Self.question), timeout: nil, delegate: self), on: connection)
+  }
+
+  private func submit(_ call: Call, on connection: Connection) {
     call.maxBytes = 1 << 20
     do {
       try connection.submit(call)
@@ -55,6 +79,12 @@ final class LeaderProbe: CallDelegate {
     drop()
     isRefused = true
     again.start(after: Self.pause)
+  }
+
+  /// Takes notice that the connection was lost.
+  func lost() {
+    stop()
+    isRefused = true
   }
 
   /// Ends the stream; what was said of the member is forgotten.
@@ -75,7 +105,7 @@ final class LeaderProbe: CallDelegate {
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
 
   func callReceivedMessage(_ call: Call) {
-    guard call === self.call, !isAnswered else { return }
+    guard call === self.call, call.method.isStream, !isAnswered else { return }
     // Be it a refusal of rights: it came past all that a member looks at before.
     isAnswered = true
     isRefused = false
@@ -86,10 +116,26 @@ final class LeaderProbe: CallDelegate {
   func call(_ call: Call, endedWith status: GRPCStatus) {
     guard call === self.call else { return }
     self.call = nil
+    guard call.method.isStream else { return readEnded(status) }
     // If there is no such stream, in a proxy maybe, nothing is known, and calls go there as to any other.
-    guard isAnswered || status.isOfNoUse else { return }
+    guard isAnswered || status.isOfNoUse else {
+      isRefused = false
+      return
+    }
     isRefused = status.isOfNoUse
     again.start(after: Self.pause)
     if isRefused { subchannel.giveUpCalls(status) }
+  }
+
+  /// A refusal of rights is an answer as good as any.
+  private func readEnded(_ status: GRPCStatus) {
+    // Some versions just reset the stream if the time is over.
+    let isServed =
+      status.isOK || status.origin == .server && status.code != .unavailable && status.code != .deadlineExceeded
+    if isServed, let connection = subchannel.connection, connection.state == .ready {
+      openStream(on: connection)
+    } else {
+      again.start(after: Self.pause)
+    }
   }
 }

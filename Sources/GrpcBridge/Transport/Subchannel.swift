@@ -53,7 +53,7 @@ final class Subchannel {
     case silent
     /// The call at hand has just failed here.
     case failed
-    /// It has no leader, or is a learner.
+    /// It has no leader, or is a learner, or was lost and has not shown since that it serves again.
     case unusable
 
     static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
@@ -130,7 +130,7 @@ final class Subchannel {
       draining.removeAll { $0 === connection }
       return channel.connectionEnded(connection, status)
     }
-    leaderProbe.stop()
+    if readySince > 0 { leaderProbe.lost() }
     self.connection = nil
     wasRefused = isRefusal
     trouble = "\(endpoint.authority): \(reason)"

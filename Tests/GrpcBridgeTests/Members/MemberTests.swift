@@ -111,6 +111,28 @@ import Testing
     }
   }
 
+  /// Be it said by the member that it does not reach its leader, or that the anonymous request may not read.
+  @Test(arguments: [0, 3])
+  func aMemberThatWasLostAnswersAReadBeforeItTakesCalls(proof: Int) async throws {
+    let isWell = Atomic(false)
+    try await Self.cluster(3) { number, call in
+      guard number == 1 else { return nil }
+      if call.message == [2] { return [.close(abruptly: true)] }
+      guard call.path == EtcdRPC.range.path else { return nil }
+      guard isWell.load(ordering: .relaxed) else { return .failure(14, "etcdserver: request timed out") }
+      return proof == 0 ? nil : .failure(proof, "etcdserver: user name is empty")
+    } body: { fixture, peers in
+      try await Self.call(fixture) { $0.count == 3 }
+      // A write, of which one member is lost.
+      while try await fixture.start(.unary, [[2]]).end().code == .ok {}
+      try await peers[1].wait(for: "the read") { !$0.streams(of: EtcdRPC.range.path).isEmpty }
+      let counts = try await Self.call(fixture) { $0.values.reduce(0, +) == 30 }
+      #expect(counts[1] == nil)
+      isWell.store(true, ordering: .relaxed)
+      try await Self.call(fixture) { $0[1, default: 0] >= 3 }
+    }
+  }
+
   @Test func aMemberThatLosesItsLeaderLosesItsReads() async throws {
     let loss = ScriptedPeer.Gate()
     let isLost = Atomic(false)
