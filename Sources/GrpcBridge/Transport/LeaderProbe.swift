@@ -60,7 +60,8 @@ final class LeaderProbe: CallDelegate {
   }
 
   private func openStream(on connection: Connection) {
-    submit(Call(Self.method, message: CallMessage(copying: Self.question), timeout: nil, delegate: self), on: connection)
+    let stream = Call(Self.method, message: CallMessage(copying: Self.question), timeout: nil, delegate: self)
+    submit(stream, on: connection)
   }
 
   private func submit(_ call: Call, on connection: Connection) {
