@@ -1,12 +1,12 @@
 # etcd-rest: what there is to make. Each target installs the system packages it needs first (apt; sudo where not root).
 
-# One file that runs without a Swift toolchain, in three quarters of the memory: no Foundation and no ICU to load. Nothing
-# looks its symbols up at run time, and their table would be another megabyte.
+# One file that runs without a Swift toolchain, in three quarters of the memory: no Foundation and no ICU to load.
+# Nothing looks its symbols up at run time, and their table would be another megabyte.
 export GATEWAY_FLAGS := -c release --static-swift-stdlib -Xlinker --no-export-dynamic
 release = swift build --product etcd-rest $$GATEWAY_FLAGS
 
-# What it is made of, for --version: told to the linker, so that another commit costs a link and compiles nothing. Outside of
-# a clone, COMMIT= may tell it.
+# What it was built from, for --version: passed to the linker, so that another commit costs a link and compiles nothing.
+# Outside of a clone, COMMIT= may say it.
 COMMIT := $(shell test ! -e .git || git describe --always --exclude '*' --abbrev=12 --dirty 2> /dev/null)
 ifneq ($(COMMIT),)
 GATEWAY_FLAGS += -Xlinker --package-metadata={"name":"etcd-rest","commit":"$(COMMIT)"}
@@ -61,18 +61,18 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(in_process)'
 	OVER_TLS=1 ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(over_tls)'
-# One build of the tests, for those that look at our code in their own process and for those that look at the gateway,
-# which is the one that users run. Two would cost six minutes more.
+# One build of the tests, for those that check this project's code in their own process and for those that check the
+# gateway as users run it. Two builds would cost six minutes more.
 sanitized = --sanitize=address --scratch-path .build-asan
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
 run_tests = swift test --skip-build --disable-xctest --experimental-maximum-parallelization-width 8
-# Those that look at a whole process, from outside: one of Swift's few threads waits for each.
+# Tests of a whole process from outside: each blocks one of Swift's few threads.
 alone = ^EtcdClientTests\.ClientFootprintTests
-# A whole gateway in the process of the tests, which would hold up the others in it.
+# A whole gateway in the process of the tests, which would delay the others in it.
 in_process = ^GatewayTests\.InProcessGatewayTests
-# What a TLS connection might have otherwise: the ends of requests, answers and connections.
+# Tests of what may differ over TLS: the ends of requests, answers and connections.
 over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|LineStream|SlowReader|Takeover|WebSocketCall|WebSocketStream)Tests
-# Those that need no etcd, browser or proxy: GatewayTests tests another process. Leaks are looked for here alone:
+# Tests that need no etcd, browser or proxy: GatewayTests tests another process. Only these are checked for leaks:
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 

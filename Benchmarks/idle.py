@@ -38,7 +38,7 @@ def measure_start(options):
 def measure_connections(options):
     rounds = {}
     for name in [name for name in ("ours", "limit", "stock", "envoy") if name in options.only]:
-        # New processes for each: what others have left is used again.
+        # New processes for each: memory that others have freed is reused.
         with contextlib.ExitStack() as stack:
             etcd = stack.enter_context(Etcd(options.etcd))
             server = Ours(etcd, options, *FLAGS) if name == "ours" else SERVERS[name](etcd, options)

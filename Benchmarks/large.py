@@ -26,7 +26,7 @@ ROTATION = ["ours", "stock", "envoy"]
 def measure(names, options):
     results = {name: {each: [] for each in ROTATION if each in options.only} for name in names}
     for number in range(options.rounds):
-        # New processes each time: what one answer has made a server keep would hide what the next does.
+        # New processes each time: memory that a server keeps after one answer would hide that of the next.
         with Etcd(options.etcd) as etcd:
             etcd.put_all({f"{PREFIX}{number:05}": "x" * VALUE_BYTES for number in range(KEYS)}, etcd.new_token())
             for each in [name for name in ROTATION if name in options.only]:

@@ -22,7 +22,7 @@ THOUSAND_KEYS = [{"key": encoded(f"many/{number:03}")} for number in range(1000)
 SIXTEEN_BYTES = "sixteen bytes it"
 TEN = {"success": [{"request_put": {"key": encoded(f"txn/{number}"), "value": encoded(SIXTEEN_BYTES)}} for number in range(5)] +
                   [{"request_range": {"key": encoded(f"many/{number:03}")}} for number in range(5)]}
-# The same in protobuf, for those who speak gRPC: the fields of RangeRequest, PutRequest and TxnRequest.
+# The same in protobuf, for programs that speak gRPC: the fields of RangeRequest, PutRequest and TxnRequest.
 RANGE, PUT, TXN = ("/etcdserverpb.KV/" + name for name in ("Range", "Put", "Txn"))
 TEN_IN_PROTOBUF = b"".join(
     [field(2, field(2, field(1, f"txn/{number}".encode()) + field(2, SIXTEEN_BYTES.encode()))) for number in range(5)] +
@@ -77,7 +77,7 @@ SERVERS = {
     "shards4": lambda etcd, options: Ours(etcd, options, *ALONE, shards=4),
 }
 STAGES = {"etcd": lambda options: Etcd(options.etcd), "upstream": lambda options: Upstream(),
-          # Puts of 1 MiB would soon come to the 2 GiB that etcd takes by default.
+          # Puts of 1 MiB would soon reach etcd's default limit of 2 GiB.
           "large": lambda options: Etcd(options.etcd, "--quota-backend-bytes", str(16 << 30))}
 
 
@@ -116,7 +116,7 @@ def rotate(name, servers, etcd, options):
             load(server, etcd, workload, bodies.name, options, 1)  # warms up caches, heaps and connections
         rounds = {each: [] for each in servers}
         for number in range(options.rounds):
-            # Who comes after whom changes, so that nobody always has the same neighbour.
+            # The order changes, so that no server always follows the same one.
             for each in [*servers][number % len(servers):] + [*servers][:number % len(servers)]:
                 figures = load(servers[each], etcd, workload, bodies.name, options, options.seconds)
                 if name == "shards":
@@ -141,7 +141,8 @@ def load(server, etcd, workload, bodies, options, seconds):
     requests = counted["requests"]
     if not requests:
         raise SystemExit(f"{server.name} answered no request of {workload.title}")
-    # The limit program and h2load do not look at etcd's answers, so etcd is asked. They hang up amid their last requests, uncounted.
+    # The limit program and h2load do not check etcd's answers, so etcd is asked. They disconnect amid their last
+    # requests, which are not counted.
     is_short = (isinstance(server, (Limit, Direct)) and handled_after is not None and
                 not 0 <= handled_after - handled_before - requests <= 2 * workload.connections)
     if counted["failed"] or is_short:

@@ -16,7 +16,7 @@ from servers import Etcd, Ours
 
 # So many requests a second in all, over so many kept connections.
 FLOOD_RATE, FLOOD_CONNECTIONS = 1_000, 50
-# Clients of a user whose password is right, each with that pause between its reads.
+# Clients of a user with the right password, each with that pause between its reads.
 READERS, READ_INTERVAL = 4, 0.002
 READ = "GET /keys/foo HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n"
 CORES = os.sched_getaffinity(0)

@@ -3,8 +3,8 @@
 import collections
 import statistics
 
-# `figure` of `ours` is divided by that of `peer` in each rotation; without a peer it is the figure itself. Without a bound it
-# is no mark, but told all the same.
+# `figure` of `ours` is divided by that of `peer` in each rotation; without a peer it is the figure itself. Without a
+# bound it is only reported.
 Mark = collections.namedtuple("Mark", "what workload figure ours peer bound is_least")
 
 

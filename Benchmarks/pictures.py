@@ -14,8 +14,8 @@ STYLE = """
       .ours { fill: #4493f8; } .ours2 { fill: #1f4f8f; } .peer { fill: #7d8590; } .peer2 { fill: #3d444d; } .range { stroke: #e6edf3; }
     }"""
 
-# File: title, what its small print says, whether all groups have one scale, and the groups: workload, title, figures (which
-# are stacked) and unit.
+# File: title, small print, whether all groups have one scale, and the groups: workload, title, figures (which are
+# stacked) and unit.
 PICTURES = {
     "requests": ("Requests a second", "More is better. Lines: lowest and highest rotation.", True, [
         ("reads64", "range of one of 1,000 keys, 64 connections", ["throughput"], ""),

@@ -18,7 +18,7 @@ USER, PASSWORD = "root", "rootpw"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-# Straight to loopback, whatever proxy the environment names; a certificate made for the run is nobody's to check.
+# Directly to loopback, whatever proxy the environment names; certificates made for the run are not verified.
 OPENER = urllib.request.build_opener(
     urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=ssl._create_unverified_context()))
 
@@ -310,7 +310,7 @@ class Ours(Server):
         except BaseException:
             self.__exit__()
             raise
-        # Whatever it prints from here on must not fill the pipe.
+        # Its further output must not fill the pipe.
         threading.Thread(target=self.process.stdout.read, daemon=True).start()
 
     def announced_url(self):

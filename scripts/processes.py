@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# For what has to come at all; nothing here is about how fast.
+# For what has to come at all; it says nothing about speed.
 PATIENCE = 300
 ROOT_PASSWORD = "rootpw"
 
@@ -142,7 +142,7 @@ class Processes:
         eventually("healthy etcd", lambda: is_ok(f"{self.etcd}/health"))
 
     def __enter__(self):
-        # A script that is told to end takes them along.
+        # They end with a script that is ended.
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         return self

@@ -10,7 +10,7 @@ from processes import ROOT, end_with
 HAPROXY = "/usr/sbin/haproxy"
 NGINX = "/usr/sbin/nginx"
 PAGE = (ROOT / "docs/proxies.md").read_text()
-# What the configurations of two gateways call these.
+# The names of the two gateways in configurations.
 SERVERS = ["one", "two"]
 
 
