@@ -24,7 +24,7 @@ def measure(names, options):
 
 
 def measure_start(options):
-    """`start to ready` is from the start of the process to the first 200 of what says so, polled every millisecond."""
+    """`start to ready` is from the start of the process to its first 200, polled every millisecond."""
     rounds = {name: [] for name in ("ours", "limit", "envoy") if name in options.only}
     with Etcd(options.etcd) as etcd:
         for _ in range(STARTS):

@@ -40,7 +40,7 @@ def measure(names, options):
 
 
 def growth(process, work):
-    """What `work` returns, and by how many MiB the process's resident memory was larger at most (proc(5), clear_refs)."""
+    """The result of `work`, and by how many MiB the process's resident memory grew at most (proc(5), clear_refs)."""
     before = process.resident_mib()
     pathlib.Path(f"/proc/{process.process.pid}/clear_refs").write_text("5")
     result = work()

@@ -159,7 +159,7 @@ def load(server, etcd, workload, bodies, options, seconds):
 
 
 def idle_seconds():
-    """How long cores had nothing to do since the start of the machine, all of them added up (proc(5), /proc/stat: idle and iowait)."""
+    """The idle time of all cores together since the start of the machine (proc(5), /proc/stat: idle and iowait)."""
     fields = pathlib.Path("/proc/stat").read_text().split(maxsplit=6)
     return (int(fields[4]) + int(fields[5])) / CLOCK_TICKS
 
@@ -173,7 +173,7 @@ def by_wrk(server, workload, bodies, options, seconds):
 
 
 def by_h2load(server, workload, bodies, options, seconds):
-    """Direct gRPC: h2load sends the frame of one message; as many connections as our shards have, as many calls at once as clients."""
+    """Direct gRPC by h2load: frames of one message, over a connection for each shard of the gateway, a call at once for each client."""
     path, message = workload.grpc
     with tempfile.NamedTemporaryFile(prefix="etcd-rest-bench-") as frame, tempfile.NamedTemporaryFile("r") as log:
         frame.write(bytes([0]) + len(message).to_bytes(4, "big") + message)

@@ -39,7 +39,7 @@ async def ask(connection, request):
 
 
 async def flood(kind, port, seconds):
-    """Asks at an even rate, late answers or not, and prints how many answers of each status came."""
+    """Sends requests at an even rate, whether answers are late or not, and prints the number of answers by status."""
     statuses = collections.Counter()
 
     async def client(number):
@@ -104,7 +104,7 @@ def summary(times, statuses, seconds):
 
 @contextlib.contextmanager
 def on_core(core):
-    """Has this process, and those that it starts, run on that core for as long as the block does."""
+    """Runs this process, and those that it starts, on that core while the block runs."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:

@@ -61,7 +61,7 @@ MARKS = [
 
 
 def evaluate(mark, workloads):
-    """The values of all rotations; None where one of the two was not measured."""
+    """The values of all rotations; None if one of the two was not measured."""
     rounds = workloads.get(mark.workload, {}).get("rounds", {})
     ours, peer = rounds.get(mark.ours), rounds.get(mark.peer) if mark.peer else None
     if not ours or (mark.peer and not peer):
@@ -78,7 +78,7 @@ def median(rounds, figure):
 
 
 def shown(value):
-    """Three digits, and all before the point."""
+    """At least three digits, and all digits before the point."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 

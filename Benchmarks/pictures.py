@@ -49,7 +49,7 @@ PICTURES = {
 
 
 def write_all(folder, workloads, names, small_print):
-    """Writes those pictures for which something was measured. Returns their names."""
+    """Writes the pictures whose figures were measured. Returns their names."""
     folder.mkdir(exist_ok=True)
     written = []
     for name, (title, explanation, is_one_scale, groups) in PICTURES.items():

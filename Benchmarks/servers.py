@@ -30,7 +30,7 @@ def free_port():
 
 
 def compiled(source, *libraries):
-    """The program made of a C file of this folder, made anew where the file is newer."""
+    """The program compiled from a C file of this folder, compiled again if the file is newer."""
     source = ROOT / "Benchmarks" / source
     program = ROOT / ".build-bench" / source.stem
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
@@ -40,7 +40,7 @@ def compiled(source, *libraries):
 
 
 def post(url, message, authorization=None):
-    """The answer to one JSON request; raises where the status is not 200."""
+    """The answer to one JSON request; raises if the status is not 200."""
     request = urllib.request.Request(url, json.dumps(message).encode(), {"Content-Type": "application/json"})
     if authorization:
         request.add_header("Authorization", authorization)
@@ -54,7 +54,7 @@ def get(url):
 
 
 def wait_until(condition, process, what, seconds=20):
-    """Polls every millisecond; ends in an error where the process dies or the time is over."""
+    """Polls every millisecond; raises an error if the process dies or the time is over."""
     limit = time.monotonic() + seconds
     while True:
         try:
@@ -155,7 +155,7 @@ class Etcd(Server):
 
 
 class Stock:
-    """etcd's own gateway, seen as a server of its own: it lives in etcd's process."""
+    """etcd's own gateway as a separate server, though it is part of etcd's process."""
 
     def __init__(self, etcd, options):
         self.name, self.url = "etcd's gateway", etcd.url
@@ -163,7 +163,7 @@ class Stock:
 
 
 class Direct(Stock):
-    """etcd itself, by gRPC and without anything in between: h2load asks it."""
+    """etcd itself, by gRPC and without anything in between: h2load sends the calls."""
 
     def __init__(self, etcd, options):
         super().__init__(etcd, options)
@@ -171,7 +171,7 @@ class Direct(Stock):
 
 
 class Upstream(Server):
-    """limit/upstream.c in etcd's place: it answers with messages made before, and costs next to nothing."""
+    """limit/upstream.c in etcd's place: it answers with prepared messages, and costs next to nothing."""
 
     def __init__(self):
         header = number(1, 14841639068965178418) + number(2, 10276657743932975437) + number(3, 1200) + number(4, 2)
@@ -227,13 +227,13 @@ class Limit(Server):
 
 
 class Envoy(Server):
-    """Envoy with its transcoder and nothing else, with a thread for each of our shards."""
+    """Envoy with only its transcoder, and as many threads as the gateway has shards."""
 
     program = ROOT / ".build-envoy/envoy"
 
     @classmethod
     def missing(cls):
-        """Why it cannot be measured; None where it can."""
+        """Why it cannot be measured; None if it can."""
         if cls.program.exists():
             return None
         reason = cls.program.parent / "missing"

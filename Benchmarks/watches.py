@@ -35,7 +35,7 @@ NOTES = {"watch": "*fan-out limit* is `limit/fanout.c`: one `send` of the same b
 
 
 class Fanout(Server):
-    """The program limit/fanout.c: the bytes of each event to all who have connected, with the frame as etcd writes it."""
+    """The program limit/fanout.c: sends the bytes of each event to all connected clients, in etcd's frame."""
 
     authorization = ""
 
@@ -52,7 +52,7 @@ class Fanout(Server):
 
 
 def frame(etcd):
-    """The line in which etcd's gateway tells of a put."""
+    """The line of etcd's gateway for a put."""
     request = urllib.request.Request(
         f"{etcd.url}/v3/watch", json.dumps({"create_request": {"key": encoded("watched")}}).encode(), {"Authorization": etcd.new_token()})
     with OPENER.open(request, timeout=10) as response:
@@ -83,7 +83,7 @@ class Watchers:
         assert self.line() == "ready\n"
 
     def await_events(self, total):
-        """Returns when all watches together have had so many events; ends the run where one was lost."""
+        """Returns when all watches together have had so many events; ends the run if one was lost."""
         self.process.stdin.write(f"{total}\n")
         self.process.stdin.flush()
         report = json.loads(self.line())
@@ -105,7 +105,7 @@ def upstream_watchers(etcd):
 
 @contextlib.contextmanager
 def fresh(name, options):
-    """An etcd, a server in front of it or in it, and the process that serves; new each time, for the memory's sake."""
+    """An etcd, a server in front of it or in it, and the serving process; new each time, so that memory can be compared."""
     with Etcd(options.etcd) as etcd, contextlib.ExitStack() as stack:
         server = {"stock": lambda: Stock(etcd, options), "fanout": lambda: stack.enter_context(Fanout(etcd)),
                   "ours": lambda: stack.enter_context(Ours(etcd, options, *FLAGS))}[name]()
@@ -126,7 +126,7 @@ def change(etcd, server):
 
 
 def put(etcd, key, value="a value of a length as configurations have it"):
-    """Puts straight to etcd, so that it costs the gateway nothing. Returns the revision."""
+    """Puts directly at etcd, so that it costs the gateway nothing. Returns the revision."""
     # A token for each etcd: simple ones live for 300 s after their last use.
     etcd.bench_token = getattr(etcd, "bench_token", None) or etcd.new_token()
     answer = post(f"{etcd.url}/v3/kv/put", {"key": encoded(key), "value": encoded(value)}, etcd.bench_token)
@@ -175,7 +175,7 @@ def measure_idle(name, options):
 
 
 def measure_flow(name, options):
-    """The time from sending a put to its event, with and without somebody who reads 100 MB at a time."""
+    """The time from sending a put to its event, with and without a client that reads 100 MB at a time."""
     with fresh(name, options) as (etcd, server, _):
         for number in range(BIG_KEYS):
             put(etcd, f"big/{number:03}", "x" * BIG_VALUE)

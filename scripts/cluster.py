@@ -20,7 +20,7 @@ def bare(url):
 
 class Cluster(Processes):
     def __init__(self, directory, program, web=None, prometheus=None):
-        """`web` and `prometheus` are URLs of the loopback interface; free ones where they are not given."""
+        """`web` and `prometheus` are URLs of the loopback interface; by default with free ports."""
         super().__init__(directory)
         self.program = program
         urls = iter(loopback_urls(2 * len(MEMBERS) + 2 * len(GATEWAYS) + 2))
@@ -59,7 +59,7 @@ class Cluster(Processes):
         (self.start_member if name in MEMBERS else self.start_gateway)(name)
 
     def start_prometheus(self, interval=None):
-        """`interval` is a time such as 1s, and takes the place of those in the configuration."""
+        """`interval` is a time such as 1s, and replaces those in the configuration."""
         if not shutil.which("prometheus"):
             end_with("no Prometheus: run scripts/install-system-packages test")
         text = (ROOT / "deploy/prometheus/prometheus.yaml").read_text()
@@ -81,7 +81,7 @@ class Cluster(Processes):
         return [(series["metric"], float(series["value"][1])) for series in answer["result"]]
 
     def alerts(self):
-        """The names and labels of those that are true, even if not yet for long enough to fire."""
+        """The names and labels of the alerts that are true, even if not yet for long enough to fire."""
         return [alert["labels"] for alert in self._ask_prometheus("alerts")["alerts"]]
 
     def _ask_prometheus(self, path):

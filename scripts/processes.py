@@ -22,7 +22,7 @@ ROOT_PASSWORD = "rootpw"
 
 
 class NotYet(Exception):
-    """Of a condition: what there is in place of what is waited for."""
+    """Raised by a condition that does not hold yet; it says what there is instead."""
 
 
 def end_with(text):
@@ -59,7 +59,7 @@ def loopback_urls(count):
 
 
 def program(arguments):
-    """The gateway that a script was given to run, or the one of the release build."""
+    """The gateway in a script's arguments, or that of the release build."""
     path = Path(arguments[0] if arguments else ROOT / ".build/release/etcd-rest").resolve()
     if not os.access(path, os.X_OK):
         end_with(f"no program at {path}: run make build")
@@ -87,7 +87,7 @@ def is_ok(url):
 
 
 def enable_authentication(url):
-    """At the etcd of a URL, whose root then has ROOT_PASSWORD."""
+    """Switches authentication on at the etcd of a URL; root then has ROOT_PASSWORD."""
     for path, body in [
         ("user/add", {"name": "root", "password": ROOT_PASSWORD}), ("role/add", {"name": "root"}),
         ("user/grant", {"user": "root", "role": "root"}), ("enable", {}),
@@ -115,7 +115,7 @@ class Processes:
         return result
 
     def until(self, name, condition):
-        """Waits until a process is as a condition says. Ends the script with what it has logged if it ends before."""
+        """Waits until a condition holds for a process. If the process ends before that, ends the script with its log."""
         def is_so():
             self.expect_alive(name)
             return condition()
@@ -127,7 +127,7 @@ class Processes:
             end_with(f"{name} ended with {result}:\n" + (self.directory / f"{name}.log").read_text(errors="replace")[-4000:])
 
     def start_etcd(self, members, name, *flags):
-        """One of the members, of which a dictionary has the URL for clients and the one for members."""
+        """One of the members; a dictionary has each one's URL for clients and its URL for members."""
         client, peer = members[name]
         self.start(
             name, etcd(), "--name", name, "--data-dir", self.directory / f"{name}.etcd", "--logger", "zap",
@@ -136,7 +136,7 @@ class Processes:
             "--initial-cluster", ",".join(f"{each}={urls[1]}" for each, urls in members.items()), *flags)
 
     def start_single_etcd(self):
-        """A cluster of one member; returns once that is healthy."""
+        """A cluster of one member; returns once it is healthy."""
         self.etcd, peer = loopback_urls(2)
         self.start_etcd({"etcd": (self.etcd, peer)}, "etcd")
         eventually("healthy etcd", lambda: is_ok(f"{self.etcd}/health"))

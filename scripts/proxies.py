@@ -21,7 +21,7 @@ def blocks(heading, language):
 
 
 def put_in(text, *replacements):
-    """A text with each first of a pair replaced, which has to be there once."""
+    """A text in which the first of each pair, which must occur once, is replaced by the second."""
     for old, new in replacements:
         if text.count(old) != 1:
             end_with(f"{old} is {text.count(old)} times in\n{text}")
@@ -54,10 +54,10 @@ def start_nginx(processes, listen, gateways):
 
 
 class HAProxy:
-    """Of a folder of processes, of which it is one."""
+    """Belongs to a folder of processes, of which it is one."""
 
     def __init__(self, processes, listen, gateways):
-        """`listen` and `gateways` are HOST:PORT; what HAProxy calls "one" is the first of the gateways."""
+        """`listen` and `gateways` are HOST:PORT; HAProxy's "one" is the first of the gateways."""
         self.processes = processes
         self.variables = {"LISTEN": listen, **{f"GATEWAY_{name.upper()}": at for name, at in zip(SERVERS, gateways)}}
 
@@ -71,7 +71,7 @@ class HAProxy:
             env={**os.environ, **self.variables})
 
     def field(self, server, wanted):
-        """Of a server in HAProxy's statistics: `status`, `stot`, which is the requests so far, and others."""
+        """A server's values in HAProxy's statistics: `status`, `stot` (the number of requests so far), and others."""
         header, *rows = self._tell("show stat").lstrip("# ").splitlines()
         names = header.split(",")
         for row in rows:
