@@ -216,6 +216,8 @@ final class Shard: HTTPService {
 
   func response(to error: RequestError) -> HTTPResponse { .error(error) }
 
+  func challenges(to head: borrowing RequestHead) -> HTTPResponse.Headers { Challenge.headers(to: head) }
+
   func ended(_ exchange: Exchange, isCut: Bool) { journal.ended(exchange, isCut: isCut) }
 
   /// Adds the counters of the shard's connections.

@@ -14,6 +14,9 @@ package protocol HTTPService: AnyObject {
   /// The answer to a request that is refused, in the form of all errors of the service.
   func response(to error: RequestError) -> HTTPResponse
 
+  /// The challenges of a 401 answer: at least one `WWW-Authenticate` (RFC 9110, section 15.5.2).
+  func challenges(to head: borrowing RequestHead) -> HTTPResponse.Headers
+
   /// A request has ended: its answer was given to the system, or its connection was taken over.
   ///
   /// - Parameter isCut: whether the answer broke off.

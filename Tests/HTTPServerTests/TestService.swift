@@ -74,6 +74,8 @@ final class TestService: HTTPService {
     return response
   }
 
+  func challenges(to head: borrowing RequestHead) -> HTTPResponse.Headers { [("WWW-Authenticate", "Test")] }
+
   func ended(_ exchange: Exchange, isCut: Bool) {
     endedCount += 1
     if isCut { cutCount += 1 }

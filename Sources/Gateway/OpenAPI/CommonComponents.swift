@@ -75,8 +75,12 @@ enum CommonComponents {
       "schema": ["type": "string", "pattern": "^[!-~]{1,128}$"],
     ],
     "WWW-Authenticate": [
-      "description": "Asks for a user and password (RFC 7617).", "required": true,
-      "schema": ["type": "string"],
+      "description": """
+      What to log in with: a user and password (`Basic`, RFC 7617) or a token (`Bearer`, RFC 6750), each in a header of \
+      its own. A request that came with a user and password is asked for a token alone, unless its `Accept` names \
+      `text/html` or `text/event-stream`, as those of browsers do that have a dialog of their own.
+      """,
+      "required": true, "schema": ["type": "string"],
       "example": "Basic realm=\"etcd\"",
     ],
     "Retry-After": [

@@ -19,7 +19,7 @@ extension Caller {
       credentials = shard.identity.map { .user($0) } ?? .none
     case .token(let token): credentials = .token(token)
     case .passwordIsTooLong: throw .passwordIsTooLong("the password of the Authorization header")
-    case .invalid(let reason): throw RequestError(401, reason, headers: HTTPResponse.challenge)
+    case .invalid(let reason): throw RequestError(401, reason)
     case .user(let key):
       if keepsPassword, let basic = exchange.basicCredentials {
         credentials = .user(UserCredentials(key, from: KeptPassword(basic)))

@@ -389,6 +389,7 @@ package final class Exchange {
         answer = server.service.response(to: .shortage)
       }
     }
+    if answer.status == 401 && hasHead { answer.headers += server.service.challenges(to: head) }
     if Self.endsLine(answer.contentType) { answer.body.append(Self.lineFeed) }
     if isEarly { return respondEarly(answer) }
     if answer.mayBePacked { pack(&answer) }

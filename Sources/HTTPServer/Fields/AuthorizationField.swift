@@ -9,9 +9,13 @@
   }
 
   /// Whether the header has a user and password, valid or not.
-  package static func isBasic(_ header: HeadBytes?) -> Bool {
-    guard let header, let (scheme, _) = parts(of: header) else { return false }
-    return scheme.isNamed("basic")
+  package static func isBasic(_ header: HeadBytes?) -> Bool { has("basic", header) }
+
+  /// Whether the header has a token, valid or not, with the scheme of RFC 6750 (section 2.1).
+  package static func isBearer(_ header: HeadBytes?) -> Bool { has("bearer", header) }
+
+  private static func has(_ scheme: StaticString, _ header: HeadBytes?) -> Bool {
+    header.flatMap { parts(of: $0) }?.scheme.isNamed(scheme) ?? false
   }
 
   /// Whether the text may be a token, which is sent in a header of its own: it must have visible characters only.

@@ -88,11 +88,22 @@ func expectError(
   #expect(response[header: "Content-Type"]?.hasPrefix("application/json") == true, sourceLocation: sourceLocation)
 }
 
-/// Expects 401 and the challenge that makes browsers and curl ask for a password.
+/// Expects 401 and the challenges that make browsers and curl ask for a password, and others for a token.
 func expectChallenge(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
   expectError(response, 401, sourceLocation: sourceLocation)
-  let challenge = response[header: "WWW-Authenticate"] ?? ""
-  #expect(challenge.hasPrefix("Basic realm=\"etcd\""), "\(challenge)", sourceLocation: sourceLocation)
+  #expect(
+    challenges(of: response) == ["Basic realm=\"etcd\"", "Bearer realm=\"etcd\""], sourceLocation: sourceLocation)
+}
+
+/// Expects 401 to a user and password that are not asked for again.
+func expectLoginRefused(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
+  expectError(response, 401, sourceLocation: sourceLocation)
+  #expect(challenges(of: response) == ["Bearer realm=\"etcd\""], sourceLocation: sourceLocation)
+}
+
+/// What an answer asks for, in its order.
+func challenges(of response: HTTPResponse) -> [String] {
+  response.head.headers.filter { $0.name.lowercased() == "www-authenticate" }.map(\.value)
 }
 
 /// Expects a status, and shows the whole answer if it is another.

@@ -35,6 +35,7 @@ package final class BrowserPage: Sendable {
     var complaints: [String] = []
     /// The documents that have been loaded, by their loaders' names.
     var loaded: Set<String> = []
+    var dialogs: LoginDialogs?
   }
 
   private let devTools: DevTools
@@ -81,6 +82,7 @@ package final class BrowserPage: Sendable {
   package var complaints: [String] { state.withLock(\.complaints) }
 
   private func take(_ event: String, _ parameters: JSON) {
+    if event.hasPrefix("Fetch."), let dialogs = state.withLock(\.dialogs) { goOn(event, parameters, dialogs) }
     state.withLock { state in
       let id = parameters["requestId"]?.string ?? ""
       switch event {
@@ -192,6 +194,53 @@ package final class BrowserPage: Sendable {
       "Runtime.evaluate", ["expression": .string("document.querySelector(\(JSON.string(selector)))")])
     try await call(
       "DOM.setFileInputFiles", ["files": [.string(path)], "objectId": field["result"]?["objectId"] ?? nil])
+  }
+
+  /// The dialogs in which the browser asks for a user and password itself.
+  package final class LoginDialogs: Sendable {
+    private let logins: [(user: String, password: String)]
+    private let shown = Mutex(0)
+
+    init(_ logins: [(user: String, password: String)]) { self.logins = logins }
+
+    /// How many there have been.
+    package var count: Int { shown.withLock { $0 } }
+
+    /// What is typed into the next one; nil where it is closed.
+    fileprivate func next() -> (user: String, password: String)? {
+      shown.withLock { count in
+        defer { count += 1 }
+        return count < logins.count ? logins[count] : nil
+      }
+    }
+  }
+
+  /// Types these into the dialogs in which the browser asks for a user and password, one after the other, and closes
+  /// all later ones.
+  package func answerDialogs(with logins: [(user: String, password: String)]) async throws -> LoginDialogs {
+    let dialogs = LoginDialogs(logins)
+    state.withLock { $0.dialogs = dialogs }
+    try await call("Fetch.enable", ["handleAuthRequests": true])
+    return dialogs
+  }
+
+  /// Lets a request go on that the browser holds back as dialogs are answered for it.
+  private func goOn(_ event: String, _ parameters: JSON, _ dialogs: LoginDialogs) {
+    let request: JSON = parameters["requestId"] ?? nil
+    var (method, answer): (String, JSON) = ("Fetch.continueRequest", ["requestId": request])
+    if event == "Fetch.authRequired" {
+      let login: JSON =
+        if let login = dialogs.next() {
+          [
+            "response": "ProvideCredentials", "username": .string(login.user), "password": .string(login.password),
+          ]
+        } else {
+          ["response": "CancelAuth"]
+        }
+      (method, answer) = ("Fetch.continueWithAuth", ["requestId": request, "authChallengeResponse": login])
+    }
+    // Where the page has gone meanwhile, so has the request.
+    Task { [method, answer] in try? await call(method, answer) }
   }
 
   package func show(as look: Look) async throws {

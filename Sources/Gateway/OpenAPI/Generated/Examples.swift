@@ -2715,7 +2715,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 401,
           "headers": {
-            "WWW-Authenticate": "Basic realm=\"etcd\""
+            "WWW-Authenticate": "Basic realm=\"etcd\", Bearer realm=\"etcd\""
           },
           "body": {
             "error": "etcdserver: user name is empty",
@@ -2760,7 +2760,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 401,
           "headers": {
-            "WWW-Authenticate": "Basic realm=\"etcd\""
+            "WWW-Authenticate": "Basic realm=\"etcd\", Bearer realm=\"etcd\""
           },
           "body": {
             "error": "authentication required",
@@ -2825,7 +2825,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 401,
           "headers": {
-            "WWW-Authenticate": "Basic realm=\"etcd\""
+            "WWW-Authenticate": "Bearer realm=\"etcd\""
           },
           "body": {
             "error": "etcdserver: authentication failed, invalid user ID or password",
