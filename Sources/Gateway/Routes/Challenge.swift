@@ -11,11 +11,11 @@ enum Challenge {
 
   /// The challenges of the 401 answer to a request.
   ///
-  /// A request with a user and password is not asked for them again. Programs that answer challenges would send the same
-  /// ones until they give up (Java's `HttpClient`), or cancel instead of reporting the 401 (Foundation's `URLSession` on
-  /// Linux). Browsers need the challenge if the password is from their own dialog: it makes them forget the password and
-  /// show the dialog again. They use it for pages and event streams; a script's `fetch()` may have its own password, and
-  /// then its page asks for a better one.
+  /// A request with a user and password is not asked for them again. Programs that answer challenges would send the
+  /// same ones until they give up (Java's `HttpClient`), or cancel instead of reporting the 401 (Foundation's
+  /// `URLSession` on Linux). Browsers need the challenge if the password is from their own dialog: it makes them forget
+  /// the password and show the dialog again. They use it for pages and event streams; a script's `fetch()` may have its
+  /// own password, and then its page asks for a better one.
   static func headers(to head: borrowing RequestHead) -> HTTPResponse.Headers {
     let name: StaticString = "WWW-Authenticate"
     let isFromDialog = head.accepted == .html || head.accepted == .events

@@ -2,7 +2,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// What a 401 asks for, and what programs make of it.
+/// The challenges of 401 answers, and how clients react to them.
 @Suite(.timeLimit(.minutes(5)))
 struct ChallengeTests {
   private static let basic = "Basic realm=\"etcd\""
@@ -10,7 +10,7 @@ struct ChallengeTests {
   private static let otherBearer = bearer + ", error=\"invalid_token\""
   private static let navigation = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
-  @Test func itIsWhatMayStillHelp() async throws {
+  @Test func onlySchemesThatMayHelpAreNamed() async throws {
     let wrong = "Basic " + "ann:wrong".base64
     let requests: [(authorization: String?, accept: String?, challenges: [String])] = [
       (nil, nil, [Self.basic, Self.bearer]),
@@ -20,7 +20,7 @@ struct ChallengeTests {
       (wrong, "application/json", [Self.bearer]),
       (wrong.replacing("Basic", with: "bAsIc  "), "application/x-ndjson", [Self.bearer]),
       ("Basic !", nil, [Self.bearer]),
-      // What a browser's own dialog has sent.
+      // From a browser's own dialog.
       (wrong, Self.navigation, [Self.basic, Self.bearer]),
       (wrong, "text/event-stream", [Self.basic, Self.bearer]),
       ("Bearer none.1", nil, [Self.basic, Self.otherBearer]),
@@ -41,7 +41,7 @@ struct ChallengeTests {
         }
         let response = try await gateway.get(headers: headers)
         #expect(response.status == 401 && challenges(of: response) == request.challenges, "\(request)")
-        // Before the body has come, which is answered by another sender.
+        // An answer before the end of the body has another sender.
         let connection = try await HTTPConnection.connect(to: gateway.url)
         try await connection.send(
           "POST /v3/kv/put HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\n"
@@ -78,8 +78,8 @@ struct ChallengeTests {
     }
   }
 
-  /// A browser's dialog comes for those who open a page, again if its password was wrong, and never for a script that
-  /// has a password of its own.
+  /// A browser shows its dialog if the user opens a page, again if the password was wrong, and never for a script with
+  /// its own password.
   @Test func aBrowserAsksOnlyForItself() async throws {
     try await withAuth(.v3_5) { _, gateway in
       try await withBrowser { browser in

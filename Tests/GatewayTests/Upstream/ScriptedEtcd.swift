@@ -88,20 +88,20 @@ func expectError(
   #expect(response[header: "Content-Type"]?.hasPrefix("application/json") == true, sourceLocation: sourceLocation)
 }
 
-/// Expects 401 and the challenges that make browsers and curl ask for a password, and others for a token.
+/// Expects 401 and the challenges for a password and a token.
 func expectChallenge(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
   expectError(response, 401, sourceLocation: sourceLocation)
   #expect(
     challenges(of: response) == ["Basic realm=\"etcd\"", "Bearer realm=\"etcd\""], sourceLocation: sourceLocation)
 }
 
-/// Expects 401 to a user and password that are not asked for again.
+/// Expects the 401 for a wrong user and password, which does not ask for them again.
 func expectLoginRefused(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
   expectError(response, 401, sourceLocation: sourceLocation)
   #expect(challenges(of: response) == ["Bearer realm=\"etcd\""], sourceLocation: sourceLocation)
 }
 
-/// What an answer asks for, in its order.
+/// The challenges of an answer, in their order.
 func challenges(of response: HTTPResponse) -> [String] {
   response.head.headers.filter { $0.name.lowercased() == "www-authenticate" }.map(\.value)
 }

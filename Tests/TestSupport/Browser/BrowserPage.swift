@@ -196,7 +196,7 @@ package final class BrowserPage: Sendable {
       "DOM.setFileInputFiles", ["files": [.string(path)], "objectId": field["result"]?["objectId"] ?? nil])
   }
 
-  /// The dialogs in which the browser asks for a user and password itself.
+  /// The dialogs in which the browser itself asks for a user and password.
   package final class LoginDialogs: Sendable {
     private let logins: [(user: String, password: String)]
     private let shown = Mutex(0)
@@ -206,7 +206,7 @@ package final class BrowserPage: Sendable {
     /// How many there have been.
     package var count: Int { shown.withLock { $0 } }
 
-    /// What is typed into the next one; nil where it is closed.
+    /// The user and password for the next one; nil if it is to be closed.
     fileprivate func next() -> (user: String, password: String)? {
       shown.withLock { count in
         defer { count += 1 }
@@ -215,8 +215,8 @@ package final class BrowserPage: Sendable {
     }
   }
 
-  /// Types these into the dialogs in which the browser asks for a user and password, one after the other, and closes
-  /// all later ones.
+  /// Answers the dialogs in which the browser itself asks for a user and password, each with one of `logins`, and
+  /// closes all later ones.
   package func answerDialogs(with logins: [(user: String, password: String)]) async throws -> LoginDialogs {
     let dialogs = LoginDialogs(logins)
     state.withLock { $0.dialogs = dialogs }
@@ -224,7 +224,7 @@ package final class BrowserPage: Sendable {
     return dialogs
   }
 
-  /// Lets a request go on that the browser holds back as dialogs are answered for it.
+  /// Lets a request go on that the browser holds back because dialogs are answered.
   private func goOn(_ event: String, _ parameters: JSON, _ dialogs: LoginDialogs) {
     let request: JSON = parameters["requestId"] ?? nil
     var (method, answer): (String, JSON) = ("Fetch.continueRequest", ["requestId": request])
@@ -239,7 +239,7 @@ package final class BrowserPage: Sendable {
         }
       (method, answer) = ("Fetch.continueWithAuth", ["requestId": request, "authChallengeResponse": login])
     }
-    // Where the page has gone meanwhile, so has the request.
+    // It fails if the page has gone meanwhile, and the request with it.
     Task { [method, answer] in try? await call(method, answer) }
   }
 
