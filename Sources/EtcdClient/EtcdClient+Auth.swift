@@ -38,7 +38,7 @@ extension EtcdClient {
   ///
   /// - Parameters:
   ///   - name: the user's name.
-  ///   - password: nil for a user who cannot log in with one, but by a client certificate.
+  ///   - password: nil for a user that logs in by a client certificate only.
   ///   - timeout: the time limit; nil for the usual one.
   @discardableResult
   public func addUser(_ name: String, password: String?, timeout: Duration? = nil) async throws -> ResponseHeader {

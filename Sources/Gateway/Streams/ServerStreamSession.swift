@@ -108,7 +108,7 @@ class ServerStreamSession: StreamSession, CallDelegate {
     return vainCalls.mayFollow(at: shard.loop.now)
   }
 
-  // MARK: - How it is told, which others may override
+  // MARK: - The form of messages, for subclasses to override
 
   func heartbeat() -> StreamFrame? { .heartbeat }
 

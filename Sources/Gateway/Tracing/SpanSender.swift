@@ -190,7 +190,7 @@ final class SpanSender {
     return UInt64(min(seconds, maxRetryAfter)) * 1000
   }
 
-  // MARK: - What users hear
+  // MARK: - Messages for users
 
   /// Reports once that exports fail, until one succeeds.
   private func report(_ reason: String) {

@@ -96,7 +96,7 @@ final class UpstreamWatcher {
   /// lacks.
   private static let quietMarksOfOneCaughtUp = 2
 
-  /// All its readers. While a response is being passed on, those who leave are replaced by nil.
+  /// All its readers. While a response is being passed on, readers that leave are replaced by nil.
   private(set) var readers = ContiguousArray<Watch?>()
   private(set) var readerCount = 0
   /// The reader that a response is being passed on to, and the position of the readers after it.

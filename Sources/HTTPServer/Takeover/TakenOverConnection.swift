@@ -4,7 +4,7 @@ import Glibc
 
 /// Notifies the owner of a ``TakenOverConnection``, on its shard's loop, and never from inside a method of the socket.
 package protocol TakenOverConnectionDelegate: AnyObject {
-  /// The client has sent bytes, valid during the call only. Only called after the socket was told to read.
+  /// The client has sent bytes, valid during the call only. Only called after ``TakenOverConnection/startReading()``.
   func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer)
   /// The system has taken everything that was queued.
   func socketHasRoom(_ socket: TakenOverConnection)

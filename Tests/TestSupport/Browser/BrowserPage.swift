@@ -120,7 +120,7 @@ package final class BrowserPage: Sendable {
       ?? "\(details, default: "")"
   }
 
-  // MARK: What it is told
+  // MARK: Events
 
   /// Goes to an address and returns once the document with everything that belongs to it has been loaded.
   /// - Throws: `TestSupportError` if the address does not answer, or not in time.
