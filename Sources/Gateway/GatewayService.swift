@@ -61,7 +61,10 @@ final class GatewayService: Service {
     self.reloadsOnHangup = reloadsOnHangup
     self.renewal = renewal
     self.manager = manager
-    taken = Mutex(RenewableSettings(endpoints: settings.endpoints, identity: settings.identity, file: renewal.file))
+    taken = Mutex(
+      RenewableSettings(
+        endpoints: settings.endpoints, identity: settings.identity, exportHeaders: settings.tracing?.headers,
+        file: renewal.file))
     var settings = settings
     settings.http.descriptors = try Self.descriptors(shards: count, settings: settings, logger: logger)
     HTTPLibrary.loaded.log(to: logger)
@@ -225,6 +228,7 @@ final class GatewayService: Service {
     if new.identity != old.identity {
       for (shard, loop) in zip(shards, loops) { loop.remote.execute { shard.value.use(new.identity) } }
     }
+    if let exporter, let headers = new.exportHeaders, headers != old.exportHeaders { exporter.use(headers: headers) }
     if let tls, let renewed = new.tls, tls.adopt(renewed) {
       changes.certificates["certificate"] = tls.certificate ?? ""
     }

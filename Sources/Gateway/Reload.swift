@@ -19,13 +19,15 @@ struct RenewableSettings: Sendable {
   var identity: BasicCredentials?
   var tls: RenewableTLSContext?
   var upstreamTLS: ClientTLS?
+  /// Further header lines of each export of spans; nil if none are exported.
+  var exportHeaders: String?
   /// The settings that come from the file, by name.
   var file: [String: String]
 
   /// The settings that take effect with a reload.
   static let names: Set<String> = [
     "endpoints", "endpoints-file", "user", "username", "password", "password-file", "tls-cert", "tls-key",
-    "tls-client-ca", "listen-tls-min-version",
+    "tls-client-ca", "listen-tls-min-version", "otlp-headers-file",
   ]
   /// The settings that do so if the gateway had TLS to etcd, and still has.
   static let upstreamNames: Set<String> = [
@@ -60,6 +62,9 @@ struct SettingsChanges {
     }
     if new.identity != old.identity && !taken.contains(where: { $0.hasPrefix("user") || $0.hasPrefix("password") }) {
       taken.append("password-file")
+    }
+    if new.exportHeaders != old.exportHeaders && !taken.contains("otlp-headers-file") {
+      taken.append("otlp-headers-file")
     }
   }
 

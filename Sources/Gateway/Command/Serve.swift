@@ -73,7 +73,8 @@ struct Serve: ServingCommand {
     return RenewableSettings(
       endpoints: configuration.settings.endpoints, identity: configuration.settings.identity,
       tls: try configuration.tls.map { try RenewableTLSContext(serving: $0, logger: before.logger) },
-      upstreamTLS: configuration.settings.bridge.channel.tls, file: fileSettings(environment))
+      upstreamTLS: configuration.settings.bridge.channel.tls,
+      exportHeaders: configuration.settings.tracing?.headers, file: fileSettings(environment))
   }
 
   /// The settings of the file that are neither on the command line nor in the environment.

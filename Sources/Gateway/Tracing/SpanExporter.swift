@@ -37,6 +37,9 @@ final class SpanExporter: Sendable {
     queue.whenFull { [sender] in sender.remote.execute { sender.value.export() } }
   }
 
+  /// Sends these header lines with each further export.
+  func use(headers: String) { sender.remote.execute { [sender] in sender.value.headers = headers } }
+
   /// Sends the spans that are left, for a limited time, and ends the thread. To be called once, after all shards have
   /// ended.
   func close() {

@@ -28,6 +28,8 @@ final class SpanSender {
   }
 
   private let settings: TracingSettings
+  /// Further header lines of each export, each with its line end.
+  var headers: String
   private let queue: SpanQueue
   private let loop: EventLoop
   private let logger: Logger
@@ -47,6 +49,7 @@ final class SpanSender {
 
   init(_ settings: TracingSettings, queue: SpanQueue, loop: EventLoop, logger: Logger) {
     self.settings = settings
+    headers = settings.headers
     self.queue = queue
     self.loop = loop
     self.logger = logger
@@ -119,7 +122,7 @@ final class SpanSender {
       Content-Length: \(batch.body.count)\r
       User-Agent: etcd-rest/\(EtcdRest.version)\r
       Connection: close\r
-      \(settings.headers)\r
+      \(headers)\r
 
       """.utf8)
     bytes.append(batch.body)

@@ -167,7 +167,20 @@ import Testing
         _ = try await collector.spans(2)
         let head = try #require(collector.requests.first?.head)
         #expect(head.contains("\r\nAuthorization: Bearer sesame\r\nX-Scope: a b"), "\(head)")
-        #expect(!gateway.log.contains("sesame"))
+
+        // A token that is renewed is used after a reload; a file that is no good leaves the old one in use.
+        func renew(_ text: String, until word: String) async throws {
+          try text.write(toFile: headers, atomically: true, encoding: .utf8)
+          gateway.process.signal(SIGHUP)
+          try await gateway.expectLogged(word)
+        }
+        try await renew("Authorization Bearer spell\n", until: "the reload failed")
+        try await renew("Authorization: Bearer charm\n", until: "changed=otlp-headers-file")
+        try await put(gateway)
+        _ = try await collector.spans(4)
+        let last = try #require(collector.requests.last?.head)
+        #expect(last.hasSuffix("\r\nAuthorization: Bearer charm"), "\(last)")
+        for secret in ["sesame", "spell", "charm"] { #expect(!gateway.log.contains(secret)) }
       }
       // Its authority is not among the system's.
       try await withTracing(collector.url) { gateway in
