@@ -140,7 +140,7 @@ final class Shard: HTTPService {
     if server.needsRun { server.comeBack() }
   }
 
-  // MARK: - What is served
+  // MARK: - Requests
 
   func handler(for exchange: Exchange) -> any RequestHandler {
     journal.begins(exchange)

@@ -132,7 +132,7 @@ package final class TLSSession {
     return code >= 0 ? .done : progress(after: code)
   }
 
-  // MARK: - What is known
+  // MARK: - State
 
   /// Whether there are bytes to be read that the socket does not report.
   package var hasPendingBytes: Bool { SSL_has_pending(raw) == 1 }

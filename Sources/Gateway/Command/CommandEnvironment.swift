@@ -61,7 +61,7 @@ struct CommandEnvironment {
   }
 }
 
-// MARK: - Variables that mean nothing
+// MARK: - Unknown variables
 
 extension CommandEnvironment {
   /// Warns of variables that look like the gateway's but are not read.

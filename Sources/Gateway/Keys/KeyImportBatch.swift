@@ -46,7 +46,7 @@ final class KeyImportBatch {
   /// The size of the message, in bytes.
   private(set) var byteCount = 0
 
-  // MARK: - Before it is sent
+  // MARK: - Before the call
 
   /// - Parameters:
   ///   - key: the hash of the put's key, which no other put of the batch has.

@@ -195,7 +195,7 @@ final class KeyImportHandler: KeyHandler {
         headers: [("Retry-After", "1")]))
   }
 
-  // MARK: - Lines that are not put
+  // MARK: - Refused lines
 
   /// Skips a line, or stops before it.
   private func refuse(

@@ -84,7 +84,7 @@ final class RequestJournal {
       journal: self, counters: streams.row(row), entry: log?.streamEntry(of: exchange, route: route), span: span)
   }
 
-  // MARK: - What there is to tell
+  // MARK: - Metrics
 
   func add(to samples: inout MetricSamples) {
     for (index, counters) in requests.all {

@@ -59,7 +59,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
   /// A call has ended with an error.
   func hasFailed(_ status: GRPCStatus) { respond(with: status) }
 
-  // MARK: - For those that say what is asked
+  // MARK: - For subclasses
 
   /// Reads the body, or answers that it is malformed.
   ///
@@ -110,7 +110,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
     exchange.respond(response)
   }
 
-  // MARK: - What etcd says
+  // MARK: - From etcd
 
   func call(_ call: Call, willReceive length: Int) {
     response = []

@@ -33,7 +33,7 @@ final class BodyGate: RequestGate, CallDelegate {
     call = nil
   }
 
-  // MARK: - What etcd says
+  // MARK: - From etcd
 
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}

@@ -124,7 +124,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer, trace: exchange.trace))
   }
 
-  // MARK: - What etcd says
+  // MARK: - From etcd
 
   func call(_ call: Call, willReceive length: Int) {}
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response.append(contentsOf: bytes) }

@@ -209,7 +209,7 @@ final class SpanSender {
     logger.notice("spans are exported again", metadata: ["collector": "\(settings.collector)"])
   }
 
-  // MARK: - Of the process
+  // MARK: - The process
 
   /// The difference between Unix time and `preciseTime`, in nanoseconds.
   private static var epoch: UInt64 {

@@ -41,7 +41,7 @@ final class Tracer: CallRecorder {
     return number == 0 ? numbers.next() : number
   }
 
-  // MARK: - What has ended
+  // MARK: - Ended spans
 
   func record(_ span: CallSpan) { record(.call(span)) }
 

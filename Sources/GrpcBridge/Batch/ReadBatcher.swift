@@ -51,7 +51,7 @@ final class ReadBatcher {
     large = Self.maxAnswer / max(1, maxBatch) - 64
   }
 
-  // MARK: - The turn
+  // MARK: - The turn of the loop
 
   /// Keeps `call` until the end of the turn, if it may share a batch.
   func take(_ call: Call) -> Bool {
@@ -184,7 +184,7 @@ final class ReadBatcher {
     ReadBatch(members, operations: operations, token: group.token, batcher: self).start(on: connection)
   }
 
-  // MARK: - What answers tell
+  // MARK: - Sizes of answers
 
   /// Notes how large the answer to a read was that was sent alone.
   func note(_ call: Call, length: Int) {

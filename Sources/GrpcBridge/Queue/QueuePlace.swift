@@ -331,7 +331,7 @@ final class QueuePlace {
     if !ownsLease, wasPreparing, let startRevision = bridge.queueKeys.leave(key) { takeOut(after: startRevision) {} }
   }
 
-  // MARK: - Calls of its own
+  // MARK: - Calls of the place
 
   private func ask(
     _ method: CallMethod, _ request: some Message, answer: @escaping (Result<[UInt8], GRPCStatus>) -> Void

@@ -62,7 +62,7 @@ package struct TraceContext {
     return [2, 35, 52].allSatisfy { text[$0] == dash }
   }
 
-  // MARK: - What is passed on
+  // MARK: - Propagation
 
   /// Calls `body` with the `traceparent` for the next request.
   ///

@@ -1,16 +1,17 @@
 import EventLoop
 
-/// Takes the place of the makers of calls that run to their end though no caller waits for their answers any more. From
-/// where too many were left none is begun; that affects no other client.
+/// The delegate of calls whose makers have lost interest, but which must run to their end (``CallMethod/runsToEnd``).
+/// If an address has too many of them, the channel refuses further such calls from there; other addresses are not
+/// affected.
 final class AbandonedCalls: CallDelegate {
   private unowned let channel: Channel
-  /// How many calls from one address may run to their end without their makers.
+  /// How many calls of one address may run to their end without their makers.
   private static let most = 100
   private var counts: [Peer: Int] = [:]
 
   init(channel: Channel) { self.channel = channel }
 
-  /// Whether another call may begin that may have to be run to its end.
+  /// Whether `call` may begin, though it may have to run to its end without its maker.
   func mayBegin(_ call: Call) -> Bool { counts[call.caller.peer, default: 0] < Self.most }
 
   func take(_ call: Call) {
@@ -20,7 +21,7 @@ final class AbandonedCalls: CallDelegate {
   }
 
   func call(_ call: Call, willReceive length: Int) {
-    // It is executed by now, so that it does no harm to stop it.
+    // etcd has executed the call by now: a reset does no harm.
     forget(call)
     channel.reset(call)
   }

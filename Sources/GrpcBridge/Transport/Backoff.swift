@@ -1,4 +1,4 @@
-/// The waits between attempts: exponential, with jitter so that many clients do not come back at once.
+/// The waits between attempts: exponential, with jitter, so that many clients do not return at the same moment.
 package struct Backoff {
   /// In milliseconds.
   let first: Double
@@ -14,13 +14,13 @@ package struct Backoff {
     next = first
   }
 
-  /// Between attempts to connect (gRPC documentation, "Connection Backoff Protocol", with waits as short as a local
-  /// member deserves).
+  /// Between attempts to connect (gRPC documentation, "Connection Backoff Protocol", but with waits short enough for a
+  /// local member).
   static let connection = Backoff(first: 50, most: 1000, factor: 1.6)
-  /// Between streams that take each other's place, as clientv3's.
+  /// Between the end of a stream and the stream that replaces it, as in clientv3.
   package static let stream = Backoff(first: 1, most: 100, factor: 1.25)
 
-  /// How many milliseconds to wait now.
+  /// The next wait, in milliseconds.
   package mutating func wait() -> UInt64 {
     let wait = next * Double.random(in: 0.8...1.2)
     next = min(next * factor, most)

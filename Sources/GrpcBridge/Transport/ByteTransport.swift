@@ -2,14 +2,14 @@ import ByteBuffers
 package import EventLoop
 package import TLS
 
-/// The bytes of a connection: as its socket carries them, or through TLS.
+/// The bytes of a connection, through its socket or through TLS over that.
 package final class ByteTransport {
-  /// As much as is gathered before it is written.
+  /// About how many bytes are gathered before they are written.
   static let goodSize = 65_536
 
   /// The outcome of one read.
   package enum ReadResult {
-    /// Bytes; those that came at the same time may be still to be read, unless `isAll`.
+    /// Bytes. Unless `isAll`, more may be ready to be read.
     case bytes(Int, isAll: Bool)
     case wouldBlock
     case closed
@@ -23,12 +23,13 @@ package final class ByteTransport {
   }
 
   private let socket: StreamSocket
-  /// Nil if the peer is spoken to in plaintext.
+  /// Nil for plaintext.
   private let tls: TLSSession?
-  /// What has to be agreed on in TLS (ALPN); nil for nothing.
+  /// The protocol that the handshake has to agree on (ALPN); nil if none is required.
   private let expectedProtocol: String?
   private var bytes = ByteQueue(keepsMemory: true)
-  /// What TLS waits for on its own account, beside what its user does: it has frames of its own.
+  /// TLS sends and receives on its own account, too: a read may wait until the socket takes bytes, a write until bytes
+  /// come.
   private var readNeedsWriting = false
   private(set) var writeNeedsReading = false
 
@@ -38,7 +39,7 @@ package final class ByteTransport {
     self.tls = tls
   }
 
-  /// How the bytes are secured, in words.
+  /// The security of the connection in words: the version of TLS, or `plaintext`.
   var security: String { tls.map { $0.version + ($0.isResumed ? ", resumed" : "") } ?? "plaintext" }
 
   // MARK: - The handshake
@@ -49,8 +50,7 @@ package final class ByteTransport {
     case failed(String)
   }
 
-  /// Goes on with the handshake of TLS, in which HTTP/2 has to be agreed on, where it is expected (RFC 9113, section
-  /// 3.2).
+  /// Continues the TLS handshake. It fails if the peer does not choose the expected protocol (RFC 9113, section 3.2).
   package func handshake() -> Handshake {
     guard let tls else { return .done }
     switch tls.handshake() {
@@ -84,7 +84,7 @@ package final class ByteTransport {
   private func read(into buffer: UnsafeMutableRawBufferPointer, from tls: TLSSession) -> ReadResult {
     readNeedsWriting = false
     switch tls.read(into: buffer) {
-    // A record at a time.
+    // TLS gives one record at a time.
     case .bytes(let count): return .bytes(count, isAll: false)
     case .wantsReadable: return .wouldBlock
     case .wantsWritable:
@@ -92,7 +92,7 @@ package final class ByteTransport {
       socket.watch([.readable, .writable])
       return .wouldBlock
     case .closed: return .closed
-    // gRPC has its own ends: whether TLS says goodbye makes no difference.
+    // gRPC marks its own ends: a peer that closes without TLS's close_notify makes no difference.
     case .failed(let error) where error.kind == .truncated: return .closed
     case .failed(let error): return .failed(error.description)
     }
@@ -105,7 +105,7 @@ package final class ByteTransport {
 
   package func queue(_ more: UnsafeRawBufferPointer) { bytes.append(more) }
 
-  /// Writes as much of what is queued as the socket takes.
+  /// Writes as many of the queued bytes as the socket takes.
   ///
   /// - Throws: ``WriteError``.
   package func send() throws {
@@ -121,7 +121,7 @@ package final class ByteTransport {
     }
   }
 
-  /// Writes until the socket takes no more: TLS takes a record at a time.
+  /// Writes until the socket takes no more: each call of TLS takes one record.
   private func write(_ bytes: UnsafeRawBufferPointer, to tls: TLSSession) throws(WriteError) -> Int {
     writeNeedsReading = false
     var count = 0
@@ -139,7 +139,7 @@ package final class ByteTransport {
     return count
   }
 
-  /// Waits for the socket as the last reads and writes want it.
+  /// Watches the socket for the events that the last reads and writes wait for.
   package func watch() {
     var events: SocketEvents = .readable
     if readNeedsWriting || (queued > 0 && !writeNeedsReading) { events.insert(.writable) }

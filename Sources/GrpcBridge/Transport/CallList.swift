@@ -1,4 +1,4 @@
-/// Calls that a channel keeps, each in the slot that it remembers, so that it is found and taken out at once.
+/// The calls of a channel. Each call remembers its slot, so that it is removed without a search.
 struct CallList {
   private(set) var calls = ContiguousArray<Call>()
 

@@ -2,16 +2,16 @@ import ByteBuffers
 internal import CNghttp2
 
 extension GRPCStatus {
-  /// Whether a member says that it has lost its cluster.
+  /// Whether a member reports that it has no leader.
   var isLackOfLeader: Bool { origin == .server && message == EtcdMessage.noLeader }
 
-  /// Whether a member says that it does not execute calls for now, though others do.
+  /// Whether a member reports that it executes no calls for now, though others may.
   var isOfNoUse: Bool { isLackOfLeader || isRefusalOfLearner }
 
-  /// Whether a member says that it is not yet one with all rights.
+  /// Whether a member refuses a call because it is a learner.
   var isRefusalOfLearner: Bool { origin == .server && message == EtcdMessage.notSupportedForLearner }
 
-  /// Whether a member says that only the leader does what was asked for.
+  /// Whether a member refuses a call because only the leader executes it.
   var isForLeader: Bool { origin == .server && message == EtcdMessage.notLeader }
 }
 
@@ -32,13 +32,13 @@ extension CallStream {
     }
   }
 
-  /// Whether the response is one of gRPC, as far as its headers say (gRPC over HTTP/2, "Responses").
+  /// Whether the response is one of gRPC, by its headers (gRPC over HTTP/2, "Responses").
   var carriesMessages: Bool { httpStatus == 200 && isGRPC }
 
-  /// Whether the response's head, which has come, is that of no gRPC server.
+  /// Whether the response's head has come, and no gRPC server would send it.
   var isKnownForeign: Bool { httpStatus >= 200 && !carriesMessages && grpcStatus == nil }
 
-  /// What the call came to, once its stream was closed with the HTTP/2 error `code`.
+  /// The call's status after its stream was closed with the HTTP/2 error `code`.
   func status(closedWith code: UInt32) -> GRPCStatus {
     if let number = grpcStatus {
       guard var known = GRPCCode(rawValue: number) else {
@@ -50,7 +50,7 @@ extension CallStream {
       return GRPCStatus(.ok, origin: .server)
     }
     if httpStatus != 0 && !carriesMessages {
-      // A proxy says so of a member that it has lost.
+      // A proxy answers so if it has lost the member behind it.
       let isLoss = [502, 503, 504].contains(httpStatus)
       return GRPCStatus(
         Self.code(forHTTPStatus: httpStatus), "the upstream answered HTTP \(httpStatus), not gRPC",

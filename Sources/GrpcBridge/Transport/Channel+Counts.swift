@@ -1,10 +1,10 @@
 import EventLoop
 
 extension Channel {
-  /// How many endpoints are told from each other: a cluster whose members come and go has no end of them.
+  /// How many endpoints have counts of their own: a cluster whose members come and go may have any number of endpoints.
   private static let maxEndpoints = 64
 
-  /// Where calls to a member are counted, also after it has gone and come again.
+  /// The counts of the calls to a member. They are kept while the member is gone.
   func counts(of endpoint: Endpoint) -> CallCounts {
     if let known = counts[endpoint] { return known }
     guard counts.count < Self.maxEndpoints else { return otherCounts }
@@ -13,7 +13,7 @@ extension Channel {
     return new
   }
 
-  /// Counts that `call` has ended at the member that has it, if any has.
+  /// Counts the end of `call` at the member that has it, if any has.
   func count(_ call: Call, _ code: GRPCCode) {
     if let connection = call.stream.connection { count(call, code, at: connection.subchannel) }
   }
@@ -28,7 +28,7 @@ extension Channel {
     subchannel.counts.count(call.method, code, nanoseconds: call.method.isStream ? nil : time)
   }
 
-  /// What there is to tell of the channel.
+  /// The channel's numbers for the metrics.
   var sample: ChannelSample {
     var sample = ChannelSample()
     let all = counts.map { ($0.key.authority, $0.value) } + [("other", otherCounts)]

@@ -1,68 +1,71 @@
 package import EventLoop
 package import Logging
 
-/// What a channel asks of its owner.
+/// The owner of a channel.
 package protocol ChannelOwner: AnyObject {
-  /// Offers the owner a call that ended with `status`, before its delegate hears of it. The owner answers true if it
-  /// sees to the call itself, by holding it or sending it again.
+  /// Offers the owner a call that has ended with `status`, before the call's delegate is notified.
+  ///
+  /// - Returns: true if the owner takes the call over: it holds the call, or sends it again.
   func channel(_ channel: Channel, takesBack call: Call, after status: GRPCStatus) -> Bool
 }
 
-/// Calls to the members of a cluster, in turn to those that are of use: keeps calls waiting for a connection, watches
-/// their deadlines, and repeats those that may be repeated, at another member if there is one. Belongs to one loop.
+/// Calls to the members of a cluster. A channel sends them to the usable members in turn, keeps those that wait for a
+/// connection, watches their deadlines, and repeats those that may be repeated, at another member if there is one.
+/// Belongs to one loop.
 package final class Channel {
   /// The limits of a channel, in milliseconds, and the security of its connections.
   package struct Configuration: Sendable {
-    /// How long a connection may take to become ready, and how long a call waits for one, or for the member that has it
-    /// to take anything of it.
+    /// How long a connection may take to become ready, and how long a call waits for one, or for its member to take
+    /// anything of its message.
     package var dialTimeout: UInt64 = 2000
-    /// How long nothing may come from a member that has streams, but owes no answer, before it is asked for a sign of
-    /// life. etcd ends connections that are asked more often than every 5 s (`--grpc-keepalive-min-time`).
+    /// How long a member that has streams, but owes no answer, may send nothing before it gets a PING. etcd ends
+    /// connections that get PINGs more often than every 5 s (`--grpc-keepalive-min-time`).
     package var keepaliveTime: UInt64 = 10_000
-    /// How long the sign of life may take before the connection is given up.
+    /// How long a member may send nothing after a PING before the connection is given up.
     package var keepaliveTimeout: UInt64 = 5000
-    /// How long a member may leave calls without a single byte before it is asked for a sign of life; after as long
-    /// again further ones go to others, and repeatable ones that wait there, too.
+    /// How long a member that owes answers may send nothing before it gets a PING. After as long again new calls go to
+    /// other members, and so do the repeatable calls that wait there.
     package var suspectAfter: UInt64 = 1000
-    /// Whether calls that have not been sent wait for a connection though every member refuses one (gRPC
-    /// documentation, "Wait for Ready"); else they end with *unavailable* at once.
+    /// Whether calls that have not been sent wait for a connection even if every member refuses connections (gRPC
+    /// documentation, "Wait for Ready"). If not, they end with *unavailable*, without waiting for ``dialTimeout``.
     package var waitsForReady = true
     /// The waits between attempts to connect to a member.
     package var backoff = Backoff.connection
-    /// For endpoints that are spoken to in TLS; nil if it is not configured: then only those that ask for it are.
+    /// The TLS of the endpoints. If it is nil, TLS is not configured, and only endpoints that ask for it use it.
     package var tls: ClientTLS?
 
     package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
   }
 
-  /// How often deadlines are looked at, in milliseconds, while there are calls. etcd watches each deadline itself and
-  /// more exactly: this one is for a member that does not answer.
+  /// How often deadlines are checked, in milliseconds, while there are calls. etcd itself watches each deadline more
+  /// exactly; this check is for members that do not answer.
   private static let tick: UInt64 = 25
-  /// How far apart the attempts of a call are (clientv3's retry policy: 25 ms, give or take 10 %).
+  /// The milliseconds between two attempts of a call (clientv3's retry policy: 25 ms, give or take 10 %).
   private static let retryWait = 23...27
 
   package weak var owner: (any ChannelOwner)?
-  /// What has reads travel together; nil if they do not.
+  /// Sends reads of single keys together; nil if each read goes alone.
   var batcher: ReadBatcher?
   let readBuffer: UnsafeMutableRawBufferPointer
   let loop: EventLoop
   let configuration: Configuration
   let logger: Logger
   private(set) var subchannels: [Subchannel] = []
-  /// Members that are none any more, with calls still under way.
+  /// Members that were removed from the endpoints, with calls still under way.
   private(set) var retired: [Subchannel] = []
-  /// Whose turn it is: all calls of one turn of the loop go to the same member, so that they leave in one write.
+  /// The index of the member whose turn it is. All calls of one turn of the loop go to the same member, so that they
+  /// leave in one write.
   private var turn = 0
   private var hasTurned = false
-  /// The calls that wait, or that have a deadline: the clock runs while there are any.
+  /// The calls that wait, have a deadline, or of which nothing has been sent yet. The clock runs while there are any.
   private var watched = CallList()
-  /// The others: those on the wire, or at a login, for as long as it takes.
+  /// All other calls. They may last for any time.
   private var resting = CallList()
-  /// Those whose makers have lost interest.
+  /// Takes over calls whose makers have lost interest.
   private lazy var abandonedCalls = AbandonedCalls(channel: self)
-  /// What calls to each member have come to.
+  /// The counts of the calls to each member.
   var counts: [Endpoint: CallCounts] = [:]
-  /// Those of members that there is no place for among them.
+  /// The counts of the members that have no place in ``counts``.
   let otherCounts = CallCounts()
   /// How many calls were sent again, and how many ended without having been sent.
   private(set) var repeats: UInt64 = 0
@@ -101,24 +104,24 @@ package final class Channel {
     if take(call, as: .waiting) { begin(call, afterPause: true) }
   }
 
-  /// Has a call that waits be sent.
+  /// Sends a call that waits, at once or after the pause between two attempts.
   private func begin(_ call: Call, afterPause: Bool) {
     call.notBefore = afterPause ? loop.now + UInt64(Int.random(in: Self.retryWait)) : 0
     call.patience = loop.now + configuration.dialTimeout
     if !afterPause { submit(call) }
   }
 
-  /// Watches over the deadline of `call` while its owner prepares it.
+  /// Watches the deadline of `call` while its owner prepares it.
   ///
-  /// - Returns: whether the channel takes calls; a closed one has ended this one.
+  /// - Returns: false if the channel is closed; then the call has ended.
   func hold(_ call: Call) -> Bool {
     take(call, as: .loggingIn)
   }
 
-  /// The same for a read that may go with others at the end of the turn.
+  /// The same for a read that may share a batch at the end of the turn.
   func gather(_ call: Call) -> Bool { take(call, as: .travelling) }
 
-  /// Sends what reads travel in.
+  /// Sends a batch of reads.
   ///
   /// - Returns: whether the connection takes it.
   func start(_ batch: ReadBatch, on connection: Connection) -> Bool {
@@ -131,7 +134,7 @@ package final class Channel {
     return true
   }
 
-  /// Sends another message of a stream that has not ended.
+  /// Sends another message of a stream. It is ignored if the stream has ended.
   func send(_ message: consuming CallMessage, on call: Call) {
     guard call.slot >= 0, let requests = call.requests, !requests.isFinished else { return }
     if call.hasReceivedMessage { requests.release(upTo: call.stream.bytesTaken) }
@@ -139,21 +142,21 @@ package final class Channel {
     call.stream.connection?.hasMoreToSend(call)
   }
 
-  /// Ends the messages of a stream.
+  /// Ends the requests of a stream.
   func finishSending(_ call: Call) {
     guard call.slot >= 0, let requests = call.requests, !requests.isFinished else { return }
     requests.isFinished = true
     call.stream.connection?.hasMoreToSend(call)
   }
 
-  /// Ends `call` without another word to its delegate. A call that is not under way is left alone.
+  /// Ends `call` without a further notification of its delegate. A call that is not under way is ignored.
   package func cancel(_ call: Call) {
     guard call.slot >= 0, !leave(call) else { return }
     count(call, .canceled)
     reset(call)
   }
 
-  /// Ends `call` from this side and tells its delegate.
+  /// Ends `call` from this side and notifies its delegate.
   package func end(_ call: Call, with status: GRPCStatus) {
     guard call.slot >= 0 else { return }
     let delegate = call.delegate
@@ -165,7 +168,7 @@ package final class Channel {
     delegate.call(call, endedWith: status)
   }
 
-  /// Ends `call` from this side; where it waits in a queue it leaves that before its delegate hears of it.
+  /// Ends `call` from this side. If it waits in a queue, its key there is removed before its delegate is notified.
   func giveUp(_ call: Call, with status: GRPCStatus) {
     guard call.slot >= 0 else { return }
     if call.place != nil {
@@ -176,7 +179,7 @@ package final class Channel {
     end(call, with: status)
   }
 
-  /// Gives up calls that have waited in a queue of etcd's for `wait` milliseconds since they were sent.
+  /// Gives up the calls that have waited in one of etcd's queues for `wait` milliseconds or more since they were sent.
   func giveUpWaiting(after wait: UInt64, with status: GRPCStatus) {
     let latest = preciseTime - min(preciseTime, wait * 1_000_000)
     for call in watched.calls + resting.calls
@@ -188,9 +191,9 @@ package final class Channel {
     drop(call)
   }
 
-  /// Lets a call that etcd must not see cancelled run to its end without its maker.
+  /// If `call` must not be cancelled at etcd, lets it run to its end without its maker.
   ///
-  /// - Returns: whether the call is such a one, now or since earlier.
+  /// - Returns: whether `call` is such a call, from now on or already.
   private func leave(_ call: Call) -> Bool {
     guard call.method.runsToEnd, !isClosed else { return false }
     if call.delegate === abandonedCalls { return true }
@@ -202,16 +205,16 @@ package final class Channel {
     return true
   }
 
-  /// Stops giving the window of a call's stream back: the member sends at most a window more.
+  /// Stops giving back the window of a call's stream: the member sends one window more at most.
   package func pause(_ call: Call) { call.stream.isPaused = true }
 
-  /// Takes ``pause(_:)`` back.
+  /// Undoes ``pause(_:)``.
   package func resume(_ call: Call) {
     guard call.stream.isPaused else { return }
     if let connection = call.stream.connection { connection.resume(call) } else { call.stream.isPaused = false }
   }
 
-  /// Sends what this turn of the loop has made. To be called once a turn, before the loop waits.
+  /// Sends the frames of this turn of the loop. To be called once a turn, before the loop waits.
   package func flush() {
     hasTurned = false
     for subchannel in subchannels { subchannel.flush() }
@@ -237,7 +240,9 @@ package final class Channel {
     .resourceExhausted, "too many transactions are under way of clients at this address that have disconnected",
     origin: .throttled(retryAfter: 1))
 
-  /// Keeps `call` until it ends. A closed channel takes none: it ends them, and answers false.
+  /// Keeps `call` until it ends.
+  ///
+  /// - Returns: false if the channel is closed; then the call has ended.
   private func take(_ call: Call, as phase: Call.Phase) -> Bool {
     guard !isClosed else {
       drop(call)
@@ -260,7 +265,7 @@ package final class Channel {
     }
   }
 
-  /// Moves `call` to another phase, and to the list it then belongs to.
+  /// Moves `call` to `phase`, and to the list to which it then belongs.
   private func enter(_ phase: Call.Phase, _ call: Call) {
     call.phase = phase
     let isWatched = phase == .waiting || call.deadline != .max || call.isUntaken
@@ -286,13 +291,13 @@ package final class Channel {
       call.patience = loop.now + configuration.dialTimeout
       enter(.sent, call)
     } catch {
-      // Stream numbers are used up or the peer has said goodbye: the next connection takes the call.
+      // The stream numbers are used up, or the peer has sent a GOAWAY: the next connection takes the call.
       logger.debug("the connection takes no more calls", metadata: ["reason": "\(error)"])
       connection.leave()
     }
   }
 
-  /// A member that calls go to; nil if there is no connection.
+  /// The best member for a call; nil if there is no connection.
   var readyMember: ReadyMember? {
     let best = subchannels.min { left, right in
       (left.rank(failedAt: nil)?.rawValue ?? .max) < (right.rank(failedAt: nil)?.rawValue ?? .max)
@@ -301,7 +306,7 @@ package final class Channel {
     return ReadyMember(endpoint: best.endpoint, connection: best.connectionCount)
   }
 
-  /// The member that a call goes to; nil if there is no connection.
+  /// The member for `call`; nil if there is no connection for it.
   func subchannel(for call: Call) -> Subchannel? {
     if !hasTurned {
       hasTurned = true
@@ -311,7 +316,7 @@ package final class Channel {
     var least = Subchannel.Rank.unusable
     for step in subchannels.indices {
       let subchannel = subchannels[(turn + step) % subchannels.count]
-      // The member may have died of it. An endpoint that is all there is may be the address of several.
+      // The member may have died of this call. If there is one endpoint only, it may be the address of several members.
       if hasChoice && subchannel.endpoint == call.retry.lostAt { continue }
       guard let rank = subchannel.rank(failedAt: call.failedAt) else { continue }
       if rank == .none { return subchannel }
@@ -320,10 +325,11 @@ package final class Channel {
     return best
   }
 
-  /// A call's stream at `member` has ended. The call goes on where it may be repeated, else its delegate hears of it.
+  /// The stream of `call` at `subchannel` has ended. The call is repeated if it may be; otherwise its delegate is
+  /// notified.
   func ended(_ call: Call, at subchannel: Subchannel, _ status: GRPCStatus, isUnexecuted: Bool) {
     count(call, status.code, at: subchannel)
-    // One that a member sends for itself.
+    // A call of the connection's own, such as that of a ``LeaderProbe``.
     guard call.slot >= 0 else { return call.delegate.call(call, endedWith: status) }
     if let batch = call.batch {
       drop(call)
@@ -341,8 +347,8 @@ package final class Channel {
       call.failedAt = ObjectIdentifier(subchannel)
       return begin(call, afterPause: decision == .againAfterPause)
     }
-    // A member's clock may be the first to see that the time is over. Older ones answer so; with newer versions of
-    // grpc-go (etcd 3.5.30) they just reset the stream.
+    // A member's clock may be the first to see that the deadline has passed. Older members answer so; newer versions of
+    // grpc-go (etcd 3.5.30) only reset the stream.
     let isLate = status.code == .canceled && status.origin == .client && loop.now + Self.tick >= call.deadline
     let isLost = status.isLoss && !isUnexecuted
     let status = isLate ? Self.isLate(call) : isLost ? status.explained(for: call) : status
@@ -365,9 +371,9 @@ package final class Channel {
     GRPCStatus(.deadlineExceeded, "etcd did not answer within \(call.timeout ?? 0) ms\(reason)")
   }
 
-  /// Whether all endpoints have refused connections since the call has come, and it does not wait for that to change.
-  /// One that has lost its member does, as members are started again; so do streams, whose owners begin them anew by
-  /// themselves.
+  /// Whether all endpoints have refused connections since the call came, and the call does not wait for a change. A
+  /// call that has lost its member waits, as members are started again. So does a stream, as its owner starts it again
+  /// by itself.
   private func waitsInVain(_ call: Call) -> Bool {
     guard !configuration.waitsForReady, !call.waitsForReady, call.retry.attempts == 0, !call.method.isStream else {
       return false
@@ -378,7 +384,7 @@ package final class Channel {
 
   private func lookAtDeadlines() {
     let now = loop.now
-    // Backwards, as the call at hand may go and the last one take its place.
+    // Backwards, as the current call may be removed, and the last one take its place.
     for index in watched.calls.indices.reversed() where index < watched.calls.count {
       let call = watched.calls[index]
       if now >= call.deadline {
@@ -402,7 +408,7 @@ package final class Channel {
     }
   }
 
-  /// How many calls are under way, those that wait for something included.
+  /// How many calls are under way, those that wait included.
   var callCount: Int { watched.calls.count + resting.calls.count }
 
   // MARK: - Members
@@ -413,14 +419,14 @@ package final class Channel {
   /// Why there is no connection.
   private var trouble: String { "no connection to etcd: " + subchannels.map(\.trouble).joined(separator: "; ") }
 
-  /// Whether another member would rather be asked than `member`.
+  /// Whether another member is better for calls than `subchannel`.
   private func hasBetter(than subchannel: Subchannel) -> Bool {
     let rank = subchannel.rank(failedAt: nil) ?? .unusable
     return subchannels.contains { other in other.rank(failedAt: nil).map { $0 < rank } ?? false }
   }
 
-  /// Takes other members in place of those it has. Those that stay keep their connections; at those that go, calls
-  /// under way are finished, and streams without an end are ended.
+  /// Replaces the members. Those that stay keep their connections. Those that are removed finish their calls, but their
+  /// endless streams end.
   func update(_ endpoints: [Endpoint]) {
     guard !isClosed, !endpoints.isEmpty, endpoints != subchannels.map(\.endpoint) else { return }
     let hadChoice = hasChoice
@@ -438,8 +444,8 @@ package final class Channel {
     }
   }
 
-  /// Sends calls that wait at `member` and may be repeated elsewhere, if there is better; ends those whose owners do
-  /// so.
+  /// If there is a better member, gives up the calls that wait at `subchannel` and may be repeated elsewhere, and the
+  /// streams whose owners continue them.
   func move(callsOf subchannel: Subchannel, after status: GRPCStatus) {
     guard hasChoice, hasBetter(than: subchannel) else { return }
     let calls = calls(at: subchannel).filter { call in
@@ -450,9 +456,9 @@ package final class Channel {
     giveUp(calls, at: subchannel, status)
   }
 
-  /// Ends the streams of calls at a member; the calls go on where they may be repeated.
+  /// Ends the streams of `calls` at a member. The calls that may be repeated are sent again.
   private func giveUp(_ calls: [Call], at subchannel: Subchannel, _ status: GRPCStatus) {
-    // What becomes of one may take others along, to their end or to another member.
+    // The end of one call may end others, or move them to another member.
     for call in calls where call.stream.connection?.subchannel === subchannel {
       let isUnexecuted = !call.stream.mayBeExecuted
       call.stream.connection?.reset(call)
@@ -460,11 +466,11 @@ package final class Channel {
     }
   }
 
-  /// A call's member takes nothing of it, as it has as many calls as it takes at a time, or reads nothing: another one
-  /// may have room.
+  /// The member of `call` takes nothing of it: it has as many calls as it takes at a time, or reads nothing. Another
+  /// member may have room.
   private func giveUpUntaken(_ call: Call) {
     guard let connection = call.stream.connection else { return }
-    // The loop itself may have stood still since the call was given to the connection.
+    // The loop may have stood still since the connection got the call.
     connection.flush()
     guard call.isUntaken, call.stream.connection === connection else { return }
     let subchannel = connection.subchannel
@@ -487,7 +493,7 @@ package final class Channel {
     for call in watched.calls where call.phase == .waiting && call.notBefore <= loop.now { submit(call) }
   }
 
-  /// A connection has ended, and with it what was on it.
+  /// A connection has ended, and with it the streams on it.
   func connectionEnded(_ connection: Connection, _ status: GRPCStatus) {
     for call in watched.calls + resting.calls where call.stream.connection === connection {
       call.stream.connection = nil

@@ -1,13 +1,13 @@
 package import Logging
 package import TLS
 
-/// The TLS of all connections to etcd, whichever thread they belong to.
+/// The TLS of all connections to etcd, on all threads.
 package final class ClientTLS: Sendable {
   private let contexts: RenewableTLSContext
   private let serverName: String?
 
-  /// What is used for endpoints that ask for TLS where none is configured: the system's authorities, no certificate of
-  /// ours.
+  /// The TLS for endpoints that ask for it if none is configured: with the system's authorities, and without a client
+  /// certificate.
   package static let standard = Result { () throws(TLSError) in
     try ClientTLS(TLSConfiguration(), logger: Logger(label: "etcd-rest") { _ in SwiftLogNoOpLogHandler() })
   }
@@ -15,10 +15,10 @@ package final class ClientTLS: Sendable {
   /// Reads the files.
   ///
   /// - Parameters:
-  ///   - protocols: those to choose from (ALPN), the best one first.
-  ///   - logger: hears of renewed files.
-  /// - Throws: `TLSError`, in one line that says which file is at fault, of the kind `unwanted` if the certificate
-  ///   has a common name that is not allowed.
+  ///   - protocols: the protocols to offer (ALPN), the best one first.
+  ///   - logger: for reports about renewed files.
+  /// - Throws: `TLSError`, in one line that names the file at fault. Its kind is `unwanted` if the certificate has a
+  ///   common name that is not allowed.
   package init(
     _ configuration: TLSConfiguration, protocols: [String] = [HTTP2Session.protocolName], logger: Logger
   ) throws(TLSError) {
@@ -46,21 +46,21 @@ package final class ClientTLS: Sendable {
     }
   }
 
-  /// Whose certificate is shown to etcd and until when it is good, for users; nil if there is none.
+  /// The subject of the client certificate, and until when it is valid, for users; nil if there is none.
   package var certificate: String? { contexts.certificate }
 
-  /// Takes the files of `other`, and what is asked of etcd's certificates, in place of its own; the name that these
-  /// must be for stays.
+  /// Replaces the files, and the demands on certificates of etcd, by those of `other`. The name that these must have
+  /// stays.
   ///
-  /// - Returns: whether that is something else than before.
+  /// - Returns: whether they differ from the earlier ones.
   package func adopt(_ other: ClientTLS) -> Bool { contexts.adopt(other.contexts) }
 
-  /// Leaves the files as they are now alone until they change again.
+  /// Ignores the files as they are now until they change again.
   package func ignorePresentFiles() { contexts.ignorePresentFiles() }
 
   /// Begins a session with a member.
   ///
-  /// - Parameter isForHTTP1: whether HTTP/1 is to be spoken: then no protocol is agreed on (ALPN), as etcd offers
+  /// - Parameter isForHTTP1: whether the session is for HTTP/1. Then no protocol is offered (ALPN), as etcd offers
   ///   HTTP/2 alone, but serves both.
   package func session(
     over descriptor: Int32, to endpoint: Endpoint, forHTTP1 isForHTTP1: Bool = false

@@ -5,12 +5,12 @@ import TLS
 final class Connection {
   enum State {
     case connecting
-    /// Connected; the handshake of TLS is under way.
+    /// Connected; the TLS handshake is under way.
     case securing
-    /// Connected; the peer's SETTINGS are awaited as the proof that it speaks HTTP/2.
+    /// Connected; the peer's SETTINGS have yet to come, as the proof that it speaks HTTP/2.
     case greeting
     case ready
-    /// The peer takes no new streams but finishes those it has.
+    /// The peer takes no new streams but finishes those that it has.
     case draining
     case closed
   }
@@ -21,20 +21,20 @@ final class Connection {
   unowned let subchannel: Subchannel
   /// Present while connecting.
   private var dialer: Dialer?
-  /// Present from then on.
+  /// Present after that.
   private var wire: ByteTransport?
   private var hasOutput = true
-  /// The streams that have further requests to send, by their numbers: one that has gone in the meantime is not found.
+  /// The IDs of the streams that have further requests to send. Those that have ended since are ignored.
   private var resuming: [Int32] = []
   private var timer: LoopTimer?
   private var keepalive: ConnectionKeepalive!
-  /// What the peer sends for nothing.
+  /// Measures how much the peer sends that carries nothing.
   private var emptyTraffic: EmptyTraffic
-  /// Goes on with reading in another turn of the loop.
+  /// Continues reading in another turn of the loop.
   private var comeBack: LoopTimer?
-  /// Whether reads may travel together here.
+  /// Finds out whether reads may share a transaction at this member.
   private(set) lazy var transactions = TransactionProbe(connection: self, loop: loop)
-  /// So many reads of 128 KiB are made in one turn.
+  /// How many reads of 128 KiB one turn has at most.
   private static let maxReads = 16
 
   init(loop: EventLoop, subchannel: Subchannel) {
@@ -48,12 +48,12 @@ final class Connection {
 
   private var endpoint: Endpoint { subchannel.endpoint }
 
-  /// Whether the peer is spoken to in TLS.
+  /// Whether the connection uses TLS.
   private var isSecure: Bool { endpoint.isSecure(withTLSConfigured: subchannel.channel.configuration.tls != nil) }
 
   /// Begins to connect.
   ///
-  /// - Parameter timeout: how many milliseconds may pass before the connection is ready.
+  /// - Parameter timeout: the milliseconds within which the connection must be ready.
   func start(timeout: UInt64) {
     timer = LoopTimer(loop: loop) { [unowned self] in fail("\(delay) within \(timeout) ms") }
     timer?.start(after: timeout)
@@ -66,7 +66,7 @@ final class Connection {
     dialer?.start()
   }
 
-  /// What did not come in time.
+  /// The step that has not ended in time.
   private var delay: String {
     switch state {
     case .connecting: dialer?.trouble ?? "no connection"
@@ -92,7 +92,7 @@ final class Connection {
     shakeHands()
   }
 
-  /// How the connection is secured, in words.
+  /// The security of the connection in words.
   var security: String { wire?.security ?? "none" }
 
   private func shakeHands() {
@@ -100,7 +100,7 @@ final class Connection {
     case .done:
       state = .greeting
       flush()
-      // The greeting may have come together with the end of the handshake.
+      // The peer's SETTINGS may have come together with the end of the handshake.
       receive()
     case .failed(let reason): fail(reason)
     case .underWay, nil: break
@@ -121,7 +121,7 @@ final class Connection {
     }
   }
 
-  /// Reads what has come.
+  /// Reads the bytes that have come.
   func receive() {
     guard state != .securing else { return }
     let buffer = subchannel.channel.readBuffer
@@ -146,7 +146,7 @@ final class Connection {
         guard !emptyTraffic.isTooMuch else { return fail(Self.flood) }
         keepalive.understood()
         if isAll { return closeIfFinished() }
-        // What else there is waits for its turn: a peer that sends without end does not delay others.
+        // The rest waits for another turn, so that a peer that sends without end does not delay others.
         if rounds == Self.maxReads { return receiveLater() }
       case .wouldBlock: return closeIfFinished()
       case .closed: return fail(closeReason)
@@ -162,7 +162,7 @@ final class Connection {
   }
 
   private var closeReason: String {
-    // A server that expects TLS closes the connection, most often without a word.
+    // A server that expects TLS closes the connection, usually without an alert.
     state == .greeting && !isSecure
       ? "the peer closed the connection without an HTTP/2 preface; if it speaks TLS, use https://"
       : "the peer closed the connection"
@@ -171,7 +171,7 @@ final class Connection {
   /// Whether ``flush()`` has anything to do.
   var needsFlush: Bool { hasOutput && wire != nil && state != .securing }
 
-  /// Sends what there is to send, in as few writes as the socket takes.
+  /// Sends all frames that are ready, in as few writes as the socket takes.
   func flush() {
     guard hasOutput, state != .securing, let wire else { return }
     hasOutput = false
@@ -190,7 +190,7 @@ final class Connection {
         }
       }
     } catch let error as ByteTransport.WriteError {
-      // What the peer has said last is a better reason.
+      // The peer's last bytes may give a better reason.
       receive()
       return fail(error.reason)
     } catch {
@@ -200,14 +200,14 @@ final class Connection {
     closeIfFinished()
   }
 
-  /// After a GOAWAY and the last call. A session that ends before that, without a word to its user, has met a
-  /// violation.
+  /// Closes the connection after a GOAWAY and the last call. A session that is finished before that has met a violation
+  /// of the protocol.
   private func closeIfFinished() {
     guard state != .closed, session.isFinished else { return }
     fail(state == .draining && session.callCount == 0 ? "the peer went away" : Self.violation)
   }
 
-  /// Ends the connection to a peer that has broken the rules of HTTP/2, with a last word of why if it takes one.
+  /// Ends the connection to a peer that has violated HTTP/2, with a GOAWAY that says why, if the peer takes it.
   private func dropForViolation() {
     var reason: String?
     while let wire, wire.queued < ByteTransport.goodSize, let bytes = try? session.nextOutput() {
@@ -221,14 +221,14 @@ final class Connection {
   private static let violation = "the peer violated the HTTP/2 protocol"
   private static let flood = "the peer sends too many empty frames"
 
-  /// Takes no new calls and closes after the last one that it has.
+  /// Takes no new calls, and closes the connection after the last call that it has.
   func leave() {
     session.sayGoodbye()
     hasOutput = true
     receivedGoAway()
   }
 
-  /// Ends the connection; calls that are still on it end with `reason`.
+  /// Ends the connection. Calls that are still on it get `reason`.
   ///
   /// - Parameter isRefusal: whether the endpoint refuses connections.
   func fail(_ reason: String, isRefusal: Bool = false) {
@@ -242,15 +242,15 @@ final class Connection {
     subchannel.connectionEnded(self, reason: reason, isRefusal: isRefusal)
   }
 
-  /// Whether the peer owes an answer and has said nothing for a while.
+  /// Whether the peer owes an answer and has sent nothing for a while.
   var isSuspect: Bool { keepalive.isSuspect }
 
-  /// Takes notice that the peer has become suspect.
+  /// The peer has become suspect.
   func hasBecomeSuspect() {
     subchannel.giveUpCalls(GRPCStatus(.unavailable, "\(endpoint.authority) is silent", origin: .lost))
   }
 
-  /// Asks the peer for a sign of life.
+  /// Sends the peer a PING.
   func ping() {
     session.ping()
     hasOutput = true
@@ -275,7 +275,7 @@ final class Connection {
     hasOutput = true
   }
 
-  /// Takes notice of further requests of a call, or of their end.
+  /// A call has further requests to send, or the end of its requests.
   func hasMoreToSend(_ call: Call) {
     guard call.stream.isDeferred else { return }
     call.stream.isDeferred = false
@@ -322,7 +322,7 @@ final class Connection {
     } else {
       call.stream.unconsumed += bytes.count
     }
-    // The body of an answer that is not gRPC is not for the delegate: its status says what there is to say.
+    // The delegate does not get the body of an answer that is not gRPC; the call's status describes it.
     guard call.stream.carriesMessages else { return }
     var bytes = bytes
     while let event = call.stream.reader.next(&bytes) {
@@ -341,7 +341,7 @@ final class Connection {
     }
   }
 
-  /// Ends a call whose answer is none that a gRPC server gives; the others go on.
+  /// Ends a call whose answer no gRPC server would send. Other calls continue.
   func refuse(_ call: Call, _ fault: String) {
     reset(call)
     subchannel.channel.ended(

@@ -1,29 +1,29 @@
 import EventLoop
 
-/// Notices that the peer of a connection has fallen silent. Where it owes an answer and nothing has come for a while,
-/// it is sent a PING, which a peer answers at once that is merely slow. One that is silent on is suspect, and in the
-/// end given up. The process of a peer may stand still, or its machine, while its system goes on acknowledging what is
-/// sent, so that TCP notices nothing.
+/// Notices that a connection's peer has fallen silent. If the peer owes an answer and nothing has come for a while, it
+/// is sent a PING, which a peer that is merely slow answers at once. If it stays silent, it becomes suspect, and in the
+/// end the connection is given up. TCP alone does not notice a peer whose process or machine stands still while its
+/// system goes on to acknowledge what is sent.
 ///
-/// Follows the gRPC documentation, "ConnectionKeepalive": no PING without calls, and none where other bytes come.
+/// Follows the gRPC documentation, "Keepalive": no PING without calls, and none while other bytes come.
 final class ConnectionKeepalive {
-  /// etcd ends connections that are sent PINGs more often than every 5 s (`--grpc-keepalive-min-time`); in
-  /// milliseconds. The rest is for a network that delays one PING more than the next.
+  /// The least time between two PINGs, in milliseconds. etcd ends connections that get PINGs more often than every 5 s
+  /// (`--grpc-keepalive-min-time`); one second more is for a network that delays one PING more than the next.
   private static let leastInterval: UInt64 = 6000
 
   private unowned let connection: Connection
   private let loop: EventLoop
   private let configuration: Channel.Configuration
-  /// When something came last.
+  /// When bytes came last.
   private var lastNews: UInt64 = 0
-  /// Since when the peer owes an answer and says nothing; nil if it owes none.
+  /// Since when the peer has owed an answer and sent nothing; nil if it owes none.
   private var owesSince: UInt64?
   private var lastPing: UInt64?
   /// Whether nothing has come since the last PING.
   private var isPinged = false
-  /// Whether others had better be asked.
+  /// Whether calls had better go to other members.
   private(set) var isSuspect = false
-  /// When the timer fires; `max` while it does not run.
+  /// When the timer fires; `max` if it does not run.
   private var nextLook = UInt64.max
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in
     nextLook = .max
@@ -36,14 +36,14 @@ final class ConnectionKeepalive {
     self.configuration = configuration
   }
 
-  /// Takes notice that the peer was asked something.
+  /// The peer was sent a request.
   func asked() {
     guard owesSince == nil else { return }
     owesSince = loop.now
     wake(at: loop.now + patience)
   }
 
-  /// Takes notice of bytes from the peer, whatever they are, before they are understood.
+  /// Bytes have come from the peer. To be called before they are parsed.
   func heard() {
     lastNews = loop.now
     owesSince = nil
@@ -53,8 +53,8 @@ final class ConnectionKeepalive {
     wake(at: lastNews + configuration.keepaliveTime)
   }
 
-  /// Takes notice that what has come is understood. The timer runs from when the peer was asked, and finds out by
-  /// itself how late it is.
+  /// The bytes that have come are parsed. If answers are still owed, the wait for them begins anew; the timer is left
+  /// as it is, and checks the times when it fires.
   func understood() {
     guard owesSince == nil, connection.session.unansweredCount > 0 else { return }
     owesSince = lastNews
@@ -85,10 +85,10 @@ final class ConnectionKeepalive {
     if let next = [nextPing, doubt, end].lazy.compactMap({ $0 }).min() { wake(at: max(next, now + 1)) }
   }
 
-  /// How long an answer may take before there is a PING.
+  /// How long the peer may owe an answer and send nothing before it gets a PING.
   private var patience: UInt64 { min(configuration.suspectAfter, configuration.keepaliveTime) }
 
-  /// When the next PING is due; nil if the answer to one is awaited, or nothing else.
+  /// When the next PING is due; nil if one is unanswered, or if the peer has no calls.
   private var nextPing: UInt64? {
     guard !isPinged else { return nil }
     let due: UInt64
@@ -102,16 +102,16 @@ final class ConnectionKeepalive {
     return max(due, lastPing.map { $0 + min(Self.leastInterval, configuration.keepaliveTime) } ?? 0)
   }
 
-  /// When the peer becomes suspect, if nothing comes; nil if it is, or owes nothing.
+  /// When the peer becomes suspect if nothing comes; nil if it is suspect already, or owes nothing.
   private var doubt: UInt64? {
     guard !isSuspect, let owesSince else { return nil }
-    // Where it takes no PING yet, that it says nothing for as long has to do.
+    // If a PING must not be sent yet, silence for as long again is enough.
     guard isPinged, let lastPing else { return owesSince + 2 * configuration.suspectAfter }
     return max(lastPing, owesSince) + configuration.suspectAfter
   }
 
-  /// When the peer is given up, if nothing comes; nil if no PING waits for its answer. One that was due earlier than
-  /// etcd takes it gives no more time to answers that are owed, but for the least that a PING needs.
+  /// When the connection is given up if nothing comes; nil if no PING is unanswered. A PING that was delayed for etcd's
+  /// sake gives a peer that owes answers no more time, except for the least that a PING needs.
   private var end: UInt64? {
     guard isPinged, let lastPing else { return nil }
     let timeout = configuration.keepaliveTimeout
@@ -119,10 +119,10 @@ final class ConnectionKeepalive {
     return max(end + timeout, lastPing + min(timeout, patience))
   }
 
-  /// Reads what has come: the loop itself may have stood still, with news in the socket, and timers come before
-  /// sockets.
+  /// Reads the bytes that have come. The loop may have stood still while they waited in the socket, and it serves
+  /// timers before sockets.
   ///
-  /// - Returns: whether the connection is still there.
+  /// - Returns: whether the connection still exists.
   private func hearLatestNews() -> Bool {
     let connection = connection
     connection.receive()

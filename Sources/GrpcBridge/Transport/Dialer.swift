@@ -1,12 +1,12 @@
 package import EventLoop
 
-/// Connects to an endpoint: finds all its addresses without blocking the loop, and tries them until one answers.
+/// Connects to an endpoint: resolves its name without blocking the loop, and tries its addresses until one accepts.
 ///
-/// Follows RFC 8305 (Happy Eyeballs) in its simple form: addresses of both families take turns, the next one is tried
-/// as soon as one has failed, or 250 ms after the last one was, and the first to connect wins. Forgets all about it
-/// when it is released.
+/// Follows RFC 8305 (Happy Eyeballs) in its simple form. Addresses of both families take turns. The next address is
+/// tried as soon as an attempt has failed, or 250 ms after the last attempt began, and the first to connect wins. A
+/// dialer that is released gives up all attempts.
 package final class Dialer {
-  /// How long an address is alone, in milliseconds (RFC 8305, section 5, "Connection Attempt Delay").
+  /// How many milliseconds after an attempt the next one begins (RFC 8305, section 5, "Connection Attempt Delay").
   private static let delay: UInt64 = 250
 
   /// Why there is no connection, in one line.
@@ -26,13 +26,13 @@ package final class Dialer {
   private let loop: EventLoop
   private let endpoint: Endpoint
   private let completion: (Result<StreamSocket, Failure>) -> Void
-  /// Whether the addresses are those of a name: then reasons say which one they are about.
+  /// Whether the addresses are those of a name. Then each failure's text names its address.
   var isNamed = false
   /// The addresses still to be tried, the next one last.
   private var waiting: [SocketAddress] = []
   private var attempts: [Attempt] = []
   private var failures: [String] = []
-  /// Whether any address has failed in another way than by refusing.
+  /// Whether an attempt has failed for another reason than a refusal.
   private var isUnclear = false
   /// Present if there are several addresses.
   private var stagger: LoopTimer?
@@ -62,7 +62,7 @@ package final class Dialer {
     }
   }
 
-  /// What it is waiting for, for when patience has run out.
+  /// Why there is no connection yet, for the case that the time is up.
   package var trouble: String {
     if isNamed && waiting.isEmpty && attempts.isEmpty { return "the name does not resolve" }
     return (["no connection"] + failures).joined(separator: ", ")
@@ -75,8 +75,8 @@ package final class Dialer {
     connectToNext()
   }
 
-  /// Addresses of both families in turn, from the family of the first on; within a family their order stays (RFC 8305,
-  /// section 4).
+  /// Addresses of both families in turn, beginning with the family of the first one. Within a family their order stays
+  /// (RFC 8305, section 4).
   static func order(_ addresses: [SocketAddress]) -> [SocketAddress] {
     let first = addresses.filter { $0.family == addresses[0].family }
     let others = addresses.filter { $0.family != addresses[0].family }

@@ -1,29 +1,30 @@
-/// How much a peer may send that carries nothing: frames without content, of unknown kinds, padding, and
-/// acknowledgements that are not needed. Each costs the shard time, and HTTP/2 has no bound for them.
+/// Limits how much a peer may send that carries nothing: empty frames, frames of unknown kinds, padding, and
+/// acknowledgements that are not needed. Each of them costs the shard time, and HTTP/2 has no limit for them.
 ///
-/// A balance in bytes: all that comes is taken from it, and what carries something, either way, puts back more than any
-/// peer needs around it. What is left over in between is for the peer's housekeeping.
+/// A balance in bytes: all that comes is subtracted. For each call, and for each byte of a message in either direction,
+/// more is added than any peer needs for it. What is added with time is for all else that a peer has to send.
 struct EmptyTraffic {
-  /// So much may come for nothing at once. A response's header, which may be large, is among it.
+  /// How many bytes may carry nothing at once. Among them are the headers of responses, which may be large.
   static let most = 1 << 20
-  /// So much more in each second.
+  /// How many more may come each second.
   static let perSecond = 16 << 10
-  /// So many bytes may come with each byte of a message. A frame takes 9, and a WINDOW_UPDATE, of which there are two
-  /// for each frame at most, takes 13.
+  /// How many more may come for each byte of a message. A frame's header has 9 bytes; a WINDOW_UPDATE, of which there
+  /// are two for each frame at most, has 13.
   static let perByte = 64
-  /// So many with each call, which may be answered by headers alone.
+  /// How many more may come for each call, as headers alone may be its answer.
   static let perCall = 4 << 10
-  /// Answers that are under way when their calls are cancelled have no reader: never more than the connection's window.
+  /// The limit after cancelled calls, whose answers may still be under way: these are never more than the connection's
+  /// window.
   static let mostCancelled = Int(HTTP2Session.connectionWindow) + most
 
-  /// How many bytes may still come for nothing; less than none once it is too much.
+  /// How many bytes that carry nothing may still come; negative if there were too many.
   private(set) var left = most
   private var refilledAt: UInt64
 
   /// - Parameter now: the time of the loop, in milliseconds.
   init(at now: UInt64) { refilledAt = now }
 
-  /// Bytes have come.
+  /// `count` bytes have come.
   mutating func received(_ count: Int, at now: UInt64) {
     if now > refilledAt {
       earn(Int(min(now - refilledAt, 60_000)) * Self.perSecond / 1000, upTo: Self.most)
@@ -32,13 +33,13 @@ struct EmptyTraffic {
     left -= count
   }
 
-  /// Bytes of a message have come, or were sent.
+  /// `count` bytes of a message have come, or were sent.
   mutating func carried(_ count: Int) { earn(count * Self.perByte, upTo: Self.most) }
 
   /// A call was sent.
   mutating func called() { earn(Self.perCall, upTo: Self.most) }
 
-  /// A call was cancelled: a window of its answer may be under way.
+  /// A call was cancelled. As much of its answer as the stream's window may still come.
   mutating func cancelled() { earn(Int(HTTP2Session.streamWindow), upTo: Self.mostCancelled) }
 
   var isTooMuch: Bool { left < 0 }

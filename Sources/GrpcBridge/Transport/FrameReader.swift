@@ -1,6 +1,6 @@
 /// Reads the length-prefixed messages of a gRPC response from bytes that come in pieces (gRPC over HTTP/2,
-/// "Length-Prefixed-Message"). A pure state machine that is asked for one event after the other, so that whoever hears
-/// of an event may do what it likes with the call before the next one.
+/// "Length-Prefixed-Message"). A pure state machine, which gives one event at a time. So the receiver of an event may
+/// do anything with the call before it asks for the next one.
 struct FrameReader {
   enum Event {
     case begin(length: Int)
@@ -9,22 +9,22 @@ struct FrameReader {
     case violation(String)
   }
 
-  /// Whether any number of messages may come, as in a stream, or one at most.
+  /// Whether any number of messages may come, as in a stream. If not, one is the limit.
   private let takesMany: Bool
   private var prefix: (UInt8, UInt8, UInt8, UInt8, UInt8) = (0, 0, 0, 0, 0)
   private var prefixCount = 0
   private var missing = 0
   private var isInMessage = false
-  /// Whether a message has begun, the first or a later one.
+  /// Whether any message has begun.
   private(set) var hasBegun = false
 
   init(takesMany: Bool) { self.takesMany = takesMany }
 
-  /// Whether the response may end here: after a message and not within one, or in a stream before any.
+  /// Whether the response may end here: after a whole message or, in a stream, also before the first.
   var isComplete: Bool { !isInMessage && prefixCount == 0 && (hasBegun || takesMany) }
 
-  /// Takes the next event out of `input`; nil where more bytes are needed. To be asked until then: the end of a message
-  /// is an event of its own. Nothing may be asked after a violation.
+  /// Takes the next event out of `input`; nil if more bytes are needed. To be called until it returns nil, as the end
+  /// of a message is an event of its own. Not to be called after a violation.
   mutating func next(_ input: inout UnsafeRawBufferPointer) -> Event? {
     if isInMessage {
       guard missing > 0 else {

@@ -3,15 +3,15 @@ internal import CNghttp2
 
 /// The client side of an HTTP/2 connection: one `nghttp2_session`, without its socket.
 ///
-/// Follows the nghttp2 API reference. Its rule that nothing may be received or sent from within a callback is kept by
-/// construction: callbacks only report to the ``Connection``, which pumps the socket from its loop.
+/// Follows the nghttp2 API reference. nghttp2 must not be called from its callbacks to receive or send. So the
+/// callbacks only report to the ``Connection``, which reads and writes the socket from its loop.
 package final class HTTP2Session {
   private let raw: OpaquePointer
   /// The connection owns this session and outlives it.
   fileprivate unowned(unsafe) let connection: Connection
   private let authority: [UInt8]
   private let scheme: StaticString
-  /// Whether a call that may end before its requests do was sent.
+  /// Whether a call was sent whose response may end before its requests do.
   fileprivate private(set) var carriesStreams = false
 
   /// How many calls await their end.
@@ -19,23 +19,23 @@ package final class HTTP2Session {
   /// How many of them are unary: the peer owes their answers.
   private(set) var unansweredCount = 0
 
-  /// A stream's window: how much of one answer may be under way to us.
+  /// The window of a stream, in bytes: how much of one answer may be under way to the gateway.
   static let streamWindow: Int32 = 1 << 20
-  /// The connection's window, so wide that one stream held back by its reader does not hold back the others.
+  /// The connection's window, in bytes: so large that a stream whose reader is slow does not hold back the others.
   static let connectionWindow: Int32 = 1 << 24
-  /// Room for the headers of a request, some of which are left out.
+  /// The most headers that a request may have.
   private static let maxHeaders = 16
-  /// The version of etcd's API that its metrics count our streams under, as clientv3's.
+  /// The version of etcd's API under which etcd's metrics count the gateway's streams, the same as clientv3's.
   private static let apiVersion: StaticString = "3.5"
 
-  /// How large the headers or the trailers of a response may be, in bytes: above the first the call ends, above the
-  /// second the connection.
+  /// How large the headers or the trailers of a response may be, in bytes. Beyond the first limit the call ends, beyond
+  /// the second one the connection.
   fileprivate static let maxHeaderBytes = 1 << 18
   fileprivate static let maxBlockBytes = 1 << 22
-  /// How many bytes of headers have come since the last frame was whole.
+  /// How many bytes of headers have come since the last whole frame.
   fileprivate var blockBytes = 0
 
-  /// What HTTP/2 over TLS is called where protocols are agreed on (RFC 9113, section 3.1).
+  /// The name of HTTP/2 over TLS in ALPN (RFC 9113, section 3.1).
   package static let protocolName = "h2"
 
   init(connection: Connection, authority: String, isSecure: Bool) {
@@ -58,7 +58,7 @@ package final class HTTP2Session {
     nghttp2_session_callbacks_del(callbacks)
     guard code == 0, let session else { fatalError("nghttp2_session_client_new2: out of memory") }
     raw = session
-    // It is deleted before this object goes.
+    // The session is deleted before this object is released.
     nghttp2_session_set_user_data(raw, Unmanaged.passUnretained(self).toOpaque())
     let settings = [
       nghttp2_settings_entry(settings_id: Int32(NGHTTP2_SETTINGS_ENABLE_PUSH.rawValue), value: 0),
@@ -71,41 +71,42 @@ package final class HTTP2Session {
 
   deinit { nghttp2_session_del(raw) }
 
-  /// Whether the session has nothing left to say or to hear, as after a GOAWAY and the end of the last stream.
+  /// Whether the session has nothing more to send or receive, as after a GOAWAY and the end of the last stream.
   var isFinished: Bool { nghttp2_session_want_read(raw) == 0 && nghttp2_session_want_write(raw) == 0 }
 
-  /// Whether the peer takes as many calls at a time as it has (SETTINGS_MAX_CONCURRENT_STREAMS): further ones wait
-  /// here.
+  /// Whether the peer has as many calls as it takes at a time (SETTINGS_MAX_CONCURRENT_STREAMS). nghttp2 queues further
+  /// ones.
   var isFull: Bool {
     callCount >= Int(nghttp2_session_get_remote_settings(raw, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS))
   }
 
-  /// Whether calls may be submitted. nghttp2 answers a violation by the peer with a GOAWAY, ignores whatever follows,
-  /// and returns no error: this is how it shows at once, where neither side has said goodbye before.
+  /// Whether calls may be submitted. nghttp2 answers a violation by the peer with a GOAWAY, ignores all that follows,
+  /// and returns no error. If neither side has sent a GOAWAY before, this property shows the violation at once.
   var isSound: Bool { nghttp2_session_check_request_allowed(raw) == 1 || hasUsedUpStreams }
 
-  /// Whether there are no stream numbers left (RFC 9113, section 5.1.1).
+  /// Whether all stream numbers are used up (RFC 9113, section 5.1.1).
   private var hasUsedUpStreams: Bool { nghttp2_session_get_next_stream_id(raw) > UInt32(Int32.max) }
 
-  /// The last word that nghttp2 has for a peer: why it ends the connection.
+  /// The reason that nghttp2 gives the peer for the end of the connection.
   ///
-  /// - Parameter frame: one frame as it is sent; nil if it is not a GOAWAY with a reason (RFC 9113, section 6.8).
+  /// - Parameter frame: one frame that is being sent.
+  /// - Returns: nil if the frame is no GOAWAY with a reason (RFC 9113, section 6.8).
   static func reason(ofGoAway frame: UnsafeRawBufferPointer) -> String? {
     guard frame.count > 17, UInt32(frame[3]) == NGHTTP2_GOAWAY.rawValue else { return nil }
     return String(decoding: frame[17...], as: UTF8.self)
   }
 
-  /// Takes bytes that came from the peer.
+  /// Takes bytes of the peer.
   ///
-  /// - Throws: ``HTTP2Error`` if the connection is beyond repair.
+  /// - Throws: ``HTTP2Error`` if the connection cannot continue.
   func receive(_ bytes: UnsafeRawBufferPointer) throws(HTTP2Error) {
     let code = nghttp2_session_mem_recv(raw, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count)
     if code < 0 { throw HTTP2Error(code: Int32(code)) }
   }
 
-  /// The next bytes for the peer, valid until the next call; nil if there are none.
+  /// The next bytes for the peer, valid until the next call of this method; nil if there are none.
   ///
-  /// - Throws: ``HTTP2Error`` if the connection is beyond repair.
+  /// - Throws: ``HTTP2Error`` if the connection cannot continue.
   func nextOutput() throws(HTTP2Error) -> UnsafeRawBufferPointer? {
     var data: UnsafePointer<UInt8>?
     let count = nghttp2_session_mem_send(raw, &data)
@@ -147,13 +148,13 @@ package final class HTTP2Session {
             add("te", "trailers")
             add("content-type", "application/grpc")
             add("user-agent", "etcd-rest")
-            // Where this is present etcd never takes the common name of our client certificate for the user.
+            // With this header etcd never takes the common name of the gateway's client certificate for the user.
             add("grpcgateway-accept", "application/json")
             if call.method.isStream { add("client-api-version", Self.apiVersion) }
             if call.requiresLeader { add("hasleader", "true") }
             if !timeout.isEmpty { add("grpc-timeout", timeout, keptBy: immortalName) }
             if let token { add("token", token, keptBy: immortalName) }
-            // A stream of the requests of many clients belongs to no client's trace.
+            // A stream that carries the requests of many clients belongs to no client's trace.
             guard let trace = call.caller.trace, !call.method.isShared, let traceContext = trace.context else {
               return nghttp2_submit_request(raw, nil, headers.baseAddress, count, &body, context)
             }
@@ -178,25 +179,25 @@ package final class HTTP2Session {
     if !call.method.isStream { unansweredCount += 1 }
   }
 
-  /// Ends a call's stream from our side and forgets the call.
+  /// Resets a call's stream and forgets the call.
   func reset(_ call: Call, code: UInt32 = NGHTTP2_CANCEL.rawValue) {
     forget(call)
     connection.cancels()
     nghttp2_submit_rst_stream(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), call.stream.id, code)
   }
 
-  /// Says that there are further requests for a stream that waited for them. Not to be called from within a callback.
+  /// A stream that has waited for further requests has them. Not to be called from within a callback.
   func resumeSending(onStream id: Int32) { nghttp2_session_resume_data(raw, id) }
 
-  /// Whether we have sent all there was to send on a stream.
+  /// Whether the end of a stream's requests was sent.
   fileprivate func hasSentEnd(onStream id: Int32) -> Bool { nghttp2_session_get_stream_local_close(raw, id) == 1 }
 
-  /// Tells the peer that no more streams follow (RFC 9113, section 6.8).
+  /// Sends a GOAWAY: the gateway opens no more streams (RFC 9113, section 6.8).
   func sayGoodbye() {
     nghttp2_submit_goaway(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), 0, NGHTTP2_NO_ERROR.rawValue, nil, 0)
   }
 
-  /// Asks the peer for an answer that takes nothing but its being there (RFC 9113, section 6.7).
+  /// Sends a PING (RFC 9113, section 6.7).
   func ping() { nghttp2_submit_ping(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
 
   fileprivate func forget(_ call: Call) {
@@ -206,12 +207,12 @@ package final class HTTP2Session {
     if !call.method.isStream { unansweredCount -= 1 }
   }
 
-  /// The call whose stream this is; nil once the call was reset.
+  /// The call of a stream; nil after the call was reset.
   fileprivate func call(ofStream id: Int32) -> Call? {
     nghttp2_session_get_stream_user_data(raw, id).map { Unmanaged<Call>.fromOpaque($0).takeUnretainedValue() }
   }
 
-  /// Gives `count` received bytes back to the stream's window.
+  /// Gives `count` received bytes back to the window of a stream.
   func consume(_ count: Int, ofStream id: Int32) { nghttp2_session_consume_stream(raw, id, count) }
 
   fileprivate func consumeForConnection(_ count: Int) { nghttp2_session_consume_connection(raw, count) }
@@ -282,7 +283,7 @@ private func onHeader(
   let session = session(context)
   let blockBytes = session.blockBytes + nameLength + valueLength
   session.blockBytes = blockBytes
-  // Headers without end keep all other streams from being heard.
+  // Headers without an end would block all other streams.
   guard blockBytes <= HTTP2Session.maxBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
   guard let call = session.call(ofStream: frame!.pointee.hd.stream_id) else { return 0 }
   guard blockBytes <= HTTP2Session.maxHeaderBytes else {
@@ -326,8 +327,8 @@ private func onFrame(
     header.type == NGHTTP2_HEADERS.rawValue || header.type == NGHTTP2_DATA.rawValue,
     let call = session.call(ofStream: header.stream_id), !session.hasSentEnd(onStream: header.stream_id)
   {
-    // The response is whole though more requests might follow. As nothing will read them, the stream is closed (RFC
-    // 9113, section 8.1); nghttp2 would wait for the end of the requests.
+    // The response is whole, but further requests might follow. As no server would read them, the stream is closed (RFC
+    // 9113, section 8.1). nghttp2 itself would wait for the end of the requests.
     session.reset(call, code: NGHTTP2_NO_ERROR.rawValue)
     session.connection.streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
     return 0
@@ -335,7 +336,7 @@ private func onFrame(
   if header.type == NGHTTP2_HEADERS.rawValue, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue == 0,
     let call = session.call(ofStream: header.stream_id), call.stream.isKnownForeign
   {
-    // Its status says what there is to say; the body may be long, or without an end.
+    // The HTTP status is enough for the call's status. The body may be long, or endless.
     session.reset(call)
     session.connection.streamClosed(of: call, code: NGHTTP2_CANCEL.rawValue)
     return 0

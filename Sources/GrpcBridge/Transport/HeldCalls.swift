@@ -1,17 +1,17 @@
-/// Calls that wait for the same answer. Those that have ended are dropped from time to time, so that clients who come
-/// and leave do not make it grow. A pure structure.
+/// Calls that wait for the same answer. Calls that have ended are removed from time to time, so that clients that come
+/// and leave do not make the list grow. A pure structure.
 struct HeldCalls {
   private static let least = 64
 
   private var calls: [Call] = []
-  /// With how many it is looked through the next time.
+  /// The number of calls at which those that have ended are removed.
   private var limit = Self.least
 
   init() {}
 
   init(_ call: Call) { calls = [call] }
 
-  /// Adds a call that is held by its channel.
+  /// Adds a call that its channel holds.
   mutating func append(_ call: Call) {
     if calls.count >= limit {
       calls.removeAll { !$0.isHeld }
@@ -20,7 +20,7 @@ struct HeldCalls {
     calls.append(call)
   }
 
-  /// Takes all of them out. Some may not be held any longer, or not by the time that it is their turn.
+  /// Removes and returns all calls. Some may have ended already, or end while the caller goes through them.
   mutating func takeAll() -> [Call] {
     defer { self = HeldCalls() }
     return calls

@@ -2,23 +2,23 @@ internal import EtcdSchema
 import EventLoop
 internal import SwiftProtobuf
 
-/// Tells whether a member is of use: a stream of its own that the member ends as soon as it has no leader, and refuses
-/// while it has none or is a learner. A member without a leader would answer calls after seven seconds or more, with an
-/// error, and nothing else tells it apart. Besides, the stream is a call under way, so that a silent peer is noticed
-/// before it is needed.
+/// Finds out whether a member is usable, by a stream of its own. The member ends the stream as soon as it has no
+/// leader, and refuses it while it has none or is a learner. Without the probe, calls to a member without a leader
+/// would fail after seven seconds or more, and nothing else tells such a member apart. As the stream is a call under
+/// way, ``ConnectionKeepalive`` also notices a silent member before other calls need it.
 ///
-/// The stream is one of watches, with etcd's metadata `hasleader`: its rights are looked at only if a watch is
-/// created, so that it needs no token. The first request asks for a watch, as etcd answers that in any case; then it is
-/// idle.
+/// The stream is a Watch stream with etcd's metadata `hasleader`. It needs no token, as etcd checks permissions only
+/// when a watch is created. The first request creates a watch, as etcd answers that in any case. After that the stream
+/// is idle.
 ///
-/// A member that was lost or of no use first answers a linearizable read. Once a partition has healed a member knows
-/// its leader at once, but what it sends there is lost until etcd's own connections are new, some 5 s later. Only a
-/// read that the leader has agreed to shows that calls come through, and that the member has caught up. The read needs
-/// no token either: etcd agrees on it before it looks at rights.
+/// A member that was lost or unusable first answers a linearizable read. Right after a partition has healed, the member
+/// knows its leader, but what it sends there is lost until etcd's own connections are new, some 5 s later. Only a read
+/// that the leader has confirmed proves that calls reach it, and that the member has caught up. The read needs no token
+/// either: etcd confirms it before it checks permissions.
 final class LeaderProbe: CallDelegate {
   private static let method = EtcdRPC.watch.method
   private static let question = Etcdserverpb_WatchRequest.with {
-    // No key stands for the first one there can be, a single zero.
+    // Without a key, etcd watches the smallest possible one, a single zero byte.
     $0.createRequest.watchID = 1
     $0.createRequest.filters = [.noput, .nodelete]
   }.encodedSmall()
@@ -27,13 +27,13 @@ final class LeaderProbe: CallDelegate {
     $0.key = .init([0])
     $0.countOnly = true
   }.encodedSmall()
-  /// How long, in milliseconds, until a member that was of no use is asked again.
+  /// The milliseconds after which a member that was unusable is asked again.
   private static let pause: UInt64 = 500
-  /// How long the read may take.
+  /// The time limit of the read.
   private static let readTimeout = GRPCTimeout(milliseconds: 2000)
 
-  /// Whether calls had better go elsewhere: the member has said that it is of no use, or its connection was lost, and
-  /// it has not shown the contrary since.
+  /// Whether calls had better go to other members: the member has reported that it is unusable, or its connection was
+  /// lost, and it has not proved the contrary since.
   private(set) var isRefused = false
   /// Whether the member has answered on this stream.
   private var isAnswered = false
@@ -48,7 +48,7 @@ final class LeaderProbe: CallDelegate {
     self.loop = loop
   }
 
-  /// Opens the stream, unless it is open.
+  /// Opens the stream, unless it is open. If the member was lost or unusable, the read comes first.
   func start(on connection: Connection) {
     guard call == nil else { return }
     isAnswered = false
@@ -74,7 +74,7 @@ final class LeaderProbe: CallDelegate {
     }
   }
 
-  /// Takes notice that the member has said on another stream that it is of no use.
+  /// The member has reported on another stream that it is unusable.
   func refused() {
     guard !isRefused else { return }
     drop()
@@ -82,13 +82,13 @@ final class LeaderProbe: CallDelegate {
     again.start(after: Self.pause)
   }
 
-  /// Takes notice that the connection was lost.
+  /// The connection was lost.
   func lost() {
     stop()
     isRefused = true
   }
 
-  /// Ends the stream; what was said of the member is forgotten.
+  /// Ends the stream and forgets what is known of the member.
   func stop() {
     again.stop()
     isRefused = false
@@ -107,7 +107,7 @@ final class LeaderProbe: CallDelegate {
 
   func callReceivedMessage(_ call: Call) {
     guard call === self.call, call.method.isStream, !isAnswered else { return }
-    // Be it a refusal of rights: it came past all that a member looks at before.
+    // Any response will do, even a denial: it came after all that a member checks before.
     isAnswered = true
     isRefused = false
     call.requests?.append(CallMessage(copying: Self.thanks))
@@ -118,7 +118,7 @@ final class LeaderProbe: CallDelegate {
     guard call === self.call else { return }
     self.call = nil
     guard call.method.isStream else { return readEnded(status) }
-    // If there is no such stream, in a proxy maybe, nothing is known, and calls go there as to any other.
+    // If the peer, such as a proxy, has no such stream, nothing is known of the member: it gets calls like any other.
     guard isAnswered || status.isOfNoUse else {
       isRefused = false
       return
@@ -128,9 +128,9 @@ final class LeaderProbe: CallDelegate {
     if isRefused { subchannel.giveUpCalls(status) }
   }
 
-  /// A refusal of rights is an answer as good as any.
+  /// The read has ended. A denial proves as much as an answer.
   private func readEnded(_ status: GRPCStatus) {
-    // Some versions just reset the stream if the time is over.
+    // Some versions of etcd only reset the stream at the deadline.
     let isServed =
       status.isOK || status.origin == .server && status.code != .unavailable && status.code != .deadlineExceeded
     if isServed, let connection = subchannel.connection, connection.state == .ready {

@@ -1,6 +1,6 @@
-/// Decodes a `grpc-message` (gRPC over HTTP/2, "Percent-Encoded"): broken escapes stay as they are, broken UTF-8 is
-/// repaired. The gateway reads the paths and queries of clients with a decoder of its own, which refuses what is broken
-/// and keeps bytes that are no text.
+/// Decodes a `grpc-message` (gRPC over HTTP/2, "Percent-Encoded"). Broken escapes stay as they are; broken UTF-8 is
+/// repaired. For paths and queries of clients the gateway has another decoder, which refuses broken escapes and keeps
+/// bytes that are not text.
 func percentDecoded(_ text: UnsafeBufferPointer<UInt8>) -> String {
   func hex(_ index: Int) -> UInt8? {
     guard index < text.count else { return nil }

@@ -1,23 +1,23 @@
-/// The request messages of a stream, one after the other as they go on the wire, so that many small ones share a DATA
-/// frame. They are kept for a repeat of the call until the response has begun.
+/// The requests of a stream, one after the other as they are sent, so that many small ones share a DATA frame. They are
+/// kept until the response has begun, as the call may be repeated until then.
 final class RequestStream {
-  /// As much as is kept of what was sent and is not needed any more, rather than moving the rest at once.
+  /// How many bytes that are not needed any more are kept, at most, before the rest is moved.
   private static let maxGarbage = 65_536
 
   private var bytes: [UInt8] = []
-  /// How many bytes of the stream went by before the first of `bytes`.
+  /// The offset in the stream of the first of `bytes`.
   private var released = 0
   /// Whether no more messages follow (gRPC over HTTP/2, "EOS").
   var isFinished = false
 
   func append(_ message: borrowing CallMessage) { bytes.append(contentsOf: message.frame) }
 
-  /// How many bytes there are from `offset` of the stream on.
+  /// How many bytes the stream has from `offset` on.
   func count(from offset: Int) -> Int { released + bytes.count - offset }
 
-  /// Copies the bytes from `offset` on, as far as `buffer` takes them.
+  /// Copies the bytes from `offset` on, as many as fit into `buffer`.
   ///
-  /// - Returns: how many these were.
+  /// - Returns: how many bytes were copied.
   func read(into buffer: UnsafeMutableRawBufferPointer, from offset: Int) -> Int {
     let start = offset - released
     let count = min(buffer.count, bytes.count - start)
@@ -25,7 +25,7 @@ final class RequestStream {
     return count
   }
 
-  /// Lets go of what comes before `offset`: the call will not be repeated.
+  /// Releases the bytes before `offset`, as the call will not be repeated.
   func release(upTo offset: Int) {
     let count = offset - released
     if count == bytes.count {

@@ -1,38 +1,38 @@
 import EventLoop
 
-/// One member of the cluster as a channel sees it: a connection that is kept up as far as that is possible, and what is
-/// known of its use. Belongs to a ``Channel``.
+/// One endpoint of a channel: its connection, which is kept up as far as possible, and what is known of the member's
+/// state. Belongs to a ``Channel``.
 final class Subchannel {
   let endpoint: Endpoint
   unowned let channel: Channel
-  /// The connection that takes calls, or that is going to.
+  /// The connection that takes calls, or will take them when it is ready.
   private(set) var connection: Connection?
-  /// How many connections were begun, the current one included.
+  /// How many connections have begun, the current one included.
   private(set) var connectionCount = 0
-  /// Connections that finish what they have.
+  /// Connections that take no more calls and finish those that they have.
   private(set) var draining: [Connection] = []
   /// Why there is no connection.
   private(set) var trouble = "not connected yet"
   /// Whether the lack of a connection has been reported.
   private var isTroubled = false
-  /// When the lack of a connection was reported the last time.
+  /// When the lack of a connection was last reported.
   private var lastWarning: UInt64?
-  /// A member that takes connections and closes them is reported once in so many milliseconds.
+  /// How many milliseconds lie between two reports, at least, about a member that accepts connections and closes them.
   private static let warningInterval: UInt64 = 30_000
   /// When the last attempt to connect began.
   private var attemptedAt: UInt64 = 0
-  /// Whether it was refused.
+  /// Whether the endpoint refused the connection in that attempt.
   private var wasRefused = false
   private var isRetired = false
   private var backoff: Backoff
   private var readySince: UInt64 = 0
-  /// What its calls have come to.
+  /// The counts of the calls to this member.
   let counts: CallCounts
   private let loop: EventLoop
   private lazy var redial = LoopTimer(loop: loop) { [unowned self] in dial() }
   private lazy var leaderProbe = LeaderProbe(subchannel: self, loop: loop)
 
-  /// Makes a member and begins to connect.
+  /// Begins to connect.
   init(_ endpoint: Endpoint, channel: Channel, loop: EventLoop) {
     self.endpoint = endpoint
     self.channel = channel
@@ -42,24 +42,24 @@ final class Subchannel {
     redial.start(after: 0)
   }
 
-  // MARK: - Its use
+  // MARK: - Rank
 
-  /// How much a call would rather go elsewhere; nil if it cannot go here.
+  /// How little a call should go here; nil if it cannot.
   enum Rank: Int, Comparable {
     case none
-    /// It takes no more calls until it has ended some.
+    /// The member has as many calls as it takes at a time.
     case full
-    /// It owes answers and has said nothing for a while.
+    /// The member owes answers and has sent nothing for a while.
     case silent
-    /// The call at hand has just failed here.
+    /// The current call has just failed here.
     case failed
-    /// It has no leader, or is a learner, or was lost and has not shown since that it serves again.
+    /// The member has no leader, is a learner, or was lost and has not proved since that it serves again.
     case unusable
 
     static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
   }
 
-  /// Whether it takes another call now.
+  /// Whether the member takes another call now.
   var hasRoom: Bool { rank(failedAt: nil).map { $0 != .full && $0 != .unusable } ?? false }
 
   func rank(failedAt failed: ObjectIdentifier?) -> Rank? {
@@ -70,8 +70,8 @@ final class Subchannel {
     return connection.session.isFull ? .full : Rank.none
   }
 
-  /// Whether the endpoint refused the connection in an attempt that has begun after `time`. If the last one was earlier
-  /// another one begins, whatever the backoff.
+  /// Whether the endpoint refused the connection in an attempt that began after `time`. If the last attempt was
+  /// earlier, another one begins, whatever the backoff.
   func hasRefused(since time: UInt64) -> Bool {
     guard connection == nil, wasRefused else { return false }
     if attemptedAt > time { return true }
@@ -79,18 +79,18 @@ final class Subchannel {
     return false
   }
 
-  /// Finds out whether the member is of use, from now on or anew.
+  /// Finds out whether the member is usable, from now on or anew.
   func watch() {
     if let connection, connection.state == .ready { leaderProbe.start(on: connection) }
   }
 
-  /// The member has said of itself that it is of no use for now.
+  /// The member has reported that it is unusable for now.
   func isOfNoUse() { leaderProbe.refused() }
 
-  /// Calls that wait here and may be repeated go elsewhere, if there is better.
+  /// If there is a better member, the calls that wait here and may be repeated go there.
   func giveUpCalls(_ status: GRPCStatus) { channel.move(callsOf: self, after: status) }
 
-  // MARK: - Its connections
+  // MARK: - Connections
 
   private func dial() {
     guard connection == nil, !isRetired else { return }
@@ -102,7 +102,7 @@ final class Subchannel {
     connection.start(timeout: channel.configuration.dialTimeout)
   }
 
-  /// Whether the connection has been of use for longer than a peer needs that refuses all clients.
+  /// Whether the connection has served longer than one to a peer that accepts connections and closes them.
   private var hasServed: Bool { readySince > 0 && loop.now - readySince > UInt64(backoff.most) }
 
   func connectionIsReady(_ connection: Connection) {
@@ -144,7 +144,7 @@ final class Subchannel {
         isTroubled = true
         lastWarning = loop.now
       }
-      // A connection that has served for a while earns its endpoint a quick return.
+      // An endpoint whose connection has served for a while is dialled again soon.
       if hasServed { backoff.reset() }
       readySince = 0
       redial.start(after: backoff.wait())
@@ -161,12 +161,12 @@ final class Subchannel {
 
   var needsFlush: Bool { connection?.needsFlush == true || draining.contains { $0.needsFlush } }
 
-  /// Whether calls are still under way.
+  /// Whether old connections still have calls.
   var isDraining: Bool { !draining.isEmpty }
 
   // MARK: - The end
 
-  /// Takes no more calls; those under way go on.
+  /// Takes no more calls; those under way continue.
   func retire() {
     isRetired = true
     redial.stop()

@@ -20,7 +20,7 @@ extension Exchange {
     socket.finish()
   }
 
-  // MARK: - An answer that begins meanwhile
+  // MARK: - Progress reports
 
   /// Sends a line of the answer while the request is still coming, or being executed, to report progress. The first
   /// line is preceded by the head of the answer, with status 200.

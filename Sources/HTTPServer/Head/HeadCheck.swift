@@ -86,7 +86,7 @@ struct HeadCheck {
     }
   }
 
-  // MARK: - Fields that say what belongs to the request
+  // MARK: - Host and framing
 
   private mutating func takeHost(_ value: HeadBytes) {
     if hasHost {

@@ -121,7 +121,7 @@ package final class TakenOverConnection: Attended {
   private var isLingering: Bool { if case .lingering = phase { true } else { false } }
   package var isClosed: Bool { if case .closed = phase { true } else { false } }
 
-  // MARK: - From its owner
+  // MARK: - From the owner
 
   /// Queues bytes that belong to `owner` and neither move nor change as long as it lives: they are not copied.
   package func send(_ bytes: UnsafeRawBufferPointer, of owner: SocketBytes) {
@@ -354,7 +354,7 @@ package final class TakenOverConnection: Attended {
     }
   }
 
-  // MARK: - What takes time
+  // MARK: - Time limits
 
   private func look(after delay: UInt64) {
     nextLook = min(isAttended ? nextLook : .max, sockets.loop.now + delay)

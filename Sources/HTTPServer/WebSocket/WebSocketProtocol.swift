@@ -75,7 +75,7 @@ package final class WebSocketProtocol {
 
   deinit { wslay_frame_context_free(context) }
 
-  // MARK: - What comes
+  // MARK: - Reading
 
   /// Whether a frame or a message is incomplete.
   package var awaitsRest: Bool { isOpen && (partialCount > 0 || isInMessage) }
@@ -238,7 +238,7 @@ package final class WebSocketProtocol {
     delegate.webSocketEnded(self)
   }
 
-  // MARK: - What goes
+  // MARK: - Writing
 
   /// Sends a ping, unless the WebSocket is closed.
   package func ping() {

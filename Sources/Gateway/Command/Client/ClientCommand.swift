@@ -109,7 +109,7 @@ extension TimeSpan {
   }
 }
 
-// MARK: - What they print
+// MARK: - Output
 
 extension KeyValueFields {
   /// Makes it from a key of the client library.
