@@ -4,55 +4,56 @@ import Glibc
 package import Logging
 package import TLS
 
-/// One shard's HTTP/1.1 server: a libmicrohttpd daemon that is driven by the shard's loop. Belongs to that loop.
+/// One shard's HTTP/1.1 server: a libmicrohttpd daemon that the shard's loop runs. Belongs to that loop.
 ///
-/// It accepts connections itself, whatever they come in on, and gives them to the one daemon: those with TLS through a
-/// ``TLSTermination`` each.
+/// The server accepts the connections of all listeners itself, and gives them to the one daemon. A connection with TLS
+/// goes through a ``TLSTermination`` of its own.
 ///
-/// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon waits in an epoll set of its own,
-/// which the loop watches. Inside it is edge-triggered: after each run, and each time a connection is resumed, it must
+/// Follows the libmicrohttpd manual, "External event loop" with epoll: the daemon has an epoll set, which the loop
+/// watches. libmicrohttpd is edge-triggered inside: after each run, and each time that a connection is resumed, it must
 /// run again for as long as it says that it has work to do.
 package final class HTTPServer {
   /// The limits of a server.
   package struct Limits: Sendable {
-    /// A body may be this large, in bytes: what etcd takes by default (1.5 MiB) in base64, a third of whose characters
-    /// may be slashes, which some clients escape.
+    /// How large a body may be, in bytes: as etcd's default (1.5 MiB) in base64, a third of whose characters may be
+    /// slashes, which some clients escape.
     package var requestBytes = 2816 << 10
-    /// The same as it is told of: how large a body may be whose handler does not say.
+    /// The same with the flag that sets it: the limit of bodies whose handlers set none.
     package var body: BodyLimit { BodyLimit(bytes: requestBytes, flag: "--max-request-bytes") }
-    /// The request line and headers may be this large together, in bytes.
+    /// How large the request line and the headers may be together, in bytes.
     package var headerBytes = 16 << 10
     /// How many connections may be open.
     package var connections = 10_000
-    /// How many of them each address may have, counted for all servers together; nil for any number.
+    /// How many of them each address may have, counted over all servers; nil for any number.
     package var addresses: AddressCounts?
-    /// How many descriptors clients may have.
+    /// How many descriptors clients may use.
     package var descriptors = Int.max
-    /// After how many seconds without a request, or without progress of one, a connection is closed.
+    /// The seconds without a request, or without progress of one, after which a connection is closed.
     package var idleTimeout: UInt32 = 120
-    /// How long requests may take on their way in.
+    /// How long clients may take to send their requests.
     package var clock = RequestClock.Limits()
-    /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of what is left for
-    /// it at the end of its TLS connection.
+    /// How long a TLS handshake may take, in milliseconds, and how long a client may take nothing of the bytes that are
+    /// left for it at the end of its TLS connection.
     package var tls = TLSTerminations.Limits()
-    /// Who is believed when it says whom it passes a request on for.
+    /// The proxies that may name the clients of their requests.
     package var proxies = TrustedProxies()
 
-    /// What libmicrohttpd may use for the headers and buffers of a connection: as much as it takes from `malloc` (more
-    /// would be mapped and unmapped for each connection), and enough to read headers that are over the limit.
+    /// How many bytes libmicrohttpd may use for the headers and buffers of a connection: as much as it takes from
+    /// `malloc` (more would be mapped and unmapped for each connection), and enough to read headers that exceed the
+    /// limit.
     static let connectionMemory = 32 << 10
 
     package init() {}
   }
 
   package let limits: Limits
-  /// Whose pages may read answers.
+  /// The origins whose pages may read answers.
   package let origins: AllowedOrigins
-  /// The connections that have been taken over.
+  /// The connections that were taken over.
   package let sockets: TakenOverConnections
-  /// What is kept for clients.
+  /// The bytes that are kept for clients.
   package let memory: MemoryAccount
-  /// What is served. It owns the server.
+  /// Handles the requests. The service owns the server.
   unowned let service: any HTTPService
   package let logger: Logger
   package let loop: EventLoop
@@ -61,14 +62,14 @@ package final class HTTPServer {
   private var acceptor: Acceptor?
   package private(set) var terminations: TLSTerminations?
   private var greetings: ProxyGreetings?
-  /// The connections that libmicrohttpd was given and has not told of yet, by their descriptors. It tells of each from
+  /// The connections that libmicrohttpd was given and has not reported yet, by their descriptors. It reports each from
   /// within `MHD_add_connection`, so that there is one at most.
   private var arriving: [Int32: ClientConnection] = [:]
-  /// Whether libmicrohttpd was found to do otherwise than it is relied on.
+  /// Whether ``warn(_:)`` has logged already.
   private var hasWarned = false
   private var watcher: SocketWatcher?
   /// Whether libmicrohttpd has something to do before the loop may wait.
-  // Read and written many times a request. Unchecked, as only the loop's thread does, and no access calls anything.
+  // Read and written many times a request. Unchecked, as only the loop's thread uses it, and no access calls anything.
   @exclusivity(unchecked) package private(set) var needsRun = true
   private let trimmer: MemoryTrimmer
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
@@ -77,22 +78,22 @@ package final class HTTPServer {
   /// Whether every answer is the last of its connection.
   package private(set) var isDraining = false
   package private(set) var connectionCount = 0
-  /// How many of them have not had a request so far.
+  /// How many of them have had no request yet.
   private var newcomerCount = 0
-  /// How many connections libmicrohttpd was given, and how many were turned away.
+  /// How many connections libmicrohttpd was given, and how many were refused.
   package private(set) var acceptedCount: UInt64 = 0
   package private(set) var refusedCount: UInt64 = 0
   /// How many requests are under way.
   @exclusivity(unchecked) package private(set) var exchangeCount = 0
   private var heads = HeadsUnderWay()
   private var requestNumbers = UniqueNumbers()
-  /// In the place where libmicrohttpd looks for it until its end.
+  /// At an address that does not change, as libmicrohttpd keeps it until its end.
   private let listener = UnsafeMutablePointer<answer_listener>.allocate(capacity: 1)
-  /// Whether libmicrohttpd reads laxly: ``HTTPLibrary/isLax``.
+  /// Whether libmicrohttpd parses laxly (``HTTPLibrary/isLax``).
   let isLax = HTTPLibrary.loaded.isLax
-  /// Connections that libmicrohttpd has let go of during its run, and sockets that will never get theirs.
+  /// Connections that libmicrohttpd has given up during its run, and sockets that will never get theirs.
   @exclusivity(unchecked) private var takeovers: [Takeover] = []
-  /// How many connections libmicrohttpd was told to let go of and has not.
+  /// How many connections libmicrohttpd was told to give up and still has.
   @exclusivity(unchecked) private var awaitedTakeovers = 0
   /// How often libmicrohttpd has run.
   @exclusivity(unchecked) private(set) var runCount: UInt64 = 0
@@ -102,12 +103,12 @@ package final class HTTPServer {
   ///
   /// - Parameters:
   ///   - listeners: listening sockets, which the server takes over.
-  ///   - tls: what TLS connections are made with; not needed if no listener has any.
-  ///   - origins: whose pages may read answers.
-  ///   - sockets: where connections go that are taken over from libmicrohttpd.
-  ///   - memory: counts what is kept for clients.
-  ///   - trimmer: hears of how many connections there are.
-  ///   - service: what is served; it must live as long as the server.
+  ///   - tls: the context of TLS connections; nil if no listener has TLS.
+  ///   - origins: the origins whose pages may read answers.
+  ///   - sockets: takes over connections from libmicrohttpd.
+  ///   - memory: counts the bytes that are kept for clients.
+  ///   - trimmer: gets the number of connections.
+  ///   - service: handles the requests; it must live as long as the server.
   package init(
     loop: EventLoop, listeners: [Listener], tls: RenewableTLSContext?, limits: Limits, origins: AllowedOrigins,
     sockets: TakenOverConnections, memory: MemoryAccount, trimmer: MemoryTrimmer, service: any HTTPService,
@@ -125,7 +126,7 @@ package final class HTTPServer {
     let context = Unmanaged.passUnretained(self).toOpaque()
     listener.initialize(to: answer_listener(callback: libraryAnswers, context: context))
     let options = [
-      // First, as what is logged before goes to standard error.
+      // This option is first: libmicrohttpd logs to standard error until it has read it.
       listener_option(listener),
       MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: HTTPLibrary.loaded.strictness, ptr_value: nil),
       MHD_OptionItem(
@@ -143,8 +144,8 @@ package final class HTTPServer {
         option: .UNESCAPE_CALLBACK, value: unsafeBitCast(keepEscapes, to: Int.self), ptr_value: nil),
       MHD_OptionItem(option: .END, value: 0, ptr_value: nil),
     ]
-    // "Turbo" leaves out the shutdown(2) before a socket is closed, which would reach connections that are taken over
-    // through their second descriptor.
+    // `MHD_USE_TURBO` omits the shutdown(2) before a socket is closed, which would end connections that are taken over,
+    // as they use a second descriptor of the socket.
     let flags = [
       MHD_USE_EPOLL, MHD_USE_NO_LISTEN_SOCKET, MHD_ALLOW_SUSPEND_RESUME, MHD_ALLOW_UPGRADE, MHD_USE_TURBO,
       MHD_USE_ERROR_LOG,
@@ -177,13 +178,13 @@ package final class HTTPServer {
     }
   }
 
-  /// `MHD_USE_NO_THREAD_SAFETY`, which 0.9.75 neither knows nor minds: from 1.0.0 on `MHD_add_connection` only queues a
-  /// connection without it.
+  /// `MHD_USE_NO_THREAD_SAFETY`. 0.9.75 does not know this flag and ignores it. From 1.0.0 on, without this flag,
+  /// `MHD_add_connection` only queues a connection.
   private static let noThreadSafety: UInt32 = 1 << 19
 
   deinit { listener.deallocate() }
 
-  /// Lets libmicrohttpd work if it has something to do. If ``needsRun`` is true after that, it has more.
+  /// Lets libmicrohttpd run if it has something to do. If ``needsRun`` is true after that, it has more.
   package func turn() {
     if needsRun {
       needsRun = false
@@ -196,7 +197,7 @@ package final class HTTPServer {
       if timeout == 0 {
         needsRun = true
       } else if !timer.isActive {
-        // Timeouts only ever move back, so that a timer already set is early at worst.
+        // Timeouts only move later, so that a timer that is already set is early at worst.
         timer.start(after: UInt64(timeout))
       }
     }
@@ -213,25 +214,26 @@ package final class HTTPServer {
     for takeover in ready { takeover.complete() }
   }
 
-  /// Goes on in the next turn, before which the loop serves everything else that is ready.
+  /// Continues in the next turn, before which the loop serves everything else that is ready.
   package func comeBack() { timer.start(after: 0) }
 
-  /// Goes on serving, but closes each connection after its next answer, so that clients open others elsewhere.
+  /// Continues serving, but closes each connection after its next answer, so that clients open others elsewhere.
   package func announceEnd() { isDraining = true }
 
-  /// Stops accepting connections, but for those that wait; each that is open is closed after its next answer.
+  /// Accepts no more connections, except those that wait already. Each open one is closed after its next answer.
   package func beginDraining() {
     isDraining = true
     acceptor?.finish()
   }
 
-  /// Whether there are connections that have not had a request so far.
+  /// Whether there are connections that have had no request yet.
   package var hasNewcomers: Bool { newcomerCount + (terminations?.unservedCount ?? 0) > 0 }
 
-  /// A connection has got its first request.
+  /// A connection has its first request.
   func newcomerHasCome() { newcomerCount -= 1 }
 
-  /// Whether there are answers on their way through TLS connections. Others are the system's as soon as they are given.
+  /// Whether answers are still on their way through TLS connections. The system has all others as soon as they are
+  /// written.
   package var hasUnsentAnswers: Bool { terminations?.hasUnsent ?? false }
 
   /// Closes all connections. No exchange may be suspended.
@@ -249,11 +251,12 @@ package final class HTTPServer {
     terminations?.close()
   }
 
-  /// Has libmicrohttpd look at a connection in each of its runs, before it reads or writes anything, until
-  /// ``neglect(_:)``. To be called while the connection is not suspended.
+  /// Makes libmicrohttpd process a connection in each of its runs, before it reads or writes anything, until
+  /// ``neglect(_:)``. Not to be called while the connection is suspended.
   ///
-  /// In epoll mode it goes in each run through all connections whose timeout is not the daemon's, and lets each go on
-  /// from where it is (`MHD_epoll`, "Connections with custom timeouts must all be looked at"; 0.9.75 and 1.0.1 alike).
+  /// In epoll mode each run goes through all connections whose timeout differs from the daemon's, and lets each
+  /// continue from where it is (`MHD_epoll`, "Connections with custom timeouts must all be looked at"; 0.9.75 and 1.0.1
+  /// alike).
   func attend(_ connection: OpaquePointer) {
     set_timeout(connection, limits.idleTimeout + 1)
     needsRun = true
@@ -261,15 +264,15 @@ package final class HTTPServer {
 
   func neglect(_ connection: OpaquePointer) { set_timeout(connection, limits.idleTimeout) }
 
-  /// Has libmicrohttpd read a connection in its next run, whatever it has heard of it, unless the connection is
-  /// suspended: it takes a resumed one for ready. Not to be called while libmicrohttpd runs.
+  /// Makes libmicrohttpd read a connection in its next run, even if it knows of no bytes there: it takes a resumed
+  /// connection for ready. Does nothing if the connection is suspended. Not to be called while libmicrohttpd runs.
   func wake(_ connection: OpaquePointer) {
     guard is_suspended(connection) == 0 else { return }
     MHD_suspend_connection(connection)
     resume(connection)
   }
 
-  /// Has libmicrohttpd leave a connection alone until ``resume(_:)``. Not to be called while libmicrohttpd runs.
+  /// Makes libmicrohttpd ignore a connection until ``resume(_:)``. Not to be called while libmicrohttpd runs.
   func suspend(_ connection: OpaquePointer) { MHD_suspend_connection(connection) }
 
   package func resume(_ connection: OpaquePointer) {
@@ -277,29 +280,29 @@ package final class HTTPServer {
     needsRun = true
   }
 
-  /// Lets libmicrohttpd work again before the loop waits.
+  /// Lets libmicrohttpd run again before the loop waits.
   func needsRunSoon() { needsRun = true }
 
-  /// Tells a socket, once libmicrohttpd is done for now, that it will never get its connection.
+  /// Notifies a socket, after the current run of libmicrohttpd, that it will never get its connection.
   func hasGone(_ socket: TakenOverConnection) { takeovers.append(Takeover(gone: socket)) }
 
   // MARK: - Connections
 
-  /// Whether one more connection may be accepted. Those that libmicrohttpd does not have yet, or no longer, count, too;
-  /// a termination has two descriptors of its own, beside the one that is served.
+  /// Whether another connection may be accepted. Those that libmicrohttpd does not have yet, or no longer has, count as
+  /// well. A termination has two descriptors of its own, beside the one that is served.
   private var hasRoom: Bool {
     let unserved = (terminations?.unservedCount ?? 0) + (greetings?.count ?? 0)
     guard connectionCount + unserved + sockets.partingCount < limits.connections else { return false }
     return connectionCount + sockets.count + unserved + 2 * (terminations?.count ?? 0) < limits.descriptors
   }
 
-  /// There may be room again.
+  /// A connection has gone: there may be room again.
   func connectionHasGone() {
     acceptor?.resume()
     if trimmer.connections.fall(to: connectionsInMemory) { trimmer.trimSoon() }
   }
 
-  /// How many there are, those included that have yet to end their handshake.
+  /// How many connections there are, including those whose handshake is under way.
   private var connectionsInMemory: Int { connectionCount + (terminations?.unservedCount ?? 0) }
 
   private func accept(_ socket: AcceptedSocket, isTLS: Bool, isAdmin: Bool = false) {
@@ -319,12 +322,13 @@ package final class HTTPServer {
     }
   }
 
-  /// Gives a connection to libmicrohttpd, which closes it in any case; whether it serves it.
+  /// Gives a connection to libmicrohttpd, which closes it in any case.
   ///
   /// - Parameters:
-  ///   - termination: what carries it, if it is one end of a pair.
-  ///   - place: the connection's among those of its address, if these are counted here.
-  ///   - isAdmin: whether it came in where only metrics and probes are served.
+  ///   - termination: the TLS termination that carries it, if it is one end of a pair.
+  ///   - place: the connection's place among those of its address, if it is counted there.
+  ///   - isAdmin: whether it came in on a listener that serves only metrics and probes.
+  /// - Returns: whether libmicrohttpd serves the connection.
   func serve(
     _ socket: AcceptedSocket, through termination: TLSTermination? = nil, place: AddressCounts.Place? = nil,
     isAdmin: Bool = false
@@ -335,23 +339,23 @@ package final class HTTPServer {
       server: self, descriptor: descriptor, peer: socket.peer, greetingSize: socket.greetingSize,
       termination: termination, place: place, isAdmin: isAdmin)
     let isServed = socket.peer.withPointer { MHD_add_connection(daemon, descriptor, $0, $1) } == .YES
-    // It is told of later then.
+    // A connection that is still there has only been queued.
     if isServed && !arriving.isEmpty { warn("it does not take a connection at once") }
     if !isServed { arriving.removeValue(forKey: descriptor)?.close() }
     return isServed
   }
 
-  /// Says, once, that libmicrohttpd does not do what it is relied on for.
+  /// Logs, once, that libmicrohttpd does not do what the gateway relies on.
   func warn(_ what: String) {
     guard !hasWarned else { return }
     hasWarned = true
     logger.error("libmicrohttpd \(String(cString: MHD_get_version())) does not do what the gateway relies on: \(what)")
   }
 
-  /// libmicrohttpd is being told to let go of a connection, which it does before its run ends.
+  /// libmicrohttpd is being told to give up a connection, which it does before its run ends.
   func awaitTakeover() { awaitedTakeovers += 1 }
 
-  /// What the ID of the next request is made of that has none.
+  /// The number for the ID of the next request that has none.
   func nextRequestNumber() -> UInt64 { requestNumbers.next() }
 
   // MARK: - From libmicrohttpd
@@ -401,7 +405,7 @@ package final class HTTPServer {
     return client
   }
 
-  /// The answer to what does not even begin as a request.
+  /// The answer to bytes that do not even begin a request.
   private var noRequest: BareAnswer { BareAnswer(service.response(to: RequestError(400, HeadCheck.malformedLine))) }
 
   fileprivate func connectionEnded(_ client: ClientConnection) {
@@ -410,7 +414,7 @@ package final class HTTPServer {
       if client.isUnanswered {
         client.takeover = Takeover(.parting(sockets, with: noRequest), of: client)
       } else if client.mayBeSending(afterRun: runCount) {
-        // What libmicrohttpd has answered by itself, most likely: the client is to be able to read it.
+        // libmicrohttpd has probably answered by itself: the client must be able to read that.
         let socket = TakenOverConnection(sockets, delegate: nil)
         socket.finish()
         client.takeover = Takeover(socket, of: client)
@@ -448,7 +452,7 @@ private let access: AccessHandler = { server, connection, _, method, version, bo
   return exchange.begin()
 }
 
-/// `LogCallback` of `MHD_OPTION_URI_LOG_CALLBACK`. What it returns is the context that ``access`` begins with.
+/// `LogCallback` of `MHD_OPTION_URI_LOG_CALLBACK`. Its result is the context with which ``access`` begins.
 private let targetReceived:
   @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?, OpaquePointer?) -> UnsafeMutableRawPointer? = {
     server, target, connection in
@@ -457,7 +461,7 @@ private let targetReceived:
     return nil
   }
 
-/// Of `answer_listener`.
+/// The callback of `answer_listener`.
 private let libraryAnswers: @convention(c) (UnsafeMutableRawPointer?, CUnsignedInt) -> Void = { server, status in
   Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue().answers(status)
 }
@@ -475,7 +479,8 @@ private let completed:
         Unmanaged<Exchange>.fromOpaque(exchange).takeRetainedValue(), well: code == .REQUEST_TERMINATED_COMPLETED_OK)
   }
 
-/// `MHD_NotifyConnectionCallback`. The context of a socket is its client, retained until the socket is closed.
+/// `MHD_NotifyConnectionCallback`. The context of a socket is its ``ClientConnection``, retained until the socket is
+/// closed.
 private let connectionChanged:
   @convention(c) (
     UnsafeMutableRawPointer?, OpaquePointer?, UnsafeMutablePointer<UnsafeMutableRawPointer?>?,

@@ -1,12 +1,12 @@
 import EventLoop
 
-/// What is looked at from time to time.
+/// An object that an ``AttendedList`` can check.
 protocol Attended: AnyObject {
-  /// Whether it is on its list; set by that alone.
+  /// Whether it is on its list. Only the list sets this.
   var isAttended: Bool { get set }
 }
 
-/// Objects that are looked at again and again, each for as long as it needs that. Belongs to a loop.
+/// Objects that are checked at intervals, each for as long as it needs that. Belongs to a loop.
 final class AttendedList<Element: Attended> {
   private let interval: UInt64
   private let needsAnotherLook: (Element) -> Bool
@@ -15,8 +15,8 @@ final class AttendedList<Element: Attended> {
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
 
   /// - Parameters:
-  ///   - interval: how many milliseconds lie between two looks.
-  ///   - needsAnotherLook: looks at an element, and tells whether it is to stay. It may have others looked at.
+  ///   - interval: the milliseconds between two checks.
+  ///   - needsAnotherLook: checks an element, and returns whether it stays on the list. It may add others.
   init(loop: EventLoop, every interval: UInt64, needsAnotherLook: @escaping (Element) -> Bool) {
     self.loop = loop
     self.interval = interval
@@ -30,9 +30,9 @@ final class AttendedList<Element: Attended> {
     if !timer.isActive { timer.start(after: interval, every: interval) }
   }
 
-  /// Looks at nothing any more.
+  /// Ends all checks.
   ///
-  /// - Returns: what was on the list.
+  /// - Returns: the elements that were on the list.
   @discardableResult
   func stop() -> [Element] {
     timer.stop()
@@ -41,7 +41,7 @@ final class AttendedList<Element: Attended> {
   }
 
   private func look() {
-    // Those that are attended to from here on come behind those that stay.
+    // Elements that are added from here on come after those that stay.
     let old = elements
     elements = []
     var left: [Element] = []

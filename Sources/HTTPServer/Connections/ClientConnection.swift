@@ -1,85 +1,85 @@
 import EventLoop
 import Glibc
 
-/// A client's connection, from accept to close. libmicrohttpd pays no attention to a connection while its request is
-/// suspended: this object watches the socket, so that a client who leaves is noticed at once.
+/// A client's connection, from accept to close. libmicrohttpd ignores a connection while its request is suspended. So
+/// this object watches the socket, and notices at once when the client disconnects.
 final class ClientConnection: Attended {
-  /// A client that has closed its side may still read, but most have left: what has no end of its own ends after so
-  /// many milliseconds.
+  /// The milliseconds after which an answer that is long by design, or endless, ends if its client has closed its
+  /// sending side. Such a client may still read, but most have left.
   private static let grace: UInt64 = 500
-  /// How often a client that has closed its side is looked at, times ``grace``, before an answer that comes by itself
-  /// is given up: a client that has left for good cannot be told from one that reads on until something is sent.
+  /// How often, ``grace`` apart, a client that has closed its sending side is checked before any other answer is given
+  /// up. Until something is sent, a client that has left cannot be told from one that still reads.
   private static let patience = 10
 
-  /// How long a client that is too slow may take to read so, in milliseconds, whatever it still sends.
+  /// The milliseconds that a client that was too slow has to read why its connection ends, whatever it still sends.
   private static let lastWord: UInt64 = 5000
 
   let descriptor: Int32
-  // Invariant: libmicrohttpd closes every connection before the server goes. Without a count, as it is read many times.
+  // Invariant: libmicrohttpd closes every connection before the server is released. Unsafe, as it is used often.
   private unowned(unsafe) let server: HTTPServer
-  /// Its place among the connections of its address, if these are counted for this one.
+  /// The connection's place among those of its address, if it is counted there.
   fileprivate private(set) var place: AddressCounts.Place?
   /// The client's address; nil over a Unix socket.
   let address: IPAddress?
-  /// Whether it came in where only metrics and probes are served (`--admin-listen`).
+  /// Whether the connection came in on a listener that serves only metrics and probes (`--admin-listen`).
   let isAdmin: Bool
-  /// Whether it is known where the connection comes from.
+  /// Whether the connection's peer is known.
   let isPeerKnown: Bool
   /// libmicrohttpd's connection, from ``begin(_:)`` to ``close()``.
   private(set) var connection: OpaquePointer?
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
-  /// The request under way. It takes itself out before it goes.
+  /// The request under way, if any. The exchange removes itself before it is released.
   unowned(unsafe) var exchange: Exchange?
-  /// The connection's future, where it is taken over once libmicrohttpd is done with it.
+  /// The takeover of the connection after libmicrohttpd has closed it; nil for none.
   var takeover: Takeover?
-  /// Whether libmicrohttpd was told to let go of it.
+  /// Whether libmicrohttpd was told to give the connection up.
   private(set) var isBeingTakenOver = false
-  /// What has the client read why its connection ends, while libmicrohttpd leaves it alone.
+  /// Sends the client the reason why its connection ends, while the connection is suspended.
   private var parting: TakenOverConnection?
   /// How many bytes came before those of the client.
   private let greetingSize: Int
-  /// What carries the connection, if it is a TLS connection.
+  /// The TLS termination that carries the connection; nil without TLS.
   let termination: TLSTermination?
-  /// The target of the request whose head is on its way.
+  /// The target of the request whose head is not complete yet.
   var target: ReceivedTarget?
-  /// Where it is in ``HeadsUnderWay``.
+  /// Its index in ``HeadsUnderWay``; nil if it is not there.
   var placeAmongHeads: Int?
-  /// In which of libmicrohttpd's runs the last request had all of its answer sent.
+  /// The run of libmicrohttpd in which the last answer was completely sent.
   private var lastAnswer: UInt64 = 0
-  /// How often to look again for a client that has closed its side.
+  /// How often a client that has closed its sending side is still checked.
   private var looksLeft = ClientConnection.patience
 
-  /// Whether the client has to wait with more of a request's body.
+  /// Whether the client has to wait with the rest of a request's body.
   var isHeldBack: Bool { exchange?.isHeldBack ?? false }
 
-  // What the clock goes by.
+  // For the clock.
 
-  /// Whether it is among those that the clock looks at.
+  /// Whether it is on the clock's list.
   var isAttended = false
-  /// When the head began that is on its way, in the loop's milliseconds.
+  /// When the head began that is not complete yet, in the loop's milliseconds; nil if there is none.
   private var headSince: UInt64?
-  /// Whether there was no request yet.
+  /// Whether no request has come yet.
   private(set) var isNew = true
   private var isClosed = false
   private var isCut = false
-  /// How many requests there were, and how many when the clock last looked.
+  /// How many requests there were, and how many at the clock's last check.
   private var requestCount: UInt64 = 0
   private var seenCount: UInt64 = 0
-  /// When the clock last saw another request, in the loop's milliseconds.
+  /// When the clock last noticed another request, in the loop's milliseconds.
   private var seenAt: UInt64 = 0
-  /// How long a connection is idle, in milliseconds, before it gives memory back: using that again costs a request some
-  /// microseconds.
+  /// The milliseconds after which an idle connection gives memory back. The next request then costs some microseconds
+  /// more.
   private static let rest: UInt64 = 5000
-  /// libmicrohttpd's memory of the connection, from the first request on, if it was found.
+  /// libmicrohttpd's memory of the connection, from the first request on; nil if it was not found.
   private var pool: ConnectionPool?
 
   /// - Parameters:
   ///   - peer: the client's address.
   ///   - greetingSize: how many bytes came before those of the client.
-  ///   - termination: what carries the connection, if it is a TLS connection.
-  ///   - place: its place among the connections of its address, if these are counted for this one.
-  ///   - isAdmin: whether it came in where only metrics and probes are served.
+  ///   - termination: the TLS termination that carries the connection; nil without TLS.
+  ///   - place: the connection's place among those of its address, if it is counted there.
+  ///   - isAdmin: whether it came in on a listener that serves only metrics and probes.
   init(
     server: HTTPServer, descriptor: Int32, peer: SocketAddress?, greetingSize: Int, termination: TLSTermination?,
     place: AddressCounts.Place?, isAdmin: Bool = false
@@ -98,12 +98,12 @@ final class ClientConnection: Attended {
   /// libmicrohttpd has taken the connection.
   func begin(_ connection: OpaquePointer) {
     self.connection = connection
-    // Without a watcher (no memory in the kernel) the connection works; only the client's leave is noticed late.
+    // Without a watcher (the kernel has no memory) the connection works, but a disconnect is noticed late.
     watcher = try? SocketWatcher(loop: server.loop, descriptor: descriptor) { [unowned self] in ready($0) }
     watcher?.watch(.disconnect)
-    // The socket's own kind: the client may be another than the proxy at its other end.
+    // This is the socket's own kind: a proxy at its other end may have named a client of another kind.
     if SocketAddress(localOf: descriptor).family == AF_UNIX && termination == nil && !hasUnread {
-      // Of these the system does not say later whether anything has come.
+      // For Unix sockets the system does not say later whether anything has come.
       awaitBytes()
     } else {
       headSince = server.loop.now
@@ -118,7 +118,7 @@ final class ClientConnection: Attended {
 
   /// The head of a request is complete.
   ///
-  /// - Parameter line: where it begins.
+  /// - Parameter line: the beginning of the head.
   func hasHead(at line: UnsafePointer<CChar>) {
     headSince = nil
     if isNew {
@@ -131,22 +131,22 @@ final class ClientConnection: Attended {
     server.clock.attend(self)
   }
 
-  /// A client that has closed its side is still being served.
+  /// A client that has closed its sending side is still being served.
   func hasMadeProgress() { looksLeft = Self.patience }
 
-  /// A request is over.
+  /// A request has ended.
   ///
-  /// - Parameter isAnswered: whether all of its answer was sent.
+  /// - Parameter isAnswered: whether its answer was completely sent.
   func hasEnded(isAnswered: Bool) {
     if isAnswered { lastAnswer = server.runCount }
     server.clock.attend(self)
   }
 
-  /// Lets go of the socket, which is about to be closed.
+  /// Releases the socket, which is about to be closed.
   func close() {
     isClosed = true
     connection = nil
-    // The clock may have it a little longer.
+    // The clock may keep this object a little longer.
     place = nil
     termination?.client = nil
     watcher?.watch([])
@@ -154,15 +154,16 @@ final class ClientConnection: Attended {
     timer = nil
   }
 
-  /// Ends the connection now, without another word: libmicrohttpd finds it closed.
+  /// Ends the connection at once, without an answer. libmicrohttpd then finds it closed.
   func cut() {
     isCut = true
     shutdown(descriptor, SocketConstants.shutBoth)
   }
 
-  /// Has the connection taken over once libmicrohttpd has let go of it, which it is about to be told to do.
+  /// Prepares the takeover of the connection, which is completed when libmicrohttpd has given the connection up. The
+  /// caller tells libmicrohttpd to do so.
   ///
-  /// - Returns: false if the system has no descriptor left for that now.
+  /// - Returns: false if the system grants no descriptor.
   func beTakenOver(by socket: TakenOverConnection) -> Bool {
     let takeover = Takeover(socket, of: self)
     guard takeover.descriptor >= 0 else { return false }
@@ -172,12 +173,13 @@ final class ClientConnection: Attended {
     return true
   }
 
-  /// Whether libmicrohttpd closes the connection though the client has not, and may still be sending: closed with bytes
-  /// that were not read it is reset, and the client loses an answer that it has yet to read (RFC 9112, section 9.6).
+  /// Whether libmicrohttpd closes the connection though the client has not closed it, and may still be sending. A
+  /// socket that is closed with unread bytes resets the connection, and the client loses an answer that it has not read
+  /// yet (RFC 9112, section 9.6).
   ///
-  /// - Parameter run: the run of libmicrohttpd that is not over yet.
+  /// - Parameter run: the current run of libmicrohttpd.
   func mayBeSending(afterRun run: UInt64) -> Bool {
-    // The other end of a pair is looked after by its termination.
+    // This socket is one end of a pair then. The termination looks after the client's.
     guard termination == nil else { return false }
     var byte: UInt8 = 0
     let count = recv(descriptor, &byte, 1, SocketConstants.peek | SocketConstants.dontWait)
@@ -185,9 +187,9 @@ final class ClientConnection: Attended {
     return count < 0 && errno == EAGAIN && lastAnswer != run
   }
 
-  /// Whether the client has sent something, none of which is a request, waits, and nothing was ever sent to it:
-  /// libmicrohttpd closes a connection without a word if there is no blank in the request line. Of Unix sockets the
-  /// system does not say.
+  /// Whether the client waits for an answer, has sent only bytes that are no request, and was never sent anything:
+  /// libmicrohttpd closes a connection without an answer if there is no blank in the request line. For Unix sockets the
+  /// system does not say this.
   var isUnanswered: Bool {
     var byte: UInt8 = 0
     guard isNew, recv(descriptor, &byte, 1, SocketConstants.peek | SocketConstants.dontWait) != 0 else { return false }
@@ -195,7 +197,7 @@ final class ClientConnection: Attended {
     return TCPCounts(descriptor).map { $0.received > UInt64(greetingSize) && $0.sent == 0 } ?? false
   }
 
-  /// Whether something was sent that the other end has yet to take.
+  /// Whether bytes were sent that the other end has not taken yet.
   private var hasUntaken: Bool {
     var waiting: Int32 = 0
     return ioctl(descriptor, UInt(TIOCOUTQ), &waiting) != 0 || waiting > 0
@@ -203,19 +205,19 @@ final class ClientConnection: Attended {
 
   private func ready(_ events: SocketEvents) {
     if events.contains(.disconnect) { return hangUp() }
-    // The first byte of a request, which libmicrohttpd reads in this turn.
+    // The first byte of a request has come; libmicrohttpd reads it in this turn.
     watcher?.watch(.disconnect)
     hasBytes()
   }
 
-  /// Bytes of the client have come: of a request that is under way, or the first of its head.
+  /// Bytes of the client have come: of the request under way, or the first ones of a head.
   func hasBytes() {
     guard exchange == nil, headSince == nil else { return }
     headSince = server.loop.now
     server.clock.attend(self)
   }
 
-  /// The client has closed its side, or all of the connection.
+  /// The client has closed its sending side, or the whole connection.
   private func hangUp() {
     watcher?.watch([])
     timer = LoopTimer(loop: server.loop) { [unowned self] in lookAgain() }
@@ -224,13 +226,13 @@ final class ClientConnection: Attended {
 
   private func lookAgain() {
     if let exchange, exchange.isHeldBack {
-      // All of its request may have come, and be read yet.
+      // The whole request may have come already, and still has to be read.
       if !isHalfOpen(descriptor) { exchange.clientIsGone() }
       return
     }
     looksLeft -= 1
     guard let exchange, !exchange.isReceiving else {
-      // Nothing more can come of the request, which libmicrohttpd (0.9.75) now and then does not notice.
+      // The rest of the request cannot come any more, which libmicrohttpd (0.9.75) sometimes does not notice.
       if let connection { server.wake(connection) }
       return
     }
@@ -241,9 +243,9 @@ final class ClientConnection: Attended {
 // MARK: - Time
 
 extension ClientConnection {
-  /// Looks at what is on its way, and ends the connection if that takes too long.
+  /// Checks what is under way, and ends the connection if that takes too long.
   ///
-  /// - Returns: false if there is nothing to look at until something happens.
+  /// - Returns: false if no further check is needed until something happens.
   func needsAnotherLook(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
     guard !isClosed else { return false }
     if let parting {
@@ -255,14 +257,14 @@ extension ClientConnection {
       guard exchange.isReceiving else { return false }
       guard exchange.isTooSlow(at: now, limits) else { return true }
       guard exchange.early == nil else {
-        // It breaks off: there is no room in it for another answer.
+        // The answer has begun, and breaks off: there is no room in it for another one.
         exchange.abandon()
         cut()
         return false
       }
       let rate = limits.bodyRate
       var headers = ""
-      // What a bare answer has in any case is not said twice.
+      // A bare answer has this header in any case.
       exchange.addCommonHeaders {
         if $0.isNot("X-Content-Type-Options") { headers += "\($0): \($1)\r\n" }
       }
@@ -275,7 +277,7 @@ extension ClientConnection {
     if let headSince {
       guard now - headSince >= limits.head else { return true }
       if isNew && !hasReceived {
-        // It was made beforehand, as browsers do, and is idle.
+        // The connection was opened in advance, as browsers do, and is idle.
         self.headSince = nil
         awaitBytes()
         return false
@@ -295,11 +297,11 @@ extension ClientConnection {
     return false
   }
 
-  /// Takes note of the next byte. A connection with one request after the other goes without: it would cost each
-  /// something.
+  /// Asks for a notification of the next byte. If one request follows the other, the connection does without, as it
+  /// would cost each request something.
   fileprivate func awaitBytes() { watcher?.watch([.disconnect, .readable]) }
 
-  /// Whether anything has come from the client yet.
+  /// Whether the client has sent anything yet.
   private var hasReceived: Bool {
     termination?.hasReceived ?? TCPCounts(descriptor).map { $0.received > UInt64(greetingSize) } ?? true
   }
@@ -309,8 +311,8 @@ extension ClientConnection {
     BareAnswer(server.service.response(to: RequestError(408, reason)), headers: headers)
   }
 
-  /// Answers and closes the connection, on which libmicrohttpd has nothing to say while it waits for a request: it is
-  /// suspended until the client, who may still be sending, has had time to read that.
+  /// Sends an answer and closes the connection. libmicrohttpd waits for a request, and so has nothing to send. The
+  /// connection is suspended until the client, which may still be sending, has had time to read the answer.
   private func part(with answer: consuming BareAnswer) {
     guard let connection else { return }
     watcher?.watch([])
@@ -319,10 +321,10 @@ extension ClientConnection {
     parting?.open(fcntl(descriptor, F_DUPFD_CLOEXEC, 0))
   }
 
-  /// Whether the client has been told why its connection ends.
+  /// Whether the connection was cut, or ends after an answer that says why.
   var hasParted: Bool { parting != nil || isCut }
 
-  /// Has libmicrohttpd close the connection whose client has had its time.
+  /// Makes libmicrohttpd close the connection when the client has had its time to read the answer.
   func endParting() {
     guard parting != nil, let connection else { return }
     parting = nil
@@ -331,15 +333,15 @@ extension ClientConnection {
   }
 }
 
-/// A connection that is about to change hands.
+/// A connection that is about to be taken over.
 struct Takeover {
   let socket: TakenOverConnection
-  /// A second descriptor of the connection, -1 if the system grants none: libmicrohttpd closes the first.
+  /// A second descriptor of the connection, as libmicrohttpd closes the first; -1 if the system grants none.
   let descriptor: Int32
   let termination: TLSTermination?
-  /// Its place among the connections of its address, if these are counted for this one.
+  /// The connection's place among those of its address, if it is counted there.
   let place: AddressCounts.Place?
-  /// What the client has sent beyond its request.
+  /// The bytes that the client has sent after its request.
   var received: [UInt8] = []
 
   init(_ socket: TakenOverConnection, of client: ClientConnection, received: [UInt8] = []) {
@@ -350,7 +352,7 @@ struct Takeover {
     self.received = received
   }
 
-  /// A connection that broke before it could change hands.
+  /// A connection that was lost before its takeover.
   init(gone socket: TakenOverConnection) {
     self.socket = socket
     termination = nil

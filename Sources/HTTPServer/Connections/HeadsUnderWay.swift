@@ -1,17 +1,17 @@
 internal import CMicrohttpd
 import Glibc
 
-/// A request's target in libmicrohttpd's buffer, of which it knows no query.
+/// A request's target in libmicrohttpd's buffer. The query is hidden from libmicrohttpd.
 ///
-/// The first byte of the query is NUL for as long as libmicrohttpd parses: it would make an entry of each parameter,
-/// without end, and 1.0.0 to 1.0.8 crash on some. The invariant of the pointer is that of ``Exchange``.
+/// While libmicrohttpd parses, the first byte of the query is NUL. Otherwise it would make an entry of each parameter,
+/// without a limit, and 1.0.0 to 1.0.8 crash on some. The invariant of the pointer is that of ``Exchange``.
 struct ReceivedTarget {
   private let start: UnsafeMutablePointer<UInt8>
   private let count: Int
-  /// The byte that is NUL meanwhile, and where it is.
+  /// The byte that NUL replaces meanwhile, and its index.
   private var hidden: (index: Int, byte: UInt8)?
 
-  /// - Parameter text: the target in the buffer itself, where it is written to.
+  /// - Parameter text: the target in libmicrohttpd's buffer itself, which is changed.
   init(hidingQueryOf text: UnsafePointer<CChar>) {
     count = strlen(text)
     start = UnsafeMutableRawPointer(mutating: text).bindMemory(to: UInt8.self, capacity: count)
@@ -32,10 +32,10 @@ struct ReceivedTarget {
   }
 }
 
-/// The requests whose line libmicrohttpd has read, and whose fields it has not handed out yet: hardly ever more than
+/// The requests whose line libmicrohttpd has read, but whose fields it has not handed over yet: hardly ever others than
 /// those that come in pieces.
 struct HeadsUnderWay {
-  // Each is in here once at most, and takes itself out before it goes.
+  // Each client is in here once at most, and is removed before it is released.
   private var clients: [Unmanaged<ClientConnection>] = []
 
   mutating func insert(_ client: ClientConnection) {
@@ -54,8 +54,9 @@ struct HeadsUnderWay {
     }
   }
 
-  /// The one whose head is whole: as libmicrohttpd hands that out at once, it is the one it is at work on. One that it
-  /// has answered by itself, in the middle of the head, has a response until it is closed.
+  /// The client whose head is whole. As libmicrohttpd hands a whole head over at once, this is the client that it is
+  /// serving. A client that libmicrohttpd has answered by itself, in the middle of the head, has a response until its
+  /// connection is closed.
   var whole: ClientConnection? {
     clients.last {
       guard let connection = $0.takeUnretainedValue().connection else { return false }
