@@ -18,14 +18,13 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   /// How deep messages may nest, the outermost and skipped groups included.
   static let maximumDepth = 64
 
-  /// Nearly all messages nest no deeper.
-  private static let usualDepth = 4
-
-  // Invariant (and why it is Sendable): memory from `malloc` for `capacity` frames that only this value refers to; the
-  // first `depth` frames, those of the messages in progress, are initialised. A frame needs no more alignment than
-  // `malloc` gives.
-  private var frames: UnsafeMutablePointer<Frame>
-  private var capacity = usualDepth
+  /// The innermost message in progress, and the ones around it, from the outermost on: nearly all nest no deeper.
+  private var frame: Frame
+  private var outer = InlineArray<3, Frame>(repeating: Frame(table: nil))
+  // Invariant (and why it is Sendable): null, or memory from `malloc` for the frames of the depths beyond `outer`,
+  // that only this value refers to; those of the messages around `frame` are initialised. A frame needs no more
+  // alignment than `malloc` gives.
+  private var deeper: UnsafeMutablePointer<Frame>?
   private var depth = 1
   /// How many bytes of the message have been processed.
   private var position = 0
@@ -61,17 +60,10 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
 
   /// Makes a converter for messages of this type, one after the other.
   package init(_ message: Schema.Message) {
-    frames = Self.memory(for: Self.usualDepth, inPlaceOf: nil)
-    frames.initialize(to: Frame(table: message.table))
+    frame = Frame(table: message.table)
   }
 
-  deinit { free(frames) }
-
-  private static func memory(for count: Int, inPlaceOf old: UnsafeMutablePointer<Frame>?) -> UnsafeMutablePointer<Frame>
-  {
-    guard let memory = realloc(old, count * MemoryLayout<Frame>.stride) else { fatalError("out of memory") }
-    return memory.assumingMemoryBound(to: Frame.self)
-  }
+  deinit { free(deeper) }
 
   /// Takes the next bytes of the message and appends their JSON to `output`.
   ///
@@ -104,8 +96,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     }
     closeArray(&output)
     output.append(UInt8(ascii: "}"))
-    let table = frames[0].table
-    frames[0] = Frame(table: table)
+    frame = Frame(table: frame.table)
     position = 0
     hasStarted = false
   }
@@ -157,7 +148,7 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
     while true {
       switch state {
       case .field:
-        while position == frames[depth - 1].end { try endMessage(&output) }
+        while position == frame.end { try endMessage(&output) }
         guard at < end, let next = try field(at, end, into: &output) else { return at }
         position += next - at
         at = next
@@ -186,11 +177,10 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   private mutating func field(
     _ start: UnsafePointer<UInt8>, _ end: UnsafePointer<UInt8>, into output: inout ByteBuffer
   ) throws(Fault) -> UnsafePointer<UInt8>? {
-    let frame = frames + (depth - 1)
-    let room = frame.pointee.end - position
+    let room = frame.end - position
     var input = WireReader(start, room < end - start ? start + room : end, isCut: room > end - start)
     guard let tag = try input.tag(inFieldAt: position) else { return nil }
-    let field = frame.pointee.table?.pointee.field(number: tag.number)
+    let field = frame.table?.pointee.field(number: tag.number)
 
     switch tag.wireType {
     case .varint, .fixed32, .fixed64:
@@ -206,12 +196,12 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
       try beginContent(field, from: position + head, into: &output)
     case .startGroup:
       // proto3 messages have no groups: it is skipped.
-      try push(Frame(table: nil, end: frame.pointee.end, group: tag.number))
+      try push(Frame(table: nil, end: frame.end, group: tag.number))
     case .endGroup:
-      guard frame.pointee.table == nil, frame.pointee.group == tag.number else {
+      guard frame.table == nil, frame.group == tag.number else {
         throw Fault(reason: .unmatchedGroup, offset: position)
       }
-      depth -= 1
+      pop()
     }
     return input.at
   }
@@ -293,13 +283,12 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   /// Notes that a field has occurred.
   @inline(__always)
   private mutating func mark(_ field: UnsafePointer<FieldTable>) throws(Fault) {
-    let frame = frames + (depth - 1)
-    if frame.pointee.seen & field.pointee.exclusive != 0 { throw repeated(field, in: frame.pointee) }
-    frame.pointee.seen |= field.pointee.bit
+    if frame.seen & field.pointee.exclusive != 0 { throw repeated(field) }
+    frame.seen |= field.pointee.bit
   }
 
   @inline(never)
-  private mutating func repeated(_ field: UnsafePointer<FieldTable>, in frame: Frame) -> Fault {
+  private mutating func repeated(_ field: UnsafePointer<FieldTable>) -> Fault {
     culprit = field
     let isSame = frame.seen & field.pointee.bit != 0
     return Fault(reason: isSame ? .duplicateField : .oneofAlreadySet, offset: position)
@@ -308,48 +297,67 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
   /// Writes what precedes a value: the name, or the comma after the previous element.
   @inline(__always)
   private mutating func beginValue(_ field: UnsafePointer<FieldTable>, into output: inout ByteBuffer) throws(Fault) {
-    let frame = frames + (depth - 1)
-    if frame.pointee.array == field {
-      frame.pointee.index += 1
+    if frame.array == field {
+      frame.index += 1
       output.append(UInt8(ascii: ","))
       return
     }
     try mark(field)
     closeArray(&output)
-    JSONWriter.label(field, isFirst: frame.pointee.isFirst, to: &output)
-    frame.pointee.isFirst = false
+    JSONWriter.label(field, isFirst: frame.isFirst, to: &output)
+    frame.isFirst = false
     guard field.pointee.isRepeated else { return }
-    frame.pointee.array = field
-    frame.pointee.index = 0
+    frame.array = field
+    frame.index = 0
     output.append(UInt8(ascii: "["))
   }
 
   @inline(__always)
-  private func closeArray(_ output: inout ByteBuffer) {
-    guard frames[depth - 1].array != nil else { return }
-    frames[depth - 1].array = nil
+  private mutating func closeArray(_ output: inout ByteBuffer) {
+    guard frame.array != nil else { return }
+    frame.array = nil
     output.append(UInt8(ascii: "]"))
   }
 
   @inline(__always)
-  private mutating func push(_ frame: Frame) throws(Fault) {
-    if depth == capacity { try grow() }
-    (frames + depth).initialize(to: frame)
+  private mutating func push(_ inner: Frame) throws(Fault) {
+    if depth <= outer.count {
+      outer[depth - 1] = frame
+    } else {
+      try pushDeeper()
+    }
+    frame = inner
     depth += 1
   }
 
   @inline(never)
-  private mutating func grow() throws(Fault) {
+  private mutating func pushDeeper() throws(Fault) {
     guard depth < Self.maximumDepth else { throw Fault(reason: .tooDeep, offset: position) }
-    frames = Self.memory(for: Self.maximumDepth, inPlaceOf: frames)
-    capacity = Self.maximumDepth
+    if deeper == nil {
+      let count = Self.maximumDepth - outer.count
+      guard let memory = malloc(count * MemoryLayout<Frame>.stride) else { fatalError("out of memory") }
+      deeper = memory.assumingMemoryBound(to: Frame.self)
+    }
+    (deeper.unsafelyUnwrapped + (depth - 1 - outer.count)).initialize(to: frame)
+  }
+
+  @inline(__always)
+  private mutating func pop() {
+    depth -= 1
+    frame = around(depth - 1)
+  }
+
+  /// The message at a level around the innermost one.
+  @inline(__always)
+  private func around(_ level: Int) -> Frame {
+    level < outer.count ? outer[level] : deeper.unsafelyUnwrapped[level - outer.count]
   }
 
   private mutating func endMessage(_ output: inout ByteBuffer) throws(Fault) {
-    guard frames[depth - 1].table != nil else { throw Fault(reason: .unmatchedGroup, offset: position) }
+    guard frame.table != nil else { throw Fault(reason: .unmatchedGroup, offset: position) }
     closeArray(&output)
     output.append(UInt8(ascii: "}"))
-    depth -= 1
+    pop()
   }
 
   // MARK: Faults
@@ -362,7 +370,8 @@ package struct ProtobufToJSON: ~Copyable, @unchecked Sendable {
       if field.pointee.isRepeated, let index { path += "[\(index)]" }
     }
     for level in 1..<depth {
-      if let field = frames[level].field { append(field, frames[level - 1].index) }
+      let field = level == depth - 1 ? frame.field : around(level).field
+      if let field { append(field, around(level - 1).index) }
     }
     if let culprit { append(culprit, nil) }
     return TranscodingError(reason: fault.reason, path: path, offset: fault.offset)
