@@ -4,6 +4,8 @@
 # Nothing looks its symbols up at run time, and their table would be another megabyte.
 export GATEWAY_FLAGS := -c release --static-swift-stdlib -Xlinker --no-export-dynamic
 release = swift build --product etcd-rest $$GATEWAY_FLAGS
+# After that it costs seconds: the same modules in the same folder.
+transcoding = swift build --product TranscodingBenchmark $$GATEWAY_FLAGS
 
 # What it was built from, for --version: passed to the linker, so that another commit costs a link and compiles nothing.
 # Outside of a clone, COMMIT= may say it.
@@ -51,6 +53,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	scripts/check-cluster "$$TESTED_GATEWAY"
 	scripts/check-proxies "$$TESTED_GATEWAY"
 	scripts/check-kubernetes "$$TESTED_GATEWAY"
+	$(transcoding)
 	scripts/check-costs "$$TESTED_GATEWAY"
 	scripts/soak "$$TESTED_GATEWAY" 60
 	scripts/check-clients "$$TESTED_GATEWAY" --quick
@@ -150,6 +153,7 @@ bench: ## measure beside etcd's own gateway, Envoy and the speed of light, in so
 	@scripts/install-etcd
 	@scripts/install-envoy
 	$(release)
+	$(transcoding)
 	Benchmarks/run $(ARGUMENTS)
 
 generate: ## rewrite the generated code from the .proto files, the table of errors and the examples

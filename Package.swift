@@ -84,6 +84,14 @@ let package = Package(
       ],
       exclude: ["Pages/docs"],
       swiftSettings: settings),
+    // Transcoding by itself: for Benchmarks/run and scripts/check-costs, and no product.
+    .executableTarget(
+      name: "TranscodingBenchmark",
+      dependencies: [
+        "ByteBuffers", "EtcdSchema", "Transcoding", .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      path: "Benchmarks/Transcoding",
+      swiftSettings: settings),
     // What integration tests share: etcd and gateway processes, raw HTTP and WebSocket clients, a scripted gRPC server.
     .systemLibrary(name: "CNamespaces", path: "Tests/CNamespaces"),
     .target(

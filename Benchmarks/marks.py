@@ -3,6 +3,8 @@
 import collections
 import statistics
 
+import transcoding
+
 # `figure` of `ours` is divided by that of `peer` in each rotation; without a peer it is the figure itself. Without a
 # bound it is only reported.
 Mark = collections.namedtuple("Mark", "what workload figure ours peer bound is_least")
@@ -52,6 +54,9 @@ MARKS = [
     at_most(1, "logins at etcd for the first request of a user", "users", "logins"),
     at_most(2, "first request of a user, ms beyond etcd's login", "users", "beyond"),
     at_most(1.1, "median of a read, ms, beside 1,000 wrong logins a second", "logins", "median", "none", "logins"),
+    *(at_least(5, f"transcoding, {title}, millions a second", "transcoding", f"{name} rate", "json") for name, title in transcoding.SMALL.items()),
+    *(at_least(1, f"transcoding, {title}, GB/s of the value", "transcoding", f"{name} rate", None) for name, title in transcoding.LARGE.items()),
+    at_most(0, "allocations of transcoding a small message", "transcoding", "allocations"),
     at_most(None, "median of a read, ms, beside 1,000 wrong logins a second", "logins", "median", "control", "logins"),
     at_most(1.1, "CPU a request in the gateway, 2 shards beside 1", "shards", "gateway_cpu", "shards1", "alone"),
     at_most(1.1, "CPU a request in the gateway, 4 shards beside 1", "shards", "gateway_cpu", "shards1", "shards4"),
