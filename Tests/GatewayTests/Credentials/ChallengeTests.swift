@@ -15,11 +15,11 @@ struct ChallengeTests {
     let requests: [(authorization: String?, accept: String?, challenges: [String])] = [
       (nil, nil, [Self.basic, Self.bearer]),
       (nil, Self.navigation, [Self.basic, Self.bearer]),
-      (wrong, nil, [Self.bearer]),
+      (wrong, nil, [Self.basic, Self.bearer]),
       (wrong, "*/*", [Self.bearer]),
       (wrong, "application/json", [Self.bearer]),
       (wrong.replacing("Basic", with: "bAsIc  "), "application/x-ndjson", [Self.bearer]),
-      ("Basic !", nil, [Self.bearer]),
+      ("Basic !", "*/*", [Self.bearer]),
       // From a browser's own dialog.
       (wrong, Self.navigation, [Self.basic, Self.bearer]),
       (wrong, "text/event-stream", [Self.basic, Self.bearer]),
@@ -60,6 +60,17 @@ struct ChallengeTests {
         import requests, sys
         print(requests.get(sys.argv[1], auth=("ann", sys.argv[2])).status_code)
         """
+      // It takes no challenge but Basic.
+      let library = """
+        import sys, urllib.error, urllib.request
+        manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        manager.add_password(None, sys.argv[1], "ann", sys.argv[2])
+        opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
+        try:
+            print(opener.open(sys.argv[1]).status)
+        except urllib.error.HTTPError as error:
+            print(error.code)
+        """
       let runs = [
         (["-u", "ann:annpw"], "200"), (["-u", "ann:wrong"], "401"),
         (["--anyauth", "-u", "ann:annpw"], "200"), (["--anyauth", "-u", "ann:wrong"], "401"),
@@ -70,9 +81,10 @@ struct ChallengeTests {
           environment: ["no_proxy": "127.0.0.1"])
         #expect(run.exit == .code(0) && run.output == status, "\(arguments): \(run)")
       }
-      for (password, status) in [("annpw", "200\n"), ("wrong", "401\n")] {
+      let passwords = [("annpw", "200\n"), ("wrong", "401\n")]
+      for (program, (password, status)) in [python, library].flatMap({ program in passwords.map { (program, $0) } }) {
         let run = try await CommandRun.run(
-          "/usr/bin/python3", ["-c", python, list, password], environment: ["no_proxy": "127.0.0.1"])
+          "/usr/bin/python3", ["-c", program, list, password], environment: ["no_proxy": "127.0.0.1"])
         #expect(run.exit == .code(0) && run.output == status, "\(run)")
       }
     }
