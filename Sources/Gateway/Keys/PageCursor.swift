@@ -5,8 +5,8 @@ import Transcoding
 
 /// The end of a page, at which the next one continues: opaque to clients, and understood by every gateway.
 ///
-/// It must fit into the head of a request, whatever the keys are. If a key is too long, the cursor has its beginning,
-/// and how many keys with that beginning have come.
+/// It must fit into the head of a request, whatever the keys are. If the last key of a page is too long, the cursor has
+/// an end of a range of keys instead, and how many keys of that range have come.
 struct PageCursor {
   private static let headCount = 1 + 3 * 8
   /// The parameters that may differ between pages.
@@ -14,7 +14,7 @@ struct PageCursor {
   /// Far more keys than etcd can have.
   private static let maxSkip: UInt64 = 1 << 40
 
-  /// The beginning of the next page. A cursor's text begins with the number.
+  /// The beginning of the next page. The number is a cursor's first byte.
   enum Place: Equatable {
     /// (1) After this key.
     case behind([UInt8])

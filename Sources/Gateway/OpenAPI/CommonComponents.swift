@@ -4,8 +4,8 @@ import HTTPServer
 enum CommonComponents {
   /// How a client may authenticate; not at all if etcd has no authentication or the gateway has its own user.
   ///
-  /// Each kind of the header has one scheme. Generated clients (Ruby) fill in all of them, one over the other, even
-  /// empty ones. Basic is the last, so that it is the one that stays.
+  /// Each kind of the header has one scheme. Generated clients in Ruby set the header for each scheme in turn, even
+  /// without credentials. Basic is last, so that it is the one that stays.
   static let security: DocumentValue = [["bearer": []], ["basic": []], [:]]
 
   static let securitySchemes: DocumentValue = [

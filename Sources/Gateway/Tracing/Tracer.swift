@@ -4,7 +4,7 @@ import HTTPServer
 
 /// Makes the spans of a shard's requests and of their calls to etcd (`--otlp-endpoint`). Belongs to the shard's loop.
 ///
-/// The spans that end in a turn of the loop are handed over at its end, in one piece.
+/// The spans that end in a turn of the loop are handed over together, at its end or when they are enough for an export.
 final class Tracer: CallRecorder {
   private let queue: SpanQueue
   /// A trace that begins here is recorded if the last 56 bits of its ID are at least this number (W3C Trace Context
@@ -50,14 +50,14 @@ final class Tracer: CallRecorder {
     if ended.count >= SpanQueue.batch { flush() }
   }
 
-  /// A request is over, at `end` by `preciseTime`, or has become a stream, whose end is then the end of the span.
+  /// A request is over, at `end` by `preciseTime`. If it has become a stream, its span ends with the stream, not here.
   func ended(_ exchange: Exchange, at end: UInt64, route: String) {
     guard exchange.record.transport == nil, var span = RequestSpan(exchange, route: route) else { return }
     span.end = end
     record(.request(span))
   }
 
-  /// Hands over the spans of this turn of the loop.
+  /// Hands over the spans that have ended since the last time.
   func flush() {
     guard !ended.isEmpty else { return }
     queue.append(ended)

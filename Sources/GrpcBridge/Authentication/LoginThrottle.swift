@@ -7,7 +7,7 @@ struct LoginThrottle {
   let burst: Double
   /// Milliseconds after which one failure is forgiven.
   static let forgiveness: Double = 1000
-  /// If there are more buckets, those without failures are dropped.
+  /// At this number of buckets of names, or of peers, those without failures are dropped.
   private static let maxBuckets = 10_000
 
   private struct Bucket {
@@ -31,7 +31,7 @@ struct LoginThrottle {
 
   init(burst: Int) { self.burst = Double(burst) }
 
-  /// Whether logins fail all the time, from any client.
+  /// Whether the logins of all clients together fail too often.
   func isFlooded(now: UInt64) -> Bool {
     max(0, all.failures - Self.crowd * Double(now - all.time) / Self.forgiveness) > Self.crowd * burst
   }
@@ -47,7 +47,7 @@ struct LoginThrottle {
 
   mutating func failed(user: String, peer: Peer, now: UInt64) {
     let left = all.failures - Self.crowd * Double(now - all.time) / Self.forgiveness
-    // The count is capped: soon after the failures have stopped, nothing is left of them.
+    // The count is capped: ten seconds after the failures have stopped, the flood is over at the latest.
     all = Bucket(failures: min(max(0, left) + 1, Self.crowd * (burst + 10)), time: now)
     Self.count(user.hashValue, in: &users, now: now)
     Self.count(peer, in: &peers, now: now)

@@ -12,9 +12,9 @@ internal import SwiftProtobuf
 /// loop.
 final class QueuePlace {
   private enum State {
-    /// The place asks etcd for what it has to know beforehand.
+    /// The place makes a lease, or asks etcd for what it has to know beforehand.
     case preparing
-    /// etcd has the call.
+    /// etcd has the call, or is about to get it.
     case waiting
     /// The place removes the key from the queue; then the client gets `verdict`, if it is still connected.
     case leaving(verdict: GRPCStatus)
@@ -36,7 +36,7 @@ final class QueuePlace {
   private static let timeToLive: Int64 = 60
   /// A token that is refused after so many milliseconds may have expired while the call waited.
   private static let leastWait: UInt64 = 1000
-  /// The longest time, in seconds, that a lease is left alone.
+  /// A lease is renewed three times in its time to live, of which so many seconds count at most.
   private static let longestLife: Int64 = 86_400
 
   private unowned let bridge: Bridge
@@ -62,7 +62,7 @@ final class QueuePlace {
 
   private var key: [UInt8] { QueueKey.key(of: lease, in: name) }
 
-  /// - Returns: nil if the request does not say which place it is for.
+  /// - Returns: nil if the call waits in no queue, or its request cannot be read.
   init?(of call: Call, for caller: Caller, bridge: Bridge) {
     let message = Array(call.message.frame.dropFirst(CallMessage.headroom))
     if call.method.queue == .lock, let request = try? V3lockpb_LockRequest(serializedBytes: message) {

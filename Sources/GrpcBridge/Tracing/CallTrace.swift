@@ -43,7 +43,8 @@ package final class CallTrace {
     record(CallEnd(call.method, code, start: start, time: time, endpoint: endpoint, reads: 0), span)
   }
 
-  /// A call for several reads has ended: for this trace it only counts.
+  /// A batch with a read of this trace has ended: its time counts here, and it gets a span in this trace if that is
+  /// recorded.
   func ended(_ end: CallEnd) {
     add(end.time, at: end.endpoint)
     if let span = recorder?.nextSpan() { record(end, span) }
