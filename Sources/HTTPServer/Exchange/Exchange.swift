@@ -5,49 +5,49 @@ import Glibc
 
 /// One request and its answer, between libmicrohttpd and a ``RequestHandler``. Belongs to its shard's loop.
 ///
-/// Invariant of the pointers: libmicrohttpd keeps the connection, and with it the bytes of ``head``, until it has told
-/// of the request's completion, upon which the exchange is released.
+/// Invariant of the pointers: libmicrohttpd keeps the connection, and with it the bytes of ``head``, until it has
+/// reported the request's completion. Then the exchange is released.
 package final class Exchange {
   package let head: RequestHead
-  /// What is known of the request by its end.
-  // Read and written many times a request, like its phase. Unchecked, as only the loop's thread does, and no access
+  /// What is known of the request at its end.
+  // Read and written many times a request, like the phase. Unchecked, as only the loop's thread uses it, and no access
   // calls anything.
   @exclusivity(unchecked) package var record = RequestRecord()
   /// What the service keeps for the request.
   package var context: AnyObject?
   /// The `traceparent` of the answer (W3C Trace Context); nil if it has none.
   @exclusivity(unchecked) package var traceParent: String?
-  /// What it is known by in logs.
+  /// The ID of the request in logs.
   package let id: RequestID
   let connection: OpaquePointer
   let client: ClientConnection
-  // Invariant: libmicrohttpd ends every request before the server goes. Without a count, as it is read many times.
+  // Invariant: libmicrohttpd ends every request before the server is released. Unsafe, as it is used often.
   unowned(unsafe) let server: HTTPServer
   private var handler: (any RequestHandler)?
   private var gate: (any RequestGate)?
   private var bodyLimit: BodyLimit
   @exclusivity(unchecked) private var phase = ExchangePhase.receiving
   private var bodyCount: UInt64 = 0
-  /// Since when, in the loop's milliseconds, and from which byte on the rate of the body is measured.
+  /// Since when, in the loop's milliseconds, and from which byte of the body on its rate is measured.
   private var rateStart: (time: UInt64, count: UInt64)
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
   private var hasBadChunkLine = false
-  /// What the system has yet to take of an answer that was begun before its time (``sendEarly(_:contentType:)``); nil
-  /// where none was.
+  /// The bytes of an early answer (``sendEarly(_:contentType:)``) that the system has not taken yet; nil if no such
+  /// answer has begun.
   var early: ByteQueue?
-  /// Whether a line feed is sent behind a streamed answer.
+  /// Whether a line feed follows a streamed answer.
   private var owesLineFeed = false
   private var status: UInt32 = 0
   private var response: OpaquePointer?
-  /// The body, where it comes in pieces, and an answer that is more than a connection has room for: for as long as the
-  /// request goes on, since what is made of the body lives as long.
+  /// Counts the body if it comes in pieces, and an answer that is larger than what every connection may keep. Both
+  /// count until the end of the request, as what is made of the body lives as long.
   private var kept: KeptBytes
-  /// Where the connection goes once libmicrohttpd has let go of it.
+  /// The owner of the connection after libmicrohttpd has given it up.
   private var successor: TakenOverConnection?
   private var takeoverAttempts = 0
   private var isAnsweredElsewhere = false
-  /// How often to try if the system has no descriptor left.
+  /// How often a takeover is tried if the system has no descriptor left.
   private static let maxTakeoverAttempts = 100
 
   /// - Parameters:
@@ -57,7 +57,7 @@ package final class Exchange {
     client: ClientConnection, server: HTTPServer
   ) {
     self.connection = connection
-    // Made where it stays: it is large to be copied.
+    // Made in its place, as it is too large to be copied.
     head = RequestHead(
       connection, method: method, target: target, version: version, isLax: server.isLax,
       readsForwarded: client.isPeerKnown && server.limits.proxies.contains(client.address))
@@ -74,35 +74,36 @@ package final class Exchange {
     if let response { MHD_destroy_response(response) }
   }
 
-  /// Whether the answer is one that may be long in coming, or never end: a client that may have left is not waited for.
+  /// Whether the answer may take long by design, or has no end: then it does not wait for a client that may have left.
   package var isEndless: Bool { handler?.isEndless ?? false }
 
-  /// What a proxy that is trusted says of the request; else what the connection does.
+  /// What a trusted proxy says of the client and its request; without one, what the connection shows.
   private(set) lazy var forwarded: Forwarded = {
     guard let fields = head.forwarded else { return Forwarded(client: client.address) }
     let proxies = server.limits.proxies
     return fields.resolve(from: client.address) { proxies.contains($0) }
   }()
 
-  /// Whether it is worked on, or will be: its answer may begin.
+  /// Whether the request is being executed, or will be, so that its answer may begin.
   var mayBeginEarly: Bool { bytesReceived > 0 && phase.mayBeginEarly }
 
   /// How much of the body has come, in bytes.
   package var bytesReceived: UInt64 { bodyCount }
 
-  /// Whether the bytes of ``head`` are there: they are libmicrohttpd's again once the request is completed.
+  /// Whether the bytes of ``head`` still exist: libmicrohttpd takes them back when the request is completed.
   package var hasHead: Bool { phase != .abandoned }
 
   /// Whether the request is not complete yet.
   var isReceiving: Bool { phase.isReceiving }
 
-  /// Whether the client has to wait with the body, or with more of it.
+  /// Whether the client has to wait with the body, or with the rest of it.
   var isHeldBack: Bool { phase.isHeldBack }
 
-  /// The same, as the handler has no room for more.
+  /// Whether the client has to wait because the handler has no room for more.
   package var isBodyHeld: Bool { phase == .held }
 
-  /// Whether the body comes more slowly than it may. Measured anew every few seconds: a burst buys no time for later.
+  /// Whether the body comes too slowly. The rate is measured anew every few seconds, so that a burst gives no credit
+  /// for later.
   func isTooSlow(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
     guard limits.bodyRate > 0, phase == .receiving else { return false }
     let time = now - rateStart.time
@@ -115,9 +116,9 @@ package final class Exchange {
 
   // MARK: - From libmicrohttpd
 
-  /// The head has come.
+  /// The head is complete.
   func begin() -> MHD_Result {
-    // The rest of something else, part of which was not read.
+    // These bytes are the rest of an earlier request that was not completely read.
     guard !client.hasParted else {
       phase.abandon()
       return .NO
@@ -137,7 +138,7 @@ package final class Exchange {
     if handler?.bodyUse == .asItComes { bodyLimit = .none }
     if let limit = handler?.bodyLimit { bodyLimit = limit }
     if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
-      // Before the client is told to go on (100), if it waits for that.
+      // This comes before the 100 for which the client may wait.
       refuse(bodyLimit.error)
       return queue()
     }
@@ -161,9 +162,9 @@ package final class Exchange {
     return .YES
   }
 
-  /// Suspends the connection after a request that may be all that the client sends: resumed, libmicrohttpd would read
-  /// first, and take the end of what a client sends for the end of the client (MHD_connection_handle_read: its notion
-  /// of what it waits for is older than the suspension). Attended to, the connection goes on before it is read.
+  /// Suspends the connection so that libmicrohttpd processes it before it reads again. A client may send nothing after
+  /// its request, and close its sending side. When libmicrohttpd resumes a connection, it reads first, and takes that
+  /// end for a disconnect (MHD_connection_handle_read still has the state from before the suspension).
   private func suspendAttended() {
     if !isAttended {
       server.attend(connection)
@@ -172,7 +173,7 @@ package final class Exchange {
     MHD_suspend_connection(connection)
   }
 
-  /// The request may go on, and its body come.
+  /// The gate lets the request pass: its body may come.
   package func leaveGate() {
     guard phase.leaveGate() else { return }
     gate = nil
@@ -187,7 +188,7 @@ package final class Exchange {
     guard phase.takesBody else { return queue() }
     guard !hasBadChunkLine, hasSoundChunkLine(before: bytes) else {
       hasBadChunkLine = true
-      // A connection that is suspended is not let go of: it is answered when it goes on.
+      // libmicrohttpd does not give up a suspended connection. The answer follows when the connection continues.
       return phase == .held ? .YES : refuseChunkLine()
     }
     if bodyCount <= limit {
@@ -204,19 +205,19 @@ package final class Exchange {
   }
 
   private func refuseChunkLine() -> MHD_Result {
-    // It is not the handler that answers: what that has under way is to end.
+    // The answer does not come from the handler, which has to end what it has under way.
     if handler?.bodyUse == .asItComes { handler?.clientIsGone() }
     refuse(RequestError(400, "a line before a chunk of the body is not SIZE CRLF"))
     return queue()
   }
 
-  /// Has the client wait with more of the body until ``takeMoreBody()``. To be called from
-  /// ``RequestHandler/received(_:isWhole:)``; some of what was read already may come all the same.
+  /// Lets the client wait with the rest of the body until ``takeMoreBody()``. To be called from
+  /// ``RequestHandler/received(_:isWhole:)``. Bytes that were read already may still come.
   package func holdBody() {
     if phase.hold() { suspendAttended() }
   }
 
-  /// The client waits for the service, and is not to blame for the time that passes.
+  /// The client is waiting for the service: it is not to blame for the time that passes.
   package func hasMadeProgress() { client.hasMadeProgress() }
 
   /// More of the body may come.
@@ -233,15 +234,15 @@ package final class Exchange {
     return max(0, kept - MemoryAccount.uncounted) - max(0, kept - count - MemoryAccount.uncounted)
   }
 
-  /// Whether what comes before a piece of the body is as it has to be, as far as that is to be seen.
+  /// Whether the line before a chunk of the body is correct, as far as it can be seen.
   private func hasSoundChunkLine(before bytes: UnsafeRawBufferPointer) -> Bool {
     guard server.isLax && head.isChunked, let piece = bytes.bindMemory(to: UInt8.self).baseAddress else { return true }
     return ChunkLine.isSound(from: head.end, to: piece, within: HTTPServer.Limits.connectionMemory)
   }
 
-  /// The request is complete, or libmicrohttpd goes on after a suspension.
+  /// The request is complete, or libmicrohttpd continues after a suspension.
   func proceed() -> MHD_Result {
-    // libmicrohttpd asks again what it has asked at the head, and then reads the body.
+    // libmicrohttpd repeats its call for the head, and then reads the body.
     if phase.goOn() { return .YES }
     if phase == .receiving && hasBadChunkLine { return refuseChunkLine() }
     guard phase.complete() else { return queue() }
@@ -251,11 +252,12 @@ package final class Exchange {
     return .YES
   }
 
-  /// Hands the answer to libmicrohttpd; without one the connection is closed.
+  /// Gives the answer to libmicrohttpd. If there is none, the connection is closed.
   private func queue() -> MHD_Result {
     if let successor, status == 0 {
       guard client.beTakenOver(by: successor) || takeoverAttempts >= Self.maxTakeoverAttempts else {
-        // libmicrohttpd asks again in its next run, before which it closes those that it has let go of in this one.
+        // libmicrohttpd asks again in its next run. Before that, it closes the connections that it has given up in this
+        // one.
         takeoverAttempts += 1
         server.needsRunSoon()
         return .YES
@@ -291,35 +293,35 @@ package final class Exchange {
       return 1
     case .end:
       handler = nil
-      // Without chunks its end is that of the connection.
+      // Without chunks the end of the body is the end of the connection.
       if head.isHTTP10 { server.attend(connection) }
       return -1  // MHD_CONTENT_READER_END_OF_STREAM
     case .broken:
       handler = nil
       client.termination?.breakOff()
-      // A connection that it closes right here libmicrohttpd would forget until some timeout (0.9.75 and 1.0.1).
+      // If libmicrohttpd closed the connection right here, it would forget it until some timeout (0.9.75 and 1.0.1).
       server.attend(connection)
       return -2  // MHD_CONTENT_READER_END_WITH_ERROR
     }
   }
 
-  /// libmicrohttpd has finished with the request, well or not.
+  /// libmicrohttpd has finished with the request.
   ///
-  /// - Parameter well: whether all of its answer was sent.
+  /// - Parameter well: whether the whole answer was sent.
   func completed(well: Bool) {
     let isCut = !well && record.status != 0 && client.takeover == nil && !isAnsweredElsewhere
     server.service.ended(self, isCut: isCut)
     client.exchange = nil
     client.hasEnded(isAnswered: well)
     if let successor {
-      // The connection broke before it could change hands.
+      // The connection was lost before its takeover.
       self.successor = nil
       server.hasGone(successor)
     }
     abandon()
   }
 
-  /// libmicrohttpd has sent the 101 and hands out the socket (`MHD_UpgradeHandler`).
+  /// libmicrohttpd has sent the 101 and hands over the socket (`MHD_UpgradeHandler`).
   fileprivate func upgraded(_ received: UnsafeRawBufferPointer, _ handle: OpaquePointer) {
     if let successor {
       self.successor = nil
@@ -329,14 +331,14 @@ package final class Exchange {
     server.needsRunSoon()
   }
 
-  /// The client has closed its side. If libmicrohttpd is at work on the connection it finds out by itself.
+  /// The client has closed its sending side. If the connection is not suspended, libmicrohttpd notices by itself.
   package func clientIsGone() {
     guard phase.isSuspended else { return }
     abandon()
     server.resume(connection)
   }
 
-  /// The client has been told, by its connection, why the request is not served.
+  /// The connection has sent the client the reason why the request is not served.
   func abandon(answeredWith answer: borrowing BareAnswer) {
     isAnsweredElsewhere = true
     record.status = answer.status
@@ -344,7 +346,7 @@ package final class Exchange {
     abandon()
   }
 
-  /// Nothing more is to be said: the connection is being closed.
+  /// No answer follows: the connection is being closed.
   func abandon() {
     phase.abandon()
     gate?.cancel()
@@ -357,17 +359,17 @@ package final class Exchange {
 
   package static let lineFeed = UInt8(ascii: "\n")
 
-  /// Whether a body ends with a line feed that no handler writes: JSON does, so that a terminal's next prompt has a
-  /// line of its own.
+  /// Whether a body gets a line feed at its end, which no handler writes. JSON does, so that a terminal's next prompt
+  /// begins a line.
   static func endsLine(_ contentType: StaticString?) -> Bool {
     contentType.map { $0.bytes.isEqual(to: MediaType.json.name) } ?? false
   }
 
-  /// Takes notice of an answer whose body is known.
+  /// Notes an answer whose body is known.
   ///
   /// - Parameters:
-  ///   - count: its bytes.
-  ///   - errorCode: that of an error.
+  ///   - count: the size of the body in bytes.
+  ///   - errorCode: the code of an error.
   func willSend(_ count: Int, _ errorCode: Int? = nil) {
     record.errorCode = errorCode
     if head.method != .head { record.bytesSent = count }
@@ -378,7 +380,7 @@ package final class Exchange {
 
   /// Answers with a response that is whole.
   ///
-  /// Before the request is complete it is answered all the same; what the client sends after that is thrown away.
+  /// If the request is not complete yet, it is answered all the same, and the rest of it is discarded.
   package func respond(_ answer: consuming HTTPResponse) {
     if early != nil { return endEarly(answer) }
     let isEarly = phase.answersEarly
@@ -421,7 +423,7 @@ package final class Exchange {
         body.count, UnsafeMutableRawPointer(mutating: body.baseAddress), .RESPMEM_PERSISTENT))
   }
 
-  /// Answers with bytes that other answers have, too. The request must be complete.
+  /// Answers with bytes that several answers share. The request must be complete.
   package func respond(
     _ status: UInt32, contentType: StaticString, shared body: SharedBody, headers: HTTPResponse.Headers = []
   ) {
@@ -436,7 +438,7 @@ package final class Exchange {
 
   /// Answers with a stream that is read from the handler.
   ///
-  /// - Parameter length: how many bytes that will be, for the client to know; nil if that is unknown.
+  /// - Parameter length: the size of the body in bytes, which the client gets; nil if it is unknown.
   package func respond(
     streaming status: UInt32, contentType: StaticString, length: UInt64? = nil, headers: HTTPResponse.Headers
   ) {
@@ -448,21 +450,21 @@ package final class Exchange {
           .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity))
       }, Unmanaged.passUnretained(self).toOpaque(), nil)
     owesLineFeed = Self.endsLine(contentType)
-    // libmicrohttpd 0.9.75 ends the body that a HEAD has not: with a last chunk, which belongs to the next answer then.
+    // libmicrohttpd 0.9.75 ends the body even for a HEAD, by a last chunk, which then belongs to the next answer.
     if length == nil && head.method == .head { without_chunks(response) }
     answer(status, contentType, headers, response)
   }
 
-  /// There is more to read of a streamed answer, or it has come to its end.
+  /// A streamed answer has more to read, or has ended.
   package func streamIsReadable() {
     if phase.feed() { server.resume(connection) }
   }
 
   /// Takes the connection over, in place of an answer by libmicrohttpd.
   ///
-  /// - Parameter status: that of the answer.
-  /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` hears if the connection
-  ///   breaks before it has changed hands.
+  /// - Parameter status: the status of the answer.
+  /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` is notified if the
+  ///   connection is lost before the takeover.
   package func takeOver(
     answering status: UInt32, delegate: (any TakenOverConnectionDelegate)?
   ) -> TakenOverConnection {
@@ -472,10 +474,10 @@ package final class Exchange {
 
   /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).
   ///
-  /// - Parameter headers: those of the answer besides `Connection` and `Date`; `Upgrade` must be among them.
-  /// - Returns: the socket, to which messages of that protocol are sent. `delegate` hears if the connection breaks
-  ///   before it has changed hands. What the client had sent after its request is heard of as the first that is read,
-  ///   whether or not the socket reads.
+  /// - Parameter headers: the headers of the answer besides `Connection` and `Date`; `Upgrade` must be among them.
+  /// - Returns: the socket, to which messages of that protocol are sent. `delegate` is notified if the connection is
+  ///   lost before the takeover. It receives the bytes that the client has sent after its request first, whether or not
+  ///   the socket reads.
   package func upgrade(headers: HTTPResponse.Headers, delegate: any TakenOverConnectionDelegate) -> TakenOverConnection
   {
     let response = MHD_create_response_for_upgrade(
@@ -498,21 +500,21 @@ package final class Exchange {
   private static let idHeader: StaticString = "X-Request-Id"
   private static let traceHeader: StaticString = "traceparent"
 
-  /// Adds the headers that every answer has, from each sender.
+  /// Adds the headers that every answer has, whichever code sends it.
   func addCommonHeaders(_ add: (StaticString, String) -> Void) {
-    // What the bytes of a value look like is up to the client that has put them: no browser is to guess (Fetch
-    // Standard, "`X-Content-Type-Options` header").
+    // Clients that write a value decide what its bytes look like: no browser may guess its type (Fetch Standard,
+    // "`X-Content-Type-Options` header").
     add("X-Content-Type-Options", "nosniff")
     add(Self.idHeader, id.text)
     if let traceParent { add(Self.traceHeader, traceParent) }
     CrossOrigin.addHeaders(for: head.origin, server.origins, add)
   }
 
-  /// Where chunks are read laxly, and trailers like heads, what comes after them may be something else for a proxy in
-  /// front.
+  /// If libmicrohttpd reads chunks laxly, and trailers like heads, a proxy in front may take the bytes after them for
+  /// something else.
   private var isLastOfConnection: Bool { server.isLax && head.isChunked }
 
-  /// A `String` that is passed to C as it is would be copied to the heap.
+  /// A `String` that is passed to C directly would be copied to the heap.
   private static func add(_ name: StaticString, _ value: String, to response: OpaquePointer?) {
     _ = value.withCString { MHD_add_response_header(response, name.cString, $0) }
   }
@@ -527,7 +529,7 @@ package final class Exchange {
     _ = settle(status, response)
   }
 
-  /// - Returns: whether the answer is taken. It comes too late if the client has disconnected.
+  /// - Returns: whether the answer is accepted. It is too late if the client has disconnected.
   private func settle(_ status: UInt32, _ response: OpaquePointer?) -> Bool {
     switch phase.answer() {
     case .taken(let resumes):
@@ -538,7 +540,7 @@ package final class Exchange {
       if resumes { server.resume(connection) }
       return true
     case .second:
-      // A fault of a handler's, which is not to be one of all others' requests.
+      // This is a fault of a handler, which must not end all other requests.
       server.logger.critical(
         "a request was answered twice: its connection is cut", metadata: ["request_id": "\(id.text)"])
       client.cut()
