@@ -164,7 +164,7 @@ package final class Exchange {
 
   /// Suspends the connection so that libmicrohttpd processes it before it reads again. A client may send nothing after
   /// its request, and close its sending side. When libmicrohttpd resumes a connection, it reads first, and takes that
-  /// end for a disconnect (MHD_connection_handle_read still has the state from before the suspension).
+  /// close for a disconnect (MHD_connection_handle_read still has the state from before the suspension).
   private func suspendAttended() {
     if !isAttended {
       server.attend(connection)
@@ -299,7 +299,7 @@ package final class Exchange {
     case .broken:
       handler = nil
       client.termination?.breakOff()
-      // If libmicrohttpd closed the connection right here, it would forget it until some timeout (0.9.75 and 1.0.1).
+      // If libmicrohttpd closed it right here, it would forget the connection until some timeout (0.9.75 and 1.0.1).
       server.attend(connection)
       return -2  // MHD_CONTENT_READER_END_WITH_ERROR
     }
