@@ -218,7 +218,7 @@ extension ScriptedPeerConnection {
   }
 }
 
-// MARK: - What nghttp2 reports
+// MARK: - Callbacks of nghttp2
 
 extension ScriptedPeerConnection: PeerSessionOwner {
   func streamBegan(_ stream: Int32) {

@@ -55,7 +55,7 @@ final class LoginCoordinator {
     loop.beforeWaiting { [unowned channel] in channel.flush() }
   }
 
-  // MARK: - Logins for tokens that are kept
+  // MARK: - Logins for kept tokens
 
   func login(_ asked: LoginRequest, reply: @escaping Authenticator.LoginReply) {
     let key = asked.key
@@ -139,7 +139,7 @@ final class LoginCoordinator {
     throttle.forgiveUsers()
   }
 
-  // MARK: - Logins that clients make themselves
+  // MARK: - The clients' own logins
 
   /// Passes an `AuthenticateRequest` on, and etcd's answer back, within the same limits as all logins. Equal requests
   /// that come while one is under way share its answer.

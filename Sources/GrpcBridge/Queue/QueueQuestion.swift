@@ -7,7 +7,7 @@ final class QueueQuestion: CallDelegate {
   private let timeout: UInt64
   private let answer: (Result<[UInt8], GRPCStatus>) -> Void
   private var response: [UInt8] = []
-  /// How large an answer may be, in bytes: none has more than a few numbers.
+  /// How large an answer may be, in bytes: none has more than a few numbers and two keys.
   private static let maxBytes = 64 << 10
   /// Called when it ends, before `answer`.
   var onEnd: () -> Void = {}

@@ -97,7 +97,7 @@ struct KeyExportTests {
     }
   }
 
-  // MARK: - What goes wrong midway
+  // MARK: - Failures midway
 
   private static func page(_ keys: [String], more: Bool) -> [UInt8] {
     Etcdserverpb_RangeResponse.with {

@@ -129,7 +129,7 @@ struct KeyImportTests {
     }
   }
 
-  // MARK: - What lines mean
+  // MARK: - Forms of lines
 
   @Test func emptyLinesArePassedOver() async throws {
     try await withHTTP(.v3_5) { _, http in
@@ -485,7 +485,7 @@ struct KeyImportTests {
     }
   }
 
-  // MARK: - What may have been executed
+  // MARK: - Lost members
 
   /// A member dies, and another one gets its calls.
   @Test func theLossOfAMemberIsSurvived() async throws {

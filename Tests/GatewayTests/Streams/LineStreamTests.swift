@@ -309,7 +309,7 @@ struct LineStreamTests {
     }
   }
 
-  // MARK: - What scripts answer
+  // MARK: - Scripted answers
 
   private static let leader = V3electionpb_LeaderResponse.with {
     $0.kv.key = .init("leader".utf8)

@@ -77,7 +77,7 @@ struct SnapshotTests {
     }
   }
 
-  // MARK: - What is wrong
+  // MARK: - Failures
 
   private static let pages = [UInt8](repeating: 5, count: 4096)
 

@@ -124,7 +124,7 @@ struct ServerHandshakeTests {
     }
   }
 
-  // MARK: - What is no good TLS
+  // MARK: - Invalid handshakes
 
   @Test func plainHTTPToTheTLSPortIsToldSo() async throws {
     try await withSecureGateway(Self.nowhere) { secure in

@@ -135,7 +135,7 @@ struct UpstreamTLSTests {
     }
   }
 
-  // MARK: - What is refused
+  // MARK: - Refusals
 
   @Test(arguments: EtcdVersion.allCases)
   func whatDoesNotMatchIsSaid(version: EtcdVersion) async throws {

@@ -124,7 +124,7 @@ import Testing
     }
   }
 
-  // MARK: - What concerns all
+  // MARK: - Failures of a whole batch
 
   /// The rules for a call whose member is lost hold for each read of a batch.
   @Test func aBatchEndsTwoMembersAndNoThird() async throws {
