@@ -4,7 +4,8 @@ import Glibc
 
 /// Notifies the owner of a ``TakenOverConnection``, on its shard's loop, and never from inside a method of the socket.
 package protocol TakenOverConnectionDelegate: AnyObject {
-  /// The client has sent bytes, valid during the call only. Only called after ``TakenOverConnection/startReading()``.
+  /// The client has sent bytes, valid during the call only. Before ``TakenOverConnection/startReading()`` these are
+  /// only bytes that the client sent before an upgraded connection was taken over.
   func socket(_ socket: TakenOverConnection, received bytes: UnsafeRawBufferPointer)
   /// The system has taken everything that was queued.
   func socketHasRoom(_ socket: TakenOverConnection)
