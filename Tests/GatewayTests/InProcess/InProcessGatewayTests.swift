@@ -23,6 +23,40 @@ struct InProcessGatewayTests {
     }
   }
 
+  /// What shards share: logins and their failures, users that change, metrics, the status page, the description.
+  @Test func usersComeToAllShards() async throws {
+    try await withEtcd(.v3_5, ["--auth-token-ttl", "1"]) { etcd in
+      try await etcd.enableAuth(rootPassword: AuthFixture.rootPassword)
+      let fixture = AuthFixture(etcd: etcd)
+      try await fixture.addRole()
+      try await fixture.addUser("ann", password: "annpw")
+      for client in 0..<Self.clients { try await fixture.addUser("c\(client)", password: "0") }
+      try await withInProcessGateway([etcd.url], shards: 3) { url in
+        try await withThrowingTaskGroup { group in
+          for client in 0..<Self.clients { group.addTask { try await Self.logIn(url, client) } }
+          try await group.waitForAll()
+        }
+      }
+    }
+  }
+
+  /// Each round comes on connections of its own, so that it may be at any shard.
+  private static func logIn(_ url: String, _ client: Int) async throws {
+    let http = HTTPClient(url)
+    // One each: more would be throttled.
+    expectStatus(401, try await http.get("/keys/a", user: "ann:wrong"))
+    for round in 0..<rounds {
+      expectStatus(404, try await http.get("/keys/a", user: "ann:annpw"))
+      expectStatus(404, try await http.get("/keys/a", user: "c\(client):\(round)"))
+      let change: JSON = ["name": .string("c\(client)"), "password": .string("\(round + 1)")]
+      expectStatus(200, try await http.post("/v3/auth/user/changepw", change, user: AuthFixture.root))
+      expectStatus(404, try await http.get("/keys/a", user: "c\(client):\(round + 1)"))
+      let login: JSON = ["name": "ann", "password": "annpw"]
+      expectStatus(200, try await http.post("/v3/auth/authenticate", login))
+      for path in ["/metrics", "/status", "/openapi.json"] { expectStatus(200, try await http.get(path)) }
+    }
+  }
+
   /// Connections on which answers of all kinds follow each other.
   private static func ask(_ url: String, _ client: Int) async throws {
     for round in 0..<rounds {
