@@ -8,6 +8,10 @@ package protocol WatchMemory: AnyObject {
 }
 
 /// Bytes that are counted as long as this value lives.
+///
+/// The gateway has such a type of its own, `KeptBytes` of `HTTPServer`. One for both would have to know the gateway's
+/// budget, which the bridge and the client library have not, or reach it by a protocol, as this does, which would cost
+/// each request what only messages of watches pay here.
 struct WatchBytes: ~Copyable {
   /// Nil if they are not counted.
   private let memory: (any WatchMemory)?

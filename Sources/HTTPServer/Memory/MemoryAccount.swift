@@ -74,6 +74,9 @@ package final class MemoryAccount {
 }
 
 /// Bytes that are counted in a ``MemoryAccount`` as long as this value lives. Belongs to the account's loop.
+///
+/// It knows the account by its type, as each request has one of these: the bridge, which knows no account, counts by a
+/// protocol, with `WatchBytes`.
 package struct KeptBytes: ~Copyable {
   private let account: MemoryAccount
   package private(set) var count = 0
