@@ -27,7 +27,7 @@ extension Exchange {
   }
 
   /// The first header of that name, as it was sent.
-  package func header(_ name: String) -> String? {
+  func header(_ name: String) -> String? {
     firstHeader(name, of: connection).map { String(decoding: $0, as: UTF8.self) }
   }
 

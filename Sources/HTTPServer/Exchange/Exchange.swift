@@ -25,11 +25,8 @@ package final class Exchange {
   unowned(unsafe) let server: HTTPServer
   private var handler: (any RequestHandler)?
   private var gate: (any RequestGate)?
-  private var bodyLimit: BodyLimit
+  private var body: BodyProgress
   @exclusivity(unchecked) private var phase = ExchangePhase.receiving
-  private var bodyCount: UInt64 = 0
-  /// Since when, in the loop's milliseconds, and from which byte of the body on its rate is measured.
-  private var rateStart: (time: UInt64, count: UInt64)
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
   private var hasBadChunkLine = false
@@ -37,7 +34,7 @@ package final class Exchange {
   /// answer has begun.
   var early: ByteQueue?
   /// Whether a line feed follows a streamed answer.
-  private var owesLineFeed = false
+  var owesLineFeed = false
   private var status: UInt32 = 0
   private var response: OpaquePointer?
   /// Counts the body if it comes in pieces, and an answer that is larger than what every connection may keep. Both
@@ -65,8 +62,7 @@ package final class Exchange {
     self.server = server
     id = RequestID(head.requestID, orMadeOf: server.nextRequestNumber())
     kept = KeptBytes(server.memory)
-    bodyLimit = server.limits.body
-    rateStart = (server.loop.now, 0)
+    body = BodyProgress(server.limits.body, from: server.loop.now)
     client.exchange = self
   }
 
@@ -75,7 +71,7 @@ package final class Exchange {
   }
 
   /// Whether the answer may take long by design, or has no end: then it does not wait for a client that may have left.
-  package var isEndless: Bool { handler?.isEndless ?? false }
+  var isEndless: Bool { handler?.isEndless ?? false }
 
   /// What a trusted proxy says of the client and its request; without one, what the connection shows.
   private(set) lazy var forwarded: Forwarded = {
@@ -88,7 +84,7 @@ package final class Exchange {
   var mayBeginEarly: Bool { bytesReceived > 0 && phase.mayBeginEarly }
 
   /// How much of the body has come, in bytes.
-  package var bytesReceived: UInt64 { bodyCount }
+  package var bytesReceived: UInt64 { body.count }
 
   /// Whether the bytes of ``head`` still exist: libmicrohttpd takes them back when the request is completed.
   package var hasHead: Bool { phase != .abandoned }
@@ -105,13 +101,7 @@ package final class Exchange {
   /// Whether the body comes too slowly. The rate is measured anew every few seconds, so that a burst gives no credit
   /// for later.
   func isTooSlow(at now: UInt64, _ limits: RequestClock.Limits) -> Bool {
-    guard limits.bodyRate > 0, phase == .receiving else { return false }
-    let time = now - rateStart.time
-    guard time >= RequestClock.Limits.rateSpan else { return false }
-    let (least, overflows) = UInt64(limits.bodyRate).multipliedReportingOverflow(by: time)
-    if overflows || (bodyCount - rateStart.count) * 1000 < least { return true }
-    rateStart = (now, bodyCount)
-    return false
+    phase == .receiving && body.isTooSlow(at: now, limits)
   }
 
   // MARK: - From libmicrohttpd
@@ -135,11 +125,11 @@ package final class Exchange {
     }
     handler = server.service.handler(for: self)
     guard phase == .receiving else { return queue() }
-    if handler?.bodyUse == .asItComes { bodyLimit = .none }
-    if let limit = handler?.bodyLimit { bodyLimit = limit }
-    if let length = head.contentLength, length > UInt64(bodyLimit.bytes) {
+    if handler?.bodyUse == .asItComes { body.limit = .none }
+    if let limit = handler?.bodyLimit { body.limit = limit }
+    if let length = head.contentLength, length > UInt64(body.limit.bytes) {
       // This comes before the 100 for which the client may wait.
-      refuse(bodyLimit.error)
+      refuse(body.limit.error)
       return queue()
     }
     if let length = head.contentLength, length > UInt64(MemoryAccount.uncounted), handler?.bodyUse == .whole,
@@ -177,29 +167,28 @@ package final class Exchange {
   package func leaveGate() {
     guard phase.leaveGate() else { return }
     gate = nil
-    rateStart = (server.loop.now, bodyCount)
+    body.measureRate(from: server.loop.now)
     server.resume(connection)
   }
 
   /// A piece of the body has come.
   func receive(_ bytes: UnsafeRawBufferPointer) -> MHD_Result {
-    bodyCount += UInt64(bytes.count)
-    let limit = UInt64(bodyLimit.bytes)
+    body.add(bytes.count)
     guard phase.takesBody else { return queue() }
     guard !hasBadChunkLine, hasSoundChunkLine(before: bytes) else {
       hasBadChunkLine = true
       // libmicrohttpd does not give up a suspended connection. The answer follows when the connection continues.
       return phase == .held ? .YES : refuseChunkLine()
     }
-    if bodyCount <= limit {
+    if !body.isTooLarge {
       let isWhole = head.contentLength == UInt64(bytes.count)
-      if !isWhole, let handler, handler.bodyUse == .whole, !kept.grow(by: countedBytes(ofLast: bytes.count)) {
+      if !isWhole, let handler, handler.bodyUse == .whole, !kept.grow(by: body.counted(ofLast: bytes.count)) {
         refuse(.shortage)
       } else {
         handler?.received(bytes, isWhole: isWhole)
       }
     } else {
-      refuse(bodyLimit.error)
+      refuse(body.limit.error)
     }
     return phase.takesBody ? .YES : queue()
   }
@@ -224,14 +213,8 @@ package final class Exchange {
   package func takeMoreBody() {
     guard phase.unhold() else { return }
     // The client is not to blame for the time that it had to wait.
-    rateStart = (server.loop.now, bodyCount)
+    body.measureRate(from: server.loop.now)
     server.resume(connection)
-  }
-
-  /// How many of the last bytes of the body are counted as kept: those beyond what any connection may keep.
-  private func countedBytes(ofLast count: Int) -> Int {
-    let kept = Int(bodyCount)
-    return max(0, kept - MemoryAccount.uncounted) - max(0, kept - count - MemoryAccount.uncounted)
   }
 
   /// Whether the line before a chunk of the body is correct, as far as it can be seen.
@@ -277,7 +260,7 @@ package final class Exchange {
   }
 
   /// libmicrohttpd asks for more of a streamed answer (`MHD_ContentReaderCallback`).
-  fileprivate func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
+  func read(into buffer: UnsafeMutableRawBufferPointer) -> Int {
     switch handler?.read(into: buffer) ?? .broken {
     case .bytes(let count):
       client.hasMadeProgress()
@@ -305,6 +288,11 @@ package final class Exchange {
     }
   }
 
+  /// A streamed answer has more to read, or has ended.
+  package func streamIsReadable() {
+    if phase.feed() { server.resume(connection) }
+  }
+
   /// libmicrohttpd has finished with the request.
   ///
   /// - Parameter well: whether the whole answer was sent.
@@ -322,7 +310,7 @@ package final class Exchange {
   }
 
   /// libmicrohttpd has sent the 101 and hands over the socket (`MHD_UpgradeHandler`).
-  fileprivate func upgraded(_ received: UnsafeRawBufferPointer, _ handle: OpaquePointer) {
+  func upgraded(_ received: UnsafeRawBufferPointer, _ handle: OpaquePointer) {
     if let successor {
       self.successor = nil
       client.takeover = Takeover(successor, of: client, received: Array(received))
@@ -332,7 +320,7 @@ package final class Exchange {
   }
 
   /// The client has closed its sending side. If the connection is not suspended, libmicrohttpd notices by itself.
-  package func clientIsGone() {
+  func clientIsGone() {
     guard phase.isSuspended else { return }
     abandon()
     server.resume(connection)
@@ -355,182 +343,28 @@ package final class Exchange {
     handler = nil
   }
 
-  // MARK: - From the handler
+  // MARK: - An answer
 
-  package static let lineFeed = UInt8(ascii: "\n")
+  /// Whether an answer would come before libmicrohttpd can send it.
+  var answersEarly: Bool { phase.answersEarly }
 
-  /// Whether a body gets a line feed at its end, which no handler writes. JSON does, so that a terminal's next prompt
-  /// begins a line.
-  static func endsLine(_ contentType: StaticString?) -> Bool {
-    contentType.map { $0.bytes.isEqual(to: MediaType.json.name) } ?? false
-  }
-
-  /// Notes an answer whose body is known.
+  /// Counts an answer that is whole, as far as it is more than a connection has room for.
   ///
-  /// - Parameters:
-  ///   - count: the size of the body in bytes.
-  ///   - errorCode: the code of an error.
-  func willSend(_ count: Int, _ errorCode: Int? = nil) {
-    record.errorCode = errorCode
-    if head.method != .head { record.bytesSent = count }
+  /// - Parameter isOwed: whether it is to be counted even if there is no room.
+  /// - Returns: whether it may be given.
+  func keeps(_ count: Int, isOwed: Bool) -> Bool {
+    if count <= MemoryAccount.uncounted || kept.grow(by: count) { return true }
+    if isOwed { kept.force(count) }
+    return isOwed
   }
 
-  /// Answers with an error.
-  package func refuse(_ error: RequestError) { respond(server.service.response(to: error)) }
-
-  /// Answers with a response that is whole.
+  /// Takes an answer, and sends it as soon as libmicrohttpd does. A handler that has answered is let go of, unless more
+  /// is read from it.
   ///
-  /// If the request is not complete yet, it is answered all the same, and the rest of it is discarded.
-  package func respond(_ answer: consuming HTTPResponse) {
-    if early != nil { return endEarly(answer) }
-    let isEarly = phase.answersEarly
-    if !isEarly && answer.body.count > MemoryAccount.uncounted && !kept.grow(by: answer.body.count) {
-      if answer.isOwed {
-        kept.force(answer.body.count)
-      } else {
-        answer = server.service.response(to: .shortage)
-      }
-    }
-    if answer.status == 401 && hasHead { answer.headers += server.service.challenges(to: head) }
-    if Self.endsLine(answer.contentType) { answer.body.append(Self.lineFeed) }
-    if isEarly { return respondEarly(answer) }
-    if answer.mayBePacked { pack(&answer) }
-    let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
-    willSend(answer.body.count, answer.errorCode)
-    let body = answer.body.release()
-    handler = nil
-    self.answer(
-      status, contentType, headers,
-      MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
-  }
-
-  private func pack(_ answer: inout HTTPResponse) {
-    let packed = takesGzip ? answer.body.withUnsafeBytes { Gzip.packed($0, .least) } : nil
-    let isPacked = packed != nil
-    answer.headers += Gzip.headers(isPacked: isPacked)
-    if let packed { answer.body = packed }
-  }
-
-  /// Answers with bytes that never change and live as long as the server.
-  package func respond(
-    _ status: UInt32, contentType: StaticString, constant body: UnsafeRawBufferPointer, headers: HTTPResponse.Headers
-  ) {
-    handler = nil
-    willSend(status == 304 ? 0 : body.count)
-    answer(
-      status, contentType, headers,
-      MHD_create_response_from_buffer(
-        body.count, UnsafeMutableRawPointer(mutating: body.baseAddress), .RESPMEM_PERSISTENT))
-  }
-
-  /// Answers with bytes that several answers share. The request must be complete.
-  package func respond(
-    _ status: UInt32, contentType: StaticString, shared body: SharedBody, headers: HTTPResponse.Headers = []
-  ) {
-    handler = nil
-    willSend(body.bytes.count)
-    answer(
-      status, contentType, headers,
-      MHD_create_response_from_buffer_with_free_callback_cls(
-        body.bytes.count, UnsafeMutableRawPointer(mutating: body.bytes.baseAddress),
-        { Unmanaged<SharedBody>.fromOpaque($0!).release() }, Unmanaged.passRetained(body).toOpaque()))
-  }
-
-  /// Answers with a stream that is read from the handler.
-  ///
-  /// - Parameter length: the size of the body in bytes, which the client gets; nil if it is unknown.
-  package func respond(
-    streaming status: UInt32, contentType: StaticString, length: UInt64? = nil, headers: HTTPResponse.Headers
-  ) {
-    let size = length ?? .max  // MHD_SIZE_UNKNOWN
-    let response = MHD_create_response_from_callback(
-      size, 65_536,
-      { context, _, buffer, capacity in
-        Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
-          .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity))
-      }, Unmanaged.passUnretained(self).toOpaque(), nil)
-    owesLineFeed = Self.endsLine(contentType)
-    // libmicrohttpd 0.9.75 ends the body even for a HEAD, by a last chunk, which then belongs to the next answer.
-    if length == nil && head.method == .head { without_chunks(response) }
-    answer(status, contentType, headers, response)
-  }
-
-  /// A streamed answer has more to read, or has ended.
-  package func streamIsReadable() {
-    if phase.feed() { server.resume(connection) }
-  }
-
-  /// Takes the connection over, in place of an answer by libmicrohttpd.
-  ///
-  /// - Parameter status: the status of the answer.
-  /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` is notified if the
-  ///   connection is lost before the takeover.
-  package func takeOver(
-    answering status: UInt32, delegate: (any TakenOverConnectionDelegate)?
-  ) -> TakenOverConnection {
-    record.status = status
-    return settle(status: 0, response: nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
-  }
-
-  /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).
-  ///
-  /// - Parameter headers: the headers of the answer besides `Connection` and `Date`; `Upgrade` must be among them.
-  /// - Returns: the socket, to which messages of that protocol are sent. `delegate` is notified if the connection is
-  ///   lost before the takeover. It receives the bytes that the client has sent after its request first, whether or not
-  ///   the socket reads.
-  package func upgrade(headers: HTTPResponse.Headers, delegate: any TakenOverConnectionDelegate) -> TakenOverConnection
-  {
-    let response = MHD_create_response_for_upgrade(
-      { _, _, exchange, received, count, _, handle in
-        Unmanaged<Exchange>.fromOpaque(exchange!).takeUnretainedValue()
-          .upgraded(UnsafeRawBufferPointer(start: received, count: count), handle!)
-      }, nil)
-    Self.add(Self.idHeader, id.text, to: response)
-    if let traceParent { Self.add(Self.traceHeader, traceParent, to: response) }
-    for header in headers { Self.add(header.name, header.value, to: response) }
-    return settle(status: 101, response: response, successor: TakenOverConnection(server.sockets, delegate: delegate))
-  }
-
-  private func settle(status: UInt32, response: OpaquePointer?, successor: TakenOverConnection) -> TakenOverConnection {
-    handler = nil
-    if settle(status, response) { self.successor = successor } else { server.hasGone(successor) }
-    return successor
-  }
-
-  private static let idHeader: StaticString = "X-Request-Id"
-  private static let traceHeader: StaticString = "traceparent"
-
-  /// Adds the headers that every answer has, whichever code sends it.
-  func addCommonHeaders(_ add: (StaticString, String) -> Void) {
-    // Clients that write a value decide what its bytes look like: no browser may guess its type (Fetch Standard,
-    // "`X-Content-Type-Options` header").
-    add("X-Content-Type-Options", "nosniff")
-    add(Self.idHeader, id.text)
-    if let traceParent { add(Self.traceHeader, traceParent) }
-    CrossOrigin.addHeaders(for: head.origin, server.origins, add)
-  }
-
-  /// If libmicrohttpd reads chunks laxly, and trailers like heads, a proxy in front may take the bytes after them for
-  /// something else.
-  private var isLastOfConnection: Bool { server.isLax && head.isChunked }
-
-  /// A `String` that is passed to C directly would be copied to the heap.
-  private static func add(_ name: StaticString, _ value: String, to response: OpaquePointer?) {
-    _ = value.withCString { MHD_add_response_header(response, name.cString, $0) }
-  }
-
-  private func answer(
-    _ status: UInt32, _ contentType: StaticString?, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?
-  ) {
-    if let contentType { MHD_add_response_header(response, "Content-Type", contentType.cString) }
-    addCommonHeaders { Self.add($0, $1, to: response) }
-    if server.isDraining || isLastOfConnection { MHD_add_response_header(response, "Connection", "close") }
-    for header in headers { Self.add(header.name, header.value, to: response) }
-    _ = settle(status, response)
-  }
-
+  /// - Parameter status: 0 if it is not libmicrohttpd that answers, but who gets the connection.
   /// - Returns: whether the answer is accepted. It is too late if the client has disconnected.
-  private func settle(_ status: UInt32, _ response: OpaquePointer?) -> Bool {
+  func settle(_ status: UInt32, _ response: OpaquePointer?, isRead: Bool = false) -> Bool {
+    if !isRead { handler = nil }
     switch phase.answer() {
     case .taken(let resumes):
       if status != 0 { record.status = status }
@@ -550,11 +384,10 @@ package final class Exchange {
     if let response { MHD_destroy_response(response) }
     return false
   }
-}
 
-/// What a status means, in words (RFC 9110, section 15).
-package func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
-
-extension StaticString {
-  func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }
+  /// The same, for an answer after which the connection is `successor`'s.
+  func settle(status: UInt32, response: OpaquePointer?, successor: TakenOverConnection) -> TakenOverConnection {
+    if settle(status, response) { self.successor = successor } else { server.hasGone(successor) }
+    return successor
+  }
 }

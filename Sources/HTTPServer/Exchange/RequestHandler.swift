@@ -50,9 +50,9 @@ package enum BodyUse {
 
 /// How large a request's body may be.
 package struct BodyLimit {
-  package let bytes: Int
+  let bytes: Int
   /// What sets the limit: a flag, or the purpose of the request.
-  package let reason: StaticString
+  let reason: StaticString
 
   package init(bytes: Int, flag: StaticString) {
     self.bytes = bytes
@@ -74,7 +74,7 @@ package struct BodyLimit {
   }
 
   /// The limit of a body that is used as it comes.
-  package static let none = BodyLimit(bytes: .max, flag: "")
+  static let none = BodyLimit(bytes: .max, flag: "")
 
   /// The error for a request whose body is larger.
   var error: RequestError { RequestError(413, "the request body is larger than \(bytes) bytes (\(reason))") }

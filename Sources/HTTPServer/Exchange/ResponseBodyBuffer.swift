@@ -16,7 +16,7 @@ package struct ResponseBodyBuffer: ~Copyable {
 
   package init(_ memory: MemoryAccount) { kept = KeptBytes(memory) }
 
-  package var count: Int { buffer.count - readCount }
+  var count: Int { buffer.count - readCount }
   package var isFull: Bool { count > Self.highWater }
 
   /// Whether everything has been read, and more may come.

@@ -5,7 +5,7 @@ import Glibc
 /// shard's loop.
 package final class SharedBody {
   // Invariant: memory from `malloc` that only this object frees; it never changes.
-  package let bytes: UnsafeRawBufferPointer
+  let bytes: UnsafeRawBufferPointer
   private var kept: KeptBytes
 
   /// Nil if there is no room for it (`--max-memory`).
