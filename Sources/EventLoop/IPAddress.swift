@@ -1,15 +1,15 @@
-package import Glibc
+import Glibc
 
 /// An IPv4 or IPv6 address without a port. An IPv4 address equals the IPv6 address that it is mapped to
 /// (`::ffff:192.0.2.1`, RFC 4291, section 2.5.5.2), which a socket for both kinds reports.
 package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   /// The 128 bits of an IPv6 address, the first ones in `high`.
-  package let high: UInt64
-  package let low: UInt64
+  let high: UInt64
+  let low: UInt64
 
   private static let v4Prefix: UInt64 = 0xFFFF_0000_0000
 
-  package init(high: UInt64, low: UInt64) {
+  init(high: UInt64, low: UInt64) {
     self.high = high
     self.low = low
   }
@@ -26,7 +26,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// The address of a socket; nil if it is of another kind, such as a Unix socket's.
-  package init?(_ address: UnsafePointer<sockaddr>) {
+  init?(_ address: UnsafePointer<sockaddr>) {
     switch Int32(address.pointee.sa_family) {
     case AF_INET:
       self = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) {
@@ -60,7 +60,7 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
     self = found
   }
 
-  package var isV4: Bool { high == 0 && low >> 32 == 0xFFFF }
+  var isV4: Bool { high == 0 && low >> 32 == 0xFFFF }
 
   package var description: String {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { text in

@@ -84,7 +84,7 @@ package final class Bridge {
   }
 
   /// How many reads have shared a transaction.
-  package var batchCounts: BatchCounts { batcher?.counts ?? BatchCounts() }
+  var batchCounts: BatchCounts { batcher?.counts ?? BatchCounts() }
 
   /// The key under which the bridge knows `userPass`, a user name, a colon and a password.
   package func key(for userPass: UnsafeRawBufferPointer) -> CredentialKey { hasher.key(for: userPass) }

@@ -12,7 +12,7 @@ package final class CallMethod: Sendable {
   /// The `:path` of its requests: memory that is never freed or changed.
   package nonisolated(unsafe) let path: UnsafeBufferPointer<UInt8>
   /// Whether a call may be sent again though etcd may have executed it.
-  package let isRepeatable: Bool
+  let isRepeatable: Bool
   /// Whether a call never changes anything, repeatable or not.
   let isReadOnly: Bool
   /// Whether a client may safely make the call again.
@@ -20,16 +20,16 @@ package final class CallMethod: Sendable {
   /// Whether the owner of a stream continues it by itself, with another call, after it has ended.
   let isResumable: Bool
   /// Whether a successful call may change who can log in.
-  package let changesUsers: Bool
+  let changesUsers: Bool
   /// Whether requests or responses are a stream: such calls go over a connection of their own.
-  package let isStream: Bool
+  let isStream: Bool
   /// Whether a member without a leader must end the stream, unless the call says otherwise.
-  package let requiresLeader: Bool
+  let requiresLeader: Bool
   /// Which calls must not reach etcd without a token if authentication is on.
-  package let userNeed: UserNeed
+  let userNeed: UserNeed
   /// Whether a call must not be cancelled at etcd once it may be executed, neither by its deadline nor because its
   /// maker has lost interest: etcd 3.5.0 to 3.5.4 die of a cancelled transaction of reads (etcd #14110).
-  package let runsToEnd: Bool
+  let runsToEnd: Bool
   /// The kind of queue in which a call waits; nil for none.
   let queue: QueueKind?
   /// Whether calls may share a batch (``ReadBatcher``).
@@ -40,7 +40,7 @@ package final class CallMethod: Sendable {
   let number: Int
 
   /// Makes any RPC, known to etcd or not.
-  package init(
+  init(
     path: String, isRepeatable: Bool, isReadOnly: Bool = false, isResumable: Bool = false, changesUsers: Bool = false,
     isStream: Bool = false, requiresLeader: Bool = false, userNeed: UserNeed = .none, runsToEnd: Bool = false
   ) {
@@ -259,7 +259,7 @@ package final class Call {
   package var mayHaveBeenExecutedBefore: Bool { retry.attempts > retry.refusals + 1 }
 
   /// Whether response bytes have reached the delegate: then the call is not repeated any more.
-  package var hasReceivedMessage: Bool { stream.reader.hasBegun }
+  var hasReceivedMessage: Bool { stream.reader.hasBegun }
 }
 
 /// The state of a call's current HTTP/2 stream.

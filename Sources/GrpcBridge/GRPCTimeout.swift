@@ -2,7 +2,7 @@
 package struct GRPCTimeout: Sendable, Equatable {
   package let milliseconds: UInt64
   /// The value of the `grpc-timeout` header.
-  package let headerValue: [UInt8]
+  let headerValue: [UInt8]
 
   package init(milliseconds: UInt64) {
     self.milliseconds = milliseconds

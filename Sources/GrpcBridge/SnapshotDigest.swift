@@ -4,7 +4,7 @@ internal import COpenSSL
 /// digest of all others.
 package struct SnapshotDigest: ~Copyable {
   /// The size of the digest, in bytes.
-  package static let size = 32
+  static let size = 32
 
   // Owned by this value alone.
   private let context: OpaquePointer

@@ -54,7 +54,7 @@ package struct SnapshotVerifier: ~Copyable {
 
   /// The size of the whole file. `rest` is how much comes after the first message, by etcd's count, which does not
   /// include the digest. The database is a whole number of pages, so that a count with the digest is noticed.
-  package static func fileSize(first: Int, rest: UInt64) -> UInt64 {
+  static func fileSize(first: Int, rest: UInt64) -> UInt64 {
     let size = UInt64(first) &+ rest
     return size % 512 == UInt64(SnapshotDigest.size) ? size : size &+ UInt64(SnapshotDigest.size)
   }

@@ -19,7 +19,7 @@ package final class HTTPServer {
     /// slashes, which some clients escape.
     package var requestBytes = 2816 << 10
     /// The same with the flag that sets it: the limit of bodies whose handlers set none.
-    package var body: BodyLimit { BodyLimit(bytes: requestBytes, flag: "--max-request-bytes") }
+    var body: BodyLimit { BodyLimit(bytes: requestBytes, flag: "--max-request-bytes") }
     /// How large the request line and the headers may be together, in bytes.
     package var headerBytes = 16 << 10
     /// How many connections may be open.
@@ -46,18 +46,18 @@ package final class HTTPServer {
     package init() {}
   }
 
-  package let limits: Limits
+  let limits: Limits
   /// The origins whose pages may read answers.
-  package let origins: AllowedOrigins
+  let origins: AllowedOrigins
   /// The connections that were taken over.
-  package let sockets: TakenOverConnections
+  let sockets: TakenOverConnections
   /// The bytes that are kept for clients.
-  package let memory: MemoryAccount
+  let memory: MemoryAccount
   /// Handles the requests. The service owns the server.
   unowned let service: any HTTPService
-  package let logger: Logger
-  package let loop: EventLoop
-  package let clock: RequestClock
+  let logger: Logger
+  let loop: EventLoop
+  let clock: RequestClock
   private var daemon: OpaquePointer!
   private var acceptor: Acceptor?
   package private(set) var terminations: TLSTerminations?
@@ -275,7 +275,7 @@ package final class HTTPServer {
   /// Makes libmicrohttpd ignore a connection until ``resume(_:)``. Not to be called while libmicrohttpd runs.
   func suspend(_ connection: OpaquePointer) { MHD_suspend_connection(connection) }
 
-  package func resume(_ connection: OpaquePointer) {
+  func resume(_ connection: OpaquePointer) {
     MHD_resume_connection(connection)
     needsRun = true
   }

@@ -66,7 +66,7 @@ package final class RenewableTLSContext: Sendable {
 
   /// Checks whether the files have changed, and reads them if so.
   @discardableResult
-  package func look() -> Look {
+  func look() -> Look {
     let (look, report) = state.withLock { state -> (Look, (@Sendable (Look) -> Void)?) in
       let stamps = state.settings.files.map { FileStamp($0) }
       if stamps == state.stamps { return (state.fault.map(Look.failed) ?? .unchanged, nil) }

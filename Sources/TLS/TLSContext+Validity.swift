@@ -19,14 +19,14 @@ extension TLSContext {
 
 extension TLSContext {
   /// Until when this side's certificate is valid, in Unix time; nil if there is none.
-  package var certificateEnd: Int? {
+  var certificateEnd: Int? {
     guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
     var end = tm()
     return ASN1_TIME_to_tm(X509_get0_notAfter(raw), &end) == 1 ? timegm(&end) : nil
   }
 
   /// The subject of this side's certificate, and until when it is valid, for users; nil if there is none.
-  package var certificateText: String? {
+  var certificateText: String? {
     guard let raw = SSL_CTX_get0_certificate(raw) else { return nil }
     let certificate = TLSCertificate(lent: raw)
     return "\(certificate.subject), good until \(certificate.end)"

@@ -10,7 +10,7 @@ internal import Synchronization
 package final class TLSContext: @unchecked Sendable {
   // Owned.
   let raw: OpaquePointer
-  package let settings: TLSSettings
+  let settings: TLSSettings
   /// The common name in the subject of this side's certificate; nil if there is none.
   package let commonName: String?
   /// The newest session with each peer, by the client's names for peers.

@@ -30,8 +30,8 @@ package struct TLSSettings: Sendable, Equatable {
     case required
   }
 
-  package var role: Role
-  package var verification: Verification
+  var role: Role
+  var verification: Verification
   /// A PEM file of the certificates by which the peer's must be signed; nil for those of the system.
   package var authorities: String?
   /// A PEM file of this side's certificate, followed by those between it and an authority. A server needs one.

@@ -3,11 +3,11 @@ extension Schema {
   package struct Rules: Sendable {
     /// A field that a message must have, with a value other than zero or empty.
     package struct Requirement: Sendable {
-      package var field: String
+      var field: String
       /// The enum field, and the number that it must have, for the requirement to apply; nil if it always applies.
-      package var condition: (field: String, number: Int32)?
+      var condition: (field: String, number: Int32)?
       /// The text after the name of the field in an error.
-      package var because: String
+      var because: String
 
       package init(field: String, condition: (field: String, number: Int32)? = nil, because: String) {
         self.field = field
@@ -20,15 +20,15 @@ extension Schema {
     package struct FieldRule: Sendable {
       /// Whether each value must be a URL that etcd accepts for a member: `http://HOST:PORT`, or with another of its
       /// schemes.
-      package var isMemberURL: Bool
+      var isMemberURL: Bool
       /// The effect of the field on a request, under a name that other rules refer to; empty for none.
-      package var role: String
+      var role: String
       /// The role that no other field of the same document may have, at any depth; empty for none.
-      package var excludes: String
+      var excludes: String
       /// The value with which the field has its role; empty for any value that is not zero or empty.
-      package var value: [UInt8]
+      var value: [UInt8]
       /// The text after the name of the field in an error.
-      package var because: String
+      var because: String
 
       package init(
         isMemberURL: Bool = false, role: String = "", excludes: String = "", value: [UInt8] = [], because: String

@@ -37,16 +37,16 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
     case overrun = "a field is longer than its message"
   }
 
-  package let reason: Reason
+  let reason: Reason
 
   /// The field, such as `success[0].request_put.key`; empty if the fault is in no field.
-  package let path: String
+  let path: String
 
   /// How many bytes of the input precede the fault.
   package let offset: Int
 
   /// What the reason alone does not say: the rule of the schema that refuses the document, or the allowed values.
-  package let detail: String
+  let detail: String
 
   init(reason: Reason, path: String, offset: Int, detail: String = "") {
     self.reason = reason
@@ -61,7 +61,7 @@ package struct TranscodingError: Error, Sendable, Equatable, CustomStringConvert
   }
 
   /// Whether the input is merely incomplete: it may be the beginning of a valid document.
-  package var isIncomplete: Bool { reason == .unexpectedEnd }
+  var isIncomplete: Bool { reason == .unexpectedEnd }
 
   private var explanation: String {
     if reason == .refused { return detail }

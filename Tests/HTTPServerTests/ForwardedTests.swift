@@ -1,4 +1,4 @@
-import EventLoop
+@testable import EventLoop
 import Testing
 
 @testable import HTTPServer

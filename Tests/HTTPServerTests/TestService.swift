@@ -1,7 +1,7 @@
 import ByteBuffers
 import EventLoop
 import Glibc
-import HTTPServer
+@testable import HTTPServer
 import Logging
 
 /// The service of the servers in these tests: each path is one thing that a handler may do. Belongs to its server's

@@ -13,7 +13,7 @@ package enum UserNeed: Sendable, Equatable {
   case ifSet(field: UInt32)
 
   /// - Parameter field: 0 if all calls are meant.
-  package init(always: Bool, ifSet field: UInt32) {
+  init(always: Bool, ifSet field: UInt32) {
     self = !always ? .none : field == 0 ? .always : .ifSet(field: field)
   }
 

@@ -10,15 +10,15 @@ package final class Authenticator: Sendable {
     /// How many `Authenticate` calls may be under way. Each costs etcd 30 to 60 ms of a core (bcrypt).
     package var maxConcurrentLogins = 4
     /// How many logins may wait for their turn.
-    package var maxWaitingLogins = 1024
+    var maxWaitingLogins = 1024
     /// How many failures a user name or a peer address may have at once; one is forgiven a second.
     package var maxFailures = 10
     /// How many milliseconds a refused login is remembered and answered without etcd.
-    package var failureMemory: UInt64 = 1000
+    var failureMemory: UInt64 = 1000
     /// How many tokens are kept.
     package var maxTokens = 10_000
     /// The time limit of a login, in milliseconds.
-    package var timeout: UInt64 = 10_000
+    var timeout: UInt64 = 10_000
 
     package init() {}
   }

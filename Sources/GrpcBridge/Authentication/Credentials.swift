@@ -40,7 +40,7 @@ package struct CredentialKey: Hashable, Sendable {
 }
 
 /// Makes ``CredentialKey``s: HMAC-SHA-256 (RFC 2104) under a random key of this process. Belongs to one thread.
-package final class CredentialHasher {
+final class CredentialHasher {
   /// The key of this process, drawn at first use.
   private static let key: [UInt8] = {
     var key = [UInt8](repeating: 0, count: 32)
@@ -50,7 +50,7 @@ package final class CredentialHasher {
 
   private let context: OpaquePointer
 
-  package init() {
+  init() {
     let algorithm = EVP_MAC_fetch(nil, "HMAC", nil)
     context = EVP_MAC_CTX_new(algorithm)!
     EVP_MAC_free(algorithm)
@@ -68,7 +68,7 @@ package final class CredentialHasher {
   deinit { EVP_MAC_CTX_free(context) }
 
   /// The key of `userPass`, the user name, a colon and the password.
-  package func key(for userPass: UnsafeRawBufferPointer) -> CredentialKey {
+  func key(for userPass: UnsafeRawBufferPointer) -> CredentialKey {
     var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
     let ok = withUnsafeMutableBytes(of: &words) { output in
       var written = 0

@@ -30,5 +30,5 @@ package struct AuthenticatorSample: Sendable {
   package var loginsUnderWay = 0
   package var channel = ChannelSample()
 
-  package init() {}
+  init() {}
 }

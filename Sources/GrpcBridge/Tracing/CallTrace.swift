@@ -87,7 +87,7 @@ package struct CallEnd: Sendable {
   /// How many reads of clients were batched in it; 0 if it is a client's own call.
   package let reads: Int
 
-  package init(_ method: CallMethod, _ code: GRPCCode, start: UInt64, time: UInt64, endpoint: Endpoint, reads: Int) {
+  init(_ method: CallMethod, _ code: GRPCCode, start: UInt64, time: UInt64, endpoint: Endpoint, reads: Int) {
     self.method = method
     self.code = code
     self.start = start

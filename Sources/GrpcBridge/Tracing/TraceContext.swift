@@ -13,7 +13,7 @@ package struct TraceContext {
   let state: [UInt8]
 
   /// How long a `tracestate` may be, in bytes: a longer one need not be passed on (W3C Trace Context, section 3.3.1.5).
-  package static let maxState = 512
+  static let maxState = 512
   /// The length of a `traceparent` of version 00, in bytes.
   private static let length = 55
 
@@ -85,5 +85,5 @@ package struct TraceContext {
   }
 
   /// The same as text.
-  package func parent(_ span: UInt64?) -> String { withParent(span) { String(decoding: $0, as: UTF8.self) } }
+  func parent(_ span: UInt64?) -> String { withParent(span) { String(decoding: $0, as: UTF8.self) } }
 }

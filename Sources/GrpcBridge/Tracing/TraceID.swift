@@ -1,6 +1,6 @@
 /// The ID of a distributed trace: 128 bits, not all of them zero (W3C Trace Context, section 3.2.2.3).
 package struct TraceID: Hashable, Sendable {
-  package let high: UInt64
+  let high: UInt64
   package let low: UInt64
 
   package init(high: UInt64, low: UInt64) {

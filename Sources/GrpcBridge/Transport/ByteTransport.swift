@@ -17,7 +17,7 @@ package final class ByteTransport {
   }
 
   /// Why bytes cannot be written any more.
-  package struct WriteError: Error, CustomStringConvertible {
+  struct WriteError: Error, CustomStringConvertible {
     let reason: String
     package var description: String { reason }
   }

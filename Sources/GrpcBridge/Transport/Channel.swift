@@ -1,8 +1,8 @@
-package import EventLoop
-package import Logging
+import EventLoop
+import Logging
 
 /// The owner of a channel.
-package protocol ChannelOwner: AnyObject {
+protocol ChannelOwner: AnyObject {
   /// Offers the owner a call that has ended with `status`, before the call's delegate is notified.
   ///
   /// - Returns: true if the owner takes the call over: it holds the call, or sends it again.
@@ -34,7 +34,7 @@ package final class Channel {
     /// The TLS of the endpoints. If it is nil, TLS is not configured, and only endpoints that ask for it use it.
     package var tls: ClientTLS?
 
-    package init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
+    init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
   }
 
   /// How often deadlines are checked, in milliseconds, while there are calls. etcd itself watches each deadline more
@@ -43,7 +43,7 @@ package final class Channel {
   /// The milliseconds between two attempts of a call (clientv3's retry policy: 25 ms, give or take 10 %).
   private static let retryWait = 23...27
 
-  package weak var owner: (any ChannelOwner)?
+  weak var owner: (any ChannelOwner)?
   /// Sends reads of single keys together; nil if each read goes alone.
   var batcher: ReadBatcher?
   let readBuffer: UnsafeMutableRawBufferPointer
@@ -76,7 +76,7 @@ package final class Channel {
   private lazy var deadlines = LoopTimer(loop: loop) { [unowned self] in lookAtDeadlines() }
 
   /// Makes a channel and begins to connect to all members.
-  package init(loop: EventLoop, endpoints: [Endpoint], configuration: Configuration, logger: Logger) {
+  init(loop: EventLoop, endpoints: [Endpoint], configuration: Configuration, logger: Logger) {
     precondition(!endpoints.isEmpty)
     self.loop = loop
     self.configuration = configuration
@@ -91,7 +91,7 @@ package final class Channel {
   // MARK: - Calls
 
   /// Sends `call`, or keeps it until there is a connection.
-  package func send(_ call: Call) {
+  func send(_ call: Call) {
     guard take(call, as: .waiting) else { return }
     guard !call.method.runsToEnd || abandonedCalls.mayBegin(call) else {
       return end(call, with: Self.tooManyAbandonedCalls)
@@ -150,14 +150,14 @@ package final class Channel {
   }
 
   /// Ends `call` without a further notification of its delegate. A call that is not under way is ignored.
-  package func cancel(_ call: Call) {
+  func cancel(_ call: Call) {
     guard call.slot >= 0, !leave(call) else { return }
     count(call, .canceled)
     reset(call)
   }
 
   /// Ends `call` from this side and notifies its delegate.
-  package func end(_ call: Call, with status: GRPCStatus) {
+  func end(_ call: Call, with status: GRPCStatus) {
     guard call.slot >= 0 else { return }
     let delegate = call.delegate
     if call.retry.attempts == 0 && !status.isOK { unsent &+= 1 }
@@ -206,16 +206,16 @@ package final class Channel {
   }
 
   /// Stops giving back the window of a call's stream: the member sends one window more at most.
-  package func pause(_ call: Call) { call.stream.isPaused = true }
+  func pause(_ call: Call) { call.stream.isPaused = true }
 
   /// Undoes ``pause(_:)``.
-  package func resume(_ call: Call) {
+  func resume(_ call: Call) {
     guard call.stream.isPaused else { return }
     if let connection = call.stream.connection { connection.resume(call) } else { call.stream.isPaused = false }
   }
 
   /// Sends the frames of this turn of the loop. To be called once a turn, before the loop waits.
-  package func flush() {
+  func flush() {
     hasTurned = false
     for subchannel in subchannels { subchannel.flush() }
     guard !retired.isEmpty else { return }
@@ -224,10 +224,10 @@ package final class Channel {
   }
 
   /// Whether ``flush()`` has anything to do.
-  package var needsFlush: Bool { subchannels.contains { $0.needsFlush } || retired.contains { $0.needsFlush } }
+  var needsFlush: Bool { subchannels.contains { $0.needsFlush } || retired.contains { $0.needsFlush } }
 
   /// Ends all calls and all connections, for good.
-  package func close() {
+  func close() {
     isClosed = true
     for call in watched.calls + resting.calls { end(call, with: Self.closed) }
     deadlines.stop()

@@ -5,7 +5,7 @@ internal import CNghttp2
 ///
 /// Follows the nghttp2 API reference. nghttp2 must not be called from its callbacks to receive or send. So the
 /// callbacks only report to the ``Connection``, which reads and writes the socket from its loop.
-package final class HTTP2Session {
+final class HTTP2Session {
   private let raw: OpaquePointer
   /// The connection owns this session and outlives it.
   fileprivate unowned(unsafe) let connection: Connection
@@ -36,7 +36,7 @@ package final class HTTP2Session {
   fileprivate var blockBytes = 0
 
   /// The name of HTTP/2 over TLS in ALPN (RFC 9113, section 3.1).
-  package static let protocolName = "h2"
+  static let protocolName = "h2"
 
   init(connection: Connection, authority: String, isSecure: Bool) {
     self.connection = connection

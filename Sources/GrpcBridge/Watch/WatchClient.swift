@@ -23,7 +23,7 @@ package final class WatchClient {
   /// How many bytes the client's watches take.
   package private(set) var keptBytes = 0
   /// What a watch takes besides its request, in bytes.
-  package static let watchBytes = 512
+  static let watchBytes = 512
   private var nextID: Int64 = 0
   private var isPaused = false
   /// Whether the client waits for an answer about progress.

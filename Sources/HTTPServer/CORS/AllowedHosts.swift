@@ -34,7 +34,7 @@ package struct AllowedHosts: Sendable {
   }
 
   /// - Parameter host: the value of `Host`, or the host that a proxy reports.
-  package func allow(_ host: some BidirectionalCollection<UInt8>) -> Bool {
+  func allow(_ host: some BidirectionalCollection<UInt8>) -> Bool {
     if allowsAll { return true }
     // Brackets enclose a numeric address: names have neither brackets nor colons.
     if host.first == UInt8(ascii: "[") { return Self.isIPv6(host) }

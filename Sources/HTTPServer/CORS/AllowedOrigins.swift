@@ -38,13 +38,13 @@ package struct AllowedOrigins: Sendable {
   }
 
   /// Whether no origin is listed.
-  package var isEmpty: Bool { !allowsAll && origins.isEmpty }
+  var isEmpty: Bool { !allowsAll && origins.isEmpty }
 
   /// Whether the header fields for a page depend on the page's origin.
   var dependsOnOrigin: Bool { !origins.isEmpty }
 
   /// How pages of an origin that is not the gateway's own may read.
-  package func access(_ origin: String) -> Access {
+  func access(_ origin: String) -> Access {
     if !origins.isEmpty, let (scheme, authority) = Self.parts(origin), origins.contains(scheme + authority) {
       return .full
     }
@@ -60,7 +60,7 @@ package struct AllowedOrigins: Sendable {
   ///     be either, as TLS may end before the gateway.
   /// - Returns: ``Access/full`` for the gateway's own origin and those listed by name, ``Access/anonymous`` for others
   ///   if `*` is listed.
-  package func changes(of origin: String, host: String, isSecure: Bool) -> Access {
+  func changes(of origin: String, host: String, isSecure: Bool) -> Access {
     let others = allowsAll ? Access.anonymous : .nothing
     guard let (scheme, authority) = Self.parts(origin) else { return others }
     if origins.contains(scheme + authority) { return .full }

@@ -57,7 +57,7 @@ package enum CrossOrigin {
   }
 
   /// A page that only `*` allows sends a user's Basic credentials, which may be the browser's.
-  package static let usesBasic = RequestError(
+  static let usesBasic = RequestError(
     403,
     "--cors '*' is for pages without Basic credentials: list this origin by its name, or have the page send a token")
 

@@ -25,7 +25,7 @@
   }
 
   /// The token in a WebSocket's subprotocol, which has neither a scheme nor a blank. Nil if it is no token.
-  package static func token(ofSubprotocol text: some Collection<UInt8>) -> [UInt8]? {
+  static func token(ofSubprotocol text: some Collection<UInt8>) -> [UInt8]? {
     text.isNamed("basic") || text.isNamed("bearer") || !isToken(text) ? nil : Array(text)
   }
 }

@@ -1,13 +1,13 @@
-package import EventLoop
+import EventLoop
 
 /// What the proxies in front of the gateway say about a request: who the client is, and how it made the request.
-package struct Forwarded: Equatable {
+struct Forwarded: Equatable {
   /// The client's address, or that of the last trusted proxy if that does not know it; nil for a Unix socket's.
-  package var client: IPAddress?
+  var client: IPAddress?
   /// Whether the client uses TLS; nil if no header says so.
-  package var isSecure: Bool?
+  var isSecure: Bool?
   /// The host in the client's request, with a port if there is one; nil if no header says so.
-  package var host: String?
+  var host: String?
 }
 
 /// The header fields in which proxies say that: `Forwarded` (RFC 7239), and the older `X-Forwarded-` fields.

@@ -5,7 +5,7 @@ internal import CZlib
 /// of the compressed text, the compressed size reveals the rest (BREACH).
 package enum Gzip {
   /// Bodies of at most so many bytes are not worth the time that compression takes on both sides.
-  package static let threshold = 1024
+  static let threshold = 1024
 
   /// A body that is compressed for one client costs as little time as possible; one that is compressed once for all
   /// clients is as small as possible.

@@ -4,7 +4,7 @@ import Glibc
 package enum HTTPMethod: Int, CaseIterable {
   case get, head, post, put, delete, options, other
 
-  package init(_ text: UnsafePointer<CChar>) {
+  init(_ text: UnsafePointer<CChar>) {
     self =
       if strcmp(text, "POST") == 0 {
         .post

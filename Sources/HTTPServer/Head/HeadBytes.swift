@@ -39,7 +39,7 @@ extension BidirectionalCollection<UInt8> where SubSequence == Self {
 
 extension BidirectionalCollection<UInt8> {
   /// The elements of a list without the blanks around them; empty ones are left out (RFC 9110, section 5.6.1).
-  package var listElements: [SubSequence] { elements(separatedBy: UInt8(ascii: ",")) }
+  var listElements: [SubSequence] { elements(separatedBy: UInt8(ascii: ",")) }
 
   /// The entity tags of a list (RFC 9110, section 8.8.3), in which a backslash has no special meaning.
   var tagElements: [SubSequence] { elements(separatedBy: UInt8(ascii: ","), hasEscapes: false) }
@@ -73,7 +73,7 @@ extension BidirectionalCollection<UInt8> {
 
   /// An element of a list without its parameters; nil if its weight is 0, which is a refusal (RFC 9110, section
   /// 12.4.2).
-  package var acceptedName: SubSequence? {
+  var acceptedName: SubSequence? {
     let parts = elements(separatedBy: UInt8(ascii: ";"))
     guard let name = parts.first, !parts.dropFirst().contains(where: \.isRefusal) else { return nil }
     return name

@@ -9,7 +9,7 @@ package struct RequestHead: ~Copyable {
   /// The path as it was sent, without the query and not decoded; `*` for the server as a whole.
   package let path: UnsafeBufferPointer<UInt8>
   /// The target; nil if it is malformed, which is a ``fault``.
-  package let target: RequestTarget?
+  let target: RequestTarget?
   package let method: HTTPMethod
   package var authorization: HeadBytes?
   /// The host in the request, perhaps by a proxy that forwards it, with the port if there is one.
@@ -36,7 +36,7 @@ package struct RequestHead: ~Copyable {
   /// Whether the body is only a part (RFC 9110, section 14.4).
   package var hasContentRange = false
   /// The origin of the page that makes the request, if a browser says so (RFC 6454, section 7).
-  package var origin: HeadBytes?
+  var origin: HeadBytes?
   /// The relation between the page's site and the gateway's, if a browser says so (Fetch Metadata Request Headers).
   var fetchSite: HeadBytes?
   /// The last event of a stream that the client has seen, if it resumes one (HTML Standard, section 9.2.4).
@@ -47,7 +47,7 @@ package struct RequestHead: ~Copyable {
   package var asksForWebSocket = false
   /// Why the request can be read in more than one way, by which requests are smuggled past a proxy (RFC 9112, section
   /// 6.3).
-  package var fault: String?
+  var fault: String?
   /// What proxies say about the request; nil if the client is no trusted proxy.
   private(set) var forwarded: ForwardedFields?
   /// Whether the body may be larger than what comes in one piece.
@@ -55,12 +55,12 @@ package struct RequestHead: ~Copyable {
   /// The checks of the head's form, and of its fields about length and host.
   private var check: HeadCheck
   /// The size of the request line and all headers, in bytes.
-  package let size: Int
+  let size: Int
   /// The end of the head in libmicrohttpd's buffer.
-  package let end: UnsafePointer<UInt8>
+  let end: UnsafePointer<UInt8>
 
   var contentLength: UInt64? { check.contentLength }
-  package var isChunked: Bool { check.isChunked }
+  var isChunked: Bool { check.isChunked }
   package var isHTTP10: Bool { check.isHTTP10 }
 
   /// - Parameter isLax: whether libmicrohttpd reads heads laxly: ``HTTPLibrary/isLax``.

@@ -4,12 +4,12 @@ package struct RequestTarget {
   package static let asterisk: StaticString = "*"
 
   /// The path, without the query; `*` for the server as a whole.
-  package let path: HeadBytes
+  let path: HeadBytes
   /// What comes after the first `?`; nil if there is none.
-  package let query: HeadBytes?
+  let query: HeadBytes?
   /// The host of a target that is an absolute URL; it takes precedence over the `Host` header (RFC 9112, section
   /// 3.2.2).
-  package let authority: HeadBytes?
+  let authority: HeadBytes?
 
   /// - Parameter bytes: the target, which must not move as long as this value is used.
   /// - Returns: nil for anything except a path, `*`, or an `http` or `https` URL.
@@ -46,7 +46,7 @@ package struct RequestTarget {
 
   /// The parameters of the query in their order, as they were sent: names, and values; a value is nil if there is no
   /// `=`.
-  package var queryItems: [(name: HeadBytes, value: HeadBytes?)] {
+  var queryItems: [(name: HeadBytes, value: HeadBytes?)] {
     guard let query else { return [] }
     return query.split(separator: UInt8(ascii: "&")).map { item in
       let item = HeadBytes(rebasing: item)

@@ -8,7 +8,7 @@ import Synchronization
 /// number of addresses. Clients of Unix sockets have no address and no limit.
 package final class AddressCounts: Sendable {
   /// Counts one connection of an address as long as this object lives.
-  package final class Place: Sendable {
+  final class Place: Sendable {
     private let counts: AddressCounts
     private let address: Address
 
@@ -20,7 +20,7 @@ package final class AddressCounts: Sendable {
     deinit { counts.leave(address) }
   }
 
-  package enum Admission {
+  enum Admission {
     /// There is no limit for such a client.
     case unlimited
     case admitted(Place)
@@ -34,7 +34,7 @@ package final class AddressCounts: Sendable {
     let bits: UInt64
   }
 
-  package let most: Int
+  let most: Int
   private let isExempt: @Sendable (SocketAddress) -> Bool
   private let counts = Mutex<[Address: Int]>([:])
 
@@ -46,7 +46,7 @@ package final class AddressCounts: Sendable {
     self.isExempt = isExempt
   }
 
-  package func admit(_ peer: SocketAddress) -> Admission {
+  func admit(_ peer: SocketAddress) -> Admission {
     guard let address = Address(peer), !isExempt(peer) else { return .unlimited }
     let isAdmitted = counts.withLock { counts in
       let count = counts[address, default: 0]

@@ -15,8 +15,8 @@ package struct DescriptorBudget: Sendable {
 
   /// The process may have fewer descriptors than it needs without any client.
   package struct Shortage: Error, CustomStringConvertible {
-    package let limit: Int
-    package let needed: Int
+    let limit: Int
+    let needed: Int
 
     package var description: String {
       "at least \(needed) descriptors are needed, and the limit is \(limit): raise it (ulimit -n), or take fewer --shards"

@@ -3,12 +3,12 @@ import Glibc
 
 /// A socket on which one shard listens.
 package struct Listener: Sendable {
-  package let descriptor: Int32
-  package let isTLS: Bool
+  let descriptor: Int32
+  let isTLS: Bool
   /// Whether each connection begins with a header of the PROXY protocol.
-  package let isProxied: Bool
+  let isProxied: Bool
   /// Whether it serves only metrics and probes.
-  package let isAdmin: Bool
+  let isAdmin: Bool
   /// Whether others accept from the same socket, now or later: then waiting connections need not be accepted before it
   /// is closed.
   let isShared: Bool

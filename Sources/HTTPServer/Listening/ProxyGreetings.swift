@@ -19,7 +19,7 @@ final class ProxyGreetings {
   private var waiting: [ObjectIdentifier: Greeting] = [:]
 
   /// How many connections wait.
-  package var count: Int { waiting.count }
+  var count: Int { waiting.count }
 
   /// - Parameters:
   ///   - proxies: the trusted proxies; connections of others are closed.

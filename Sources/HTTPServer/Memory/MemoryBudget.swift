@@ -6,7 +6,7 @@ import Synchronization
 /// A shard takes its part in grants (``MemoryAccount``), so that it rarely touches the counter.
 package final class MemoryBudget: Sendable {
   /// The whole budget, in bytes.
-  package let bytes: Int
+  let bytes: Int
   private let left: Atomic<Int>
 
   package init(bytes: Int) {
@@ -15,12 +15,12 @@ package final class MemoryBudget: Sendable {
   }
 
   /// Whether `count` more bytes could be granted now.
-  package func hasRoom(for count: Int) -> Bool { left.load(ordering: .relaxed) >= count }
+  func hasRoom(for count: Int) -> Bool { left.load(ordering: .relaxed) >= count }
 
   /// Grants up to `wanted` bytes.
   ///
   /// - Returns: how many were granted: at least `least`, or 0.
-  package func take(atLeast least: Int, upTo wanted: Int) -> Int {
+  func take(atLeast least: Int, upTo wanted: Int) -> Int {
     var known = left.load(ordering: .relaxed)
     while known >= least {
       let granted = min(known, wanted)
@@ -32,7 +32,7 @@ package final class MemoryBudget: Sendable {
   }
 
   /// Takes bytes even if none are left: bytes that are in memory already must be counted.
-  package func force(_ count: Int) { left.wrappingSubtract(count, ordering: .relaxed) }
+  func force(_ count: Int) { left.wrappingSubtract(count, ordering: .relaxed) }
 
   /// Returns a grant.
   func giveBack(_ count: Int) { left.wrappingAdd(count, ordering: .relaxed) }

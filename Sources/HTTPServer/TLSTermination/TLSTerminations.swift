@@ -1,6 +1,6 @@
-package import EventLoop
+import EventLoop
 import Glibc
-package import Logging
+import Logging
 import TLS
 
 /// All TLS connections of a shard. Belongs to the shard's loop.
@@ -8,9 +8,9 @@ package final class TLSTerminations {
   /// Time limits, in milliseconds.
   package struct Limits: Sendable {
     /// How long a handshake may take.
-    package var handshake: UInt64
+    var handshake: UInt64
     /// When to cut a connection that has ended if its client takes nothing of what is left.
-    package var stall: UInt64
+    var stall: UInt64
 
     package init(handshake: UInt64 = 10_000, stall: UInt64 = 60_000) {
       self.handshake = handshake
@@ -18,18 +18,18 @@ package final class TLSTerminations {
     }
   }
 
-  package let loop: EventLoop
-  package let limits: Limits
-  package let logger: Logger
+  let loop: EventLoop
+  let limits: Limits
+  let logger: Logger
   /// Bytes are read into this first: one buffer for all terminations, as the bytes are passed on at once.
   let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
   private let context: RenewableTLSContext
-  package unowned let server: HTTPServer
+  unowned let server: HTTPServer
   private var open: [TLSTermination] = []
   /// How many handshakes have succeeded, and how many failed.
   package var handshakeCounts: (done: UInt64, failed: UInt64) = (0, 0)
   /// How many terminations there are.
-  package var count: Int { open.count }
+  var count: Int { open.count }
   /// How many the server does not have: those in a handshake, and those whose served side has ended.
   private(set) var unservedCount = 0
 
@@ -46,7 +46,7 @@ package final class TLSTerminations {
   /// Takes over a connection and begins its handshake.
   ///
   /// - Parameter place: its place among the connections of its address, if these are counted.
-  package func accept(_ socket: AcceptedSocket, place: AddressCounts.Place?) {
+  func accept(_ socket: AcceptedSocket, place: AddressCounts.Place?) {
     var one: Int32 = 1
     // Whole answers, or all available bytes, are sent at once: delaying them has no use (tcp(7)).
     setsockopt(socket.descriptor, SocketConstants.tcp, TCP_NODELAY, &one, socklen_t(MemoryLayout.size(ofValue: one)))
@@ -64,7 +64,7 @@ package final class TLSTerminations {
   var hasUnsent: Bool { open.contains { $0.hasUnsent } }
 
   /// Sends what can be sent at once, and ends all terminations.
-  package func close() {
+  func close() {
     while let termination = open.last { termination.abandon() }
   }
 

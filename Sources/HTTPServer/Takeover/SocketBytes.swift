@@ -20,7 +20,7 @@ package final class SocketBytes: @unchecked Sendable {
     self.isShared = isShared
   }
 
-  package convenience init(_ text: String, isShared: Bool = false) {
+  convenience init(_ text: String, isShared: Bool = false) {
     var buffer = ByteBuffer(capacity: text.utf8.count)
     buffer.append(text.utf8)
     self.init(buffer, isShared: isShared)
@@ -30,7 +30,7 @@ package final class SocketBytes: @unchecked Sendable {
   package var bytes: UnsafeRawBufferPointer { buffer.withUnsafeBytes { $0 } }
 
   /// Counts the bytes, once, as kept for clients as long as any queue has them.
-  package func count(in account: MemoryAccount) {
+  func count(in account: MemoryAccount) {
     guard !isShared, !isCounted else { return }
     isCounted = true
     var kept = KeptBytes(account)

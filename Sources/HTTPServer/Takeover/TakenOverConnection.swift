@@ -52,7 +52,7 @@ package final class TakenOverConnection: Attended {
   /// counts as connected. A client that has closed both sides answers whatever is sent with a reset.
   static let grace: UInt64 = 500
   /// The error for a client that does not read.
-  package static let stall: StaticString = "the client does not read (--stall-timeout)"
+  static let stall: StaticString = "the client does not read (--stall-timeout)"
   /// How many pieces are given to the system at once.
   private static let maxPieces = 16
 
@@ -120,7 +120,7 @@ package final class TakenOverConnection: Attended {
   private var isOpen: Bool { if case .open = phase { true } else { false } }
   private var isFinishing: Bool { if case .finishing = phase { true } else { false } }
   private var isLingering: Bool { if case .lingering = phase { true } else { false } }
-  package var isClosed: Bool { if case .closed = phase { true } else { false } }
+  var isClosed: Bool { if case .closed = phase { true } else { false } }
 
   // MARK: - From the owner
 
@@ -237,7 +237,7 @@ package final class TakenOverConnection: Attended {
   }
 
   /// Sends as much of the queue as the system takes.
-  package func flush() {
+  func flush() {
     guard isOpen || isFinishing, !isBlocked else { return }
     while backlog > 0 {
       let count = write()

@@ -4,18 +4,18 @@ import Glibc
 /// All connections of a shard that were taken over from libmicrohttpd. Belongs to the shard's loop.
 package final class TakenOverConnections {
   /// How often time limits are checked, in milliseconds, while there are sockets.
-  package static let tick: UInt64 = 250
+  static let tick: UInt64 = 250
   /// How many sockets are flushed in one turn of the loop: thousands that get the same frame must not delay other
   /// requests.
   private static let maxFlushes = 256
 
-  package let loop: EventLoop
+  let loop: EventLoop
   /// A client has stalled after so many milliseconds without progress.
-  package let stallLimit: UInt64
+  let stallLimit: UInt64
   /// How often to check whether a client makes progress.
   let lookInterval: UInt64
   /// Counts what is kept for clients.
-  package let memory: MemoryAccount
+  let memory: MemoryAccount
   private let trimmer: MemoryTrimmer
   /// Bytes are read into this first: one buffer for all sockets, as the bytes are passed on at once.
   let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 << 10, alignment: 16)
@@ -73,7 +73,7 @@ package final class TakenOverConnections {
   package func endStalled() { for socket in open { socket.endIfStalled() } }
 
   /// Sends what can be sent at once, and ends all connections.
-  package func close() {
+  func close() {
     while !dirty.isEmpty { flush() }
     while let socket = open.last { socket.abandon() }
     attended.stop()
@@ -81,14 +81,14 @@ package final class TakenOverConnections {
 
   // MARK: - From the sockets
 
-  package func add(_ socket: TakenOverConnection) {
+  func add(_ socket: TakenOverConnection) {
     socket.slot = open.count
     open.append(socket)
     if socket.isParting { partingCount += 1 }
     trimmer.sockets.rise(to: open.count)
   }
 
-  package func remove(_ socket: TakenOverConnection) {
+  func remove(_ socket: TakenOverConnection) {
     guard socket.slot >= 0 else { return }
     let last = open.removeLast()
     if last !== socket {

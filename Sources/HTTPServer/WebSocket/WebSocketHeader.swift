@@ -14,7 +14,7 @@ package enum WebSocketHeader {
   package static let maxBytes = 10
 
   /// The size of the header of a frame with a payload of `count` bytes, the length in its shortest form.
-  package static func count(of count: UInt64, isMasked: Bool) -> Int {
+  static func count(of count: UInt64, isMasked: Bool) -> Int {
     (isMasked ? 6 : 2) + (count < 126 ? 0 : count < 0x10000 ? 2 : 8)
   }
 

@@ -1,5 +1,5 @@
 import EtcdSchema
-import GrpcBridge
+@testable import GrpcBridge
 import Synchronization
 import TestSupport
 import Testing

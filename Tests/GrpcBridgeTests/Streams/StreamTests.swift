@@ -1,4 +1,4 @@
-import GrpcBridge
+@testable import GrpcBridge
 import TestSupport
 import Testing
 
