@@ -29,8 +29,8 @@ final class LeaderProbe: CallDelegate {
   }.encodedSmall()
   /// The milliseconds after which a member that was unusable is asked again.
   private static let pause: UInt64 = 500
-  /// The time limit of the read.
-  private static let readTimeout = GRPCTimeout(milliseconds: 2000)
+  /// The time limit of the read, in milliseconds.
+  private static let readLimit: UInt64 = 2000
 
   /// Whether calls had better go to other members: the member has reported that it is unusable, or its connection was
   /// lost, and it has not proved the contrary since.
@@ -41,7 +41,11 @@ final class LeaderProbe: CallDelegate {
   private let loop: EventLoop
   /// The stream, or the read before it.
   private var call: Call?
-  private lazy var again = LoopTimer(loop: loop) { [unowned self] in subchannel.watch() }
+  private lazy var again = LoopTimer(loop: loop) { [unowned self] in
+    // The channel does not watch the deadline of the read, as it did not submit it, and etcd may not answer.
+    if call?.method.isStream == false { drop() }
+    subchannel.watch()
+  }
 
   init(subchannel: Subchannel, loop: EventLoop) {
     self.subchannel = subchannel
@@ -54,12 +58,15 @@ final class LeaderProbe: CallDelegate {
     isAnswered = false
     guard isRefused else { return openStream(on: connection) }
     let read = Call(
-      EtcdRPC.range.method, message: CallMessage(copying: Self.read), timeout: Self.readTimeout, delegate: self)
+      EtcdRPC.range.method, message: CallMessage(copying: Self.read),
+      timeout: GRPCTimeout(milliseconds: Self.readLimit), delegate: self)
     read.requiresLeader = true
     submit(read, on: connection)
+    again.start(after: Self.readLimit + Self.pause)
   }
 
   private func openStream(on connection: Connection) {
+    again.stop()
     let stream = Call(Self.method, message: CallMessage(copying: Self.question), timeout: nil, delegate: self)
     submit(stream, on: connection)
   }

@@ -96,8 +96,10 @@ import Testing
   @Test(arguments: ["etcdserver: no leader", "etcdserver: rpc not supported for learner"])
   func aMemberThatIsOfNoUseIsLeftOutUntilItIs(message: String) async throws {
     let isWell = Atomic(false)
+    let isHeld = Atomic(false)
     try await Self.cluster(3) { number, call in
       if number != 1 || isWell.load(ordering: .relaxed) { return nil }
+      if call.path == EtcdRPC.range.path { isHeld.store(true, ordering: .relaxed) }
       // Calls that reach it before its probe are neither executed nor refused.
       return call.path == Self.leaderProbe ? .failure(14, message) : .hang
     } body: { fixture, peers in
@@ -106,6 +108,8 @@ import Testing
       try await Self.call(fixture, Self.repeatable) { $0[0, default: 0] + $0[2, default: 0] == 10 }
       let counts = try await Self.call(fixture) { $0.values.reduce(0, +) == 30 }
       #expect(counts[1] == nil)
+      // Its read is not answered: another one follows.
+      _ = try await eventually("the read") { isHeld.load(ordering: .relaxed) ? true : nil }
       isWell.store(true, ordering: .relaxed)
       try await Self.call(fixture) { $0[1, default: 0] >= 3 }
     }
