@@ -96,7 +96,7 @@ import Testing
         // The gateway's knowledge about authentication may be a second old.
         return response.status == 200 ? nil : response
       }
-      expectLoginRefused(response)
+      expectChallenge(response)
       expectStatus(200, try await gateway.http.post("/v3/maintenance/alarm", Self.alarm, user: AuthFixture.root))
     }
   }

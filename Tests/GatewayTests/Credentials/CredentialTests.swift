@@ -33,7 +33,7 @@ struct CredentialTests {
         "ann:annpW", "ann:", "ann:annpw ", "ann:annpw\0", "an:nannpw", "Ann:annpw", ":annpw", "nobody:annpw",
       ] {
         let response = try await gateway.get(wrong)
-        expectLoginRefused(response)
+        expectChallenge(response)
         #expect(!response.text.contains("annp"), "\(response)")
         expectStatus(200, try await gateway.get("ann:annpw"))
       }
@@ -57,13 +57,13 @@ struct CredentialTests {
     try await withAuth(version) { fixture, gateway in
       expectStatus(200, try await gateway.get("ann:annpw"))
       try await fixture.asRoot("/v3/auth/user/changepw", ["name": "ann", "password": "new"])
-      expectLoginRefused(try await gateway.get("ann:annpw"))
+      expectChallenge(try await gateway.get("ann:annpw"))
       expectStatus(200, try await gateway.get("ann:new"))
       // And through the gateway, which remembers that `ann:annpw` was refused a moment ago.
       let change: JSON = ["name": "ann", "password": "annpw"]
       expectStatus(200, try await gateway.http.post("/v3/auth/user/changepw", change, user: AuthFixture.root))
       expectStatus(200, try await gateway.get("ann:annpw"))
-      expectLoginRefused(try await gateway.get("ann:new"))
+      expectChallenge(try await gateway.get("ann:new"))
     }
   }
 
@@ -83,7 +83,7 @@ struct CredentialTests {
     try await withAuth(version) { fixture, gateway in
       expectStatus(200, try await gateway.get("ann:annpw"))
       try await fixture.asRoot("/v3/auth/user/delete", ["name": "ann"])
-      expectLoginRefused(try await gateway.get("ann:annpw"))
+      expectChallenge(try await gateway.get("ann:annpw"))
     }
   }
 
@@ -125,7 +125,7 @@ struct CredentialTests {
         }
         expectStatus(200, try await gateway.get(AuthFixture.root))
         expectChallenge(try await gateway.get())
-        expectLoginRefused(try await gateway.get("root:wrong"))
+        expectChallenge(try await gateway.get("root:wrong"))
         expectStatus(200, try await gateway.http.post("/v3/auth/disable", "", user: AuthFixture.root))
         expectStatus(200, try await gateway.get(AuthFixture.root))
         expectStatus(200, try await gateway.get())
@@ -142,7 +142,7 @@ struct CredentialTests {
       try await withGateway([fixture.etcd.url], ["--user", "ann:annpw"]) { gateway in
         expectStatus(200, try await gateway.get())
         expectStatus(200, try await gateway.get(AuthFixture.root))
-        expectLoginRefused(try await gateway.get("root:wrong"))
+        expectChallenge(try await gateway.get("root:wrong"))
         expectError(try await gateway.http.post("/v3/auth/user/list"), 403, code: 7)
       }
       try await withGateway([fixture.etcd.url], environment: ["ETCD_REST_USER": "ann:annpw"]) { gateway in
@@ -201,7 +201,7 @@ struct CredentialTests {
       ] {
         try await fixture.addUser(name, password: password)
         expectStatus(200, try await gateway.get("\(name):\(password)"))
-        expectLoginRefused(try await gateway.get("\(name):\(password.dropLast())"))
+        expectChallenge(try await gateway.get("\(name):\(password.dropLast())"))
       }
     }
   }

@@ -143,8 +143,8 @@ struct ThrottledLoginTests {
   func aUserWithoutAPasswordIsRefusedAsAnyOther(_ version: EtcdVersion) async throws {
     try await withAuth(version, gateway: ["--max-login-failures", "3"]) { fixture, gateway in
       try await fixture.asRoot("/v3/auth/user/add", ["name": "nopw", "options": ["no_password": true]])
-      expectLoginRefused(try await gateway.get("nopw:guess"))
-      expectLoginRefused(try await gateway.http.get("/keys/a", user: "nopw:guess"))
+      expectChallenge(try await gateway.get("nopw:guess"))
+      expectChallenge(try await gateway.http.get("/keys/a", user: "nopw:guess"))
       let own = try await gateway.http.post("/v3/auth/authenticate", ["name": "nopw", "password": "guess"])
       expectError(own, 400, code: 3)
       #expect(own.message == "etcdserver: authentication failed, invalid user ID or password")
@@ -165,7 +165,7 @@ struct ThrottledLoginTests {
     while true {
       let answer = try await gateway.get(guess(reached))
       guard answer.status == 401, reached < 60 else { return (reached, answer) }
-      expectLoginRefused(answer)
+      expectChallenge(answer)
       reached += 1
     }
   }

@@ -30,7 +30,7 @@ struct KeyDenialTests {
           continue
         }
         expectError(denied, 403, code: 7)
-        expectLoginRefused(wrong)
+        expectChallenge(wrong)
         expectChallenge(nobody)
       }
       // Nothing of it was done.

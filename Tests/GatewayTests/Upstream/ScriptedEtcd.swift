@@ -88,17 +88,12 @@ func expectError(
   #expect(response[header: "Content-Type"]?.hasPrefix("application/json") == true, sourceLocation: sourceLocation)
 }
 
-/// Expects 401 and the challenges for a password and a token.
+/// Expects 401 and the challenges for a password and a token, as the tests' requests have no `Accept`
+/// (`ChallengeTests`).
 func expectChallenge(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
   expectError(response, 401, sourceLocation: sourceLocation)
   #expect(
     challenges(of: response) == ["Basic realm=\"etcd\"", "Bearer realm=\"etcd\""], sourceLocation: sourceLocation)
-}
-
-/// Expects the 401 for a wrong user and password, which does not ask for them again.
-func expectLoginRefused(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
-  expectError(response, 401, sourceLocation: sourceLocation)
-  #expect(challenges(of: response) == ["Bearer realm=\"etcd\""], sourceLocation: sourceLocation)
 }
 
 /// The challenges of an answer, in their order.
