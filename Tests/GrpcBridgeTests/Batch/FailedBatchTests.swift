@@ -69,8 +69,8 @@ import Testing
       let next = await fixture.startTogether(BatchPeer.range, Self.messages)
       try await fixture.expectAnswers(next, Self.messages)
       #expect(fixture.peer.record.streams(of: BatchPeer.txn).count == 3)
-      // One is the authenticator's.
-      #expect(fixture.peer.record.connections.count == 2)
+      // The authenticator has one as well, which it makes in its own time.
+      #expect(fixture.peer.record.connections.count <= 2)
     }
   }
 
