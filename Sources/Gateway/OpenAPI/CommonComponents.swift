@@ -77,8 +77,8 @@ enum CommonComponents {
     "WWW-Authenticate": [
       "description": """
       What to log in with: a user and password (`Basic`, RFC 7617) or a token (`Bearer`, RFC 6750), each in a header of \
-      its own. A request that came with a user and password is asked for a token alone, unless its `Accept` names \
-      `text/html` or `text/event-stream`, as those of browsers do that have a dialog of their own.
+      its own. A request that came with a user and password, and whose `Accept` names a type that programs ask for, \
+      such as `application/json`, is asked for a token alone.
       """,
       "required": true, "schema": ["type": "string"],
       "example": "Basic realm=\"etcd\"",

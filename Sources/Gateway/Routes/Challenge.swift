@@ -11,18 +11,17 @@ enum Challenge {
 
   /// The challenges of the 401 answer to a request.
   ///
-  /// A program that sends a user and password, and an `Accept` field, is not asked for them again: it would send the
-  /// same ones until it gives up, or cancel instead of reporting the 401 (Foundation's `URLSession` on Linux). Without
-  /// an `Accept` field the client may be Python's `urllib`, which takes a 401 without a Basic challenge for an error of
-  /// the server's.
+  /// A program that sends a user and password, and asks for a content type, is not asked for them again: it would send
+  /// the same ones until it gives up. Other clients have the challenge that they know: Python's `urllib` takes a 401
+  /// without it for an error of the server's.
   ///
   /// Browsers need the challenge if the password is from their own dialog: it makes them forget the password and show
   /// the dialog again. They use it for pages and event streams; a script's `fetch()` may have its own password, and
   /// then its page asks for a better one.
   static func headers(to head: borrowing RequestHead) -> HTTPResponse.Headers {
     let name: StaticString = "WWW-Authenticate"
-    let isFromDialog = head.accepted == .html || head.accepted == .events
-    if AuthorizationField.isBasic(head.authorization) && head.hasAccept && !isFromDialog { return [(name, bearer)] }
+    let isProgram = head.accepted != nil && head.accepted != .html && head.accepted != .events
+    if AuthorizationField.isBasic(head.authorization) && isProgram { return [(name, bearer)] }
     return [(name, basic), (name, AuthorizationField.isBearer(head.authorization) ? otherBearer : bearer)]
   }
 }

@@ -16,8 +16,6 @@ package struct RequestHead: ~Copyable {
   private(set) var host: HeadBytes?
   /// The first type of answer that the client names and the gateway knows.
   package var accepted: MediaType?
-  /// Whether the request has an `Accept` field, whatever it names.
-  package private(set) var hasAccept = false
   /// The client's own ID of the request.
   private(set) var requestID: HeadBytes?
   /// The trace of the request (W3C Trace Context). The state may have several fields.
@@ -108,7 +106,6 @@ package struct RequestHead: ~Copyable {
     switch nameSize {
     case 4 where isNamed("host"): host = value
     case 6 where isNamed("accept"):
-      hasAccept = true
       if accepted == nil || accepted == .html { accepted = MediaType(firstIn: value) ?? accepted }
     case 6 where isNamed("origin"): origin = value
     case 6 where isNamed("prefer"): isStrict = isStrict || Preference.isStrict(value)
