@@ -2825,7 +2825,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 401,
           "headers": {
-            "WWW-Authenticate": "Bearer realm=\"etcd\""
+            "WWW-Authenticate": "Basic realm=\"etcd\", Bearer realm=\"etcd\""
           },
           "body": {
             "error": "etcdserver: authentication failed, invalid user ID or password",
