@@ -32,7 +32,6 @@ extension GRPCStatus {
   /// - Parameter hadCredentials: whether the request had credentials of any kind.
   func httpStatus(hadCredentials: Bool) -> (status: UInt32, headers: HTTPResponse.Headers) {
     switch (origin, code, message) {
-    case (.login, _, _): (401, [])
     case (.throttled(let seconds), _, _): (429, [("Retry-After", "\(seconds)")])
     // etcd has codes for these errors, but sends them as Unknown.
     case (.server, _, EtcdMessage.requestTooManyRequests): (429, [("Retry-After", "1")])
@@ -40,14 +39,14 @@ extension GRPCStatus {
     case (.server, _, EtcdMessage.requestTooLarge): (413, [])
     case (.server, .resourceExhausted, _) where message.hasPrefix("grpc: received message larger than max"): (413, [])
     case (.server, .unknown, EtcdMessage.notPrimary): (503, [("Retry-After", "1")])
-    case (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials,
+    case (.login, _, _),
+      (.server, .unknown, EtcdMessage.rawInvalidAuthToken),
+      (.server, .invalidArgument, EtcdMessage.userEmpty) where !hadCredentials,
       (.server, .unknown, EtcdMessage.rawUserEmpty) where !hadCredentials:
       (401, [])
-    case (.server, .unknown, EtcdMessage.rawInvalidAuthToken): (401, [])
     // The second is from etcd's own lock and election services.
     case (.server, .unknown, EtcdMessage.rawPermissionDenied), (.server, .unknown, EtcdMessage.permissionDenied):
       (403, [])
-    case (_, .unauthenticated, _): (401, [])
     // There is no connection to etcd: nothing was executed.
     case (.client, .unavailable, _): (503, [("Retry-After", "1")])
     // Not from etcd: the gateway's error about an answer that etcd would not give (RFC 9110, section 15.6.3).
