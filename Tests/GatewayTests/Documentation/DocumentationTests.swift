@@ -34,18 +34,38 @@ struct DocumentationTests {
   @Test(arguments: pages, EtcdVersion.allCases)
   func theyDoWhatIsSaid(_ page: String, _ version: EtcdVersion) async throws {
     guard Self.versions[page].map({ $0 == version }) ?? true else { return }
-    for group in try DocumentedProgram.all(in: page) {
+    for (number, group) in try DocumentedProgram.all(in: page).enumerated() {
       // Each group has an etcd of its own, so that its revisions are those of the page.
       try await Reader.with(group, version) { reader in
+        var output = ""
         for program in group.programs {
           let run = try await program.run(reader)
+          output += run.output
           if let fault = program.fault(in: run, reader) {
             Issue.record("\(program.place): \(fault)\n\(run.output)\(run.errorOutput)")
           }
         }
+        if number == 0 { try await Self.further[page]?(reader, output) }
       }
     }
   }
+
+  /// What the first programs of a page leave behind and print, where the page does not show it.
+  private static let further: [String: @Sendable (Reader, String) async throws -> Void] = [
+    "docs/certificates.md": { reader, _ in
+      let written = try String(contentsOfFile: "\(reader.directory)/written.json", encoding: .utf8)
+      #expect(written.hasPrefix(#"{"revision":"#), "\(written)")
+      for name in ["ca", "etcd", "gateway", "client"] {
+        let subject = try await CommandRun.shell(
+          "openssl x509 -in '\(reader.directory)/\(name).pem' -noout -subject -nameopt multiline")
+        #expect(subject.output.contains("example") && !subject.output.contains("commonName"), "\(subject.output)")
+      }
+    },
+    "docs/command-line.md": { _, output in
+      #expect(output.contains("app/color\nblue\n") && output.contains("blue\nblue\n"), "\(output)")
+      #expect(output.hasSuffix("saved --full\n"), "\(output)")
+    },
+  ]
 
   /// What runs in Node.js runs in a browser as it is, where the page says so.
   @Test func thoseForBrowsersDoTheSameThere() async throws {
