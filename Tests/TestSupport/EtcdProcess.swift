@@ -177,14 +177,19 @@ package final class EtcdProcess: Sendable {
   /// - Throws: `TestSupportError` with its error if it fails.
   @discardableResult
   package func etcdctl(_ arguments: String...) async throws -> String {
-    let files = "\(directory)/etcdctl-\(UInt64.random(in: 0 ... .max))"
-    let child = try await ChildProcess.start(
-      try version.program("etcdctl"), ["--endpoints", url] + arguments, environment: ["ETCDCTL_API": "3"],
-      output: files + ".out", error: files + ".err")
+    let child = try await startEtcdctl(arguments)
     guard try await child.exit() == .code(0) else {
       throw TestSupportError("etcdctl \(arguments.joined(separator: " ")): \(child.errorOutput)")
     }
     return child.output
+  }
+
+  /// Starts etcdctl of the same version against this member. Its output goes with this member's folder.
+  package func startEtcdctl(_ arguments: [String]) async throws -> ChildProcess {
+    let files = "\(directory)/etcdctl-\(UInt64.random(in: 0 ... .max))"
+    return try await ChildProcess.start(
+      try version.program("etcdctl"), ["--endpoints", url] + arguments, environment: ["ETCDCTL_API": "3"],
+      output: files + ".out", error: files + ".err")
   }
 }
 

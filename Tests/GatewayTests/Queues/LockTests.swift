@@ -220,9 +220,6 @@ extension AuthFixture {
 
   /// Starts etcdctl as root, which runs until it is stopped.
   func startControl(_ arguments: String...) async throws -> ChildProcess {
-    let files = NSTemporaryDirectory() + "etcd-rest-control-\(UUID().uuidString)"
-    return try await ChildProcess.start(
-      try etcd.version.program("etcdctl"), ["--endpoints", etcd.url, "--user", Self.root] + arguments,
-      environment: ["ETCDCTL_API": "3"], output: files + ".out", error: files + ".err")
+    try await etcd.startEtcdctl(["--user", Self.root] + arguments)
   }
 }
