@@ -53,8 +53,8 @@ package final class HTTPServer {
   let sockets: TakenOverConnections
   /// The bytes that are kept for clients.
   let memory: MemoryAccount
-  /// Handles the requests. The service owns the server.
-  unowned let service: any HTTPService
+  /// Handles the requests. Invariant: the service owns the server. Unsafe, as it is used often.
+  unowned(unsafe) let service: any HTTPService
   let logger: Logger
   let loop: EventLoop
   let clock: RequestClock
@@ -69,8 +69,7 @@ package final class HTTPServer {
   private var hasWarned = false
   private var watcher: SocketWatcher?
   /// Whether libmicrohttpd has something to do before the loop may wait.
-  // Read and written many times a request. Unchecked, as only the loop's thread uses it, and no access calls anything.
-  @exclusivity(unchecked) package private(set) var needsRun = true
+  package private(set) var needsRun = true
   private let trimmer: MemoryTrimmer
   private lazy var timer = LoopTimer(loop: loop) { [unowned self] in needsRun = true }
   private lazy var refusals = RejectedConnections(
@@ -84,7 +83,7 @@ package final class HTTPServer {
   package private(set) var acceptedCount: UInt64 = 0
   package private(set) var refusedCount: UInt64 = 0
   /// How many requests are under way.
-  @exclusivity(unchecked) package private(set) var exchangeCount = 0
+  package private(set) var exchangeCount = 0
   private var heads = HeadsUnderWay()
   private var requestNumbers = UniqueNumbers()
   /// At an address that does not change, as libmicrohttpd keeps it until its end.
@@ -92,11 +91,11 @@ package final class HTTPServer {
   /// Whether libmicrohttpd parses laxly (``HTTPLibrary/isLax``).
   let isLax = HTTPLibrary.loaded.isLax
   /// Connections that libmicrohttpd has given up during its run, and sockets that will never get theirs.
-  @exclusivity(unchecked) private var takeovers: [Takeover] = []
+  private var takeovers: [Takeover] = []
   /// How many connections libmicrohttpd was told to give up and still has.
-  @exclusivity(unchecked) private var awaitedTakeovers = 0
+  private var awaitedTakeovers = 0
   /// How often libmicrohttpd has run.
-  @exclusivity(unchecked) private(set) var runCount: UInt64 = 0
+  private(set) var runCount: UInt64 = 0
   private var isStopping = false
 
   /// Serves connections that come in on `listeners`.
@@ -257,8 +256,11 @@ package final class HTTPServer {
   /// In epoll mode each run goes through all connections whose timeout differs from the daemon's, and lets each
   /// continue from where it is (`MHD_epoll`, "Connections with custom timeouts must all be looked at"; 0.9.75 and 1.0.1
   /// alike).
-  func attend(_ connection: OpaquePointer) {
-    set_timeout(connection, limits.idleTimeout + 1)
+  func attend(_ connection: OpaquePointer) { set_timeout(connection, limits.idleTimeout + 1) }
+
+  /// The same, and has libmicrohttpd run again before the loop waits.
+  func attendSoon(_ connection: OpaquePointer) {
+    attend(connection)
     needsRun = true
   }
 
@@ -362,9 +364,10 @@ package final class HTTPServer {
 
   /// The request line has come.
   fileprivate func received(_ target: UnsafePointer<CChar>, _ connection: OpaquePointer) {
-    let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
-    client.target = ReceivedTarget(hidingQueryOf: target)
-    heads.insert(client)
+    connection_context(connection).withObject(ClientConnection.self) { client in
+      client.target = ReceivedTarget(hidingQueryOf: target)
+      heads.insert(client)
+    }
   }
 
   fileprivate func begin(
@@ -440,16 +443,18 @@ private typealias AccessHandler =
 /// `MHD_AccessHandlerCallback`. The context of a request is its exchange, retained until it is completed.
 private let access: AccessHandler = { server, connection, _, method, version, body, size, context in
   if let exchange = context!.pointee {
-    let exchange = Unmanaged<Exchange>.fromOpaque(exchange).takeUnretainedValue()
-    let count = size!.pointee
-    guard count > 0 else { return exchange.proceed() }
-    size!.pointee = 0
-    return exchange.receive(UnsafeRawBufferPointer(start: body, count: count))
+    return exchange.withObject(Exchange.self) { exchange in
+      let count = size!.pointee
+      guard count > 0 else { return exchange.proceed() }
+      size!.pointee = 0
+      return exchange.receive(UnsafeRawBufferPointer(start: body, count: count))
+    }
   }
-  let server = Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
-  let exchange = server.begin(connection!, method: method!, version: version!)
-  context!.pointee = Unmanaged.passRetained(exchange).toOpaque()
-  return exchange.begin()
+  return server!.withObject(HTTPServer.self) { server in
+    let exchange = server.begin(connection!, method: method!, version: version!)
+    context!.pointee = Unmanaged.passRetained(exchange).toOpaque()
+    return exchange.begin()
+  }
 }
 
 /// `LogCallback` of `MHD_OPTION_URI_LOG_CALLBACK`. Its result is the context with which ``access`` begins.
@@ -457,7 +462,7 @@ private let targetReceived:
   @convention(c) (UnsafeMutableRawPointer?, UnsafePointer<CChar>?, OpaquePointer?) -> UnsafeMutableRawPointer? = {
     server, target, connection in
     guard let target, let connection else { return nil }
-    Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue().received(target, connection)
+    server!.withObject(HTTPServer.self) { $0.received(target, connection) }
     return nil
   }
 
@@ -474,9 +479,10 @@ private let completed:
   ) -> Void = { server, _, context, code in
     guard let exchange = context!.pointee else { return }
     context!.pointee = nil
-    Unmanaged<HTTPServer>.fromOpaque(server!).takeUnretainedValue()
-      .ended(
+    server!.withObject(HTTPServer.self) { server in
+      server.ended(
         Unmanaged<Exchange>.fromOpaque(exchange).takeRetainedValue(), well: code == .REQUEST_TERMINATED_COMPLETED_OK)
+    }
   }
 
 /// `MHD_NotifyConnectionCallback`. The context of a socket is its ``ClientConnection``, retained until the socket is

@@ -8,8 +8,9 @@ import Transcoding
 /// Sends one request to a unary RPC, and its answer back.
 final class RPCHandler: RequestHandler {
   private let route: RPCRoute
-  private unowned let exchange: Exchange
-  // Invariant: the shard ends every call, and with it every request, before it is released.
+  // Invariants: the exchange owns its handler, and the shard ends every call, and with it every request, before it is
+  // released. Unsafe, as they are used often.
+  private unowned(unsafe) let exchange: Exchange
   private unowned(unsafe) let shard: Shard
   /// The body as far as it has come, unless it came in one piece.
   private var body = ByteBuffer()
@@ -18,7 +19,8 @@ final class RPCHandler: RequestHandler {
   private var fault: TranscodingError?
   private var hasMessage = false
   private var call: Call?
-  private var caller: Caller?
+  /// Whether the request has credentials of any kind.
+  private var hasCredentials = false
 
   // The answer.
   private var answer: StreamedAnswer
@@ -73,7 +75,7 @@ final class RPCHandler: RequestHandler {
     } catch {
       return exchange.refuse(error)
     }
-    self.caller = caller
+    hasCredentials = caller.isSomebody
     let memory = message.takeAll().release()
     let call = Call(route.method, message: CallMessage(takingOwnershipOf: memory), timeout: timeout, delegate: self)
     self.call = call
@@ -98,7 +100,7 @@ final class RPCHandler: RequestHandler {
 
   private func respond(with status: GRPCStatus) {
     guard status.isOK else {
-      return exchange.respond(.error(status, hadCredentials: caller?.isSomebody == true))
+      return exchange.respond(.error(status, hadCredentials: hasCredentials))
     }
     var response = HTTPResponse(status: 200, body: answer.body.takeAll())
     response.headers = headers

@@ -20,16 +20,28 @@ extension CallStream {
   mutating func take(header name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
     switch name.count {
     case 7 where name.isEqual(to: ":status"):
-      httpStatus = Int(String(decoding: value, as: UTF8.self)) ?? 0
+      httpStatus = Self.number(value) ?? 0
     case 12 where name.isEqual(to: "content-type"):
-      isGRPC = value.starts(with: "application/grpc".utf8)
+      let type: StaticString = "application/grpc"
+      isGRPC = UnsafeBufferPointer(rebasing: value.prefix(type.utf8CodeUnitCount)).isEqual(to: type)
     case 11 where name.isEqual(to: "grpc-status"):
-      grpcStatus = Int(String(decoding: value, as: UTF8.self)) ?? -1
+      grpcStatus = Self.number(value) ?? -1
     case 12 where name.isEqual(to: "grpc-message"):
       grpcMessage = percentDecoded(value)
     default:
       break
     }
+  }
+
+  /// A status of up to nine digits; nil for anything else.
+  private static func number(_ text: UnsafeBufferPointer<UInt8>) -> Int? {
+    guard (1...9).contains(text.count) else { return nil }
+    var number = 0
+    for byte in text {
+      guard (0x30...0x39).contains(byte) else { return nil }
+      number = number * 10 + Int(byte - 0x30)
+    }
+    return number
   }
 
   /// Whether the response is one of gRPC, by its headers (gRPC over HTTP/2, "Responses").

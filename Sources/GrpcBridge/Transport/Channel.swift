@@ -43,7 +43,8 @@ package final class Channel {
   /// The milliseconds between two attempts of a call (clientv3's retry policy: 25 ms, give or take 10 %).
   private static let retryWait = 23...27
 
-  weak var owner: (any ChannelOwner)?
+  // Not weak: a weak reference makes every retain of its object slow.
+  unowned var owner: (any ChannelOwner)?
   /// Sends reads of single keys together; nil if each read goes alone.
   var batcher: ReadBatcher?
   let readBuffer: UnsafeMutableRawBufferPointer

@@ -18,7 +18,8 @@ final class Connection {
   private(set) var state = State.connecting
   private(set) var session: HTTP2Session!
   private let loop: EventLoop
-  unowned let subchannel: Subchannel
+  // Invariant: the subchannel owns its connections until they are closed. Unsafe, as it is used often.
+  unowned(unsafe) let subchannel: Subchannel
   /// Present while connecting.
   private var dialer: Dialer?
   /// Present after that.

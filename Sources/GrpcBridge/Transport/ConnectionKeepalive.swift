@@ -11,7 +11,8 @@ final class ConnectionKeepalive {
   /// (`--grpc-keepalive-min-time`); one second more is for a network that delays one PING more than the next.
   private static let leastInterval: UInt64 = 6000
 
-  private unowned let connection: Connection
+  // Invariant: the connection owns this object. Unsafe, as it is used often.
+  private unowned(unsafe) let connection: Connection
   private let loop: EventLoop
   private let configuration: Channel.Configuration
   /// When bytes came last.

@@ -1,5 +1,6 @@
 import ByteBuffers
 internal import CNghttp2
+import EventLoop
 
 /// The client side of an HTTP/2 connection: one `nghttp2_session`, without its socket.
 ///
@@ -8,11 +9,11 @@ internal import CNghttp2
 final class HTTP2Session {
   private let raw: OpaquePointer
   /// The connection owns this session and outlives it.
-  fileprivate unowned(unsafe) let connection: Connection
+  private unowned(unsafe) let connection: Connection
   private let authority: [UInt8]
   private let scheme: StaticString
   /// Whether a call was sent whose response may end before its requests do.
-  fileprivate private(set) var carriesStreams = false
+  private var carriesStreams = false
 
   /// How many calls await their end.
   private(set) var callCount = 0
@@ -30,10 +31,10 @@ final class HTTP2Session {
 
   /// How large the headers or the trailers of a response may be, in bytes. Beyond the first limit the call ends, beyond
   /// the second one the connection.
-  fileprivate static let maxHeaderBytes = 1 << 18
-  fileprivate static let maxBlockBytes = 1 << 22
+  private static let maxHeaderBytes = 1 << 18
+  private static let maxBlockBytes = 1 << 22
   /// How many bytes of headers have come since the last whole frame.
-  fileprivate var blockBytes = 0
+  private var blockBytes = 0
 
   /// The name of HTTP/2 over TLS in ALPN (RFC 9113, section 3.1).
   static let protocolName = "h2"
@@ -190,7 +191,7 @@ final class HTTP2Session {
   func resumeSending(onStream id: Int32) { nghttp2_session_resume_data(raw, id) }
 
   /// Whether the end of a stream's requests was sent.
-  fileprivate func hasSentEnd(onStream id: Int32) -> Bool { nghttp2_session_get_stream_local_close(raw, id) == 1 }
+  private func hasSentEnd(onStream id: Int32) -> Bool { nghttp2_session_get_stream_local_close(raw, id) == 1 }
 
   /// Sends a GOAWAY: the gateway opens no more streams (RFC 9113, section 6.8).
   func sayGoodbye() {
@@ -200,7 +201,7 @@ final class HTTP2Session {
   /// Sends a PING (RFC 9113, section 6.7).
   func ping() { nghttp2_submit_ping(raw, UInt8(NGHTTP2_FLAG_NONE.rawValue), nil) }
 
-  fileprivate func forget(_ call: Call) {
+  private func forget(_ call: Call) {
     nghttp2_session_set_stream_user_data(raw, call.stream.id, nil)
     call.stream.connection = nil
     callCount -= 1
@@ -208,14 +209,14 @@ final class HTTP2Session {
   }
 
   /// The call of a stream; nil after the call was reset.
-  fileprivate func call(ofStream id: Int32) -> Call? {
+  private func call(ofStream id: Int32) -> Call? {
     nghttp2_session_get_stream_user_data(raw, id).map { Unmanaged<Call>.fromOpaque($0).takeUnretainedValue() }
   }
 
   /// Gives `count` received bytes back to the window of a stream.
   func consume(_ count: Int, ofStream id: Int32) { nghttp2_session_consume_stream(raw, id, count) }
 
-  fileprivate func consumeForConnection(_ count: Int) { nghttp2_session_consume_connection(raw, count) }
+  private func consumeForConnection(_ count: Int) { nghttp2_session_consume_connection(raw, count) }
 }
 
 /// An error of the nghttp2 library.
@@ -234,24 +235,21 @@ private func withToken<Result>(of call: Call, _ body: (UnsafeBufferPointer<UInt8
 
 // MARK: - Callbacks: recover the object, call one method
 
-private func session(_ context: UnsafeMutableRawPointer?) -> HTTP2Session {
-  Unmanaged<HTTP2Session>.fromOpaque(context!).takeUnretainedValue()
-}
-
 private func readMessage(
   _: OpaquePointer?, _ id: Int32, _ buffer: UnsafeMutablePointer<UInt8>?, _ capacity: Int,
   _ flags: UnsafeMutablePointer<UInt32>?, _ source: UnsafeMutablePointer<nghttp2_data_source>?,
   _: UnsafeMutableRawPointer?
 ) -> Int {
-  let call = Unmanaged<Call>.fromOpaque(source!.pointee.ptr).takeUnretainedValue()
-  let frame = call.message.frame
-  let count = min(capacity, frame.count - call.stream.bytesTaken)
-  buffer!.update(
-    from: frame.baseAddress!.advanced(by: call.stream.bytesTaken).assumingMemoryBound(to: UInt8.self), count: count)
-  call.stream.bytesTaken += count
-  call.stream.connection?.carries(count)
-  if call.stream.bytesTaken == frame.count { flags!.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue }
-  return count
+  source!.pointee.ptr.withObject(Call.self) { call in
+    let frame = call.message.frame
+    let count = min(capacity, frame.count - call.stream.bytesTaken)
+    buffer!.update(
+      from: frame.baseAddress!.advanced(by: call.stream.bytesTaken).assumingMemoryBound(to: UInt8.self), count: count)
+    call.stream.bytesTaken += count
+    call.stream.connection?.carries(count)
+    if call.stream.bytesTaken == frame.count { flags!.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+    return count
+  }
 }
 
 private func readMessages(
@@ -280,74 +278,97 @@ private func onHeader(
   _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ name: UnsafePointer<UInt8>?, _ nameLength: Int,
   _ value: UnsafePointer<UInt8>?, _ valueLength: Int, _: UInt8, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  let session = session(context)
-  let blockBytes = session.blockBytes + nameLength + valueLength
-  session.blockBytes = blockBytes
-  // Headers without an end would block all other streams.
-  guard blockBytes <= HTTP2Session.maxBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
-  guard let call = session.call(ofStream: frame!.pointee.hd.stream_id) else { return 0 }
-  guard blockBytes <= HTTP2Session.maxHeaderBytes else {
-    session.connection.refuse(call, "more than \(HTTP2Session.maxHeaderBytes) bytes of headers")
-    return 0
+  context!.withObject(HTTP2Session.self) { session in
+    session.received(
+      header: UnsafeBufferPointer(start: name, count: nameLength),
+      value: UnsafeBufferPointer(start: value, count: valueLength), onStream: frame!.pointee.hd.stream_id)
   }
-  call.stream.take(
-    header: UnsafeBufferPointer(start: name, count: nameLength),
-    value: UnsafeBufferPointer(start: value, count: valueLength))
-  return 0
 }
 
 private func onDataChunk(
   _: OpaquePointer?, _: UInt8, _ id: Int32, _ data: UnsafePointer<UInt8>?, _ length: Int,
   _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  let session = session(context)
-  session.consumeForConnection(length)
-  guard let call = session.call(ofStream: id) else { return 0 }
-  session.connection.received(UnsafeRawBufferPointer(start: data, count: length), for: call)
+  context!.withObject(HTTP2Session.self) {
+    $0.received(data: UnsafeRawBufferPointer(start: data, count: length), onStream: id)
+  }
   return 0
 }
 
 private func onStreamClose(
   _: OpaquePointer?, _ id: Int32, _ code: UInt32, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  let session = session(context)
-  guard let call = session.call(ofStream: id) else { return 0 }
-  session.forget(call)
-  session.connection.streamClosed(of: call, code: code)
+  context!.withObject(HTTP2Session.self) { $0.streamClosed(id, code: code) }
   return 0
 }
 
 private func onFrame(
   _: OpaquePointer?, _ frame: UnsafePointer<nghttp2_frame>?, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
-  let header = frame!.pointee.hd
-  let session = session(context)
-  session.blockBytes = 0
-  if session.carriesStreams, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0,
-    header.type == NGHTTP2_HEADERS.rawValue || header.type == NGHTTP2_DATA.rawValue,
-    let call = session.call(ofStream: header.stream_id), !session.hasSentEnd(onStream: header.stream_id)
-  {
-    // The response is whole, but further requests might follow. As no server would read them, the stream is closed (RFC
-    // 9113, section 8.1). nghttp2 itself would wait for the end of the requests.
-    session.reset(call, code: NGHTTP2_NO_ERROR.rawValue)
-    session.connection.streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
-    return 0
-  }
-  if header.type == NGHTTP2_HEADERS.rawValue, UInt32(header.flags) & NGHTTP2_FLAG_END_STREAM.rawValue == 0,
-    let call = session.call(ofStream: header.stream_id), call.stream.isKnownForeign
-  {
-    // The HTTP status is enough for the call's status. The body may be long, or endless.
-    session.reset(call)
-    session.connection.streamClosed(of: call, code: NGHTTP2_CANCEL.rawValue)
-    return 0
-  }
-  switch UInt32(header.type) {
-  case NGHTTP2_SETTINGS.rawValue where UInt32(header.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
-    session.connection.receivedSettings()
-  case NGHTTP2_GOAWAY.rawValue:
-    session.connection.receivedGoAway()
-  default:
-    break
-  }
+  context!.withObject(HTTP2Session.self) { $0.received(frame: frame!.pointee.hd) }
   return 0
+}
+
+/// What the peer sends. The connection, and with it the session, lives as long as it reads. But a delegate may let go
+/// of its call at any time: each method keeps the call until it returns.
+extension HTTP2Session {
+  /// - Returns: a code of nghttp2's, which ends the connection unless it is 0.
+  fileprivate func received(
+    header name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>, onStream id: Int32
+  ) -> Int32 {
+    blockBytes += name.count + value.count
+    // Headers without an end would block all other streams.
+    guard blockBytes <= Self.maxBlockBytes else { return NGHTTP2_ERR_CALLBACK_FAILURE.rawValue }
+    guard blockBytes <= Self.maxHeaderBytes else {
+      if let call = call(ofStream: id) {
+        connection.refuse(call, "more than \(Self.maxHeaderBytes) bytes of headers")
+      }
+      return 0
+    }
+    // No delegate is notified here.
+    nghttp2_session_get_stream_user_data(raw, id)?.withObject(Call.self) {
+      $0.stream.take(header: name, value: value)
+    }
+    return 0
+  }
+
+  fileprivate func received(data: UnsafeRawBufferPointer, onStream id: Int32) {
+    consumeForConnection(data.count)
+    if let call = call(ofStream: id) { connection.received(data, for: call) }
+  }
+
+  fileprivate func streamClosed(_ id: Int32, code: UInt32) {
+    guard let call = call(ofStream: id) else { return }
+    forget(call)
+    connection.streamClosed(of: call, code: code)
+  }
+
+  fileprivate func received(frame: nghttp2_frame_hd) {
+    blockBytes = 0
+    let endsStream = UInt32(frame.flags) & NGHTTP2_FLAG_END_STREAM.rawValue != 0
+    if carriesStreams, endsStream,
+      frame.type == NGHTTP2_HEADERS.rawValue || frame.type == NGHTTP2_DATA.rawValue,
+      let call = call(ofStream: frame.stream_id), !hasSentEnd(onStream: frame.stream_id)
+    {
+      // The response is whole, but further requests might follow. As no server would read them, the stream is closed
+      // (RFC 9113, section 8.1). nghttp2 itself would wait for the end of the requests.
+      reset(call, code: NGHTTP2_NO_ERROR.rawValue)
+      return connection.streamClosed(of: call, code: NGHTTP2_NO_ERROR.rawValue)
+    }
+    if frame.type == NGHTTP2_HEADERS.rawValue, !endsStream, let call = call(ofStream: frame.stream_id),
+      call.stream.isKnownForeign
+    {
+      // The HTTP status is enough for the call's status. The body may be long, or endless.
+      reset(call)
+      return connection.streamClosed(of: call, code: NGHTTP2_CANCEL.rawValue)
+    }
+    switch UInt32(frame.type) {
+    case NGHTTP2_SETTINGS.rawValue where UInt32(frame.flags) & NGHTTP2_FLAG_ACK.rawValue == 0:
+      connection.receivedSettings()
+    case NGHTTP2_GOAWAY.rawValue:
+      connection.receivedGoAway()
+    default:
+      break
+    }
+  }
 }

@@ -4,7 +4,9 @@ import EventLoop
 /// state. Belongs to a ``Channel``.
 final class Subchannel {
   let endpoint: Endpoint
-  unowned let channel: Channel
+  // Invariant: the channel owns its subchannels, and ends their connections before it is released. Unsafe, as it is
+  // used often.
+  unowned(unsafe) let channel: Channel
   /// The connection that takes calls, or will take them when it is ready.
   private(set) var connection: Connection?
   /// How many connections have begun, the current one included.

@@ -22,7 +22,7 @@ package final class WatchHub {
   let maxWatchBytes: Int
   let logger: Logger
   /// Counts what etcd is sending; nil if that is not counted.
-  package weak var memory: (any WatchMemory)?
+  package var memory: (any WatchMemory)?
   private var streams: [CallCredentials: WatchStream] = [:]
   /// The counters of watches.
   var counts = WatchCounts()

@@ -10,13 +10,11 @@ import Glibc
 package final class Exchange {
   package let head: RequestHead
   /// What is known of the request at its end.
-  // Read and written many times a request, like the phase. Unchecked, as only the loop's thread uses it, and no access
-  // calls anything.
-  @exclusivity(unchecked) package var record = RequestRecord()
+  package var record = RequestRecord()
   /// What the service keeps for the request.
   package var context: AnyObject?
   /// The `traceparent` of the answer (W3C Trace Context); nil if it has none.
-  @exclusivity(unchecked) package var traceParent: String?
+  package var traceParent: String?
   /// The ID of the request in logs.
   package let id: RequestID
   let connection: OpaquePointer
@@ -26,7 +24,7 @@ package final class Exchange {
   private var handler: (any RequestHandler)?
   private var gate: (any RequestGate)?
   private var body: BodyProgress
-  @exclusivity(unchecked) private var phase = ExchangePhase.receiving
+  private var phase = ExchangePhase.receiving
   /// Whether libmicrohttpd looks at the connection in each of its runs.
   private var isAttended = false
   private var hasBadChunkLine = false
@@ -123,22 +121,23 @@ package final class Exchange {
           431, "the request's headers are larger than \(server.limits.headerBytes) bytes (--max-header-bytes)"))
       return queue()
     }
-    handler = server.service.handler(for: self)
+    let handler = server.service.handler(for: self)
+    self.handler = handler
     guard phase == .receiving else { return queue() }
-    if handler?.bodyUse == .asItComes { body.limit = .none }
-    if let limit = handler?.bodyLimit { body.limit = limit }
+    let bodyUse = handler.bodyUse
+    if bodyUse == .asItComes { body.limit = .none }
+    if let limit = handler.bodyLimit { body.limit = limit }
     if let length = head.contentLength, length > UInt64(body.limit.bytes) {
       // This comes before the 100 for which the client may wait.
       refuse(body.limit.error)
       return queue()
     }
-    if let length = head.contentLength, length > UInt64(MemoryAccount.uncounted), handler?.bodyUse == .whole,
+    if let length = head.contentLength, length > UInt64(MemoryAccount.uncounted), bodyUse == .whole,
       !server.memory.hasRoom(for: Int(length))
     {
       refuse(.shortage)
       return queue()
     }
-    guard let handler else { return .YES }
     do throws(RequestError) {
       gate = try server.service.gate(for: self, handledBy: handler)
     } catch {
@@ -277,13 +276,13 @@ package final class Exchange {
     case .end:
       handler = nil
       // Without chunks the end of the body is the end of the connection.
-      if head.isHTTP10 { server.attend(connection) }
+      if head.isHTTP10 { server.attendSoon(connection) }
       return -1  // MHD_CONTENT_READER_END_OF_STREAM
     case .broken:
       handler = nil
       client.termination?.breakOff()
       // If libmicrohttpd closed it right here, it would forget the connection until some timeout (0.9.75 and 1.0.1).
-      server.attend(connection)
+      server.attendSoon(connection)
       return -2  // MHD_CONTENT_READER_END_WITH_ERROR
     }
   }
