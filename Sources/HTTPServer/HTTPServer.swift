@@ -38,10 +38,13 @@ package final class HTTPServer {
     /// The proxies that may name the clients of their requests.
     package var proxies = TrustedProxies()
 
-    /// How many bytes libmicrohttpd may use for the headers and buffers of a connection: as much as it takes from
-    /// `malloc` (more would be mapped and unmapped for each connection), and enough to read headers that exceed the
-    /// limit.
-    static let connectionMemory = 32 << 10
+    /// How many bytes libmicrohttpd may use for the head and the buffers of a connection. It fills them with zeros
+    /// after each request, one and a half times, so it gets no more than a head of the limit needs. With the highest
+    /// limit they are 32 KiB: more would not come from `malloc`, but be mapped and unmapped for each connection.
+    var connectionMemory: Int { (headerBytes + Self.memoryBesideHead + 1023) & ~1023 }
+    /// For libmicrohttpd's notes of the fields (56 bytes each), the head of the answer, and the rest of a head that
+    /// exceeds the limit.
+    private static let memoryBesideHead = 8 << 10
 
     package init() {}
   }
@@ -132,7 +135,7 @@ package final class HTTPServer {
         option: .URI_LOG_CALLBACK, value: unsafeBitCast(targetReceived, to: Int.self), ptr_value: context),
       MHD_OptionItem(option: .CONNECTION_LIMIT, value: limits.connections, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_TIMEOUT, value: Int(limits.idleTimeout), ptr_value: nil),
-      MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: Limits.connectionMemory, ptr_value: nil),
+      MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: limits.connectionMemory, ptr_value: nil),
       MHD_OptionItem(
         option: .NOTIFY_COMPLETED, value: unsafeBitCast(completed, to: Int.self), ptr_value: context),
       MHD_OptionItem(

@@ -123,7 +123,7 @@ final class ClientConnection: Attended {
     headSince = nil
     if isNew {
       server.newcomerHasCome()
-      pool = ConnectionPool(startingAt: line, size: HTTPServer.Limits.connectionMemory)
+      pool = ConnectionPool(startingAt: line, size: server.limits.connectionMemory)
     }
     isNew = false
     requestCount &+= 1

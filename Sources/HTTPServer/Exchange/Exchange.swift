@@ -219,7 +219,7 @@ package final class Exchange {
   /// Whether the line before a chunk of the body is correct, as far as it can be seen.
   private func hasSoundChunkLine(before bytes: UnsafeRawBufferPointer) -> Bool {
     guard server.isLax && head.isChunked, let piece = bytes.bindMemory(to: UInt8.self).baseAddress else { return true }
-    return ChunkLine.isSound(from: head.end, to: piece, within: HTTPServer.Limits.connectionMemory)
+    return ChunkLine.isSound(from: head.end, to: piece, within: server.limits.connectionMemory)
   }
 
   /// The request is complete, or libmicrohttpd continues after a suspension.

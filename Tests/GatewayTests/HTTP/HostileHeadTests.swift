@@ -41,10 +41,10 @@ struct HostileHeadTests {
     }
   }
 
-  /// Around the size of the memory that libmicrohttpd has for a request, where 1.0 writes past its end.
+  /// Around the size of the buffer that libmicrohttpd begins with, where 1.0 writes past its end.
   @Test func aQueryOfAnyLengthIsAnswered() async throws {
     try await withGateway(["http://127.0.0.1:1"], ["--shards", "1"]) { gateway in
-      for size in Array(stride(from: 14_000, through: 16_300, by: 50)) + Array(16_100...16_200) {
+      for size in Array(stride(from: 10_000, through: 12_300, by: 50)) + Array(12_100...12_200) {
         for (query, fields) in [("", ""), ("=", ""), ("&", ""), ("", "Cookie: a\r\n")] {
           let connection = try await HTTPConnection.connect(to: gateway.url)
           let filler = String(repeating: "a", count: size)
