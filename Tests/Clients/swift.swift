@@ -105,13 +105,9 @@ struct Check {
     try check(kv?.value == Data("blue".utf8) && kv?.modRevision == String(put.revision), kv as Any)
     done("/v3 range")
 
-    // On Linux Foundation cancels what a server has refused a second time, and keeps its answer to itself.
     client.credential = URLCredential(user: user, password: "wrong", persistence: .none)
-    do {
-      _ = try await KeysAPI.listKeys(key: "app/color")
-      throw Fault(what: "it was let in")
-    } catch ErrorResponse.error(let status, _, _, let error) {
-      try check(status == -1 && (error as? URLError)?.code == .cancelled, error)
-    }
+    let (status, answer) = try await refusal { try await KeysAPI.listKeys(key: "app/color") }
+    try check(status == 401 && answer.code == 3, (status, answer))
+    done("wrong password: 401, typed")
   }
 }
