@@ -215,12 +215,14 @@ package actor HTTPConnection {
   }
 
   /// Sends one request and does not wait for its response.
-  /// - Parameter body: sent with its `Content-Length` unless nil.
+  /// - Parameters:
+  ///   - body: sent with its `Content-Length` unless nil.
+  ///   - version: the version of HTTP.
   package func sendRequest(
     _ method: String, _ path: String, headers: [(String, String)] = [], body: [UInt8]? = nil,
-    timeout: Duration = suiteLimit
+    version: String = "1.1", timeout: Duration = suiteLimit
   ) async throws {
-    var head = "\(method) \(path) HTTP/1.1\r\nHost: \(authority)\r\n"
+    var head = "\(method) \(path) HTTP/\(version)\r\nHost: \(authority)\r\n"
     for (name, value) in headers { head += "\(name): \(value)\r\n" }
     if let body { head += "Content-Length: \(body.count)\r\n" }
     try await send(Array((head + "\r\n").utf8) + (body ?? []), timeout: timeout)
