@@ -49,17 +49,8 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
 	TEST_FLAGS='$(sanitized)' scripts/check
-	scripts/check-deploy "$$TESTED_GATEWAY"
-	scripts/check-upgrade "$$TESTED_GATEWAY"
-	scripts/check-cluster "$$TESTED_GATEWAY"
-	scripts/check-proxies "$$TESTED_GATEWAY"
-	scripts/check-kubernetes "$$TESTED_GATEWAY"
 	$(transcoding)
-	scripts/check-costs "$$TESTED_GATEWAY"
-	scripts/soak "$$TESTED_GATEWAY" 60
-	scripts/check-clients "$$TESTED_GATEWAY" --quick
-	scripts/check-examples "$$TESTED_GATEWAY"
-	scripts/fuzz 20
+	$(MAKE) -j 2 checks fuzz SECONDS=20
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(alone)'
@@ -79,6 +70,18 @@ over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|L
 # Tests that need no etcd, browser or proxy: GatewayTests tests another process. Only these are checked for leaks:
 # Foundation, which the others use, leaks memory for each empty file that it reads.
 unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
+
+# These mostly wait, so that the fuzzers have a core meanwhile.
+checks:
+	scripts/check-deploy "$$TESTED_GATEWAY"
+	scripts/check-upgrade "$$TESTED_GATEWAY"
+	scripts/check-cluster "$$TESTED_GATEWAY"
+	scripts/check-proxies "$$TESTED_GATEWAY"
+	scripts/check-kubernetes "$$TESTED_GATEWAY"
+	scripts/check-costs "$$TESTED_GATEWAY"
+	scripts/soak "$$TESTED_GATEWAY" 60
+	scripts/check-clients "$$TESTED_GATEWAY" --quick
+	scripts/check-examples "$$TESTED_GATEWAY"
 
 tsan: ## run the tests in which threads meet under ThreadSanitizer
 	@scripts/install-system-packages test
@@ -179,4 +182,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run cluster build unit test tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run cluster build unit test checks tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
