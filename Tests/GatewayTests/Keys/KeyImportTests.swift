@@ -48,7 +48,7 @@ struct KeyImportTests {
   /// Imports over HTTP/1.0, whose clients get no reports of progress: however long the import takes, an error has a
   /// status of its own.
   private func importUnreported(
-    _ http: HTTPClient, _ query: String = "", user: String? = nil, _ body: [UInt8]
+    _ http: HTTPClient, _ query: String = "", user: String? = nil, body: [UInt8]
   ) async throws -> HTTPResponse {
     let connection = try await HTTPConnection.connect(to: http.url)
     try await connection.sendRequest(
@@ -232,7 +232,7 @@ struct KeyImportTests {
     try await withHTTP(.v3_5) { _, http in
       let before = lines(0..<500)
       let body = Array((before + bad.line + "\n" + lines(500..<2000)).utf8)
-      let response = try await importUnreported(http, body)
+      let response = try await importUnreported(http, body: body)
       expectError(response, bad.status, code: 3)
       #expect(response.message?.hasPrefix("line 501: \(bad.message)") == true, "\(response)")
       let answer = try response.json
@@ -255,7 +255,7 @@ struct KeyImportTests {
     try await withHTTP(.v3_5, gateway: ["--max-request-bytes", "100000"]) { gateway, http in
       let body = Array((lines(0..<10) + line("large", String(repeating: "x", count: 200_000)) + lines(10..<20)).utf8)
       func request(_ query: String) async throws -> HTTPResponse {
-        guard isChunked else { return try await importUnreported(http, query, body) }
+        guard isChunked else { return try await importUnreported(http, query, body: body) }
         let connection = try await HTTPConnection.connect(to: gateway.url)
         try await connection.sendRequest(
           "POST", "/keys\(query)", headers: Self.type + [("Transfer-Encoding", "chunked")])
@@ -278,7 +278,7 @@ struct KeyImportTests {
     try await withHTTP(.v3_5) { _, http in
       let large = line("large", String(repeating: "x", count: 2_000_000))
       let body = Array((lines(0..<10) + large + lines(10..<20)).utf8)
-      let response = try await importUnreported(http, body)
+      let response = try await importUnreported(http, body: body)
       #expect(response.status == 413 && response.message?.hasPrefix("line 11: ") == true, "\(response)")
       // Lines after it may have been at etcd already.
       #expect(try [10, 20].contains(response.json["keys"]))
@@ -296,7 +296,7 @@ struct KeyImportTests {
       try await fixture.asRoot("/v3/auth/role/grant", ["name": "writer", "perm": permission])
       try await fixture.asRoot("/v3/auth/user/grant", ["user": "bob", "role": "writer"])
       func request(_ query: String, _ user: String?, _ body: String) async throws -> HTTPResponse {
-        try await importUnreported(gateway.http, query, user: user, Array(body.utf8))
+        try await importUnreported(gateway.http, query, user: user, body: Array(body.utf8))
       }
       let body = lines(0..<700) + line("z") + lines(700..<2000) + line("y") + lines(2000..<2500)
       let denied = try await request("", "bob:bobpw", body)
