@@ -7,6 +7,7 @@ export GATEWAY_FLAGS := -c release -Xswiftc -enforce-exclusivity=unchecked --sta
 release = swift build --product etcd-rest $$GATEWAY_FLAGS
 # After that it costs seconds: the same modules in the same folder.
 transcoding = swift build --product TranscodingBenchmark $$GATEWAY_FLAGS
+request = swift build --product RequestBenchmark $$GATEWAY_FLAGS
 
 # What it was built from, for --version: passed to the linker, so that another commit costs a link and compiles nothing.
 # Outside of a clone, COMMIT= may say it.
@@ -50,6 +51,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	@scripts/install-python-tools
 	TEST_FLAGS='$(sanitized)' scripts/check
 	$(transcoding)
+	$(request)
 	$(MAKE) -j 2 checks fuzz SECONDS=20
 	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(unit_tests)'
 	$(run_tests) $(sanitized) --filter '$(unit_tests)' --skip '$(alone)'
@@ -69,7 +71,7 @@ in_process = ^GatewayTests\.InProcessGatewayTests
 over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|LineStream|SlowReader|Takeover|WebSocketCall|WebSocketStream)Tests
 # Tests that need no etcd, browser or proxy: GatewayTests tests another process. Only these are checked for leaks:
 # Foundation, which the others use, leaks memory for each empty file that it reads.
-unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
+unit_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient|Router)Tests(\.|/)
 
 # These mostly wait, so that the fuzzers have a core meanwhile.
 checks:

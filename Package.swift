@@ -7,7 +7,7 @@ let package = Package(
   name: "etcd-rest",
   products: [
     .library(name: "EtcdClient", targets: ["EtcdClient"]),
-    .executable(name: "etcd-rest", targets: ["Gateway"]),
+    .executable(name: "etcd-rest", targets: ["EtcdRest"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -69,7 +69,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ],
       swiftSettings: settings),
-    .executableTarget(
+    .target(
       name: "Gateway",
       dependencies: [
         "ByteBuffers", "CProgram", "CYaml", "EtcdClient", "EtcdSchema", "EventLoop", "GrpcBridge", "HTTPServer",
@@ -84,6 +84,18 @@ let package = Package(
       ],
       exclude: ["Pages/docs"],
       swiftSettings: settings),
+    // The program: only the call of what is in Gateway, which tests and benchmarks use, too.
+    .executableTarget(name: "EtcdRest", dependencies: ["Gateway"], swiftSettings: settings),
+    // A request in the process, and parts of it: for scripts/check-costs, and no product.
+    .executableTarget(
+      name: "RequestBenchmark",
+      dependencies: [
+        "ByteBuffers", "EtcdSchema", "EventLoop", "Gateway", "GrpcBridge", "HTTPServer",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      path: "Benchmarks/Request",
+      swiftSettings: settings),
     // Transcoding by itself: for Benchmarks/run and scripts/check-costs, and no product.
     .executableTarget(
       name: "TranscodingBenchmark",
@@ -95,8 +107,8 @@ let package = Package(
     // What integration tests share: etcd and gateway processes, raw HTTP and WebSocket clients, a scripted gRPC server.
     .systemLibrary(name: "CNamespaces", path: "Tests/CNamespaces"),
     .target(
-      name: "TestSupport", dependencies: ["CNamespaces", "CNghttp2", "COpenSSL", "TLS"], path: "Tests/TestSupport",
-      swiftSettings: settings),
+      name: "TestSupport", dependencies: ["CNamespaces", "CNghttp2", "COpenSSL", "EventLoop", "TLS"],
+      path: "Tests/TestSupport", swiftSettings: settings),
     .testTarget(name: "EventLoopTests", dependencies: ["EventLoop"], swiftSettings: settings),
     .testTarget(name: "TLSTests", dependencies: ["TLS", "TestSupport"], swiftSettings: settings),
     .testTarget(
@@ -139,6 +151,14 @@ let package = Package(
       name: "HTTPServerTests",
       dependencies: [
         "ByteBuffers", "EventLoop", "HTTPServer", "TestSupport", "TLS", .product(name: "Logging", package: "swift-log"),
+      ],
+      swiftSettings: settings),
+    .testTarget(
+      name: "RouterTests",
+      dependencies: [
+        "EtcdSchema", "EventLoop", "Gateway", "GrpcBridge", "HTTPServer", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
       ],
       swiftSettings: settings),
     .testTarget(

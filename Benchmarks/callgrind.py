@@ -1,8 +1,13 @@
 """What callgrind counts of a program: its instructions, and allocations."""
 
 import collections
+import os
+import pathlib
 import re
+import subprocess
+import tempfile
 
+FEW, MANY = 50, 1050  # times: what happens once, such as the growth of a buffer, is in both
 ALLOCATORS = {"malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign"}
 
 
@@ -42,3 +47,27 @@ def counted(profile, program):
 
 def base(function):
     return function.partition("'")[0].partition("@")[0]
+
+
+def costs(program, names):
+    """Instructions of the program and allocations that one time of each `program --count NAME TIMES` takes. What a start takes is in
+    neither: it is the difference of two runs."""
+    with tempfile.TemporaryDirectory(prefix="etcd-rest-costs-") as folder:
+        bare = pathlib.Path(folder, program.name)
+        # Valgrind does not read all that compilers write for debuggers.
+        subprocess.run(["objcopy", "--strip-debug", program, bare], check=True)
+        runs = {(name, times): subprocess.Popen(
+            ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={folder}/{name}.{times}", bare, "--count", name, str(times)],
+            env=os.environ | {"SWIFT_DETERMINISTIC_HASHING": "1"})  # the same start each time
+            for name in names for times in (FEW, MANY)}
+        failed = [process.args for process in runs.values() if process.wait()]
+        if failed:
+            raise SystemExit(f"{failed[0]} failed")
+        counts = {run: counted(pathlib.Path(folder, "{}.{}".format(*run)), bare) for run in runs}
+    results = {}
+    for name in names:
+        instructions, allocations = (many - few for many, few in zip(counts[name, MANY], counts[name, FEW]))
+        if instructions <= 0:
+            raise SystemExit("callgrind counted nothing")
+        results[name] = {"instructions": round(instructions / (MANY - FEW)), "allocations": allocations / (MANY - FEW)}
+    return results

@@ -1,13 +1,10 @@
 """Transcoding by itself, in no server: etcd-rest's beside swift-protobuf's JSON (Benchmarks/Transcoding)."""
 
 import json
-import os
-import pathlib
 import subprocess
 import sys
-import tempfile
 
-from callgrind import counted
+from callgrind import costs
 from servers import ROOT
 
 BENCHMARK = ROOT / ".build/release/TranscodingBenchmark"
@@ -15,7 +12,6 @@ TITLES = {"transcoding": "Transcoding by itself"}
 SMALL = {"put": "put", "range": "range of one key", "txn": "transaction of 10", "range100": "range of 100 × 100 B"}
 LARGE = {"put1m": "put of 1 MiB", "range1m": "range of 1 MiB"}
 COUNTED = ["put", "range"]
-FEW, MANY = 50, 1050  # transcodings: what happens once, such as the growth of a buffer, is in both
 COLUMNS = {"transcoding": [(f"{title}, ns", name, 0) for name, title in SMALL.items()] +
                           [(f"{title}, GB/s", f"{name} rate", 2) for name, title in LARGE.items()] +
                           [("allocations", "allocations", 1)]}
@@ -35,32 +31,8 @@ def measure(_, options):
             one = {case: times[name] for case, times in figures.items()}
             # Messages a second, in millions; gigabytes of the value a second.
             rounds[name].append(one | {f"{case} rate": (1 << 20 if case in LARGE else 1e3) / one[case] for case in one})
-    allocations = max(cost["allocations"] for cost in costs(BENCHMARK).values())
+    allocations = max(cost["allocations"] for cost in costs(BENCHMARK, COUNTED).values())
     for one in rounds["ours"]:
         one["allocations"] = allocations
     print(f"transcoding: {rounds}", file=sys.stderr)
     return {"transcoding": rounds}
-
-
-def costs(program):
-    """Instructions of the program and allocations that a small message takes, each way, by callgrind. What a start takes is in neither: it
-    is the difference of two runs."""
-    with tempfile.TemporaryDirectory(prefix="etcd-rest-costs-") as folder:
-        bare = pathlib.Path(folder, program.name)
-        # Valgrind does not read all that compilers write for debuggers.
-        subprocess.run(["objcopy", "--strip-debug", program, bare], check=True)
-        runs = {(name, times): subprocess.Popen(
-            ["valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={folder}/{name}.{times}", bare, "--count", name, str(times)],
-            env=os.environ | {"SWIFT_DETERMINISTIC_HASHING": "1"})  # the same start each time
-            for name in COUNTED for times in (FEW, MANY)}
-        failed = [process.args for process in runs.values() if process.wait()]
-        if failed:
-            raise SystemExit(f"{failed[0]} failed")
-        counts = {run: counted(pathlib.Path(folder, "{}.{}".format(*run)), bare) for run in runs}
-    results = {}
-    for name in COUNTED:
-        instructions, allocations = (many - few for many, few in zip(counts[name, MANY], counts[name, FEW]))
-        if instructions <= 0:
-            raise SystemExit("callgrind counted nothing")
-        results[name] = {"instructions": round(instructions / (MANY - FEW)), "allocations": allocations / (MANY - FEW)}
-    return results

@@ -52,6 +52,13 @@ package final class EventLoop {
     remote.owner.store(0, ordering: .relaxed)
   }
 
+  /// Serves events on the calling thread, turn by turn, until `isDone` returns true. The loop may be run again.
+  package func run(until isDone: () -> Bool) {
+    remote.owner.store(currentThread, ordering: .relaxed)
+    while !isDone() { uv_run(raw, UV_RUN_ONCE) }
+    remote.owner.store(0, ordering: .relaxed)
+  }
+
   /// Ends ``run()`` after the current turn.
   package func stop() {
     checkOnLoop()

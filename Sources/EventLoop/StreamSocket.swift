@@ -1,9 +1,8 @@
 import Glibc
 
 /// A connected or connecting socket, TCP or Unix, that never blocks. Owns its descriptor.
-package final class StreamSocket {
+package final class StreamSocket: ByteStream {
   package let descriptor: Int32
-  /// Called with the events of the socket.
   package var onEvent: (SocketEvents) -> Void
   private var watcher: SocketWatcher?
 
@@ -65,9 +64,6 @@ package final class StreamSocket {
     }
   }
 
-  /// Writes as much of `bytes` as the socket takes now; returns how many bytes.
-  ///
-  /// - Throws: ``LoopError`` if the connection is lost.
   package func write(_ bytes: UnsafeRawBufferPointer) throws(LoopError) -> Int {
     while true {
       let count = send(descriptor, bytes.baseAddress, bytes.count, SocketConstants.noSignal)

@@ -1,15 +1,15 @@
 import EventLoop
-import GrpcBridge
-import HTTPServer
+package import GrpcBridge
+package import HTTPServer
 import Logging
 import TLS
 
 /// The settings that all shards of a gateway share, without changing them.
-struct GatewaySettings: Sendable {
+package struct GatewaySettings: Sendable {
   var endpoints: [Endpoint]
   var http = HTTPServer.Limits()
   var timeLimits = TimeLimits()
-  var bridge = Bridge.Configuration(keepalivesNeedUsers: true)
+  package var bridge = Bridge.Configuration(keepalivesNeedUsers: true)
   var streams = StreamLimits()
   /// How many comparisons and operations a transaction in plain JSON may have.
   var maxTransactionOperations = TxnReader.maxOperations
@@ -32,13 +32,15 @@ struct GatewaySettings: Sendable {
   var plainAddress: String?
   /// Whether metrics have their own address (`--admin-listen`).
   var hasAdminListener = false
+
+  package init(endpoints: [Endpoint]) { self.endpoints = endpoints }
 }
 
 /// The unit of scale: one thread with one loop that owns listening sockets, their HTTP/1.1 server and its connections
 /// to etcd. A request stays on the shard that accepted it, and shares nothing with other shards.
-final class Shard: HTTPService {
+package final class Shard: HTTPService {
   let settings: GatewaySettings
-  let bridge: Bridge
+  package let bridge: Bridge
   /// The user of requests without credentials.
   private(set) var identity: UserCredentials?
   let logger: Logger
@@ -64,7 +66,7 @@ final class Shard: HTTPService {
   /// The streams that are open.
   let streams: OpenStreams
   private let hostGate: HostGate
-  private var server: HTTPServer!
+  package private(set) var server: HTTPServer!
   private var drainTimer: LoopTimer?
   private var sync: EndpointSync?
   private var plaintextWarning: PlaintextWarning?
@@ -142,7 +144,7 @@ final class Shard: HTTPService {
 
   // MARK: - Requests
 
-  func handler(for exchange: Exchange) -> any RequestHandler {
+  package func handler(for exchange: Exchange) -> any RequestHandler {
     journal.begins(exchange)
     if exchange.head.method == .options && exchange.head.path.elementsEqual(RequestTarget.asterisk.bytes) {
       exchange.record.route = RouteTable.asteriskTemplate
@@ -202,7 +204,7 @@ final class Shard: HTTPService {
     }
   }
 
-  func gate(
+  package func gate(
     for exchange: Exchange, handledBy handler: any RequestHandler
   ) throws(RequestError) -> (any RequestGate)? {
     let needsKnownClient = handler.bodyUse != .none && !handler.isLogin && exchange.head.mayHaveLargeBody
@@ -214,11 +216,11 @@ final class Shard: HTTPService {
     }
   }
 
-  func response(to error: RequestError) -> HTTPResponse { .error(error) }
+  package func response(to error: RequestError) -> HTTPResponse { .error(error) }
 
-  func challenges(to head: borrowing RequestHead) -> HTTPResponse.Headers { Challenge.headers(to: head) }
+  package func challenges(to head: borrowing RequestHead) -> HTTPResponse.Headers { Challenge.headers(to: head) }
 
-  func ended(_ exchange: Exchange, isCut: Bool) { journal.ended(exchange, isCut: isCut) }
+  package func ended(_ exchange: Exchange, isCut: Bool) { journal.ended(exchange, isCut: isCut) }
 
   /// Adds the counters of the shard's connections.
   func addConnections(to samples: inout MetricSamples, _ shard: MetricSamples.Labels) {

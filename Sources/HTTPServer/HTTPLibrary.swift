@@ -41,3 +41,6 @@ package struct HTTPLibrary: Sendable {
     }
   }
 }
+
+/// What a status means, in words (RFC 9110, section 15).
+package func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }

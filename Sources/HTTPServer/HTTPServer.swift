@@ -360,6 +360,22 @@ package final class HTTPServer {
   /// libmicrohttpd is being told to give up a connection, which it does before its run ends.
   func awaitTakeover() { awaitedTakeovers += 1 }
 
+  // MARK: - Requests
+
+  /// The head of a request has come by a connection, which keeps the exchange until ``end(_:well:)``.
+  package func begin(_ line: RequestLine, by connection: some RequestConnection) -> Exchange {
+    exchangeCount += 1
+    return Exchange(line, by: connection, server: self)
+  }
+
+  /// The connection has finished with a request.
+  ///
+  /// - Parameter well: whether the whole answer was sent.
+  package func end(_ exchange: Exchange, well: Bool) {
+    exchangeCount -= 1
+    exchange.completed(well: well)
+  }
+
   /// The number for the ID of the next request that has none.
   func nextRequestNumber() -> UInt64 { requestNumbers.next() }
 
@@ -376,13 +392,15 @@ package final class HTTPServer {
   fileprivate func begin(
     _ connection: OpaquePointer, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
   ) -> Exchange {
-    exchangeCount += 1
     let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
     client.hasHead(at: method)
     heads.remove(client)
     let target = client.target?.restored() ?? HeadBytes(start: nil, count: 0)
     client.target = nil
-    return Exchange(connection, method: method, target: target, version: version, client: client, server: self)
+    let line = RequestLine(
+      method: HeadBytes(method, strlen(method)), target: target, version: HeadBytes(version, strlen(version)),
+      head: HeadBytes(method, request_header_size(connection)))
+    return begin(line, by: client)
   }
 
   /// libmicrohttpd is about to answer by itself.
@@ -390,11 +408,6 @@ package final class HTTPServer {
     guard let client = heads.whole else { return }
     heads.remove(client)
     LibraryAnswer(status: status, number: nextRequestNumber()).send(to: client, of: service)
-  }
-
-  fileprivate func ended(_ exchange: Exchange, well: Bool) {
-    exchangeCount -= 1
-    exchange.completed(well: well)
   }
 
   fileprivate func connectionBegan(_ connection: OpaquePointer) -> ClientConnection {
@@ -448,15 +461,15 @@ private let access: AccessHandler = { server, connection, _, method, version, bo
   if let exchange = context!.pointee {
     return exchange.withObject(Exchange.self) { exchange in
       let count = size!.pointee
-      guard count > 0 else { return exchange.proceed() }
+      guard count > 0 else { return exchange.proceed() ? .YES : .NO }
       size!.pointee = 0
-      return exchange.receive(UnsafeRawBufferPointer(start: body, count: count))
+      return exchange.receive(UnsafeRawBufferPointer(start: body, count: count)) ? .YES : .NO
     }
   }
   return server!.withObject(HTTPServer.self) { server in
     let exchange = server.begin(connection!, method: method!, version: version!)
     context!.pointee = Unmanaged.passRetained(exchange).toOpaque()
-    return exchange.begin()
+    return exchange.begin() ? .YES : .NO
   }
 }
 
@@ -483,7 +496,7 @@ private let completed:
     guard let exchange = context!.pointee else { return }
     context!.pointee = nil
     server!.withObject(HTTPServer.self) { server in
-      server.ended(
+      server.end(
         Unmanaged<Exchange>.fromOpaque(exchange).takeRetainedValue(), well: code == .REQUEST_TERMINATED_COMPLETED_OK)
     }
   }

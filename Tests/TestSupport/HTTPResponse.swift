@@ -43,6 +43,12 @@ package struct HTTPHead: Sendable {
     headers.first { $0.name.lowercased() == name.lowercased() }?.value
   }
 
+  package init(status: Int, reason: String = "", headers: [(name: String, value: String)]) {
+    self.status = status
+    self.reason = reason
+    self.headers = headers
+  }
+
   /// Parses the lines before the empty one, strictly: a server under test must not be helped.
   init(parsing text: String) throws {
     var lines = text.components(separatedBy: "\r\n")[...]

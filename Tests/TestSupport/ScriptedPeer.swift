@@ -44,14 +44,17 @@ package final class ScriptedPeer: Sendable {
   /// Binds a port and starts serving.
   /// - Throws: `TestSupportError` if the sockets cannot be made.
   package init(settings: Settings = Settings(), script: @escaping Script) throws {
-    let shared = try ScriptedPeerState()
+    let wakeUp = try PeerWakeUp()
+    let shared = ScriptedPeerState(wake: wakeUp.wake)
     let listener = try PeerListener()
     if settings.listens { try listener.listen() }
     self.shared = shared
     port = listener.port
     let start = LoopStart(listener: listener)
     let thread = Thread {
-      ScriptedPeerLoop(listener: start.listener, settings: settings, script: script, shared: shared).run()
+      ScriptedPeerLoop(
+        listener: start.listener, settings: settings, script: script, shared: shared, wakeUp: wakeUp
+      ).run()
     }
     thread.name = "scripted-peer"
     thread.start()

@@ -17,7 +17,7 @@ final class ScriptedPeerConnection {
   }
 
   let number: Int
-  private(set) var socket: Int32
+  private let wire: any PeerWire
   private let shared: ScriptedPeerState
   private let script: (ScriptedPeer.Call) -> ScriptedPeer.Answer
   private var session: PeerSession?
@@ -37,15 +37,15 @@ final class ScriptedPeerConnection {
   /// Whether it is frozen for good.
   private(set) var isFrozen = false
 
-  var isFinished: Bool { socket < 0 }
+  private(set) var isFinished = false
   var hasOutput: Bool { written < output.count || closing != nil }
 
   init(
-    number: Int, socket: Int32, settings: ScriptedPeer.Settings, shared: ScriptedPeerState,
+    number: Int, wire: any PeerWire, settings: ScriptedPeer.Settings, shared: ScriptedPeerState,
     script: @escaping (ScriptedPeer.Call) -> ScriptedPeer.Answer
   ) {
     self.number = number
-    self.socket = socket
+    self.wire = wire
     self.shared = shared
     self.script = script
     let session = PeerSession(owner: self)
@@ -80,8 +80,7 @@ final class ScriptedPeerConnection {
   /// Closes now, whatever is still to be written.
   func close(abruptly: Bool) {
     guard !isFinished else { return }
-    if abruptly { makeCloseAbrupt(socket) }
-    finish(byClient: false)
+    finish(byClient: false, abruptly: abruptly)
   }
 }
 
@@ -89,11 +88,10 @@ final class ScriptedPeerConnection {
 
 extension ScriptedPeerConnection {
   private func read() {
-    var buffer = [UInt8](repeating: 0, count: 65_536)
     while let session, !isFinished {
-      let count = recv(socket, &buffer, buffer.count, 0)
-      if count < 0 && (errno == EAGAIN || errno == EINTR) { return }
-      guard count > 0, session.receive(buffer[..<count]) else { return finish(byClient: count <= 0) }
+      guard let bytes = wire.read() else { return finish(byClient: true) }
+      if bytes.isEmpty { return }
+      guard session.receive(bytes[...]) else { return finish(byClient: false) }
     }
   }
 
@@ -131,14 +129,11 @@ extension ScriptedPeerConnection {
   /// - Returns: whether everything has been written.
   private func flush() -> Bool {
     while hasUnwritten {
-      let count = output[written...].withUnsafeBytes {
-        send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-      }
-      if count < 0 {
-        if errno == EINTR { continue }
-        if errno != EAGAIN { finish(byClient: true) }
+      guard let count = wire.write(output[written...]) else {
+        finish(byClient: true)
         return false
       }
+      guard count > 0 else { return false }
       written += count
     }
     output.removeAll(keepingCapacity: true)
@@ -146,10 +141,10 @@ extension ScriptedPeerConnection {
     return true
   }
 
-  private func finish(byClient: Bool) {
+  private func finish(byClient: Bool, abruptly: Bool = false) {
     guard !isFinished else { return }
-    _ = Glibc.close(socket)
-    socket = -1
+    isFinished = true
+    wire.close(abruptly: abruptly)
     session = nil
     active = [:]
     let now = ContinuousClock.now

@@ -8,8 +8,11 @@ final class ScriptedPeerLoop {
   private let settings: ScriptedPeer.Settings
   private let script: ScriptedPeer.Script
   private let shared: ScriptedPeerState
+  private let wakeUp: PeerWakeUp
   /// The open connections that speak HTTP/2, by number.
   private var connections: [Int: ScriptedPeerConnection] = [:]
+  /// Their sockets.
+  private var sockets: [Int: PeerSocket] = [:]
   /// The sockets of connections that get no answer; never polled.
   private var silent: [Int: Int32] = [:]
   /// How many streams came, by path.
@@ -17,8 +20,9 @@ final class ScriptedPeerLoop {
 
   init(
     listener: PeerListener, settings: ScriptedPeer.Settings, script: @escaping ScriptedPeer.Script,
-    shared: ScriptedPeerState
+    shared: ScriptedPeerState, wakeUp: PeerWakeUp
   ) {
+    self.wakeUp = wakeUp
     self.listener = listener
     self.settings = settings
     self.script = script
@@ -29,20 +33,26 @@ final class ScriptedPeerLoop {
     while true {
       let deadline = shared.settleWaiters()
       poll(until: deadline)
+      wakeUp.reset()
       for command in shared.takeCommands() {
         if case .stop = command { return stop() }
         perform(command)
       }
-      for connection in connections.values where connection.isFinished { connections[connection.number] = nil }
+      for connection in connections.values where connection.isFinished {
+        connections[connection.number] = nil
+        sockets[connection.number] = nil
+      }
     }
   }
 
   private func poll(until deadline: ContinuousClock.Instant?) {
     let open = connections.values.filter { !$0.isFrozen }
-    var polled = [pollfd(fd: shared.wakeUp, events: Int16(POLLIN), revents: 0)]
+    var polled = [pollfd(fd: wakeUp.descriptor, events: Int16(POLLIN), revents: 0)]
     polled.append(pollfd(fd: listener.socket ?? -1, events: Int16(POLLIN), revents: 0))
     polled += open.map { connection in
-      pollfd(fd: connection.socket, events: Int16(POLLIN | (connection.hasOutput ? POLLOUT : 0)), revents: 0)
+      pollfd(
+        fd: sockets[connection.number]?.descriptor ?? -1, events: Int16(POLLIN | (connection.hasOutput ? POLLOUT : 0)),
+        revents: 0)
     }
     Glibc.poll(&polled, nfds_t(polled.count), milliseconds(until: deadline))
     for (connection, result) in zip(open, polled.dropFirst(2)) where result.revents != 0 {
@@ -63,8 +73,10 @@ final class ScriptedPeerLoop {
       let number = shared.update { $0.open(connection: connection) }
       switch settings.welcome(number) {
       case .serve:
+        let socket = PeerSocket(socket)
+        sockets[number] = socket
         connections[number] = ScriptedPeerConnection(
-          number: number, socket: socket, settings: settings, shared: shared,
+          number: number, wire: socket, settings: settings, shared: shared,
           script: { [unowned self] in answer($0) })
       case .silence:
         silent[number] = socket

@@ -42,6 +42,76 @@ final class PeerListener {
   }
 }
 
+/// Wakes the peer's thread.
+final class PeerWakeUp: Sendable {
+  /// Readable after ``wake()``.
+  let descriptor: Int32
+  private let waker: Int32
+
+  init() throws {
+    var ends: [Int32] = [-1, -1]
+    guard socketpair(AF_UNIX, nonBlockingStream, 0, &ends) == 0 else {
+      throw TestSupportError(systemCall: "socketpair")
+    }
+    (descriptor, waker) = (ends[0], ends[1])
+  }
+
+  deinit {
+    _ = Glibc.close(descriptor)
+    _ = Glibc.close(waker)
+  }
+
+  /// A full buffer is no loss: then there are enough wake-ups.
+  func wake() { _ = send(waker, [1], 1, Int32(MSG_NOSIGNAL)) }
+
+  /// The thread is awake.
+  func reset() {
+    var wakeUps = [UInt8](repeating: 0, count: 256)
+    while recv(descriptor, &wakeUps, wakeUps.count, 0) > 0 {}
+  }
+}
+
+/// What carries the bytes of a peer's connection.
+protocol PeerWire: AnyObject {
+  /// The bytes that have come; empty if there are none for now, nil if the client has closed the connection.
+  func read() -> [UInt8]?
+  /// Takes as many bytes as it can now.
+  /// - Returns: how many; nil if the client has closed the connection.
+  func write(_ bytes: ArraySlice<UInt8>) -> Int?
+  func close(abruptly: Bool)
+}
+
+/// A connection's socket, which it owns.
+final class PeerSocket: PeerWire {
+  private(set) var descriptor: Int32
+  private var buffer = [UInt8](repeating: 0, count: 65_536)
+
+  init(_ descriptor: Int32) { self.descriptor = descriptor }
+
+  deinit { close(abruptly: false) }
+
+  func read() -> [UInt8]? {
+    let count = recv(descriptor, &buffer, buffer.count, 0)
+    if count < 0 && (errno == EAGAIN || errno == EINTR) { return [] }
+    return count > 0 ? Array(buffer[..<count]) : nil
+  }
+
+  func write(_ bytes: ArraySlice<UInt8>) -> Int? {
+    while true {
+      let count = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+      if count >= 0 { return count }
+      if errno != EINTR { return errno == EAGAIN ? 0 : nil }
+    }
+  }
+
+  func close(abruptly: Bool) {
+    guard descriptor >= 0 else { return }
+    if abruptly { makeCloseAbrupt(descriptor) }
+    _ = Glibc.close(descriptor)
+    descriptor = -1
+  }
+}
+
 /// The type of a stream socket that never blocks and is closed in child processes.
 package let nonBlockingStream = Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
 

@@ -27,22 +27,10 @@ final class ScriptedPeerState: Sendable {
   }
 
   private let state = Mutex(State())
-  /// Readable when there is a command or a new waiter.
-  let wakeUp: Int32
-  private let waker: Int32
+  /// Called when there is a command or a new waiter.
+  private let wake: @Sendable () -> Void
 
-  init() throws {
-    var ends: [Int32] = [-1, -1]
-    guard socketpair(AF_UNIX, nonBlockingStream, 0, &ends) == 0 else {
-      throw TestSupportError(systemCall: "socketpair")
-    }
-    (wakeUp, waker) = (ends[0], ends[1])
-  }
-
-  deinit {
-    _ = Glibc.close(wakeUp)
-    _ = Glibc.close(waker)
-  }
+  init(wake: @escaping @Sendable () -> Void) { self.wake = wake }
 
   var record: ScriptedPeer.Record { state.withLock { $0.record } }
 
@@ -55,13 +43,8 @@ final class ScriptedPeerState: Sendable {
     wake()
   }
 
-  /// A full buffer is no loss: then there are enough wake-ups.
-  private func wake() { _ = send(waker, [1], 1, Int32(MSG_NOSIGNAL)) }
-
   func takeCommands() -> [Command] {
-    var wakeUps = [UInt8](repeating: 0, count: 256)
-    while recv(wakeUp, &wakeUps, wakeUps.count, 0) > 0 {}
-    return state.withLock { state in
+    state.withLock { state in
       defer { state.commands = [] }
       return state.commands
     }

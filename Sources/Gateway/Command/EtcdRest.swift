@@ -1,8 +1,10 @@
 import ArgumentParser
 import Glibc
 
+/// Runs the program.
+package func runProgram() async { await EtcdRest.main() }
+
 /// The command line.
-@main
 struct EtcdRest: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "etcd-rest",

@@ -1,5 +1,5 @@
 import GrpcBridge
-import HTTPServer
+package import HTTPServer
 
 extension Caller {
   /// The caller of a request: the one in its `Authorization` header, otherwise the gateway's own user if it has one,
@@ -11,7 +11,9 @@ extension Caller {
   ///   - isLogin: whether the request has its credentials in its body.
   /// - Throws: ``RequestError`` if the header is malformed (401) or has a password that no user can have (400), or if
   ///   the header is missing though the request may come from a page under another host name (421).
-  init(_ exchange: Exchange, shard: Shard, keepsPassword: Bool = false, isLogin: Bool = false) throws(RequestError) {
+  package init(_ exchange: Exchange, shard: Shard, keepsPassword: Bool = false, isLogin: Bool = false)
+    throws(RequestError)
+  {
     let credentials: CallCredentials
     switch RequestCredentials(exchange.head.authorization, bridge: shard.bridge) {
     case .none:

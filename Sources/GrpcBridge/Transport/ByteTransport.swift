@@ -2,7 +2,7 @@ import ByteBuffers
 package import EventLoop
 package import TLS
 
-/// The bytes of a connection, through its socket or through TLS over that.
+/// The bytes of a connection, through its stream or through TLS over that.
 package final class ByteTransport {
   /// About how many bytes are gathered before they are written.
   static let goodSize = 65_536
@@ -22,7 +22,7 @@ package final class ByteTransport {
     package var description: String { reason }
   }
 
-  private let socket: StreamSocket
+  private let stream: any ByteStream
   /// Nil for plaintext.
   private let tls: TLSSession?
   /// The protocol that the handshake has to agree on (ALPN); nil if none is required.
@@ -33,9 +33,9 @@ package final class ByteTransport {
   private var readNeedsWriting = false
   private(set) var writeNeedsReading = false
 
-  package init(_ socket: StreamSocket, tls: TLSSession?, expectedProtocol: String? = HTTP2Session.protocolName) {
+  package init(_ stream: any ByteStream, tls: TLSSession?, expectedProtocol: String? = HTTP2Session.protocolName) {
     self.expectedProtocol = expectedProtocol
-    self.socket = socket
+    self.stream = stream
     self.tls = tls
   }
 
@@ -55,10 +55,10 @@ package final class ByteTransport {
     guard let tls else { return .done }
     switch tls.handshake() {
     case .wantsReadable:
-      socket.watch(.readable)
+      stream.watch(.readable)
       return .underWay
     case .wantsWritable:
-      socket.watch(.writable)
+      stream.watch(.writable)
       return .underWay
     case .failed(let error): return .failed(error.description)
     case .done:
@@ -73,7 +73,7 @@ package final class ByteTransport {
 
   package func read(into buffer: UnsafeMutableRawBufferPointer) -> ReadResult {
     if let tls { return read(into: buffer, from: tls) }
-    switch socket.read(into: buffer) {
+    switch stream.read(into: buffer) {
     case .bytes(let count): return .bytes(count, isAll: count < buffer.count)
     case .wouldBlock: return .wouldBlock
     case .closed: return .closed
@@ -89,7 +89,7 @@ package final class ByteTransport {
     case .wantsReadable: return .wouldBlock
     case .wantsWritable:
       readNeedsWriting = true
-      socket.watch([.readable, .writable])
+      stream.watch([.readable, .writable])
       return .wouldBlock
     case .closed: return .closed
     // gRPC marks its own ends: a peer that closes without TLS's close_notify makes no difference.
@@ -115,7 +115,7 @@ package final class ByteTransport {
   private func write(_ rest: UnsafeRawBufferPointer) throws(WriteError) -> Int {
     if let tls { return try write(rest, to: tls) }
     do throws(LoopError) {
-      return try socket.write(rest)
+      return try stream.write(rest)
     } catch {
       throw WriteError(reason: error.description)
     }
@@ -143,6 +143,6 @@ package final class ByteTransport {
   package func watch() {
     var events: SocketEvents = .readable
     if readNeedsWriting || (queued > 0 && !writeNeedsReading) { events.insert(.writable) }
-    socket.watch(events)
+    stream.watch(events)
   }
 }

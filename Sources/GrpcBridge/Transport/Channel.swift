@@ -1,4 +1,4 @@
-import EventLoop
+package import EventLoop
 import Logging
 
 /// The owner of a channel.
@@ -33,6 +33,8 @@ package final class Channel {
     package var backoff = Backoff.connection
     /// The TLS of the endpoints. If it is nil, TLS is not configured, and only endpoints that ask for it use it.
     package var tls: ClientTLS?
+    /// Makes the connections, without TLS, in place of sockets; nil except in tests. Called on the channel's loop.
+    package var connect: (@Sendable (Endpoint) -> any ByteStream)?
 
     init(dialTimeout: UInt64 = 2000) { self.dialTimeout = dialTimeout }
   }

@@ -58,9 +58,10 @@ final class Connection {
   func start(timeout: UInt64) {
     timer = LoopTimer(loop: loop) { [unowned self] in fail("\(delay) within \(timeout) ms") }
     timer?.start(after: timeout)
+    if let connect = subchannel.channel.configuration.connect { return connected(connect(endpoint)) }
     dialer = Dialer(loop: loop, endpoint: endpoint) { [unowned self] result in
       switch result {
-      case .success(let socket): connected(socket)
+      case .success(let socket): secure(socket)
       case .failure(let failure): fail(failure.reason, isRefusal: failure.isRefusal)
       }
     }
@@ -76,19 +77,20 @@ final class Connection {
     }
   }
 
-  private func connected(_ socket: StreamSocket) {
+  private func secure(_ socket: StreamSocket) {
     dialer = nil
-    var tls: TLSSession?
-    if isSecure {
-      do {
-        tls = try (subchannel.channel.configuration.tls ?? ClientTLS.standard.get())
-          .session(over: socket.descriptor, to: endpoint)
-      } catch {
-        return fail("\(error)")
-      }
+    guard isSecure else { return connected(socket) }
+    do {
+      let tls = try subchannel.channel.configuration.tls ?? ClientTLS.standard.get()
+      connected(socket, tls: tls.session(over: socket.descriptor, to: endpoint))
+    } catch {
+      fail("\(error)")
     }
-    wire = ByteTransport(socket, tls: tls)
-    socket.onEvent = { [unowned self] in serve($0) }
+  }
+
+  private func connected(_ stream: any ByteStream, tls: TLSSession? = nil) {
+    wire = ByteTransport(stream, tls: tls)
+    stream.onEvent = { [unowned self] in serve($0) }
     state = .securing
     shakeHands()
   }

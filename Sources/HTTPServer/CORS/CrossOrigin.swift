@@ -71,7 +71,7 @@ package enum CrossOrigin {
     let access = allowed.access(String(decoding: origin, as: UTF8.self))
     if access == .nothing { return [] }
     // The further header fields that a listed page wants to send, such as those of a library that traces requests.
-    let asked = access == .full ? fieldNames(exchange.header("Access-Control-Request-Headers") ?? "") : []
+    let asked = access == .full ? fieldNames(exchange.header("access-control-request-headers") ?? "") : []
     return [
       ("Access-Control-Allow-Methods", methods),
       ("Access-Control-Allow-Headers", ([allowedHeaders] + asked).joined(separator: ", ")),

@@ -16,21 +16,20 @@ final class ClientConnection: Attended {
 
   let descriptor: Int32
   // Invariant: libmicrohttpd closes every connection before the server is released. Unsafe, as it is used often.
-  private unowned(unsafe) let server: HTTPServer
+  unowned(unsafe) let server: HTTPServer
   /// The connection's place among those of its address, if it is counted there.
   fileprivate private(set) var place: AddressCounts.Place?
   /// The client's address; nil over a Unix socket.
   let address: IPAddress?
-  /// Whether the connection came in on a listener that serves only metrics and probes (`--admin-listen`).
   let isAdmin: Bool
-  /// Whether the connection's peer is known.
   let isPeerKnown: Bool
   /// libmicrohttpd's connection, from ``begin(_:)`` to ``close()``.
   private(set) var connection: OpaquePointer?
   private var watcher: SocketWatcher?
   private var timer: LoopTimer?
-  /// The request under way, if any. The exchange removes itself before it is released.
   unowned(unsafe) var exchange: Exchange?
+  /// Whether libmicrohttpd processes the connection in each of its runs, because a request awaits its answer.
+  var isProcessedInEachRun = false
   /// The takeover of the connection after libmicrohttpd has closed it; nil for none.
   var takeover: Takeover?
   /// Whether libmicrohttpd was told to give the connection up.
@@ -131,12 +130,9 @@ final class ClientConnection: Attended {
     server.clock.attend(self)
   }
 
-  /// A client that has closed its sending side is still being served.
+  /// Whether or not the client has closed its sending side, it is still being served.
   func hasMadeProgress() { looksLeft = Self.patience }
 
-  /// A request has ended.
-  ///
-  /// - Parameter isAnswered: whether its answer was completely sent.
   func hasEnded(isAnswered: Bool) {
     if isAnswered { lastAnswer = server.runCount }
     server.clock.attend(self)
@@ -154,16 +150,14 @@ final class ClientConnection: Attended {
     timer = nil
   }
 
-  /// Ends the connection at once, without an answer. libmicrohttpd then finds it closed.
+  /// Closes the socket, so that libmicrohttpd finds it closed.
   func cut() {
     isCut = true
     shutdown(descriptor, SocketConstants.shutBoth)
   }
 
-  /// Prepares the takeover of the connection, which is completed when libmicrohttpd has given the connection up. The
-  /// caller tells libmicrohttpd to do so.
-  ///
-  /// - Returns: false if the system grants no descriptor.
+  /// Prepares the takeover; false if the system grants no descriptor. The caller tells libmicrohttpd to give the
+  /// connection up.
   func beTakenOver(by socket: TakenOverConnection) -> Bool {
     let takeover = Takeover(socket, of: self)
     guard takeover.descriptor >= 0 else { return false }
@@ -321,7 +315,6 @@ extension ClientConnection {
     parting?.open(fcntl(descriptor, F_DUPFD_CLOEXEC, 0))
   }
 
-  /// Whether the connection was cut, or ends after an answer that says why.
   var hasParted: Bool { parting != nil || isCut }
 
   /// Makes libmicrohttpd close the connection when the client has had its time to read the answer.

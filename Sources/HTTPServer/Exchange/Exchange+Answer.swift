@@ -1,5 +1,4 @@
 internal import ByteBuffers
-internal import CMicrohttpd
 import Glibc
 
 /// The ways in which a handler answers.
@@ -38,12 +37,10 @@ extension Exchange {
     if Self.endsLine(answer.contentType) { answer.body.append(Self.lineFeed) }
     if isEarly { return respondEarly(answer) }
     if answer.mayBePacked { pack(&answer) }
-    let (status, contentType, headers) = (answer.status, answer.contentType, answer.headers)
     willSend(answer.body.count, answer.errorCode)
-    let body = answer.body.release()
-    self.answer(
-      status, contentType, headers,
-      MHD_create_response_from_buffer(body.count, body.baseAddress, .RESPMEM_MUST_FREE))
+    _ = settle(
+      Answer(
+        status: answer.status, contentType: answer.contentType, headers: answer.headers, body: .own(answer.body)))
   }
 
   private func pack(_ answer: inout HTTPResponse) {
@@ -58,10 +55,7 @@ extension Exchange {
     _ status: UInt32, contentType: StaticString, constant body: UnsafeRawBufferPointer, headers: HTTPResponse.Headers
   ) {
     willSend(status == 304 ? 0 : body.count)
-    answer(
-      status, contentType, headers,
-      MHD_create_response_from_buffer(
-        body.count, UnsafeMutableRawPointer(mutating: body.baseAddress), .RESPMEM_PERSISTENT))
+    _ = settle(Answer(status: status, contentType: contentType, headers: headers, body: .constant(body)))
   }
 
   /// Answers with bytes that several answers share. The request must be complete.
@@ -69,11 +63,7 @@ extension Exchange {
     _ status: UInt32, contentType: StaticString, shared body: SharedBody, headers: HTTPResponse.Headers = []
   ) {
     willSend(body.bytes.count)
-    answer(
-      status, contentType, headers,
-      MHD_create_response_from_buffer_with_free_callback_cls(
-        body.bytes.count, UnsafeMutableRawPointer(mutating: body.bytes.baseAddress),
-        { Unmanaged<SharedBody>.fromOpaque($0!).release() }, Unmanaged.passRetained(body).toOpaque()))
+    _ = settle(Answer(status: status, contentType: contentType, headers: headers, body: .shared(body)))
   }
 
   /// Answers with a stream that is read from the handler.
@@ -82,20 +72,13 @@ extension Exchange {
   package func respond(
     streaming status: UInt32, contentType: StaticString, length: UInt64? = nil, headers: HTTPResponse.Headers
   ) {
-    let size = length ?? .max  // MHD_SIZE_UNKNOWN
-    let response = MHD_create_response_from_callback(
-      size, 65_536,
-      { context, _, buffer, capacity in
-        Unmanaged<Exchange>.fromOpaque(context!).takeUnretainedValue()
-          .read(into: UnsafeMutableRawBufferPointer(start: buffer, count: capacity))
-      }, Unmanaged.passUnretained(self).toOpaque(), nil)
     owesLineFeed = Self.endsLine(contentType)
-    // libmicrohttpd 0.9.75 ends the body even for a HEAD, by a last chunk, which then belongs to the next answer.
-    if length == nil && head.method == .head { without_chunks(response) }
-    answer(status, contentType, headers, response, isRead: true)
+    _ = settle(
+      Answer(status: status, contentType: contentType, headers: headers, body: .streamed(length: length)),
+      isRead: true)
   }
 
-  /// Takes the connection over, in place of an answer by libmicrohttpd.
+  /// Takes the connection over, in place of an answer by the connection.
   ///
   /// - Parameter status: the status of the answer.
   /// - Returns: the socket, to which the answer is sent from its status line on. `delegate` is notified if the
@@ -104,7 +87,7 @@ extension Exchange {
     answering status: UInt32, delegate: (any TakenOverConnectionDelegate)?
   ) -> TakenOverConnection {
     record.status = status
-    return settle(status: 0, response: nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
+    return settle(nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
 
   /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).
@@ -115,15 +98,9 @@ extension Exchange {
   ///   the socket reads.
   package func upgrade(headers: HTTPResponse.Headers, delegate: any TakenOverConnectionDelegate) -> TakenOverConnection
   {
-    let response = MHD_create_response_for_upgrade(
-      { _, _, exchange, received, count, _, handle in
-        Unmanaged<Exchange>.fromOpaque(exchange!).takeUnretainedValue()
-          .upgraded(UnsafeRawBufferPointer(start: received, count: count), handle!)
-      }, nil)
-    Self.add(Self.idHeader, id.text, to: response)
-    if let traceParent { Self.add(Self.traceHeader, traceParent, to: response) }
-    for header in headers { Self.add(header.name, header.value, to: response) }
-    return settle(status: 101, response: response, successor: TakenOverConnection(server.sockets, delegate: delegate))
+    settle(
+      Answer(status: 101, contentType: nil, headers: headers, body: .upgrade),
+      successor: TakenOverConnection(server.sockets, delegate: delegate))
   }
 
   private static let idHeader: StaticString = "X-Request-Id"
@@ -134,34 +111,33 @@ extension Exchange {
     // Clients that write a value decide what its bytes look like: no browser may guess its type (Fetch Standard,
     // "`X-Content-Type-Options` header").
     add("X-Content-Type-Options", "nosniff")
+    addNames(add)
+    CrossOrigin.addHeaders(for: head.origin, server.origins, add)
+  }
+
+  /// Adds the headers that say which request and which trace it is.
+  private func addNames(_ add: (StaticString, String) -> Void) {
     add(Self.idHeader, id.text)
     if let traceParent { add(Self.traceHeader, traceParent) }
-    CrossOrigin.addHeaders(for: head.origin, server.origins, add)
+  }
+
+  /// Passes on the header fields of an answer, except for the type and the size of its body.
+  ///
+  /// - Parameter headers: its own fields.
+  package func fields(of status: UInt32, _ headers: HTTPResponse.Headers, _ add: (StaticString, String) -> Void) {
+    if status == 101 {
+      addNames(add)
+    } else {
+      addCommonHeaders(add)
+      if server.isDraining || isLastOfConnection { add("Connection", "close") }
+    }
+    for header in headers { add(header.name, header.value) }
   }
 
   /// If libmicrohttpd reads chunks laxly, and trailers like heads, a proxy in front may take the bytes after them for
   /// something else.
   private var isLastOfConnection: Bool { server.isLax && head.isChunked }
-
-  /// A `String` that is passed to C directly would be copied to the heap.
-  private static func add(_ name: StaticString, _ value: String, to response: OpaquePointer?) {
-    _ = value.withCString { MHD_add_response_header(response, name.cString, $0) }
-  }
-
-  private func answer(
-    _ status: UInt32, _ contentType: StaticString?, _ headers: HTTPResponse.Headers, _ response: OpaquePointer?,
-    isRead: Bool = false
-  ) {
-    if let contentType { MHD_add_response_header(response, "Content-Type", contentType.cString) }
-    addCommonHeaders { Self.add($0, $1, to: response) }
-    if server.isDraining || isLastOfConnection { MHD_add_response_header(response, "Connection", "close") }
-    for header in headers { Self.add(header.name, header.value, to: response) }
-    _ = settle(status, response, isRead: isRead)
-  }
 }
-
-/// What a status means, in words (RFC 9110, section 15).
-package func reasonPhrase(_ status: UInt32) -> String { String(cString: MHD_get_reason_phrase_for(status)) }
 
 extension StaticString {
   func isNot(_ other: StaticString) -> Bool { strcasecmp(cString, other.cString) != 0 }

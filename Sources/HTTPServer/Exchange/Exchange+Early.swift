@@ -1,6 +1,4 @@
 package import ByteBuffers
-import EventLoop
-import Glibc
 
 /// Answers that begin before the request is complete, or before the answer is. libmicrohttpd cannot send these.
 extension Exchange {
@@ -54,7 +52,7 @@ extension Exchange {
     if isGood {
       SocketBytes.lastChunk.buffer.withUnsafeBytes { rest.append($0) }
     } else {
-      client.termination?.breakOff()
+      connection.breakOff()
     }
     let bytes = SocketBytes(rest)
     let socket = takeOver(answering: 200, delegate: nil)
@@ -74,9 +72,7 @@ extension Exchange {
 
   private func flushEarly() {
     guard let waiting = early, !waiting.isEmpty else { return }
-    let count = waiting.withUnsafeBytes {
-      send(client.descriptor, $0.baseAddress, $0.count, SocketConstants.noSignal | SocketConstants.dontWait)
-    }
+    let count = waiting.withUnsafeBytes { connection.sendAtOnce($0) }
     // A broken connection is noticed by its reader.
     if count > 0 { early?.drop(count) }
   }

@@ -1,19 +1,18 @@
-internal import CMicrohttpd
 package import EventLoop
 
 /// The properties of the request.
 extension Exchange {
   /// Whether it came by an address that serves only metrics and probes (`--admin-listen`).
-  package var isAdmin: Bool { client.isAdmin }
+  package var isAdmin: Bool { connection.isAdmin }
 
   /// The exact address that the request came from; nil for a Unix socket.
-  package var clientAddress: IPAddress? { head.forwarded == nil ? client.address : forwarded.client }
+  package var clientAddress: IPAddress? { head.forwarded == nil ? connection.address : forwarded.client }
 
   /// The peer that the request came from.
   package var peer: Peer { Peer(clientAddress) }
 
   /// Whether the client uses TLS, to the gateway itself or to a trusted proxy.
-  package var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? (client.termination != nil) }
+  package var isSecure: Bool { (head.forwarded == nil ? nil : forwarded.isSecure) ?? connection.hasTLS }
 
   /// The host in the client's request, as it was sent; nil if there is none.
   package var host: String? {
@@ -26,14 +25,14 @@ extension Exchange {
     return String(decoding: item.value ?? HeadBytes(start: nil, count: 0), as: UTF8.self)
   }
 
-  /// The first header of that name, as it was sent.
-  func header(_ name: String) -> String? {
-    firstHeader(name, of: connection).map { String(decoding: $0, as: UTF8.self) }
+  /// The first header of that name, which is given in lower case, as it was sent.
+  func header(_ name: StaticString) -> String? {
+    connection.fields.first { $0.name.isNamed(name) }.map { String(decoding: $0.value, as: UTF8.self) }
   }
 
   /// Whether the client accepts gzip (RFC 9110, section 12.5.3).
   package var takesGzip: Bool {
-    guard let accepted = header("Accept-Encoding") else { return false }
+    guard let accepted = header("accept-encoding") else { return false }
     return accepted.utf8.listElements.contains { $0.acceptedName?.isNamed("gzip") == true }
   }
 
@@ -45,19 +44,6 @@ extension Exchange {
 
   /// All headers of the request, as they were sent.
   package var headers: [(name: String, value: String)] {
-    var headers: [(name: String, value: String)] = []
-    withUnsafeMutablePointer(to: &headers) { headers in
-      _ = MHD_get_connection_values_n(
-        connection, .HEADER_KIND,
-        { headers, _, name, nameSize, value, valueSize in
-          headers!.assumingMemoryBound(to: [(name: String, value: String)].self).pointee.append(
-            (
-              String(decoding: UnsafeRawBufferPointer(start: name, count: nameSize), as: UTF8.self),
-              String(decoding: UnsafeRawBufferPointer(start: value, count: valueSize), as: UTF8.self)
-            ))
-          return .YES
-        }, headers)
-    }
-    return headers
+    connection.fields.map { (String(decoding: $0.name, as: UTF8.self), String(decoding: $0.value, as: UTF8.self)) }
   }
 }

@@ -1,22 +1,22 @@
-import Glibc
+import ByteBuffers
 
 /// The methods the gateway knows (RFC 9110, section 9).
 package enum HTTPMethod: Int, CaseIterable {
   case get, head, post, put, delete, options, other
 
-  init(_ text: UnsafePointer<CChar>) {
+  init(_ text: HeadBytes) {
     self =
-      if strcmp(text, "POST") == 0 {
+      if text.isEqual(to: "POST") {
         .post
-      } else if strcmp(text, "GET") == 0 {
+      } else if text.isEqual(to: "GET") {
         .get
-      } else if strcmp(text, "HEAD") == 0 {
+      } else if text.isEqual(to: "HEAD") {
         .head
-      } else if strcmp(text, "PUT") == 0 {
+      } else if text.isEqual(to: "PUT") {
         .put
-      } else if strcmp(text, "DELETE") == 0 {
+      } else if text.isEqual(to: "DELETE") {
         .delete
-      } else if strcmp(text, "OPTIONS") == 0 {
+      } else if text.isEqual(to: "OPTIONS") {
         .options
       } else {
         .other

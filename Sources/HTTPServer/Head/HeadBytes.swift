@@ -1,4 +1,4 @@
-/// Bytes of a request's head in libmicrohttpd's memory of the connection, which lives until the request is completed.
+/// Bytes of a request's head in the connection's memory, which lives until the request is completed.
 package typealias HeadBytes = UnsafeBufferPointer<UInt8>
 
 extension Collection<UInt8> {

@@ -192,7 +192,7 @@ struct HeadCheck {
 
 extension HeadBytes {
   fileprivate var start: UnsafePointer<UInt8> { baseAddress ?? Self.nowhere }
-  fileprivate var end: UnsafePointer<UInt8> { start + count }
+  var end: UnsafePointer<UInt8> { start + count }
 
   /// A position that no line follows.
   private static var nowhere: UnsafePointer<UInt8> {

@@ -1,10 +1,9 @@
 import ByteBuffers
-internal import CMicrohttpd
 import Glibc
 
 /// The parts of a request's head that the gateway uses.
 ///
-/// Its pointers are into libmicrohttpd's memory of the connection, which lives until the request is completed.
+/// Its pointers are into the connection's memory, which lives until the request is completed.
 package struct RequestHead: ~Copyable {
   /// The path as it was sent, without the query and not decoded; `*` for the server as a whole.
   package let path: UnsafeBufferPointer<UInt8>
@@ -54,40 +53,29 @@ package struct RequestHead: ~Copyable {
   private var check: HeadCheck
   /// The size of the request line and all headers, in bytes.
   let size: Int
-  /// The end of the head in libmicrohttpd's buffer.
+  /// The end of the head in the connection's memory.
   let end: UnsafePointer<UInt8>
 
   var contentLength: UInt64? { check.contentLength }
   var isChunked: Bool { check.isChunked }
   package var isHTTP10: Bool { check.isHTTP10 }
 
-  /// - Parameter isLax: whether libmicrohttpd reads heads laxly: ``HTTPLibrary/isLax``.
-  init(
-    _ connection: OpaquePointer, method: UnsafePointer<CChar>, target: HeadBytes, version: UnsafePointer<CChar>,
-    isLax: Bool, readsForwarded: Bool
-  ) {
+  /// - Parameters:
+  ///   - connection: has the fields.
+  ///   - isLax: whether libmicrohttpd reads heads laxly: ``HTTPLibrary/isLax``.
+  init(_ line: RequestLine, from connection: some RequestConnection, isLax: Bool, readsForwarded: Bool) {
     forwarded = readsForwarded ? ForwardedFields() : nil
-    check = HeadCheck(
-      method: HeadBytes(method, strlen(method)), target: target, version: HeadBytes(version, strlen(version)),
-      isLax: isLax)
-    self.target = RequestTarget(target)
-    path = self.target?.path ?? HeadBytes(start: nil, count: 0)
-    self.method = HTTPMethod(method)
-    size = request_header_size(connection)
-    end = UnsafeRawPointer(method + size).assumingMemoryBound(to: UInt8.self)
-    withUnsafeMutablePointer(to: &self) { head in
-      _ = MHD_get_connection_values_n(
-        connection, .HEADER_KIND,
-        { context, _, name, nameSize, value, valueSize in
-          context!.assumingMemoryBound(to: RequestHead.self).pointee
-            .take(HeadBytes(name, nameSize), HeadBytes(value, valueSize))
-          return .YES
-        }, head)
-    }
+    check = HeadCheck(method: line.method, target: line.target, version: line.version, isLax: isLax)
+    target = RequestTarget(line.target)
+    path = target?.path ?? HeadBytes(start: nil, count: 0)
+    method = HTTPMethod(line.method)
+    size = line.head.count
+    end = line.head.end
+    connection.readFields(into: &self)
     check.finish(end: end)
-    if let authority = self.target?.authority { host = authority }
+    if let authority = target?.authority { host = authority }
     fault = check.fault ?? fault
-    if fault == nil && self.target == nil { fault = "the request target is neither a path nor an http URL" }
+    if fault == nil && target == nil { fault = "the request target is neither a path nor an http URL" }
   }
 
   /// Refuses a second field of a kind that may occur once: a proxy in front of the gateway may have used the other one.
@@ -95,7 +83,10 @@ package struct RequestHead: ~Copyable {
     if former != nil { fault = "the request has more than one \(name) header" }
   }
 
-  private mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeadBytes) {
+  /// Takes a field.
+  ///
+  /// - Parameter untrimmed: its value, perhaps with blanks at its end.
+  package mutating func take(_ nameBytes: HeadBytes, _ untrimmed: HeadBytes) {
     check.take(name: nameBytes, value: untrimmed)
     let value = untrimmed.trimmed
     let nameSize = nameBytes.count

@@ -116,9 +116,12 @@ package final class TakenOverConnection: Attended {
     return socket
   }
 
+  /// The bytes that wait for the system to take them.
+  var waiting: [UInt8] { Array(queue[sentPieces...].map { Array($0.bytes) }.joined().dropFirst(sentBytes)) }
+
   private var isAwaited: Bool { if case .awaited = phase { true } else { false } }
   private var isOpen: Bool { if case .open = phase { true } else { false } }
-  private var isFinishing: Bool { if case .finishing = phase { true } else { false } }
+  var isFinishing: Bool { if case .finishing = phase { true } else { false } }
   private var isLingering: Bool { if case .lingering = phase { true } else { false } }
   var isClosed: Bool { if case .closed = phase { true } else { false } }
 
