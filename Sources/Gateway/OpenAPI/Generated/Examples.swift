@@ -2825,7 +2825,7 @@ let examplesJSON: StaticString = ##"""
         "response": {
           "status": 401,
           "headers": {
-            "WWW-Authenticate": "Basic realm=\"etcd\", Bearer realm=\"etcd\""
+            "WWW-Authenticate": "Basic charset=\"UTF-8\",\trealm=\"etcd\""
           },
           "body": {
             "error": "etcdserver: authentication failed, invalid user ID or password",
