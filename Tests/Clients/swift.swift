@@ -106,8 +106,8 @@ struct Check {
     done("/v3 range")
 
     client.credential = URLCredential(user: user, password: "wrong", persistence: .none)
-    let (status, answer) = try await refusal { try await KeysAPI.listKeys(key: "app/color") }
-    try check(status == 401 && answer.code == 3, (status, answer))
+    let wrong = try await refusal { try await KeysAPI.listKeys(key: "app/color") }
+    try check(wrong.status == 401 && wrong.answer.code == 3, wrong)
     done("wrong password: 401, typed")
   }
 }
