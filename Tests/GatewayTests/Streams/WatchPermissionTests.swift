@@ -131,6 +131,6 @@ extension AuthFixture {
 
   /// Puts a key as root, directly at etcd, and returns the revision.
   func put(_ key: String) async throws -> Int {
-    try await etcd.put(key, token: try await etcd.token(user: "root", password: Self.rootPassword))
+    try await withRootToken { try await etcd.put(key, token: $0) }
   }
 }
