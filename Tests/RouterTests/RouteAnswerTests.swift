@@ -81,7 +81,13 @@ struct RouteAnswerTests {
     } _: { router, _ in
       let answer = try router.request("PUT", "/keys/a", body: "four")
       expectError(answer, 413, code: 8, "--max-value-bytes")
-      #expect(answer[header: "Connection"] == "close" && router.calls(of: EtcdRPC.put).isEmpty)
+      #expect(answer[header: "Connection"] == "close")
+      // Its length is known before it comes.
+      expectStatus(413, try router.request("PUT", "/keys/a", headers: [("Content-Length", "4")]))
+      let chunked = router.begin("PUT", "/keys/a", body: ["fo", "ur"])
+      try router.turn { chunked.ending != nil }
+      expectError(try chunked.response(), 413, code: 8)
+      #expect(router.calls(of: EtcdRPC.put).isEmpty)
     }
   }
 
@@ -91,6 +97,27 @@ struct RouteAnswerTests {
         expectError(try router.request("GET", "/livez", headers: headers), 400, code: 3)
       }
       expectError(try router.request("GET", "no-path"), 400, code: 3, "request target")
+    }
+  }
+
+  @Test func aHeadThatIsTooLargeIsRefused() throws {
+    try withRouter {
+      $0.http.headerBytes = 100
+    } _: { router, _ in
+      let headers = [("X-Long", String(repeating: "x", count: 100))]
+      expectError(try router.request("GET", "/livez", headers: headers), 431, code: 3, "--max-header-bytes")
+    }
+  }
+
+  /// Only credentials that etcd checks excuse a name that may be a page's.
+  @Test func anotherHostNeedsCredentials() throws {
+    try withRouter { router, etcd in
+      let headers = [("Host", "page.test")]
+      expectError(try router.request("GET", "/keys/a", headers: headers), 421, code: 7, "--allowed-hosts")
+      expectError(try router.request("GET", "/keys/a", headers: headers, user: "any:body"), 421, code: 7)
+      etcd.enableAuth(["ann": "annpw"])
+      etcd.on(EtcdRPC.range) { request in .found(request.key, "v") }
+      expectStatus(200, try router.request("GET", "/keys/a", headers: headers, user: "ann:annpw"))
     }
   }
 

@@ -3,6 +3,7 @@ import Foundation
 import TestSupport
 import Testing
 
+@testable import Gateway
 @testable import GrpcBridge
 
 /// Etcd's own API: one request, one call, one answer; and what becomes of etcd's errors.
@@ -47,7 +48,8 @@ struct RouterCallTests {
     (.permissionDenied, EtcdMessage.permissionDenied, 403), (.notFound, EtcdMessage.leaseNotFound, 404),
     (.unknown, EtcdMessage.requestTooManyRequests, 429), (.invalidArgument, EtcdMessage.requestTooLarge, 413),
     (.resourceExhausted, EtcdMessage.noSpace, 429), (.unimplemented, "no such call", 501),
-    (.internal, "a fault", 500), (.aborted, "another time", 409),
+    (.internal, "a fault", 500), (.aborted, "another time", 409), (.alreadyExists, "once is enough", 409),
+    (.failedPrecondition, "not in this state", 400), (.dataLoss, "gone", 500),
   ])
   func errorsAreThoseOfTheTable(_ code: GRPCCode, _ message: String, _ status: Int) throws {
     try withRouter { router, etcd in
@@ -82,23 +84,26 @@ struct RouterCallTests {
     }
   }
 
-  @Test func anAnswerThatBreaksOffIsCut() throws {
+  @Test(arguments: [
+    ("POST", "/v3/kv/range", range), ("GET", "/keys/a", ""), ("GET", "/keys?prefix=a", ""),
+  ])
+  func anAnswerThatBreaksOffIsCut(_ method: String, _ target: String, _ body: String) throws {
     try withRouter { router, etcd in
-      let message: [UInt8] = try Etcdserverpb_RangeResponse.found(
-        Data("a".utf8), String(repeating: "v", count: 200_000)
-      )
-      .serializedBytes()
-      etcd.on(
-        EtcdRPC.range,
-        script: { _ in
-          [
-            .headers(.grpcResponse), .data(Array(grpcFrame(message)[..<150_000])), .barrier,
-            .reset(code: HTTP2Error.internalError),
-          ]
-        })
-      let client = router.begin("POST", "/v3/kv/range", body: [Self.range])
+      let found = Etcdserverpb_RangeResponse.found(Data("a".utf8), String(repeating: "v", count: 200_000))
+      let message: [UInt8] = try found.serializedBytes()
+      etcd.on(EtcdRPC.range, script: { _ in .broken(message) })
+      let client = router.begin(method, target, body: body.isEmpty ? [] : [body])
       try router.turn { client.ending != nil }
       #expect(client.ending == .cut)
+    }
+  }
+
+  @Test(arguments: [("POST", "/v3/kv/deleterange", range), ("DELETE", "/keys/a", "")])
+  func anAnswerThatMakesNoSenseIsAnError(_ method: String, _ target: String, _ body: String) throws {
+    try withRouter { router, etcd in
+      // A header that is longer than its message.
+      etcd.on(EtcdRPC.deleteRange, script: { _ in .message([0x0a, 0x05]) })
+      expectError(try router.request(method, target, body: body), 502, code: 13, "etcd sent an invalid answer")
     }
   }
 
@@ -114,10 +119,11 @@ struct RouterCallTests {
   }
 
   /// A client that leaves has its call cancelled at etcd.
-  @Test func aClientThatLeavesCancelsItsCall() throws {
+  @Test(arguments: [("POST", "/v3/kv/put"), ("PUT", "/keys/a")])
+  func aClientThatLeavesCancelsItsCall(_ method: String, _ target: String) throws {
     try withRouter { router, etcd in
       etcd.on(EtcdRPC.put, script: { _ in .hang })
-      let client = router.begin("POST", "/v3/kv/put", body: [Self.range])
+      let client = router.begin(method, target, body: [Self.range])
       try router.turn { router.calls(of: EtcdRPC.put).count == 1 }
       client.leave()
       try router.turn { router.calls(of: EtcdRPC.put).first?.reset != nil && client.ending != nil }
@@ -133,6 +139,18 @@ struct RouterCallTests {
       expectError(answer, 504, code: 4, "30 ms")
       #expect(router.calls(of: EtcdRPC.put).last?.headers["grpc-timeout"] == "30m")
       try router.turn { router.calls(of: EtcdRPC.put).last?.reset != nil }
+    }
+  }
+
+  @Test(arguments: [("Request-Timeout", "0.02", "20m"), ("Grpc-Timeout", "1H", "30m")])
+  func clientsMaySetDeadlinesUpToTheMaximum(_ name: String, _ value: String, _ deadline: String) throws {
+    try withRouter {
+      $0.timeLimits = .init(most: 30)
+    } _: { router, etcd in
+      etcd.on(EtcdRPC.put, script: { $0.attempt == 1 ? .failure(5, "connected") : .hang })
+      expectStatus(404, try router.request("POST", "/v3/kv/put", body: Self.range))
+      expectStatus(504, try router.request("POST", "/v3/kv/put", headers: [(name, value)], body: Self.range))
+      #expect(router.calls(of: EtcdRPC.put).last?.headers["grpc-timeout"] == deadline)
     }
   }
 
@@ -171,6 +189,14 @@ struct RouterCallTests {
 }
 
 extension ScriptedPeer.Answer {
+  /// The beginning of a message. The rest does not come.
+  fileprivate static func broken(_ message: [UInt8]) -> Self {
+    [
+      .headers(.grpcResponse), .data(Array(grpcFrame(message)[..<150_000])), .barrier,
+      .reset(code: HTTP2Error.internalError),
+    ]
+  }
+
   fileprivate static func found(_ value: String) -> Self {
     .message((try? Etcdserverpb_RangeResponse.found(Data("a".utf8), value).serializedBytes()) ?? [])
   }

@@ -95,6 +95,43 @@ struct RouterCredentialTests {
     }
   }
 
+  /// Some releases of etcd would execute such a change.
+  @Test func aChangeWithoutCredentialsDoesNotReachEtcd() throws {
+    try withRouter { router, etcd in
+      etcd.on(EtcdRPC.deleteRange) { _ in .with { $0.deleted = 1 } }
+      etcd.on(EtcdRPC.authEnable) { _ in
+        etcd.enableAuth([:])
+        return .init()
+      }
+      expectStatus(200, try router.request("DELETE", "/keys/a"))
+      expectStatus(200, try router.request("POST", "/v3/auth/enable"))
+      expectError(try router.request("DELETE", "/keys/a"), 401, code: 16)
+      #expect(router.calls(of: EtcdRPC.deleteRange).count == 1)
+    }
+  }
+
+  @Test func aStrangersBodyIsNotRead() throws {
+    try withUsers { router, _ in
+      let client = router.begin("PUT", "/keys/a", headers: [("Authorization", "Bearer x")], body: ["a", "b"])
+      try router.turn { client.ending != nil }
+      expectError(try client.response(), 401, code: 16)
+      #expect(router.calls(of: EtcdRPC.put).isEmpty)
+    }
+  }
+
+  @Test func aPasswordThatWasRefusedMayBecomeTheRightOne() throws {
+    try withUsers { router, etcd in
+      etcd.on(EtcdRPC.userChangePassword) { request in
+        etcd.enableAuth([request.name: request.password])
+        return .init()
+      }
+      expectStatus(401, try router.request("GET", "/keys/a", user: "ann:new"))
+      let body = #"{"name":"ann","password":"new"}"#
+      expectStatus(200, try router.request("POST", "/v3/auth/user/changepw", user: "ann:annpw", body: body))
+      expectStatus(200, try router.request("GET", "/keys/a", user: "ann:new"))
+    }
+  }
+
   @Test func withoutAuthenticationCredentialsAreIgnored() throws {
     try withRouter { router, etcd in
       etcd.on(EtcdRPC.range) { request in .found(request.key, "v") }

@@ -55,6 +55,13 @@ struct RouterKeyTests {
     }
   }
 
+  @Test func aCompactedRevisionIsGone() throws {
+    try withRouter { router, etcd in
+      etcd.on(EtcdRPC.range) { _ in throw SimulatedEtcd.Refusal(.outOfRange, EtcdMessage.compacted) }
+      expectError(try router.request("GET", "/keys/a?revision=1"), 410, code: 11)
+    }
+  }
+
   @Test func conditionsOfReadsAreDecidedHere() throws {
     try withRouter { router, etcd in
       etcd.on(EtcdRPC.range) { request in .found(request.key, "v") }
@@ -88,6 +95,7 @@ struct RouterKeyTests {
       #expect(next.key == Data("a/2\0".utf8) && next.rangeEnd == request.rangeEnd && next.revision == 7)
       expectError(try router.request("GET", "/keys?prefix=a/&nothing=1"), 400, code: 3, "nothing")
       expectError(try router.request("GET", "/keys?prefix=a/&cursor=x"), 400, code: 3, "cursor")
+      expectError(try router.request("GET", "/keys?prefix=a/&cursor=\(cursor)"), 400, code: 3, "other parameters")
     }
   }
 
@@ -119,12 +127,15 @@ struct RouterKeyTests {
       expectStatus(200, try router.request("PUT", "/keys/a", headers: [("If-Match", "\"5\"")], body: "v"))
       let request = try #require(try router.requests(of: EtcdRPC.txn).first)
       #expect(request.compare.first?.key == Self.a && request.compare.first?.target == .mod)
+      #expect(request.compare.first?.result == .equal)
       #expect(request.success.first?.requestPut.value == Data("v".utf8))
       let lost = try router.request("PUT", "/keys/a", headers: [("If-Match", "\"4\"")], body: "v")
       expectError(lost, 412, code: 9, "mod_revision 5")
       #expect(lost[header: "ETag"] == "\"5\"")
       let absent = try router.request("PUT", "/keys/a", headers: [("If-None-Match", "*")], body: "v")
       expectError(absent, 412, code: 9)
+      let creation = try #require(try router.requests(of: EtcdRPC.txn).last?.compare.first)
+      #expect(creation.target == .create && creation.result == .equal && creation.createRevision == 0)
       #expect(router.calls(of: EtcdRPC.put).isEmpty)
     }
   }
@@ -146,6 +157,10 @@ struct RouterKeyTests {
       etcd.on(EtcdRPC.put) { _ in throw SimulatedEtcd.Refusal(.permissionDenied, EtcdMessage.permissionDenied) }
       expectError(try router.request("PUT", "/keys/a?ttl=60s", body: "v"), 403, code: 7)
       #expect(try router.requests(of: EtcdRPC.leaseRevoke).map(\.id) == [77])
+      // But that of a key that may have been put is kept.
+      etcd.on(EtcdRPC.put) { _ in throw SimulatedEtcd.Refusal(.internal, "a fault") }
+      expectError(try router.request("PUT", "/keys/a?ttl=60s", body: "v"), 500, code: 13)
+      #expect(router.calls(of: EtcdRPC.leaseRevoke).count == 1)
     }
   }
 
