@@ -3,26 +3,15 @@ import Foundation
 import TestSupport
 import Testing
 
-/// Expects a status, and shows the whole answer if it is another.
-func expectStatus(_ status: Int, _ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
-  #expect(response.status == status, "\(response)", sourceLocation: sourceLocation)
-}
-
 /// Expects an error in the gateway's form, whose message has certain words.
 func expectError(
   _ response: HTTPResponse, _ status: Int, code: Int, _ words: String = "",
   sourceLocation: SourceLocation = #_sourceLocation
 ) {
-  #expect(response.status == status && response.code == code, "\(response)", sourceLocation: sourceLocation)
+  TestSupport.expectError(response, status, code: code, sourceLocation: sourceLocation)
   #expect(response[header: "Content-Type"] == "application/json", sourceLocation: sourceLocation)
-  #expect((try? response.json)?["error"]?.string == response.message, "\(response)", sourceLocation: sourceLocation)
   #expect(
     words.isEmpty || response.message?.contains(words) == true, "\(response)", sourceLocation: sourceLocation)
-}
-
-extension HTTPResponse {
-  /// The challenges of a 401 answer, in their order.
-  var challenges: [String] { head.headers.filter { $0.name == "WWW-Authenticate" }.map(\.value) }
 }
 
 extension Etcdserverpb_RangeResponse {

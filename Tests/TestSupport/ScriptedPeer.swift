@@ -106,12 +106,29 @@ extension ScriptedPeer {
     package let connection: Int
     package let stream: Int32
     /// How many streams with this `:path` have come so far, this one included.
-    package let attempt: Int
+    fileprivate(set) package var attempt: Int
     package let headers: [Header]
     /// The first gRPC message without its prefix; empty if none came.
     package let message: [UInt8]
 
     package var path: String { headers[":path"] ?? "" }
+  }
+
+  /// Asks a script for answers, and counts the streams for it. Belongs to one thread.
+  final class Answering {
+    private let script: Script
+    /// How many streams came, by path.
+    private var attempts: [String: Int] = [:]
+
+    init(by script: @escaping Script) { self.script = script }
+
+    /// Counts the stream and asks the script.
+    func answer(_ call: Call) -> Answer {
+      var call = call
+      attempts[call.path, default: 0] += 1
+      call.attempt = attempts[call.path] ?? 0
+      return script(call)
+    }
   }
 
   /// A condition was not met in time.

@@ -4,11 +4,9 @@ package import EventLoop
 /// and answers within the turn.
 package final class MemoryPeer {
   private let loop: EventLoop
-  private let script: ScriptedPeer.Script
+  private let script: ScriptedPeer.Answering
   private let settings: ScriptedPeer.Settings
   private let shared: ScriptedPeerState
-  /// How many streams came, by path.
-  private var attempts: [String: Int] = [:]
   private var connections: [Int: ScriptedPeerConnection] = [:]
 
   package init(
@@ -16,7 +14,7 @@ package final class MemoryPeer {
   ) {
     self.loop = loop
     self.settings = settings
-    self.script = script
+    self.script = ScriptedPeer.Answering(by: script)
     shared = ScriptedPeerState(wake: {})
   }
 
@@ -29,7 +27,7 @@ package final class MemoryPeer {
     let wire = MemoryWire()
     let connection = ScriptedPeerConnection(number: number, wire: wire, settings: settings, shared: shared) {
       [unowned self] in
-      answer($0)
+      script.answer($0)
     }
     connections[number] = connection
     return MemoryStream(loop: loop, wire: wire, connection: connection)
@@ -46,14 +44,6 @@ package final class MemoryPeer {
     for command in shared.takeCommands() {
       if case .resume(let number, let stream) = command { connections[number]?.resume(stream: stream) }
     }
-  }
-
-  private func answer(_ call: ScriptedPeer.Call) -> ScriptedPeer.Answer {
-    attempts[call.path, default: 0] += 1
-    return script(
-      ScriptedPeer.Call(
-        connection: call.connection, stream: call.stream, attempt: attempts[call.path] ?? 0, headers: call.headers,
-        message: call.message))
   }
 }
 

@@ -6,7 +6,7 @@ import Foundation
 final class ScriptedPeerLoop {
   private let listener: PeerListener
   private let settings: ScriptedPeer.Settings
-  private let script: ScriptedPeer.Script
+  private let script: ScriptedPeer.Answering
   private let shared: ScriptedPeerState
   private let wakeUp: PeerWakeUp
   /// The open connections that speak HTTP/2, by number.
@@ -15,8 +15,6 @@ final class ScriptedPeerLoop {
   private var sockets: [Int: PeerSocket] = [:]
   /// The sockets of connections that get no answer; never polled.
   private var silent: [Int: Int32] = [:]
-  /// How many streams came, by path.
-  private var attempts: [String: Int] = [:]
 
   init(
     listener: PeerListener, settings: ScriptedPeer.Settings, script: @escaping ScriptedPeer.Script,
@@ -25,7 +23,7 @@ final class ScriptedPeerLoop {
     self.wakeUp = wakeUp
     self.listener = listener
     self.settings = settings
-    self.script = script
+    self.script = ScriptedPeer.Answering(by: script)
     self.shared = shared
   }
 
@@ -77,7 +75,7 @@ final class ScriptedPeerLoop {
         sockets[number] = socket
         connections[number] = ScriptedPeerConnection(
           number: number, wire: socket, settings: settings, shared: shared,
-          script: { [unowned self] in answer($0) })
+          script: { [unowned self] in script.answer($0) })
       case .silence:
         silent[number] = socket
       case .close:
@@ -87,15 +85,6 @@ final class ScriptedPeerLoop {
         finish(number: number, socket: socket)
       }
     }
-  }
-
-  /// Counts the stream and asks the script.
-  private func answer(_ call: ScriptedPeer.Call) -> ScriptedPeer.Answer {
-    attempts[call.path, default: 0] += 1
-    return script(
-      ScriptedPeer.Call(
-        connection: call.connection, stream: call.stream, attempt: attempts[call.path] ?? 0, headers: call.headers,
-        message: call.message))
   }
 
   private func perform(_ command: ScriptedPeerState.Command) {

@@ -75,33 +75,10 @@ extension ScriptedPeer.Stream {
   }
 }
 
-/// Expects an error in the gateway's form.
-func expectError(
-  _ response: HTTPResponse, _ status: Int, code: Int? = nil, message: String? = nil,
-  sourceLocation: SourceLocation = #_sourceLocation
-) {
-  #expect(response.status == status, "\(response)", sourceLocation: sourceLocation)
-  #expect(response.message != nil, "\(response)", sourceLocation: sourceLocation)
-  #expect((try? response.json)?["error"]?.string == response.message, "\(response)", sourceLocation: sourceLocation)
-  if let code { #expect(response.code == code, "\(response)", sourceLocation: sourceLocation) }
-  if let message { #expect(response.message == message, "\(response)", sourceLocation: sourceLocation) }
-  #expect(response[header: "Content-Type"]?.hasPrefix("application/json") == true, sourceLocation: sourceLocation)
-}
-
 /// Expects 401 and challenges that browsers, curl and Python know: for a password and a token, or, after a wrong
 /// password, for another one (`ChallengeTests` says when).
 func expectChallenge(_ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
   expectError(response, 401, sourceLocation: sourceLocation)
   let known = [["Basic realm=\"etcd\"", "Bearer realm=\"etcd\""], ["Basic charset=\"UTF-8\",\trealm=\"etcd\""]]
   #expect(known.contains(challenges(of: response)), "\(response.head)", sourceLocation: sourceLocation)
-}
-
-/// The challenges of an answer, in their order.
-func challenges(of response: HTTPResponse) -> [String] {
-  response.head.headers.filter { $0.name.lowercased() == "www-authenticate" }.map(\.value)
-}
-
-/// Expects a status, and shows the whole answer if it is another.
-func expectStatus(_ status: Int, _ response: HTTPResponse, sourceLocation: SourceLocation = #_sourceLocation) {
-  #expect(response.status == status, "\(response)", sourceLocation: sourceLocation)
 }
