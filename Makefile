@@ -50,19 +50,15 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
 	TEST_FLAGS='$(sanitized)' scripts/check
-	$(transcoding)
-	$(request)
-	$(MAKE) -j 2 checks fuzz SECONDS=20
-	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(leak_tests)'
-	$(run_tests) $(sanitized) --filter '$(leak_tests)' --skip '$(alone)'
-	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(alone)'
-	ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(in_process)'
-	OVER_TLS=1 ASAN_OPTIONS=detect_leaks=0 $(run_tests) $(sanitized) --filter '$(over_tls)'
+	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=20
 # One build of the tests, for those that check this project's code in their own process and for those that check the
 # gateway as users run it. Two builds would cost six minutes more.
 sanitized = --sanitize=address --scratch-path .build-asan
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
-run_tests = swift test --skip-build --disable-xctest --experimental-maximum-parallelization-width 8
+width = --experimental-maximum-parallelization-width 12
+run_tests = swift test --skip-build --disable-xctest $(width)
+# The program of the tests itself: SwiftPM would have two runs wait for each other.
+run_sanitized = .build-asan/debug/etcd-restPackageTests.xctest --testing-library swift-testing $(width)
 # Tests of a whole process from outside: each blocks one of Swift's few threads.
 alone = ^EtcdClientTests\.ClientFootprintTests
 # A whole gateway in the process of the tests, which would delay the others in it.
@@ -73,17 +69,30 @@ over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|L
 # route tables that RouterTests make live as long as a process.
 leak_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 
-# These mostly wait, so that the fuzzers have a core meanwhile.
-checks:
-	scripts/check-deploy "$$TESTED_GATEWAY"
-	scripts/check-upgrade "$$TESTED_GATEWAY"
-	scripts/check-cluster "$$TESTED_GATEWAY"
-	scripts/check-proxies "$$TESTED_GATEWAY"
-	scripts/check-kubernetes "$$TESTED_GATEWAY"
+# The three parts of it that run at once: each leaves cores idle, as it mostly waits.
+gateway-tests:
+	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(leak_tests)'
+
+other-tests:
+	$(run_sanitized) --filter '$(leak_tests)' --skip '$(alone)'
+	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(alone)'
+	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(in_process)'
+	OVER_TLS=1 ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(over_tls)'
+	$(check_operation)
+	$(transcoding)
+	$(request)
 	scripts/check-costs "$$TESTED_GATEWAY"
 	scripts/soak "$$TESTED_GATEWAY" 60
 	scripts/check-clients "$$TESTED_GATEWAY" --quick
 	scripts/check-examples "$$TESTED_GATEWAY"
+
+define check_operation
+	scripts/check-deploy
+	scripts/check-upgrade
+	scripts/check-cluster
+	scripts/check-proxies
+	scripts/check-kubernetes
+endef
 
 tsan: ## run the tests in which threads meet under ThreadSanitizer
 	@scripts/install-system-packages test
@@ -96,11 +105,7 @@ deploy-test: ## try alerts, dashboard, upgrades, proxies and a cluster whose mem
 	@scripts/install-envoy
 	@scripts/install-python-tools
 	$(release)
-	scripts/check-deploy
-	scripts/check-upgrade
-	scripts/check-cluster
-	scripts/check-proxies
-	scripts/check-kubernetes
+	$(check_operation)
 
 clients-test: ## generate a client for each language, compile and use it; make requests up from the description
 	@scripts/install-system-packages clients
@@ -184,4 +189,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run cluster build unit test checks tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run cluster build unit test gateway-tests other-tests tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean

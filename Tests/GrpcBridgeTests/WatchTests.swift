@@ -64,6 +64,20 @@ import Testing
     #expect(watchers == 1)
   }
 
+  /// etcd 3.5.30 reads the revision that it answers with after the watch began.
+  @Test func whatCameBeforeTheRevisionOfTheAnswerIsDropped() throws {
+    let listener = WatchListener(etcd)
+    listener.create("a")
+    let stream = etcd.streams[0]
+    etcd.takeRequest(stream)
+    etcd.put("a")
+    stream.answers[0].header = etcd.header
+    etcd.put("a")
+    etcd.settle()
+    #expect(listener.created.map(\.header.revision) == [2])
+    #expect(listener.revisions == [3])
+  }
+
   @Test func aWatchThatIsBehindCatchesUpBeforeItJoins() throws {
     for _ in 0..<5 { etcd.put("a") }
     let now = WatchListener(etcd)

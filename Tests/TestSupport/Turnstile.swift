@@ -29,7 +29,7 @@ actor Turnstile {
 
 extension Turnstile {
   /// Scopes that drive processes of their own.
-  static let processes = Turnstile(3)
+  static let processes = Turnstile(6)
   /// Whether this task is inside such a scope already: an inner one must not wait for a place that its outer one holds.
   @TaskLocal private static var isInside = false
 

@@ -65,7 +65,10 @@ struct WatchSharingTests {
       let last = try await etcd.put("a")
       for ((reader, from), start) in zip(readers, seen) {
         let all = start + (start.last == last ? [] : try await reader.revisions(through: last))
-        #expect(all == Array(from...last), "from \(from): \(all.gaps(from: from))")
+        // etcd 3.5.30 reads the revision of its answer after the watch began: events up to it may follow. The gateway
+        // drops them.
+        let first = front == .ours ? from : min(from, all.first ?? from)
+        #expect(all == Array(first...last), "from \(first): \(all.gaps(from: first))")
       }
       if front == .ours { try await etcd.awaitWatchers(shards) }
     }
