@@ -53,7 +53,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=20
 # One build of the tests, for those that check this project's code in their own process and for those that check the
 # gateway as users run it. Two builds would cost six minutes more.
-sanitized = --sanitize=address --scratch-path .build-asan
+sanitized = --sanitize=address --scratch-path .build-asan --disable-index-store
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
 width = --experimental-maximum-parallelization-width 12
 run_tests = swift test --skip-build --disable-xctest $(width)

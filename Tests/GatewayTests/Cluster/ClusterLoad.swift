@@ -101,7 +101,7 @@ final class ClusterLoad: Sendable {
         if let error { $0.figures[kind, default: Figures()].errors[error, default: 0] += 1 }
         $0.figures[kind]!.longest = max($0.figures[kind]!.longest, time)
       }
-      try await Task.sleep(for: .milliseconds(5))
+      try await Task.sleep(for: .milliseconds(15))
     }
   }
 }
