@@ -45,15 +45,12 @@ unit: ## run the tests that need no etcd, browser or proxy, for a first answer
 test: export TESTED_GATEWAY = $(CURDIR)/.build/release/etcd-rest
 test: ## check, then run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
 	@scripts/install-system-packages test
-	@scripts/install-etcd
-	@scripts/install-envoy
-	@scripts/install-swagger-ui
-	@scripts/install-python-tools
-	TEST_FLAGS='$(sanitized)' scripts/check
-	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=20
+	$(MAKE) -j 2 check test-tools
+	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=10
+
 # One build of the tests, for those that check this project's code in their own process and for those that check the
 # gateway as users run it. Two builds would cost six minutes more.
-sanitized = --sanitize=address --scratch-path .build-asan --disable-index-store
+sanitized = --sanitize=address --scratch-path .build-asan
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
 width = --experimental-maximum-parallelization-width 12
 run_tests = swift test --skip-build --disable-xctest $(width)
@@ -69,7 +66,16 @@ over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|L
 # route tables that RouterTests make live as long as a process.
 leak_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 
-# The three parts of it that run at once: each leaves cores idle, as it mostly waits.
+# The parts of `make test`. The last three run at once: each leaves cores idle, as it mostly waits.
+check:
+	TEST_FLAGS='$(sanitized)' scripts/check
+
+test-tools:
+	@scripts/install-etcd
+	@scripts/install-envoy
+	@scripts/install-swagger-ui
+	@scripts/install-python-tools
+
 gateway-tests:
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(leak_tests)'
 
@@ -189,4 +195,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run cluster build unit test gateway-tests other-tests tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run cluster build unit test check test-tools gateway-tests other-tests tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
