@@ -7,7 +7,6 @@ export GATEWAY_FLAGS := -c release -Xswiftc -enforce-exclusivity=unchecked --sta
 release = swift build --product etcd-rest $$GATEWAY_FLAGS
 # After that it costs seconds: the same modules in the same folder.
 transcoding = swift build --product TranscodingBenchmark $$GATEWAY_FLAGS
-request = swift build --product RequestBenchmark $$GATEWAY_FLAGS
 
 # What it was built from, for --version: passed to the linker, so that another commit costs a link and compiles nothing.
 # Outside of a clone, COMMIT= may say it.
@@ -85,8 +84,6 @@ other-tests:
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(in_process)'
 	OVER_TLS=1 ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(over_tls)'
 	$(check_operation)
-	$(transcoding)
-	$(request)
 	scripts/check-costs "$$TESTED_GATEWAY"
 	scripts/soak "$$TESTED_GATEWAY" 60
 	scripts/check-clients "$$TESTED_GATEWAY" --quick
