@@ -130,15 +130,28 @@ extension ChildProcess {
   fileprivate func listens(on port: UInt16) -> Bool {
     let files = FileManager.default
     let suffix = String(format: ":%04X", port)
-    let sockets = String(decoding: files.contents(atPath: "/proc/\(pid)/net/tcp") ?? Data(), as: UTF8.self)
-    let inodes = sockets.split(separator: "\n").dropFirst().compactMap { line -> String? in
-      let fields = line.split(separator: " ")
-      guard fields.count > 9, fields[1].hasSuffix(suffix), fields[3] == "0A" else { return nil }
-      return "socket:[\(fields[9])]"
+    let inodes = Self.listeningSockets("/proc/\(pid)/net/tcp").compactMap { fields in
+      fields[1].hasSuffix(suffix) ? "socket:[\(fields[9])]" : nil
     }
+    guard !inodes.isEmpty else { return false }
     let descriptors = (try? files.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? []
     return descriptors.contains { descriptor in
       (try? files.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/\(descriptor)")).map(inodes.contains) ?? false
     }
+  }
+
+  /// The lines of a `net/tcp` that are of listening sockets, by fields. They come first. Thousands of others may
+  /// follow, of connections that are closed already: parsing them took longer than the proxies' start.
+  private static func listeningSockets(_ path: String) -> [[Substring]] {
+    guard let file = FileHandle(forReadingAtPath: path) else { return [] }
+    var text = ""
+    var listening: [[Substring]] = []
+    while let more = try? file.read(upToCount: 4096), !more.isEmpty {
+      text += String(decoding: more, as: UTF8.self)
+      let fields = text.split(separator: "\n").dropFirst().map { $0.split(separator: " ") }.filter { $0.count > 9 }
+      listening = Array(fields.prefix { $0[3] == "0A" })
+      if listening.count < fields.count { break }
+    }
+    return listening
   }
 }
