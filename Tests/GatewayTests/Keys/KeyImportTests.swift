@@ -474,8 +474,8 @@ struct KeyImportTests {
         for (end, isWhole) in [(line("z"), true), ("nonsense\n", false)] {
           let connection = overTLS ? try await secure.connect() : try await HTTPConnection.connect(to: secure.plain)
           try await connection.sendRequest("POST", "/keys", headers: Self.type + [("Transfer-Encoding", "chunked")])
-          func send(_ text: String) async throws {
-            try await connection.send("\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n")
+          func send(_ text: String, then rest: String = "") async throws {
+            try await connection.send("\(String(text.utf8.count, radix: 16))\r\n\(text)\r\n\(rest)")
           }
           try await send(lines(0..<10))
           let head = try await connection.receiveHead()
@@ -485,8 +485,8 @@ struct KeyImportTests {
           #expect(report["keys"] == 10 && report["done"] == nil)
           try await send(line("y"))
           while report["keys"] != 11 { report = try JSON(parsing: try #require(try await connection.receivePart())) }
-          try await send(end)
-          try await connection.send("0\r\n\r\n")
+          // At once: what is wrong may end the connection before anything else is sent.
+          try await send(end, then: "0\r\n\r\n")
           var last = report
           func take() async throws {
             while let part = try await connection.receivePart() { last = try JSON(parsing: part) }
