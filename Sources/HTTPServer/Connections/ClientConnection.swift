@@ -253,6 +253,7 @@ extension ClientConnection {
       guard exchange.early == nil else {
         // The answer has begun, and breaks off: there is no room in it for another one.
         exchange.abandon()
+        breakOff()
         cut()
         return false
       }
