@@ -150,8 +150,14 @@ final class ClientConnection: Attended {
     timer = nil
   }
 
-  /// Closes the socket, so that libmicrohttpd finds it closed.
+  /// Ends the connection at once. If an answer has begun, its client notices that it is incomplete.
   func cut() {
+    breakOff()
+    closeSocket()
+  }
+
+  /// Closes the socket, so that libmicrohttpd finds it closed.
+  private func closeSocket() {
     isCut = true
     shutdown(descriptor, SocketConstants.shutBoth)
   }
@@ -253,7 +259,6 @@ extension ClientConnection {
       guard exchange.early == nil else {
         // The answer has begun, and breaks off: there is no room in it for another one.
         exchange.abandon()
-        breakOff()
         cut()
         return false
       }
@@ -322,7 +327,7 @@ extension ClientConnection {
   func endParting() {
     guard parting != nil, let connection else { return }
     parting = nil
-    cut()
+    closeSocket()
     server.resume(connection)
   }
 }

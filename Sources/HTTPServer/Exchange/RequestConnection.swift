@@ -50,7 +50,7 @@ package protocol RequestConnection: AnyObject {
   ///
   /// - Returns: false if that is impossible for now.
   func beTakenOver(by successor: TakenOverConnection) -> Bool
-  /// Ends the connection at once, without an answer.
+  /// Ends the connection at once, without an answer, or without the rest of it.
   func cut()
   /// The request has ended.
   ///
