@@ -143,15 +143,15 @@ extension ChildProcess {
   /// The lines of a `net/tcp` that are of listening sockets, by fields. They come first. Thousands of others may
   /// follow, of connections that are closed already: parsing them took longer than the proxies' start.
   private static func listeningSockets(_ path: String) -> [[Substring]] {
-    guard let file = FileHandle(forReadingAtPath: path) else { return [] }
-    var text = ""
+    var rest = String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)[...]
     var listening: [[Substring]] = []
-    while let more = try? file.read(upToCount: 4096), !more.isEmpty {
-      text += String(decoding: more, as: UTF8.self)
-      let fields = text.split(separator: "\n").dropFirst().map { $0.split(separator: " ") }.filter { $0.count > 9 }
-      listening = Array(fields.prefix { $0[3] == "0A" })
-      if listening.count < fields.count { break }
+    while let end = rest.firstIndex(of: "\n") {
+      let fields = rest[..<end].split(separator: " ")
+      rest = rest[end...].dropFirst()
+      guard fields.count > 9, fields[3] == "0A" || fields[3] == "st" else { break }
+      listening.append(fields)
     }
-    return listening
+    // The first line has the fields' names.
+    return Array(listening.dropFirst())
   }
 }
