@@ -39,9 +39,8 @@ build: ## build the release binary
 unit: ## run the tests that need no etcd, browser or proxy, for a first answer
 	@scripts/install-system-packages build
 	swift build --product etcd-restPackageTests
-	$(run_tests) --filter '$(leak_tests)' --filter '^(Router|TLS)Tests' --skip '^EtcdClientTests\.Client'
+	swift test --skip-build --disable-xctest $(width) --filter '$(leak_tests)' --filter '^(Router|TLS)Tests' --skip '^EtcdClientTests\.Client'
 
-test: export TESTED_GATEWAY = $(CURDIR)/.build/release/etcd-rest
 test: ## check, then run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
 	@scripts/install-system-packages test
 	$(MAKE) -j 2 check test-tools
@@ -52,7 +51,6 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 sanitized = --sanitize=address --scratch-path .build-asan
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
 width = --experimental-maximum-parallelization-width 12
-run_tests = swift test --skip-build --disable-xctest $(width)
 # The program of the tests itself: SwiftPM would have two runs wait for each other.
 run_sanitized = .build-asan/debug/etcd-restPackageTests.xctest --testing-library swift-testing $(width)
 # Tests of a whole process from outside: each blocks one of Swift's few threads.
@@ -75,6 +73,7 @@ test-tools:
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
 
+gateway-tests other-tests: export TESTED_GATEWAY = $(CURDIR)/.build/release/etcd-rest
 gateway-tests:
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(leak_tests)'
 
@@ -84,10 +83,10 @@ other-tests:
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(in_process)'
 	OVER_TLS=1 ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(over_tls)'
 	$(check_operation)
-	scripts/check-costs "$$TESTED_GATEWAY"
-	scripts/soak "$$TESTED_GATEWAY" 60
-	scripts/check-clients "$$TESTED_GATEWAY" --quick
-	scripts/check-examples "$$TESTED_GATEWAY"
+	scripts/check-costs
+	scripts/soak .build/release/etcd-rest 60
+	scripts/check-clients .build/release/etcd-rest --quick
+	scripts/check-examples .build/release/etcd-rest
 
 define check_operation
 	scripts/check-deploy
