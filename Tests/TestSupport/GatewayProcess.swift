@@ -55,6 +55,12 @@ package final class GatewayProcess: Sendable {
     }
   }
 
+  /// Settings in which a gateway of the tests differs from the defaults, if the test has none of its own: a client that
+  /// is slow because the machine is busy is served all the same.
+  private static let patience = [
+    "ETCD_REST_HANDSHAKE_TIMEOUT": "10m", "ETCD_REST_HEADER_TIMEOUT": "10m", "ETCD_REST_MIN_BODY_RATE": "0",
+  ]
+
   /// Starts `etcd-rest` with these arguments and returns when it reports where it serves.
   /// - Throws: `TestSupportError` with its output if it ends instead.
   static func start(
@@ -63,7 +69,8 @@ package final class GatewayProcess: Sendable {
     // If it crashes, its log has the reason and the guilty thread, without pages of registers and images.
     let backtrace = "color=no,registers=none,images=none,threads=crashed,limit=16,sanitize=yes"
     let process = try await ChildProcess.start(
-      try program, arguments, environment: environment.merging(["SWIFT_BACKTRACE": backtrace]) { given, _ in given },
+      try program, arguments,
+      environment: patience.merging(["SWIFT_BACKTRACE": backtrace]) { $1 }.merging(environment) { $1 },
       output: "\(directory)/output", error: "\(directory)/log")
     do {
       let urls = try await eventually("line saying where etcd-rest is serving") {

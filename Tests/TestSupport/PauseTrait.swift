@@ -19,6 +19,10 @@ package struct PauseTrait: TestTrait, SuiteTrait, TestScoping {
   package func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
+    try await withTaskExecutorPreference(TestThreads.shared) { try await repeated(function) }
+  }
+
+  private func repeated(_ function: @Sendable () async throws -> Void) async throws {
     let watch = PauseWatch.shared
     for _ in 1..<Self.maxRuns {
       let start = ContinuousClock.now
@@ -51,7 +55,7 @@ private final class PauseWatch: Sendable {
   private let state = Mutex(State())
 
   private init() {
-    Task.detached { [self] in
+    Task.detached(executorPreference: TestThreads.shared) { [self] in
       while true {
         try await Task.sleep(for: Self.interval)
         state.withLock { state in

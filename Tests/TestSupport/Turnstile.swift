@@ -33,14 +33,16 @@ extension Turnstile {
   /// Whether this task is inside such a scope already: an inner one must not wait for a place that its outer one holds.
   @TaskLocal private static var isInside = false
 
-  /// Runs `body` as soon as a place is free; nested calls share the place of the outermost.
+  /// Runs `body` as soon as a place is free, on the threads for tests; nested calls share the place of the outermost.
   static func throughProcesses<Value>(
     isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Value
   ) async throws -> Value {
     if isInside { return try await body() }
     await processes.enter()
     do {
-      let value = try await $isInside.withValue(true, operation: body)
+      let value = try await $isInside.withValue(true) {
+        try await withTaskExecutorPreference(TestThreads.shared, operation: body)
+      }
       await processes.leave()
       return value
     } catch {

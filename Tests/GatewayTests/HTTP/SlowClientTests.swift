@@ -91,7 +91,8 @@ struct SlowClientTests {
 
   /// Bytes that came at once buy no time for later: 2.7 MB at 1024 bytes a second would be three quarters of an hour.
   @Test func aBurstBuysNoTime() async throws {
-    try await withGateway(["http://127.0.0.1:1"], ["--shards", "1", "--access-log", "all"]) { gateway in
+    let arguments = ["--min-body-rate", "1024", "--shards", "1", "--access-log", "all"]
+    try await withGateway(["http://127.0.0.1:1"], arguments) { gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       try await connection.send(
         "POST /nothing HTTP/1.1\r\nHost: x\r\nX-Request-Id: slow\r\nContent-Length: 2800000\r\n\r\n")

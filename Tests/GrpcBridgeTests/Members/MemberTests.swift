@@ -172,7 +172,7 @@ import Testing
       let call = await fixture.start(.unary, [[7]])
       let status = try await call.end()
       #expect(status.message == refusal)
-      #expect(fixture.peer.record.streams.count == 1)
+      #expect(fixture.peer.record.streams(of: "/test/Unary").count == 1)
     }
   }
 
