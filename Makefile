@@ -51,12 +51,15 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 sanitized = --sanitize=address --scratch-path .build-asan
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
 width = --experimental-maximum-parallelization-width 12
+# Tests of processes outside, with as little of AddressSanitizer as there can be: half of its time is for reports.
+from_outside = ASAN_OPTIONS=detect_leaks=0:malloc_context_size=0:quarantine_size_mb=8:max_malloc_fill_size=0:detect_stack_use_after_return=0
 # The program of the tests itself: SwiftPM would have two runs wait for each other.
 run_sanitized = .build-asan/debug/etcd-restPackageTests.xctest --testing-library swift-testing $(width)
 # Tests of a whole process from outside: each blocks one of Swift's few threads.
 alone = ^EtcdClientTests\.ClientFootprintTests
-# A whole gateway in the process of the tests, which would delay the others in it.
-in_process = ^GatewayTests\.InProcessGatewayTests
+# This project's code in the process of the tests: a whole gateway would delay the others in it, and what is checked
+# from outside does without most of AddressSanitizer.
+in_process = ^(GatewayTests\.InProcessGateway|Router|TLS)Tests
 # Tests of what may differ over TLS: the ends of requests, answers and connections.
 over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|LineStream|SlowReader|Takeover|WebSocketCall|WebSocketStream)Tests
 # Tests that are checked for leaks. Foundation, which others use, leaks memory for each empty file that it reads; the
@@ -75,13 +78,13 @@ test-tools:
 
 gateway-tests other-tests: export TESTED_GATEWAY = $(CURDIR)/.build/release/etcd-rest
 gateway-tests:
-	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(leak_tests)'
+	$(from_outside) $(run_sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(leak_tests)'
 
 other-tests:
 	$(run_sanitized) --filter '$(leak_tests)' --skip '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(in_process)'
-	OVER_TLS=1 ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(over_tls)'
+	OVER_TLS=1 $(from_outside) $(run_sanitized) --filter '$(over_tls)'
 	$(check_operation)
 	scripts/check-costs
 	scripts/soak .build/release/etcd-rest 60

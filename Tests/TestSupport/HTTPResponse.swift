@@ -15,7 +15,7 @@ package struct HTTPResponse: Sendable {
   package var text: String { String(decoding: body, as: UTF8.self) }
 
   /// The body as JSON.
-  /// - Throws: `DecodingError` if it is not JSON.
+  /// - Throws: an error that says where it is not JSON.
   package var json: JSON { get throws { try JSON(parsing: body) } }
 
   /// The `code` of an error; nil if the body has none.

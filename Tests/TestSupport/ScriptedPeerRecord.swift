@@ -22,7 +22,7 @@ extension ScriptedPeer {
     /// The streams of one `:path`, in order.
     package func streams(of path: String) -> [Stream] { streams.filter { $0.path == path } }
     /// The streams of one connection, in order.
-    package func streams(on connection: Int) -> [Stream] { streams.filter { $0.connection == connection } }
+    package func streams(on connection: Int) -> [Stream] { connections[connection].streams.map { streams[$0] } }
   }
 
   package struct Connection: Sendable {
@@ -39,6 +39,8 @@ extension ScriptedPeer {
     /// The most streams that were open at one time.
     package fileprivate(set) var maxOpenStreams = 0
     fileprivate var openStreams = 0
+    /// The indices of its streams in the record.
+    fileprivate var streams: [Int] = []
 
     package init(opened: ContinuousClock.Instant) { self.opened = opened }
   }
@@ -86,13 +88,12 @@ extension ScriptedPeer.Record {
     guard connections[connection].closed == nil else { return }
     connections[connection].closed = ScriptedPeer.Closing(at: time, byClient: byClient)
     connections[connection].openStreams = 0
-    for index in streams.indices where streams[index].connection == connection && streams[index].closed == nil {
-      streams[index].closed = time
-    }
+    for index in connections[connection].streams where streams[index].closed == nil { streams[index].closed = time }
   }
 
   /// - Returns: the stream's index in `streams`.
   mutating func open(stream: ScriptedPeer.Stream) -> Int {
+    connections[stream.connection].streams.append(streams.count)
     streams.append(stream)
     connections[stream.connection].openStreams += 1
     connections[stream.connection].maxOpenStreams = max(

@@ -18,7 +18,7 @@ struct HTTPLibraryTests {
 
   @Test func theLogSaysWhatServes() async throws {
     try await withGateway(["http://127.0.0.1:1"]) { gateway in
-      #expect(gateway.log.contains("libmicrohttpd \(HTTPLibrary.loaded.version) serves HTTP"), "\(gateway.log)")
+      try await gateway.expectLogged("libmicrohttpd \(HTTPLibrary.loaded.version) serves HTTP")
     }
   }
 

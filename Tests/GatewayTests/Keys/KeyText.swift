@@ -3,10 +3,11 @@ import TestSupport
 
 /// Keys of any bytes, and their forms in requests.
 enum KeyText {
+  private static let hard = Array("%/?#&=+ \"\\.;,*~".utf8) + [0, 0x0a, 0x0d, 0x7f, 0x80, 0xc3, 0xe2, 0xfe, 0xff]
+
   /// A key with more bytes that are hard to carry than chance would give it.
   static func random(using generator: inout SeededGenerator) -> [UInt8] {
-    let hard = Array("%/?#&=+ \"\\.;,*~".utf8) + [0, 0x0a, 0x0d, 0x7f, 0x80, 0xc3, 0xe2, 0xfe, 0xff]
-    return (0..<Int.random(in: 1...24, using: &generator)).map { _ in
+    (0..<Int.random(in: 1...24, using: &generator)).map { _ in
       generator.chance(1, in: 2)
         ? hard.randomElement(using: &generator)! : UInt8.random(in: 0...255, using: &generator)
     }
@@ -35,7 +36,9 @@ enum KeyText {
     }
   }
 
-  private static func escape(_ byte: UInt8) -> String { String(format: "%%%02X", byte) }
+  private static func escape(_ byte: UInt8) -> String {
+    "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+  }
 }
 
 extension JSON {

@@ -99,9 +99,7 @@ struct UpstreamTLSTests {
     try await Self.withSecureEtcd(version) { etcd, secrets in
       try await withGateway([etcd.secureURL()], ["--shards", "1"] + secrets.flags) { gateway in
         var generator = SeededGenerator(seed: 7)
-        let values = (0..<8).map { _ in
-          Data((0..<1_000_000).map { _ in UInt8.random(in: 0...255, using: &generator) }).base64EncodedString()
-        }
+        let values = (0..<8).map { _ in Data(generator.bytes(1_000_000)).base64EncodedString() }
         try await withThrowingTaskGroup { group in
           for (index, value) in values.enumerated() {
             let key = Data("large\(index)".utf8).base64EncodedString()
