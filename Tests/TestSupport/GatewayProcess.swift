@@ -59,6 +59,7 @@ package final class GatewayProcess: Sendable {
   /// is slow because the machine is busy is served all the same.
   private static let patience = [
     "ETCD_REST_HANDSHAKE_TIMEOUT": "10m", "ETCD_REST_HEADER_TIMEOUT": "10m", "ETCD_REST_MIN_BODY_RATE": "0",
+    "ETCD_REST_REQUEST_TIMEOUT": "5m",
   ]
 
   /// Starts `etcd-rest` with these arguments and returns when it reports where it serves.
