@@ -53,8 +53,13 @@ extension JSON: CustomStringConvertible {
   }
 
   private static func quoted(_ text: String) -> String {
-    let mustEscape = { (byte: UInt8) in byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") }
-    guard text.utf8.contains(where: mustEscape) else { return "\"\(text)\"" }
+    var text = text
+    // Long values are base64, and a debug build is slow at anything finer than this.
+    let needsEscapes = text.withUTF8 { bytes in
+      for byte in bytes where byte < 0x20 || byte == 0x22 || byte == 0x5c { return true }
+      return false
+    }
+    guard needsEscapes else { return "\"\(text)\"" }
     var result = "\""
     for scalar in text.unicodeScalars {
       switch scalar {

@@ -39,7 +39,7 @@ struct JSONParser {
   }
 
   private mutating func skipSpace() {
-    while let byte = next, [0x20, 0x0a, 0x0d, 0x09].contains(byte) { offset += 1 }
+    while let byte = next, byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09 { offset += 1 }
   }
 
   private mutating func value(depth: Int) throws -> JSON {
@@ -130,9 +130,7 @@ struct JSONParser {
     let start = offset
     offset = bytes.withUnsafeBufferPointer { bytes in
       var end = start
-      while end < bytes.count, bytes[end] >= 0x20, bytes[end] != UInt8(ascii: "\""), bytes[end] != UInt8(ascii: "\\") {
-        end += 1
-      }
+      while end < bytes.count, bytes[end] >= 0x20, bytes[end] != 0x22, bytes[end] != 0x5c { end += 1 }
       return end
     }
     guard let text = String(validating: bytes[start..<offset], as: UTF8.self) else { throw malformed("not UTF-8") }

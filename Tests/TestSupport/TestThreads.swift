@@ -1,16 +1,17 @@
 import Foundation
-import Synchronization
 
 /// The threads that tests run on: more than there are cores, so that the system shares the cores among the tests.
 ///
 /// Swift's own pool has one thread for each core and interrupts no task. On two cores, two tests that compute for
 /// seconds would keep all others from answering a gateway or an etcd in time.
-final class TestThreads: TaskExecutor {
+///
+/// `@unchecked Sendable`: `jobs` is used only while `condition` is locked.
+final class TestThreads: TaskExecutor, @unchecked Sendable {
   static let shared = TestThreads(count: 12)
 
-  private let jobs = Mutex<[UnownedJob]>([])
-  /// Counts `jobs`.
-  private let available = DispatchSemaphore(value: 0)
+  private var jobs: [UnownedJob] = []
+  /// Not a `Mutex`, whose waiters keep a core busy at first.
+  private let condition = NSCondition()
 
   private init(count: Int) {
     for number in 1...count {
@@ -23,12 +24,15 @@ final class TestThreads: TaskExecutor {
 
   func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
-    jobs.withLock { $0.append(job) }
-    available.signal()
+    condition.withLock { jobs.append(job) }
+    condition.signal()
   }
 
   private func runNext() {
-    available.wait()
-    jobs.withLock { $0.removeFirst() }.runSynchronously(on: asUnownedTaskExecutor())
+    let job = condition.withLock {
+      while jobs.isEmpty { condition.wait() }
+      return jobs.removeFirst()
+    }
+    job.runSynchronously(on: asUnownedTaskExecutor())
   }
 }

@@ -160,7 +160,7 @@ struct LineStreamTests {
     // 200 messages of 64 KiB each: more than the buffers of the kernel, nghttp2 and the gateway hold.
     let message = Etcdserverpb_SnapshotResponse.with { $0.blob = .init(repeating: 7, count: 64 << 10) }.wireBytes
     let script: ScriptedPeer.Script = { _ in .messages(Array(repeating: message, count: 400)) }
-    let arguments = ["--stall-timeout", "5s", "--stream-backlog", "100000"]
+    let arguments = ["--stall-timeout", "15s", "--stream-backlog", "100000"]
     try await withScriptedEtcd(gateway: arguments, script: script) { peer, gateway in
       let before = gateway.process.residentBytes
       let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 65_536)

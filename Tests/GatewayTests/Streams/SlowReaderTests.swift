@@ -33,7 +33,8 @@ struct SlowReaderTests {
   }
 
   @Test func aReaderThatIsStalledForTooLongIsCut() async throws {
-    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "3s"]) { etcd, gateway in
+    // After that it has as long again to take the rest.
+    try await withEtcdAndGateway(.v3_5, gateway: ["--shards", "1", "--stall-timeout", "15s"]) { etcd, gateway in
       let stalled = try await WatchReader.open(gateway.url, receiveBuffer: 65536)
       // Of another user, who is identified by the password though etcd requires none here.
       let quiet = try await WatchReader.open(gateway.url, key: "b", user: "ann:annpw", receiveBuffer: 65536)

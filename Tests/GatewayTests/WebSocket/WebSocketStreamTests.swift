@@ -85,7 +85,7 @@ import Testing
   }
 
   @Test func aClientThatDoesNotReadIsCut() async throws {
-    let limits = ["--stall-timeout", "3s", "--stream-backlog", "65536", "--max-streams", "1"]
+    let limits = ["--stall-timeout", "15s", "--stream-backlog", "65536", "--max-streams", "1"]
     try await withEtcdAndGateway(.v3_5, gateway: limits) { etcd, gateway in
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/watch")
       await socket.connection.setReceiveBuffer(bytes: 64 << 10)
