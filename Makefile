@@ -42,7 +42,7 @@ unit: ## run the tests that need no etcd, browser or proxy, for a first answer
 	swift test --skip-build --disable-xctest $(width) --filter '$(leak_tests)' --filter '^(Router|TLS)Tests' --skip '^EtcdClientTests\.Client'
 
 test: ## check, then run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
-	@scripts/install-system-packages test
+	@scripts/install-system-packages build
 	$(MAKE) -j 2 check test-tools
 	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=10
 
@@ -70,7 +70,8 @@ leak_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBrid
 check:
 	TEST_FLAGS='$(sanitized)' scripts/check
 
-test-tools:
+test-tools: # while `check` compiles
+	@scripts/install-system-packages test
 	@scripts/install-etcd
 	@scripts/install-envoy
 	@scripts/install-swagger-ui

@@ -78,13 +78,14 @@ package final class EtcdProcess: Sendable {
     return [url, "unix://\(socketName)"] + (tls == nil ? [] : secure)
   }
 
-  /// Returns when `/health` says so.
+  /// Returns when `/health` says so, over the Unix socket: at the port another etcd may answer, and this one may be
+  /// about to end because the port is taken. No etcd serves before it has all its addresses.
   package func awaitHealth(within limit: Duration = suiteLimit) async throws {
     _ = try await eventually("healthy etcd at \(url)", within: limit, every: .milliseconds(20)) { () -> Bool? in
       if let exit = process.withLock({ $0?.exited }) {
         throw TestSupportError("etcd ended (\(exit)): \(log.suffix(600))")
       }
-      return (try? await http.get("/health"))?.status == 200 ? true : nil
+      return (try? await HTTPClient("unix://\(socketPath)").get("/health"))?.status == 200 ? true : nil
     }
   }
 

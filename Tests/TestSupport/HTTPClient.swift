@@ -2,7 +2,7 @@ import Foundation
 
 /// One request, one connection: for calls that are not about the connection.
 package struct HTTPClient: Sendable {
-  /// `http://HOST:PORT`.
+  /// `http://HOST:PORT`, `https://HOST:PORT` or `unix:///PATH`.
   package let url: String
 
   package init(_ url: String) {

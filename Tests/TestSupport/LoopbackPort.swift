@@ -1,20 +1,56 @@
 import Foundation
+import Synchronization
 
 /// Picks TCP ports of 127.0.0.1 for servers that must know their port before they start.
+///
+/// They lie below the range that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`), so that no
+/// connection takes one meanwhile, or while a server is down and about to be restarted on it. Each process of the tests
+/// has ports of its own and goes round among them, so that no other server of the tests takes one, either.
 package enum LoopbackPort {
+  private static let all = 10_000..<32_000
+  private static let maxProcesses = 20
+  private static let own = Mutex<Ports?>(nil)
+
+  private struct Ports {
+    let range: Range<Int>
+    var next: Int
+  }
+
   /// Ports that could be bound a moment ago, all different.
-  ///
-  /// They lie below the range that the kernel gives to outgoing connections (ip(7), `ip_local_port_range`), so that no
-  /// connection takes one meanwhile, or while a server is down and about to be restarted on it. Another server may: a
-  /// caller whose server cannot bind tries again.
   package static func pick(_ count: Int) throws -> [UInt16] {
-    var ports: Set<UInt16> = []
-    for _ in 0..<1000 where ports.count < count {
-      let port = UInt16.random(in: 10_000..<32_000)
-      if isFree(port) { ports.insert(port) }
+    try own.withLock { own in
+      var ports = try own ?? claim()
+      var picked: [UInt16] = []
+      for _ in ports.range where picked.count < count {
+        let port = UInt16(ports.next)
+        ports.next = ports.next + 1 < ports.range.upperBound ? ports.next + 1 : ports.range.lowerBound
+        if isFree(port) { picked.append(port) }
+      }
+      own = ports
+      guard picked.count == count else { throw TestSupportError("no \(count) free loopback ports found") }
+      return picked
     }
-    guard ports.count == count else { throw TestSupportError("no \(count) free loopback ports found") }
-    return Array(ports)
+  }
+
+  /// Claims a part of the ports until this process ends, by a Unix socket whose name only one process can have
+  /// (unix(7), "abstract").
+  private static func claim() throws -> Ports {
+    let size = all.count / maxProcesses
+    for number in 0..<maxProcesses {
+      let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+      var address = sockaddr_un()
+      address.sun_family = sa_family_t(AF_UNIX)
+      withUnsafeMutableBytes(of: &address.sun_path) { $0.dropFirst().copyBytes(from: "etcd-rest-tests-\(number)".utf8) }
+      let isOurs = withUnsafeBytes(of: &address) {
+        bind(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t($0.count)) == 0
+      }
+      if isOurs {
+        let start = all.lowerBound + number * size
+        return Ports(range: start..<start + size, next: Int.random(in: start..<start + size))
+      }
+      close(descriptor)
+    }
+    throw TestSupportError("more than \(maxProcesses) processes of tests run at once")
   }
 
   private static func isFree(_ port: UInt16) -> Bool {

@@ -72,7 +72,9 @@ struct KeyImportTests {
   }
 
   private func count(_ http: HTTPClient, _ query: String = "") async throws -> Int? {
-    try await http.get("/keys?count_only=true\(query)").json["count"]?.number.map { Int($0) }
+    let response = try await http.get("/keys?count_only=true\(query)")
+    expectStatus(200, response)
+    return try response.json["count"]?.number.map { Int($0) }
   }
 
   // MARK: - Round trips
