@@ -51,7 +51,7 @@ test: ## check, then run all tests, with their own process under AddressSanitize
 sanitized = --sanitize=address --scratch-path .build-asan
 # Not all at once, which is the default: on two cores each would then be too slow for its deadlines.
 width = --experimental-maximum-parallelization-width 12
-# Tests of processes outside, with as little of AddressSanitizer as there can be: half of its time is for reports.
+# Tests of processes outside, with as little of AddressSanitizer as there can be: its notes for reports were a fifth of their time.
 from_outside = ASAN_OPTIONS=detect_leaks=0:malloc_context_size=0:quarantine_size_mb=8:max_malloc_fill_size=0:detect_stack_use_after_return=0
 # The program of the tests itself: SwiftPM would have two runs wait for each other.
 run_sanitized = .build-asan/debug/etcd-restPackageTests.xctest --testing-library swift-testing $(width)

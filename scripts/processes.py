@@ -2,9 +2,12 @@
 
 import base64
 import contextlib
+import functools
 import http.client
+import itertools
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -46,12 +49,40 @@ def eventually(what, condition, patience=PATIENCE):
         time.sleep(0.1)
 
 
+# The ports below those that the kernel gives to outgoing connections, which would take them before a server binds them, in parts
+# that each belong to one process of the tests at a time. Tests/TestSupport/LoopbackPort.swift claims its part in the same way.
+PORTS, PARTS = range(10_000, 32_000), 20
+
+
+@functools.cache
+def own_ports():
+    """The claim and an endless round of this process's ports. They are its own until its end, by a Unix socket whose name only one
+    process can have (unix(7), "abstract")."""
+    for part in range(PARTS):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0etcd-rest-tests-{part}")
+        except OSError:
+            claim.close()
+            continue
+        size = len(PORTS) // PARTS
+        return claim, itertools.cycle(random.sample(PORTS[part * size:(part + 1) * size], size))
+    end_with(f"more than {PARTS} processes of tests run at once")
+
+
+def is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    _, ports = own_ports()
+    return list(itertools.islice(filter(is_free, ports), count))
 
 
 def loopback_urls(count):

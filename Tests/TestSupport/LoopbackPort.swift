@@ -33,20 +33,22 @@ package enum LoopbackPort {
   }
 
   /// Claims a part of the ports until this process ends, by a Unix socket whose name only one process can have
-  /// (unix(7), "abstract").
+  /// (unix(7), "abstract"). `scripts/processes.py` claims its part in the same way.
   private static func claim() throws -> Ports {
-    let size = all.count / maxProcesses
+    let share = all.count / maxProcesses
     for number in 0..<maxProcesses {
       let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
       var address = sockaddr_un()
       address.sun_family = sa_family_t(AF_UNIX)
-      withUnsafeMutableBytes(of: &address.sun_path) { $0.dropFirst().copyBytes(from: "etcd-rest-tests-\(number)".utf8) }
+      let name = "\0etcd-rest-tests-\(number)".utf8
+      withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
+      let size = MemoryLayout<sa_family_t>.size + name.count
       let isOurs = withUnsafeBytes(of: &address) {
-        bind(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t($0.count)) == 0
+        bind(descriptor, $0.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(size)) == 0
       }
       if isOurs {
-        let start = all.lowerBound + number * size
-        return Ports(range: start..<start + size, next: Int.random(in: start..<start + size))
+        let start = all.lowerBound + number * share
+        return Ports(range: start..<start + share, next: Int.random(in: start..<start + share))
       }
       close(descriptor)
     }
