@@ -44,7 +44,7 @@ unit: ## run the tests that need no etcd, browser or proxy, for a first answer
 test: ## check, then run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
 	@scripts/install-system-packages build
 	$(MAKE) -j 2 check test-tools
-	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=10
+	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=5
 
 # One build of the tests, for those that check this project's code in their own process and for those that check the
 # gateway as users run it. Two builds would cost six minutes more.
