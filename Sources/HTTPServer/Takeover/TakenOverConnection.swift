@@ -48,8 +48,8 @@ package final class TakenOverConnection: Attended {
     case closed
   }
 
-  /// A client that has closed its side may still read: as long as it takes something every so many milliseconds, it
-  /// counts as connected. A client that has closed both sides answers whatever is sent with a reset.
+  /// A client that has closed its side may still read: it counts as connected while it has something to take, and for
+  /// so many milliseconds more. A client that has closed both sides answers whatever is sent with a reset.
   static let grace: UInt64 = 500
   /// The error for a client that does not read.
   static let stall: StaticString = "the client does not read (--stall-timeout)"
@@ -393,15 +393,16 @@ package final class TakenOverConnection: Attended {
       abandon()
       return false
     }
-    if hasHalfClosed && now - lastProgress >= Self.grace {
-      if isOpen { vanish() } else { cut() }
-      return false
-    }
     if isTooMuch {
       delegate?.socketHasStalled(self, MemoryAccount.shortage)
       if isClosed { return false }
     }
     let isIdle = backlog == 0 && confirmedCount == takenCount
+    // A client that has left answers bytes with a reset. While there is something to take, it may only be slow.
+    if hasHalfClosed && isIdle && now - lastProgress >= Self.grace {
+      if isOpen { vanish() } else { cut() }
+      return false
+    }
     if !isIdle && now - lastProgress >= sockets.stallLimit {
       lastProgress = now
       if isOpen { delegate?.socketHasStalled(self, Self.stall) } else { cut() }

@@ -249,6 +249,18 @@ struct LineStreamTests {
     }
   }
 
+  /// While there is something for it to take, it is a slow client like others.
+  @Test func aHalfClosedClientMayBeSlow() async throws {
+    let blob = Etcdserverpb_SnapshotResponse.with { $0.blob = .init(repeating: 7, count: 64 << 10) }.wireBytes
+    try await withScriptedEtcd(script: { _ in .messages(Array(repeating: blob, count: 100)) }) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}", receiveBuffer: 65_536)
+      await stream.connection.finishSending()
+      try await Task.sleep(for: .seconds(3))
+      for _ in 0..<100 { #expect(try await stream.next() != nil) }
+      #expect(try await stream.next() == nil)
+    }
+  }
+
   @Test func manyStreamsThatAreCutShortAreAllTold() async throws {
     let message = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([1]) }.wireBytes
     let script: ScriptedPeer.Script = { _ in .init([.headers(.grpcResponse), .data(grpcFrame(message))]) }
