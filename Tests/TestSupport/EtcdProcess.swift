@@ -78,21 +78,24 @@ package final class EtcdProcess: Sendable {
     return [url, "unix://\(socketName)"] + (tls == nil ? [] : secure)
   }
 
-  /// Returns when `/health` says so, over the Unix socket: at the port another etcd may answer, and this one may be
+  /// Calls over the Unix socket, which is this etcd's for certain: at its port another one may answer while this one is
   /// about to end because the port is taken. No etcd serves before it has all its addresses.
+  private var ownHTTP: HTTPClient { HTTPClient("unix://\(socketPath)") }
+
+  /// Returns when `/health` says so.
   package func awaitHealth(within limit: Duration = suiteLimit) async throws {
     _ = try await eventually("healthy etcd at \(url)", within: limit, every: .milliseconds(20)) { () -> Bool? in
       if let exit = process.withLock({ $0?.exited }) {
         throw TestSupportError("etcd ended (\(exit)): \(log.suffix(600))")
       }
-      return (try? await HTTPClient("unix://\(socketPath)").get("/health"))?.status == 200 ? true : nil
+      return (try? await ownHTTP.get("/health"))?.status == 200 ? true : nil
     }
   }
 
   /// Returns when etcd answers at all: a member that is no voter yet is not healthy.
   package func awaitAnswers(within limit: Duration = suiteLimit) async throws {
     _ = try await eventually("answer of etcd at \(url)", within: limit) {
-      try? await http.post("/v3/maintenance/status")
+      try? await ownHTTP.post("/v3/maintenance/status")
     }
   }
 

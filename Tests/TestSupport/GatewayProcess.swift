@@ -55,11 +55,13 @@ package final class GatewayProcess: Sendable {
     }
   }
 
-  /// Settings in which a gateway of the tests differs from the defaults, if the test has none of its own: a client that
-  /// is slow because the machine is busy is served all the same.
-  private static let patience = [
+  /// The environment unless a test has its own.
+  private static let environment = [
+    // A client that is slow because the machine is busy is served all the same.
     "ETCD_REST_HANDSHAKE_TIMEOUT": "10m", "ETCD_REST_HEADER_TIMEOUT": "10m", "ETCD_REST_MIN_BODY_RATE": "0",
     "ETCD_REST_REQUEST_TIMEOUT": "5m",
+    // If the gateway crashes, its log has the reason and the guilty thread, without pages of registers and images.
+    "SWIFT_BACKTRACE": "color=no,registers=none,images=none,threads=crashed,limit=16,sanitize=yes",
   ]
 
   /// Starts `etcd-rest` with these arguments and returns when it reports where it serves.
@@ -67,11 +69,8 @@ package final class GatewayProcess: Sendable {
   static func start(
     _ arguments: [String], environment: [String: String], in directory: String
   ) async throws -> GatewayProcess {
-    // If it crashes, its log has the reason and the guilty thread, without pages of registers and images.
-    let backtrace = "color=no,registers=none,images=none,threads=crashed,limit=16,sanitize=yes"
     let process = try await ChildProcess.start(
-      try program, arguments,
-      environment: patience.merging(["SWIFT_BACKTRACE": backtrace]) { $1 }.merging(environment) { $1 },
+      try program, arguments, environment: Self.environment.merging(environment) { $1 },
       output: "\(directory)/output", error: "\(directory)/log")
     do {
       let urls = try await eventually("line saying where etcd-rest is serving") {

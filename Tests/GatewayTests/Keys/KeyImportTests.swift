@@ -90,7 +90,7 @@ struct KeyImportTests {
 
   @Test(arguments: EtcdVersion.allCases)
   func anExportIsImported(_ version: EtcdVersion) async throws {
-    let keys = 5000
+    let keys = 20_000
     try await withHTTP(version) { first, one in
       var generator = SeededGenerator(seed: 12)
       func base64(_ bytes: [UInt8]) -> String { Data(bytes).base64EncodedString() }

@@ -62,9 +62,7 @@ import Transcoding
   @Test func anyBytesMakeAValidLine() throws {
     var generator = SeededGenerator(seed: 14)
     for _ in 0..<2000 {
-      let bytes = (0..<Int.random(in: 0...24, using: &generator)).map { _ in
-        UInt8.random(in: 0...255, using: &generator)
-      }
+      let bytes = generator.bytes(Int.random(in: 0...24, using: &generator))
       let text = String(decoding: bytes, as: UTF8.self)
       let written = line(.json, text) { $0.add("value", text) }
       let json = try JSON(parsing: Array(written.utf8))

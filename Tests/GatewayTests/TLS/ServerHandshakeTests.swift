@@ -69,6 +69,7 @@ struct ServerHandshakeTests {
         $0.contains(" warning ") && $0.contains("certificate")
       }
       #expect(warnings.count == 1)
+      #expect(warnings.first?.contains("server.pem: the certificate has expired on ") == true)
       let error = await #expect(throws: TLSError.self) { try await secure.connect() }
       #expect(error?.description.contains("it expired on") == true)
       let careless = try await secure.connect(try secure.client(trusting: nil))
