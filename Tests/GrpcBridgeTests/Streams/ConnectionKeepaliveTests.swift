@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// Peers that fall silent, and peers that owe nothing.
-@Suite struct ConnectionKeepaliveTests {
+@Suite(.repeatedAfterPauses(of: .milliseconds(500))) struct ConnectionKeepaliveTests {
   private static func configuration(time: UInt64, timeout: UInt64 = 10_000) -> Bridge.Configuration {
     var configuration = Bridge.Configuration()
     configuration.channel.keepaliveTime = time
@@ -58,35 +58,42 @@ import Testing
       let unary = await fixture.start(.unary, [[1]])
       try await unary.expectEnd(.ok)
       let stream = await fixture.start(.stream, [[0]])
-      let first = try await fixture.peer.wait(for: "pings on the connection of streams") { record in
-        record.streams.last.map { $0.path == "/test/Stream" && record.connections[$0.connection].pings >= 3 } == true
+      func pings(atLeast count: Int) async throws -> ScriptedPeer.Record {
+        try await fixture.peer.wait(for: "pings on the connection of streams") { record in
+          guard let last = record.streams.last, last.path == "/test/Stream" else { return false }
+          return record.connections[last.connection].pings >= count
+        }
       }
+      // On a busy machine the unary call itself may take long enough for PINGs. After its end there are none.
+      let first = try await pings(atLeast: 2)
       let (unaryNumber, streamNumber) = (first.streams[0].connection, first.streams[1].connection)
-      #expect(first.connections.indices.filter { first.connections[$0].pings > 0 } == [streamNumber])
+      let second = try await pings(atLeast: 6)
+      let asked = second.connections.indices.filter { second.connections[$0].pings > first.connections[$0].pings }
+      #expect(asked == [streamNumber])
 
       await fixture.with(stream) { $0.cancel($1) }
       let before = try await fixture.peer.wait(for: "a reset") { $0.streams[1].reset != nil }
       _ = await fixture.start(.unary, [[0]])
       let after = try await fixture.peer.wait(for: "pings on the other connection") {
-        $0.connections[unaryNumber].pings >= 3
+        $0.connections[unaryNumber].pings >= first.connections[unaryNumber].pings + 3
       }
       #expect(after.connections[streamNumber].pings == before.connections[streamNumber].pings)
     }
   }
 
   @Test func aBusyConnectionIsNotAsked() async throws {
-    try await withBridge(.init(), Self.configuration(time: 150)) {
+    try await withBridge(.init(), Self.configuration(time: 400)) {
       // A connection on which something comes all the time, and beside it one on which nothing comes.
       $0.path == "/test/Stream" ? .init(Array(repeating: .barrier, count: 200_000)) : .hang
     } body: { fixture in
       _ = await fixture.start(.stream, [[1]])
       _ = await fixture.start(.unary, [[1]])
       let record = try await fixture.peer.wait(for: "pings on the silent connection") { record in
-        record.streams(of: "/test/Unary").first.map { record.connections[$0.connection].pings >= 16 } == true
+        record.streams(of: "/test/Unary").first.map { record.connections[$0.connection].pings >= 10 } == true
       }
       let busy = try #require(record.streams(of: "/test/Stream").first)
       // A busy machine may fall silent now and then.
-      #expect(record.connections[busy.connection].pings <= 4)
+      #expect(record.connections[busy.connection].pings <= 3)
     }
   }
 }
