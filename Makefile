@@ -41,10 +41,9 @@ unit: ## run the tests that need no etcd, browser or proxy, for a first answer
 	swift build --product etcd-restPackageTests
 	swift test --skip-build --disable-xctest $(width) --filter '$(leak_tests)' --filter '^(Router|TLS)Tests' --skip '^EtcdClientTests\.Client'
 
-test: ## check, then run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
+test: ## check and run all tests, with their own process under AddressSanitizer, and the fuzzers for a moment
 	@scripts/install-system-packages build
-	$(MAKE) -j 2 check test-tools
-	$(MAKE) -j 3 gateway-tests other-tests fuzz SECONDS=5
+	$(MAKE) --jobs=5 check gateway-tests other-tests program-tests short-fuzz
 
 # One build of the tests, for those that check this project's code in their own process and for those that check the
 # gateway as users run it. Two builds would cost six minutes more.
@@ -66,31 +65,53 @@ over_tls = ^GatewayTests\.(AbsoluteForm|HalfClose|Head|HTTPBehaviour|KeyImport|L
 # route tables that RouterTests make live as long as a process.
 leak_tests = ^(EtcdSchema|ProtobufWire|Transcoding|EventLoop|HTTPServer|GrpcBridge|EtcdClient)Tests(\.|/)
 
-# The parts of `make test`. The last three run at once: each leaves cores idle, as it mostly waits.
-check:
-	TEST_FLAGS='$(sanitized)' scripts/check
+# The parts of `make test`. Each begins as soon as what it needs is there: most wait more than they compute.
+check: check-sources check-program check-docs
 
-test-tools: # while `check` compiles
+check-sources:
+	scripts/check
+
+# The tests need both, but the program's own checks, which take ten minutes, only the program: it comes first.
+build-program:
+	scripts/build etcd-rest $$GATEWAY_FLAGS
+
+build-tests:
+	nice scripts/build etcd-restPackageTests $(sanitized)
+
+install-test-tools:
 	@scripts/install-system-packages test
 	@scripts/install-etcd
 	@scripts/install-envoy
 	@scripts/install-swagger-ui
 	@scripts/install-python-tools
 
+check-program: build-program
+	scripts/check-program .build/release/etcd-rest $(COMMIT)
+
+check-docs: build-tests
+	scripts/docs .build/EtcdClient.doccarchive $(sanitized) > /dev/null
+
 gateway-tests other-tests: export TESTED_GATEWAY = $(CURDIR)/.build/release/etcd-rest
-gateway-tests:
+gateway-tests: build-program build-tests install-test-tools
 	$(from_outside) $(run_sanitized) --skip '$(alone)' --skip '$(in_process)' --skip '$(leak_tests)'
 
-other-tests:
+other-tests: build-program build-tests install-test-tools
 	$(run_sanitized) --filter '$(leak_tests)' --skip '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(alone)'
 	ASAN_OPTIONS=detect_leaks=0 $(run_sanitized) --filter '$(in_process)'
 	OVER_TLS=1 $(from_outside) $(run_sanitized) --filter '$(over_tls)'
+
+program-tests: build-program install-test-tools
 	$(check_operation)
+	scripts/build TranscodingBenchmark RequestBenchmark $$GATEWAY_FLAGS
 	scripts/check-costs
 	scripts/soak .build/release/etcd-rest 60
 	scripts/check-clients .build/release/etcd-rest --quick
 	scripts/check-examples .build/release/etcd-rest
+
+# Its compilers would delay those that the tests wait for.
+short-fuzz: build-program build-tests
+	scripts/fuzz 5
 
 define check_operation
 	scripts/check-deploy
@@ -195,4 +216,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run cluster build unit test check test-tools gateway-tests other-tests tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run cluster build unit test check check-sources check-program check-docs build-program build-tests install-test-tools gateway-tests other-tests program-tests short-fuzz tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean

@@ -12,7 +12,7 @@ package func withEtcd<Value>(
   isolation: isolated (any Actor)? = #isolation,
   _ body: (EtcdProcess) async throws -> Value
 ) async throws -> Value {
-  let timers = ["--heartbeat-interval", "10", "--election-timeout", "100"]
+  let timers = ["--heartbeat-interval", "50", "--election-timeout", "250"]
   return try await withEtcdCluster(version, members: 1, timers + arguments, tls: tls) { try await body($0[0]) }
 }
 
