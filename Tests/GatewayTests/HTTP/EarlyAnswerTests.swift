@@ -137,7 +137,7 @@ struct EarlyAnswerTests {
       for round in 1...5 {
         let connection = try await HTTPConnection.connect(to: gateway.url)
         try await connection.sendRequest(
-          "GET", "/keys?prefix=k", headers: [("Accept", "application/x-ndjson"), ("Request-Timeout", "1")])
+          "GET", "/keys?prefix=k", headers: [("Accept", "application/x-ndjson"), ("Request-Timeout", "2")])
         #expect(try await connection.receiveHead().status == 200)
         try await expectCut { while try await connection.receivePart() != nil {} }
         await connection.close()

@@ -332,8 +332,8 @@ struct KeyImportTests {
       let response = try await http.request(
         "POST", "/keys?skip_errors=true", headers: Self.type, body: Array(body.utf8))
       try expectDone(response, keys: 666, errors: 334)
-      let told = try lastLine(response)["first_errors"]?.array?.compactMap { $0["line"]?.number }
-      #expect(told == (0..<10).map { Double(3 * $0 + 1) })
+      let told = try lastLine(response)["first_errors"]?.array?.map { $0["line"] }
+      #expect(told == [1, 4, 7, 10, 13, 16, 19, 22, 25, 28])
     }
   }
 

@@ -95,10 +95,10 @@ struct LockPlaceTests {
       }, logIn: { call, _ in call.attempt == 1 ? nil : late }
     ) { peer, gateway in
       async let answer = gateway.http.post(
-        "/v3/lock/lock", Self.request, user: Self.user, headers: [("Grpc-Timeout", "300m")])
+        "/v3/lock/lock", Self.request, user: Self.user, headers: [("Grpc-Timeout", "2S")])
       try await peer.wait(for: "the second login") { $0.streams(of: RPCPath.authenticate).count == 2 }
       // It is not visible from outside that the deadline has passed.
-      try await Task.sleep(for: .seconds(2))
+      try await Task.sleep(for: .seconds(4))
       gate.open()
       expectStatus(504, try await answer)
       #expect(peer.record.streams(of: RPCPath.lock).count == 1)
