@@ -143,6 +143,7 @@ final class LineStream: StreamSink {
       record = journal.streamBegins(exchange, .http)
       record?.hasReceived(earlyRequests)
       let socket = exchange.takeOver(answering: 200, delegate: self)
+      socket.hasEnd = !isEndless
       state = .open(socket)
       if exchange.head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
       let head = SocketBytes(exchange.streamHead(contentType, headers: headers))

@@ -85,6 +85,9 @@ package final class TakenOverConnection: Attended {
   /// Whether the system takes no more for now.
   private var isBlocked = false
   private var hasHalfClosed = false
+  /// Whether the answer has an end of its own, which a client that has half-closed is waiting for: it is connected for
+  /// ``TakenOverConnections/stallLimit`` without anything to take, not only for ``grace``.
+  package var hasEnd = false
   private var reads = false
 
   /// How many bytes the system has taken, and how many of them the client's system had taken at the last check.
@@ -399,7 +402,7 @@ package final class TakenOverConnection: Attended {
     }
     let isIdle = backlog == 0 && confirmedCount == takenCount
     // A client that has left answers bytes with a reset. While there is something to take, it may only be slow.
-    if hasHalfClosed && isIdle && now - lastProgress >= Self.grace {
+    if hasHalfClosed && isIdle && now - lastProgress >= (hasEnd ? sockets.stallLimit : Self.grace) {
       if isOpen { vanish() } else { cut() }
       return false
     }

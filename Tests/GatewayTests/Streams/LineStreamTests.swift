@@ -253,6 +253,39 @@ struct LineStreamTests {
     }
   }
 
+  /// A snapshot has an end, which the client waits for: etcd may be slow, too.
+  @Test func aHalfClosedClientGetsASnapshotThatPauses() async throws {
+    let blob = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([7]) }.wireBytes
+    let gate = ScriptedPeer.Gate()
+    let script: ScriptedPeer.Script = { _ in
+      [
+        .headers(.grpcResponse), .data(grpcFrame(blob)), .wait(gate), .data(grpcFrame(blob)), .trailers(.grpcStatus(0)),
+      ]
+    }
+    try await withScriptedEtcd(script: script) { _, gateway in
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
+      await stream.connection.finishSending()
+      #expect(try await stream.next() != nil)
+      // The half second, after which a watch would end, passes.
+      try await Task.sleep(for: .seconds(2))
+      gate.open()
+      #expect(try await stream.next() != nil)
+      #expect(try await stream.next() == nil)
+    }
+  }
+
+  /// A client that has left cannot be told from one that waits: so that wait has an end.
+  @Test func aSnapshotThatHangsEndsAfterItsClient() async throws {
+    let blob = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([7]) }.wireBytes
+    let script: ScriptedPeer.Script = { _ in [.headers(.grpcResponse), .data(grpcFrame(blob))] }
+    try await withScriptedEtcd(gateway: ["--stall-timeout", "3s"], script: script) { peer, gateway in
+      let stream = try await JSONStream.open(gateway.url, "/v3/maintenance/snapshot", "{}")
+      #expect(try await stream.next() != nil)
+      await stream.close()
+      try await peer.wait(for: "the end of the call") { $0.streams.first?.reset?.code == HTTP2Error.cancel }
+    }
+  }
+
   @Test func manyStreamsThatAreCutShortAreAllTold() async throws {
     let message = Etcdserverpb_SnapshotResponse.with { $0.blob = .init([1]) }.wireBytes
     let script: ScriptedPeer.Script = { _ in .init([.headers(.grpcResponse), .data(grpcFrame(message))]) }
