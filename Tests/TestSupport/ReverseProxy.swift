@@ -140,10 +140,12 @@ extension ChildProcess {
     }
   }
 
-  /// The lines of a `net/tcp` that are of listening sockets, by fields. They come first. Thousands of others may
-  /// follow, of connections that are closed already: parsing them took longer than the proxies' start.
+  /// The lines of a `net/tcp` that are of listening sockets, by fields; of the first 400 at least. They come first.
+  /// Thousands of others may follow, of connections that are closed already: for the system to write them, and to parse
+  /// them here, took longer than the proxies' start.
   private static func listeningSockets(_ path: String) -> [[Substring]] {
-    var rest = String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)[...]
+    let begin = try? FileHandle(forReadingAtPath: path)?.read(upToCount: 1 << 16)
+    var rest = String(decoding: begin ?? Data(), as: UTF8.self)[...]
     var listening: [[Substring]] = []
     while let end = rest.firstIndex(of: "\n") {
       let fields = rest[..<end].split(separator: " ")

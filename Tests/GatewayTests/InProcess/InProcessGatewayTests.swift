@@ -73,7 +73,7 @@ struct InProcessGatewayTests {
       let connection = try await HTTPConnection.connect(to: url)
       let value = [UInt8](repeating: UInt8(round), count: round * 10_000)
       let key = "/keys/c\(client)/\(round % 4)"
-      #expect(try await connection.request("PUT", key, body: value).status == 200)
+      expectStatus(200, try await connection.request("PUT", key, body: value))
       let read = try await connection.request("GET", key)
       #expect(read.status == 200 && read.body == value)
       for accept in ["application/json", "application/x-ndjson"] {
