@@ -31,7 +31,7 @@ final class StreamHandler: RequestHandler {
     }
   }
 
-  var isEndless: Bool { true }
+  var isEndless: Bool { route.isEndless }
 
   func clientIsGone() { stream?.clientIsGone() }
 
