@@ -71,12 +71,11 @@ check: check-sources check-program check-docs
 check-sources:
 	scripts/check
 
-# The tests need both, but the program's own checks, which take ten minutes, only the program: it comes first.
 build-program:
 	scripts/build etcd-rest $$GATEWAY_FLAGS
 
 build-tests:
-	nice scripts/build etcd-restPackageTests $(sanitized)
+	scripts/build etcd-restPackageTests $(sanitized)
 
 install-test-tools:
 	@scripts/install-system-packages test
