@@ -61,7 +61,7 @@ extension LineStream {
     let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
     let caller = try Caller(exchange, shard: shard, keepsPassword: true)
     let stream = LineStream(
-      exchange, shard.journal, contentType: form.contentType, isEndless: true, hadCredentials: caller.isSomebody)
+      exchange, shard.journal, contentType: form.contentType, hadCredentials: caller.isSomebody)
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     return (stream, caller)
   }

@@ -22,6 +22,7 @@ final class LineStream: StreamSink {
   let requestID: String
   private let journal: RequestJournal
   private let contentType: StaticString
+  /// Whether the stream ends when the gateway stops, because it has no end of its own.
   private let isEndless: Bool
   private let isChunked: Bool
   private let hadCredentials: Bool
@@ -49,17 +50,16 @@ final class LineStream: StreamSink {
 
   /// - Parameters:
   ///   - journal: counts the stream.
-  ///   - isEndless: whether the stream ends when the gateway stops, because it has no end of its own.
   ///   - hadCredentials: whether the request came with credentials.
   init(
-    _ exchange: Exchange, _ journal: RequestJournal, contentType: StaticString = "application/json", isEndless: Bool,
+    _ exchange: Exchange, _ journal: RequestJournal, contentType: StaticString = "application/json",
     hadCredentials: Bool
   ) {
     self.exchange = exchange
     self.journal = journal
     requestID = exchange.id.text
     self.contentType = contentType
-    self.isEndless = isEndless
+    isEndless = exchange.isEndless
     self.hadCredentials = hadCredentials
     isChunked = !exchange.head.isHTTP10
   }
@@ -143,7 +143,6 @@ final class LineStream: StreamSink {
       record = journal.streamBegins(exchange, .http)
       record?.hasReceived(earlyRequests)
       let socket = exchange.takeOver(answering: 200, delegate: self)
-      socket.hasEnd = !isEndless
       state = .open(socket)
       if exchange.head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
       let head = SocketBytes(exchange.streamHead(contentType, headers: headers))

@@ -40,7 +40,7 @@ final class StreamHandler: RequestHandler {
     let heartbeat = try exchange.heartbeat()
     let timeout = try shard.settings.timeLimits.limit(of: exchange, waits: true)
     let caller = try Caller(exchange, shard: shard, keepsPassword: true)
-    let stream = LineStream(exchange, shard.journal, isEndless: route.isEndless, hadCredentials: caller.isSomebody)
+    let stream = LineStream(exchange, shard.journal, hadCredentials: caller.isSomebody)
     try stream.enter(shard.streams, heartbeat: heartbeat, timeout: timeout?.milliseconds)
     self.stream = stream
     let session = shard.session(for: route, sink: stream, caller: caller, timeout: timeout)

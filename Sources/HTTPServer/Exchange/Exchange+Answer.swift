@@ -87,7 +87,7 @@ extension Exchange {
     answering status: UInt32, delegate: (any TakenOverConnectionDelegate)?
   ) -> TakenOverConnection {
     record.status = status
-    return settle(nil, successor: TakenOverConnection(server.sockets, delegate: delegate))
+    return settle(nil, successor: TakenOverConnection(server.sockets, delegate: delegate, isEndless: isEndless))
   }
 
   /// Answers with 101 and takes the connection over for another protocol (RFC 9110, section 7.8).

@@ -54,7 +54,7 @@ package final class Exchange {
   }
 
   /// Whether the answer may take long by design, or has no end: then it does not wait for a client that may have left.
-  var isEndless: Bool { handler?.isEndless ?? false }
+  package var isEndless: Bool { handler?.isEndless ?? false }
 
   /// What a trusted proxy says of the client and its request; without one, what the connection shows.
   private(set) lazy var forwarded: Forwarded = {

@@ -49,7 +49,8 @@ package final class TakenOverConnection: Attended {
   }
 
   /// A client that has closed its side may still read: it counts as connected while it has something to take, and for
-  /// so many milliseconds more. A client that has closed both sides answers whatever is sent with a reset.
+  /// so many milliseconds more; for ``TakenOverConnections/stallLimit`` if the answer has an end, as it waits for that.
+  /// A client that has closed both sides answers whatever is sent with a reset.
   static let grace: UInt64 = 500
   /// The error for a client that does not read.
   static let stall: StaticString = "the client does not read (--stall-timeout)"
@@ -60,6 +61,8 @@ package final class TakenOverConnection: Attended {
   private var delegate: (any TakenOverConnectionDelegate)?
   /// Whether it has no owner, and only sends the last answer of a connection.
   let isParting: Bool
+  /// Whether the answer has no end of its own.
+  private let isEndless: Bool
   private var descriptor: Int32 = -1
   private var phase = Phase.awaited
   private var watcher: SocketWatcher?
@@ -85,9 +88,6 @@ package final class TakenOverConnection: Attended {
   /// Whether the system takes no more for now.
   private var isBlocked = false
   private var hasHalfClosed = false
-  /// Whether the answer has an end of its own, which a client that has half-closed is waiting for: it is connected for
-  /// ``TakenOverConnections/stallLimit`` without anything to take, not only for ``grace``.
-  package var hasEnd = false
   private var reads = false
 
   /// How many bytes the system has taken, and how many of them the client's system had taken at the last check.
@@ -99,10 +99,13 @@ package final class TakenOverConnection: Attended {
   private(set) var nextLook: UInt64 = 0
   private var deadline = UInt64.max
 
-  /// - Parameter delegate: its owner; nil if everything is sent at once and the socket then finished.
-  init(_ sockets: TakenOverConnections, delegate: (any TakenOverConnectionDelegate)?) {
+  /// - Parameters:
+  ///   - delegate: its owner; nil if everything is sent at once and the socket then finished.
+  ///   - isEndless: whether the answer has no end of its own.
+  init(_ sockets: TakenOverConnections, delegate: (any TakenOverConnectionDelegate)?, isEndless: Bool = true) {
     self.sockets = sockets
     self.delegate = delegate
+    self.isEndless = isEndless
     isParting = delegate == nil
   }
 
@@ -402,8 +405,8 @@ package final class TakenOverConnection: Attended {
     }
     let isIdle = backlog == 0 && confirmedCount == takenCount
     // A client that has left answers bytes with a reset. While there is something to take, it may only be slow.
-    if hasHalfClosed && isIdle && now - lastProgress >= (hasEnd ? sockets.stallLimit : Self.grace) {
-      if isOpen { vanish() } else { cut() }
+    if hasHalfClosed && isIdle && now - lastProgress >= (isEndless ? Self.grace : sockets.stallLimit) {
+      vanish()
       return false
     }
     if !isIdle && now - lastProgress >= sockets.stallLimit {
