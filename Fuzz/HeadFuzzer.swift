@@ -1,26 +1,39 @@
 /// Any bytes as the head of a request, read as laxly as libmicrohttpd 0.9.75 does (connection.c:
 /// `get_next_header_line`, `parse_initial_message_line`, `process_header_line`, `process_broken_line`). If the check
 /// accepts a head, a reader that strictly follows RFC 9112 reads the same request: the same fields, and the same end.
+/// If the line ends were not seen, some bytes may have been taken for CRLF, and the request is its connection's last
+/// one.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzzHead(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
   let input = Array(UnsafeBufferPointer(start: start, count: count))
   let reader = LaxReader(input)
   defer { reader.deallocate() }
   guard let head = reader.read() else { return 0 }
-  var check = HeadCheck(method: head.method, target: head.target, version: head.version, isLax: true)
-  for field in head.fields { check.take(name: field.name, value: field.value) }
-  check.finish(end: head.end)
   _ = RequestTarget(head.target)?.queryItems
-  guard check.fault == nil else { return 0 }
-
   let start = reader.offset(of: head.method.baseAddress!)
   let bytes = input[start..<reader.offset(of: head.end)]
-  require(isEnd(Array(bytes.suffix(4))), "the head has another end")
-  var byTheLetter = StrictReader(bytes.dropLast(4) + [13, 10, 13, 10])
-  guard let strict = byTheLetter.read() else { fatalError("no request for a strict reader") }
+  if isAccepted(head, head.lineEnds) {
+    requireEqual(head, StrictReader(bytes, acceptsNUL: false))
+  }
+  if isAccepted(head, .unseen) {
+    require(isEnd(Array(bytes.suffix(4))), "the head has another end")
+    requireEqual(head, StrictReader(bytes.dropLast(4) + [13, 10, 13, 10], acceptsNUL: true))
+  }
+  return 0
+}
+
+private func isAccepted(_ head: LaxReader.Head, _ lineEnds: LineEnds) -> Bool {
+  var check = HeadCheck(method: head.method, target: head.target, version: head.version, lineEnds: lineEnds)
+  for field in head.fields { check.take(name: field.name, value: field.value) }
+  check.finish(end: head.end)
+  return check.fault == nil
+}
+
+private func requireEqual(_ head: LaxReader.Head, _ reader: StrictReader) {
+  var reader = reader
+  guard let strict = reader.read() else { fatalError("no request for a strict reader") }
   let fields = head.fields.map { (Array($0.name), Array($0.value.trimmed)) }
   require(fields.elementsEqual(strict) { $0 == $1 }, "other fields")
-  return 0
 }
 
 /// Whether these are two line ends, or bytes that are known to have the same length and NULs.
@@ -36,6 +49,7 @@ private final class LaxReader {
   struct Head {
     var method, target, version: HeadBytes
     var fields: [(name: HeadBytes, value: HeadBytes)] = []
+    var lineEnds = LineEnds.unseen
     var end: UnsafePointer<UInt8>
   }
 
@@ -86,6 +100,7 @@ private final class LaxReader {
     var first = line()
     while let empty = first, buffer[empty.start] == 0 { first = line() }
     guard let first, var head = requestLine(first.start, first.length) else { return nil }
+    head.lineEnds = LineEnds(of: UnsafeRawBufferPointer(start: buffer + position, count: count - position))
     var pending: (name: HeadBytes, value: HeadBytes)?
     while let next = line() {
       guard let last = pending else {
@@ -144,18 +159,22 @@ private final class LaxReader {
   }
 }
 
-/// Strict, except for what the check is known not to distinguish from CRLF.
+/// Strict, except that NUL and LF may stand for CRLF if `acceptsNUL`.
 private struct StrictReader {
   private var rest: ArraySlice<UInt8>
+  private let acceptsNUL: Bool
 
-  init(_ bytes: ArraySlice<UInt8>) { rest = bytes }
+  init(_ bytes: ArraySlice<UInt8>, acceptsNUL: Bool) {
+    rest = bytes
+    self.acceptsNUL = acceptsNUL
+  }
 
   /// The next line; nil if it has no end.
   private mutating func line() -> ArraySlice<UInt8>? {
     guard let lineFeed = rest.firstIndex(of: 10), lineFeed > rest.startIndex else { return nil }
     let mark = rest[lineFeed - 1]
     let line = rest[..<(lineFeed - 1)]
-    guard mark == 13 || mark == 0 else { return nil }
+    guard mark == 13 || mark == 0 && acceptsNUL else { return nil }
     rest = rest[(lineFeed + 1)...]
     return line.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 9 }) ? line : nil
   }

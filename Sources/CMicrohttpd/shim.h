@@ -35,12 +35,6 @@ static inline bool has_response(struct MHD_Connection *connection) {
   return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS) != NULL;
 }
 
-/// What glibc's allocator notes before memory that it gives: the size, and flags. AddressSanitizer, which keeps its own
-/// notes there, would take the look for a fault.
-__attribute__((no_sanitize("address"))) static inline size_t allocation_note(const void *memory) {
-  return ((const size_t *) memory)[-1];
-}
-
 static inline enum MHD_Result close_upgraded(struct MHD_UpgradeResponseHandle *handle) {
   return MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE);
 }

@@ -384,7 +384,9 @@ package final class HTTPServer {
   /// The request line has come.
   fileprivate func received(_ target: UnsafePointer<CChar>, _ connection: OpaquePointer) {
     connection_context(connection).withObject(ClientConnection.self) { client in
-      client.target = ReceivedTarget(hidingQueryOf: target)
+      let received = ReceivedTarget(hidingQueryOf: target)
+      client.target = received
+      if isLax { client.seeLineEnds(from: received.lineEnd) }
       heads.insert(client)
     }
   }
@@ -393,13 +395,14 @@ package final class HTTPServer {
     _ connection: OpaquePointer, method: UnsafePointer<CChar>, version: UnsafePointer<CChar>
   ) -> Exchange {
     let client = Unmanaged<ClientConnection>.fromOpaque(connection_context(connection)).takeUnretainedValue()
-    client.hasHead(at: method)
+    let head = HeadBytes(method, request_header_size(connection))
+    client.has(head: head)
     heads.remove(client)
     let target = client.target?.restored() ?? HeadBytes(start: nil, count: 0)
     client.target = nil
     let line = RequestLine(
       method: HeadBytes(method, strlen(method)), target: target, version: HeadBytes(version, strlen(version)),
-      head: HeadBytes(method, request_header_size(connection)))
+      head: head, lineEnds: isLax ? client.lineEndsOfHead : nil)
     return begin(line, by: client)
   }
 

@@ -30,7 +30,7 @@ struct LibraryAnswer {
     if status == 431 { return "the request's headers are too large" }
     // The request line no longer exists, and is not what the fault is about.
     func text(_ text: StaticString) -> HeadBytes { HeadBytes(start: text.utf8Start, count: text.utf8CodeUnitCount) }
-    var check = HeadCheck(method: text("GET"), target: text("/"), version: text("HTTP/1.1"), isLax: false)
+    var check = HeadCheck(method: text("GET"), target: text("/"), version: text("HTTP/1.1"), lineEnds: nil)
     withUnsafeMutablePointer(to: &check) { check in
       _ = MHD_get_connection_values_n(
         client.connection, .HEADER_KIND,

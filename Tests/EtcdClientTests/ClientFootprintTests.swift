@@ -1,5 +1,6 @@
 import EtcdClient
 import EtcdSchema
+import Foundation
 import Testing
 import TestSupport
 
@@ -66,13 +67,15 @@ import TestSupport
   }
 }
 
-/// Expects that memory, threads and descriptors stay at what they were after a tenth of the cycles.
+/// Expects that memory, threads and descriptors stay at what they were after a tenth of the cycles. Swift's own threads,
+/// one for each processor, may begin later on a busy machine, and they may open descriptors.
 private func expectFlat(cycles: Int, _ cycle: () async throws -> Void) async throws {
   for _ in 0..<cycles / 10 { try await cycle() }
   let (memory, threads, descriptors) = (bytesInUse(), threadCount(), descriptorCount())
   for _ in 0..<cycles { try await cycle() }
   let grown = bytesInUse() - memory
   #expect(grown < 3 << 20, "\(cycles) clients have left \(grown) bytes")
-  #expect(threadCount() <= threads)
-  #expect(descriptorCount() <= descriptors)
+  let late = ProcessInfo.processInfo.activeProcessorCount
+  #expect(threadCount() <= threads + late)
+  #expect(descriptorCount() <= descriptors + late)
 }

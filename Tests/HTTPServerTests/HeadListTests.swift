@@ -44,7 +44,7 @@ import Testing
       withBytes("GET / HTTP/1.1") { line in
         var check = HeadCheck(
           method: HeadBytes(rebasing: line[..<3]), target: HeadBytes(rebasing: line[4..<5]),
-          version: HeadBytes(rebasing: line[6...]), isLax: false)
+          version: HeadBytes(rebasing: line[6...]), lineEnds: nil)
         withBytes("Content-Length") { name in withBytes(length) { check.take(name: name, value: $0) } }
         return check.fault
       }

@@ -42,6 +42,8 @@ final class ClientConnection: Attended {
   let termination: TLSTermination?
   /// The target of the request whose head is not complete yet.
   var target: ReceivedTarget?
+  /// How the lines of that head end, and the run of libmicrohttpd in which that was seen.
+  private var lineEnds = (seen: LineEnds.unseen, run: UInt64(0))
   /// Its index in ``HeadsUnderWay``; nil if it is not there.
   var placeAmongHeads: Int?
   /// The run of libmicrohttpd in which the last answer was completely sent.
@@ -117,18 +119,40 @@ final class ClientConnection: Attended {
 
   /// The head of a request is complete.
   ///
-  /// - Parameter line: the beginning of the head.
-  func hasHead(at line: UnsafePointer<CChar>) {
+  /// - Parameter head: its bytes.
+  func has(head: HeadBytes) {
     headSince = nil
     if isNew {
       server.newcomerHasCome()
-      pool = ConnectionPool(startingAt: line, size: server.limits.connectionMemory)
+      if let readCount {
+        pool = ConnectionPool(
+          beginningWith: head, after: readCount - head.count, size: server.limits.connectionMemory)
+      }
     }
     isNew = false
     requestCount &+= 1
     hasMadeProgress()
     server.clock.attend(self)
   }
+
+  /// libmicrohttpd, before 1.0, has parsed a request line.
+  ///
+  /// - Parameter line: where the next line begins.
+  func seeLineEnds(from line: UnsafeRawPointer) {
+    let end: UnsafeRawPointer?
+    if isNew {
+      // No more than all bytes that were read can be before this line.
+      end = readCount.map { line + max(0, server.limits.connectionMemory - $0) }
+    } else {
+      end = pool?.end
+    }
+    let bytes = UnsafeRawBufferPointer(start: line, count: end.map { max(0, $0 - line) } ?? 0)
+    lineEnds = (LineEnds(of: bytes), server.runCount)
+  }
+
+  /// How the lines of the head end that is complete now. Before it parses, libmicrohttpd reads a connection once in
+  /// each run: if the end was found in the run of the request line, it had come by then.
+  var lineEndsOfHead: LineEnds { lineEnds.run == server.runCount ? lineEnds.seen : .unseen }
 
   /// Whether or not the client has closed its sending side, it is still being served.
   func hasMadeProgress() { looksLeft = Self.patience }
@@ -193,7 +217,7 @@ final class ClientConnection: Attended {
   var isUnanswered: Bool {
     var byte: UInt8 = 0
     guard isNew, recv(descriptor, &byte, 1, SocketConstants.peek | SocketConstants.dontWait) != 0 else { return false }
-    if let termination { return termination.hasReceived && !termination.hasSent && !hasUntaken }
+    if let termination { return termination.receivedCount > 0 && !termination.hasSent && !hasUntaken }
     return TCPCounts(descriptor).map { $0.received > UInt64(greetingSize) && $0.sent == 0 } ?? false
   }
 
@@ -302,8 +326,18 @@ extension ClientConnection {
   fileprivate func awaitBytes() { watcher?.watch([.disconnect, .readable]) }
 
   /// Whether the client has sent anything yet.
-  private var hasReceived: Bool {
-    termination?.hasReceived ?? TCPCounts(descriptor).map { $0.received > UInt64(greetingSize) } ?? true
+  private var hasReceived: Bool { receivedCount.map { $0 > 0 } ?? true }
+
+  /// How many bytes the client has sent, without TLS; nil for a Unix socket, for which the system does not say this.
+  private var receivedCount: UInt64? {
+    termination?.receivedCount ?? TCPCounts(descriptor).map { $0.received - min($0.received, UInt64(greetingSize)) }
+  }
+
+  /// How many of these bytes libmicrohttpd has read, at most.
+  fileprivate var readCount: Int? {
+    var waiting: Int32 = 0
+    guard let receivedCount, ioctl(descriptor, UInt(FIONREAD), &waiting) == 0 else { return nil }
+    return Int(clamping: receivedCount) - Int(waiting)
   }
 
   /// - Parameter headers: further header lines.

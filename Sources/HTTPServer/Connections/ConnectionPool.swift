@@ -1,4 +1,3 @@
-internal import CMicrohttpd
 import Glibc
 
 /// libmicrohttpd's memory of a connection, in its manual the connection's memory pool. libmicrohttpd fills the pool
@@ -10,26 +9,24 @@ import Glibc
 struct ConnectionPool {
   /// The pages that contain only the pool.
   private let pages: UnsafeMutableRawBufferPointer
+  /// An address to which the pool extends.
+  let end: UnsafeRawPointer
 
-  /// Finds the pool of a connection. No function of libmicrohttpd gives its address, but the connection's first request
-  /// line is at its start, unless the client has sent empty lines before that.
+  /// Finds the pool of a connection. No function of libmicrohttpd gives its address, but what it reads first is at its
+  /// start: a head, unless the client has sent empty lines before that.
   ///
   /// - Parameters:
-  ///   - line: the connection's first request line.
+  ///   - head: the head of the connection's first request.
+  ///   - before: how many bytes may have come before the head.
   ///   - size: the size of the pool in bytes (`MHD_OPTION_CONNECTION_MEMORY_LIMIT`).
-  /// - Returns: nil if glibc's allocator has not noted memory of that size at `line`. Then the pool's pages stay
-  ///   resident.
-  init?(startingAt line: UnsafePointer<CChar>, size: Int) {
-    let address = Int(bitPattern: line)
-    // Memory from the allocator never begins with a page, as its size is noted before it.
-    guard address % 16 == 0, address % Self.pageSize != 0 else { return nil }
-    // The size as `malloc` rounds it. The note has three flags in its lowest bits.
-    let noted = (size + MemoryLayout<Int>.size + 15) & ~15
-    guard Int(allocation_note(line)) & ~7 == noted else { return nil }
-    let first = (address / Self.pageSize + 1) * Self.pageSize
-    let end = (address + size) / Self.pageSize * Self.pageSize
-    guard first < end else { return nil }
-    pages = UnsafeMutableRawBufferPointer(start: UnsafeMutableRawPointer(bitPattern: first), count: end - first)
+  /// - Returns: nil if so much may have come before the head that nothing can be said.
+  init?(beginningWith head: HeadBytes, after before: Int, size: Int) {
+    guard let start = UnsafeRawPointer(head.baseAddress), before >= 0, before <= size - head.count else { return nil }
+    end = start + (size - before)
+    let first = (Int(bitPattern: start) + Self.pageSize - 1) / Self.pageSize * Self.pageSize
+    let last = Int(bitPattern: end) / Self.pageSize * Self.pageSize
+    pages = UnsafeMutableRawBufferPointer(
+      start: UnsafeMutableRawPointer(bitPattern: first), count: max(0, last - first))
   }
 
   private static let pageSize = sysconf(Int32(_SC_PAGESIZE))
@@ -37,7 +34,7 @@ struct ConnectionPool {
   /// Gives the pages back to the system if they contain only zeros. As the system gives zeros when they are next used,
   /// nothing changes for libmicrohttpd, whatever it uses the memory for.
   func releaseIfZero() {
-    guard let start = pages.baseAddress, start.load(as: UInt64.self) == 0,
+    guard pages.count > 0, let start = pages.baseAddress, start.load(as: UInt64.self) == 0,
       memcmp(start, start + 8, pages.count - 8) == 0
     else { return }
     madvise(start, pages.count, Int32(MADV_DONTNEED))

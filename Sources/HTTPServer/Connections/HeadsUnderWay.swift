@@ -22,6 +22,9 @@ struct ReceivedTarget {
     }
   }
 
+  /// The end of the request line, after a blank, the version, and CRLF.
+  var lineEnd: UnsafeRawPointer { UnsafeRawPointer(start + count + " HTTP/1.1\r\n".utf8.count) }
+
   /// The target as it came.
   func restored() -> HeadBytes {
     if let hidden {

@@ -129,14 +129,10 @@ extension Exchange {
       addNames(add)
     } else {
       addCommonHeaders(add)
-      if server.isDraining || isLastOfConnection { add("Connection", "close") }
+      if server.isDraining || head.hasUncertainEnd { add("Connection", "close") }
     }
     for header in headers { add(header.name, header.value) }
   }
-
-  /// If libmicrohttpd reads chunks laxly, and trailers like heads, a proxy in front may take the bytes after them for
-  /// something else.
-  private var isLastOfConnection: Bool { server.isLax && head.isChunked }
 }
 
 extension StaticString {

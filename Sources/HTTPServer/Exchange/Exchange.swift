@@ -44,7 +44,7 @@ package final class Exchange {
     self.connection = connection
     // Made in its place, as it is too large to be copied.
     head = RequestHead(
-      line, from: connection, isLax: server.isLax,
+      line, from: connection,
       readsForwarded: connection.isPeerKnown && server.limits.proxies.contains(connection.address))
     self.server = server
     id = RequestID(head.requestID, orMadeOf: server.nextRequestNumber())

@@ -64,11 +64,18 @@ package struct RequestLine {
   let target: HeadBytes
   let version: HeadBytes
   let head: HeadBytes
+  /// How the lines after it end; nil if that was checked by libmicrohttpd.
+  let lineEnds: LineEnds?
 
   package init(method: HeadBytes, target: HeadBytes, version: HeadBytes, head: HeadBytes) {
+    self.init(method: method, target: target, version: version, head: head, lineEnds: nil)
+  }
+
+  init(method: HeadBytes, target: HeadBytes, version: HeadBytes, head: HeadBytes, lineEnds: LineEnds?) {
     self.method = method
     self.target = target
     self.version = version
     self.head = head
+    self.lineEnds = lineEnds
   }
 }

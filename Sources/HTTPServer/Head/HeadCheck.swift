@@ -7,11 +7,13 @@ import ByteBuffers
 /// NUL for the end of the head, and ends values at NUL, and lines at LF alone. It does not show what it swallows. But
 /// everything that it hands out points into its buffer, which is unchanged except for NULs in place of colons and line
 /// ends. So each line must begin exactly where the one before has ended, with CRLF between, and the head must end where
-/// the last line does: every gap is something that was swallowed. A client can only get past that with a bare LF: NUL
-/// and LF look like CRLF, and in the four bytes at the end of the head so do LF, colon, CR, LF and the like.
+/// the last line does: every gap is something that was swallowed. A client can only get past that with a bare LF, which
+/// ``LineEnds`` show.
 struct HeadCheck {
-  /// Whether libmicrohttpd reads lines laxly, so that their positions have to be checked.
-  private let isLax: Bool
+  /// How the lines end; nil if libmicrohttpd checks that, and where lines begin.
+  private let lineEnds: LineEnds?
+  /// The end of the request line.
+  private let fieldsStart: UnsafePointer<UInt8>
   /// Whether the client only knows HTTP/1.0, and so no chunks.
   let isHTTP10: Bool
   /// Where the next line has to begin.
@@ -29,18 +31,22 @@ struct HeadCheck {
   ///
   /// - Parameters:
   ///   - method, target, version: the parts of the request line.
-  ///   - isLax: whether libmicrohttpd reads heads laxly, so that the positions of all parts have to be checked.
-  init(method: HeadBytes, target: HeadBytes, version: HeadBytes, isLax: Bool) {
-    self.isLax = isLax
+  ///   - lineEnds: how the lines after it end; nil if libmicrohttpd reads heads strictly, so that the positions of
+  ///     their parts need no check.
+  init(method: HeadBytes, target: HeadBytes, version: HeadBytes, lineEnds: LineEnds?) {
+    self.lineEnds = lineEnds
+    fieldsStart = version.end + 2
     isHTTP10 = version.isEqual(to: "HTTP/1.0")
     if !method.isToken {
       fault = "the method is not a token"
     } else if !Self.isTarget(target) {
       fault = "the request target has a blank, a control character or '#', which must be percent-encoded"
-    } else if isLax && (target.start != method.end + 1 || version.start != target.end + 1) {
+    } else if lineEnds != nil && (target.start != method.end + 1 || version.start != target.end + 1) {
       fault = Self.malformedLine
+    } else if lineEnds == .bareLF {
+      fault = "a line of the head does not end with CRLF"
     }
-    next = version.end + 2
+    next = fieldsStart
   }
 
   /// Takes the next field.
@@ -52,7 +58,7 @@ struct HeadCheck {
       fault = "the name of a header field is not a token: '\(Self.printable(name))'"
     } else if !Self.isValue(value) {
       fault = "the value of the header field '\(Self.printable(name))' has a control character"
-    } else if isLax && !follows(name, value) {
+    } else if lineEnds != nil && !follows(name, value) {
       fault = "before or in the header field '\(Self.printable(name))' is a malformed or folded line"
     }
     next = value.end + 2
@@ -77,7 +83,7 @@ struct HeadCheck {
   /// - Parameter end: where libmicrohttpd has found the end, after the empty line.
   mutating func finish(end: UnsafePointer<UInt8>) {
     guard fault == nil else { return }
-    if isLax, let next, next + 2 != end {
+    if lineEnds != nil && !isEnd(end) {
       fault = "at the end of the head is a malformed or folded line"
     } else if !hasHost && !isHTTP10 {
       fault = "the request has no Host header field"
@@ -85,6 +91,17 @@ struct HeadCheck {
       fault = "Transfer-Encoding is not for HTTP/1.0"
     }
   }
+
+  /// Whether the head ends where its last line does, and where the first empty line was.
+  private func isEnd(_ end: UnsafePointer<UInt8>) -> Bool {
+    guard let next, next + 2 == end else { return false }
+    if case .crlf(let size) = lineEnds { return fieldsStart + size == end }
+    return true
+  }
+
+  /// Whether a proxy in front may have found another end of the request. libmicrohttpd may have taken other bytes for
+  /// the last two line ends, unless they were seen; and it reads chunks as laxly as lines, and trailers like heads.
+  var hasUncertainEnd: Bool { lineEnds == .unseen || lineEnds != nil && isChunked }
 
   // MARK: - Host and framing
 

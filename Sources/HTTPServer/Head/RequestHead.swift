@@ -58,14 +58,14 @@ package struct RequestHead: ~Copyable {
 
   var contentLength: UInt64? { check.contentLength }
   var isChunked: Bool { check.isChunked }
+  /// Whether a proxy in front may have found another end of the request.
+  var hasUncertainEnd: Bool { check.hasUncertainEnd }
   package var isHTTP10: Bool { check.isHTTP10 }
 
-  /// - Parameters:
-  ///   - connection: has the fields.
-  ///   - isLax: whether libmicrohttpd reads heads laxly: ``HTTPLibrary/isLax``.
-  init(_ line: RequestLine, from connection: some RequestConnection, isLax: Bool, readsForwarded: Bool) {
+  /// - Parameter connection: has the fields.
+  init(_ line: RequestLine, from connection: some RequestConnection, readsForwarded: Bool) {
     forwarded = readsForwarded ? ForwardedFields() : nil
-    check = HeadCheck(method: line.method, target: line.target, version: line.version, isLax: isLax)
+    check = HeadCheck(method: line.method, target: line.target, version: line.version, lineEnds: line.lineEnds)
     target = RequestTarget(line.target)
     path = target?.path ?? HeadBytes(start: nil, count: 0)
     method = HTTPMethod(line.method)

@@ -56,8 +56,8 @@ final class TLSTermination {
   private var hasHungUp = false
   /// Whether the served side ends prematurely.
   private var isBroken = false
-  /// Whether anything has come from the client.
-  private(set) var hasReceived = false
+  /// How many bytes have come from the client, without TLS.
+  private(set) var receivedCount: UInt64 = 0
   /// Whether anything was ever sent to it.
   private(set) var hasSent = false
   /// The connection that is served through it, which clears this before it is released.
@@ -213,7 +213,7 @@ final class TLSTermination {
       switch session!.read(into: terminations.scratch) {
       case .bytes(let count):
         movedCount += count
-        hasReceived = true
+        receivedCount &+= UInt64(count)
         readWants = .readable
         let bytes = UnsafeRawBufferPointer(rebasing: terminations.scratch[..<count])
         let sent = give(bytes)

@@ -5,6 +5,8 @@ struct HostileHead: Sendable, CustomStringConvertible {
     case served(Int)
     /// Answered once, with 400 in the form of all errors, and the connection closed.
     case refused
+    /// The same if it comes as a whole. If it comes in pieces, it is perhaps answered, as the last of its connection.
+    case refusedOrLast
     /// Answered with an error, perhaps by libmicrohttpd itself, or not at all; and the connection closed.
     case ended
   }
@@ -75,6 +77,11 @@ extension HostileHead {
     HostileHead("LF alone after the request line", "GET /livez HTTP/1.1\nHost: x\r\n\r\n"),
     HostileHead("LF alone at the end", get + "X: a\r\n\n"),
     HostileHead("LF alone everywhere", "GET /livez HTTP/1.1\nHost: x\n\n"),
+    HostileHead("LF, a colon and an end", "GET /livez HTTP/1.1\r\nHost: x\n:\r\n" + hidden, .refusedOrLast),
+    HostileHead("LF, NUL and an end", "GET /livez HTTP/1.1\r\nHost: x\n\0\r\n" + hidden, .refusedOrLast),
+    HostileHead("an end, NUL and LF", get + "\0\n" + hidden, .refusedOrLast),
+    HostileHead("NUL and LF between two fields", get + "X: a\0\nY: b\r\n\r\n", .refusedOrLast),
+    HostileHead("NUL and LF at the end", get + "X: a\0\n\r\n" + hidden, .refusedOrLast),
     HostileHead("a line without a colon", get + "nonsense\r\n\r\n", .ended),
   ]
 
