@@ -67,8 +67,8 @@ import TestSupport
   }
 }
 
-/// Expects that memory, threads and descriptors stay at what they were after a tenth of the cycles. Swift's own threads,
-/// one for each processor, may begin later on a busy machine, and they may open descriptors.
+/// Expects that memory, threads and descriptors stay at what they were after a tenth of the cycles. Swift's own
+/// threads, one for each processor, may begin later on a busy machine, and they may open descriptors.
 private func expectFlat(cycles: Int, _ cycle: () async throws -> Void) async throws {
   for _ in 0..<cycles / 10 { try await cycle() }
   let (memory, threads, descriptors) = (bytesInUse(), threadCount(), descriptorCount())
