@@ -197,6 +197,8 @@ package final class Shard: HTTPService {
     case .transaction: return try TxnHandler(exchange, shard: self)
     case .leases, .varying(.lease), .varying(.leaseRenewal): return try LeaseRequest(exchange).handler(exchange, self)
     case .varying(.key), .keys, .changes: return try KeyRequest(exchange).handler(exchange, self)
+    case .varying(.electionChanges) where exchange.head.method == .head:
+      return try ObservationHeadHandler(exchange, shard: self)
     case .varying(.electionChanges): return try ObservationHandler(exchange, shard: self)
     case .varying(let route): return try QueueOperation.handler(of: route, for: exchange, self)
     case .metrics: return MetricsHandler(exchange: exchange, shard: self)

@@ -51,9 +51,15 @@ import Testing
   @Test func methodsAreThoseOfTheResource() throws {
     let methods: [(String, String)] = [
       ("/keys", "GET, HEAD, POST, PUT, DELETE, OPTIONS"), ("/keys/a", "GET, HEAD, PUT, DELETE, OPTIONS"),
-      ("/txn", "POST, OPTIONS"), ("/changes", "GET, OPTIONS"), ("/leases/7", "GET, HEAD, DELETE, OPTIONS"),
+      ("/txn", "POST, OPTIONS"), ("/changes", "GET, HEAD, OPTIONS"), ("/leases/7", "GET, HEAD, DELETE, OPTIONS"),
       ("/snapshot", "GET, HEAD, OPTIONS"), ("/v3/watch", "POST, OPTIONS"),
+      ("/elections/a/changes", "GET, HEAD, OPTIONS"),
     ]
     for (path, allow) in methods { #expect(try #require(route(path)).route.allow == allow, "\(path)") }
+  }
+
+  /// HEAD is the same as GET without the body (RFC 9110, section 9.3.2).
+  @Test func headGoesWhereverGetGoes() {
+    for (path, route) in table.all { #expect(route.takes(.get) == route.takes(.head), "\(path)") }
   }
 }

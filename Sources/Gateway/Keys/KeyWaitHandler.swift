@@ -24,7 +24,6 @@ final class KeyWaitHandler: KeyHandler {
     self.request = request
     self.exchange = exchange
     self.shard = shard
-    try exchange.checkIsGet()
     try request.range.checkWatchable()
     guard let since = request.query.integer(.since) else {
       throw .badRequest("'wait' needs 'since': the revision of the previous answer, so that no change is missed")

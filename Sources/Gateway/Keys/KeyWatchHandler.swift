@@ -1,7 +1,8 @@
 import GrpcBridge
 import HTTPServer
 
-/// Begins a watch of a key, or of the keys of a range, which a ``LineStream`` sends to the client.
+/// Begins a watch of a key, or of the keys of a range, which a ``LineStream`` sends to the client. For `HEAD` the watch
+/// ends as soon as etcd has created it.
 final class KeyWatchHandler: RequestHandler {
   private let request: KeyRequest
   private unowned let exchange: Exchange
@@ -14,7 +15,6 @@ final class KeyWatchHandler: RequestHandler {
     self.request = request
     self.exchange = exchange
     self.shard = shard
-    try exchange.checkIsGet()
     try request.range.checkWatchable()
     form = exchange.head.accepted == .events ? .events : .lines
     start = try WatchStart(since: request.query.integer(.since), lastEventID: exchange.head.lastEventID)
@@ -41,13 +41,6 @@ final class KeyWatchHandler: RequestHandler {
       request.range, from: start, as: form, sink: stream, shard: shard, caller: caller)
     stream.source = session
     session.begin()
-  }
-}
-
-extension Exchange {
-  /// - Throws: ``RequestError`` for `HEAD`: the head of an answer that takes its time is of no use alone.
-  func checkIsGet() throws(RequestError) {
-    guard head.method == .get else { throw .badRequest("'watch' and 'wait' are for GET") }
   }
 }
 

@@ -45,6 +45,22 @@ final class ObservationHandler: RequestHandler {
   }
 }
 
+/// Answers `HEAD` as an observation begins. etcd sends nothing before there is a leader, not even that the client may
+/// not read the election: so it is asked who leads.
+final class ObservationHeadHandler: QueueHandler {
+  private let form: KeyWatchForm
+
+  init(_ exchange: Exchange, shard: Shard) throws(RequestError) {
+    form = exchange.head.accepted == .events ? .events : .lines
+    try exchange.head.checkHasNoConditions()
+    try super.init(exchange, shard: shard, parameters: [.heartbeat])
+  }
+
+  override func receivedEnd() {
+    askHolder { [unowned self] _, _ in exchange.respond(headOfStream: form.contentType) }
+  }
+}
+
 /// One client's observation of an election.
 final class ObservationSession: ServerStreamSession {
   private let queue: QueueName

@@ -38,9 +38,8 @@ struct RouteTable: Sendable {
       switch self {
       case .rpc, .stream, .transaction: .post
       case .varying(let varying): varying.methods
-      case .changes: .get
       case .leases: Self.ofLeases
-      case .probe, .docs, .description, .snapshot, .metrics: Self.ofReads
+      case .probe, .docs, .description, .snapshot, .metrics, .changes: Self.ofReads
       case .keys: Varying.ofAll
       }
     }
@@ -95,6 +94,7 @@ struct RouteTable: Sendable {
     private static let ofKey: HTTPMethods = [.get, .head, .put, .delete]
     private static let ofLease: HTTPMethods = [.get, .head, .delete]
     private static let ofLock: HTTPMethods = [.get, .head, .post, .delete]
+    private static let ofChanges: HTTPMethods = [.get, .head]
     fileprivate static let ofAll: HTTPMethods = [.get, .head, .post, .put, .delete]
 
     fileprivate var methods: HTTPMethods {
@@ -104,7 +104,7 @@ struct RouteTable: Sendable {
       case .lock: Self.ofLock
       case .election: Self.ofAll
       case .leaseRenewal, .lockRenewal, .electionRenewal: .post
-      case .electionChanges: .get
+      case .electionChanges: Self.ofChanges
       }
     }
   }

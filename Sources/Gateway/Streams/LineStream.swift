@@ -133,18 +133,24 @@ final class LineStream: StreamSink {
     exchange?.respond(source.refusal(status, hadCredentials: hadCredentials))
   }
 
-  /// The socket. Sends the head of the response first if nothing was sent yet.
+  /// The socket. Sends the head of the response first if nothing was sent yet; nil if that is all.
   private func begin() -> TakenOverConnection? {
     switch state {
     case .ended: return nil
     case .open(let socket): return socket
     case .waiting:
       guard let exchange else { return nil }
+      if exchange.head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
+      guard exchange.head.method != .head else {
+        state = .ended
+        leave()
+        exchange.respond(headOfStream: contentType, headers: headers)
+        return nil
+      }
       record = journal.streamBegins(exchange, .http)
       record?.hasReceived(earlyRequests)
       let socket = exchange.takeOver(answering: 200, delegate: self)
       state = .open(socket)
-      if exchange.head.isStrict { headers.append(("Preference-Applied", "handling=strict")) }
       let head = SocketBytes(exchange.streamHead(contentType, headers: headers))
       socket.send(head.bytes, of: head)
       self.exchange = nil

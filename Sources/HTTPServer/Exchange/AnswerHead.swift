@@ -32,14 +32,22 @@ extension Exchange {
     return closingHead(status, lines: lines + framing)
   }
 
+  /// The header fields of an answer that is sent piece by piece. Proxies must pass each piece on as it comes, and
+  /// neither gather them (nginx's X-Accel-Buffering) nor compress them (RFC 9111, section 5.2.2.6).
+  private static let streamHeaders: HTTPResponse.Headers = [
+    ("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no"),
+  ]
+
   /// The head of an answer that is sent piece by piece: its status is 200, and it is chunked if the client knows chunks
   /// (HTTP/1.1).
   package func streamHead(_ contentType: StaticString, headers: HTTPResponse.Headers = []) -> ByteBuffer {
-    // Proxies must pass each piece on as it comes, and neither gather them (nginx's X-Accel-Buffering) nor compress
-    // them (RFC 9111, section 5.2.2.6).
     answerHead(
-      200, contentType,
-      headers: headers + [("Cache-Control", "no-store, no-transform"), ("X-Accel-Buffering", "no")],
+      200, contentType, headers: headers + Self.streamHeaders,
       framing: head.isHTTP10 ? "" : "Transfer-Encoding: chunked\r\n")
+  }
+
+  /// Answers `HEAD` with the header fields of such an answer.
+  package func respond(headOfStream contentType: StaticString, headers: HTTPResponse.Headers = []) {
+    respond(streaming: 200, contentType: contentType, headers: headers + Self.streamHeaders)
   }
 }

@@ -131,7 +131,7 @@ struct LockTests {
       for path in ["/locks", "/elections"] { expectError(try await http.get(path), 404, code: 5) }
       for (method, path, allow) in [
         ("PUT", "/locks/l", "GET, HEAD, POST, DELETE, OPTIONS"), ("GET", "/locks/l/keepalive", "POST, OPTIONS"),
-        ("POST", "/elections/e/changes", "GET, OPTIONS"),
+        ("POST", "/elections/e/changes", "GET, HEAD, OPTIONS"),
       ] {
         let response = try await http.request(method, path, body: [])
         expectError(response, 405, code: 12)
