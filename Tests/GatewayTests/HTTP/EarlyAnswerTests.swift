@@ -120,6 +120,46 @@ struct EarlyAnswerTests {
     }
   }
 
+  /// Nearly all of a list that fits into no buffers between etcd and the client.
+  private static let longBeginning: [UInt8] = {
+    let value = Data(repeating: 0x61, count: 1 << 20)
+    let list = Etcdserverpb_RangeResponse.with {
+      $0.header.revision = 42
+      $0.kvs = (10..<30).map { number in
+        .with {
+          $0.key = Data("k\(number)".utf8)
+          $0.value = value
+        }
+      }
+    }
+    return Array(grpcFrame(list.wireBytes).dropLast())
+  }()
+
+  /// So is one whose client does not read while it breaks: what has come is sent first, and nothing remains to be read
+  /// right after something was written.
+  @Test(arguments: [("POST", "/v3/kv/range", "{}"), ("GET", "/keys?prefix=k", nil)] as [(String, String, String?)])
+  func aBrokenAnswerIsCutBehindASlowReader(_ method: String, _ path: String, _ body: String?) async throws {
+    let beginning = Self.longBeginning
+    let script: ScriptedPeer.Script = { _ in .init([.headers(.grpcResponse), .data(beginning)]) }
+    try await withScriptedEtcd(gateway: ["--idle-timeout", "10m"], script: script) { peer, gateway in
+      for round in 1...3 {
+        let connection = try await HTTPConnection.connect(to: gateway.url)
+        await connection.setReceiveBuffer(bytes: 65_536)
+        try await connection.sendRequest(
+          method, path, headers: [("Request-Timeout", "2")], body: body.map { Array($0.utf8) })
+        #expect(try await connection.receiveHead().status == 200)
+        // The time limit passes.
+        let record = try await peer.wait(for: "the end of call \(round)") { record in
+          let calls = record.streams(of: RPCPath.range)
+          return calls.count >= round && calls[round - 1].reset != nil
+        }
+        #expect(record.streams(of: RPCPath.range)[round - 1].bytesSent < beginning.count, "all of it was in buffers")
+        try await expectCut { while try await connection.receivePart() != nil {} }
+        await connection.close()
+      }
+    }
+  }
+
   /// So is a list of keys whose next page does not come within the client's time limit.
   @Test func aListThatBreaksIsCut() async throws {
     let script: ScriptedPeer.Script = { call in
