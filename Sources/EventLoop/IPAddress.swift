@@ -62,6 +62,9 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
 
   var isV4: Bool { high == 0 && low >> 32 == 0xFFFF }
 
+  /// Whether the address belongs to this machine and can belong to no other: 127.0.0.0/8 and `::1`.
+  package var isLoopback: Bool { isV4 ? (low >> 24) & 0xFF == 127 : high == 0 && low == 1 }
+
   package var description: String {
     withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { text in
       let result: UnsafePointer<CChar>?

@@ -47,7 +47,7 @@ struct ConnectionOptions: ParsableArguments {
       maxConnectionsPerAddress, flag, default: max(1, most / 2), in: 1...1_000_000)
     // A proxy has the connections of many clients.
     limits.addresses = AddressCounts(most: perAddress) { [proxies = limits.proxies] in
-      (!isGiven && $0.isLoopback) || proxies.contains($0.ipAddress)
+      (!isGiven && $0.isLoopback) || proxies.contains($0)
     }
     // libmicrohttpd counts milliseconds in 32 bits.
     let idle = (try environment.time(idleTimeout, "idle-timeout", default: UInt64(limits.idleTimeout)) + 999) / 1000

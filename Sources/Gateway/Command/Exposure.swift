@@ -10,7 +10,7 @@ extension ListenAddress {
   var isBeyondLoopback: Bool {
     switch place {
     case .tcp("localhost", _), .unix: false
-    case .tcp(let host, _): SocketAddress(numericHost: host, port: 0).map { !$0.isLoopback } ?? true
+    case .tcp(let host, _): SocketAddress(numericHost: host, port: 0)?.ipAddress?.isLoopback != true
     // The socket may have any address.
     case .given: true
     }

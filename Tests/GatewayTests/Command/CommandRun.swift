@@ -78,7 +78,7 @@ extension ChildProcess {
     try await eventually("line saying where etcd-rest is serving") {
       if let exit = exited { throw TestSupportError("ended (\(exit)): \(output)\(errorOutput)") }
       let line = output.split(separator: "\n").first { $0.contains(" is serving on ") }
-      return line.flatMap { $0.firstRange(of: /http:\/\/[0-9.:]+/) }.map { String(output[$0]) }
+      return line.flatMap { $0.firstRange(of: /https?:\/\/[\[\]0-9.:]+/) }.map { String(output[$0]) }
     }
   }
 }

@@ -54,6 +54,45 @@ import Testing
     if let address { #expect(address.isTLS == isTLS) }
   }
 
+  /// A socket for both kinds of address, as `ListenStream=8379` makes, tells IPv4 clients apart, and from those of IPv6.
+  @Test func aSocketForBothKindsTellsClientsApart() async throws {
+    let start = """
+      import os, socket, sys
+      both = socket.socket(socket.AF_INET6)
+      both.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+      both.bind(("::", 0)); both.listen()
+      os.dup2(both.detach(), 10); os.dup2(10, 3, inheritable=True)
+      os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
+      os.execv(sys.argv[1], sys.argv[1:])
+      """
+    let program = try GatewayProcess.program
+    let serve = ["serve", "--endpoints", "http://127.0.0.1:1", "--shards", "1", "--listen", "fd://http"]
+    let command = ["/usr/bin/python3", "-c", start, program] + serve
+    try await withServing(command + ["--max-connections-per-address", "1"]) { _, http in
+      let port = try #require(http.url.split(separator: ":").last)
+      let (old, new) = ("http://127.0.0.1:\(port)", "http://[::1]:\(port)")
+      var kept: [HTTPConnection] = []
+      for url in [old, new] {
+        let connection = try await HTTPConnection.connect(to: url)
+        #expect(try await connection.get("/livez").status == 200, "\(url)")
+        kept.append(connection)
+      }
+      for url in [old, new] { #expect(try await HTTPConnection.connect(to: url).receive().status == 429, "\(url)") }
+      for connection in kept { #expect(try await connection.get("/livez").status == 200) }
+    }
+    // By default an address may have two of these, but this machine's own have no limit.
+    try await withServing(command + ["--max-connections", "4"]) { _, http in
+      let port = try #require(http.url.split(separator: ":").last)
+      var kept: [HTTPConnection] = []
+      for _ in 0..<3 {
+        let connection = try await HTTPConnection.connect(to: "http://127.0.0.1:\(port)")
+        #expect(try await connection.get("/livez").status == 200)
+        kept.append(connection)
+      }
+      for connection in kept { #expect(try await connection.get("/livez").status == 200) }
+    }
+  }
+
   /// A program is started as by systemd: with two sockets of a name, one of TCP and one of a file, and one that does
   /// not accept connections.
   @Test func givenSocketsAreServed() async throws {
