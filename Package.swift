@@ -174,6 +174,7 @@ let package = Package(
       dependencies: [
         "ByteBuffers", "EtcdSchema", "EventLoop", "Gateway", "GrpcBridge", "HTTPServer", "ProtobufWire", "TestSupport",
         "TLS", "Transcoding",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
