@@ -117,7 +117,7 @@ final class GatewayService: Service {
   ) throws(DescriptorBudget.Shortage) -> Int {
     let limit = DescriptorBudget.systemLimit
     let budget = try DescriptorBudget(limit: limit, shards: shards, members: settings.endpoints.count)
-    let share = max(4, budget.clients / shards)
+    let share = budget.clientsPerShard
     if share < settings.http.connections {
       logger.warning(
         "the limit of descriptors allows less than --max-connections",

@@ -1,4 +1,5 @@
 import Foundation
+import TLS
 import TestSupport
 import Testing
 
@@ -171,20 +172,32 @@ struct ConnectionLimitTests {
     }
   }
 
-  /// Runs a gateway that may have so many descriptors.
+  /// Runs a gateway that may have so many descriptors; over TLS, the task's connections to `https://` trust it.
   private func withDescriptors(
-    _ count: Int, _ endpoint: String, _ body: (ChildProcess, HTTPClient) async throws -> Void
+    _ count: Int, _ endpoint: String, overTLS: Bool = false, _ body: (ChildProcess, HTTPClient) async throws -> Void
   ) async throws {
     let program = try GatewayProcess.program
-    let line = "ulimit -n \(count); exec \(program) serve --listen 127.0.0.1:0 --shards 1 --endpoints \(endpoint)"
-    try await withServing(["/bin/sh", "-c", line]) { process, http in try await body(process, http) }
+    try await withTemporaryDirectory { directory in
+      let authority = try TestAuthority(in: directory)
+      let files = try authority.issue("server")
+      var settings = TLSSettings(.client, verification: .required)
+      settings.authorities = authority.certificate
+      settings.protocols = ["http/1.1"]
+      let secure = "https://127.0.0.1:0 --tls-cert \(files.certificate) --tls-key \(files.key)"
+      let listen = overTLS ? secure : "127.0.0.1:0"
+      let flags = "--listen \(listen) --handshake-timeout 10m --shards 1 --endpoints \(endpoint)"
+      let command = ["/bin/sh", "-c", "ulimit -n \(count); exec \(program) serve \(flags)"]
+      try await HTTPConnection.$tls.withValue(try TLSContext(settings)) {
+        try await withServing(command) { process, http in try await body(process, http) }
+      }
+    }
   }
 
   /// More connections than there are descriptors: existing ones live on, etcd's among them, streams begin on them, the
   /// gateway does not spin, and all are served once there is room.
-  @Test func aFloodAtTheLimitOfDescriptors() async throws {
+  @Test(arguments: [false, true]) func aFloodAtTheLimitOfDescriptors(_ overTLS: Bool) async throws {
     try await withEtcd(.v3_5) { etcd in
-      try await withDescriptors(200, etcd.url) { process, http in
+      try await withDescriptors(200, etcd.url, overTLS: overTLS) { process, http in
         let url = http.url
         let watch = try await JSONStream.open(url, "/v3/watch", #"{"create_request":{"key":"YQ=="}}"#)
         #expect(try await watch.next() != nil)
@@ -193,7 +206,11 @@ struct ConnectionLimitTests {
         let later = try await HTTPConnection.connect(to: url)
         #expect(try await later.get("/livez").status == 200)
         var flood: [HTTPConnection] = []
-        for _ in 0..<400 { flood.append(try await HTTPConnection.connect(to: url)) }
+        // A connection with TLS takes three descriptors once its handshake is done. Those beyond the limit are not
+        // accepted, so that they have no handshake.
+        for _ in 0..<(overTLS ? 20 : 0) { flood.append(try await HTTPConnection.connect(to: url)) }
+        let plain = url.replacing("https://", with: "http://")
+        for _ in 0..<400 { flood.append(try await HTTPConnection.connect(to: plain)) }
         _ = try await eventually("as many connections as may be") {
           process.openDescriptors > 80 ? true : nil
         }
