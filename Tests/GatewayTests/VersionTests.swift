@@ -1,4 +1,5 @@
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -59,6 +60,44 @@ struct VersionTests {
       for _ in 0..<5 { expectStatus(200, try await gateway.http.get("/version")) }
       // On a slow machine the moment may be over.
       #expect(peer.record.connections.count <= count + 2)
+    }
+  }
+
+  /// An answer is remembered as long as the connection to the member, and no longer: another release may have been
+  /// started since then.
+  @Test func anAnswerIsRememberedAsLongAsTheConnection() async throws {
+    // Whether the next connection to the member is the one for its versions, and how many of these there were.
+    let isQuestion = Mutex(false)
+    let questions = Mutex(0)
+    var settings = ScriptedPeer.Settings()
+    settings.welcome = { _ in
+      guard isQuestion.withLock({ $0 }) else { return .serve }
+      let number = questions.withLock { count in
+        count += 1
+        return count
+      }
+      let json = #"{"etcdserver":"3.9.\#(number)","etcdcluster":"3.9.0"}"#
+      return .bytes(Array("HTTP/1.0 200 OK\r\nContent-Length: \(json.utf8.count)\r\n\r\n\(json)".utf8))
+    }
+    try await withScriptedEtcd(settings, gateway: ["--dial-timeout", "1m"], script: { _ in .range }) { peer, gateway in
+      for round in 1...3 {
+        // One for calls, and one for logins.
+        try await peer.wait(for: "both connections") { $0.connections.count { $0.closed == nil } == 2 }
+        _ = try await eventually("readiness") { try await gateway.http.get("/readyz").status == 200 ? true : nil }
+        isQuestion.withLock { $0 = true }
+        for _ in 0..<5 {
+          let answer = try await gateway.http.get("/version")
+          let expected: JSON = [
+            "etcdserver": .string("3.9.\(round)"), "etcdcluster": "3.9.0", "gateway": .string(EtcdRest.version),
+          ]
+          #expect(try answer.json == expected, "\(answer)")
+        }
+        isQuestion.withLock { $0 = false }
+        #expect(questions.withLock { $0 } == round)
+        let lost = try #require(peer.record.streams(of: RPCPath.range).last).connection
+        peer.close(connection: lost)
+        try await peer.wait(for: "the loss of the connection") { $0.connections[lost].closed != nil }
+      }
     }
   }
 
