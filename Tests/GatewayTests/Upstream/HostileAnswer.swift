@@ -10,8 +10,8 @@ struct HostileAnswer: Sendable {
     case status(Int)
     /// The answer has begun, and breaks off, or ends with an error within.
     case cut
-    /// The numbers make no sense, and are passed on unchanged.
-    case passed
+    /// The content makes no sense, and is passed on unchanged: a whole answer, 200, with these words in its head or body.
+    case passed(String)
   }
 
   let name: String
@@ -84,7 +84,7 @@ struct HostileAnswer: Sendable {
   private static let deletion = EtcdRPC.deleteRange.path
 
   static let keys: [HostileAnswer] = [
-    get("two large values for one key", "/keys/a", messages(header + key("a", large, large)), .passed),
+    get("two large values for one key", "/keys/a", messages(header + key("a", large, large))),
     get(
       "two large values, the lease behind them", "/keys/a", messages(header + key("a", large, large, more: field(6, 1)))
     ),
@@ -96,7 +96,7 @@ struct HostileAnswer: Sendable {
     get("two keys without values for one", "/keys/a", messages(header + key("a") + key("b"))),
     get(
       "revisions below 0", "/keys/a", messages(field(1, field(3, least)) + field(2, field(1, "a") + field(3, least))),
-      .passed),
+      .passed("ETag: \"\(least)\"")),
     get(
       "a second header in a large list", "/keys?prefix=a",
       messages(header + key("a", large) + header + key("b", large)), .cut),
@@ -105,7 +105,9 @@ struct HostileAnswer: Sendable {
     get("a large list with its header behind", "/keys?prefix=a", messages(key("a", large) + header)),
     get("a list without a header", "/keys?prefix=a", messages(key("a", [1]))),
     get("keys where a count was asked for", "/keys?prefix=a&count_only=true", messages(header + key("a", [1]))),
-    get("a list of fewer than none", "/keys?prefix=a", messages(header + field(3, 1) + field(4, least)), .passed),
+    get(
+      "a list of fewer than none", "/keys?prefix=a", messages(header + field(3, 1) + field(4, least)),
+      .passed("\"count\":\(least)")),
     get(
       "an export that does not move on", "/keys?prefix=a", messages(header + key("zz", [1]) + field(3, 1)), .cut,
       headers: lines),
@@ -118,7 +120,7 @@ struct HostileAnswer: Sendable {
     get("a group", "/keys/a", messages([0x0b, 0x0c])),
     HostileAnswer(
       name: "a lease of no time", method: "PUT", path: "/keys/a?ttl=60s", body: "x", rpc: grant,
-      answer: messages(header + field(2, least) + field(3, least)), outcome: .passed),
+      answer: messages(header + field(2, least) + field(3, least)), outcome: .passed("\"ttl\":\(least)")),
     HostileAnswer(
       name: "a lease that is none", method: "PUT", path: "/keys/a?ttl=60s", body: "x", rpc: grant,
       answer: messages([0xff]), outcome: .status(502)),
@@ -127,10 +129,10 @@ struct HostileAnswer: Sendable {
       outcome: .status(502)),
     HostileAnswer(
       name: "a transaction without answers", method: "PUT", path: "/keys/a", headers: [("If-Match", "*")], body: "x",
-      rpc: txn, answer: messages(field(2, 1) + field(3, field(1, [UInt8]()))), outcome: .passed),
+      rpc: txn, answer: messages(field(2, 1) + field(3, field(1, [UInt8]()))), outcome: .passed("{\"revision\":0}")),
     HostileAnswer(
       name: "fewer than no keys deleted", method: "DELETE", path: "/keys?prefix=a", rpc: deletion,
-      answer: messages(header + field(2, least)), outcome: .passed),
+      answer: messages(header + field(2, least)), outcome: .passed("\"deleted\":\(least)")),
   ]
 
   static let calls: [HostileAnswer] = [
@@ -138,15 +140,15 @@ struct HostileAnswer: Sendable {
     post("groups in groups", "/v3/kv/range", RPCPath.range, messages([UInt8](repeating: 0x0b, count: 10_000))),
     post(
       "a string that is no UTF-8", "/v3/auth/role/list", EtcdRPC.roleList.path,
-      messages(header + field(2, [0xff, 0xfe])), .passed, "{}"),
+      messages(header + field(2, [0xff, 0xfe])), .passed(#""roles":["\ufffd\ufffd"]"#), "{}"),
     post(
       "a list in a list of numbers cut short", "/v3/lease/timetolive", EtcdRPC.leaseTimeToLive.path,
-      messages(field(5, [0x80])), .passed, "{}"),
+      messages(field(5, [0x80])), .passed(#""keys":["gA=="]"#), "{}"),
     post("an endless number", "/v3/kv/range", RPCPath.range, messages([0x18] + [UInt8](repeating: 0x80, count: 100))),
     post("a field number beyond all", "/v3/kv/range", RPCPath.range, messages([0xf8, 0xff, 0xff, 0xff, 0x7f, 0])),
     post(
       "numbers at their ends", "/v3/kv/range", RPCPath.range,
-      messages(field(1, field(1, -1) + field(3, most)) + field(4, least)), .passed),
+      messages(field(1, field(1, -1) + field(3, most)) + field(4, least)), .passed("\"count\":\"\(least)\"")),
     post(
       "a status beyond all numbers", "/v3/kv/put", RPCPath.put,
       [
@@ -194,8 +196,8 @@ struct HostileAnswer: Sendable {
       "a version of a megabyte", "/version", messages(header + field(2, [UInt8](repeating: 0x33, count: 2 << 20))),
       .status(502), rpc: status),
     get(
-      "a page with a script for a version", "/", messages(header + field(2, "<script>alert(1)</script>")), .passed,
-      rpc: status),
+      "a page with a script for a version", "/", messages(header + field(2, "<script>alert(1)</script>")),
+      .passed("<dd>&lt;script&gt;alert(1)&lt;/script&gt;</dd>"), rpc: status),
     get(
       "a login of a megabyte", "/keys/a", messages(field(2, [UInt8](repeating: 0x33, count: 2 << 20))), .status(502),
       rpc: RPCPath.authenticate, headers: [("Authorization", "Basic \("u:p".base64)")]),
@@ -217,32 +219,33 @@ struct HostileAnswer: Sendable {
       open(header + field(2, 1) + field(3, 1), header + field(2, 1) + field(11, field(1, 1))), .cut, watchBody),
     post(
       "a compaction before all time", "/v3/watch", watch,
-      open(header + field(2, 1) + field(3, 1), header + field(2, 1) + field(4, 1) + field(5, least)), .passed, watchBody
-    ),
+      open(header + field(2, 1) + field(3, 1), header + field(2, 1) + field(4, 1) + field(5, least)),
+      .passed("\"compact_revision\":\"\(least)\""), watchBody),
     get(
       "a compaction at the end of all time", "/keys/a?watch=true&since=1",
-      open(header + field(2, 1) + field(3, 1), header + field(2, 1) + field(4, 1) + field(5, most)), .passed, rpc: watch
-    ),
+      open(header + field(2, 1) + field(3, 1), header + field(2, 1) + field(4, 1) + field(5, most)),
+      .passed("{\"type\":\"compacted\",\"compact_revision\":\(most)}"), rpc: watch),
     get(
       "a revision at the end of all time", "/keys/a?watch=true",
       open(
         field(1, field(3, most)) + field(2, 1) + field(3, 1),
         field(1, field(3, most)) + field(2, 1) + field(11, field(2, field(1, "a") + field(3, most))),
-        header + field(2, 1) + field(4, 1)), .passed, rpc: watch),
+        header + field(2, 1) + field(4, 1)), .passed("{\"type\":\"progress\",\"revision\":\(most)}"), rpc: watch),
     get(
       "events that go back", "/keys/a?watch=true",
       open(
         header + field(2, 1) + field(3, 1),
         header + field(2, 1) + field(11, field(2, field(1, "a") + field(3, least)))
           + field(11, field(2, field(1, "a") + field(3, most))) + field(11, field(2, field(1, "a") + field(3, -1))),
-        header + field(2, 1) + field(4, 1)), .passed, rpc: watch),
+        header + field(2, 1) + field(4, 1)), .passed("\"mod_revision\":\(most)"), rpc: watch),
     get(
       "a wait for what is no event", "/keys/a?wait=60s&since=1",
       open(header + field(2, 1) + field(3, 1), header + field(2, 1) + field(11, [0xff])), .status(502), rpc: watch),
-    post("a keepalive that is none", "/v3/lease/keepalive", keepAlive, open([0xff]), .passed, #"{"ID":"7"}"#),
+    // It is asked for again, until the client's time limit.
+    post("a keepalive that is none", "/v3/lease/keepalive", keepAlive, open([0xff]), .status(504), #"{"ID":"7"}"#),
     post(
-      "a keepalive of no time", "/v3/lease/keepalive", keepAlive, open(header + field(2, 7) + field(3, least)), .passed,
-      #"{"ID":"7"}"#),
+      "a keepalive of no time", "/v3/lease/keepalive", keepAlive, open(header + field(2, 7) + field(3, least)),
+      .passed("\"TTL\":\"\(least)\""), #"{"ID":"7"}"#),
     get("a snapshot of all sizes", "/snapshot", open(field(2, -1) + field(3, [1, 2, 3])), .cut, rpc: snapshot),
     get(
       "a snapshot that is smaller than itself", "/snapshot",

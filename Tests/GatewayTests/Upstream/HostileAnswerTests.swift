@@ -49,12 +49,16 @@ struct HostileAnswerTests {
         #expect((try? response.json["message"]?.string)?.isEmpty == false, "\(answer.name): \(response)")
       case .cut:
         #expect(response.status == 200 && response.text.contains("sent an invalid"), "\(answer.name): \(response)")
-      case .passed:
+      case .passed(let words):
+        let fields = response.head.headers.map { "\($0.name): \($0.value)\n" }.joined()
+        #expect(response.status == 200, "\(answer.name): \(response)")
+        #expect((fields + response.text).contains(words), "\(answer.name): \(fields)\(response)")
         #expect(!response.text.contains("<script>alert"), "\(answer.name): \(response)")
       }
     } catch let failure as HTTPFailure where failure.isCut {
       // An answer that has begun and is cut.
-      if case .status = answer.outcome { Issue.record("\(answer.name): \(failure)") }
+      if case .cut = answer.outcome { return }
+      Issue.record("\(answer.name): \(failure)")
     } catch {
       Issue.record("\(answer.name): \(error)")
     }
