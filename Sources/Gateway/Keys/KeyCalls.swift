@@ -19,7 +19,7 @@ enum KeyCalls {
   static let lock = EtcdRPC.lock.method
   static let campaign = EtcdRPC.campaign.method
   static let proclaim = EtcdRPC.proclaim.method
-  /// Far more bytes than an answer with numbers only has.
+  /// Far more bytes than an answer has with numbers, a few names, or the members of a cluster. It is not counted.
   static let maxNumbers = 64 << 10
 }
 

@@ -9,8 +9,10 @@ import Transcoding
 /// The common part of handlers that make one call after the other about a lock or an election. Each operation has a
 /// class of its own.
 class QueueHandler: KeyCallHandler, CallDelegate {
-  /// How large an answer may be, in bytes: it is kept whole, and has one key at most.
+  /// How large the answer to a read may be, in bytes: it is kept whole, and has one key at most.
   private static let maxBytes = 16 << 20
+  /// How many times its size an answer takes besides, while it is parsed and made JSON.
+  private static let copies = 3
 
   unowned let exchange: Exchange
   unowned let shard: Shard
@@ -21,6 +23,8 @@ class QueueHandler: KeyCallHandler, CallDelegate {
   let query: KeyQuery
   final private(set) var body = ByteBuffer()
   private var response: [UInt8] = []
+  /// Counts the answer to a read while it comes.
+  private var kept: KeptBytes
   private var answered: ([UInt8]) -> Void = { _ in }
 
   /// - Parameter parameters: the parameters that the query may have.
@@ -30,6 +34,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
   ) throws(RequestError) {
     self.exchange = exchange
     self.shard = shard
+    kept = KeptBytes(shard.memory)
     queue = try QueueName(exchange.head.path)
     if exchange.head.method == .post || exchange.head.method == .put {
       try KeyQuery.checkIsEmpty(exchange.queryItems)
@@ -89,8 +94,10 @@ class QueueHandler: KeyCallHandler, CallDelegate {
         }
         answered(answer)
       }
+      // A changed lock or election is answered with a key without its value.
       start(
-        Call(method, message: message, timeout: timeout, ticket: ticket, delegate: self), maxBytes: Self.maxBytes)
+        Call(method, message: message, timeout: timeout, ticket: ticket, delegate: self),
+        maxBytes: method.changesNothing ? Self.maxBytes : KeyCalls.maxNumbers)
     } catch {
       respond(with: error)
     }
@@ -114,17 +121,28 @@ class QueueHandler: KeyCallHandler, CallDelegate {
 
   func call(_ call: Call, willReceive length: Int) {
     response = []
-    guard length > MemoryAccount.uncounted, !shard.memory.hasRoom(for: length * 4) else { return }
-    shard.bridge.cancel(call)
-    exchange.refuse(.shortage)
+    kept.release()
   }
 
-  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { response += bytes }
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    let count = response.count + bytes.count
+    guard !call.method.changesNothing || count <= MemoryAccount.uncounted || kept.set(to: count) else {
+      response = []
+      kept.release()
+      shard.bridge.cancel(call)
+      return exchange.refuse(.shortage)
+    }
+    response += bytes
+  }
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
-    guard status.isOK else { return hasFailed(status) }
     let bytes = response
     response = []
+    let hasRoom = kept.count == 0 || kept.hasRoom(for: Self.copies * bytes.count)
+    // From here on what is made of it counts.
+    kept.release()
+    guard status.isOK else { return hasFailed(status) }
+    guard hasRoom else { return exchange.refuse(.shortage) }
     answered(bytes)
   }
 }

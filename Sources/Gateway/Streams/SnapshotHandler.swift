@@ -19,6 +19,10 @@ final class SnapshotHandler: RequestHandler {
 
   /// The response message that is being received.
   private var message: [UInt8] = []
+  /// Counts it while it comes.
+  private var kept: KeptBytes
+  /// How large a message may be, in bytes. etcd's pieces have 32 KiB.
+  private static let maxBytes = 16 << 20
   private var unread: ResponseBodyBuffer
   private var snapshot = SnapshotVerifier()
   private var isBegun = false
@@ -27,6 +31,7 @@ final class SnapshotHandler: RequestHandler {
     self.route = route
     self.exchange = exchange
     self.shard = shard
+    kept = KeptBytes(shard.memory)
     unread = ResponseBodyBuffer(shard.memory)
   }
 
@@ -42,8 +47,7 @@ final class SnapshotHandler: RequestHandler {
     }
     self.caller = caller
     let call = Call(route.method, message: CallMessage(copying: []), timeout: timeout, delegate: self)
-    // etcd's pieces have 32 KiB.
-    call.maxBytes = 16 << 20
+    call.maxBytes = Self.maxBytes
     self.call = call
     shard.bridge.start(call, for: caller)
     shard.bridge.finishSending(call)
@@ -82,11 +86,30 @@ final class SnapshotHandler: RequestHandler {
 }
 
 extension SnapshotHandler: CallDelegate {
-  func call(_ call: Call, willReceive length: Int) { message.removeAll(keepingCapacity: true) }
+  func call(_ call: Call, willReceive length: Int) { forgetMessage() }
 
-  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) { message.append(contentsOf: bytes) }
+  /// The memory of a message as large as etcd's is kept for the next one, and not counted.
+  private func forgetMessage() {
+    message.removeAll(keepingCapacity: message.count <= 2 * MemoryAccount.uncounted)
+    kept.release()
+  }
+
+  func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {
+    let count = message.count + bytes.count
+    guard count <= 2 * MemoryAccount.uncounted || kept.set(to: count) else { return giveUp(call) }
+    message.append(contentsOf: bytes)
+  }
+
+  /// Ends the call, because there is no room for what etcd sends, and with it the answer.
+  private func giveUp(_ call: Call) {
+    forgetMessage()
+    shard.bridge.cancel(call)
+    self.call = nil
+    if isBegun { end(brokenBecause: "\(MemoryAccount.shortage)") } else { exchange.refuse(.shortage) }
+  }
 
   func callReceivedMessage(_ call: Call) {
+    defer { forgetMessage() }
     guard let part = try? Etcdserverpb_SnapshotResponse(serializedBytes: message) else {
       shard.bridge.cancel(call)
       return self.call(
@@ -107,11 +130,7 @@ extension SnapshotHandler: CallDelegate {
         call, endedWith: GRPCStatus(.internal, "etcd sent an invalid answer: \(error)"))
     }
     if !isBegun, let length = snapshot.length { begin(length) }
-    guard unread.keep() else {
-      shard.bridge.cancel(call)
-      self.call = nil
-      return end(brokenBecause: "\(MemoryAccount.shortage)")
-    }
+    guard unread.keep() else { return giveUp(call) }
     if unread.isFull && !isPaused {
       isPaused = true
       shard.bridge.pause(call)

@@ -79,6 +79,45 @@ struct AnswerMemoryTests {
     }
   }
 
+  /// A peer in etcd's place begins to send what is kept until it is whole, and goes no further: who leads, who holds a
+  /// lock, or a piece of a snapshot.
+  @Test(arguments: [("/elections/e", RPCPath.range), ("/locks/l", RPCPath.range), ("/snapshot", EtcdRPC.snapshot.path)])
+  func whatComesIsCountedBeforeItIsWhole(_ path: String, _ rpc: String) async throws {
+    let (clientCount, budget) = (40, 8)
+    let part = grpcFrame([UInt8](repeating: 120, count: Self.megabyte), claiming: Self.megabyte * 5 / 4)
+    let script: ScriptedPeer.Script = { call in
+      let read = try? Etcdserverpb_RangeRequest(serializedBytes: call.message)
+      let isOfOneKey = read.map { !$0.key.isEmpty && $0.rangeEnd.isEmpty } == true
+      return call.path == rpc && !isOfOneKey ? .init([.headers(.grpcResponse), .data(part)]) : .range
+    }
+    let flags = ["--max-memory", "\(budget)M", "--shards", "1"]
+    try await withScriptedEtcd(gateway: flags, script: script) { peer, gateway in
+      let before = gateway.process.peakResidentBytes
+      var clients: [HTTPConnection] = []
+      for number in 0..<clientCount {
+        let client = try await HTTPConnection.connect(to: gateway.url)
+        try await client.sendRequest("GET", path)
+        clients.append(client)
+        try await peer.wait(for: "what comes of answer \(number)") { record in
+          let calls = record.streams(of: rpc)
+          return calls.count > number && (calls[number].reset != nil || calls[number].bytesSent == part.count)
+        }
+      }
+      // There is no room for the others.
+      let record = try await peer.wait(for: "the end of all but \(budget) calls") { record in
+        record.streams(of: rpc).count { $0.reset != nil } >= clientCount - budget
+      }
+      for (client, call) in zip(clients, record.streams(of: rpc)) where call.reset != nil {
+        expectError(try await client.receive(), 503, code: 8)
+      }
+      expectStatus(200, try await gateway.http.post("/v3/kv/range", #"{"key":"YQ=="}"#))
+      let grown = gateway.process.peakResidentBytes - before
+      #expect(grown < 40 * Self.megabyte, "\(grown)")
+      for client in clients { await client.close() }
+      try await peer.wait(for: "the end of all calls") { $0.streams.allSatisfy { $0.closed != nil } }
+    }
+  }
+
   /// A peer in etcd's place sends a value that is larger than the whole budget.
   @Test func aMemberCannotFillTheMemory() async throws {
     let value = Mvccpb_KeyValue.with {
