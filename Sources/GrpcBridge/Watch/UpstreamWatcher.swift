@@ -54,7 +54,10 @@ final class UpstreamWatcher {
   var state = State.waiting
   /// The line of its last creation; nil if that line has broken.
   weak var line: WatchLine?
-  /// Whether it waits until it may be sent to etcd.
+  /// The group that it belongs to, until it has ended, and its place among the watchers there.
+  unowned var group: WatchGroup?
+  var slot = 0
+  /// Whether it waits until it may be sent to etcd: for its turn in the group, or in the queue of the stream.
   var isQueued = false
   /// Whether its creation may have ended a line: it is created on a line of its own.
   var isSuspect = false
@@ -207,9 +210,7 @@ final class UpstreamWatcher {
     }
     let response = WatchResponse(header: message.header, control: message.control)
     deliver(from: position) { watch in
-      guard !watch.isCreated else { return }
-      watch.isCreated = true
-      watch.pass(response)
+      if !watch.isCreated { watch.passCreation(response) }
     }
   }
 

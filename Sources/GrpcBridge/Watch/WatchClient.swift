@@ -19,7 +19,10 @@ package final class WatchClient {
   let caller: Caller
   unowned let delegate: any WatchClientDelegate
   private unowned let hub: WatchHub
+  /// In the order of their IDs.
   private var watches: [Watch] = []
+  /// How many of them etcd has not created yet.
+  fileprivate var unansweredCount = 0
   /// How many bytes the client's watches take.
   package private(set) var keptBytes = 0
   /// What a watch takes besides its request, in bytes.
@@ -46,10 +49,7 @@ package final class WatchClient {
   private static let maxUnanswered = 64
 
   /// Whether requests are taken now: nearly all earlier ones have been answered.
-  package var takesRequests: Bool {
-    guard watches.count + refusals.count >= Self.maxUnanswered else { return true }
-    return watches.count { !$0.isCreated } + refusals.count < Self.maxUnanswered
-  }
+  package var takesRequests: Bool { unansweredCount + refusals.count < Self.maxUnanswered }
 
   /// Whether `watch` is the client's only watch, and the client has received nothing.
   func isAbout(_ watch: Watch) -> Bool { !hasBeenToldAnything && watches.count == 1 && watches[0] === watch }
@@ -95,7 +95,7 @@ package final class WatchClient {
       }
       try create(request)
     case .cancelRequest(let request):
-      if let watch = watches.last(where: { $0.id == request.watchID && !$0.isCancelled }) { cancel(watch) }
+      if let watch = find(request.watchID), !watch.isCancelled { cancel(watch) }
     case .progressRequest: requestProgress()
     case nil:
       throw GRPCStatus(
@@ -134,10 +134,10 @@ package final class WatchClient {
   private func create(_ request: Etcdserverpb_WatchCreateRequest) throws(GRPCStatus) {
     var id = request.watchID
     if id == 0 {
-      while watches.contains(where: { $0.id == nextID }) { nextID += 1 }
+      while find(nextID) != nil { nextID += 1 }
       id = nextID
       nextID += 1
-    } else if watches.contains(where: { $0.id == id && !$0.isCancelled }) {
+    } else if let other = find(id), !other.isCancelled {
       // etcd's words.
       return refuse("mvcc: duplicate watch ID provided on the WatchStream")
     }
@@ -146,7 +146,8 @@ package final class WatchClient {
       throw GRPCStatus(
         .resourceExhausted, "the watches of a stream may take \(hub.maxWatchBytes) bytes (--max-watch-bytes)")
     }
-    watches.append(watch)
+    watches.insert(watch, at: place(after: id))
+    unansweredCount += 1
     keptBytes += watch.keptBytes
     if !isPaused { stream.attach(watch) }
   }
@@ -210,14 +211,32 @@ package final class WatchClient {
     isOver = true
     hub.remove(self, watches)
     watches = []
+    unansweredCount = 0
     refusals = []
     keptBytes = 0
   }
 
   private func forget(_ watch: Watch) {
-    guard let index = watches.firstIndex(where: { $0 === watch }) else { return }
+    guard let index = watches[..<place(after: watch.id)].lastIndex(where: { $0 === watch }) else { return }
     watches.remove(at: index)
+    if !watch.isCreated { unansweredCount -= 1 }
     keptBytes -= watch.keptBytes
+  }
+
+  /// The watch with an ID. If there are several, it is the latest, before which the others were cancelled.
+  private func find(_ id: Int64) -> Watch? {
+    guard let watch = watches[..<place(after: id)].last, watch.id == id else { return nil }
+    return watch
+  }
+
+  /// How many watches have this ID or a lower one.
+  private func place(after id: Int64) -> Int {
+    var (low, high) = (0, watches.count)
+    while low < high {
+      let middle = (low + high) / 2
+      if watches[middle].id <= id { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 
   // MARK: - From the stream
@@ -269,7 +288,7 @@ final class Watch {
   let startRevision: Int64
   let wantsProgress: Bool
   /// Whether the client has been notified of its creation.
-  var isCreated = false
+  private(set) var isCreated = false
   /// Whether the client has cancelled it before it was created.
   var isCancelled = false
   /// Its watcher, and its place among the readers.
@@ -298,6 +317,13 @@ final class Watch {
 
   /// How many bytes it takes.
   var keptBytes: Int { spec.request.count + WatchClient.watchBytes }
+
+  /// Notifies the client of its creation.
+  func passCreation(_ response: WatchResponse) {
+    isCreated = true
+    client.unansweredCount -= 1
+    pass(response)
+  }
 
   /// Passes a response on to the client.
   ///

@@ -22,7 +22,7 @@ final class WatchStream {
   /// The line that watchers share.
   private lazy var line = WatchLine(self)
   /// The lines of watchers that have one for themselves.
-  private var ownLines: [WatchLine] = []
+  private var ownLines: [ObjectIdentifier: WatchLine] = [:]
   /// Watchers by what they watch.
   private var groups: [WatchSpec: WatchGroup] = [:]
   /// Watchers that wait until etcd has answered earlier creations.
@@ -35,7 +35,7 @@ final class WatchStream {
   private var faults = 0
   private lazy var reopenTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
   private lazy var retryTimer = LoopTimer(loop: loop) { [unowned self] in requestAll() }
-  private var probes: [WatchProbe] = []
+  private var probes: [ObjectIdentifier: WatchProbe] = [:]
 
   /// A client by identity; a client removes itself before it is released.
   struct ClientReference: Hashable {
@@ -73,13 +73,10 @@ final class WatchStream {
       return main.add(watch)
     }
     let start = watch.isCreated ? watch.position &+ 1 : watch.startRevision
-    if let watcher = group.watchers.first(where: { $0.isNew && $0.startRevision == start }) {
-      // Not sent yet: etcd's answer will hold for this watch, too.
-      return watcher.add(watch)
-    }
+    if let newcomer = group.newcomer(from: start) { return newcomer.add(watch) }
     let watcher = UpstreamWatcher(watch.spec, startRevision: start, birth: loop.now, memory: memory)
     watcher.add(watch)
-    group.watchers.append(watcher)
+    group.add(watcher)
     request(watcher)
   }
 
@@ -93,7 +90,7 @@ final class WatchStream {
   /// Asks etcd for its progress.
   func requestProgress() {
     line.requestProgress()
-    for line in ownLines { line.requestProgress() }
+    for line in ownLines.values { line.requestProgress() }
   }
 
   /// Ends the stream if it is not needed.
@@ -109,14 +106,16 @@ final class WatchStream {
     for reference in clients { reference.client.ended(with: status) }
   }
 
-  /// Ends the stream at etcd.
+  /// Ends the stream at etcd, with all its watchers.
   private func drop() {
     reopenTimer.stop()
     retryTimer.stop()
-    for probe in probes { probe.cancel(on: carrier) }
-    probes = []
+    for probe in probes.values { probe.cancel(on: carrier) }
+    probes = [:]
     forget(line)
-    for line in ownLines { forget(line) }
+    for line in ownLines.values { forget(line) }
+    for group in groups.values { _ = group.removeAll() }
+    groups = [:]
   }
 
   // MARK: - Watchers
@@ -134,17 +133,24 @@ final class WatchStream {
       if case .creating = watcher.state, !isOver { return }
     }
     watcher.state = .ended
-    forget(watcher)
+    if let next = forget(watcher) { request(next) }
   }
 
-  private func forget(_ watcher: UpstreamWatcher) {
-    guard let group = groups[watcher.spec] else { return }
-    group.watchers.removeAll { $0 === watcher }
-    if group.main === watcher { group.main = nil }
+  /// Removes a watcher from its group, if it has not left that.
+  ///
+  /// - Returns: the watcher that has waited for this one and has yet to be requested; nil if there is none.
+  @discardableResult
+  private func forget(_ watcher: UpstreamWatcher) -> UpstreamWatcher? {
+    guard let group = watcher.group else { return nil }
+    let next = group.remove(watcher)
     if group.watchers.isEmpty { groups[watcher.spec] = nil }
+    return next
   }
 
   private var allWatchers: [UpstreamWatcher] { groups.values.flatMap(\.watchers) }
+
+  /// The watchers that may be on a line.
+  private func watchers(for line: WatchLine) -> [UpstreamWatcher] { line.loner.map { [$0] } ?? allWatchers }
 
   private func requestAll() {
     let watchers = allWatchers
@@ -157,18 +163,17 @@ final class WatchStream {
   /// Has etcd create a watcher that waits for that, unless etcd is creating an equal one: further equal watches wait
   /// for the next one.
   private func request(_ watcher: UpstreamWatcher) {
-    guard case .waiting = watcher.state, !reopenTimer.isActive, watcher.notBefore <= loop.now,
-      let group = groups[watcher.spec]
+    guard case .waiting = watcher.state, !watcher.isQueued, watcher.notBefore <= loop.now, let group = watcher.group,
+      group.awaitTurn(watcher), !reopenTimer.isActive
     else { return }
-    guard !group.watchers.contains(where: { $0.isAwaited && $0.nextRevision == watcher.nextRevision }) else { return }
     if let old = watcher.line, old.loner != nil { release(old) }
     if watcher.isSuspect || watcher.spec.isLarge {
       let own = WatchLine(self, for: watcher)
-      ownLines.append(own)
+      ownLines[ObjectIdentifier(own)] = own
       own.create(watcher)
     } else if line.takesCreations {
       line.create(watcher)
-    } else if !watcher.isQueued {
+    } else {
       watcher.isQueued = true
       queue.append(watcher)
     }
@@ -184,7 +189,7 @@ final class WatchStream {
 
   /// Has the readers of a watcher join another watcher of the same watch, if nothing that they need has passed there.
   private func merge(_ watcher: UpstreamWatcher) {
-    guard case .live = watcher.state, watcher.isCaughtUp, let group = groups[watcher.spec] else { return }
+    guard case .live = watcher.state, watcher.isCaughtUp, let group = watcher.group else { return }
     guard let main = group.main, case .live = main.state, main.isCaughtUp, main !== watcher else {
       group.main = watcher
       return
@@ -217,14 +222,14 @@ final class WatchStream {
   /// etcd has answered the creation of a watcher.
   func line(_ line: WatchLine, answered watcher: UpstreamWatcher, _ message: WatchMessage) {
     lastHeader = message.header
-    let spec = watcher.spec
+    let next = watcher.group?.endTurn(of: watcher)
     if message.isCanceled {
       refused(watcher, message)
     } else {
       backoff.reset()
       created(watcher, message)
     }
-    for other in groups[spec]?.watchers ?? [] { request(other) }
+    if let next { request(next) }
     requestQueued()
   }
 
@@ -238,8 +243,9 @@ final class WatchStream {
 
   private func end(_ watcher: UpstreamWatcher, with message: WatchMessage) {
     if let line = watcher.line, line.loner != nil { release(line) }
-    forget(watcher)
+    let next = forget(watcher)
     watcher.end(with: message)
+    if let next { request(next) }
     closeIfUnused()
   }
 
@@ -249,8 +255,8 @@ final class WatchStream {
     watcher.denials += 1
     watcher.state = .waiting
     if case .none = caller.credentials, !watcher.wasCreated, message.cancelReason.hasSuffix(EtcdMessage.userEmpty) {
-      // Reported as for any other call: the client gets a request for credentials.
-      return fail(watcher, GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
+      // Reported as for any other call: a client that waits for its watch gets a request for credentials.
+      fail(watcher, GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server))
     }
     guard case .user = caller.credentials, watcher.denials < 3, watcher.readerCount > 0,
       EtcdMessage.mayBeTokens.contains(where: { message.cancelReason.hasSuffix($0) })
@@ -258,12 +264,12 @@ final class WatchStream {
     watcher.state = .doubtful
     let refusing = watcher.line
     let probe = WatchProbe(WatchRange(watcher.spec), stream: self) { [unowned self] probe, status in
-      probes.removeAll { $0 === probe }
+      probes[ObjectIdentifier(probe)] = nil
       guard case .doubtful = watcher.state else { return }
       watcher.state = .waiting
       judge(watcher, message, by: refusing, status)
     }
-    probes.append(probe)
+    probes[ObjectIdentifier(probe)] = probe
     probe.start(on: carrier, for: caller)
   }
 
@@ -277,9 +283,10 @@ final class WatchStream {
     switch (status.code, status.origin) {
     case (.permissionDenied, .server):
       // No client that shares the watch may keep it, though etcd checks only new watches.
-      for other in groups[watcher.spec]?.watchers ?? [watcher] {
-        if other !== watcher { close(other, isOver: true) }
-        forget(other)
+      let others = watcher.group?.removeAll() ?? []
+      groups[watcher.spec] = nil
+      for other in others {
+        close(other, isOver: true)
         other.end(with: message.isDenied ? message : message.denied)
       }
       closeIfUnused()
@@ -315,7 +322,7 @@ final class WatchStream {
   /// Ends the line of a watcher that had it for itself.
   private func release(_ own: WatchLine) {
     own.drop()
-    ownLines.removeAll { $0 === own }
+    ownLines[ObjectIdentifier(own)] = nil
   }
 
   /// Ends a line, and returns its watchers to the state before they were created there.
@@ -326,7 +333,7 @@ final class WatchStream {
       for watcher in queue { watcher.isQueued = false }
       queue = []
     }
-    for watcher in allWatchers where watcher.line === old {
+    for watcher in watchers(for: old) where watcher.line === old {
       watcher.line = nil
       guard watcher.readerCount > 0 else {
         watcher.state = .ended
@@ -340,20 +347,28 @@ final class WatchStream {
     }
   }
 
+  /// Ends a line. Its watchers are created again on another one, some time later.
+  private func replace(_ old: WatchLine) {
+    forget(old)
+    // A watcher on its own line delays no others.
+    if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
+  }
+
   /// Opens another stream in place of one whose token is no longer valid, unless that has been done.
   private func renew(_ old: WatchLine?, because reason: String) {
     guard let old, old === line || old.loner != nil else { return }
     hub.logger.debug("a watch stream restarts", metadata: ["reason": "\(reason)"])
-    forget(old)
-    if old.loner == nil { reopenTimer.start(after: backoff.wait()) }
+    replace(old)
   }
 
   /// A line has ended. If there is hope, watches resume on another one.
   func line(_ old: WatchLine, endedWith status: GRPCStatus) {
     let suspects = old.creating
     let wasOfUse = old.wasOfUse
-    if status.isLoss { for watcher in allWatchers where watcher.line === old { watcher.wasLost(at: loop.now) } }
-    forget(old)
+    if status.isLoss {
+      for watcher in watchers(for: old) where watcher.line === old { watcher.wasLost(at: loop.now) }
+    }
+    replace(old)
     guard !hub.isClosed else { return fail(status) }
     if status.mayBeOfOneRequest {
       if let loner = old.loner { return refuse(loner, status) }
@@ -363,14 +378,12 @@ final class WatchStream {
     } else if !status.isPassing {
       return fail(status)
     }
-    for watcher in allWatchers where watcher.isDangerous { abandon(watcher, status) }
-    for watcher in allWatchers where !watcher.wasCreated && loop.now - watcher.birth >= hub.patience {
+    for watcher in watchers(for: old) where watcher.isDangerous { abandon(watcher, status) }
+    for watcher in watchers(for: old) where !watcher.wasCreated && loop.now - watcher.birth >= hub.patience {
       fail(watcher, status)
     }
     guard !groups.isEmpty else { return closeIfUnused() }
     hub.logger.debug("a watch stream restarts", metadata: ["reason": "\(status.message)"])
-    // A watcher on its own line delays no others.
-    if old.loner == nil { reopenTimer.start(after: backoff.wait()) } else { retryTimer.start(after: 100) }
   }
 
   /// etcd has answered on a line what it never does. That may pass with another member, but is not tried without end.
@@ -392,13 +405,12 @@ final class WatchStream {
       old.drop()
       return line(old, isMisunderstood: "a message does not begin with its watch")
     }
-    forget(old)
+    replace(old)
     hub.logger.debug("there is no memory for a watch's events (--max-memory)")
     watcher.isSuspect = true
     watcher.hasNoRoom(at: loop.now)
     if watcher.shortages >= UpstreamWatcher.maxShortages { fail(everybodyOf: watcher, Self.shortage) }
     guard !groups.isEmpty else { return closeIfUnused() }
-    if old.loner == nil { reopenTimer.start(after: backoff.wait()) }
     retryTimer.start(after: UpstreamWatcher.shortageWait)
   }
 
