@@ -1,4 +1,5 @@
 import EventLoop
+import Glibc
 import TestSupport
 
 @testable import HTTPServer
@@ -86,6 +87,18 @@ final class SimulatedClient: RequestConnection {
 
   /// The bytes on a connection that was taken over, from the status line on.
   var raw: String { String(decoding: successor?.waiting ?? [], as: UTF8.self) }
+
+  /// Gives a connection that was taken over a socket.
+  ///
+  /// - Returns: the client's end, which the caller closes.
+  func openSocket() throws -> Int32 {
+    var ends: [Int32] = [-1, -1]
+    guard let successor, socketpair(AF_UNIX, nonBlockingStream, 0, &ends) == 0 else {
+      throw TestSupportError("no connection was taken over, or there is no socket for it: \(errno)")
+    }
+    successor.open(ends[0])
+    return ends[1]
+  }
 
   private func goOn() {
     guard let exchange else { return }

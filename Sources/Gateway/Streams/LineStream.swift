@@ -1,4 +1,5 @@
 import ByteBuffers
+import EventLoop
 import Glibc
 import GrpcBridge
 import HTTPServer
@@ -35,9 +36,15 @@ final class LineStream: StreamSink {
       if source == nil { requests = nil }
     }
   }
-  /// The requests that were not passed on yet, all of which have come before the stream begins, and the session for
-  /// them.
-  private var requests: (left: RequestSequence, session: any StreamSession, maxBacklog: Int)?
+  /// The requests that were not passed on yet, all of which have come before the stream begins.
+  private struct Requests {
+    let left: RequestSequence
+    let session: any StreamSession
+    let maxBacklog: Int
+    var turn: RequestTurn
+  }
+
+  private var requests: Requests?
   private var isTakingRequests = false
   /// Further headers of the response, sent with the first frame.
   var headers: HTTPResponse.Headers = []
@@ -77,9 +84,11 @@ final class LineStream: StreamSink {
 
   /// Passes requests on to the stream's source, as fast as the client takes the answers.
   ///
-  /// - Parameter maxBacklog: while more bytes than this wait for the client, requests wait, too.
-  func take(_ requests: RequestSequence, for session: any StreamSession, maxBacklog: Int) {
-    self.requests = (requests, session, maxBacklog)
+  /// - Parameters:
+  ///   - maxBacklog: while more bytes than this wait for the client, requests wait, too.
+  ///   - loop: gives the stream its turns.
+  func take(_ requests: RequestSequence, for session: any StreamSession, maxBacklog: Int, on loop: EventLoop) {
+    self.requests = Requests(left: requests, session: session, maxBacklog: maxBacklog, turn: RequestTurn(on: loop))
     takeRequests()
   }
 
@@ -87,18 +96,22 @@ final class LineStream: StreamSink {
     guard !isTakingRequests else { return }
     isTakingRequests = true
     defer { isTakingRequests = false }
-    while let (left, session, maxBacklog) = requests, !isEnded {
-      guard !left.isAtEnd else {
-        requests = nil
-        return session.receiveEnd()
+    while let requests, !isEnded {
+      guard !requests.left.isAtEnd else {
+        self.requests = nil
+        return requests.session.receiveEnd()
       }
-      guard takesRequests && backlog <= maxBacklog else { return }
+      guard takesRequests && backlog <= requests.maxBacklog && !requests.turn.isOver else { return }
       do {
-        session.receive(try left.next())
+        requests.session.receive(try requests.left.next())
         if let record { record.hasReceived() } else { earlyRequests += 1 }
       } catch {
-        session.cancel()
+        requests.session.cancel()
         return fail(GRPCStatus(.invalidArgument, "value \(error.number): \(error.error)"))
+      }
+      self.requests?.turn.hasExecuted { [unowned self] in
+        self.requests?.turn.begin()
+        takeRequests()
       }
     }
   }

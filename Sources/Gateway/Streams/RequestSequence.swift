@@ -16,7 +16,7 @@ final class RequestSequence {
   private let type: Schema.Message
   private let isStrict: Bool
   private let text: ByteBuffer
-  /// The beginning of the next request, and the number of those before it.
+  /// The beginning of the next request, or the end of the text, and the number of those before it.
   private var position = 0
   private var count = 0
   /// Counts the text as kept for the client.
@@ -30,10 +30,11 @@ final class RequestSequence {
     guard kept.grow(by: text.count) else { throw .shortage }
     self.kept = kept
     self.text = text
+    position = beginning(after: 0)
   }
 
   /// Whether no request is left.
-  var isAtEnd: Bool { isAtEnd(position) }
+  var isAtEnd: Bool { position == text.count }
 
   /// The next request, after room for its gRPC prefix.
   ///
@@ -50,9 +51,10 @@ final class RequestSequence {
   ///
   /// - Throws: ``Fault`` for the first that is malformed.
   func check() throws(Fault) {
-    var (position, count) = (0, 0)
+    var position = self.position
+    var count = self.count
     var message = ByteBuffer()
-    while !isAtEnd(position) {
+    while position < text.count {
       message.truncate(to: 0)
       position = try encode(from: position, number: count + 1, into: &message)
       count += 1
@@ -62,17 +64,20 @@ final class RequestSequence {
   /// - Returns: the beginning of the next request.
   private func encode(from start: Int, number: Int, into message: inout ByteBuffer) throws(Fault) -> Int {
     do throws(TranscodingError) {
-      return try text.withUnsafeBytes { text throws(TranscodingError) in
+      let end: Int = try text.withUnsafeBytes { text throws(TranscodingError) in
         let rest = UnsafeRawBufferPointer(rebasing: text[start...])
         return try start + JSONToProtobuf.encode(rest, as: type, strict: isStrict, sequence: true, into: &message)
       }
+      return beginning(after: end)
     } catch {
       throw Fault(number: number, error: error.preceded(by: start))
     }
   }
 
-  /// Whether there is only white space (RFC 8259, section 2) from `start` on.
-  private func isAtEnd(_ start: Int) -> Bool {
-    text.withUnsafeBytes { $0[start...].allSatisfy { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 } }
+  /// Where a request begins after `end`, behind white space (RFC 8259, section 2); the end of the text if none does.
+  private func beginning(after end: Int) -> Int {
+    text.withUnsafeBytes { text in
+      text[end...].firstIndex { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 } ?? text.count
+    }
   }
 }

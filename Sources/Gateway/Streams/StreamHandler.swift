@@ -50,7 +50,7 @@ final class StreamHandler: RequestHandler {
       session.receive(message.bytes.takeAll())
       if !stream.isEnded { session.receiveEnd() }
     case .many(let requests):
-      stream.take(requests, for: session, maxBacklog: shard.settings.streams.backlog)
+      stream.take(requests, for: session, maxBacklog: shard.settings.streams.backlog, on: shard.loop)
     }
   }
 

@@ -42,6 +42,8 @@ final class WebSocketStream: MessageSink {
   private var session: (any StreamSession)?
   /// The rest of a message with several requests.
   private var requests: RequestSequence?
+  /// Counts the requests of such messages.
+  private var turn: RequestTurn
   private var isTakingRequests = false
   /// The next message, which came during a call that waits for other clients, and its counted bytes.
   private var nextMessage: [UInt8]?
@@ -75,6 +77,7 @@ final class WebSocketStream: MessageSink {
     self.caller = caller
     self.timeout = timeout
     self.isStrict = isStrict
+    turn = RequestTurn(on: shard.loop)
     kept = KeptBytes(shard.memory)
     keptNext = KeptBytes(shard.memory)
   }
@@ -282,12 +285,16 @@ final class WebSocketStream: MessageSink {
         requests = nil
         return
       }
-      guard wantsRequests else { return }
+      guard wantsRequests, !turn.isOver else { return }
       do {
         receive(try left.next())
       } catch {
         requests = nil
         return refuse(error.error)
+      }
+      turn.hasExecuted { [unowned self] in
+        turn.begin()
+        updateReading()
       }
     }
   }
