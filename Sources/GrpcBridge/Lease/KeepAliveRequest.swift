@@ -8,12 +8,15 @@ package final class KeepAliveRequest {
   let deadline: UInt64
   private let timeout: UInt64
   private var answer: Answer?
+  /// The stream that has the request; nil if there is none. Invariant: it lives until the request is over.
+  private unowned let stream: LeaseStream?
   /// How many members were lost that owed the answer.
   var losses = 0
 
-  init(timeout: UInt64, deadline: UInt64, answer: @escaping Answer) {
+  init(timeout: UInt64, deadline: UInt64, stream: LeaseStream?, answer: @escaping Answer) {
     self.timeout = timeout
     self.deadline = deadline
+    self.stream = stream
     self.answer = answer
   }
 
@@ -21,9 +24,16 @@ package final class KeepAliveRequest {
   var isOver: Bool { answer == nil }
 
   /// Forgets the request, and never calls its answer. What was sent to etcd cannot be taken back and does no harm.
-  package func cancel() { answer = nil }
+  package func cancel() {
+    if answer.take() != nil { stream?.isLeft() }
+  }
 
-  func finish(_ result: Result<[UInt8], GRPCStatus>) { answer.take()?(result) }
+  func finish(_ result: Result<[UInt8], GRPCStatus>) {
+    guard let answer = answer.take() else { return }
+    // The caller may send another request at once: then the stream is never without one.
+    answer(result)
+    stream?.isLeft()
+  }
 
   /// Ends the request at its deadline.
   ///

@@ -1,3 +1,4 @@
+internal import DequeModule
 import EventLoop
 
 /// Keeps the leases of any number of clients alive over one LeaseKeepAlive stream for each user: etcd answers each
@@ -8,8 +9,10 @@ package final class LeaseKeeper {
   /// How long, in milliseconds, etcd may owe answers and send none before its stream is given up. More than etcd needs
   /// to give up by itself if it finds no leader (7 s by default).
   static let maxSilence: UInt64 = 15_000
-  /// How precisely deadlines are kept, in milliseconds.
-  private static let tick: UInt64 = 25
+  /// How many streams may be open that no client waits for, and how many more that etcd has yet to end. Where etcd
+  /// checks no token, each token that a stranger invents opens a stream, which takes memory here and at etcd. A user
+  /// whose stream had to go gets another one with the next keepalive.
+  static let maxUnused = 64
 
   let loop: EventLoop
   unowned let bridge: Bridge
@@ -18,8 +21,10 @@ package final class LeaseKeeper {
   /// Whether streams without a user must not reach etcd if authentication is on.
   let needsUsers: Bool
   private var streams: [CallCredentials: LeaseStream] = [:]
-  /// Streams that take no more requests and have yet to end.
-  private var finishing: [ObjectIdentifier: LeaseStream] = [:]
+  /// Those of them that no client waits for, the longest unused one first.
+  private var unused: [LeaseStream] = []
+  /// gRPC streams that get no more requests, until etcd has ended them; each with the time when it is given up.
+  private var finishing: Deque<(call: Call, end: UInt64)> = []
   /// Streams that have something to send.
   private var pending: [LeaseStream] = []
   private var isClosed = false
@@ -27,9 +32,7 @@ package final class LeaseKeeper {
   var answerCount: UInt64 = 0
   /// How many streams carry them.
   var streamCount: Int { streams.count + finishing.count }
-  /// When the timer fires.
-  private var wakeTime = UInt64.max
-  private lazy var timer = LoopTimer(loop: loop) { [unowned self] in look() }
+  private lazy var finishTimer = LoopTimer(loop: loop) { [unowned self] in giveUpFinishing() }
 
   init(loop: EventLoop, bridge: Bridge, idleLimit: UInt64, needsUsers: Bool = false) {
     self.loop = loop
@@ -49,21 +52,18 @@ package final class LeaseKeeper {
     _ lease: Int64, for caller: Caller, timeout: UInt64, answer: @escaping KeepAliveRequest.Answer
   ) -> KeepAliveRequest {
     let (sum, overflows) = loop.now.addingReportingOverflow(timeout)
-    let keepAlive = KeepAliveRequest(timeout: timeout, deadline: overflows ? .max : sum, answer: answer)
-    guard !isClosed else {
-      keepAlive.finish(.failure(Channel.closed))
-      return keepAlive
-    }
-    let stream: LeaseStream
-    if let known = streams[caller.credentials] {
-      stream = known
-    } else {
-      stream = LeaseStream(keeper: self, caller: caller)
-      streams[caller.credentials] = stream
-    }
-    stream.add(keepAlive, lease: lease)
-    wake(at: keepAlive.deadline)
+    let stream: LeaseStream? = isClosed ? nil : stream(for: caller)
+    let keepAlive = KeepAliveRequest(
+      timeout: timeout, deadline: overflows ? .max : sum, stream: stream, answer: answer)
+    if let stream { stream.add(keepAlive, lease: lease) } else { keepAlive.finish(.failure(Channel.closed)) }
     return keepAlive
+  }
+
+  private func stream(for caller: Caller) -> LeaseStream {
+    if let known = streams[caller.credentials] { return known }
+    let stream = LeaseStream(keeper: self, caller: caller)
+    streams[caller.credentials] = stream
+    return stream
   }
 
   /// Whether ``flush()`` has anything to do.
@@ -80,12 +80,14 @@ package final class LeaseKeeper {
   /// Ends everything with an error.
   func close() {
     isClosed = true
-    timer.stop()
-    let all = Array(streams.values) + finishing.values
+    finishTimer.stop()
+    let (open, ending) = (Array(streams.values), finishing)
     streams = [:]
-    finishing = [:]
+    unused = []
+    finishing = []
     pending = []
-    for stream in all { stream.close(Channel.closed) }
+    for (call, _) in ending { bridge.cancel(call) }
+    for stream in open { stream.close(Channel.closed) }
   }
 
   // MARK: - For the streams
@@ -93,30 +95,46 @@ package final class LeaseKeeper {
   /// Has the stream send its requests at the end of this turn.
   func hasToSend(_ stream: LeaseStream) { pending.append(stream) }
 
-  /// Keeps a stream that takes no more requests until it has ended.
-  func finishes(_ stream: LeaseStream) {
-    streams[stream.caller.credentials] = nil
-    finishing[ObjectIdentifier(stream)] = stream
+  /// A client waits for the stream again.
+  func isUsed(_ stream: LeaseStream) {
+    if let index = unused.lastIndex(where: { $0 === stream }) { unused.remove(at: index) }
+  }
+
+  /// No client waits for the stream any more.
+  func isUnused(_ stream: LeaseStream) {
+    guard streams[stream.caller.credentials] === stream else { return }
+    unused.append(stream)
+    if unused.count > Self.maxUnused { unused[0].end() }
   }
 
   func ended(_ stream: LeaseStream) {
     if streams[stream.caller.credentials] === stream { streams[stream.caller.credentials] = nil }
-    finishing[ObjectIdentifier(stream)] = nil
+    unused.removeAll { $0 === stream }
   }
 
-  /// Has all streams checked at `time` at the latest.
-  func wake(at time: UInt64) {
-    guard time < wakeTime, !isClosed else { return }
-    wakeTime = time
-    timer.start(after: time > loop.now ? time - loop.now : 0)
+  /// Takes over a gRPC stream on which etcd owes no answer: ends its requests, and waits until etcd has ended it.
+  func finish(_ call: Call) {
+    call.delegate = self
+    finishing.append((call, loop.now + Self.maxSilence))
+    // etcd takes the end of the requests for a proper end, but a reset for a fault.
+    bridge.finishSending(call)
+    if finishing.count > Self.maxUnused, let oldest = finishing.popFirst() { bridge.cancel(oldest.call) }
+    if !finishTimer.isActive { finishTimer.start(after: Self.maxSilence) }
   }
 
-  private func look() {
-    wakeTime = .max
-    let now = loop.now
-    var next = UInt64.max
-    for stream in Array(streams.values) + finishing.values { next = min(next, stream.look(at: now)) }
-    // Deadlines that are close together are handled by one event.
-    if next < .max { wake(at: max(next, now + Self.tick)) }
+  /// Resets the gRPC streams that etcd has not ended in time.
+  private func giveUpFinishing() {
+    while let first = finishing.first {
+      guard loop.now >= first.end else { return finishTimer.start(after: first.end - loop.now) }
+      finishing.removeFirst()
+      bridge.cancel(first.call)
+    }
   }
+}
+
+/// Of gRPC streams that get no more requests.
+extension LeaseKeeper: CallDelegate {
+  package func call(_ call: Call, willReceive length: Int) {}
+  package func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
+  package func call(_ call: Call, endedWith status: GRPCStatus) { finishing.removeAll { $0.call === call } }
 }

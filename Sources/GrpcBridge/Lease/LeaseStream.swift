@@ -1,5 +1,6 @@
 internal import DequeModule
 internal import EtcdSchema
+import EventLoop
 internal import SwiftProtobuf
 
 /// One user's stream of keepalives. It consists of gRPC streams, one after the other, as they break.
@@ -16,11 +17,15 @@ final class LeaseStream {
 
   /// How large an answer may be, in bytes.
   private static let maxBytes = 1 << 16
+  /// How precisely deadlines are kept, in milliseconds.
+  private static let tick: UInt64 = 25
 
   let caller: Caller
   private unowned let keeper: LeaseKeeper
   private var call: Call?
   private var leases: [Int64: KeepAliveWaiters] = [:]
+  /// How many requests are not over.
+  private var requestCount = 0
   /// The leases to send next: a caller waits for them, and etcd owes no answer about them.
   private var due: [Int64] = []
   /// How many answers etcd owes.
@@ -40,7 +45,9 @@ final class LeaseStream {
   /// A call whose token is no longer valid.
   private var refused: Call?
   private var isPending = false
-  private var isFinishing = false
+  /// When the timer fires.
+  private var wakeTime = UInt64.max
+  private lazy var timer = LoopTimer(loop: keeper.loop) { [unowned self] in look() }
 
   /// The requests that wait for one lease. However many these are, etcd owes at most one answer for it.
   private struct KeepAliveWaiters {
@@ -60,10 +67,19 @@ final class LeaseStream {
   // MARK: - Requests
 
   func add(_ keepAlive: KeepAliveRequest, lease: Int64) {
+    requestCount += 1
+    if requestCount == 1 { keeper.isUsed(self) }
+    wake(at: keepAlive.deadline)
     leases[lease, default: KeepAliveWaiters()].wanted.append(keepAlive)
     guard let waiters = leases[lease], waiters.asked == nil, waiters.wanted.count == 1 else { return }
     due.append(lease)
     hasToSend()
+  }
+
+  /// A request is over.
+  func isLeft() {
+    requestCount -= 1
+    if requestCount == 0 { keeper.isUnused(self) }
   }
 
   private func hasToSend() {
@@ -87,7 +103,7 @@ final class LeaseStream {
       }
       if owed == 0 {
         lastNews = now
-        keeper.wake(at: now + LeaseKeeper.maxSilence)
+        wake(at: now + LeaseKeeper.maxSilence)
       }
       owed += 1
       order.append(lease)
@@ -124,10 +140,17 @@ final class LeaseStream {
 
   // MARK: - The clock
 
-  /// Ends the requests that were not answered in time, and a stream that is of no use.
-  ///
-  /// - Returns: when to check again.
-  func look(at now: UInt64) -> UInt64 {
+  /// Has the clock checked at `time` at the latest.
+  private func wake(at time: UInt64) {
+    guard time < wakeTime else { return }
+    wakeTime = time
+    timer.start(after: time - min(time, keeper.loop.now))
+  }
+
+  /// Ends the requests that were not answered in time, and a gRPC stream that is of no use.
+  private func look() {
+    wakeTime = .max
+    let now = keeper.loop.now
     var expired: [KeepAliveRequest] = []
     var next = UInt64.max
     for waiters in leases.values {
@@ -137,27 +160,44 @@ final class LeaseStream {
     }
     // All are collected before the first is notified: its caller may send another one at once.
     for keepAlive in expired { keepAlive.expire(after: trouble) }
+    next = min(next, lookAtCall(at: now))
+    // Deadlines that are close together are handled by one event.
+    wake(at: max(next, now + Self.tick))
+  }
+
+  /// Does what is due, apart from the deadlines of requests.
+  ///
+  /// - Returns: when to check again.
+  private func lookAtCall(at now: UInt64) -> UInt64 {
     guard let call else {
       hasToSend()
-      return isPending ? next : min(next, notBefore)
+      return isPending ? .max : notBefore
     }
-    let isIdle = owed == 0 && !isFinishing
-    let limit = lastNews + (isIdle ? keeper.idleLimit : LeaseKeeper.maxSilence)
-    guard now >= limit, !isPending else { return min(max(limit, now), next) }
-    if isIdle {
-      // etcd takes the end of the requests for a proper end, but a reset for a fault.
-      isFinishing = true
-      lastNews = now
-      keeper.finishes(self)
-      keeper.bridge.finishSending(call)
-      return now + LeaseKeeper.maxSilence
+    let limit = lastNews + (owed == 0 ? keeper.idleLimit : LeaseKeeper.maxSilence)
+    guard now >= limit, !isPending else { return limit }
+    if owed == 0 {
+      end()
+    } else {
+      keeper.bridge.cancel(call)
+      ended(call, GRPCStatus(.unavailable, "etcd has not answered keepalives for \(LeaseKeeper.maxSilence) ms"))
     }
-    keeper.bridge.cancel(call)
-    ended(call, GRPCStatus(.unavailable, "etcd has not answered keepalives for \(LeaseKeeper.maxSilence) ms"))
-    return next
+    return .max
   }
 
   // MARK: - Ends
+
+  /// Ends the stream, which no client waits for.
+  func end() {
+    if let call {
+      self.call = nil
+      if owed == 0 { keeper.finish(call) } else { keeper.bridge.cancel(call) }
+    }
+    leases = [:]
+    due = []
+    order = []
+    owed = 0
+    keeper.ended(self)
+  }
 
   /// Ends everything with an error.
   func close(_ status: GRPCStatus) {
@@ -180,7 +220,7 @@ final class LeaseStream {
     for (lease, waiters) in leases {
       guard let asked = waiters.asked else { continue }
       var again: [KeepAliveRequest] = []
-      for keepAlive in asked {
+      for keepAlive in asked where !keepAlive.isOver {
         if status.isLoss { keepAlive.losses += 1 }
         // The request may be what ends etcd: two members are enough to know.
         if mayAskAgain && lease != culprit && keepAlive.losses < RetryPolicy.maxLosses {
@@ -198,7 +238,7 @@ final class LeaseStream {
     } else if mayAskAgain {
       trouble = status
       notBefore = keeper.loop.now + backoff.wait()
-      keeper.wake(at: notBefore)
+      wake(at: notBefore)
     } else {
       // The other leases are not affected.
       hasToSend()
@@ -248,7 +288,7 @@ extension LeaseStream: CallDelegate {
     backoff.reset()
     trouble = nil
     hasFailedAtOnce = false
-    if owed == 0 { keeper.wake(at: lastNews + keeper.idleLimit) }
+    if owed == 0 { wake(at: lastNews + keeper.idleLimit) }
     let result = Result<[UInt8], GRPCStatus>.success(response)
     for keepAlive in answered { keepAlive.finish(result) }
   }

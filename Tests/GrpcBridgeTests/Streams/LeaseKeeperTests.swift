@@ -229,6 +229,69 @@ import Testing
     }
   }
 
+  /// Where etcd checks no token, a stranger has a stream for each that it invents.
+  @Test func fewStreamsStayOpenThatNobodyWaitsFor() async throws {
+    try await withBridge { _ in
+      .init(Self.answers(1))
+    } body: { fixture in
+      let most = LeaseKeeper.maxUnused
+      for number in 0..<3 * most {
+        let result = try await fixture.keepAlive([1], credentials: .token(Token("\(number)".utf8)))[0].result()
+        #expect(result == .success(Self.response(1)))
+        let count = await fixture.run { $0.leases.streamCount }
+        #expect(count <= 2 * most)
+      }
+      // The peer ends none by itself: the older half of those that get no more requests are reset.
+      try await fixture.peer.wait(for: "the end of the streams that were not used lately") { record in
+        let streams = record.streams(of: Self.path)
+        return streams.map(\.halfClosed) == (0..<3 * most).map { $0 < 2 * most }
+          && streams.map { $0.reset != nil } == (0..<3 * most).map { $0 < most }
+      }
+    }
+  }
+
+  @Test func aStreamThatIsUsedAgainIsNotTheFirstToEnd() async throws {
+    let gate = ScriptedPeer.Gate()
+    try await withBridge { call in
+      call.attempt == 1
+        ? .init(Self.answers(1) + [.wait(gate), .data(grpcFrame(Self.response(1)))]) : .init(Self.answers(1))
+    } body: { fixture in
+      let most = LeaseKeeper.maxUnused
+      for number in 0..<most {
+        _ = try await fixture.keepAlive([1], credentials: .token(Token("\(number)".utf8)))[0].result()
+      }
+      let again = await fixture.keepAlive([1], credentials: .token(Token("0".utf8)))
+      try await fixture.peer.wait(for: "another request") { $0.streams.first?.messages.count == 2 }
+      gate.open()
+      _ = try await again[0].result()
+      _ = try await fixture.keepAlive([1], credentials: .token(Token("more".utf8)))[0].result()
+      try await fixture.peer.wait(for: "the end of a stream") { record in
+        record.streams.map(\.halfClosed) == (0...most).map { $0 == 1 }
+      }
+    }
+  }
+
+  /// Whoever disconnects leaves a stream on which etcd owes an answer.
+  @Test func fewStreamsStayOpenWhoseClientsHaveLeft() async throws {
+    try await withBridge { _ in
+      .hang
+    } body: { fixture in
+      let most = LeaseKeeper.maxUnused
+      for number in 0..<2 * most {
+        let answers = await fixture.keepAlive([1], credentials: .token(Token("\(number)".utf8)))
+        try await fixture.peer.wait(for: "a request") { $0.streams.count == number + 1 }
+        let count = await fixture.run { bridge in
+          answers[0].keepAlive?.value.cancel()
+          return bridge.leases.streamCount
+        }
+        #expect(count <= most)
+      }
+      try await fixture.peer.wait(for: "the end of the oldest") { record in
+        record.streams.prefix(most).allSatisfy { $0.reset != nil }
+      }
+    }
+  }
+
   @Test func anAnswerMayBeFollowedByAQuestionAtOnce() async throws {
     let gate = ScriptedPeer.Gate()
     try await withBridge { _ in
