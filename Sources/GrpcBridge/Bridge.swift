@@ -24,8 +24,8 @@ package final class Bridge {
     package var maxWatchBytes = 4 << 20
     /// How long, in milliseconds, a stream of keepalives is kept without requests.
     package var leaseStreamIdle: UInt64 = 60_000
-    /// Whether keepalives of anonymous clients need a user if authentication is on: releases before 3.5.28 accept them
-    /// without.
+    /// Whether keepalives need a user, and clients' tokens are proven for them, if authentication is on: releases before
+    /// 3.5.28 and 3.6.9 accept keepalives from anybody.
     package var keepalivesNeedUsers: Bool
     /// How many reads may go to etcd in one transaction; with 1 each goes as a call of its own.
     package var maxBatch = 1
@@ -159,13 +159,17 @@ package final class Bridge {
     }
   }
 
-  /// Sends `call`, which has its token, if it needs one. Without a token etcd may first be asked whether it needs one.
+  /// Sends `call`, which has its token, if it needs one. etcd may first be asked whether it needs one, or knows it.
   private func send(_ call: Call) {
-    if call.method.userNeed != .none, call.token?.isEmpty != false, call.method.userNeed.holds(for: call.message) {
-      anonymousGate.admit(call)
-    } else {
-      forward(call)
-    }
+    if isDoubtful(call) { anonymousGate.admit(call) } else { forward(call) }
+  }
+
+  /// Whether etcd may execute `call` though it should not.
+  private func isDoubtful(_ call: Call) -> Bool {
+    let need = call.method.userNeed
+    guard need != .none else { return false }
+    if need == .proven && call.clientToken != nil { return true }
+    return call.token?.isEmpty != false && need.holds(for: call.message)
   }
 
   /// Sends `call` at once, or in a batch at the end of the turn.

@@ -40,7 +40,7 @@ final class BodyGate: RequestGate, CallDelegate {
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
     self.call = nil
-    guard AccessQuestion.isYes(status) || status.code == .permissionDenied && status.origin == .server else {
+    guard AccessQuestion.isOfKnownCaller(status) else {
       // Errors of etcd's own API have etcd's own words.
       let isOfEtcd = exchange.head.path.starts(with: "/v3".utf8)
       let status = isOfEtcd ? status : status.plain(hadCredentials: caller.isSomebody)

@@ -58,13 +58,12 @@ final class HostGate: CallDelegate {
       }
       return
     }
-    switch (status.code, status.origin) {
-    case (.invalidArgument, .server), (.permissionDenied, .server), (.unauthenticated, .server):
-      isGuardedUntil = loop.now + Self.memory
-      for request in requests { request.hostIsExcused() }
-    default:
+    guard AccessQuestion.isNo(status) else {
       for request in requests { request.exchange.respond(.error(status, hadCredentials: true)) }
+      return
     }
+    isGuardedUntil = loop.now + Self.memory
+    for request in requests { request.hostIsExcused() }
   }
 }
 

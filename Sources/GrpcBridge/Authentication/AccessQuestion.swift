@@ -42,4 +42,18 @@ package enum AccessQuestion {
   package static func isYes(_ status: GRPCStatus) -> Bool {
     status.isOK || status.code == .outOfRange && status.origin == .server
   }
+
+  /// Whether etcd checks credentials, and has refused the caller: an unknown one, or a user who may not read the range.
+  package static func isNo(_ status: GRPCStatus) -> Bool {
+    guard status.origin == .server else { return false }
+    switch status.code {
+    case .invalidArgument, .permissionDenied, .unauthenticated: return true
+    default: return false
+    }
+  }
+
+  /// Whether etcd knows the caller, who may be a user without any permission.
+  package static func isOfKnownCaller(_ status: GRPCStatus) -> Bool {
+    isYes(status) || status.code == .permissionDenied && status.origin == .server
+  }
 }

@@ -9,6 +9,8 @@ import ProtobufWire
 package enum UserNeed: Sendable, Equatable {
   case none
   case always
+  /// All calls; and as etcd does not look at the token, a client's own token must be proven first.
+  case proven
   /// Calls whose request has set this number field.
   case ifSet(field: UInt32)
 
@@ -21,7 +23,7 @@ package enum UserNeed: Sendable, Equatable {
   func holds(for message: borrowing CallMessage) -> Bool {
     switch self {
     case .none: false
-    case .always: true
+    case .always, .proven: true
     case .ifSet(let field): Self.isSet(field, in: message)
     }
   }
@@ -42,28 +44,39 @@ package enum UserNeed: Sendable, Equatable {
   }
 }
 
-/// Asks etcd whether authentication is on, before anonymous calls that need a user go to etcd. Belongs to a ``Bridge``.
+/// Asks etcd about callers before calls that it would execute for anybody go there. Belongs to a ``Bridge``.
 ///
-/// If authentication is off, that is remembered for a second, so that a cluster without it is asked once a second at
-/// most.
+/// Without a token it is asked whether authentication is on. If authentication is off, that is remembered for a second,
+/// so that a cluster without it is asked once a second at most. If it is on, and the client has sent a token that must
+/// be proven, etcd is asked with that token, too; that it knows the token is remembered for as long.
 final class AnonymousGate {
-  /// How long that is remembered, in milliseconds.
+  /// How long an answer is remembered, in milliseconds.
   private static let memory: UInt64 = 1000
+  /// How many tokens are remembered at most.
+  private static let maxTokens = 256
+  /// At this number of questions about tokens, those that no call waits for any more are ended.
+  private static let leastProofs = 64
 
   private let loop: EventLoop
   private unowned let bridge: Bridge
   private var openUntil: UInt64 = 0
   private var waiting = HeldCalls()
   private var probe: Call?
+  /// The tokens that etcd knew, and until when that is remembered.
+  private var proven: [Token: UInt64] = [:]
+  /// The questions about tokens, each with the call that waits for its answer.
+  private var proofs: [ObjectIdentifier: (question: Call, call: Call)] = [:]
+  private var maxProofs = AnonymousGate.leastProofs
 
   init(loop: EventLoop, bridge: Bridge) {
     self.loop = loop
     self.bridge = bridge
   }
 
-  /// Sends `call`, which has no token, once etcd has said that it needs none.
+  /// Sends `call` once etcd has said that it needs no token, or that it knows the one that the client has sent.
   func admit(_ call: Call) {
-    guard loop.now >= openUntil else { return bridge.forward(call) }
+    if loop.now < openUntil { return bridge.forward(call) }
+    if let token = call.clientToken, let end = proven[token], loop.now < end { return bridge.forward(call) }
     guard bridge.hold(call) else { return }
     waiting.append(call)
     guard probe == nil else { return }
@@ -72,8 +85,32 @@ final class AnonymousGate {
     bridge.forward(probe)
   }
 
-  /// Has the next call ask again: authentication has been switched on.
-  func shut() { openUntil = 0 }
+  /// Has the next call ask again: users, or the use of authentication, have changed.
+  func shut() {
+    openUntil = 0
+    proven = [:]
+  }
+
+  /// Asks etcd whether it knows the token of `call`, which is held.
+  private func prove(_ call: Call) {
+    if proofs.count >= maxProofs {
+      for (id, proof) in proofs where !proof.call.isHeld {
+        bridge.cancel(proof.question)
+        proofs[id] = nil
+      }
+      maxProofs = max(Self.leastProofs, 2 * proofs.count)
+    }
+    let question = AccessQuestion.call(timeout: AccessQuestion.timeout, delegate: self)
+    question.token = call.token
+    proofs[ObjectIdentifier(question)] = (question, call)
+    bridge.forward(question)
+  }
+
+  private func remember(_ token: Token) {
+    if proven.count >= Self.maxTokens { proven = proven.filter { loop.now < $0.value } }
+    if proven.count >= Self.maxTokens { proven = [:] }
+    proven[token] = loop.now + Self.memory
+  }
 }
 
 extension AnonymousGate: CallDelegate {
@@ -81,11 +118,33 @@ extension AnonymousGate: CallDelegate {
   func call(_ call: Call, received bytes: UnsafeRawBufferPointer) {}
 
   func call(_ call: Call, endedWith status: GRPCStatus) {
+    if let proof = proofs.removeValue(forKey: ObjectIdentifier(call)) { return proved(proof.call, status) }
     probe = nil
     let isOpen = AccessQuestion.isYes(status)
     if isOpen { openUntil = loop.now + Self.memory }
     for call in waiting.takeAll() where call.isHeld {
-      if isOpen { bridge.forward(call) } else { bridge.refuse(call, status) }
+      if isOpen {
+        bridge.forward(call)
+      } else if call.clientToken != nil, AccessQuestion.isNo(status) {
+        prove(call)
+      } else {
+        bridge.refuse(call, status)
+      }
     }
+  }
+
+  private func proved(_ call: Call, _ status: GRPCStatus) {
+    let isKnown = AccessQuestion.isOfKnownCaller(status)
+    if isKnown, let token = call.clientToken { remember(token) }
+    guard call.isHeld else { return }
+    if isKnown { bridge.forward(call) } else { bridge.refuse(call, status) }
+  }
+}
+
+extension Call {
+  /// The token that the client has sent; etcd may never have issued it. Nil if the bridge has logged the user in, or
+  /// there is none.
+  var clientToken: Token? {
+    if case .token(let token) = caller.credentials { token } else { nil }
   }
 }

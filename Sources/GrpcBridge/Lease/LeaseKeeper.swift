@@ -18,7 +18,7 @@ package final class LeaseKeeper {
   unowned let bridge: Bridge
   /// How long, in milliseconds, a stream without requests is kept.
   let idleLimit: UInt64
-  /// Whether streams without a user must not reach etcd if authentication is on.
+  /// Whether streams of callers that etcd does not know must not reach it if authentication is on.
   let needsUsers: Bool
   private var streams: [CallCredentials: LeaseStream] = [:]
   /// Those of them that no client waits for, the longest unused one first.

@@ -9,7 +9,7 @@ internal import SwiftProtobuf
 final class LeaseStream {
   /// The channel must not repeat it: this object knows which requests are still wanted.
   private static let method = method(.none)
-  private static let methodForUsers = method(.always)
+  private static let methodForUsers = method(.proven)
 
   private static func method(_ userNeed: UserNeed) -> CallMethod {
     CallMethod(EtcdRPC.leaseKeepAlive.traits, isRepeatable: false, isResumable: true, userNeed: userNeed)

@@ -57,6 +57,26 @@ import Testing
     }
   }
 
+  /// Old releases do not look at the token of a keepalive.
+  @Test(arguments: versions)
+  func onlyATokenOfEtcdRenewsALease(_ version: EtcdVersion) async throws {
+    try await withAuth(version) { fixture, gateway in
+      try await fixture.asRoot("/v3/lease/grant", ["ID": "7", "TTL": "600"])
+      let login = try await gateway.http.post("/v3/auth/authenticate", ["name": "ann", "password": "annpw"])
+      let token = try #require(try login.json["token"]?.string)
+      for (path, body) in [("/v3/lease/keepalive", #"{"ID":"7"}"#), ("/leases/7/keepalive", "")] {
+        for _ in 0..<2 {
+          for invention in ["invented", "0" + token] {
+            let headers = [("Authorization", "Bearer \(invention)")]
+            expectError(try await gateway.http.post(path, body, headers: headers), 401, code: 16)
+          }
+          let headers = [("Authorization", "Bearer \(token)")]
+          expectStatus(200, try await gateway.http.post(path, body, headers: headers))
+        }
+      }
+    }
+  }
+
   @Test(arguments: versions)
   func aUserMayAndReadersStillCan(_ version: EtcdVersion) async throws {
     try await withAuth(version) { _, gateway in

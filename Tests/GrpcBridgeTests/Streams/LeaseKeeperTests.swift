@@ -364,30 +364,36 @@ final class LeaseAnswer: Sendable {
 extension BridgeFixture {
   /// Renews these leases in one turn of the loop, each for a client of its own.
   ///
-  /// - Parameter next: a lease that the client renews when it has got an answer.
+  /// - Parameters:
+  ///   - credentials: none, or a token.
+  ///   - user: a user to be logged in, in place of `credentials`.
+  ///   - next: a lease that the client renews when it has got an answer.
   func keepAlive(
-    _ leases: [Int64], credentials: CallCredentials = .none, timeout: UInt64 = 20_000,
+    _ leases: [Int64], credentials: CallCredentials = .none, user: BasicCredentials? = nil, timeout: UInt64 = 20_000,
     next: @escaping @Sendable (Int64) -> Int64? = { _ in nil }
   ) async -> [LeaseAnswer] {
     let token: Token? = if case .token(let token) = credentials { token } else { nil }
     return await run { [self] bridge in
-      leases.map { lease in
+      var credentials = CallCredentials.none
+      if let token { credentials = .token(token) }
+      if let user { credentials = .user(bridge.keep(user)) }
+      let caller = Caller(credentials, peer: .itself)
+      return leases.map { lease in
         let answer = LeaseAnswer()
-        ask(bridge, lease, answer, token, timeout, next)
+        ask(bridge, lease, answer, caller, timeout, next)
         return answer
       }
     }
   }
 
   private func ask(
-    _ bridge: Bridge, _ lease: Int64, _ answer: LeaseAnswer, _ token: Token?, _ timeout: UInt64,
+    _ bridge: Bridge, _ lease: Int64, _ answer: LeaseAnswer, _ caller: Caller, _ timeout: UInt64,
     _ next: @escaping @Sendable (Int64) -> Int64?
   ) {
-    let keepAlive = bridge.leases.keepAlive(
-      lease, for: Caller(token.map { .token($0) } ?? .none, peer: .itself), timeout: timeout
-    ) { [unowned self, unowned bridge] result in
+    let keepAlive = bridge.leases.keepAlive(lease, for: caller, timeout: timeout) {
+      [unowned self, unowned bridge] result in
       answer.add(result)
-      if let following = next(lease) { ask(bridge, following, answer, token, timeout, next) }
+      if let following = next(lease) { ask(bridge, following, answer, caller, timeout, next) }
     }
     answer.keepAlive = bind(keepAlive)
   }
