@@ -172,6 +172,15 @@ package final class Bridge {
     return call.token?.isEmpty != false && need.holds(for: call.message)
   }
 
+  /// Whether a stream may have further requests without another question.
+  func admits(_ call: Call) -> Bool {
+    if case .lasting = call.admission { true } else { anonymousGate.admits(call) }
+  }
+
+  /// Asks etcd whether authentication is on, and passes on the status of an ``AccessQuestion`` without credentials. If
+  /// it is off, ``admits(_:)`` is true for a while.
+  func askForUsers(answer: @escaping (GRPCStatus) -> Void) { anonymousGate.ask(answer: answer) }
+
   /// Sends `call` at once, or in a batch at the end of the turn.
   func forward(_ call: Call) {
     if call.method.isRange, let batcher, batcher.take(call) { return }

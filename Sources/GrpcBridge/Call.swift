@@ -154,6 +154,16 @@ package final class Call {
     case sent
   }
 
+  /// Why a call was let pass by the ``AnonymousGate``.
+  enum Admission {
+    /// It did not have to, or will not have to again.
+    case lasting
+    /// Authentication was off.
+    case withoutUsers
+    /// etcd knew its token. That is taken for granted until then.
+    case withToken(until: UInt64)
+  }
+
   package let method: CallMethod
   /// The request of a unary call; that of a stream is in ``requests``.
   var message: CallMessage
@@ -191,6 +201,8 @@ package final class Call {
   var token: Token?
   /// Whether etcd issued the token after it had refused another one for this call.
   var hasFreshToken = false
+  /// Why its caller may make it, as far as that can change while a stream is open.
+  var admission = Admission.lasting
   /// The member at which the call failed the last time. It may be gone.
   var failedAt: ObjectIdentifier?
   /// Whether a member without a leader is to refuse the call, or end it (etcd's metadata `hasleader`).

@@ -49,9 +49,15 @@ package enum UserNeed: Sendable, Equatable {
 /// Without a token it is asked whether authentication is on. If authentication is off, that is remembered for a second,
 /// so that a cluster without it is asked once a second at most. If it is on, and the client has sent a token that must
 /// be proven, etcd is asked with that token, too; that it knows the token is remembered for as long.
+///
+/// A stream that has passed may have further requests for as long as the answer holds (``admits(_:)``).
 final class AnonymousGate {
   /// How long an answer is remembered, in milliseconds.
   private static let memory: UInt64 = 1000
+  /// How long a stream may have further requests after etcd knew its token, in milliseconds. Much longer, so that a
+  /// client who renews a lease from time to time does not ask as often as it renews. If authentication was switched
+  /// off between the two questions, any token was known: that ends with this time.
+  private static let tokenLife: UInt64 = 60_000
   /// How many tokens are remembered at most.
   private static let maxTokens = 256
   /// At this number of questions about tokens, those that no call waits for any more are ended.
@@ -61,6 +67,8 @@ final class AnonymousGate {
   private unowned let bridge: Bridge
   private var openUntil: UInt64 = 0
   private var waiting = HeldCalls()
+  /// Get the answer to the question whether authentication is on.
+  private var listeners: [(GRPCStatus) -> Void] = []
   private var probe: Call?
   /// The tokens that etcd knew, and until when that is remembered.
   private var proven: [Token: UInt64] = [:]
@@ -75,15 +83,44 @@ final class AnonymousGate {
 
   /// Sends `call` once etcd has said that it needs no token, or that it knows the one that the client has sent.
   func admit(_ call: Call) {
-    if loop.now < openUntil { return bridge.forward(call) }
-    if let token = call.clientToken, let end = proven[token], loop.now < end { return bridge.forward(call) }
+    if loop.now < openUntil { return pass(call, .withoutUsers) }
+    if let token = call.clientToken, let end = proven[token], loop.now < end { return pass(call, tokenAdmission) }
     guard bridge.hold(call) else { return }
     waiting.append(call)
+    ask()
+  }
+
+  /// Whether a stream that has passed may have further requests, as far as that is known.
+  func admits(_ call: Call) -> Bool {
+    switch call.admission {
+    case .lasting: true
+    case .withoutUsers: loop.now < openUntil
+    case .withToken(let end): loop.now < end || loop.now < openUntil
+    }
+  }
+
+  /// Asks etcd whether authentication is on. If it is off, all streams are admitted for a while.
+  ///
+  /// - Parameter answer: called once, at once if the bridge was closed, with the status of an ``AccessQuestion`` without
+  ///   credentials.
+  func ask(answer: @escaping (GRPCStatus) -> Void) {
+    listeners.append(answer)
+    ask()
+  }
+
+  private func ask() {
     guard probe == nil else { return }
     let probe = AccessQuestion.call(timeout: AccessQuestion.timeout, delegate: self)
     self.probe = probe
     bridge.forward(probe)
   }
+
+  private func pass(_ call: Call, _ admission: Call.Admission) {
+    call.admission = admission
+    bridge.forward(call)
+  }
+
+  private var tokenAdmission: Call.Admission { .withToken(until: loop.now + Self.tokenLife) }
 
   /// Has the next call ask again: users, or the use of authentication, have changed.
   func shut() {
@@ -124,20 +161,23 @@ extension AnonymousGate: CallDelegate {
     if isOpen { openUntil = loop.now + Self.memory }
     for call in waiting.takeAll() where call.isHeld {
       if isOpen {
-        bridge.forward(call)
+        pass(call, .withoutUsers)
       } else if call.clientToken != nil, AccessQuestion.isNo(status) {
         prove(call)
       } else {
         bridge.refuse(call, status)
       }
     }
+    let listeners = listeners
+    self.listeners = []
+    for listener in listeners { listener(status) }
   }
 
   private func proved(_ call: Call, _ status: GRPCStatus) {
     let isKnown = AccessQuestion.isOfKnownCaller(status)
     if isKnown, let token = call.clientToken { remember(token) }
     guard call.isHeld else { return }
-    if isKnown { bridge.forward(call) } else { bridge.refuse(call, status) }
+    if isKnown { pass(call, tokenAdmission) } else { bridge.refuse(call, status) }
   }
 }
 

@@ -45,6 +45,8 @@ final class LeaseStream {
   /// A call whose token is no longer valid.
   private var refused: Call?
   private var isPending = false
+  /// Whether etcd is being asked if authentication is still off.
+  private var isAsking = false
   /// When the timer fires.
   private var wakeTime = UInt64.max
   private lazy var timer = LoopTimer(loop: keeper.loop) { [unowned self] in look() }
@@ -93,14 +95,16 @@ final class LeaseStream {
     isPending = false
     let now = keeper.loop.now
     guard now >= notBefore else { return }
+    forgetWhatIsOver()
+    if let call, !due.isEmpty, !keeper.bridge.admits(call) {
+      // etcd answers what it owes first, whatever follows.
+      if owed == 0 { ask(about: call) }
+      return
+    }
     let batch = due
     due.removeAll(keepingCapacity: true)
     for lease in batch {
-      let wanted = leases[lease]?.wanted.filter { !$0.isOver } ?? []
-      guard !wanted.isEmpty else {
-        leases[lease] = nil
-        continue
-      }
+      guard let wanted = leases[lease]?.wanted else { continue }
       if owed == 0 {
         lastNews = now
         wake(at: now + LeaseKeeper.maxSilence)
@@ -121,6 +125,42 @@ final class LeaseStream {
       }
     }
     if call == nil && leases.isEmpty { keeper.ended(self) }
+  }
+
+  /// Takes out of the leases that are due those that no caller waits for.
+  private func forgetWhatIsOver() {
+    due.removeAll { lease in
+      leases[lease]?.wanted.removeAll(where: \.isOver)
+      guard leases[lease]?.wanted.isEmpty != false else { return false }
+      leases[lease] = nil
+      return true
+    }
+  }
+
+  /// The gRPC stream may have no more requests before etcd has said that authentication is off. If it is on, they go on
+  /// another one, whose caller etcd has to know.
+  private func ask(about call: Call) {
+    guard !isAsking else { return }
+    isAsking = true
+    lastNews = keeper.loop.now
+    keeper.bridge.askForUsers { [self] status in
+      isAsking = false
+      if call === self.call { heard(status, about: call) }
+      hasToSend()
+    }
+  }
+
+  private func heard(_ status: GRPCStatus, about call: Call) {
+    if AccessQuestion.isNo(status) {
+      self.call = nil
+      order = []
+      keeper.finish(call)
+    } else if !AccessQuestion.isYes(status) {
+      // etcd is asked again, until the requests are over.
+      trouble = status
+      notBefore = keeper.loop.now + backoff.wait()
+      wake(at: notBefore)
+    }
   }
 
   /// Takes out the requests that wait for the answer about a lease; later requests are next.
@@ -169,12 +209,11 @@ final class LeaseStream {
   ///
   /// - Returns: when to check again.
   private func lookAtCall(at now: UInt64) -> UInt64 {
-    guard let call else {
-      hasToSend()
-      return isPending ? .max : notBefore
-    }
+    if call == nil || !due.isEmpty { hasToSend() }
+    let next = now < notBefore ? notBefore : .max
+    guard let call else { return next }
     let limit = lastNews + (owed == 0 ? keeper.idleLimit : LeaseKeeper.maxSilence)
-    guard now >= limit, !isPending else { return limit }
+    guard now >= limit, !isPending, owed > 0 || due.isEmpty else { return min(limit, next) }
     if owed == 0 {
       end()
     } else {
@@ -288,7 +327,11 @@ extension LeaseStream: CallDelegate {
     backoff.reset()
     trouble = nil
     hasFailedAtOnce = false
-    if owed == 0 { wake(at: lastNews + keeper.idleLimit) }
+    if owed == 0 {
+      wake(at: lastNews + keeper.idleLimit)
+      // They may have waited for that.
+      if !due.isEmpty { hasToSend() }
+    }
     let result = Result<[UInt8], GRPCStatus>.success(response)
     for keepAlive in answered { keepAlive.finish(result) }
   }

@@ -77,6 +77,27 @@ import Testing
     }
   }
 
+  /// A stream to etcd from the time before authentication is kept open by its use.
+  @Test(arguments: versions)
+  func aKeepaliveFromBeforeAuthenticationIsNoPass(_ version: EtcdVersion) async throws {
+    try await withEtcdAndGateway(version, gateway: ["--shards", "1"]) { etcd, gateway in
+      try await etcd.call("/v3/lease/grant", ["ID": "7", "TTL": "600"])
+      let callers = [[], [("Authorization", "Bearer invented")]] as [[(String, String)]]
+      for headers in callers {
+        expectStatus(200, try await gateway.http.post("/v3/lease/keepalive", ["ID": "7"], headers: headers))
+      }
+      try await etcd.enableAuth(rootPassword: AuthFixture.rootPassword)
+      for headers in callers {
+        let response = try await eventually("a refusal") {
+          let response = try await gateway.http.post("/v3/lease/keepalive", ["ID": "7"], headers: headers)
+          return response.status == 200 ? nil : response
+        }
+        expectStatus(401, response)
+      }
+      expectStatus(200, try await gateway.http.post("/v3/lease/keepalive", ["ID": "7"], user: AuthFixture.root))
+    }
+  }
+
   @Test(arguments: versions)
   func aUserMayAndReadersStillCan(_ version: EtcdVersion) async throws {
     try await withAuth(version) { _, gateway in

@@ -123,9 +123,7 @@ import Testing
     try await Self.withEtcd(knowing: ["good"], endsStreams: true) { fixture, etcd in
       let renewed = try await fixture.keepAlive([1], credentials: .token(Token("good".utf8)))[0].result()
       #expect(renewed == .success(Self.renewal))
-      // What is remembered is forgotten with a change of users.
-      let change = await fixture.startTogether(EtcdRPC.userDelete.method, [[]], for: .token("good"))
-      try await change[0].expectEnd(.ok)
+      try await Self.changeUsers(fixture)
       etcd.know([])
       let refused = try await fixture.keepAlive([1], credentials: .token(Token("good".utf8)))[0].result()
       #expect(refused == .failure(Self.invalidToken))
@@ -140,6 +138,55 @@ import Testing
       }
       #expect(Self.streams(fixture) == ["one", "two"])
       #expect(Self.questions(fixture).allSatisfy { $0 == nil })
+    }
+  }
+
+  /// Changes users, so that the bridge forgets what it knows.
+  private static func changeUsers(_ fixture: BridgeFixture) async throws {
+    let change = await fixture.startTogether(EtcdRPC.userDelete.method, [[]], for: .token("good"))
+    try await change[0].expectEnd(.ok)
+  }
+
+  @Test(arguments: [nil, "invented"] as [String?])
+  func aStreamFromBeforeAuthenticationIsOfNoUseAfterIt(token: String?) async throws {
+    func credentials() -> CallCredentials { if let token { .token(Token(token.utf8)) } else { .none } }
+    try await Self.withEtcd(knowing: nil) { fixture, etcd in
+      let renewed = try await fixture.keepAlive([1], credentials: credentials())[0].result()
+      #expect(renewed == .success(Self.renewal))
+      etcd.know(["good"])
+      try await Self.changeUsers(fixture)
+      let refused = try await fixture.keepAlive([1], credentials: credentials())[0].result()
+      let noUser = GRPCStatus(.invalidArgument, EtcdMessage.userEmpty, origin: .server)
+      #expect(refused == .failure(token == nil ? noUser : Self.invalidToken))
+      let record = try await fixture.peer.wait(for: "the end of the stream") {
+        $0.streams(of: Self.path).first?.halfClosed == true
+      }
+      #expect(record.streams(of: Self.path).map(\.messages.count) == [1])
+    }
+  }
+
+  @Test func aStreamFromBeforeAuthenticationIsReplacedByOneOfTheUser() async throws {
+    try await Self.withEtcd(knowing: nil) { fixture, etcd in
+      let ann = BasicCredentials(user: "ann", password: "secret")
+      for _ in 0..<2 {
+        let renewed = try await fixture.keepAlive([1], user: ann)[0].result()
+        #expect(renewed == .success(Self.renewal))
+        etcd.know([])
+        try await Self.changeUsers(fixture)
+      }
+      #expect(Self.streams(fixture) == [nil, "issued.2"])
+    }
+  }
+
+  @Test func aStreamGoesOnWhileAuthenticationIsOff() async throws {
+    try await Self.withEtcd(knowing: nil) { fixture, _ in
+      _ = try await fixture.keepAlive([1])[0].result()
+      try await Self.changeUsers(fixture)
+      _ = await fixture.keepAlive([1])
+      try await fixture.peer.wait(for: "the second request") {
+        $0.streams(of: Self.path).map(\.messages.count) == [2]
+      }
+      #expect(Self.questions(fixture) == [nil, nil])
     }
   }
 
