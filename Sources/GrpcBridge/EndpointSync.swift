@@ -6,6 +6,11 @@ internal import SwiftProtobuf
 /// Asks the cluster for its members from time to time and reports changes, as clientv3's `AutoSyncInterval` does. It
 /// leaves out learners, and members that have not started yet. Belongs to one loop.
 package final class EndpointSync {
+  /// How many endpoints the members may have. Each costs every shard connections, timers and a look in every turn; a
+  /// cluster has three to seven members, with one or two client URLs each. A server in the place of a member could name
+  /// thousands, until the descriptors are used up.
+  static let maxEndpoints = 64
+
   private static let method = EtcdRPC.memberList.method
   private static let request = Etcdserverpb_MemberListRequest.with { $0.linearizable = true }.encodedSmall()
 
@@ -61,18 +66,25 @@ package final class EndpointSync {
     bridge.start(call, for: caller)
   }
 
-  private func take(_ response: Etcdserverpb_MemberListResponse) throws(Endpoint.ParseError) {
-    var endpoints: [Endpoint] = []
+  private func take(_ response: Etcdserverpb_MemberListResponse) throws {
+    var distinct: Set<Endpoint> = []
     for member in response.members where !member.name.isEmpty && !member.isLearner {
-      for url in member.clientUrls { endpoints.append(try Endpoint(url)) }
+      for url in member.clientUrls {
+        distinct.insert(try Endpoint(url))
+        guard distinct.count <= Self.maxEndpoints else { throw TooManyEndpoints() }
+      }
     }
     // The order is etcd's and means nothing.
-    endpoints.sort { $0.description < $1.description }
+    let endpoints = distinct.sorted { $0.description < $1.description }
     guard !endpoints.isEmpty, endpoints != known else { return }
     known = endpoints
     logger.info(
       "the members of the cluster", metadata: ["endpoints": "\(endpoints.map(\.description).joined(separator: ","))"])
     report(endpoints)
+  }
+
+  private struct TooManyEndpoints: Error, CustomStringConvertible {
+    let description = "the members have more than \(EndpointSync.maxEndpoints) endpoints"
   }
 
   private func fail(_ reason: String) {

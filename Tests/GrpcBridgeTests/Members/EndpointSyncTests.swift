@@ -65,6 +65,21 @@ import Testing
     #expect(record.streams(of: Self.path).count >= 4)
   }
 
+  private static func urls(_ count: Int) -> [String] { (1...count).map { "http://10.0.0.1:\($0)" } }
+
+  /// A server in the place of a member could name any number.
+  @Test func aLimitedNumberOfEndpointsIsTaken() async throws {
+    let most = EndpointSync.maxEndpoints
+    let (reports, _) = try await Self.reports(2) { call in
+      switch call.attempt {
+      case 1: Self.answer([("a", ["http://10.0.0.9:1"], false)])
+      case 2: Self.answer([("a", Self.urls(most), false), ("b", ["http://10.0.0.2:1"], false)])
+      default: Self.answer([("a", Self.urls(most), false), ("b", Self.urls(most), false)])
+      }
+    }
+    #expect(reports == [["http://10.0.0.9:1"], Self.urls(most).sorted()])
+  }
+
   @Test func failuresAndEmptyListsChangeNothing() async throws {
     let (reports, _) = try await Self.reports(1) { call in
       switch call.attempt {
