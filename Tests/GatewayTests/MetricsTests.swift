@@ -161,6 +161,18 @@ import Testing
     #expect(samples.text().contains(#"etcd_rest_build_info{version="a\"b\\c\nd"} 1"#))
     _ = try Exposition(samples.text())
   }
+
+  /// Escaping is by bytes and scalars: what follows a quotation mark or a line feed may make one character of both.
+  @Test(arguments: [
+    ("a\r\nb", #"a\\u000d\nb"#), ("a\"\u{301}", "a\\\"\u{301}"), ("a\\\u{301}", "a\\\\\u{301}"),
+    ("\0\t\u{7F}\u{85}", #"\\u0000\\u0009\\u007f\\u0085"#), ("ä", "ä"),
+  ])
+  func labelsAreEscapedByScalars(_ value: String, _ escaped: String) {
+    var samples = MetricSamples()
+    samples.add(.buildInfo, ["version": value], 1)
+    let lines = samples.text().utf8.split(separator: UInt8(ascii: "\n"))
+    #expect(lines.contains { $0.elementsEqual("etcd_rest_build_info{version=\"\(escaped)\"} 1".utf8) })
+  }
 }
 
 /// The text format of Prometheus, read strictly (Prometheus documentation, "Exposition formats").

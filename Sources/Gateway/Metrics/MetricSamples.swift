@@ -89,8 +89,26 @@ struct MetricSamples: Sendable {
     labels.map { "\($0.key)=\"\(escaped($0.value))\"" }.joined(separator: ",")
   }
 
+  /// A label's value as it is between its quotation marks. The format has escapes for three characters; other control
+  /// characters become the text that JSON has for them. They are found by scalars: a combining mark, or a line feed
+  /// after a carriage return, makes another `Character` of them.
   private static func escaped(_ value: String) -> String {
-    guard value.utf8.contains(where: { $0 == 0x22 || $0 == 0x5C || $0 == 0x0A }) else { return value }
-    return value.map { $0 == "\"" ? "\\\"" : $0 == "\\" ? "\\\\" : $0 == "\n" ? "\\n" : "\($0)" }.joined()
+    func isPlain(_ byte: UInt8) -> Bool {
+      byte >= 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+    }
+    if value.utf8.allSatisfy(isPlain) { return value }
+    var text = ""
+    for scalar in value.unicodeScalars {
+      switch scalar {
+      case "\"": text += "\\\""
+      case "\\": text += "\\\\"
+      case "\n": text += "\\n"
+      case _ where scalar.properties.generalCategory == .control:
+        let digits = String(scalar.value, radix: 16)
+        text += "\\\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits
+      default: text.unicodeScalars.append(scalar)
+      }
+    }
+    return text
   }
 }
