@@ -75,7 +75,8 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     if rest.contains(where: { "/?#@ ".contains($0) }) { throw Fault("expected HOST:PORT and nothing more") }
     let name: Substring
     let number: Substring?
-    if rest.hasPrefix("[") {
+    let isAddress = rest.hasPrefix("[")
+    if isAddress {
       guard let end = rest.firstIndex(of: "]") else { throw Fault("']' is missing") }
       name = rest[rest.index(after: rest.startIndex)..<end]
       let tail = rest[rest.index(after: end)...]
@@ -88,6 +89,13 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
       number = parts.count == 2 ? parts[1] : nil
     }
     guard !name.isEmpty else { throw Fault("the host is missing") }
+    let isWellFormed = name.utf8.allSatisfy { Self.isUnreserved($0) || isAddress && ":%".utf8.contains($0) }
+    guard isWellFormed, isAddress == name.utf8.contains(UInt8(ascii: ":")) else {
+      throw Fault(
+        isAddress
+          ? "expected an IPv6 address in the brackets"
+          : "a host has only letters and digits of ASCII, '-', '.', '_' and '~'")
+    }
     guard let port = number.map({ UInt16($0) }) ?? 2379, port > 0 else {
       throw Fault("the port must be a number from 1 to 65535")
     }
@@ -95,6 +103,17 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     self.port = port
     path = nil
     self.security = security
+  }
+
+  /// Whether a byte is that of an unreserved character (RFC 3986, section 2.3). No name of a host has the others that
+  /// section 3.2.2 allows. By bytes, as a combining mark makes another `Character` of the one before it.
+  private static func isUnreserved(_ byte: UInt8) -> Bool {
+    switch byte {
+    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+      UInt8(ascii: "0")...UInt8(ascii: "9"):
+      true
+    default: "-._~".utf8.contains(byte)
+    }
   }
 
   /// Whether connections to the member use TLS, given whether TLS is configured.
