@@ -24,8 +24,8 @@ package final class Bridge {
     package var maxWatchBytes = 4 << 20
     /// How long, in milliseconds, a stream of keepalives is kept without requests.
     package var leaseStreamIdle: UInt64 = 60_000
-    /// Whether keepalives need a user, and clients' tokens are proven for them, if authentication is on: releases before
-    /// 3.5.28 and 3.6.9 accept keepalives from anybody.
+    /// Whether keepalives need a user, and clients' tokens are proven for them, if authentication is on: releases
+    /// before 3.5.28 and 3.6.9 accept keepalives from anybody.
     package var keepalivesNeedUsers: Bool
     /// How many reads may go to etcd in one transaction; with 1 each goes as a call of its own.
     package var maxBatch = 1

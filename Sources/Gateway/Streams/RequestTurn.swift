@@ -2,8 +2,8 @@ import EventLoop
 
 /// A stream's part of one turn of the loop.
 ///
-/// One text may have a hundred thousand requests. Those that need no answer are held back by nothing else, and the other
-/// clients of the shard would have to wait for all of them.
+/// One text may have a hundred thousand requests. Those that need no answer are held back by nothing else, and the
+/// other clients of the shard would have to wait for all of them.
 struct RequestTurn {
   /// How many requests a stream executes in one turn: they take about as long as a few requests over plain HTTP.
   private static let most = 64

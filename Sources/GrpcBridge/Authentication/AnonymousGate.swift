@@ -101,8 +101,8 @@ final class AnonymousGate {
 
   /// Asks etcd whether authentication is on. If it is off, all streams are admitted for a while.
   ///
-  /// - Parameter answer: called once, at once if the bridge was closed, with the status of an ``AccessQuestion`` without
-  ///   credentials.
+  /// - Parameter answer: called once, at once if the bridge was closed, with the status of an ``AccessQuestion``
+  ///   without credentials.
   func ask(answer: @escaping (GRPCStatus) -> Void) {
     listeners.append(answer)
     ask()

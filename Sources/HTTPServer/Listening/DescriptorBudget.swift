@@ -10,7 +10,8 @@ package struct DescriptorBudget: Sendable {
   /// For the connections to one member, of calls and streams, including those that replace old ones.
   private static let perMember = 4
 
-  /// For the clients of a shard at the least: a connection with TLS takes three, and its takeover one more for a moment.
+  /// For the clients of a shard at the least: a connection with TLS takes three, and its takeover one more for a
+  /// moment.
   private static let leastForClients = 4
 
   /// How many descriptors the clients of each shard may have.
