@@ -26,8 +26,8 @@ extension EtcdClient {
     /// system's authorities. With a configuration, TLS is also used to endpoints without a scheme.
     public var tls: TLSConfiguration?
     /// How often to ask the cluster for its members, which then replace ``endpoints``; nil, the default, for never. At
-    /// least 1 s. etcd from 3.5.28 on may list its members only for users with the role `root`. If the members have more
-    /// than 64 endpoints, the former ones stay.
+    /// least 1 s. etcd from 3.5.28 on may list its members only for users with the role `root`. If the members have
+    /// more than 64 endpoints, the former ones stay.
     public var autoSyncInterval: Duration?
 
     /// How long a connection may take to become ready, and how long a call waits for one before it fails with

@@ -54,7 +54,7 @@ import Testing
     if let address { #expect(address.isTLS == isTLS) }
   }
 
-  /// A socket for both kinds of address, as `ListenStream=8379` makes, tells IPv4 clients apart, and from those of IPv6.
+  /// A socket for both kinds of address, as `ListenStream=8379` makes, tells IPv4 clients apart from those of IPv6.
   @Test func aSocketForBothKindsTellsClientsApart() async throws {
     let start = """
       import os, socket, sys

@@ -10,7 +10,8 @@ struct HostileAnswer: Sendable {
     case status(Int)
     /// The answer has begun, and breaks off, or ends with an error within.
     case cut
-    /// The content makes no sense, and is passed on unchanged: a whole answer, 200, with these words in its head or body.
+    /// The content makes no sense, and is passed on unchanged: a whole answer, 200, with these words in its head or
+    /// body.
     case passed(String)
   }
 
