@@ -154,8 +154,9 @@ final class ClientConnection: Attended {
     if let end { return LineEnds(of: UnsafeRawBufferPointer(start: line, count: max(0, end - line))) }
     // Where libmicrohttpd's memory ends is not known.
     return withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 1) { copy in
-      LineEnds(of: UnsafeRawBufferPointer(
-        start: copy.baseAddress, count: copy_existing_memory(copy.baseAddress, line, copy.count)))
+      LineEnds(
+        of: UnsafeRawBufferPointer(
+          start: copy.baseAddress, count: copy_existing_memory(copy.baseAddress, line, copy.count)))
     }
   }
 
