@@ -1,3 +1,4 @@
+import DequeModule
 import EventLoop
 import HTTPServer
 import Synchronization
@@ -12,10 +13,13 @@ protocol OpenStream: AnyObject {
   func expire()
   /// The client has not sent in time what it has to send.
   func hasWaitedInVain()
+  /// The place of the stream, which has no valid request yet, is needed for another one.
+  func losesPlace()
 }
 
 extension OpenStream {
   func hasWaitedInVain() {}
+  func losesPlace() {}
 }
 
 /// How many streams are open on all shards. WebSockets without a valid request so far are counted separately: otherwise
@@ -37,9 +41,12 @@ final class StreamCount: Sendable {
   /// Counts one more stream; false if the limit is reached.
   fileprivate func enter() -> Bool { Self.enter(count, most) }
 
+  /// Whether there is a place for a valid stream.
+  fileprivate var hasPlace: Bool { count.load(ordering: .relaxed) < most }
+
   /// Counts one more stream that has no valid request yet. If there is no place for a valid stream, there is none for
   /// this one either.
-  fileprivate func enterNew() -> Bool { count.load(ordering: .relaxed) < most && Self.enter(newCount, maxNew) }
+  fileprivate func enterNew() -> Bool { hasPlace && Self.enter(newCount, maxNew) }
 
   private static func enter(_ count: borrowing Atomic<Int>, _ most: Int) -> Bool {
     if count.wrappingAdd(1, ordering: .relaxed).newValue <= most { return true }
@@ -118,6 +125,7 @@ final class OpenStreams {
       guard streams.count.enter() else { throw OpenStreams.noPlace }
       streams.count.leave(isNew: true)
       isNew = false
+      streams.forgetNew(self)
     }
 
     /// Puts the next beat off: the client has just been sent something.
@@ -133,6 +141,8 @@ final class OpenStreams {
   private let count: StreamCount
   // Unowned: a place removes itself before it is released.
   private var places: [Unmanaged<Place>] = []
+  /// The places of streams without a valid request, the oldest first.
+  private var newPlaces: Deque<Unmanaged<Place>> = []
   private var timedCount = 0 {
     didSet {
       // The timer stops itself: otherwise a stream that starts to wait again and again would postpone it for ever.
@@ -158,10 +168,30 @@ final class OpenStreams {
     _ stream: any OpenStream, heartbeat: UInt64?, timeout: UInt64?, isNew: Bool = false
   ) throws(RequestError) -> Place {
     if isStopping { throw RequestError(503, .unavailable, Self.stopping, headers: [("Retry-After", "1")]) }
-    guard isNew ? count.enterNew() : count.enter() else { throw isNew ? Self.noNewPlace : Self.noPlace }
+    guard isNew ? enterNew() : count.enter() else { throw isNew ? Self.noNewPlace : Self.noPlace }
     let place = Place(self, stream: stream, index: places.count, isNew: isNew, heartbeat: heartbeat, timeout: timeout)
     places.append(Unmanaged.passUnretained(place))
+    if isNew { newPlaces.append(Unmanaged.passUnretained(place)) }
     return place
+  }
+
+  /// Counts one more stream that has no valid request yet. If there are too many, the oldest one of this shard ends: a
+  /// client that means it sends its first request at once, so that nobody can keep the others out.
+  private func enterNew() -> Bool {
+    if count.enterNew() { return true }
+    guard count.hasPlace, let oldest = newPlaces.first?.takeUnretainedValue().stream else { return false }
+    oldest.losesPlace()
+    return count.enterNew()
+  }
+
+  private func forgetNew(_ place: Place) {
+    let place = Unmanaged.passUnretained(place).toOpaque()
+    // It is the first, or among the last ones.
+    if newPlaces.first?.toOpaque() == place {
+      newPlaces.removeFirst()
+    } else if let index = newPlaces.lastIndex(where: { $0.toOpaque() == place }) {
+      newPlaces.remove(at: index)
+    }
   }
 
   /// Ends all streams without an end of their own, and admits no more.
@@ -187,6 +217,7 @@ final class OpenStreams {
       places[place.index] = last
       last.takeUnretainedValue().index = place.index
     }
+    if place.isNew { forgetNew(place) }
     count.leave(isNew: place.isNew)
   }
 

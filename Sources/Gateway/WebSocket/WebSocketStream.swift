@@ -402,6 +402,10 @@ extension WebSocketStream: OpenStream {
     end(.policyViolation, "\(what) did not arrive in time (--idle-timeout)")
   }
 
+  func losesPlace() {
+    end(.tryAgainLater, "too many WebSockets have sent no valid request (--max-new-websockets)")
+  }
+
   func beat() {
     // Behind other bytes a ping would show nothing more than those do.
     guard webSocket.isOpen, backlog == 0 else { return }
