@@ -65,6 +65,10 @@ import Testing
     try await withEtcdAndGateway(.v3_5, gateway: ["--max-streams", "2"]) { _, gateway in
       let first = try await WebSocketClient.connect(gateway.url, Self.path)
       let second = try await WebSocketClient.connect(gateway.url, Self.path)
+      for socket in [first, second] {
+        try await socket.send(Self.get)
+        #expect(try await socket.receiveJSON()["header"] != nil)
+      }
       let response = try await refusal(gateway, [])
       #expect(response.status == 503 && response[header: "Retry-After"] != nil, "\(response)")
       await first.close()
