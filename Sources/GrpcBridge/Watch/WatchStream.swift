@@ -195,6 +195,8 @@ final class WatchStream {
       return
     }
     let (small, large) = watcher.readerCount <= main.readerCount ? (watcher, main) : (main, watcher)
+    // If the other one is behind, it joins when it has caught up: only one that is not the main one does.
+    group.main = large
     guard small.position >= large.position else { return }
     for watch in small.readers {
       guard let watch else { continue }
@@ -202,7 +204,6 @@ final class WatchStream {
       large.add(watch)
     }
     close(small)
-    group.main = large
   }
 
   // MARK: - From etcd
