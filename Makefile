@@ -172,6 +172,9 @@ debian13-test: ## build and run the tests on Debian 13, in a root of its own; as
 	@scripts/install-system-packages image
 	scripts/check-debian13
 
+libmicrohttpd-test: build-program build-tests ## run the tests of HTTP with the libmicrohttpd of Debian testing
+	scripts/check-libmicrohttpd
+
 patroni-test: ## have Patroni and PostgreSQL keep their state in etcd through the gateway, and let things go wrong
 	@scripts/install-system-packages patroni
 	@scripts/install-etcd
@@ -218,4 +221,4 @@ format: ## format the Swift files
 clean: ## remove everything that was built
 	rm -rf .build .build-*
 
-.PHONY: help run cluster build unit test check check-sources check-program check-docs build-program build-tests install-test-tools gateway-tests other-tests program-tests check-costs short-fuzz tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test patroni-test fuzz bench generate openapi docs format clean
+.PHONY: help run cluster build unit test check check-sources check-program check-docs build-program build-tests install-test-tools gateway-tests other-tests program-tests check-costs short-fuzz tsan deploy-test clients-test soak deb tarball deb-test image-test debian13-test libmicrohttpd-test patroni-test fuzz bench generate openapi docs format clean

@@ -3,7 +3,8 @@ struct HostileHead: Sendable, CustomStringConvertible {
   enum Outcome: Equatable, Sendable {
     /// Answered with this status.
     case served(Int)
-    /// Answered once, with 400 in the form of all errors, and the connection closed.
+    /// Answered once, with 400 in the form of all errors, and the connection closed. libmicrohttpd 1.0.10 answers 501
+    /// for codings of the body that it does not know.
     case refused
     /// The same if it comes as a whole. If it comes in pieces, it is perhaps answered, as the last of its connection.
     case refusedOrLast
@@ -200,7 +201,7 @@ extension HostileHead {
       "a thousand parameters", "GET /livez?" + String(repeating: "a&b=c&", count: 500) + " HTTP/1.1\r\nHost: x\r\n\r\n",
       .served(200)),
     HostileHead(
-      "two hundred Cookies", get + String(repeating: "Cookie: a=b; c=d\r\n", count: 200) + "\r\n", .served(200)),
+      "a hundred Cookies", get + String(repeating: "Cookie: a=b; c=d\r\n", count: 100) + "\r\n", .served(200)),
     HostileHead(
       "five hundred parameters",
       "GET /keys/a?" + (0..<500).map { "p\($0)=v" }.joined(separator: "&")
