@@ -46,19 +46,26 @@ struct HostileHeadTests {
     try await withGateway(["http://127.0.0.1:1"], ["--shards", "1"]) { gateway in
       let connection = try await HTTPConnection.connect(to: gateway.url)
       let head = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+      func answerIsLast() async throws -> Bool {
+        let response = try await connection.receive()
+        #expect(response.status == 200, "\(response)")
+        return response[header: "Connection"]?.lowercased() == "close"
+      }
       for number in 1...3 {
         try await connection.send(head)
-        let response = try await connection.receive()
-        #expect(response.status == 200 && response[header: "Connection"] == nil, "\(number): \(response)")
+        #expect(try await !answerIsLast(), "\(number)")
       }
-      try await connection.send(String(head.dropLast()))
-      // Its answer shows that the gateway has read what was sent before.
-      #expect(try await gateway.http.get("/livez").status == 200)
-      try await connection.send("\r\n")
-      let response = try await connection.receive()
-      #expect(response.status == 200)
-      #expect((response[header: "Connection"]?.lowercased() == "close") == HTTPLibrary.loaded.isLax)
-      if HTTPLibrary.loaded.isLax { try await connection.receiveClose() }
+      var isLast = false
+      // On a busy machine both pieces may come at once after all.
+      for _ in 1...20 where !isLast {
+        try await connection.send(String(head.dropLast()))
+        // Its answer shows that the gateway has read what had come before.
+        #expect(try await gateway.http.get("/livez").status == 200)
+        try await connection.send("\r\n")
+        isLast = try await answerIsLast()
+      }
+      #expect(isLast == HTTPLibrary.loaded.isLax)
+      if isLast { try await connection.receiveClose() }
     }
   }
 
