@@ -100,8 +100,12 @@ struct HeadCheck {
   }
 
   /// Whether a proxy in front may have found another end of the request. libmicrohttpd may have taken other bytes for
-  /// the last two line ends, unless they were seen; and it reads chunks as laxly as lines, and trailers like heads.
-  var hasUncertainEnd: Bool { lineEnds == .unseen || lineEnds != nil && isChunked }
+  /// the last two line ends, unless they were seen, as that of the request line never is; and it reads chunks as laxly
+  /// as lines, and trailers like heads.
+  var hasUncertainEnd: Bool {
+    guard let lineEnds else { return false }
+    return lineEnds == .unseen || next == fieldsStart || isChunked
+  }
 
   // MARK: - Host and framing
 
