@@ -1,3 +1,5 @@
+import ByteBuffers
+
 /// The address at which an etcd member serves its clients, in the forms that clientv3 takes.
 public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
   /// Whether connections to the member use TLS.
@@ -89,7 +91,9 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
       number = parts.count == 2 ? parts[1] : nil
     }
     guard !name.isEmpty else { throw Fault("the host is missing") }
-    let isWellFormed = name.utf8.allSatisfy { Self.isUnreserved($0) || isAddress && ":%".utf8.contains($0) }
+    // No name of a host has the other characters that RFC 3986, section 3.2.2, allows. By bytes, as a combining mark
+    // makes another `Character` of the one before it.
+    let isWellFormed = name.utf8.allSatisfy { $0.isUnreserved || isAddress && ":%".utf8.contains($0) }
     guard isWellFormed, isAddress == name.utf8.contains(UInt8(ascii: ":")) else {
       throw Fault(
         isAddress
@@ -103,17 +107,6 @@ public struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     self.port = port
     path = nil
     self.security = security
-  }
-
-  /// Whether a byte is that of an unreserved character (RFC 3986, section 2.3). No name of a host has the others that
-  /// section 3.2.2 allows. By bytes, as a combining mark makes another `Character` of the one before it.
-  private static func isUnreserved(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-      UInt8(ascii: "0")...UInt8(ascii: "9"):
-      true
-    default: "-._~".utf8.contains(byte)
-    }
   }
 
   /// Whether connections to the member use TLS, given whether TLS is configured.

@@ -52,6 +52,8 @@ final class SimulatedEtcd: WatchCarrier {
   var probes: [Call] = []
   var mayWatch = true
   var creations = 0
+  /// How many watchers there are on all streams.
+  var watchers: Int { streams.reduce(0) { $0 + $1.watchers.count } }
   private var stopTimer: LoopTimer?
 
   init() throws { loop = try EventLoop() }
@@ -246,9 +248,10 @@ final class WatchListener: WatchClientDelegate {
 
   deinit { client.cancel() }
 
-  func create(_ key: String, from revision: Int64 = 0, fragments: Bool = false) {
+  func create(_ key: String, id: Int64 = 0, from revision: Int64 = 0, fragments: Bool = false) {
     send { request in
       request.createRequest.key = Data(key.utf8)
+      request.createRequest.watchID = id
       request.createRequest.startRevision = revision
       request.createRequest.fragment = fragments
     }

@@ -12,7 +12,7 @@ import Testing
 
   init() throws { etcd = try SimulatedEtcd() }
 
-  private var watchers: Int { etcd.streams.reduce(0) { $0 + $1.watchers.count } }
+  private var watchers: Int { etcd.watchers }
 
   @Test func identicalWatchesShareOneWatcherAndOneResponse() throws {
     let listeners = (0..<50).map { _ in WatchListener(etcd) }
@@ -330,68 +330,6 @@ import Testing
     #expect(listener.revisions == [12])
   }
 
-  /// The latest revision first, so that no watch can join another one.
-  @Test(.timeLimit(.minutes(1))) func anAnswerConcernsOnlyWatchesOfItsRevision() throws {
-    let listeners = (0..<40).map { _ in WatchListener(etcd) }
-    var revision: Int64 = 1_000_000
-    for listener in listeners {
-      for _ in 0..<100 {
-        listener.create("a", from: revision)
-        revision -= 1
-      }
-    }
-    etcd.settle()
-    #expect(etcd.creations == 4000 && watchers == 4000)
-    #expect(listeners.allSatisfy { $0.created.count == 100 })
-    // Nor does a break, or the end of a client, make one watch wait for another.
-    etcd.fail(etcd.streams[0])
-    etcd.turn()
-    etcd.settle()
-    #expect(etcd.creations == 8000 && watchers == 4000)
-    for listener in listeners { listener.client.cancel() }
-    #expect(etcd.streams.isEmpty)
-  }
-
-  @Test func watchersFromOneRevisionAreCreatedAgainOneAfterAnother() throws {
-    let late = WatchListener(etcd)
-    late.create("a", from: 9)
-    etcd.settle()
-    // They cannot join that one, which would miss their first events.
-    var listeners: [WatchListener] = []
-    for _ in 0..<20 {
-      listeners.append(WatchListener(etcd))
-      listeners.last?.create("a", from: 5)
-      etcd.settle()
-    }
-    #expect(etcd.creations == 21 && watchers == 21)
-    etcd.fail(etcd.streams[0])
-    etcd.turn()
-    #expect(Set(etcd.streams[0].requests.map(\.createRequest.startRevision)) == [5, 9])
-    #expect(etcd.streams[0].requests.count == 2)
-    // The first one leaves while etcd creates its watcher, and two others while they wait.
-    listeners.removeFirst()
-    listeners.removeLast()
-    listeners.remove(at: 5)
-    etcd.settle()
-    #expect(etcd.creations == 21 + 19)
-    for _ in 0..<12 { etcd.put("a") }
-    etcd.settle()
-    #expect(late.revisions == [9, 10, 11, 12, 13])
-    #expect(listeners.allSatisfy { $0.revisions == [5, 6, 7, 8, 9, 10, 11, 12, 13] })
-    #expect(watchers == 1)
-  }
-
-  @Test func aWatchThatHasWaitedForOneThatIsRefusedIsCreated() throws {
-    let key = String(repeating: "k", count: 600_000)
-    let listeners = [WatchListener(etcd), WatchListener(etcd)]
-    for listener in listeners { listener.create(key) }
-    #expect(etcd.streams.count == 1)
-    etcd.fail(etcd.streams[0], GRPCStatus(.resourceExhausted, "message larger than max", origin: .server))
-    #expect(listeners[0].status?.code == .resourceExhausted && listeners[1].status == nil)
-    etcd.settle()
-    #expect(listeners.map(\.created.count) == [0, 1])
-  }
-
   /// Authentication was turned on while the client was not read.
   @Test func aWatchThatResumesWithoutCredentialsEnds() throws {
     let listener = WatchListener(etcd)
@@ -417,40 +355,6 @@ import Testing
     #expect(!listener.client.hasWatches && etcd.streams.isEmpty)
   }
 
-  @Test func idsMayComeInAnyOrder() throws {
-    let listener = WatchListener(etcd)
-    for id: Int64 in [1, 0, 0, -3, 0] {
-      listener.send {
-        $0.createRequest.key = Data("a".utf8)
-        $0.createRequest.watchID = id
-      }
-    }
-    etcd.settle()
-    #expect(listener.created.map(\.watchID) == [1, 0, 2, -3, 3])
-    listener.send { $0.cancelRequest.watchID = 2 }
-    #expect(listener.responses.last?.canceled == true && listener.responses.last?.watchID == 2)
-    etcd.put("a")
-    etcd.settle()
-    #expect(Set(listener.responses.suffix(4).map(\.watchID)) == [1, 0, -3, 3])
-    #expect(listener.revisions == [2, 2, 2, 2])
-  }
-
-  /// As at etcd, where the second creation comes after the cancellation.
-  @Test func anIDIsFreeOnceItsWatchIsCancelled() throws {
-    let listener = WatchListener(etcd)
-    for _ in 0..<2 {
-      listener.send {
-        $0.createRequest.key = Data("a".utf8)
-        $0.createRequest.watchID = 7
-      }
-      listener.send { $0.cancelRequest.watchID = 7 }
-    }
-    etcd.settle()
-    #expect(listener.responses.map(\.watchID) == [7, 7, 7, 7])
-    #expect(listener.responses.map(\.canceled) == [false, true, false, true])
-    #expect(!listener.client.hasWatches && listener.client.takesRequests)
-  }
-
   @Test func aClientThatHasNoAnswersIsNotRead() throws {
     let listener = WatchListener(etcd)
     for _ in 0..<64 {
@@ -466,20 +370,6 @@ import Testing
     etcd.settle()
     #expect(listener.client.takesRequests)
     #expect(listener.created.count == 64)
-  }
-
-  @Test func anIDThatIsTakenIsRefused() throws {
-    let listener = WatchListener(etcd)
-    for _ in 0..<2 {
-      listener.send {
-        $0.createRequest.key = Data("a".utf8)
-        $0.createRequest.watchID = 7
-      }
-    }
-    etcd.settle()
-    #expect(listener.responses.map(\.watchID) == [7, -1])
-    #expect(listener.responses.map(\.canceled) == [false, true])
-    #expect(listener.responses.allSatisfy { $0.header.revision == 1 })
   }
 
   @Test func aBreakWithinAFragmentedRevisionRepeatsNothing() throws {

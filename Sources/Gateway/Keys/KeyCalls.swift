@@ -19,8 +19,9 @@ enum KeyCalls {
   static let lock = EtcdRPC.lock.method
   static let campaign = EtcdRPC.campaign.method
   static let proclaim = EtcdRPC.proclaim.method
-  /// Far more bytes than an answer has with numbers, a few names, or the members of a cluster. It is not counted.
-  static let maxNumbers = 64 << 10
+  /// How large a small answer may be, in bytes: with numbers, a few names, or the members of a cluster it has far less.
+  /// It is not counted.
+  static let maxSmall = 64 << 10
 }
 
 /// A buffer for a request message, after room for its gRPC prefix.

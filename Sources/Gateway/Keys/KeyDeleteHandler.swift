@@ -34,7 +34,7 @@ final class KeyDeleteHandler: KeyCallHandler {
     guard let condition else {
       var message = keyCallMessage()
       range.writeDeletion(to: &message)
-      return start(KeyCalls.deleteRange, message, maxBytes: KeyCalls.maxNumbers)
+      return start(KeyCalls.deleteRange, message, maxBytes: KeyCalls.maxSmall)
     }
     let count = ByteBuffer.wireCount(ofField: range.start.count)
     let message = condition.transaction(

@@ -228,7 +228,7 @@ final class KeyImportHandler: KeyHandler {
   }
 
   func start(_ call: Call) {
-    call.maxBytes = KeyCalls.maxNumbers
+    call.maxBytes = KeyCalls.maxSmall
     shard.bridge.start(call, for: caller)
   }
 

@@ -11,6 +11,9 @@ enum KeyWatchForm: Int64 {
   /// Server-Sent Events (HTML Standard, section 9.2), with the same documents as their data.
   case events
 
+  /// The form that a client accepts: lines, unless it asks for events.
+  init(for head: borrowing RequestHead) { self = head.accepted == .events ? .events : .lines }
+
   var contentType: StaticString { (self == .lines ? MediaType.lines : .events).name }
 
   /// A frame of one document.

@@ -16,7 +16,7 @@ final class KeyWatchHandler: RequestHandler {
     self.exchange = exchange
     self.shard = shard
     try request.range.checkWatchable()
-    form = exchange.head.accepted == .events ? .events : .lines
+    form = KeyWatchForm(for: exchange.head)
     start = try WatchStart(since: request.query.integer(.since), lastEventID: exchange.head.lastEventID)
   }
 

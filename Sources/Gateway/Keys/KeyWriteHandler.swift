@@ -72,7 +72,7 @@ final class KeyWriteHandler: KeyCallHandler {
     step = .grant
     var message = keyCallMessage()
     message.append(field: Etcdserverpb_LeaseGrantRequest.Field.ttl, ttl)
-    start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxNumbers)
+    start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxSmall)
   }
 
   private func readJSON() throws(TranscodingError) {
@@ -93,7 +93,7 @@ final class KeyWriteHandler: KeyCallHandler {
     let hasKey = put.condition != nil || put.wantsPrevious
     start(
       put.condition == nil ? KeyCalls.put : KeyCalls.txn, message,
-      maxBytes: hasKey ? Call.maxMessage : KeyCalls.maxNumbers)
+      maxBytes: hasKey ? Call.maxMessage : KeyCalls.maxSmall)
   }
 
   private func encode(_ put: KeyPut, _ value: UnsafeRawBufferPointer) -> ByteBuffer {
@@ -153,7 +153,7 @@ final class KeyWriteHandler: KeyCallHandler {
     step = .revoke
     var message = keyCallMessage()
     message.append(field: Etcdserverpb_LeaseRevokeRequest.Field.id, lease)
-    start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxNumbers)
+    start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxSmall)
   }
 }
 

@@ -64,7 +64,7 @@ final class LeaseHandler: KeyCallHandler {
       } catch {
         return exchange.refuse(.badBody(error))
       }
-      start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxNumbers)
+      start(KeyCalls.leaseGrant, message, maxBytes: KeyCalls.maxSmall)
     case .list: start(KeyCalls.leaseLeases, message)
     case .get:
       message.append(field: Etcdserverpb_LeaseTimeToLiveRequest.Field.id, request.lease)
@@ -72,7 +72,7 @@ final class LeaseHandler: KeyCallHandler {
       start(KeyCalls.leaseTimeToLive, message)
     case .revoke:
       message.append(field: Etcdserverpb_LeaseRevokeRequest.Field.id, request.lease)
-      start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxNumbers)
+      start(KeyCalls.leaseRevoke, message, maxBytes: KeyCalls.maxSmall)
     }
   }
 

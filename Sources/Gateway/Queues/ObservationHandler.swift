@@ -21,7 +21,7 @@ final class ObservationHandler: RequestHandler {
     try exchange.head.checkHasNoConditions()
     queue = try QueueName(exchange.head.path)
     heartbeat = try KeyQuery(exchange.queryItems) { [.heartbeat] }.time(.heartbeat)
-    form = exchange.head.accepted == .events ? .events : .lines
+    form = KeyWatchForm(for: exchange.head)
   }
 
   var isEndless: Bool { true }
@@ -51,7 +51,7 @@ final class ObservationHeadHandler: QueueHandler {
   private let form: KeyWatchForm
 
   init(_ exchange: Exchange, shard: Shard) throws(RequestError) {
-    form = exchange.head.accepted == .events ? .events : .lines
+    form = KeyWatchForm(for: exchange.head)
     try exchange.head.checkHasNoConditions()
     try super.init(exchange, shard: shard, parameters: [.heartbeat])
   }

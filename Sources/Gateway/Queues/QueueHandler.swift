@@ -97,7 +97,7 @@ class QueueHandler: KeyCallHandler, CallDelegate {
       // A changed lock or election is answered with a key without its value.
       start(
         Call(method, message: message, timeout: timeout, ticket: ticket, delegate: self),
-        maxBytes: method.changesNothing ? Self.maxBytes : KeyCalls.maxNumbers)
+        maxBytes: method.changesNothing ? Self.maxBytes : KeyCalls.maxSmall)
     } catch {
       respond(with: error)
     }

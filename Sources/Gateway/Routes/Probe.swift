@@ -119,7 +119,7 @@ final class ProbeHandler: RequestHandler, CallDelegate {
     response = []
     let message = CallMessage(copying: request.encodedSmall())
     let call = Call(method, message: message, timeout: Self.timeout, delegate: self)
-    call.maxBytes = KeyCalls.maxNumbers
+    call.maxBytes = KeyCalls.maxSmall
     self.call = call
     shard.bridge.start(call, for: Caller(credentials, peer: exchange.peer, trace: exchange.trace))
   }

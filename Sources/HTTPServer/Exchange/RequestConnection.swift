@@ -67,11 +67,9 @@ package struct RequestLine {
   /// How the lines after it end; nil if that was checked by libmicrohttpd.
   let lineEnds: LineEnds?
 
-  package init(method: HeadBytes, target: HeadBytes, version: HeadBytes, head: HeadBytes) {
-    self.init(method: method, target: target, version: version, head: head, lineEnds: nil)
-  }
-
-  init(method: HeadBytes, target: HeadBytes, version: HeadBytes, head: HeadBytes, lineEnds: LineEnds?) {
+  package init(
+    method: HeadBytes, target: HeadBytes, version: HeadBytes, head: HeadBytes, lineEnds: LineEnds? = nil
+  ) {
     self.method = method
     self.target = target
     self.version = version

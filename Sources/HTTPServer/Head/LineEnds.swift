@@ -5,7 +5,7 @@ import Glibc
 /// libmicrohttpd before 1.0 takes LF for CRLF, and puts NULs in the place of both before it hands the head over. In the
 /// last four bytes of a head, LF, a line that begins with a colon or NUL, and its end then look like CRLF twice. But
 /// when libmicrohttpd has parsed the request line, the bytes after that are still as they came.
-enum LineEnds: Equatable {
+package enum LineEnds: Equatable {
   /// All are CRLF. The fields and the empty line after them have this size in bytes.
   case crlf(size: Int)
   /// A line ends with LF alone.

@@ -1,3 +1,4 @@
+import ByteBuffers
 import Foundation
 import TestSupport
 
@@ -15,25 +16,16 @@ enum KeyText {
 
   /// The key in a path or a query: everything escaped except letters, digits, `-`, `.`, `_` and `~`.
   static func encode(_ bytes: some Sequence<UInt8>) -> String {
-    bytes.map { isUnreserved($0) ? String(UnicodeScalar($0)) : escape($0) }.joined()
+    bytes.map { $0.isUnreserved ? String(UnicodeScalar($0)) : escape($0) }.joined()
   }
 
   /// The key in a path, in one of the many ways to write it.
   static func encode(_ bytes: some Sequence<UInt8>, using generator: inout SeededGenerator) -> String {
     bytes.map { byte in
-      let mayStand = isUnreserved(byte) || "/:@!$&'()*+,;=".utf8.contains(byte)
+      let mayStand = byte.isUnreserved || "/:@!$&'()*+,;=".utf8.contains(byte)
       if mayStand && generator.chance(3, in: 4) { return String(UnicodeScalar(byte)) }
       return generator.chance(1, in: 2) ? escape(byte) : escape(byte).lowercased()
     }.joined()
-  }
-
-  private static func isUnreserved(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-      UInt8(ascii: "0")...UInt8(ascii: "9"):
-      true
-    default: "-._~".utf8.contains(byte)
-    }
   }
 
   private static func escape(_ byte: UInt8) -> String {
