@@ -10,10 +10,7 @@ struct EnduranceTests {
 
   @Test func memoryAndDescriptorsStayWhereTheyWere() async throws {
     try await withAuth(.v3_5) { _, gateway in
-      try await serve(10_000, gateway)
-      let holding = try await gateway.process.settledHolding()
-      try await serve(90_000, gateway)
-      try await gateway.process.awaitReturn(to: holding, spare: 3 << 20)
+      try await gateway.process.expectNothingLeft(spare: 256 << 10) { try await serve(30_000, gateway) }
     }
   }
 
@@ -21,8 +18,8 @@ struct EnduranceTests {
   @Test func brokenConnectionsLeaveNothingBehind() async throws {
     try await withScriptedEtcd(script: { _ in .hang }) { peer, gateway in
       let request = "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-      func leave(_ count: Int) async throws {
-        for _ in 0..<count / 50 {
+      try await gateway.process.expectNothingLeft(spare: 256 << 10) {
+        for _ in 0..<20 {
           let clients = try await withThrowingTaskGroup(of: HTTPConnection.self) { group in
             for _ in 0..<50 {
               group.addTask {
@@ -42,10 +39,6 @@ struct EnduranceTests {
           record.streams.allSatisfy { $0.closed != nil }
         }
       }
-      try await leave(500)
-      let holding = try await gateway.process.settledHolding()
-      try await leave(2000)
-      try await gateway.process.awaitReturn(to: holding, spare: 3 << 20)
     }
   }
 

@@ -20,13 +20,31 @@ extension ChildProcess {
     return Holding(descriptors: descriptors, memory: residentBytes)
   }
 
-  /// Returns once it has no more than it had, except for so many bytes.
-  package func awaitReturn(to earlier: Holding, spare bytes: Int = .max) async throws {
-    let limit = earlier.memory.addingReportingOverflow(bytes)
-    _ = try await eventually(
-      "return to \(earlier): \(openDescriptors) descriptors, \(residentBytes) bytes", every: .milliseconds(20)
-    ) { () -> Bool? in
-      openDescriptors <= earlier.descriptors && (limit.overflow || residentBytes < limit.partialValue) ? true : nil
+  /// Returns once it has no more descriptors than it had.
+  package func awaitReturn(to earlier: Holding) async throws {
+    _ = try await eventually("return to \(earlier.descriptors) descriptors", every: .milliseconds(20)) {
+      openDescriptors <= earlier.descriptors ? true : nil
     }
+  }
+
+  /// Repeats `round` until one leaves neither a descriptor nor more than so many bytes behind.
+  ///
+  /// What leaks does so in each round. What the allocator has kept of one round it uses in the next.
+  ///
+  /// - Throws: `TestSupportError` if each of ten rounds left something behind.
+  package func expectNothingLeft(
+    spare bytes: Int, isolation: isolated (any Actor)? = #isolation, after round: () async throws -> Void
+  ) async throws {
+    try await round()
+    let first = try await settledHolding()
+    var holdings = [first]
+    while holdings.count <= 10 {
+      try await round()
+      try await awaitReturn(to: first)
+      let last = holdings[holdings.count - 1]
+      holdings.append(try await settledHolding())
+      if holdings[holdings.count - 1].memory - last.memory <= bytes { return }
+    }
+    throw TestSupportError("each round left more than \(bytes) bytes: \(holdings.map(\.memory))")
   }
 }
