@@ -53,7 +53,7 @@ def get(url):
         return response.read().decode()
 
 
-def wait_until(condition, process, what, seconds=20):
+def wait_until(condition, process, what, seconds=120):
     """Polls every millisecond; raises an error if the process dies or the time is over."""
     limit = time.monotonic() + seconds
     while True:

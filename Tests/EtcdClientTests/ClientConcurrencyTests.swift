@@ -11,7 +11,9 @@ import TestSupport
       let yours = try await client.grantLease(ttl: .seconds(60)).id
       let lock = try await client.lock("l", lease: mine)
       #expect(lock.key.starts(with: Bytes("l/")))
-      await expectError(.deadlineExceeded) { try await client.lock("l", lease: yours, timeout: .milliseconds(200)) }
+      let late = try await client.grantLease(ttl: .seconds(60)).id
+      await expectError(.deadlineExceeded) { try await client.lock("l", lease: late, timeout: .milliseconds(200)) }
+      try await client.revokeLease(late)
       async let next = client.lock("l", lease: yours)
       _ = try await eventually("a second one who waits") {
         try await client.get(prefix: "l/").count == 2 ? true : nil
@@ -67,6 +69,8 @@ import TestSupport
       let leaders = client.observe("e").makeAsyncIterator()
       #expect(try await leaders.next()?.value == "one")
       try await etcd.restart()
+      // A read is repeated until there is a connection; a write is not.
+      _ = try await client.get("e")
       try await client.proclaim("two", as: leadership)
       // The same leader as before does not come twice.
       #expect(try await leaders.next()?.value == "two")

@@ -7,8 +7,12 @@ import Testing
   func aHealthyEtcd(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version) { etcd, gateway in
       try await expectHealthy(gateway)
+      // The member decides the cluster's version a moment after it is healthy.
+      let stock = try await eventually("the cluster's version") {
+        let version = try await etcd.http.get("/version").json
+        return version["etcdcluster"] == "not_decided" ? nil : version
+      }
       let answer = try await gateway.http.get("/version")
-      let stock = try await etcd.http.get("/version").json
       #expect(answer.status == 200)
       for member in ["etcdserver", "etcdcluster"] { #expect(try answer.json[member] == stock[member]) }
       #expect(answer[header: "Content-Type"]?.hasPrefix("application/json") == true)

@@ -4,7 +4,7 @@ import Testing
 @testable import HTTPServer
 
 /// What is counted as kept for clients.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct MemoryAccountTests {
   @Test func shardsShareOneBudget() throws {
     let loop = try EventLoop()

@@ -5,7 +5,7 @@ import Testing
 @testable import HTTPServer
 
 /// Sockets that were taken over, on a loop with nothing else.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct TakenOverConnectionTests {
   private final class Owner: TakenOverConnectionDelegate {
     var roomCount = 0

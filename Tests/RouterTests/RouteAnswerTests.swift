@@ -6,7 +6,7 @@ import Testing
 @testable import Gateway
 
 /// Which requests reach a handler, and what all others get.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct RouteAnswerTests {
   @Test func aPathOfNothingIsNotFound() throws {
     try withRouter { router, _ in

@@ -24,6 +24,8 @@ final class Router {
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     var settings = GatewaySettings(endpoints: [try Endpoint("http://etcd.test:2379")])
     settings.bridge.channel.connect = { _ in bound.value.connect() }
+    // From the making of the loop on, which may be long before it turns.
+    settings.bridge.channel.dialTimeout = 60_000
     change(&settings)
     shard = try LoneShard(on: loop, settings: settings, logger: logger)
     self.etcd = etcd
@@ -65,11 +67,11 @@ final class Router {
 
   /// Serves the loop until a condition holds.
   ///
-  /// - Throws: `TestSupportError` if it does not hold within ten seconds.
+  /// - Throws: `TestSupportError` if it does not hold within 90 seconds.
   func turn(_ what: String = "the condition", until condition: () -> Bool) throws {
     var isLate = false
     let limit = LoopTimer(loop: loop) { isLate = true }
-    limit.start(after: 10_000)
+    limit.start(after: 90_000)
     loop.run { isLate || condition() }
     if !condition() { throw TestSupportError("in vain: \(what)") }
   }

@@ -5,7 +5,7 @@ import Testing
 @testable import Gateway
 
 /// Whose token a request's calls have, and when its user is logged in.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct RouterCredentialTests {
   /// Runs `body` in front of an etcd with the user `ann`, whose keys all have the value `v`.
   private func withUsers(_ body: (Router, SimulatedEtcd) throws -> Void) throws {

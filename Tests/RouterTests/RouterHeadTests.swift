@@ -7,7 +7,7 @@ import Testing
 @testable import GrpcBridge
 
 /// HEAD of what has no end, or waits: the head with which GET would begin, after etcd has been asked.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct RouterHeadTests {
   private static let watches = ["/keys/a?watch=true", "/keys?prefix=a&watch=true", "/changes", "/changes?key=a"]
 

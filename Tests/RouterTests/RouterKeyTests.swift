@@ -7,7 +7,7 @@ import Testing
 @testable import GrpcBridge
 
 /// Keys as resources, transactions and leases in plain JSON: which calls they become, and what is answered.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct RouterKeyTests {
   private static let a = Data("a".utf8)
 

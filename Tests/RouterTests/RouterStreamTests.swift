@@ -8,7 +8,7 @@ import Testing
 @testable import GrpcBridge
 
 /// Streams whose clients send many requests at once: other clients of the shard are served in between.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct RouterStreamTests {
   private static let creation = #"{"create_request":{"key":"YQ==","watch_id":"7"}}"#
 

@@ -60,6 +60,8 @@ package final class GatewayProcess: Sendable {
     // A client that is slow because the machine is busy is served all the same.
     "ETCD_REST_HANDSHAKE_TIMEOUT": "10m", "ETCD_REST_HEADER_TIMEOUT": "10m", "ETCD_REST_MIN_BODY_RATE": "0",
     "ETCD_REST_REQUEST_TIMEOUT": "5m",
+    // So is an etcd that is slow to accept a connection.
+    "ETCD_REST_DIAL_TIMEOUT": "20s",
     // If the gateway crashes, its log has the reason and the guilty thread, without pages of registers and images.
     "SWIFT_BACKTRACE": "color=no,registers=none,images=none,threads=crashed,limit=16,sanitize=yes",
   ]

@@ -94,7 +94,7 @@ struct ScriptedPeerTests {
 
   @Test func recordsTheResetOfAClientThatLeaves() async throws {
     let peer = try ScriptedPeer { _ in .hang }
-    let answer = try await curl(peer, "/x", frame: grpcFrame([]), options: ["--max-time", "2"])
+    let answer = try await curl(peer, "/x", frame: grpcFrame([]), options: ["--max-time", "10"])
     #expect(answer.exitCode == 28)
     let record = try await peer.wait(for: "the end") { $0.streams.first?.closed != nil }
     #expect(record.streams[0].reset?.code == HTTP2Error.cancel || record.connections[0].closed?.byClient == true)
@@ -115,7 +115,7 @@ struct ScriptedPeerTests {
     var settings = ScriptedPeer.Settings()
     settings.welcome = { [.silence, .close, .bytes(Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8))][$0] }
     let peer = try ScriptedPeer(settings: settings) { _ in .message([]) }
-    #expect(try await curl(peer, "/x", frame: [], options: ["--max-time", "2"]).exitCode == 28)
+    #expect(try await curl(peer, "/x", frame: [], options: ["--max-time", "10"]).exitCode == 28)
     for _ in 0..<2 {
       #expect(try await curl(peer, "/x", frame: []).exitCode != 0)
     }

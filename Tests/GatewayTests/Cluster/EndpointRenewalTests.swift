@@ -65,7 +65,7 @@ struct EndpointRenewalTests {
   /// The members that the cluster reports replace the one given endpoint, with authentication on, too.
   @Test(arguments: EtcdVersion.allCases)
   func membersAreFound(_ version: EtcdVersion) async throws {
-    try await withEtcdCluster(version, members: 3, ["--heartbeat-interval", "20", "--election-timeout", "200"]) {
+    try await withEtcdCluster(version, members: 3, ["--heartbeat-interval", "100", "--election-timeout", "1000"]) {
       members in
       try await members[0].enableAuth(rootPassword: AuthFixture.rootPassword)
       let arguments = ["--auto-sync-interval", "1s", "--user", AuthFixture.root]

@@ -59,8 +59,9 @@ struct CheckTests {
 
   @Test func membersThatAreNot() async throws {
     let silent = try ScriptedPeer(settings: .init()) { _ in .hang }
-    let closed = try ScriptedPeer { _ in .hang }
-    closed.listen(false)
+    var settings = ScriptedPeer.Settings()
+    settings.listens = false
+    let closed = try ScriptedPeer(settings: settings) { _ in .hang }
     defer {
       silent.stop()
       closed.stop()

@@ -193,7 +193,7 @@ struct ClientCommandTests {
     try await withClient(version) { client in
       let run = try await client.run(["lock", "job", "sh", "-c", "echo $ETCD_LOCK_KEY $ETCD_LOCK_REV; exit 7"])
       #expect(run.exit == .code(7) && run.output.contains(/^job\/[0-9a-f]+ [0-9]+\n$/), "\(run)")
-      let killed = try await client.run(["lock", "--ttl", "2s", "job", "--", "sh", "-c", "kill -9 $$"])
+      let killed = try await client.run(["lock", "--ttl", "60s", "job", "--", "sh", "-c", "kill -9 $$"])
       #expect(killed.exit == .code(137), "\(killed)")
       try await client.expectFailure("lock", "job", "/no/such/program", naming: "/no/such/program")
       // Nothing is left in the queue.
@@ -263,10 +263,11 @@ struct ClientCommandTests {
   /// A command that has lost its lock must not continue.
   @Test func aCommandEndsWithItsLock() async throws {
     try await withClient(.v3_5) { client in
-      try await client.withRunning(.etcdRest, ["lock", "--ttl", "2s", "job", "sh", "-c", "echo here; exec sleep 600"]) {
+      try await client.withRunning(.etcdRest, ["lock", "--ttl", "15s", "job", "sh", "-c", "echo here; exec sleep 600"])
+      {
         process in
         _ = try await eventually("the command") { process.output == "here\n" ? true : nil }
-        let lease = try await client.output("lease", "list").split(separator: "\n")[1]
+        let lease = try #require(try await client.output("lease", "list").split(separator: "\n").dropFirst().first)
         try await client.output("lease", "revoke", String(lease))
         #expect(try await process.exit() == .code(1))
         #expect(process.errorOutput.contains("the lock is lost"), "\(process.errorOutput)")
@@ -275,8 +276,9 @@ struct ClientCommandTests {
   }
 
   @Test func anEtcdThatIsNotThereIsSaidAtOnce() async throws {
-    let peer = try ScriptedPeer { _ in .hang }
-    peer.listen(false)
+    var settings = ScriptedPeer.Settings()
+    settings.listens = false
+    let peer = try ScriptedPeer(settings: settings) { _ in .hang }
     for arguments in [["get", "a"], ["put", "a", "b"], ["del", "a"], ["lease", "list"], ["lock", "a", "true"]] {
       // A waiting command would end by its time limit, with another message.
       let run = try await CommandRun.etcdRest(
@@ -288,6 +290,7 @@ struct ClientCommandTests {
       #expect(!run.errorOutput.contains("20000 ms"), "\(arguments): \(run.errorOutput)")
     }
     peer.listen(true)
+    _ = try await eventually("the port") { try? await HTTPConnection.connect(to: peer.endpoint) }
     let run = try await CommandRun.etcdRest("get", "--endpoints", peer.endpoint, "--command-timeout", "200ms", "a")
     #expect(run.exit == .code(1) && run.errorOutput.contains("did not answer within 200 ms"), "\(run)")
   }

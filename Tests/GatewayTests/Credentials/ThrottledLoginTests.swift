@@ -101,9 +101,10 @@ struct ThrottledLoginTests {
       let body: JSON = ["key": "YQ=="]
       expectStatus(200, try await gateway.http.post("/v3/kv/range", body, user: "ann:good"))
       var refused = 0
-      for number in 0..<15 where try await gateway.http.post("/v3/kv/range", body, user: "ann:\(number)").status == 429
-      {
-        refused += 1
+      // One failure is forgiven each second: on a busy machine the first ones may not be too many.
+      for number in 0..<60 where refused == 0 {
+        let answer = try await gateway.http.post("/v3/kv/range", body, user: "ann:\(number)")
+        if answer.status == 429 { refused += 1 }
       }
       #expect(refused > 0)
       firstGood.withLock { $0 = 2 }

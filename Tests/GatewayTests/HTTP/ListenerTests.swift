@@ -140,12 +140,14 @@ struct ListenerTests {
   /// All clients of a socket's file count as one peer.
   @Test func guessesOverAUnixSocketAreThrottledTogether() async throws {
     try await withTemporaryDirectory { directory in
-      let flags = ["--listen", "127.0.0.1:0,unix://\(directory)/socket", "--max-login-failures", "3"]
+      let flags = ["--listen", "127.0.0.1:0,unix://\(directory)/socket", "--max-login-failures", "1"]
       try await withAuth(.v3_5, gateway: flags) { _, gateway in
         let http = HTTPClient(try socket(gateway))
         var statuses: [Int] = []
-        for guess in 0..<6 {
-          statuses.append(try await http.post("/v3/kv/range", ["key": "YQ=="], user: "u\(guess):x").status)
+        // One failure is forgiven each second: on a busy machine the second guess may not be too many.
+        while statuses.count < 60 && statuses.last != 429 {
+          let user = "u\(statuses.count):x"
+          statuses.append(try await http.post("/v3/kv/range", ["key": "YQ=="], user: user).status)
         }
         #expect(statuses.first == 401 && statuses.last == 429, "\(statuses)")
       }

@@ -140,7 +140,7 @@ struct KeyExportTests {
     }
     try await withScriptedEtcd(script: script) { peer, gateway in
       let response = try await gateway.http.get(
-        "/keys?prefix=k", headers: Self.lines + (way == .deadline ? [("Grpc-Timeout", "2S")] : []))
+        "/keys?prefix=k", headers: Self.lines + (way == .deadline ? [("Grpc-Timeout", "10S")] : []))
       #expect(response.status == 200 && response[header: "X-Etcd-Revision"] == "42")
       #expect(try lines(response).map { $0["key"] } == ["k1", "k2", "k3"])
       let requests = peer.record.streams(of: RPCPath.range).compactMap(\.messages.first)

@@ -443,9 +443,12 @@ struct KeyImportTests {
       let other = try await HTTPConnection.connect(to: gateway.url)
       try await other.send(
         head + "Transfer-Encoding: chunked\r\n\r\n" + chunks[..<200].joined() + "3\n{}\n\r\n0\r\n\r\n")
-      #expect(try await other.receive().status == 400)
-      gate.open()
-      #expect(try await connection.receive().status == 400)
+      // On a busy machine a report may have begun the answer.
+      for connection in [other, connection] {
+        let answer = try await receiveReported(connection)
+        #expect(answer.status == 400 || answer.message != nil, "\(answer)")
+        gate.open()
+      }
       try expectDone(
         try await gateway.http.request("POST", "/keys", headers: Self.type, body: Array(line("a").utf8)), keys: 1)
       #expect(!gateway.log.contains("does not do what the gateway relies on"))
@@ -486,6 +489,7 @@ struct KeyImportTests {
           #expect(head.status == 200 && head["Content-Type"] == "application/x-ndjson" && head["Connection"] == "close")
           // Received lines are put, however few they are.
           var report = try JSON(parsing: try #require(try await connection.receivePart()))
+          while report["keys"] == 0 { report = try JSON(parsing: try #require(try await connection.receivePart())) }
           #expect(report["keys"] == 10 && report["done"] == nil)
           try await send(line("y"))
           while report["keys"] != 11 { report = try JSON(parsing: try #require(try await connection.receivePart())) }

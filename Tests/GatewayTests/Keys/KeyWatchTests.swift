@@ -169,7 +169,10 @@ struct KeyWatchTests {
       #expect(try await lines.next()?.revision == first.revision)
       var other = 0
       for _ in 0..<5 { other = try await http.put("b") }
-      let progress = try #require(try await events.next())
+      var progress = try #require(try await events.next())
+      while progress.type == "progress" && progress.revision ?? other < other {
+        progress = try #require(try await events.next())
+      }
       #expect(progress.type == "progress" && progress.id == "\(other)" && progress.revision == other)
       // There is a line for each beat, with changes or without.
       for _ in 0..<3 { #expect(try await lines.next()?.type == "progress") }
@@ -180,9 +183,9 @@ struct KeyWatchTests {
       let put = try await http.put("a/1")
       #expect(try await again.nextChange().revision == put)
       // Without a change there is a comment, which a page does not see.
-      #expect(await again.comments == 0)
+      let comments = await again.comments
       async let next = again.nextChange()
-      _ = try await eventually("comments") { await again.comments > 1 ? true : nil }
+      _ = try await eventually("comments") { await again.comments > comments + 1 ? true : nil }
       let last = try await http.put("a/2")
       #expect(try await next.revision == last)
     }
@@ -233,6 +236,7 @@ struct KeyWatchTests {
       var readers: [KeyWatchReader] = []
       for form in WatchForm.allCases { readers.append(try await .open(gateway.url, "/keys/a?watch=true", as: form)) }
       for reader in readers { #expect(try await reader.next()?.type == "progress") }
+      try await etcd.awaitWatchers(1)
       async let wait = gateway.http.get("/keys/b?wait=10m&since=1")
       _ = try await eventually("second watcher") { try await etcd.watchers() == 2 ? true : nil }
       try await gateway.stop()

@@ -7,7 +7,7 @@ import Testing
 @testable import HTTPServer
 
 /// The bytes that are counted for a key with its value while it comes.
-@Suite(.timeLimit(.minutes(1)))
+@Suite(.timeLimit(.minutes(15)))
 struct KeyValueMemoryTests {
   private static let path = 0x2
 

@@ -44,7 +44,7 @@ import Testing
       try await etcd.enableAuth(rootPassword: "rootpw")
       let lines = try await examples(gateway)
       #expect(lines.count == 3)
-      let run = lines.map { $0.replacing("curl -u root ", with: "curl -sk -m 2 -u root:rootpw ") }
+      let run = lines.map { $0.replacing("curl -u root ", with: "curl -sk -m 60 -u root:rootpw ") }
       #expect(run.allSatisfy { $0.contains(":rootpw") && $0.contains(gateway.url) }, "\(lines)")
       #expect(try await shell(run[0]).contains("\"revision\":"))
       #expect(try await shell(run[1]) == "hello")

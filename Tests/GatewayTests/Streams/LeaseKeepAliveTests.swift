@@ -7,9 +7,9 @@ struct LeaseKeepAliveTests {
   @Test(arguments: EtcdVersion.allCases, Front.allCases)
   func everyRequestHasItsAnswer(_ version: EtcdVersion, _ front: Front) async throws {
     try await withFront(front, version) { etcd, url in
-      for id in ["7", "8"] { try await etcd.call("/v3/lease/grant", ["ID": .string(id), "TTL": "60"]) }
+      for id in ["7", "8"] { try await etcd.call("/v3/lease/grant", ["ID": .string(id), "TTL": "600"]) }
       let stream = try await JSONStream.open(url, "/v3/lease/keepalive", #"{"ID":"7"}{"ID":"9"} {"ID":8}{"ID":"7"}"#)
-      for (id, ttl) in [("7", "60"), ("9", nil), ("8", "60"), ("7", "60")] as [(String, JSON?)] {
+      for (id, ttl) in [("7", "600"), ("9", nil), ("8", "600"), ("7", "600")] as [(String, JSON?)] {
         let answer = try #require(try await stream.next())
         #expect(answer["ID"]?.string == id && answer["TTL"] == ttl, "\(answer)")
       }
@@ -23,7 +23,7 @@ struct LeaseKeepAliveTests {
       let count = 1000
       let holder = try await HTTPConnection.connect(to: etcd.url)
       for id in 1...count {
-        let granted = try await holder.post("/v3/lease/grant", ["ID": .string("\(id)"), "TTL": "60"])
+        let granted = try await holder.post("/v3/lease/grant", ["ID": .string("\(id)"), "TTL": "600"])
         try #require(granted.status == 200, "\(granted)")
       }
       for _ in 0..<2 {
@@ -35,7 +35,7 @@ struct LeaseKeepAliveTests {
         }
         for (id, response) in answers {
           let result = try response.json["result"]
-          #expect(result?["ID"]?.string == "\(id)" && result?["TTL"] == "60", "\(response)")
+          #expect(result?["ID"]?.string == "\(id)" && result?["TTL"] == "600", "\(response)")
         }
       }
       #expect(try await etcd.callsStarted(of: "LeaseKeepAlive") <= shards)
@@ -45,10 +45,10 @@ struct LeaseKeepAliveTests {
   @Test(arguments: EtcdVersion.allCases)
   func keepalivesGoOnAfterTheMember(_ version: EtcdVersion) async throws {
     try await withAuth(version, gateway: ["--shards", "1"]) { fixture, gateway in
-      try await fixture.asRoot("/v3/lease/grant", ["ID": "7", "TTL": "60"])
+      try await fixture.asRoot("/v3/lease/grant", ["ID": "7", "TTL": "600"])
       for _ in 0..<3 {
         let response = try await gateway.http.post("/v3/lease/keepalive", ["ID": "7"], user: "ann:annpw")
-        #expect(try response.json["result"]?["TTL"] == "60", "\(response)")
+        #expect(try response.json["result"]?["TTL"] == "600", "\(response)")
         await fixture.etcd.kill()
         try await fixture.etcd.start()
       }

@@ -63,7 +63,8 @@ struct TakeoverTests {
       #expect(try await kept.post("/v3/kv/range", ["key": "YQ=="]).status == 200)
       let first = try await JSONStream.open(gateway.url, "/v3/election/observe", Self.body)
       #expect(try await first.next() != nil)
-      // Both connections to etcd are there, that of calls and that of streams.
+      // That of calls, that of streams and that of logins.
+      try await peer.wait(for: "the connections to etcd") { $0.connections.count == 3 }
       let descriptors = gateway.process.openDescriptors
       var streams: [JSONStream] = []
       for _ in 0..<200 {

@@ -51,7 +51,7 @@ struct WatchLeavingTests {
     try await withEtcdAndGateway(version, gateway: arguments) { etcd, gateway in
       // Opens the connections that a gateway keeps to etcd, and what its libraries open once.
       _ = try await gateway.get()
-      let warm = try await WatchReader.open(10) { _ in try await .open(gateway.url, key: "warm") }
+      let warm = try await WatchReader.open(50) { _ in try await .open(gateway.url, key: "warm") }
       for reader in warm { await reader.stream.close() }
       try await etcd.awaitWatchers(0)
       let holding = try await gateway.process.settledHolding()

@@ -4,7 +4,7 @@ import Testing
 /// Watches outlive the members that serve them.
 @Suite(.timeLimit(.minutes(15)))
 struct WatchSurvivalTests {
-  private static let timers = ["--heartbeat-interval", "20", "--election-timeout", "200"]
+  private static let timers = ["--heartbeat-interval", "100", "--election-timeout", "1000"]
 
   /// Three members die and come back in turn, under writers: every watch sees every acknowledged revision exactly once
   /// and in order, and none is closed.

@@ -26,7 +26,7 @@ struct ServiceManagerTests {
       try "log-level: info\n".write(toFile: path, atomically: true, encoding: .utf8)
       try await withGateway(
         ["http://127.0.0.1:1"], ["--config", path],
-        environment: ["NOTIFY_SOCKET": name, "WATCHDOG_USEC": "200000"]
+        environment: ["NOTIFY_SOCKET": name, "WATCHDOG_USEC": "2000000"]
       ) { gateway in
         let serving = "READY=1\nSTATUS=etcd-rest 0.1.0 is serving on \(gateway.url)"
         _ = try await eventually("word that it serves") { socket.states.isEmpty ? nil : true }

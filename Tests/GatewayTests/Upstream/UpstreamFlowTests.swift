@@ -164,7 +164,7 @@ struct UpstreamFlowTests {
   @Test(arguments: [true, false]) func whatAMemberDoesNotTakeEndsAsNotSent(isFull: Bool) async throws {
     var settings = ScriptedPeer.Settings()
     if isFull { settings.maxConcurrentStreams = 0 } else { settings.initialWindowSize = 0 }
-    let flags = ["--request-timeout", "1h", "--max-request-timeout", "1h"]
+    let flags = ["--request-timeout", "1h", "--max-request-timeout", "1h", "--dial-timeout", "2s"]
     try await withScriptedEtcd(settings, gateway: flags, script: { _ in .put }) { peer, gateway in
       for path in ["/v3/kv/put", "/v3/kv/range", "/v3/lock/lock", "/v3/kv/txn", "/v3/maintenance/hash"] {
         let response = try await gateway.http.post(path, path == "/v3/kv/txn" ? "{}" : "{\"key\":\"YQ==\"}")
@@ -184,7 +184,7 @@ struct UpstreamFlowTests {
     var one = ScriptedPeer.Settings()
     one.maxConcurrentStreams = 1
     let filling = try ScriptedPeer(settings: one) { _ in ScriptedPeer.Answer.put.after(gate) }
-    let flags = ["--shards", "1", "--request-timeout", "1h", "--max-request-timeout", "1h"]
+    let flags = ["--shards", "1", "--request-timeout", "1h", "--max-request-timeout", "1h", "--dial-timeout", "2s"]
     try await withGateway([filling.endpoint], flags) { gateway in
       async let first = gateway.http.post("/v3/kv/put", key)
       try await filling.wait(for: "a put") { !$0.streams(of: RPCPath.put).isEmpty }

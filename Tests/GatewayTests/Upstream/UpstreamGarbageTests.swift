@@ -95,7 +95,7 @@ struct UpstreamGarbageTests {
   /// A member that accepts each connection and closes it is not reported each time.
   @Test func aMemberThatComesAndGoesDoesNotFillTheLog() async throws {
     let script: ScriptedPeer.Script = { _ in [.close(abruptly: false)] }
-    try await withScriptedEtcd(gateway: ["--request-timeout", "1s"], script: script) { peer, gateway in
+    try await withScriptedEtcd(script: script) { peer, gateway in
       _ = try await eventually("many connections") { () -> Bool? in
         expectStatus(503, try await gateway.http.post("/v3/kv/put", ["key": "YQ=="]))
         return peer.record.connections.count >= 5 ? true : nil

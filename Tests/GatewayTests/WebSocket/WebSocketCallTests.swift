@@ -91,13 +91,14 @@ import Testing
   }
 
   @Test func aLoginIsThrottledHereToo() async throws {
-    try await withAuth(.v3_5, gateway: ["--max-login-failures", "2"]) { _, gateway in
+    try await withAuth(.v3_5, gateway: ["--max-login-failures", "1"]) { _, gateway in
       let socket = try await WebSocketClient.connect(gateway.url, "/v3/auth/authenticate")
       try await socket.send(["name": "ann", "password": "annpw"])
       #expect(try await socket.receiveJSON()["token"]?.string?.isEmpty == false)
       var codes: [JSON] = []
-      for index in 0..<6 {
-        try await socket.send(["name": "ann", "password": .string("wrong\(index)")])
+      // One failure is forgiven each second: on a busy machine the second guess may not be too many.
+      while codes.count < 60 && codes.last != 8 {
+        try await socket.send(["name": "ann", "password": .string("wrong\(codes.count)")])
         codes.append(try await socket.receiveJSON()["code"] ?? .null)
       }
       #expect(codes.first == 3 && codes.last == 8, "\(codes)")

@@ -163,7 +163,9 @@ import Testing
     try await Self.cluster(2) { number, call in
       if call.path == Self.leaderProbe { return .failure(12, "unknown service") }
       return number == 0 ? .failure(code, refusal) : nil
-    } body: { fixture, _ in
+    } body: { fixture, peers in
+      // A refused call is not sent again for long: the other member must be connected.
+      try await peers[1].wait(for: "the probe") { !$0.streams(of: Self.leaderProbe).isEmpty }
       try await Self.call(fixture) { $0[1] == 10 }
     }
     try await withBridge { _ in
@@ -179,7 +181,8 @@ import Testing
   @Test func whatOnlyTheLeaderDoesFindsIt() async throws {
     try await Self.cluster(3) { number, call in
       call.path != Self.leaderProbe && number != 2 ? .failure(9, "etcdserver: not leader") : nil
-    } body: { fixture, _ in
+    } body: { fixture, peers in
+      try await peers[2].wait(for: "the probe") { !$0.streams(of: Self.leaderProbe).isEmpty }
       try await Self.call(fixture) { $0[2] == 10 }
     }
   }
