@@ -25,9 +25,11 @@ struct ThrottledLoginTests {
       expectStatus(200, try await gateway.get("ben:benpw"))
       #expect(try await status(of: "cleo:cleopw", from: 2, gateway) == "200")
       // The name is held back from all addresses: none of these has failed before. At once, as one after another may be
-      // slower than failures are forgiven.
+      // slower than failures are forgiven. Each with a password of its own, as those with the same share a login.
       let statuses = try await withThrowingTaskGroup(of: String.self) { group in
-        for address in 3..<23 { group.addTask { try await self.status(of: "ann:guess", from: address, gateway) } }
+        for address in 3..<23 {
+          group.addTask { try await self.status(of: "ann:guess at \(address)", from: address, gateway) }
+        }
         return try await group.reduce(into: Set()) { $0.insert($1) }
       }
       #expect(statuses.contains("429"))
