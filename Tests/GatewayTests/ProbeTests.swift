@@ -7,11 +7,7 @@ import Testing
   func aHealthyEtcd(_ version: EtcdVersion) async throws {
     try await withEtcdAndGateway(version) { etcd, gateway in
       try await expectHealthy(gateway)
-      // The member decides the cluster's version a moment after it is healthy.
-      let stock = try await eventually("the cluster's version") {
-        let version = try await etcd.http.get("/version").json
-        return version["etcdcluster"] == "not_decided" ? nil : version
-      }
+      let stock = try await etcd.decidedVersion()
       let answer = try await gateway.http.get("/version")
       #expect(answer.status == 200)
       for member in ["etcdserver", "etcdcluster"] { #expect(try answer.json[member] == stock[member]) }

@@ -18,11 +18,7 @@ struct VersionTests {
       let tls = isSecure ? EtcdTLS(server, clientAuthorities: authority.certificate) : nil
       let files = ["--cacert", authority.certificate, "--cert", client.certificate, "--key", client.key]
       try await withEtcd(version, tls: tls) { etcd in
-        // The member decides the cluster's version a moment after it is healthy.
-        var stock = try await eventually("the cluster's version") {
-          let version = try await etcd.http.get("/version").json
-          return version["etcdcluster"] == "not_decided" ? nil : version
-        }
+        var stock = try await etcd.decidedVersion()
         stock["gateway"] = .string(EtcdRest.version)
         try await etcd.enableAuth(rootPassword: "rootpw")
         let endpoint = isSecure ? etcd.secureURL() : etcd.url

@@ -263,13 +263,7 @@ struct ConnectionLimitTests {
           }
         }
         func settled() async throws -> Int {
-          var last = -1
-          var since = ContinuousClock.now
-          return try await eventually("steady number of descriptors") {
-            let now = secure.gateway.process.openDescriptors
-            if now != last { (last, since) = (now, .now) }
-            return ContinuousClock.now - since > .seconds(3) ? now : nil
-          }
+          try await secure.gateway.process.settledHolding(after: .seconds(3)).descriptors
         }
         try await come()
         let before = try await settled()

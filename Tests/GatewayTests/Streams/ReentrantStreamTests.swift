@@ -116,7 +116,7 @@ struct ReentrantStreamTests {
       #expect(error?["message"]?.string?.hasPrefix("etcd keeps ending the observation at once") == true)
       #expect(try await stream.nextMessage() == nil)
       // On a busy machine some may last long enough not to count.
-      #expect(peer.record.streams.count >= 4)
+      #expect((4...8).contains(peer.record.streams.count))
     }
   }
 
