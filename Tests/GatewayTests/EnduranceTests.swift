@@ -10,7 +10,7 @@ struct EnduranceTests {
 
   @Test func memoryAndDescriptorsStayWhereTheyWere() async throws {
     try await withAuth(.v3_5, gateway: ["--shards", "1"]) { _, gateway in
-      try await gateway.expectNothingLeft(spare: 1 << 20, plainURL: gateway.url) { try await serve(30_000, gateway) }
+      try await gateway.expectNothingLeft(spare: 2 << 20, plainURL: gateway.url) { try await serve(30_000, gateway) }
     }
   }
 
@@ -18,7 +18,7 @@ struct EnduranceTests {
   @Test func brokenConnectionsLeaveNothingBehind() async throws {
     try await withScriptedEtcd(script: { _ in .hang }) { peer, gateway in
       let request = "POST /v3/lock/lock HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-      try await gateway.expectNothingLeft(spare: 1 << 20, plainURL: gateway.url) {
+      try await gateway.expectNothingLeft(spare: 2 << 20, plainURL: gateway.url) {
         for _ in 0..<20 {
           let clients = try await withThrowingTaskGroup(of: HTTPConnection.self) { group in
             for _ in 0..<50 {

@@ -1,5 +1,5 @@
 extension ChildProcess {
-  /// A process's resources: descriptors, and memory in bytes.
+  /// A process's resources: descriptors, and memory of its own in bytes.
   package struct Holding: Sendable {
     package let descriptors: Int
     package let memory: Int
@@ -17,7 +17,7 @@ extension ChildProcess {
       last = now
       return ContinuousClock.now - stableSince > pause ? now : nil
     }
-    return Holding(descriptors: descriptors, memory: residentBytes)
+    return Holding(descriptors: descriptors, memory: anonymousBytes)
   }
 
   /// Returns once it has no more descriptors than it had.

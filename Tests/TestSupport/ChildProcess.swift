@@ -138,8 +138,14 @@ extension ChildProcess {
   }
 
   /// The most resident memory that it has had, in bytes (`VmHWM`).
-  package var peakResidentBytes: Int {
-    let line = text(of: "/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+  package var peakResidentBytes: Int { statusBytes("VmHWM:") }
+
+  /// Resident memory of its own in bytes (`RssAnon`): without the pages of the program's file, which the system brings
+  /// in and takes away as it likes.
+  package var anonymousBytes: Int { statusBytes("RssAnon:") }
+
+  private func statusBytes(_ field: String) -> Int {
+    let line = text(of: "/proc/\(pid)/status").split(separator: "\n").first { $0.hasPrefix(field) }
     return (line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
   }
 

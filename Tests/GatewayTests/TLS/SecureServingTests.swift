@@ -204,7 +204,7 @@ struct SecureServingTests {
   @Test func manyConnectionsLeaveNothingBehind() async throws {
     try await withScriptedPeer(script: { $0.path == RPCPath.range ? .range : .hang }) { peer, secure in
       let count = 1000
-      try await secure.gateway.expectNothingLeft(spare: 1 << 20, plainURL: secure.plain) {
+      try await secure.gateway.expectNothingLeft(spare: 2 << 20, plainURL: secure.plain) {
         let (url, context) = (secure.url, try secure.client())
         try await withThrowingTaskGroup(of: Void.self) { group in
           for worker in 0..<10 {
